@@ -1,0 +1,1 @@
+"""The cog module that models import; standard library only."""

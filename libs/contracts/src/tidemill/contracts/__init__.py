@@ -1,0 +1,1 @@
+"""Events, subjects, the status table, API objects, ids, errors, limits."""

@@ -1,0 +1,1 @@
+"""The model runtime: introspection, child, zygote and sandbox; standard library only."""

@@ -1,0 +1,63 @@
+"""The wire between a worker and a model child: the one place that defines it.
+
+Two AF_UNIX stream socket pairs per child. *data* carries both directions; *control* carries worker to child only, so
+that a cancel never queues behind work. A frame is a 4-byte big-endian length and that many bytes of JSON with a type
+in "t". File descriptors travel on *data* with SCM_RIGHTS, first in, first out, one for each entry of a frame's
+"files". The worker treats every byte from a child as hostile; a frame that breaks these rules poisons the instance.
+
+Worker to child on data:
+    boot     {entry, dir, tmp, weights, concurrency, mode}   once, first; mode is "predict", "train" or "inspect"
+    run      {id, input, context}                            file inputs are local paths by now
+Worker to child on control (for a synchronous model followed by SIGUSR1):
+    cancel   {id}
+    stop     {}                                              finish what runs, then exit 0
+Child to worker on data:
+    ready    {schema, concurrency, phases}                   schema (OpenAPI document) only in mode "inspect"; phases: ms by name
+    failed   {error, kind}                                   boot failed; kind is "import", "setup" or "contract"
+    log      {id, text}                                      id null during set-up
+    output   {id, value, files}                              one item of an iterator
+    metric   {id, key, value, mode}                          mode is "replace", "incr" or "append"
+    done     {id, status, output, files, error, ms}          status "succeeded", "failed" or "canceled"; ms of predict time
+"files" is [{pointer, name}]: the JSON pointer inside value or output where the file's URL belongs (a null stands there).
+"""
+
+import json
+import struct
+from typing import Any, Final
+
+FRAME_LIMIT_BYTES: Final = 8 * 1024 * 1024  # a larger output belongs in a file
+HEADER: Final = struct.Struct(">I")
+
+Frame = dict[str, Any]
+
+
+def encode(frame: Frame) -> bytes:
+    """Length-prefixed bytes of a frame. Raises ValueError when it is over FRAME_LIMIT_BYTES."""
+    body = json.dumps(frame, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    if len(body) > FRAME_LIMIT_BYTES:
+        raise ValueError(f"a message of {len(body)} bytes is over the limit of {FRAME_LIMIT_BYTES}")
+    return HEADER.pack(len(body)) + body
+
+
+class Decoder:
+    """Cuts a byte stream into frame bodies (still JSON bytes, so that each side decodes with its own tool)."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The bodies completed by `data`. Raises ValueError when a peer announces a frame over the limit."""
+        buffer = self._buffer
+        buffer += data
+        bodies, start = [], 0
+        while len(buffer) - start >= HEADER.size:
+            (length,) = HEADER.unpack_from(buffer, start)
+            if length > FRAME_LIMIT_BYTES:
+                raise ValueError(f"a frame of {length} bytes is over the limit of {FRAME_LIMIT_BYTES}")
+            end = start + HEADER.size + length
+            if len(buffer) < end:
+                break
+            bodies.append(bytes(buffer[start + HEADER.size : end]))
+            start = end
+        del buffer[:start]
+        return bodies

@@ -1,0 +1,1 @@
+"""Service shape, bus, database, object store, telemetry, configuration."""

@@ -1,0 +1,1 @@
+"""Tokens, signatures, capability URLs and the egress client."""

@@ -1,0 +1,1 @@
+"""The embedded stack: NATS, PostgreSQL, an S3 store and the services as supervised processes."""

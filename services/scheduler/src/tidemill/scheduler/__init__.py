@@ -1,0 +1,1 @@
+"""What runs where; attempts of lost workers; deadlines."""

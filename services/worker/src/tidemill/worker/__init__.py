@@ -1,0 +1,1 @@
+"""Claims predictions, runs models in child processes, records outcomes."""
