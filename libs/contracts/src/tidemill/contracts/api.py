@@ -1,0 +1,164 @@
+"""API objects as they are on the wire, and request bodies. Unknown request keys are ignored, as clients expect.
+
+Keys that Replicate does not have (`queue_position`, `error_code`) are additions; none is an enum value or event name.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from tidemill.contracts.limits import FILENAME_LIMIT_BYTES, NAME_LIMIT_CHARS, URL_LIMIT_BYTES
+from tidemill.contracts.prediction import Status
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=NAME_LIMIT_CHARS)]
+Url = Annotated[str, Meta(max_length=URL_LIMIT_BYTES)]
+WebhookEventName = Literal["start", "output", "logs", "completed"]
+Visibility = Literal["public", "private"]
+
+
+class CreatePrediction(msgspec.Struct, kw_only=True):
+    """Body of every prediction create; `version` is 64 hex, owner/name:64hex or owner/name."""
+
+    input: Raw
+    version: str | None = None
+    webhook: Url | None = None
+    webhook_completed: Url | None = None
+    webhook_events_filter: list[WebhookEventName] | None = None
+    stream: bool | None = None
+
+
+class PredictionUrls(msgspec.Struct, kw_only=True, omit_defaults=True):
+    get: str
+    cancel: str
+    web: str
+    stream: str | UnsetType = UNSET
+
+
+class Prediction(msgspec.Struct, kw_only=True):
+    """A prediction as clients see it. Raw members are JSON passed through as bytes."""
+
+    id: str
+    model: str
+    version: str
+    input: Raw
+    logs: str | None
+    output: Raw
+    data_removed: bool
+    error: str | None
+    error_code: str | UnsetType = UNSET
+    status: Status
+    source: str
+    created_at: str
+    started_at: str | UnsetType = UNSET
+    completed_at: str | UnsetType = UNSET
+    deadline: str | UnsetType = UNSET
+    deployment: str | UnsetType = UNSET
+    metrics: Raw | UnsetType = UNSET
+    urls: PredictionUrls
+    webhook: str | UnsetType = UNSET
+    webhook_events_filter: list[str] | UnsetType = UNSET
+
+
+class Version(msgspec.Struct, kw_only=True):
+    id: str
+    created_at: str
+    cog_version: str
+    openapi_schema: Raw
+
+
+class Model(msgspec.Struct, kw_only=True):
+    url: str
+    owner: str
+    name: str
+    description: str | None
+    visibility: Visibility
+    is_official: bool
+    github_url: str | None
+    paper_url: str | None
+    license_url: str | None
+    weights_url: str | None
+    run_count: int
+    cover_image_url: str | None
+    created_at: str
+    default_example: Prediction | None
+    latest_version: Version | None
+
+
+class CreateModel(msgspec.Struct, kw_only=True):
+    owner: Name
+    name: Name
+    visibility: Visibility
+    hardware: str
+    description: str | None = None
+    github_url: Url | None = None
+    paper_url: Url | None = None
+    license_url: Url | None = None
+    cover_image_url: Url | None = None
+
+
+class Account(msgspec.Struct, kw_only=True):
+    type: Literal["user", "organization"]
+    username: str
+    name: str
+    github_url: str | None = None
+    avatar_url: str | None = None
+
+
+class FileUrls(msgspec.Struct):
+    get: str
+
+
+class File(msgspec.Struct, kw_only=True):
+    id: str
+    name: str
+    content_type: str
+    size: int
+    etag: str
+    checksums: dict[str, str]
+    metadata: dict[str, Any]
+    created_at: str
+    expires_at: str
+    urls: FileUrls
+
+
+FileName = Annotated[str, Meta(min_length=1, max_length=FILENAME_LIMIT_BYTES)]
+
+
+class Page(msgspec.Struct, kw_only=True):
+    """One page of anything; `next` and `previous` are absolute URLs, followed verbatim."""
+
+    next: str | None
+    previous: str | None
+    results: list[Any]
+
+
+class BundleFile(msgspec.Struct, kw_only=True):
+    """One file of a model: `path` relative with slashes, `size` in bytes."""
+
+    path: str
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size: Annotated[int, Meta(ge=0)]
+    executable: bool = False
+
+
+class CreatePush(msgspec.Struct, kw_only=True):
+    """Asks for a version made of these files; those not uploaded yet come back as `missing`."""
+
+    files: list[BundleFile]
+
+
+class Push(msgspec.Struct, kw_only=True):
+    """A version in the making: `missing` lists digests still to upload, `logs` what the build printed."""
+
+    id: str
+    model: str
+    status: Literal["uploading", "queued", "building", "succeeded", "failed"]
+    missing: list[str]
+    version: str | None
+    error: str | None
+    warnings: list[str]
+    logs: str
+    created_at: str
+    completed_at: str | None

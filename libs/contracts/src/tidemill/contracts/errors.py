@@ -1,0 +1,80 @@
+"""Errors that users see: an HTTP problem, and the typed codes that a failed prediction carries."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+
+class ErrorCode(StrEnum):
+    """Why a prediction failed when it was not the model's own exception."""
+
+    MODEL_ERROR = "model_error"
+    MODEL_CRASHED = "model_crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+    BOOT_FAILED = "boot_failed"
+    WORKER_LOST = "worker_lost"
+    TIME_LIMIT = "time_limit"
+    DEADLINE = "deadline"
+    INPUT_FETCH_FAILED = "input_fetch_failed"
+    OUTPUT_TOO_LARGE = "output_too_large"
+    OUTPUT_UPLOAD_FAILED = "output_upload_failed"
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+    """An HTTP error with a problem+json body: `detail`, `status`, and `title` and extra members where given."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        title: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.title = title
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+
+    def body(self) -> dict[str, Any]:
+        title = {"title": self.title} if self.title else {}
+        return {**title, "detail": self.detail, "status": self.status, **self.extra}
+
+
+def not_found() -> Problem:
+    """What is missing and what is somebody else's: the same answer, so that nobody can tell them apart."""
+    return Problem(404, "The requested resource could not be found.")
+
+
+def unauthenticated(*, passed: bool) -> Problem:
+    what = "You did not pass a valid authentication token" if passed else "You did not pass an authentication token"
+    return Problem(401, what, "Unauthenticated", headers={"WWW-Authenticate": "Bearer"})
+
+
+def invalid_version() -> Problem:
+    return Problem(
+        422,
+        "The specified version does not exist (or perhaps you don't have permission to use it?)",
+        "Invalid version or not permitted",
+    )
+
+
+def invalid_input(fields: Sequence[Mapping[str, str]]) -> Problem:
+    """`fields` as Replicate has them: {type, field, description}, field being `input` or `input.name`."""
+    lines = "".join(f"- {field['field']}: {field['description']}\n" for field in fields)
+    return Problem(422, lines, "Input validation failed", extra={"invalid_fields": list(fields)})
+
+
+def bad_request(detail: str) -> Problem:
+    return Problem(400, detail, "Bad request")
+
+
+def unprocessable(detail: str, title: str = "Invalid request") -> Problem:
+    return Problem(422, detail, title)
+
+
+def unavailable(detail: str, retry_after_s: int = 1) -> Problem:
+    return Problem(503, detail, "Service unavailable", headers={"Retry-After": str(retry_after_s)})

@@ -1,0 +1,161 @@
+"""What services tell one another. Frozen facts, JSON on the wire, decoded with msgspec; unknown keys are ignored."""
+
+import msgspec
+
+from tidemill.contracts.prediction import Status
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The base: absent means default, so that messages stay small and versions can differ."""
+
+
+class Job(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A hint that a prediction waits in a queue. The row is the truth; `input` is there when it is small."""
+
+    id: str
+    attempt: int
+    account: str
+    gateway: str
+    input: msgspec.Raw | None = None
+    created_at: float  # unix seconds
+    deadline: float | None = None  # unix seconds
+    webhook: bool = False  # its moves must be announced as they happen
+    traceparent: str | None = None
+
+
+class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A move of a prediction. `output` and `logs` are left out when `partial` is set: read the row."""
+
+    id: str
+    account: str
+    model: str
+    version: str
+    status: Status
+    attempt: int = 1
+    output: msgspec.Raw | None = None
+    logs: str | None = None
+    error: str | None = None
+    metrics: msgspec.Raw | None = None
+    created_at: float = 0
+    started_at: float | None = None
+    completed_at: float | None = None
+    partial: bool = False
+    traceparent: str | None = None
+
+
+class Chunk(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+    """One item of a prediction's live output. `seq` counts from 0 within an attempt."""
+
+    attempt: int
+    seq: int
+
+
+class Output(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+    """An item of an iterator's output, as JSON."""
+
+    value: msgspec.Raw
+
+
+class Logs(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+    text: str
+
+
+class Reset(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+    """A new attempt begins: what came before no longer counts."""
+
+
+class Done(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+    status: Status
+    error: str | None = None
+
+
+AnyChunk = Output | Logs | Reset | Done
+
+
+class Demand(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A prediction was accepted for a queue that the sender does not know to be warm."""
+
+    queue: str
+
+
+class Cancel(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A prediction reached a terminal state from outside its worker, which may stop the run."""
+
+    id: str
+    attempt: int
+
+
+class WebhookEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Wakes the webhook dispatcher. For `completed` a delivery row exists already; the others are best effort."""
+
+    id: str
+    event: str  # start, output, logs, completed
+
+
+class PushWaiting(Event, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+
+
+class Warm(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """All queues with at least one ready instance, from the scheduler, whenever it changes and every few seconds."""
+
+    queues: list[str]
+
+
+class Capacity(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker offers."""
+
+    instances: int
+    memory_bytes: int
+    gpus: int = 0
+    gpu_memory_bytes: int = 0
+
+
+class InstanceState(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """One instance as its worker sees it; `state` is booting, ready, draining or failed."""
+
+    id: str
+    queue: str
+    state: str
+    slots: int = 1
+    running: int = 0
+    idle_s: float = 0.0
+    age_s: float = 0.0
+    error: str | None = None
+
+
+class QueueState(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A queue as a worker with an instance of it sees it: `waiting` hints on the stream and in the worker's hands."""
+
+    queue: str
+    waiting: int
+
+
+class Heartbeat(Event, frozen=True, kw_only=True, omit_defaults=True):
+    worker: str
+    host: str
+    capacity: Capacity
+    instances: list[InstanceState] = []
+    queues: list[QueueState] = []
+    draining: bool = False
+
+
+class Boot(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag="boot"):
+    """Start an instance of a queue. Idempotent by `instance`."""
+
+    instance: str
+    queue: str
+
+
+class Stop(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag="stop"):
+    """Let an instance finish what it runs, then end it. Idempotent by `instance`."""
+
+    instance: str
+
+
+Command = Boot | Stop
+
+
+class CommandReply(Event, frozen=True, kw_only=True, omit_defaults=True):
+    accepted: bool
+    reason: str | None = None

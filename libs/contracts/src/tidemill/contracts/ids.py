@@ -1,0 +1,36 @@
+"""Identifiers: 26 characters of lower-case Crockford base32.
+
+Ten characters of milliseconds since 1970 make ids sort by time; the other 16 are 80 random bits, so that knowing one
+id helps nobody to guess another.
+"""
+
+import secrets
+import time
+from typing import Final
+
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+LENGTH: Final = 26
+_TIME_CHARS: Final = 10
+_PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)  # ten bits a look-up halves the work
+
+
+def new_id() -> str:
+    return id_at(time.time_ns() // 1_000_000, secrets.randbits(80))
+
+
+def id_at(ms: int, random_bits: int) -> str:
+    """The id of a moment (ms since 1970, below 2**48) and 80 random bits."""
+    n = (ms << 80) | random_bits
+    return "".join([_PAIRS[(n >> shift) & 1023] for shift in range(120, -1, -10)])
+
+
+def ms_of(identifier: str) -> int:
+    """Milliseconds since 1970 at which the id was made."""
+    n = 0
+    for char in identifier[:_TIME_CHARS]:
+        n = n * 32 + ALPHABET.index(char)
+    return n
+
+
+def is_id(text: str) -> bool:
+    return len(text) == LENGTH and all(char in ALPHABET for char in text)

@@ -1,0 +1,33 @@
+"""Limits of the public interface, each with its unit in its name and the reason for its number."""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+BODY_LIMIT_BYTES: Final = 6 * MIB  # what Cog itself takes inline; larger inputs belong in a file
+JSON_DEPTH_LIMIT: Final = 64  # far above any real input, far below the interpreter's recursion limit
+URL_LIMIT_BYTES: Final = 2048  # webhook and input URLs; what browsers and proxies agree on
+FILE_LIMIT_BYTES: Final = 100 * MIB  # Replicate's limit for the files API
+FILENAME_LIMIT_BYTES: Final = 255  # Replicate's limit, and that of most file systems
+FILE_METADATA_LIMIT_BYTES: Final = 16 * KIB  # metadata is for labels
+FILE_LIFETIME_S: Final = 24 * 3600  # Replicate's lifetime of an uploaded file
+PAGE_SIZE: Final = 100  # Replicate's page of predictions
+NAME_LIMIT_CHARS: Final = 64  # account and model names
+WAIT_LIMIT_S: Final = 60.0  # Replicate's longest sync wait
+WAIT_MARGIN_S: Final = 1.5  # clients give up at exactly 60 s, so the answer leaves before
+CANCEL_AFTER_MINIMUM_S: Final = 5  # Replicate's minimum
+CANCEL_AFTER_LIMIT_S: Final = 24 * 3600  # longer than any time limit here makes no sense
+ATTEMPTS: Final = 2  # one lost worker is bad luck; a second one is probably the model's doing
+INLINE_INPUT_LIMIT_BYTES: Final = 64 * KIB  # larger inputs are read from the row, so that the jobs stream stays small
+INLINE_OUTPUT_LIMIT_BYTES: Final = 64 * KIB  # output and logs above this are read from the row by whoever needs them
+LOGS_LIMIT_BYTES: Final = 4 * MIB  # of one prediction; what is over it is cut with a note
+OUTPUT_LIMIT_BYTES: Final = 6 * MIB  # JSON of one prediction's output
+OUTPUT_FILE_LIMIT_BYTES: Final = 5 * GIB  # one file of an output: the largest single PUT of S3
+INPUT_FILE_LIMIT_BYTES: Final = 1 * GIB  # one file of an input, fetched by the worker
+DATA_URI_OUTPUT_LIMIT_BYTES: Final = 4 * MIB  # larger file outputs stay URLs even for clients that prefer data URIs
+BUNDLE_FILE_LIMIT_BYTES: Final = 20 * GIB  # one file of a model
+BUNDLE_LIMIT_BYTES: Final = 20 * GIB  # all files of a model
+BUNDLE_FILES_LIMIT: Final = 100_000
+MANIFEST_LIMIT_BYTES: Final = 32 * MIB  # 100,000 files of about 300 bytes each

@@ -1,0 +1,70 @@
+"""Every NATS subject and stream, as values. No other module spells a subject.
+
+Jobs and output are hints and live in memory: after a restart of NATS the rows re-drive what was open, and nothing
+that had finished runs again. Lifecycle events are kept on disk for subscribers, no longer than the data they carry.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+from tidemill.contracts.limits import MIB
+
+EventName = Literal["started", "progress", "completed"]
+
+
+class Stream(NamedTuple):
+    """A JetStream stream; `max_age_s` None stands for the configured retention."""
+
+    name: str
+    subjects: tuple[str, ...]
+    storage: Literal["file", "memory"]
+    max_bytes: int
+    max_age_s: int | None
+    discard: Literal["old", "new"]
+
+
+# discard "old" throughout: a dropped hint or chunk is re-driven or re-read from its row, and a full stream must never
+# stop predictions.
+JOBS: Final = Stream("JOBS", ("job.>",), "memory", 256 * MIB, 600, "old")
+PREDICTIONS: Final = Stream("PREDICTIONS", ("prediction.>",), "file", 1024 * MIB, None, "old")
+OUTPUT: Final = Stream("OUTPUT", ("output.>",), "memory", 256 * MIB, None, "old")
+STREAMS: Final = (JOBS, PREDICTIONS, OUTPUT)
+
+
+def job(queue: str) -> str:
+    """Job hints of one queue (a version's or deployment's id)."""
+    return f"job.{queue}"
+
+
+def job_consumer(queue: str) -> str:
+    """The name of the durable consumer that the queue's workers share."""
+    return f"jobs-{queue}"
+
+
+def prediction(account: str, event: EventName, gateway: str) -> str:
+    """Lifecycle events of one account; the last token names the gateway that may hold a waiting request."""
+    return f"prediction.{account}.{event}.{gateway}"
+
+
+def gateway_events(gateway: str) -> str:
+    """What a gateway listens to: all lifecycle events of predictions that it accepted."""
+    return f"prediction.*.completed.{gateway}"
+
+
+def output(prediction_id: str) -> str:
+    """Chunks of one prediction, in order, ending with a done chunk."""
+    return f"output.{prediction_id}"
+
+
+DEMAND: Final = "fleet.demand"  # a queue has work and perhaps no instance: gateway to scheduler
+HEARTBEAT: Final = "fleet.heartbeat"  # the state of one worker, every second
+PUSH: Final = "fleet.push"  # a push waits for a worker to make its schema
+WEBHOOK: Final = "webhook.event"  # something for the webhook dispatcher
+QUEUES_WARM: Final = "fleet.warm"  # the scheduler tells gateways which queues have a ready instance
+
+
+def command(worker: str) -> str:
+    """Commands of the scheduler to one worker (request and reply)."""
+    return f"fleet.command.{worker}"
+
+
+CANCEL: Final = "fleet.cancel"  # a prediction was ended from outside: whoever runs it stops

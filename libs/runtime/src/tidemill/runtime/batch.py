@@ -1,0 +1,60 @@
+"""Micro-batches: what arrives while one flush is on its way goes together in the next one.
+
+One flush is in flight at a time and there is no linger: alone, an item is written at once; under load, the cost of
+the write and its commit is shared.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class Batcher(Generic[ItemT, ResultT]):
+    """Collects items for `flush`, which answers one result for each, in order, or raises for all of them."""
+
+    def __init__(self, flush: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT]]], *, limit: int = 256) -> None:
+        self._flush = flush
+        self._limit = limit  # bounds the size of one statement
+        self._waiting: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """Items not handed to a flush yet."""
+        return len(self._waiting)
+
+    def add(self, item: ItemT) -> asyncio.Future[ResultT]:
+        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._run(), name="batch")
+        return future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                await self._one(batch)
+        finally:
+            self._flusher = None
+
+    async def _one(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
+        try:
+            results = await self._flush([item for item, _ in batch])
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error if isinstance(error, Exception) else ConnectionAbortedError("closing"))
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+    async def drained(self) -> None:
+        """Returns when everything added so far has been flushed."""
+        while self._flusher is not None:
+            await asyncio.wait([self._flusher])

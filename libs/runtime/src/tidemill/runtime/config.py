@@ -1,0 +1,60 @@
+"""Configuration: one frozen struct per service, read once from TIDEMILL_* variables.
+
+A field `lease_s` is read from TIDEMILL_LEASE_S. A variable that cannot be read stops the service with its name.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+PREFIX = "TIDEMILL_"
+
+
+class ConfigError(ValueError):
+    """A setting is missing or cannot be read; the message names the variable."""
+
+
+class Common(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service needs. Times in seconds, sizes in bytes."""
+
+    database_url: str
+    nats_url: str
+    host: str = "127.0.0.1"
+    ops_port: int = 0  # liveness, readiness and metrics; 0 takes a free port
+    log_level: str = "info"
+    log_format: str = "json"
+    otlp_url: str | None = None  # where spans go; none are made without it
+    trace_ratio: float = 0.01
+    drain_s: float = 30.0  # how long in-flight work may take after SIGTERM
+    retention_s: int = 3600  # inputs, outputs and logs of API predictions live this long after completion
+
+
+class ObjectStore(Common, frozen=True, kw_only=True):
+    """For the services that touch the S3 store."""
+
+    s3_url: str
+    s3_access_key: str
+    s3_secret_key: str
+    s3_bucket: str = "tidemill"
+    s3_region: str = "us-east-1"
+    signing_key: str  # 64 hexadecimal characters; signs delivery and stream URLs
+    public_url: str = "http://127.0.0.1:8300"  # the gateway as clients reach it
+
+
+ConfigT = TypeVar("ConfigT", bound=msgspec.Struct)
+
+
+def load(kind: type[ConfigT], environment: Mapping[str, str]) -> ConfigT:
+    """The config struct `kind` from variables. Raises ConfigError."""
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(kind):
+        variable = PREFIX + field.name.upper()
+        if variable in environment:
+            try:
+                values[field.name] = msgspec.convert(environment[variable], field.type, strict=False)
+            except msgspec.ValidationError as error:
+                raise ConfigError(f"{variable} cannot be read: {error}") from None
+        elif field.required:
+            raise ConfigError(f"{variable} is not set")
+    return kind(**values)

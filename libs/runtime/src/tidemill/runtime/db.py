@@ -1,0 +1,166 @@
+"""PostgreSQL: one pool for ordinary statements, and lanes for the hot ones.
+
+A lane is one held connection with prepared statements; it reconnects by itself. Nothing here knows a table.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from tidemill.runtime.telemetry import log
+
+Row = asyncpg.Record
+ResultT = TypeVar("ResultT")
+
+# What a database that is away or restarting raises: wait and try again, nothing is lost.
+AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+)
+STATEMENT_TIMEOUT_S: Final = 5.0  # the sweep relies on it: no row becomes visible later than this after its accepted_at
+BACKOFF_FIRST_S: Final = 0.05
+BACKOFF_LIMIT_S: Final = 2.0  # a database is seldom away for long, and many services retrying slowly do no harm
+
+# A fresh table joined with unnest gets custom plans and odd ones: planning then costs more than running.
+HOT_SETTINGS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+
+def backoffs() -> Any:
+    """Endless waiting times in seconds: doubling with jitter up to BACKOFF_LIMIT_S."""
+    wait = BACKOFF_FIRST_S
+    while True:
+        yield wait * random.uniform(0.5, 1.0)
+        wait = min(wait * 2, BACKOFF_LIMIT_S)
+
+
+async def insistently(what: str, call: Callable[[], Awaitable[ResultT]], *, give_up_s: float | None = None) -> ResultT:
+    """Calls until the database answers. After `give_up_s`, if given, raises what it raised last."""
+    started = asyncio.get_running_loop().time()
+    for wait in backoffs():
+        try:
+            return await call()
+        except AWAY as error:
+            waited = asyncio.get_running_loop().time() - started
+            if give_up_s is not None and waited + wait > give_up_s:
+                raise
+            log().warning("database away", action="retry", what=what, error=str(error), waited_s=round(waited, 2))
+            await asyncio.sleep(wait)
+    raise AssertionError("backoffs never ends")
+
+
+class Lane:
+    """One connection for the statements of a hot path, one at a time. `run` waits for its turn."""
+
+    def __init__(self, url: str, *, settings: dict[str, str] | None = None) -> None:
+        self._url = url
+        self._settings = {"application_name": "tidemill", **(HOT_SETTINGS if settings is None else settings)}
+        self._connection: asyncpg.Connection[Row] | None = None
+        self._statements: dict[str, asyncpg.prepared_stmt.PreparedStatement[Row]] = {}
+        self._turn = asyncio.Lock()
+
+    async def fetch(self, sql: str, *args: object) -> list[Row]:
+        """Rows of one statement, prepared at its first use. Raises one of AWAY when the database is."""
+        async with self._turn:
+            try:
+                statement = self._statements.get(sql) or await self._prepare(sql)
+                return await statement.fetch(*args, timeout=STATEMENT_TIMEOUT_S)
+            except AWAY:
+                await self._drop()
+                raise
+
+    async def _prepare(self, sql: str) -> "asyncpg.prepared_stmt.PreparedStatement[Row]":
+        if self._connection is None or self._connection.is_closed():
+            self._statements.clear()
+            self._connection = await asyncpg.connect(self._url, server_settings=self._settings, timeout=5)
+        statement = await self._connection.prepare(sql)
+        self._statements[sql] = statement
+        return statement
+
+    async def _drop(self) -> None:
+        self._statements.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._drop()
+
+
+class Database:
+    """The pool, and the lanes made from it. Use as an async context manager."""
+
+    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._pool: asyncpg.Pool[Row] | None = None
+        self._lanes: list[Lane] = []
+
+    async def __aenter__(self) -> "Database":
+        async def connect() -> "asyncpg.Pool[Row]":
+            pool = asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._pool_size,
+                command_timeout=30,
+                server_settings={"application_name": "tidemill"},
+            )
+            return await pool  # type: ignore[no-any-return]
+
+        self._pool = await insistently("connect", connect)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for lane in self._lanes:
+            await lane.close()
+        if self._pool is not None:
+            self._pool.terminate()
+
+    @property
+    def pool(self) -> "asyncpg.Pool[Row]":
+        assert self._pool is not None, "the database is used before it was entered"
+        return self._pool
+
+    def lane(self) -> Lane:
+        lane = Lane(self._url)
+        self._lanes.append(lane)
+        return lane
+
+    async def fetch(self, sql: str, *args: object) -> list[Row]:
+        return await self.pool.fetch(sql, *args)
+
+    async def row(self, sql: str, *args: object) -> Row | None:
+        return await self.pool.fetchrow(sql, *args)
+
+    async def value(self, sql: str, *args: object) -> Any:
+        return await self.pool.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> None:
+        await self.pool.execute(sql, *args)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> "AsyncIterator[asyncpg.pool.PoolConnectionProxy[Row]]":
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
+
+
+def columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows turned into the columns that unnest() takes; `width` says how many when there are no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

@@ -1,0 +1,75 @@
+"""Logs (structlog, JSON), metrics (Prometheus) and trace context (OpenTelemetry; off until an OTLP URL is set).
+
+Secrets never reach a log: every rendered line passes `redact_secrets`.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from tidemill.runtime.config import Common
+from tidemill.security.redact import redact_secrets
+
+log = structlog.stdlib.get_logger
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+def configure(service: str, config: Common) -> None:
+    """Sets up logging and, where wanted, tracing of this process. Called once, first thing in main."""
+    level = logging.getLevelNamesMapping().get(config.log_level.upper(), logging.INFO)
+    text = config.log_format == "text"
+    render: Any = structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            lambda _logger, _method, event: {"service": service, **event},
+            render,
+            lambda _logger, _method, line: redact_secrets(line),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    if config.otlp_url:
+        _export_spans(service, config.otlp_url, config.trace_ratio)
+
+
+def _export_spans(service: str, otlp_url: str, ratio: float) -> None:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - slow, seldom
+
+    provider = TracerProvider(
+        sampler=ParentBasedTraceIdRatio(ratio), resource=Resource.create({"service.name": f"tidemill-{service}"})
+    )
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_url)))
+    trace.set_tracer_provider(provider)
+
+
+def tracing_on() -> bool:
+    return isinstance(trace.get_tracer_provider(), TracerProvider)
+
+
+@contextmanager
+def span(name: str, traceparent: str | None = None) -> Iterator[str | None]:
+    """A span under the given W3C traceparent; yields the traceparent to hand on. Without tracing hands on what came."""
+    if not tracing_on():
+        yield traceparent
+        return
+    context = _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {})
+    with trace.get_tracer("tidemill").start_as_current_span(name, context=context):
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier)
+        yield carrier.get("traceparent")
