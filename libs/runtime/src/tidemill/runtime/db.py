@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import asyncpg
 
@@ -113,7 +113,7 @@ class Database:
         self._pool: asyncpg.Pool[Row] | None = None
         self._lanes: list[Lane] = []
 
-    async def __aenter__(self) -> "Database":
+    async def __aenter__(self) -> Self:
         async def connect() -> "asyncpg.Pool[Row]":
             pool = asyncpg.create_pool(
                 self._url,
@@ -122,7 +122,7 @@ class Database:
                 command_timeout=30,
                 server_settings={"application_name": "tidemill"},
             )
-            return await pool  # type: ignore[no-any-return]
+            return await pool
 
         self._pool = await insistently("connect", connect)
         return self

@@ -37,7 +37,7 @@ def configure(service: str, config: Common) -> None:
             structlog.processors.format_exc_info,
             lambda _logger, _method, event: {"service": service, **event},
             render,
-            lambda _logger, _method, line: redact_secrets(line),
+            lambda _logger, _method, line: redact_secrets(str(line)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

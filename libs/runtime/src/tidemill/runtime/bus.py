@@ -1,0 +1,234 @@
+"""NATS: one connection, typed messages, streams kept as declared, and publishing that is sure to have arrived.
+
+Losing the bus loses nothing: rows re-drive what it forgot. So core messages are for hints and for waiting requests,
+and only `announce` insists.
+"""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+import msgspec
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.client import JetStreamContext
+from nats.js.errors import APIError, BadRequestError, NotFoundError
+from prometheus_client import Counter
+
+from tidemill.contracts.subjects import STREAMS, Stream
+from tidemill.runtime.db import backoffs
+from tidemill.runtime.service import StartError
+from tidemill.runtime.telemetry import log
+
+ACK_TIMEOUT_S: Final = 2.0  # a healthy server acknowledges in milliseconds; then the window is sent again
+CONNECT_TIMEOUT_S: Final = 2
+PENDING_LIMIT_BYTES: Final = 64 * 1024 * 1024  # what one subscription may hold; beyond it messages are dropped
+DROPPED: Final = Counter("tidemill_bus_dropped_total", "Messages that could not be decoded or kept", ["reason"])
+
+EventT = TypeVar("EventT", bound=msgspec.Struct)
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Announcement(NamedTuple):
+    """A message for a stream. `id` makes a repeated send recognisable (Nats-Msg-Id of CloudEvents' id)."""
+
+    subject: str
+    payload: bytes
+    headers: dict[str, str] | None = None
+
+
+class Bus:
+    """The connection of one service. Use as an async context manager; it reconnects for ever."""
+
+    def __init__(self, url: str, name: str, *, retention_s: int = 3600) -> None:
+        self._url = url
+        self._name = name
+        self._retention_s = retention_s
+        self._client = Client()
+        self._reconnected: list[Callable[[], Awaitable[None]]] = []
+        self._acks: dict[str, asyncio.Future[bytes]] = {}
+        self._inbox = ""
+        self._tokens = itertools.count()
+
+    async def __aenter__(self) -> Self:
+        for wait in backoffs():
+            try:
+                await self._connect()
+                break
+            except (OSError, TimeoutError, nats.errors.Error) as error:
+                log().warning("bus away", action="retry", error=str(error) or type(error).__name__)
+                await asyncio.sleep(wait)
+        self._inbox = self._client.new_inbox()
+        await self._client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+        await self.reconcile()
+        return self
+
+    async def _connect(self) -> None:
+        await self._client.connect(
+            self._url,
+            name=f"tidemill-{self._name}",
+            connect_timeout=CONNECT_TIMEOUT_S,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # it is only slept for, and a second is long here
+            skip_subject_validation=True,
+            error_cb=self._on_error,
+            reconnected_cb=self._on_reconnected,
+        )
+
+    async def __aexit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):  # a server that is away cannot be drained; leave all the same
+            async with asyncio.timeout(2):
+                await self._client.flush(1)
+        await self._client.close()
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.is_connected)
+
+    def not_ready(self) -> str | None:
+        return None if self.connected else "NATS is away"
+
+    def on_reconnected(self, call: Callable[[], Awaitable[None]]) -> None:
+        """`call` runs after every reconnection, when streams are in order again."""
+        self._reconnected.append(call)
+
+    async def _on_reconnected(self) -> None:
+        log().info("bus is back", action="reconnect")
+        with contextlib.suppress(nats.errors.Error, TimeoutError):  # gone again: the next reconnection tries anew
+            await self.reconcile()
+        for call in self._reconnected:
+            await call()
+
+    async def _on_error(self, error: Exception) -> None:
+        if isinstance(error, nats.errors.SlowConsumerError):
+            DROPPED.labels("slow").inc()
+        log().warning("bus", action="error", error=str(error) or type(error).__name__)
+
+    async def reconcile(self) -> None:
+        """Makes the streams as `subjects.STREAMS` declares them."""
+        for stream in STREAMS:
+            await self._reconcile(stream)
+
+    async def _reconcile(self, stream: Stream) -> None:
+        config = StreamConfig(
+            name=stream.name,
+            subjects=list(stream.subjects),
+            storage=StorageType(stream.storage),
+            max_bytes=stream.max_bytes,
+            max_age=self._retention_s if stream.max_age_s is None else stream.max_age_s,
+            discard=DiscardPolicy(stream.discard),
+            duplicate_window=min(120, self._retention_s),
+        )
+        try:
+            await self.jetstream.add_stream(config)
+        except BadRequestError:  # it exists with other settings
+            try:
+                await self.jetstream.update_stream(config)
+            except APIError as error:
+                raise StartError(
+                    f"NATS stream {stream.name} cannot be changed as needed: {error.description}"
+                ) from None
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        return self._client.jetstream(timeout=5)
+
+    async def send(self, subject: str, event: msgspec.Struct) -> None:
+        """Publishes without waiting: hints, which may be lost."""
+        await self._client.publish(subject, encode(event))
+
+    async def send_bytes(self, subject: str, payload: bytes, reply: str = "") -> None:
+        await self._client.publish(subject, payload, reply)
+
+    async def listen(self, subject: str, kind: Any, handle: Callable[[Any], Awaitable[None]]) -> None:
+        """Calls `handle` with each message of `subject`, decoded as `kind`, one after the other, in order."""
+        decode = msgspec.json.Decoder(kind).decode
+
+        async def receive(message: Msg) -> None:
+            try:
+                event = decode(message.data)
+            except msgspec.DecodeError as error:
+                DROPPED.labels("garbage").inc()
+                log().warning("garbage on the bus", action="decode", subject=message.subject, error=str(error))
+                return
+            await handle(event)
+
+        await self.listen_raw(subject, receive)
+
+    async def listen_raw(self, subject: str, receive: Callable[[Msg], Awaitable[None]]) -> Any:
+        return await self._client.subscribe(
+            subject, cb=receive, pending_msgs_limit=0, pending_bytes_limit=PENDING_LIMIT_BYTES
+        )
+
+    async def ask(
+        self, subject: str, event: msgspec.Struct, answer: type[EventT], *, timeout_s: float
+    ) -> EventT | None:
+        """Request and reply; None when nobody answers in time."""
+        try:
+            message = await self._client.request(subject, encode(event), timeout=timeout_s)
+        except (TimeoutError, nats.errors.Error):
+            return None
+        return msgspec.json.decode(message.data, type=answer)
+
+    async def serve(self, subject: str, kind: Any, handle: Callable[[Any], Awaitable[msgspec.Struct]]) -> None:
+        """Answers requests on `subject`."""
+        decode = msgspec.json.Decoder(kind).decode
+
+        async def receive(message: Msg) -> None:
+            await self._client.publish(message.reply, encode(await handle(decode(message.data))))
+
+        await self.listen_raw(subject, receive)
+
+    async def announce(self, messages: Sequence[Announcement]) -> None:
+        """Publishes to streams and returns when the server has them all; repeats until it does.
+
+        Only the last message of the window asks for an acknowledgement: one connection is served in order, and a
+        stream that discards old messages refuses none for its own reasons, so the last one's speaks for all.
+        """
+        if not messages:
+            return
+        for wait in backoffs():
+            acknowledged = self._expect_ack()
+            try:
+                await self._publish_window(messages, acknowledged)
+            except (TimeoutError, nats.errors.Error) as error:
+                log().warning("not acknowledged", action="announce", error=str(error) or type(error).__name__)
+                await asyncio.sleep(wait)
+            else:
+                return
+            finally:
+                self._acks.pop(acknowledged, None)
+
+    def _expect_ack(self) -> str:
+        subject = f"{self._inbox}.{next(self._tokens)}"
+        self._acks[subject] = asyncio.get_running_loop().create_future()
+        return subject
+
+    async def _publish_window(self, messages: Sequence[Announcement], reply: str) -> None:
+        last = len(messages) - 1
+        for index, message in enumerate(messages):
+            await self._client.publish(
+                message.subject, message.payload, reply if index == last else "", headers=message.headers
+            )
+        async with asyncio.timeout(ACK_TIMEOUT_S):
+            answer = await self._acks[reply]
+        if b'"error"' in answer:
+            raise nats.errors.Error(f"the stream refused: {answer.decode(errors='replace')}")
+
+    async def _on_ack(self, message: Msg) -> None:
+        future = self._acks.get(message.subject)
+        if future is not None and not future.done():
+            # No stream listens on the subject: an empty message with status 503.
+            future.set_result(message.data or b'{"error": "no stream"}')
+
+    async def stream_exists(self, name: str) -> bool:
+        try:
+            await self.jetstream.stream_info(name)
+        except NotFoundError:
+            return False
+        return True

@@ -1,0 +1,159 @@
+"""The one way a prediction ends: a fenced UPDATE that also writes the webhook delivery, then the announcement.
+
+Worker, gateway (cancel) and scheduler (lost, expired) all end predictions through here, so exactly one terminal state
+is ever stored and announced, whoever comes first.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Lifecycle, WebhookEvent
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.limits import INLINE_OUTPUT_LIMIT_BYTES
+from tidemill.contracts.prediction import SQL_OPEN, Status
+from tidemill.runtime.bus import Announcement, Bus, encode
+from tidemill.runtime.clock import at
+from tidemill.runtime.db import Lane, columns
+
+
+class Outcome(msgspec.Struct, kw_only=True, frozen=True):
+    """How one attempt ended. JSON members are text as PostgreSQL takes it; times are unix seconds."""
+
+    id: str
+    attempt: int
+    status: Status
+    output: str | None = None
+    logs: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+    metrics: str | None = None
+    worker: str | None = None
+    started_at: float | None = None
+    completed_at: float
+
+
+class Ended(msgspec.Struct, kw_only=True, frozen=True):
+    """A prediction that this call has ended."""
+
+    id: str
+    account: str
+    gateway: str
+    model: str
+    version: str
+    webhook: bool
+    created_at: float
+
+
+# Output and logs are kept as they are when the outcome brings none: a canceled prediction keeps what it had produced.
+# Of `aborted` only starting predictions are capable; the guard is TRANSITIONS written as SQL.
+END: Final = f"""
+WITH outcome AS (
+    SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[])
+    AS o (id, attempt, status, output, logs, error, error_code, metrics, worker, started_at, completed_at, delivery)
+), ended AS (
+    UPDATE prediction p SET
+        status = o.status,
+        output = COALESCE(o.output::json, p.output),
+        logs = COALESCE(o.logs, p.logs, ''),
+        error = o.error,
+        error_code = o.error_code,
+        metrics = COALESCE(o.metrics::json, p.metrics),
+        worker = COALESCE(o.worker, p.worker),
+        started_at = COALESCE(p.started_at, o.started_at),
+        completed_at = o.completed_at
+    FROM outcome o
+    WHERE p.id = o.id AND p.attempt = o.attempt AND p.status IN {SQL_OPEN}
+        AND (o.status <> 'aborted' OR p.status = 'starting')
+        AND (o.worker IS NULL OR p.worker IS NULL OR p.worker = o.worker)
+    RETURNING p.id, p.account_id, p.gateway, p.model, p.version, p.webhook, p.webhook_events,
+        p.created_at, o.delivery
+), delivery AS (
+    INSERT INTO webhook_delivery (id, prediction_id, account_id, url)
+    SELECT delivery, id, account_id, webhook FROM ended
+    WHERE webhook IS NOT NULL AND (webhook_events IS NULL OR 'completed' = ANY (webhook_events))
+)
+SELECT id, account_id, gateway, model, version, webhook IS NOT NULL AS webhook,
+    created_at FROM ended"""  # noqa: S608 - our own constant
+
+
+async def end(lane: Lane, outcomes: Sequence[Outcome]) -> dict[str, Ended]:
+    """Ends predictions; answers those that this call has ended, by id. One statement, one commit."""
+    rows = [
+        (
+            o.id,
+            o.attempt,
+            o.status.value,
+            o.output,
+            o.logs,
+            o.error,
+            o.error_code,
+            o.metrics,
+            o.worker,
+            None if o.started_at is None else at(o.started_at),
+            at(o.completed_at),
+            f"msg_{new_id()}",
+        )
+        for o in outcomes
+    ]
+    ended = await lane.fetch(END, *columns(rows, 12))
+    return {
+        row["id"]: Ended(
+            id=row["id"],
+            account=row["account_id"],
+            gateway=row["gateway"],
+            model=row["model"],
+            version=row["version"],
+            webhook=row["webhook"],
+            created_at=row["created_at"].timestamp(),
+        )
+        for row in ended
+    }
+
+
+async def announce(bus: Bus, pairs: Sequence[tuple[Ended, Outcome]]) -> None:
+    """Tells waiting requests, services and subscribers about ended predictions, and wakes the webhook dispatcher."""
+    await bus.announce([announcement(ended, lifecycle(ended, outcome), "completed") for ended, outcome in pairs])
+    for ended, _ in pairs:
+        if ended.webhook:
+            await bus.send(subjects.WEBHOOK, WebhookEvent(id=ended.id, event="completed"))
+
+
+def lifecycle(ended: Ended, outcome: Outcome) -> Lifecycle:
+    size = len(outcome.output or "") + len(outcome.logs or "")
+    # An outcome without logs kept those of the row, which are not at hand here.
+    partial = size > INLINE_OUTPUT_LIMIT_BYTES or outcome.logs is None
+    raw = msgspec.Raw
+    return Lifecycle(
+        id=ended.id,
+        account=ended.account,
+        model=ended.model,
+        version=ended.version,
+        status=outcome.status,
+        attempt=outcome.attempt,
+        output=None if partial or outcome.output is None else raw(outcome.output.encode()),
+        logs=None if partial else outcome.logs,
+        error=outcome.error,
+        metrics=None if outcome.metrics is None else raw(outcome.metrics.encode()),
+        created_at=ended.created_at,
+        started_at=outcome.started_at,
+        completed_at=outcome.completed_at,
+        partial=partial,
+    )
+
+
+def announcement(ended: Ended, event: Lifecycle, name: subjects.EventName) -> Announcement:
+    return Announcement(
+        subjects.prediction(ended.account, name, ended.gateway),
+        encode(event),
+        {
+            "ce-specversion": "1.0",
+            "ce-type": f"tidemill.prediction.{name}",
+            "ce-source": "/predictions",
+            "ce-id": f"{event.id}-{event.attempt}-{name}",
+            "content-type": "application/json",
+        },
+    )

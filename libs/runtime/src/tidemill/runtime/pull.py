@@ -1,0 +1,128 @@
+"""Pulling from a durable JetStream consumer with requests of our own into one callback.
+
+The client library's fetch() costs a task and a future for every batch. Deliveries here are hints without
+acknowledgement: what is lost on the way is re-driven from its row.
+"""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import nats
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import NotFoundError
+
+from tidemill.contracts import subjects
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.telemetry import log
+
+EXPIRES_S: Final = 20  # a request waits this long at the server; then it is renewed
+CONSUMER_IDLE_S: Final = 3600  # above the jobs stream's max_age, so that a new consumer never meets finished work
+RETRY_S: Final = 0.2
+
+Receive = Callable[[bytes, int], None]  # payload, and how many more messages wait at the server
+
+
+class _Request(msgspec.Struct):
+    token: str
+    left: int
+    until: float
+
+
+class JobPuller:
+    """Keeps as many jobs of one queue requested as `want` says. Several workers share the consumer."""
+
+    def __init__(self, bus: Bus, queue: str, receive: Receive) -> None:
+        self._bus = bus
+        self._queue = queue
+        self._receive = receive
+        self._requests: deque[_Request] = deque()
+        self._tokens = itertools.count()
+        self._inbox = ""
+        self._subscription: Any = None
+        self._broken = False
+        self._wanted = 0
+
+    async def start(self) -> None:
+        self._inbox = f"_INBOX.pull.{id(self):x}.{subjects.job_consumer(self._queue)}"
+        self._subscription = await self._bus.listen_raw(f"{self._inbox}.*", self._on_message)
+        self._bus.on_reconnected(self._restart)
+        await self._ensure_consumer()
+
+    async def stop(self) -> None:
+        self._wanted = 0
+        if self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            await subscription.unsubscribe()
+
+    async def _restart(self) -> None:
+        """The server forgot our requests, and after a restart the stream and its consumers too."""
+        if self._subscription is None:
+            return
+        self._requests.clear()
+        try:
+            await self._ensure_consumer()
+        except (TimeoutError, nats.errors.Error) as error:
+            log().warning("consumer", action="retry", queue=self._queue, error=str(error) or type(error).__name__)
+        await self.want(self._wanted)
+
+    async def _ensure_consumer(self) -> None:
+        await self._bus.jetstream.add_consumer(
+            subjects.JOBS.name,
+            ConsumerConfig(
+                durable_name=subjects.job_consumer(self._queue),
+                filter_subject=subjects.job(self._queue),
+                ack_policy=AckPolicy.NONE,
+                inactive_threshold=CONSUMER_IDLE_S,
+            ),
+        )
+
+    @property
+    def requested(self) -> int:
+        """Jobs asked for that have not come."""
+        return sum(request.left for request in self._requests)
+
+    async def want(self, jobs: int) -> None:
+        """Tops the outstanding requests up to `jobs`. Call it as often as room appears."""
+        self._wanted = jobs
+        now = asyncio.get_running_loop().time()
+        while self._requests and self._requests[0].until < now:  # its expiry message was lost
+            self._requests.popleft()
+        missing = jobs - self.requested
+        # Small top-ups would cost a request for each job; a half-empty window is soon enough.
+        if missing <= 0 or (missing < jobs // 2 and self._requests):
+            return
+        request = _Request(f"{self._inbox}.{next(self._tokens)}", missing, now + EXPIRES_S + 5)
+        self._requests.append(request)
+        body = b'{"batch":%d,"expires":%d}' % (missing, EXPIRES_S * 1_000_000_000)
+        await self._bus.send_bytes(self._next_subject(), body, request.token)
+
+    def _next_subject(self) -> str:
+        return f"$JS.API.CONSUMER.MSG.NEXT.{subjects.JOBS.name}.{subjects.job_consumer(self._queue)}"
+
+    async def _on_message(self, message: Msg) -> None:
+        if not message.reply:
+            await self._on_status(message)
+            return
+        if self._requests:
+            first = self._requests[0]
+            first.left -= 1
+            if first.left <= 0:
+                self._requests.popleft()
+        self._receive(message.data, int(message.reply.rsplit(".", 1)[1]))
+
+    async def _on_status(self, message: Msg) -> None:
+        """A request ended: it expired (408), or there is no such consumer any more (404, 409, 503)."""
+        self._requests = deque(request for request in self._requests if request.token != message.subject)
+        status = (message.headers or {}).get("Status")
+        if status != "408" and self._subscription is not None:
+            await asyncio.sleep(RETRY_S)
+            try:
+                await self._ensure_consumer()
+            except (TimeoutError, nats.errors.Error, NotFoundError) as error:
+                log().warning("consumer", action="retry", queue=self._queue, error=str(error) or type(error).__name__)
+        await self.want(self._wanted)
