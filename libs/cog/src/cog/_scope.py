@@ -1,0 +1,165 @@
+"""The scope of the running prediction: its metrics and its context.
+
+The child installs one scope per prediction with `set_scope`; where there is none, recording is a silent no-op. A
+scope checks and forwards what the model records; it never sums up: the worker does that from the same messages.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+Sink = Callable[[str, Any, str], None]  # key, value (None deletes), mode
+
+MODES: Final = ("replace", "incr", "append")
+NAME_LIMIT_CHARS: Final = 128  # names are shown and stored with every prediction
+NAME_LIMIT_SEGMENTS: Final = 4  # dots nest in the API's JSON; deeper trees are data, not metrics
+SEGMENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+class Metrics:
+    """The metrics of one prediction, as the model has recorded them so far; keys are dotted names."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._sink = sink
+        self._values: dict[str, Any] = {}
+
+    def record(self, key: str, value: Any, mode: str = "replace") -> None:
+        """Records a JSON value. Raises ValueError for a bad name, mode or number, TypeError for a bad type."""
+        if value is None:
+            self.delete(key)
+            return
+        if self._sink is not None:
+            check_name(key)
+            value = _plain(key, value)
+            self._check_neighbours(key)
+        combined = _combine(key, self._values.get(key), value, mode)
+        self._values[key] = combined
+        if self._sink is not None:
+            self._sink(key, value, mode)
+
+    def delete(self, key: str) -> None:
+        """Forgets a metric, and with it the type its value must have."""
+        if self._values.pop(key, None) is not None and self._sink is not None:
+            self._sink(key, None, "replace")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._values.get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.record(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._values:
+            raise KeyError(key)
+        self.delete(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def _check_neighbours(self, key: str) -> None:
+        """`a` and `a.b` cannot both be: one nests in the other."""
+        if key in self._values:
+            return
+        for other in self._values:
+            if other.startswith(f"{key}.") or key.startswith(f"{other}."):
+                raise ValueError(f"metric {key!r} and metric {other!r} cannot both be: one would be inside the other")
+
+
+class Scope:
+    """What a prediction may know and say about itself. `context` is the request's; values are strings."""
+
+    def __init__(self, context: Mapping[str, str] | None = None, sink: Sink | None = None) -> None:
+        self.context: dict[str, str] = dict(context or {})
+        self.metrics = Metrics(sink)
+
+    def record_metric(self, key: str, value: Any, mode: str = "replace") -> None:
+        self.metrics.record(key, value, mode)
+
+
+class _ProcessScope:
+    """What a thread sees that the model started itself: such threads begin with an empty context."""
+
+    scope: Scope | None = None
+
+
+_current: ContextVar[Scope | None] = ContextVar("cog_scope", default=None)
+
+
+def set_scope(scope: Scope | None, *, for_threads: bool = False) -> None:
+    """Installs (or with None removes) the scope of the current context.
+
+    `for_threads` makes it the scope of every thread of the process as well: right while one prediction runs at a
+    time, wrong as soon as two do, since a thread cannot tell whose it is.
+    """
+    _current.set(scope)
+    if for_threads:
+        _ProcessScope.scope = scope
+
+
+def current_scope() -> Scope:
+    """The scope of the running prediction; outside one a scope that leads nowhere."""
+    return _current.get() or _ProcessScope.scope or Scope()
+
+
+def emit_metric(name: str, value: Any) -> None:
+    """The old name of `current_scope().record_metric(name, value)`."""
+    current_scope().record_metric(name, value)
+
+
+def check_name(key: str) -> None:
+    """Raises ValueError when `key` may not name a metric."""
+    segments = key.split(".")
+    if len(key) > NAME_LIMIT_CHARS or len(segments) > NAME_LIMIT_SEGMENTS:
+        raise ValueError(
+            f"metric name {key[:NAME_LIMIT_CHARS]!r} is over {NAME_LIMIT_CHARS} characters "
+            f"or {NAME_LIMIT_SEGMENTS} dotted parts"
+        )
+    if not all(SEGMENT.match(segment) for segment in segments):
+        raise ValueError(f"metric name {key!r}: each dotted part is a letter, then letters, digits and underscores")
+    if key == "predict_time" or segments[0] == "cog":
+        raise ValueError(f"metric name {key!r} is reserved")
+
+
+def _plain(key: str, value: Any) -> Any:
+    """A JSON value; numpy and torch scalars are unwrapped, as models record them."""
+    if not isinstance(value, (bool, int, float, str, list, dict)) and callable(getattr(value, "item", None)):
+        value = value.item()
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except TypeError as error:
+        raise TypeError(f"metric {key!r}: {error}") from None
+    except ValueError:
+        raise ValueError(f"metric {key!r} is not a finite number (or refers to itself)") from None
+
+
+def _combine(key: str, old: Any, new: Any, mode: str) -> Any:
+    if mode not in MODES:
+        raise ValueError(f"metric mode {mode!r} is not one of {', '.join(MODES)}")
+    if mode == "append":
+        if old is not None and not isinstance(old, list):
+            raise TypeError(f"metric {key!r} is not a list that could be appended to")
+        return [*(old or []), new]
+    if old is not None and _family(old) != _family(new):
+        raise TypeError(f"metric {key!r} is a {_family(old)} and cannot become a {_family(new)}; delete it first")
+    if mode == "replace":
+        return new
+    if _family(new) != "number":
+        raise TypeError(f"metric {key!r}: only numbers can be incremented")
+    return (old or 0) + new
+
+
+def _family(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, (int, float)) else type(value).__name__

@@ -1,0 +1,1 @@
+"""Names that models imported from Cog's server package; no server is here."""
