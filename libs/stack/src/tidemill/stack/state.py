@@ -1,0 +1,67 @@
+"""What one directory remembers between runs: ports, generated secrets, tokens.
+
+A small JSON file, readable by its owner alone and replaced whole on every change, so a crash leaves the old or the
+new one. It must have one writer: the holder of the directory.
+"""
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from tidemill.stack import ports
+
+SECRET_BYTES = 32
+
+
+class State:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._values: dict[str, str | int] = _load(path)
+
+    def text(self, key: str) -> str | None:
+        value = self._values.get(key)
+        return value if isinstance(value, str) else None
+
+    def put(self, key: str, value: str | int) -> None:
+        self._values[key] = value
+        write_private(self._path, json.dumps(self._values, indent=1, sort_keys=True) + "\n")
+
+    def secret(self, key: str) -> str:
+        """64 hex characters, generated the first time they are asked for."""
+        known = self.text(key)
+        if known is None:
+            known = secrets.token_hex(SECRET_BYTES)
+            self.put(key, known)
+        return known
+
+    def remembered_port(self, key: str) -> int | None:
+        value = self._values.get(key)
+        return value if isinstance(value, int) else None
+
+    def port(self, key: str) -> int:
+        """The port remembered under this key while it is free, else a new one that is."""
+        remembered = self.remembered_port(key)
+        if remembered is not None and ports.becomes_free(remembered):
+            return remembered
+        taken = {value for value in self._values.values() if isinstance(value, int)}
+        chosen = ports.choose(avoid=taken)
+        self.put(key, chosen)
+        return chosen
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces the file in one step; nobody but its owner can read it, not even for a moment."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def _load(path: Path) -> dict[str, str | int]:
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return {str(key): value for key, value in values.items() if isinstance(value, str | int)}
