@@ -1,0 +1,226 @@
+"""The only HTTP client for URLs that users give us: webhooks, input files, weights.
+
+The policy judges the URL of every hop, and then every address at the moment when its socket would be made, so that
+literals, redirects, several addresses and names that change their mind all pass the same gate. Must never send
+credentials or cookies, use a proxy, follow a redirect by itself, or unpack a compressed body.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+
+from tidemill.security.egress_errors import (
+    AddressRefused,
+    EgressDenied,
+    EgressFailed,
+    EgressTimeout,
+    EgressTooLarge,
+    translated,
+)
+from tidemill.security.egress_policy import EgressPolicy, Target
+from tidemill.security.egress_resolver import IsolatedResolver
+from tidemill.security.response_fields import content_type, filename, retry_after_s
+
+CONNECT_TIMEOUT_S = 5.0  # look-up, TCP and TLS together; a host farther away than this is down
+MAX_REDIRECTS = 3  # a store's short link, its canonical host, its CDN
+MAX_CONNECTIONS = 512  # half of the usual 1,024 file descriptors; callers limit themselves well below
+KEEPALIVE_S = 4.0  # below the 5 s after which Node servers hang up, so that a reused connection is rarely dead
+BODY_HEAD_BYTES = 4_096  # what of a webhook's answer is kept for its owner to look at
+BODY_HEAD_TIMEOUT_S = 2.0  # the status alone decides; a body that dribbles must not hold a slot
+READ_BYTES = 256 * 1024  # a chunk to the caller: large enough to amortise a hop, small in memory
+
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+
+# What aiohappyeyeballs hands to a socket factory: family, type, protocol, canonical name, socket address.
+AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple]  # type: ignore[type-arg]
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file as it arrives. `content_type` and `filename` are the server's words, made harmless."""
+
+    content_type: str
+    filename: str
+    size_bytes: int | None
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """An answer to a POST, whatever its status. `retry_after` is in seconds from now."""
+
+    status: int
+    body_head: bytes
+    retry_after: float | None
+
+
+class Egress:
+    """Use from one event loop, and close it there."""
+
+    def __init__(self, policy: EgressPolicy, *, resolver: AbstractResolver | None = None) -> None:
+        self._policy = policy
+        self._resolver = resolver or IsolatedResolver()
+        # Hosts that the operator listed by name are dialled through a gate of their own, because an address alone
+        # does not tell for which host it was looked up.
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def post(
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> Posted:
+        """Sends `body` to the byte and follows no redirect. Any status is an answer; what gives none raises
+        EgressDenied, EgressTimeout or EgressFailed.
+        """
+        target = self._policy.target(url)
+        limits = aiohttp.ClientTimeout(total=timeout_s, connect=connect_timeout_s)
+        with translated():
+            response = await self._session(target).post(
+                target.url, data=body, headers=headers, allow_redirects=False, timeout=limits
+            )
+        try:
+            body_head = await _body_head(response)
+        finally:
+            response.close()
+        retry_after = retry_after_s(response.headers.get("Retry-After"), time.time())
+        return Posted(response.status, body_head, retry_after)
+
+    @asynccontextmanager
+    async def fetch(self, url: str, *, limit_bytes: int, timeout_s: float) -> AsyncIterator[Download]:
+        """A GET that follows at most MAX_REDIRECTS redirects. `timeout_s` bounds all hops and the body together.
+
+        Raises EgressDenied, EgressTimeout, EgressFailed or EgressTooLarge, on entering or while the chunks are read;
+        the chunks never add up to more than `limit_bytes`.
+        """
+        response = await self._follow(url, _now() + timeout_s)
+        try:
+            _check_answer(response, limit_bytes)
+            async with aclosing(_chunks(response, limit_bytes)) as chunks:
+                yield Download(
+                    content_type(response.headers.get("Content-Type")),
+                    filename(response.headers.get("Content-Disposition"), response.url.name),
+                    response.content_length,
+                    chunks,
+                )
+        finally:
+            response.close()
+
+    async def close(self) -> None:
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            await session.close()
+        await self._resolver.close()
+
+    async def _follow(self, url: str, deadline_s: float) -> aiohttp.ClientResponse:
+        target = self._policy.target(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._get(target, deadline_s - _now())
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECT_STATUSES or location is None:
+                return response
+            response.close()
+            target = self._policy.target(_joined(str(target.url), location))
+        raise EgressFailed(f"more than {MAX_REDIRECTS} redirects")
+
+    async def _get(self, target: Target, timeout_s: float) -> aiohttp.ClientResponse:
+        if timeout_s <= 0:  # to aiohttp, 0 is no limit
+            raise EgressTimeout
+        limits = aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_TIMEOUT_S)
+        with translated():
+            return await self._session(target).get(target.url, allow_redirects=False, timeout=limits)
+
+    def _session(self, target: Target) -> aiohttp.ClientSession:
+        session = self._sessions.get(target.listed)
+        if session is None:
+            permits = self._policy.permits_listed if target.listed else self._policy.permits
+            session = self._sessions[target.listed] = self._new_session(permits)
+        return session
+
+    def _new_session(self, permits: Callable[[str, int], bool]) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            socket_factory=gate(permits),
+            resolver=self._resolver,
+            # Every new connection looks its host up and is judged anew; a cache would only hide what is dialled.
+            use_dns_cache=False,
+            limit=MAX_CONNECTIONS,
+            keepalive_timeout=KEEPALIVE_S,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._policy.user_agent, "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+
+def gate(permits: Callable[[str, int], bool]) -> Callable[[AddressInfo], socket.socket]:
+    """The choke point: a socket factory that refuses an address instead of making its socket. aiohttp asks it for
+    every single attempt, with the address that it is about to dial.
+    """
+
+    def open_socket(info: AddressInfo) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if family not in {socket.AF_INET, socket.AF_INET6} or not permits(str(address[0]), int(address[1])):
+            raise AddressRefused
+        return socket.socket(family, kind, protocol)
+
+    return open_socket
+
+
+def _check_answer(response: aiohttp.ClientResponse, limit_bytes: int) -> None:
+    if response.status != 200:
+        raise EgressFailed(f"the server answered with status {response.status}", status=response.status)
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise EgressFailed("the server sent a compressed body that was not asked for")
+    if (response.content_length or 0) > limit_bytes:
+        raise EgressTooLarge(limit_bytes)
+
+
+async def _chunks(response: aiohttp.ClientResponse, limit_bytes: int) -> AsyncGenerator[bytes, None]:
+    received_bytes = 0
+    while True:
+        with translated():
+            chunk = await response.content.read(READ_BYTES)
+        if not chunk:
+            return
+        received_bytes += len(chunk)
+        if received_bytes > limit_bytes:
+            raise EgressTooLarge(limit_bytes)
+        yield chunk
+
+
+async def _body_head(response: aiohttp.ClientResponse) -> bytes:
+    """As much of the body's head as arrives whole and soon. The server has answered already: what happens to the
+    rest of its body changes nothing.
+    """
+    head = bytearray()
+    try:
+        async with asyncio.timeout(BODY_HEAD_TIMEOUT_S):
+            while len(head) < BODY_HEAD_BYTES and (chunk := await response.content.read(BODY_HEAD_BYTES - len(head))):
+                head += chunk
+    except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+        pass
+    return bytes(head)
+
+
+def _joined(base: str, location: str) -> str:
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        raise EgressDenied("it redirects to a malformed URL") from None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

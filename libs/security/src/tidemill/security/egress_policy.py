@@ -1,0 +1,166 @@
+"""Which URLs and which socket addresses users may make us talk to: pure decisions, no I/O.
+
+A URL is judged before its host resolves, an address when a socket would be made for it; both must pass. What the
+operator has listed is allowed whatever kind of address it is; what the operator has denied never is.
+"""
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from typing import Self
+
+from yarl import URL
+
+from tidemill.security.addresses import Address, Network, is_public_address, unwrapped
+from tidemill.security.egress_errors import EgressDenied
+
+MAX_URL_CHARS = 8_192  # signed URLs of object stores take up to 2,000; servers give up at 8 kB
+PUBLIC_PORTS = frozenset({80, 443})  # anything else may be a mail server, a database or an SSH port
+
+_MAX_HOST_CHARS = 253  # RFC 1035
+# Underscores are in no host name by the book, but in real ones.
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+# The last label decides whether WHATWG, and getaddrinfo, take a host for an IPv4 address: 127.1, 0x7f000001, 0177.0.1
+_NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
+_PLAIN_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+_VISIBLE = re.compile(r"[^\x00-\x20\x7f-\xa0]+")
+_USERINFO = re.compile(r"[a-z]+://[^/?#]*@", re.IGNORECASE)
+# A URL that needs no quoting. It is sent to the byte: re-quoting would break signatures made over the path or query.
+_NO_QUOTING = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?/(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The operator's list. A port of None stands for every port."""
+
+    networks: tuple[tuple[Network, int | None], ...] = ()
+    hosts: frozenset[tuple[str, int | None]] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Of `10.0.0.0/8, 127.0.0.1/32:9000, fd00::/8, [fd00::/8]:9000, hooks.lan, hooks.lan:8443`; may be empty.
+        Raises ValueError at the first entry that is none of these.
+        """
+        entries = [_entry(each.strip()) for each in text.split(",") if each.strip()]
+        return cls(
+            networks=tuple((what, port) for what, port in entries if not isinstance(what, str)),
+            hosts=frozenset((what, port) for what, port in entries if isinstance(what, str)),
+        )
+
+    def has_host(self, host: str, port: int) -> bool:
+        name = host.removesuffix(".")
+        return (name, port) in self.hosts or (name, None) in self.hosts
+
+    def has_address(self, address: Address, port: int) -> bool:
+        return any(address in network and at in {None, port} for network, at in self.networks)
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Of comma-separated CIDRs, for `EgressPolicy.deny`; may be empty. Raises ValueError."""
+    return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL that passed. `listed`: the operator allowed its host by name, so any address of it will do."""
+
+    url: URL
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EgressPolicy:
+    allow: Allow = field(default_factory=Allow)
+    # For networks of public addresses that are ours. Wins over `allow`.
+    deny: tuple[Network, ...] = ()
+    allow_http: bool = False
+    user_agent: str = "Tidemill"
+
+    def target(self, text: str) -> Target:
+        """Raises EgressDenied for a URL that needs no look-up to be refused."""
+        url, port = _parsed(text)
+        if url.scheme != "https" and not (self.allow_http and url.scheme == "http"):
+            raise EgressDenied("its scheme is not http or https" if self.allow_http else "its scheme is not https")
+        host = url.raw_host
+        if not host or not port:
+            raise EgressDenied("it has no host or no port")
+        literal = _literal(host)
+        if literal is not None and not self.permits(host, port):
+            raise EgressDenied("its address or port is not allowed")
+        return Target(url, listed=literal is None and self.allow.has_host(host, port))
+
+    def permits(self, address: str, port: int) -> bool:
+        """Whether a socket may be made to this address for a host that the operator has not listed."""
+        ip = _address(address)
+        if ip is None or self._denies(ip):
+            return False
+        return self.allow.has_address(ip, port) or (port in PUBLIC_PORTS and is_public_address(ip))
+
+    def permits_listed(self, address: str, _port: int) -> bool:
+        """The same for a host that the operator has listed, with a port that `target` has checked."""
+        ip = _address(address)
+        return ip is not None and not self._denies(ip)
+
+    def _denies(self, ip: Address) -> bool:
+        return any(ip in network for network in self.deny)
+
+
+def _parsed(text: str) -> tuple[URL, int | None]:
+    if len(text) > MAX_URL_CHARS:
+        raise EgressDenied(f"it is longer than {MAX_URL_CHARS} characters")
+    if _VISIBLE.fullmatch(text) is None:
+        raise EgressDenied("it has spaces or control characters")
+    if _USERINFO.match(text):
+        raise EgressDenied("it has a user name or password")
+    try:
+        url = URL(text, encoded=_NO_QUOTING.fullmatch(text) is not None)
+        # The port is asked for here because an unquoted URL's is parsed only then.
+        return url, url.port
+    except ValueError:
+        raise EgressDenied("it is malformed") from None
+
+
+def _literal(host: str) -> Address | None:
+    """The address that `host` spells, None for a name; refuses what only looks like one or the other."""
+    if ":" in host:
+        address = _address(host)
+        if address is None:
+            raise EgressDenied("its IP address is malformed")
+        return address
+    if _NUMERIC_HOST.fullmatch(host):
+        address = _address(host) if _PLAIN_IPV4.fullmatch(host) else None
+        if address is None:
+            raise EgressDenied("its IP address is not in the usual form of four decimal numbers")
+        return address
+    if len(host) > _MAX_HOST_CHARS or _HOST.fullmatch(host) is None:
+        raise EgressDenied("its host name is malformed")
+    return None
+
+
+def _address(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    # A scope names an interface of ours.
+    return None if "%" in text else unwrapped(address)
+
+
+_ENTRY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:/[0-9]+)?)\]|(?P<rest>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
+
+
+def _entry(text: str) -> tuple[Network | str, int | None]:
+    """One entry of an allow-list. IPv6 may stand bare without a port, and in brackets with one."""
+    match = _ENTRY.fullmatch(text)
+    if match is None:
+        return ip_network(text), None
+    port = int(match["port"]) if match["port"] else None
+    if port is not None and not 0 < port <= 65_535:
+        raise ValueError(f"no port: {text!r}")
+    what = match["v6"] or match["rest"].lower()
+    if match["v6"] or "/" in what or _NUMERIC_HOST.fullmatch(what):
+        return ip_network(what), port
+    if _HOST.fullmatch(what) is None:
+        raise ValueError(f"neither a network nor a host name: {text!r}")
+    return what.removesuffix("."), port
