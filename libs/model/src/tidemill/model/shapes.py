@@ -1,0 +1,83 @@
+"""What a Python annotation means on the wire: the closed set of shapes that schema, coercion and encoding share."""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tidemill.model.errors import ContractError
+
+
+class Kind(enum.Enum):
+    """The value is the word that error messages use."""
+
+    ANY = "any JSON value"
+    STRING = "str"
+    INTEGER = "int"
+    NUMBER = "float"
+    BOOLEAN = "bool"
+    PATH = "Path"
+    FILE = "File"
+    SECRET = "Secret"  # noqa: S105 - a kind, not a secret
+    OBJECT = "dict"
+    CHOICE = "choice"
+    LIST = "list"
+    DICT = "dict of values"
+    RECORD = "record"
+    UNION = "union"
+    CODED = "coded object"
+    NONE = "None"
+
+
+FILE_KINDS: Final = frozenset({Kind.PATH, Kind.FILE})
+
+
+@dataclass(frozen=True)
+class Shape:
+    kind: Kind
+    nullable: bool = False
+    item: "Shape | None" = None  # of LIST and DICT; None is "anything"
+    options: "tuple[Shape, ...]" = ()  # of UNION
+    fields: "tuple[Field, ...]" = ()  # of RECORD
+    values: tuple[Any, ...] = ()  # of CHOICE: JSON scalars
+    python: Any = None  # what builds the value: the class of a RECORD or an Enum, the Coder of CODED
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    shape: Shape
+    has_default: bool
+
+
+def choice_of(values: Iterable[Any]) -> Shape:
+    """A choice among JSON scalars (Enum members stand for their values). Raises ContractError."""
+    plain = [value.value if isinstance(value, enum.Enum) else value for value in values]
+    given = [value for value in plain if value is not None]
+    if not given:
+        raise ContractError("there is nothing to choose from")
+    families = {str if isinstance(value, str) else type(value) for value in given}
+    if families - {int, float} and families not in ({str}, {bool}):
+        names = ", ".join(sorted(family.__name__ for family in families))
+        raise ContractError(f"choices must be all texts or all numbers, not {names}")
+    return Shape(Kind.CHOICE, nullable=len(given) < len(plain), values=tuple(dict.fromkeys(given)))
+
+
+def holds_files(shape: Shape) -> bool:
+    """Whether a value of this shape may hold a file that has to be fetched or stored."""
+    inner = [*shape.options, *(field.shape for field in shape.fields), *([shape.item] if shape.item else [])]
+    return shape.kind in FILE_KINDS or any(holds_files(part) for part in inner)
+
+
+def describe(shape: Shape) -> str:
+    """The shape as an author would write it."""
+    text = shape.kind.value
+    if shape.kind in {Kind.LIST, Kind.DICT} and shape.item is not None:
+        text = f"list[{describe(shape.item)}]" if shape.kind is Kind.LIST else f"dict[str, {describe(shape.item)}]"
+    elif shape.kind is Kind.UNION:
+        text = " | ".join(describe(option) for option in shape.options)
+    elif shape.kind is Kind.RECORD:
+        text = shape.python.__name__
+    elif shape.kind is Kind.CHOICE:
+        text = "one of " + ", ".join(repr(value) for value in shape.values)
+    return f"{text} | None" if shape.nullable else text
