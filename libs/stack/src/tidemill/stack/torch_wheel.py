@@ -17,6 +17,8 @@ from pathlib import Path
 CPU_INDEX = "https://download.pytorch.org/whl/cpu/"
 INDEX_TIMEOUT_S = 10.0
 SKIP = "skip"
+# Without numpy torch warns at every start and cannot exchange arrays with the packages that models use.
+PACKAGES = ("torch", "numpy")
 
 
 def wheel_links(environ: Mapping[str, str], configuration: Iterable[str]) -> list[str]:
@@ -60,7 +62,7 @@ def main() -> int:
     for link in wheel_links(os.environ, pip_configuration(os.environ, Path.home())):
         if _installs("--no-index", "--no-deps", "--find-links", link, "torch", quiet=True):
             _say(f"torch comes from {link}")
-            return 0 if _installs("--find-links", link, "torch") else 1
+            return 0 if _installs("--find-links", link, *PACKAGES) else 1
     return _from_index()
 
 
@@ -70,7 +72,7 @@ def _from_index() -> int:
         _say("installing torch (some 200 MB for the CPU build; TIDEMILL_TORCH=skip leaves it out)")
     else:
         _say(f"{CPU_INDEX} cannot be reached: installing PyPI's build of torch, on Linux the large CUDA one (5 GB)")
-    return 0 if _installs(*backend(has_gpu=_has_gpu(), index_reachable=reachable), "torch") else 1
+    return 0 if _installs(*backend(has_gpu=_has_gpu(), index_reachable=reachable), *PACKAGES) else 1
 
 
 def _installs(*arguments: str, quiet: bool = False) -> bool:
@@ -80,7 +82,7 @@ def _installs(*arguments: str, quiet: bool = False) -> bool:
 
 def _cpu_index_reachable() -> bool:
     try:
-        with urllib.request.urlopen(CPU_INDEX, timeout=INDEX_TIMEOUT_S):  # noqa: S310 - a constant, https
+        with urllib.request.urlopen(CPU_INDEX, timeout=INDEX_TIMEOUT_S):
             return True
     except OSError:
         return False
