@@ -1,0 +1,110 @@
+"""Accepting predictions: requests that wait at the same moment share one INSERT and one commit.
+
+Accepted means committed. The job that follows is a hint; when it is lost, the scheduler's sweep finds the row.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import nats
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Demand, Job, Warm
+from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
+from tidemill.runtime.batch import Batcher
+from tidemill.runtime.bus import Bus, encode
+from tidemill.runtime.clock import at
+from tidemill.runtime.db import Lane, columns, insistently
+
+# ON CONFLICT: a flush whose answer got lost is repeated as it is.
+INSERT: Final = """
+INSERT INTO prediction (id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events,
+    deadline, created_at)
+SELECT id, account_id, model, version, queue, gateway, source, input::json, webhook,
+    string_to_array(webhook_events, ','), deadline, created_at
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[])
+AS r (id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events, deadline, created_at)
+ON CONFLICT (id) DO NOTHING"""
+
+
+class Accepted(msgspec.Struct, kw_only=True, frozen=True):
+    """A new prediction, as it goes into its row. Times are unix seconds; `input` is the JSON as it came."""
+
+    id: str
+    account_id: str
+    model: str
+    version: str
+    queue: str
+    source: str
+    input: bytes
+    webhook: str | None
+    webhook_events: list[str] | None
+    deadline: float | None
+    created_at: float
+    traceparent: str | None = None
+
+
+class Acceptor:
+    """Writes predictions and publishes their jobs."""
+
+    def __init__(self, lane: Lane, bus: Bus, gateway: str, timeout_s: float) -> None:
+        self._lane = lane
+        self._bus = bus
+        self._gateway = gateway
+        self._timeout_s = timeout_s
+        self._batcher: Batcher[Accepted, None] = Batcher(self._insert)
+        self._warm: frozenset[str] = frozenset()
+
+    async def accept(self, prediction: Accepted) -> None:
+        """Returns when the row is committed and its job is on its way. Raises one of db.AWAY."""
+        await self._batcher.add(prediction)
+
+    async def on_warm(self, warm: Warm) -> None:
+        self._warm = frozenset(warm.queues)
+
+    async def drained(self) -> None:
+        await self._batcher.drained()
+
+    async def _insert(self, batch: Sequence[Accepted]) -> Sequence[None]:
+        rows = columns([self._row(prediction) for prediction in batch], 12)
+        await insistently("accept", lambda: self._lane.fetch(INSERT, *rows), give_up_s=self._timeout_s)
+        for prediction in batch:
+            await self._publish(prediction)
+        return [None] * len(batch)
+
+    def _row(self, p: Accepted) -> tuple[object, ...]:
+        return (
+            p.id,
+            p.account_id,
+            p.model,
+            p.version,
+            p.queue,
+            self._gateway,
+            p.source,
+            p.input.decode(),
+            p.webhook,
+            None if p.webhook_events is None else ",".join(p.webhook_events),
+            None if p.deadline is None else at(p.deadline),
+            at(p.created_at),
+        )
+
+    async def _publish(self, p: Accepted) -> None:
+        job = Job(
+            id=p.id,
+            attempt=1,
+            account=p.account_id,
+            gateway=self._gateway,
+            input=msgspec.Raw(p.input) if len(p.input) <= INLINE_INPUT_LIMIT_BYTES else None,
+            created_at=p.created_at,
+            deadline=p.deadline,
+            webhook=p.webhook is not None,
+            traceparent=p.traceparent,
+        )
+        try:
+            await self._bus.send_bytes(subjects.job(p.queue), encode(job))
+            if p.queue not in self._warm:
+                await self._bus.send(subjects.DEMAND, Demand(queue=p.queue))
+        except nats.errors.Error:
+            return  # the bus is away; the row is there, and the sweep will publish the job

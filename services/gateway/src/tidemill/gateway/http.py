@@ -1,0 +1,166 @@
+"""The HTTP boundary: every handler gets a Call and answers a response or raises a Problem.
+
+The only place of the gateway that catches everything: what is not a Problem becomes a 500 with an id that is in the log.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from aiohttp import web
+from prometheus_client import Counter, Histogram
+
+from tidemill.contracts.errors import Problem, bad_request, unavailable, unprocessable
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway.auth import Account
+from tidemill.runtime.db import AWAY
+from tidemill.runtime.telemetry import log
+
+if TYPE_CHECKING:
+    from tidemill.gateway.parts import Parts
+
+REQUESTS: Final = Counter("tidemill_http_requests_total", "Requests answered", ["route", "status"])
+SECONDS: Final = Histogram("tidemill_http_seconds", "Time to the answer", ["route"])
+BodyT = TypeVar("BodyT")
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Call(NamedTuple):
+    """One request: who asks, what for, and the parts of the gateway that can answer."""
+
+    request: web.Request
+    account: Account
+    parts: "Parts"
+
+    def path(self, name: str) -> str:
+        return self.request.match_info[name]
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return self.request.query
+
+    async def body(self, kind: type[BodyT]) -> BodyT:
+        """The JSON body. Raises 400 for what is not JSON, 422 for JSON of the wrong shape, 413 for too much."""
+        return decode(await self.read(BODY_LIMIT_BYTES), kind)
+
+    async def read(self, limit_bytes: int) -> bytes:
+        refuse_encoded(self.request)
+        length = self.request.content_length
+        if length is not None and length > limit_bytes:
+            raise too_large(limit_bytes)
+        if limit_bytes <= BODY_LIMIT_BYTES:
+            return await self.request.read()
+        chunks, size = [], 0
+        async for chunk in self.request.content.iter_any():
+            size += len(chunk)
+            if size > limit_bytes:
+                raise too_large(limit_bytes)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    handler: Handler
+    public: bool = False  # no token: the handler checks a signed capability itself
+
+
+NOBODY: Final = Account("", "", "", "user")
+
+
+def decode(body: bytes, kind: type[BodyT]) -> BodyT:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise unprocessable(f"The request body is not as expected: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_request(f"The request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise bad_request("The request body nests too deeply.") from None
+
+
+def refuse_encoded(request: web.Request) -> None:
+    """A compressed body could be a bomb, and no client of ours sends one."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(415, "Compressed request bodies are not accepted.", "Unsupported media type")
+
+
+def too_large(limit_bytes: int) -> Problem:
+    return Problem(413, f"The request body is over {limit_bytes // (1024 * 1024)} MB.", "Payload too large")
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    body = value if isinstance(value, bytes) else encode(value)
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+
+
+def problem_response(problem: Problem) -> web.Response:
+    return web.Response(
+        body=encode(problem.body()),
+        status=problem.status,
+        content_type="application/problem+json",
+        headers=problem.headers,
+    )
+
+
+def bind(parts: "Parts", route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """An aiohttp handler that authenticates, calls the route's handler and turns whatever it raises into a problem."""
+    handler, public = route.handler, route.public
+    seconds = SECONDS.labels(route.path)
+    counters: dict[int, Any] = {}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        started = asyncio.get_running_loop().time()
+        try:
+            account = NOBODY if public else await parts.accounts.authenticate(request.headers.get("Authorization"))
+            response = await handler(Call(request, account, parts))
+        except (Problem, web.HTTPException, *AWAY) as error:
+            response = problem_response(problem_of(error))
+        except Exception as error:
+            response = problem_response(_unexpected(error, request))
+        seconds.observe(asyncio.get_running_loop().time() - started)
+        status = response.status
+        if status not in counters:
+            counters[status] = REQUESTS.labels(route.path, status)
+        counters[status].inc()
+        return response
+
+    return answer
+
+
+def problem_of(error: BaseException) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return too_large(BODY_LIMIT_BYTES)
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allow = ", ".join(sorted(error.allowed_methods))
+        return Problem(405, f"Method {error.method!r} not allowed; allowed: {allow}.", headers={"Allow": allow})
+    if isinstance(error, web.HTTPNotFound):
+        return Problem(404, "The requested resource could not be found.")
+    if isinstance(error, web.HTTPException):
+        return Problem(error.status, error.reason)
+    return unavailable("The database is away for a moment; please retry.", 1)
+
+
+def _unexpected(error: Exception, request: web.Request) -> Problem:
+    incident = new_id()
+    log().error("unexpected", action="answer", incident=incident, method=request.method, exc_info=error)
+    return Problem(500, f"Something went wrong on our side (incident {incident}).", "Internal server error")
+
+
+@web.middleware
+async def unmatched(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Unknown paths and methods, which no bound route sees, get problem bodies too."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return problem_response(problem_of(error))

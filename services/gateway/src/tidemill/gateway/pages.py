@@ -1,0 +1,47 @@
+"""Pages of things ordered by id, newest first, with absolute links that keep the request's filters."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from tidemill.contracts.api import Page
+from tidemill.contracts.limits import PAGE_SIZE
+from tidemill.gateway import cursors
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.http import Call
+from tidemill.runtime.db import Row
+
+# Rows beyond `position` in the direction given, at most `limit`, nearest first; position None starts at the newest.
+Fetch = Callable[[Cursor | None, int], Awaitable[Sequence[Row]]]
+
+
+async def page(call: Call, path: str, fetch: Fetch, present: Callable[[Row], Any], *, size: int = PAGE_SIZE) -> Page:
+    """`path` is the list's own, below the API's base. One row more than a page tells whether there is another."""
+    scope = f"{path}|{call.account.id}"
+    key = call.parts.signing_key
+    text = call.query.get("cursor")
+    cursor = cursors.open_(key, scope, text) if text else None
+    rows = list(await fetch(cursor, size + 1))
+    more, rows = len(rows) > size, rows[:size]
+    backwards = cursor is not None and cursor.direction == "previous"
+    if backwards:
+        rows.reverse()
+    has_next, has_previous = (bool(rows), more) if backwards else (more, cursor is not None and bool(rows))
+
+    def link(direction: Any, position: str) -> str:
+        kept = {name: value for name, value in call.query.items() if name != "cursor"}
+        query = urlencode({**kept, "cursor": cursors.seal(key, scope, Cursor(direction, position))})
+        return f"{call.parts.api_url}{path}?{query}"
+
+    return Page(
+        next=link("next", rows[-1]["id"]) if has_next else None,
+        previous=link("previous", rows[0]["id"]) if has_previous else None,
+        results=[present(row) for row in rows],
+    )
+
+
+def comparison(cursor: Cursor | None) -> tuple[str, str, str]:
+    """(comparison operator, order, position) for SQL over an id column."""
+    if cursor is None:
+        return "<", "DESC", "~"  # sorts after every id
+    return ("<", "DESC", cursor.position) if cursor.direction == "next" else (">", "ASC", cursor.position)

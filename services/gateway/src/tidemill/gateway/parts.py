@@ -1,0 +1,34 @@
+"""What handlers work with: one struct, made by main.build, so that tests can pass fakes."""
+
+import msgspec
+
+from tidemill.gateway.accept import Acceptor
+from tidemill.gateway.auth import Accounts
+from tidemill.gateway.config import Config
+from tidemill.gateway.versions import Versions
+from tidemill.gateway.waiting import Waiters
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.db import Database, Lane
+from tidemill.runtime.objects import Objects
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    config: Config
+    gateway: str  # this process's id, named in the subjects of events for its waiting requests
+    database: Database
+    ending: Lane  # the lane on which cancels end predictions
+    bus: Bus
+    objects: Objects
+    accounts: Accounts
+    versions: Versions
+    acceptor: Acceptor
+    waiters: Waiters
+
+    @property
+    def signing_key(self) -> bytes:
+        return bytes.fromhex(self.config.signing_key)
+
+    @property
+    def api_url(self) -> str:
+        """The base of every URL in an answer, without a slash at its end."""
+        return f"{self.config.public_url.rstrip('/')}/v1"

@@ -1,0 +1,57 @@
+"""Requests that wait for a prediction to end: woken by its event, or by its row in case the event was lost."""
+
+import asyncio
+from typing import Final
+
+from tidemill.contracts.events import Lifecycle
+from tidemill.contracts.prediction import SQL_OPEN
+from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.telemetry import log
+
+ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"  # noqa: S608 - a constant
+
+Waiter = asyncio.Future[Lifecycle | None]
+
+
+class Waiters:
+    """Futures by prediction id. A result of None means: it has ended, read the row."""
+
+    def __init__(self, database: Database, poll_s: float) -> None:
+        self._database = database
+        self._poll_s = poll_s
+        self._waiting: dict[str, Waiter] = {}
+
+    def expect(self, prediction_id: str) -> Waiter:
+        """To be called before the prediction is accepted, so that no event can come too early."""
+        future: Waiter = asyncio.get_running_loop().create_future()
+        self._waiting[prediction_id] = future
+        return future
+
+    def forget(self, prediction_id: str) -> None:
+        self._waiting.pop(prediction_id, None)
+
+    async def on_completed(self, event: Lifecycle) -> None:
+        future = self._waiting.pop(event.id, None)
+        if future is not None and not future.done():
+            future.set_result(event)
+
+    async def poll(self) -> None:
+        """Named task: looks at the rows of those that have waited for a whole interval."""
+        old: set[str] = set()
+        while True:
+            await asyncio.sleep(self._poll_s)
+            suspects = [key for key in self._waiting if key in old]
+            old = set(self._waiting)
+            if suspects:
+                await self._wake_ended(suspects)
+
+    async def _wake_ended(self, suspects: list[str]) -> None:
+        try:
+            rows = await self._database.fetch(ENDED, suspects)
+        except AWAY as error:
+            log().warning("cannot poll", action="retry", error=str(error))
+            return
+        for row in rows:
+            future = self._waiting.pop(row["id"], None)
+            if future is not None and not future.done():
+                future.set_result(None)
