@@ -1,0 +1,233 @@
+"""What a child locks itself into between the fork and the model's first line, and an honest report of it.
+
+It owns the order of the layers (each needs a privilege that a later one gives up) and the paths every model may read.
+It fails closed: a layer that the settings require and the system refuses raises MissingLayerError.
+`python -m tidemill.model.sandbox SETTINGS` enters a sandbox and prints the report, so that a worker can ask at start.
+"""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from tidemill.model import identity, landlock, limits, namespaces, seccomp, syscalls
+from tidemill.model.landlock import Rule
+from tidemill.model.limits import Limits
+
+NETWORK: Final = "network"  # no connection to anything: no TCP, UDP, sockets of other processes
+FILES: Final = "files"  # only the paths granted
+MOUNTS: Final = "mounts"  # /tmp and /dev/shm are the instance's own
+IDENTITY: Final = "identity"  # a uid of its own (root workers only)
+SIGNALS: Final = "signals"  # no signal leaves the sandbox
+SYSCALLS: Final = "syscalls"  # the deny list of seccomp.py
+LIMITS: Final = "limits"
+LAYERS: Final = (NETWORK, FILES, MOUNTS, IDENTITY, SIGNALS, SYSCALLS, LIMITS)
+REQUIRED: Final = (NETWORK, FILES, SIGNALS, SYSCALLS, LIMITS)  # to be had by root and by an ordinary user alike
+
+_ETC: Final = (
+    "alternatives ca-certificates ca-certificates.conf fonts group host.conf hosts ld.so.cache ld.so.conf ld.so.conf.d "
+    "localtime magic mime.types nsswitch.conf OpenCL os-release passwd pki protocols python3 services ssl timezone vulkan"
+).split()
+_PROC: Final = (
+    "self thread-self cpuinfo devices driver/nvidia driver/nvidia-uvm filesystems loadavg meminfo modules mounts stat "
+    "sys/kernel/osrelease sys/kernel/pid_max sys/kernel/threads-max sys/vm uptime version"
+).split()
+SYSTEM_READ: Final = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"),
+    *(f"/etc/{name}" for name in _ETC),
+    *(f"/proc/{name}" for name in _PROC),
+    *("/sys/devices/system", "/sys/fs/cgroup", "/sys/bus/pci", "/sys/devices/pci0000:00", "/sys/module/nvidia"),
+)
+_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  private by then
+_IN_A_NAMESPACE: Final = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
+
+
+class MissingLayerError(Exception):
+    """A required layer of the sandbox cannot be had on this system."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The settings. `tmp` is the one directory the child may write; it must exist and be used by nobody else."""
+
+    tmp: str
+    read: tuple[str, ...] = ()  # model files, environment, inputs: readable and executable with all below
+    devices: tuple[str, ...] = ()  # device files or directories with full use, /dev/nvidia0 for one
+    masked: tuple[str, ...] = ("/run",)  # hidden where mounts can be private: directories with other people's sockets
+    uid: int | None = None  # also the gid; one per instance; used by root only
+    limits: Limits = field(default_factory=Limits)
+    layers: tuple[str, ...] = LAYERS  # what to try
+    required: tuple[str, ...] = REQUIRED  # what must succeed
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Sandbox":
+        lists = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+        return cls(**{**lists, "limits": Limits(**value.get("limits", {}))})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Layer:
+    name: str
+    on: bool
+    detail: str  # by what means, or why not
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class _Entry:
+    """One walk through the layers; what one finds out decides how a later one is done."""
+
+    def __init__(self, settings: Sandbox) -> None:
+        self.settings = settings
+        self.layers: dict[str, Layer] = {}
+        self.apart = False  # in namespaces of its own
+        self.landlock_abi = 0
+        self._switches_uid = settings.uid is not None and os.geteuid() == 0 and self._wants(IDENTITY)
+
+    def _wants(self, name: str) -> bool:
+        return name in self.settings.layers
+
+    def _note(self, name: str, detail: str, *, on: bool) -> None:
+        self.layers[name] = Layer(name, on, detail) if self._wants(name) else Layer(name, False, "switched off")
+
+    def run(self) -> None:
+        syscalls.prctl("no_new_privs", syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        self._enter_namespaces()
+        self._lower_limits()
+        self._confine_files()
+        self._take_identity()
+        self._filter_calls()
+
+    def _enter_namespaces(self) -> None:
+        reason = "unshared"
+        if self._wants(NETWORK) or self._wants(MOUNTS):
+            try:
+                namespaces.unshare()
+                self.apart = True
+            except OSError as error:
+                reason = str(error)
+        self._note(NETWORK, "own empty namespace" if self.apart else reason, on=self.apart)
+        if self._switches_uid and self.settings.uid is not None:
+            os.chown(self.settings.tmp, self.settings.uid, self.settings.uid)
+        self._make_mounts(reason)
+
+    def _make_mounts(self, reason: str) -> None:
+        if not self.apart or not self._wants(MOUNTS):
+            self._note(MOUNTS, reason, on=False)
+            return
+        settings = self.settings
+        kept = [settings.tmp, *settings.read, *interpreter_paths()]
+        try:
+            namespaces.mount_private(settings.tmp, settings.masked, kept, settings.limits.shared_memory_bytes)
+        except OSError as error:
+            self._note(MOUNTS, str(error), on=False)
+        else:
+            self._note(MOUNTS, "own mount namespace", on=True)
+
+    def _lower_limits(self) -> None:
+        if not self._wants(LIMITS):
+            self._note(LIMITS, "", on=False)
+            return
+        alone = self._switches_uid or self.apart  # a user namespace counts processes from zero
+        try:
+            limits.apply(self.settings.limits, counts_processes=alone)
+        except (OSError, ValueError) as error:
+            self._note(LIMITS, str(error), on=False)
+        else:
+            self._note(LIMITS, "set" if alone else "set, but for the number of processes: the uid is shared", on=True)
+
+    def _confine_files(self) -> None:
+        if not self._wants(FILES):
+            self._note(FILES, "", on=False)
+            return
+        try:
+            self.landlock_abi = landlock.restrict(self._rules())
+        except OSError as error:
+            self._note(FILES, str(error), on=False)
+        else:
+            self._note(FILES, f"Landlock ABI {self.landlock_abi}", on=True)
+
+    def _rules(self) -> list[Rule]:
+        settings = self.settings
+        private_shm = MOUNTS in self.layers and self.layers[MOUNTS].on
+        writable = [settings.tmp, *([_SHARED_MEMORY] if private_shm else [])]
+        readable = [*SYSTEM_READ, *interpreter_paths(), *settings.read]
+        return [
+            *(Rule(path, landlock.READ) for path in dict.fromkeys(readable)),
+            *(Rule(path, landlock.WRITE) for path in writable),
+            *(Rule(path, landlock.DEVICE | landlock.READ_DIR) for path in (*_DEVICES, *settings.devices)),
+        ]
+
+    def _take_identity(self) -> None:
+        reason = "the worker is not root" if os.geteuid() else "no uid was given"
+        if self._switches_uid and self.settings.uid is not None:
+            identity.become(self.settings.uid, reads_past_mode_bits=self.landlock_abi > 0)
+            reason = f"uid {self.settings.uid}"
+        elif self._wants(IDENTITY):
+            identity.drop_capabilities()
+        self._note(IDENTITY, reason, on=self._switches_uid)
+        scoped = landlock.scopes_signals(self.landlock_abi)
+        how = "Landlock scope" if scoped else "own uid" if self._switches_uid else "Landlock ABI under 6, shared uid"
+        self._note(SIGNALS, how, on=scoped or self._switches_uid)
+
+    def _filter_calls(self) -> None:
+        if not self._wants(SYSCALLS):
+            self._note(SYSCALLS, "", on=False)
+            return
+        # Without a namespace of its own the child gets no sockets at all: those of other processes, with a path or
+        # with a port, would be in reach. socketpair() is left, which event loops need.
+        open_network = not self.apart and not self._wants(NETWORK)
+        families = _IN_A_NAMESPACE if self.apart or open_network else ()
+        try:
+            seccomp.install(families)
+        except (OSError, KeyError) as error:
+            self._note(SYSCALLS, str(error), on=False)
+            return
+        self._note(SYSCALLS, "seccomp", on=True)
+        if not families:
+            self._note(NETWORK, f"seccomp, no sockets ({self.layers[NETWORK].detail})", on=True)
+
+
+def enter(settings: Sandbox) -> list[Layer]:
+    """Lock this process in for good; it must have one thread. The report has one entry for each of LAYERS.
+
+    Raises MissingLayerError naming the required layers that are off: the process must end then, it is half confined.
+    """
+    entry = _Entry(settings)
+    try:
+        entry.run()
+    except OSError as error:
+        raise MissingLayerError(f"the sandbox cannot be entered: {error}") from error
+    missing = [layer for name, layer in entry.layers.items() if name in settings.required and not layer.on]
+    if missing:
+        raise MissingLayerError(
+            "; ".join(f"sandbox layer {layer.name!r} is missing: {layer.detail}" for layer in missing)
+        )
+    return [entry.layers[name] for name in LAYERS]
+
+
+def interpreter_paths() -> list[str]:
+    """What this interpreter itself reads: its prefixes, the module path and where this package and cog really lie."""
+    packages = [os.path.dirname(os.path.realpath(__file__))]  # noqa: PTH120  strings throughout
+    cog = sys.modules.get("cog")
+    if cog is not None and cog.__file__ is not None:
+        packages.append(os.path.dirname(os.path.realpath(cog.__file__)))  # noqa: PTH120
+    prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
+    return [path for path in dict.fromkeys([*prefixes, *sys.path, *packages]) if os.path.isabs(path) and path != "/"]  # noqa: PTH117
+
+
+def main() -> None:
+    settings = Sandbox.from_json(json.loads(sys.argv[1]))
+    json.dump([layer.to_json() for layer in enter(settings)], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The seccomp filter: system calls that no model needs and kernel exploits love are refused with EPERM.
+
+A deny list, assembled here into classic BPF for x86_64 and aarch64. It can look at numbers and plain arguments only,
+never behind a pointer; paths are Landlock's business.
+"""
+
+import ctypes
+import errno
+import os
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from tidemill.model import syscalls
+
+_LOAD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+_AT_LEAST: Final = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_ANY_BIT: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
+_RETURN: Final = 0x06  # BPF_RET | BPF_K
+
+ALLOW: Final = 0x7FFF_0000
+KILL_PROCESS: Final = 0x8000_0000
+_ERRNO: Final = 0x0005_0000
+
+# Offsets in struct seccomp_data {int nr; u32 arch; u64 ip; u64 args[6]}; both machines are little-endian.
+_NR, _ARCH, _ARG0_LOW = 0, 4, 16
+
+_X32_BIT: Final = 0x4000_0000  # x86_64 only: the x32 ABI would be a second door to every call
+
+NEW_NAMESPACES: Final = (
+    syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWCGROUP
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUSER
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWNET
+)
+
+# name: (x86_64, aarch64); None where the machine has no such call.
+DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
+    # looking into or steering other processes
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "pidfd_getfd": (438, 438),
+    "kcmp": (312, 272),
+    "perf_event_open": (298, 241),
+    # kernel interfaces with a record of holes
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "fanotify_init": (300, 262),
+    # around Landlock: handles open files by number, not by path
+    "open_by_handle_at": (304, 265),
+    "name_to_handle_at": (303, 264),
+    # new roots and namespaces
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "move_mount": (429, 429),
+    "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    # the machine itself
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "reboot": (169, 142),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "syslog": (103, 116),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "clock_adjtime": (305, 266),
+    "adjtimex": (159, 171),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "vhangup": (153, 58),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "modify_ldt": (154, None),
+    "lookup_dcookie": (212, 18),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    column: int
+    audit_arch: int
+    socket: int
+    clone: int
+    clone3: int
+    has_x32: bool
+
+
+MACHINES: Final = {
+    "x86_64": Machine(column=0, audit_arch=0xC000_003E, socket=41, clone=56, clone3=435, has_x32=True),
+    "aarch64": Machine(column=1, audit_arch=0xC000_00B7, socket=198, clone=220, clone3=435, has_x32=False),
+}
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
+
+
+def _refuse(number: int) -> Instruction:
+    return (_RETURN, 0, 0, _ERRNO | number)
+
+
+def _on_call(number: int, then: list[Instruction]) -> list[Instruction]:
+    """`then` must end in a return; another call number skips it."""
+    return [(_EQUAL, 0, len(then), number), *then]
+
+
+def _sockets(families: tuple[int, ...]) -> list[Instruction]:
+    allow = [(_EQUAL, len(families) - i, 0, family) for i, family in enumerate(families)]
+    return [(_LOAD, 0, 0, _ARG0_LOW), *allow, _refuse(errno.EAFNOSUPPORT), (_RETURN, 0, 0, ALLOW)]
+
+
+def program(machine: Machine, families: tuple[int, ...]) -> list[Instruction]:
+    """The filter; socket() is left for the address families given (socketpair() always works)."""
+    code: list[Instruction] = [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 1, 0, machine.audit_arch),
+        (_RETURN, 0, 0, KILL_PROCESS),
+        (_LOAD, 0, 0, _NR),
+    ]
+    if machine.has_x32:
+        code += [(_AT_LEAST, 0, 1, _X32_BIT), _refuse(errno.EPERM)]
+    code += _on_call(machine.socket, _sockets(families))
+    namespaces = [(_LOAD, 0, 0, _ARG0_LOW), (_ANY_BIT, 0, 1, NEW_NAMESPACES), _refuse(errno.EPERM)]
+    code += _on_call(machine.clone, [*namespaces, (_RETURN, 0, 0, ALLOW)])
+    # clone3 hides its flags behind a pointer; told that it does not exist, the C library falls back to clone.
+    code += _on_call(machine.clone3, [_refuse(errno.ENOSYS)])
+    numbers = [numbers[machine.column] for numbers in DENIED.values()]
+    denied = [number for number in numbers if number is not None]
+    code += [(_EQUAL, len(denied) - i, 0, number) for i, number in enumerate(denied)]
+    return [*code, (_RETURN, 0, 0, ALLOW), _refuse(errno.EPERM)]
+
+
+def assemble(code: list[Instruction]) -> bytes:
+    """struct sock_filter[]: u16 code, u8 jt, u8 jf, u32 k."""
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog"""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def install(families: tuple[int, ...]) -> None:
+    """Filter this process and all its descendants for good. no_new_privs must be set. Raises OSError."""
+    machine = MACHINES.get(os.uname().machine)
+    if machine is None:
+        raise OSError(f"no table of system calls for {os.uname().machine}")
+    code = program(machine, families)
+    instructions = assemble(code)  # must live until the kernel has copied it: the header only points there
+    header = bytes(_Program(len(code), instructions))
+    syscalls.prctl("seccomp", syscalls.PR_SET_SECCOMP, syscalls.SECCOMP_MODE_FILTER, header)
