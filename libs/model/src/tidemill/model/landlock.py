@@ -44,9 +44,7 @@ WRITE: Final = (
     | (REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SYM | MAKE_SOCK | MAKE_FIFO)
 )
 DEVICE: Final = READ_FILE | WRITE_FILE | IOCTL_DEV
-_OF_A_FILE: Final = (
-    EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-)  # rights that mean something on a non-directory
+_OF_A_FILE: Final = DEVICE | EXECUTE | TRUNCATE  # what means something on a non-directory
 
 # Before ABI 3 (Linux 6.2) a file outside could still be truncated, so an older kernel does not count as a boundary.
 LEAST_ABI: Final = 3
@@ -87,7 +85,7 @@ def handled_fs(version: int) -> int:
 
 
 def ruleset_attr(version: int) -> bytes:
-    """struct landlock_ruleset_attr, cut to the members that this ABI knows."""
+    """A struct landlock_ruleset_attr, cut to the members that this ABI knows."""
     net = BIND_TCP | CONNECT_TCP
     packed = struct.pack("=QQQ", handled_fs(version), net, SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL)
     if version >= _SIGNALS_ABI:
@@ -96,7 +94,7 @@ def ruleset_attr(version: int) -> bytes:
 
 
 def path_beneath_attr(access: int, parent_fd: int) -> bytes:
-    """struct landlock_path_beneath_attr, which is packed."""
+    """A struct landlock_path_beneath_attr, which is packed."""
     return struct.pack("=Qi", access, parent_fd)
 
 

@@ -27,14 +27,18 @@ LIMITS: Final = "limits"
 LAYERS: Final = (NETWORK, FILES, MOUNTS, IDENTITY, SIGNALS, SYSCALLS, LIMITS)
 REQUIRED: Final = (NETWORK, FILES, SIGNALS, SYSCALLS, LIMITS)  # to be had by root and by an ordinary user alike
 
+# Named one by one: the child may read past mode bits, and next to these lie private keys and password hashes.
 _ETC: Final = (
-    "alternatives ca-certificates ca-certificates.conf fonts group host.conf hosts ld.so.cache ld.so.conf ld.so.conf.d "
-    "localtime magic mime.types nsswitch.conf OpenCL os-release passwd pki protocols python3 services ssl timezone vulkan"
-).split()
+    *("alternatives", "ca-certificates", "ca-certificates.conf", "fonts", "group", "host.conf", "hosts", "ld.so.cache"),
+    *("ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types", "nsswitch.conf", "OpenCL", "os-release"),
+    *("passwd", "pki/ca-trust", "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "protocols", "services"),
+    *("ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "timezone", "vulkan"),
+)
 _PROC: Final = (
-    "self thread-self cpuinfo devices driver/nvidia driver/nvidia-uvm filesystems loadavg meminfo modules mounts stat "
-    "sys/kernel/osrelease sys/kernel/pid_max sys/kernel/threads-max sys/vm uptime version"
-).split()
+    *("self", "cpuinfo", "devices", "driver/nvidia", "driver/nvidia-uvm", "filesystems", "loadavg", "meminfo"),
+    *("modules", "stat", "sys/kernel/osrelease", "sys/kernel/pid_max", "sys/kernel/threads-max", "sys/vm"),
+    *("uptime", "version"),
+)
 SYSTEM_READ: Final = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"),
     *(f"/etc/{name}" for name in _ETC),
@@ -65,8 +69,9 @@ class Sandbox:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Sandbox":
-        lists = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-        return cls(**{**lists, "limits": Limits(**value.get("limits", {}))})
+        members: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+        members["limits"] = Limits(**value.get("limits", {}))
+        return cls(**members)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -96,7 +101,8 @@ class _Entry:
         return name in self.settings.layers
 
     def _note(self, name: str, detail: str, *, on: bool) -> None:
-        self.layers[name] = Layer(name, on, detail) if self._wants(name) else Layer(name, False, "switched off")
+        wanted = self._wants(name)
+        self.layers[name] = Layer(name, wanted and on, detail if wanted else "switched off")
 
     def run(self) -> None:
         syscalls.prctl("no_new_privs", syscalls.PR_SET_NO_NEW_PRIVS, 1)
@@ -208,9 +214,8 @@ def enter(settings: Sandbox) -> list[Layer]:
         raise MissingLayerError(f"the sandbox cannot be entered: {error}") from error
     missing = [layer for name, layer in entry.layers.items() if name in settings.required and not layer.on]
     if missing:
-        raise MissingLayerError(
-            "; ".join(f"sandbox layer {layer.name!r} is missing: {layer.detail}" for layer in missing)
-        )
+        named = (f"sandbox layer {layer.name!r} is missing: {layer.detail}" for layer in missing)
+        raise MissingLayerError("; ".join(named))
     return [entry.layers[name] for name in LAYERS]
 
 

@@ -157,7 +157,7 @@ def program(machine: Machine, families: tuple[int, ...]) -> list[Instruction]:
 
 
 def assemble(code: list[Instruction]) -> bytes:
-    """struct sock_filter[]: u16 code, u8 jt, u8 jf, u32 k."""
+    """An array of struct sock_filter: u16 code, u8 jt, u8 jf, u32 k."""
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
