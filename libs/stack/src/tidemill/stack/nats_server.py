@@ -50,6 +50,10 @@ class NatsServer:
         return f"nats://{USER}:{self.password}@{LOOPBACK}:{self.port}"
 
     @property
+    def where(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
     def process(self) -> ManagedProcess:
         return self._process
 

@@ -55,6 +55,10 @@ class ObjectServer:
         return self._state.secret("secret_key")
 
     @property
+    def where(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
     def process(self) -> ManagedProcess:
         return self._process
 

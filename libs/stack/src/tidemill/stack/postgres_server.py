@@ -74,6 +74,10 @@ class PostgresServer:
         return f"postgresql://{ROLE}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
     @property
+    def where(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
     def process(self) -> ManagedProcess:
         return self._process
 

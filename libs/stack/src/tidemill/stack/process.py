@@ -51,6 +51,7 @@ class ManagedProcess:
         self._launch: Launch | None = None
         self._popen: subprocess.Popen[bytes] | None = None
         self.started_at: float | None = None
+        self.not_ready_because = ""
 
     @property
     def pid(self) -> int | None:
@@ -97,18 +98,19 @@ class ManagedProcess:
     async def wait_ready(self, probe: Probe, within_s: float) -> None:
         """Returns when the probe does; raises StartError when the process ends or the time is over."""
         deadline = time.monotonic() + within_s
-        last = "no answer yet"
+        self.not_ready_because = "no answer yet"
         while True:
             if not self.alive:
                 raise self._start_error(f"it {describe_exit(self.exit_status)}")
             try:
                 await asyncio.wait_for(probe(), PROBE_TIMEOUT_S)
             except (OSError, TimeoutError, ProbeError) as error:
-                last = str(error) or type(error).__name__
+                self.not_ready_because = str(error) or type(error).__name__
             else:
+                self.not_ready_because = ""
                 return
             if time.monotonic() >= deadline:
-                raise self._start_error(f"not ready after {within_s:.0f} s: {last}")
+                raise self._start_error(f"not ready after {within_s:.0f} s: {self.not_ready_because}")
             await asyncio.sleep(POLL_S)
 
     async def stop(self) -> None:

@@ -1,0 +1,69 @@
+"""The servers that the services stand on: ours, or the operator's where a URL names one.
+
+A URL that we wrote ourselves (somebody read our env file into the shell) does not count as the operator's.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tidemill.stack.home import Home
+from tidemill.stack.nats_server import NatsServer
+from tidemill.stack.object_server import BUCKET, ObjectServer
+from tidemill.stack.postgres_server import PostgresServer
+from tidemill.stack.state import State
+from tidemill.stack.unit import Unit
+
+# The names of the data directories, and of the logs.
+NATS, POSTGRES, OBJECTS = "nats", "postgres", "objects"
+
+
+class Backing:
+    def __init__(self, home: Home, environ: Mapping[str, str]) -> None:
+        self._given: dict[str, str] = {}
+        self.nats: NatsServer | None = None
+        self.postgres: PostgresServer | None = None
+        self.objects: ObjectServer | None = None
+        if not self._take_given(environ, "TIDEMILL_NATS_URL", home.data(NATS), "password"):
+            self.nats = NatsServer(home.data(NATS), log=home.log(NATS))
+        if not self._take_given(environ, "TIDEMILL_DATABASE_URL", home.data(POSTGRES), "password"):
+            self.postgres = PostgresServer(home.data(POSTGRES), log=home.log(POSTGRES))
+        if not self._take_given(environ, "TIDEMILL_S3_SECRET_KEY", home.data(OBJECTS), "secret_key"):
+            self.objects = ObjectServer(home.data(OBJECTS), log=home.log(OBJECTS))
+        else:
+            s3 = ("TIDEMILL_S3_URL", "TIDEMILL_S3_ACCESS_KEY", "TIDEMILL_S3_BUCKET")
+            self._given |= {name: environ[name] for name in s3 if name in environ}
+
+    @property
+    def units(self) -> list[Unit]:
+        return [unit for unit in (self.nats, self.postgres, self.objects) if unit is not None]
+
+    @property
+    def given(self) -> list[str]:
+        """The variables that name the operator's own servers."""
+        return [name for name in self._given if name.endswith("_URL")]
+
+    def variables(self) -> dict[str, str]:
+        """How the services reach the servers. Ports are settled once the servers have started."""
+        values = {"TIDEMILL_S3_BUCKET": BUCKET, **self._given}
+        if self.nats is not None:
+            values["TIDEMILL_NATS_URL"] = self.nats.url
+        if self.postgres is not None:
+            values["TIDEMILL_DATABASE_URL"] = self.postgres.url
+        if self.objects is not None:
+            values["TIDEMILL_S3_URL"] = self.objects.url
+            values["TIDEMILL_S3_ACCESS_KEY"] = self.objects.access_key
+            values["TIDEMILL_S3_SECRET_KEY"] = self.objects.secret_key
+            values["TIDEMILL_S3_BUCKET"] = self.objects.bucket
+        return values
+
+    def _take_given(self, environ: Mapping[str, str], name: str, directory: Path, secret: str) -> bool:
+        value = environ.get(name)
+        if not value or is_ours(value, State(directory / "state.json").text(secret)):
+            return False
+        self._given[name] = value
+        return True
+
+
+def is_ours(value: str, secret: str | None) -> bool:
+    """Ports may have changed since the variable was written; the generated secret in it tells."""
+    return secret is not None and secret in value

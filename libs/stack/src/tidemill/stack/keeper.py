@@ -1,0 +1,51 @@
+"""Keeps one unit running: when its process ends it is started again, later each time it fails in a row."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+from tidemill.stack import backoff
+from tidemill.stack.process import StartError, describe_exit
+from tidemill.stack.unit import Unit
+
+WATCH_EVERY_S = 0.25
+
+
+class Keeper:
+    """Begins with a unit that has started. `changed` is called after each restart."""
+
+    def __init__(self, unit: Unit, say: Callable[[str], None], changed: Callable[[], None]) -> None:
+        self.unit = unit
+        self.restarts = 0
+        self._failures = 0
+        self._say = say
+        self._changed = changed
+
+    async def run(self) -> None:
+        while True:
+            await self._until_dead()
+            started_at = self.unit.process.started_at or time.time()
+            self._failures = backoff.failures_after(self._failures, time.time() - started_at)
+            delay_s = backoff.delay_s(self._failures, random.random())
+            ended = describe_exit(self.unit.process.exit_status)
+            self._say(f"{self.unit.name} {ended}; starting it again in {delay_s:.1f} s")
+            await asyncio.sleep(delay_s)
+            await self._start()
+
+    async def _until_dead(self) -> None:
+        while True:
+            if not self.unit.process.alive:
+                return
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    async def _start(self) -> None:
+        self.restarts += 1
+        try:
+            await self.unit.start()
+        except (StartError, OSError) as error:
+            # One that lives but is not ready is left alone: it waits for something, and says so in its readiness.
+            self._say(str(error))
+        else:
+            self._say(f"{self.unit.name} is ready again ({self.unit.where})")
+        self._changed()
