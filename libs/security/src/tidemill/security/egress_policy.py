@@ -116,9 +116,10 @@ def _parsed(text: str) -> tuple[URL, int | None]:
     try:
         url = URL(text, encoded=_NO_QUOTING.fullmatch(text) is not None)
         # The port is asked for here because an unquoted URL's is parsed only then.
-        return url, url.port
+        port = url.port
     except ValueError:
         raise EgressDenied("it is malformed") from None
+    return url, port
 
 
 def _literal(host: str) -> Address | None:
