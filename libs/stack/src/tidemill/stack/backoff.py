@@ -14,5 +14,5 @@ def failures_after(failures: int, uptime_s: float) -> int:
 
 def delay_s(failures: int, jitter: float) -> float:
     """Doubles with each failure up to the cap; `jitter` in 0..1 takes away up to half, so that restarts spread out."""
-    full = min(CAP_S, FIRST_S * 2 ** min(failures - 1, _CAP_EXPONENT))
+    full = min(CAP_S, FIRST_S * 2.0 ** min(failures - 1, _CAP_EXPONENT))
     return full * (1 - jitter / 2)

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +71,7 @@ class Home:
             raise HomeError(f"cannot write to {self.path}: {error.strerror}; set {VARIABLE} to another place") from None
         owner = self.path.stat().st_uid
         if owner != os.geteuid():
-            raise HomeError(
-                f"{self.path} belongs to another user (uid {owner}): run as that user or set {VARIABLE} to another place"
-            )
+            raise HomeError(f"{self.path} belongs to another user (uid {owner}); run as that user or set {VARIABLE}")
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -102,5 +100,5 @@ class Home:
         return None
 
 
-def locate(environ: dict[str, str]) -> Home:
+def locate(environ: Mapping[str, str]) -> Home:
     return Home(Path(environ.get(VARIABLE) or DEFAULT).absolute())

@@ -19,14 +19,14 @@ class Keeper:
         self.unit = unit
         self.restarts = 0
         self._failures = 0
+        self._started = time.monotonic()
         self._say = say
         self._changed = changed
 
     async def run(self) -> None:
         while True:
             await self._until_dead()
-            started_at = self.unit.process.started_at or time.time()
-            self._failures = backoff.failures_after(self._failures, time.time() - started_at)
+            self._failures = backoff.failures_after(self._failures, time.monotonic() - self._started)
             delay_s = backoff.delay_s(self._failures, random.random())
             ended = describe_exit(self.unit.process.exit_status)
             self._say(f"{self.unit.name} {ended}; starting it again in {delay_s:.1f} s")
@@ -41,6 +41,7 @@ class Keeper:
 
     async def _start(self) -> None:
         self.restarts += 1
+        self._started = time.monotonic()
         try:
             await self.unit.start()
         except (StartError, OSError) as error:

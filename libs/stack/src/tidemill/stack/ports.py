@@ -15,7 +15,7 @@ RELEASE_POLL_S = 0.02
 ATTEMPTS = 200
 
 
-class NoFreePortError(Exception):
+class NoFreePortError(OSError):
     """No free loopback port was found."""
 
 

@@ -16,7 +16,7 @@ from tidemill.stack import cluster, cluster_place, surroundings
 from tidemill.stack.cluster import SUPERUSER
 from tidemill.stack.cluster_place import Place
 from tidemill.stack.ports import LOOPBACK
-from tidemill.stack.process import Launch, ManagedProcess, ProbeError, StartError
+from tidemill.stack.process import Launch, ManagedProcess, ProbeError, StartError, failure
 from tidemill.stack.state import State
 
 ROLE = "tidemill"
@@ -92,7 +92,10 @@ class PostgresServer:
         data = await asyncio.to_thread(cluster.ensure, place, self._superuser_password, self.log)
         port = self._fixed_port or self._state.port("port")
         await self._start_after_predecessor(self._launch(place, data, port))
-        await self._ensure_database()
+        try:
+            await self._ensure_database()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            raise StartError(failure(self.name, f"its database cannot be made: {error}", self.log)) from None
 
     async def stop(self) -> None:
         """Fast shutdown: sessions are ended, open transactions rolled back."""

@@ -126,15 +126,16 @@ class ManagedProcess:
             await _kill_tree(self._popen)
         self._record.unlink(missing_ok=True)
 
-    async def end_leftover(self, stop_signal: signal.Signals, grace_s: float) -> None:
-        """Ends what an earlier supervisor left behind on the same data."""
+    async def end_leftover(self, stop_signal: signal.Signals, grace_s: float) -> bool:
+        """Ends what an earlier supervisor left behind on the same data, if anything."""
         left = _read_record(self._record)
         if left is None or self.alive:
-            return
+            return False
         left.send_signal(stop_signal)
         await _until(lambda: not _runs(left), grace_s)
         await _kill_all(_tree(left.pid) if left.is_running() else [])
         self._record.unlink(missing_ok=True)
+        return True
 
     def _start_error(self, reason: str) -> StartError:
         assert self._launch is not None

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,9 +19,14 @@ class Report:
         self.record(text)
         self._show(text)
 
+    def tell(self, text: str) -> None:
+        """Shown but not kept: it may hold a secret."""
+        self._show(text)
+
     def record(self, text: str) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._log.open("a") as log:
+        # A full disk must not silence what is shown, nor stop whoever reports it.
+        with suppress(OSError), self._log.open("a") as log:
             log.writelines(f"{stamp} {line}\n" for line in text.splitlines())
 
     @asynccontextmanager

@@ -1,5 +1,8 @@
-"""Keeps the logs of the stack within a bound. Every writer appends, so a log is copied aside and then emptied in place;
-lines written between the two steps are lost, which a log of a development stack can bear."""
+"""Keeps the logs of the stack within a bound.
+
+Every writer appends, so a log is copied aside and then emptied in place; lines written between the two steps are lost,
+which the log of a stack on one machine can bear.
+"""
 
 import os
 import shutil

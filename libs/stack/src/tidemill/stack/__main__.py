@@ -1,0 +1,95 @@
+"""`python -m tidemill.stack up|down|status|logs`: reads the arguments, no more."""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from tidemill.stack import commands, detach, home, status
+from tidemill.stack.commands import UpRequest
+from tidemill.stack.home import AlreadyRunningError, Home, HomeError
+
+LOG_LINES = 20
+HIGHEST_PORT = 65_535
+
+
+def main(arguments: list[str]) -> int:
+    parsed = _parser().parse_args(arguments)
+    place = home.locate(os.environ)
+    try:
+        return _dispatch(parsed, place, arguments)
+    except HomeError as error:
+        print(f"tidemill: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"tidemill: {error.filename or place.path}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(parsed: argparse.Namespace, place: Home, arguments: list[str]) -> int:
+    match parsed.command:
+        case "up":
+            return _up(parsed, place, arguments)
+        case "down":
+            return commands.down(place)
+        case "status":
+            return asyncio.run(status.show(place))
+        case _:
+            return commands.show_logs(place, parsed.name, parsed.lines, follow=parsed.follow)
+
+
+def _up(parsed: argparse.Namespace, place: Home, arguments: list[str]) -> int:
+    if place.owner() is not None:
+        return commands.already_up(place, parsed.port)
+    if parsed.detach:
+        place.prepare()
+        kept = [argument for argument in arguments[1:] if argument != "--detach"]
+        return detach.start(kept, place.log("stack"), lambda text: print(text, flush=True))
+    catalogue = None if parsed.no_catalogue else parsed.catalogue
+    request = UpRequest(
+        port=parsed.port, programs=parsed.programs, catalogue=catalogue, report_descriptor=parsed.report_fd
+    )
+    try:
+        return commands.up(place, request)
+    except AlreadyRunningError:
+        return commands.already_up(place, parsed.port)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tidemill.stack", description="The embedded stack of this checkout")
+    subcommands = parser.add_subparsers(dest="command", required=True)
+    up = subcommands.add_parser("up", help="start everything; stays in the foreground")
+    up.add_argument("--detach", action="store_true", help="return when it is ready")
+    up.add_argument("--port", type=_port, default=_environment_port(), help="the gateway's port")
+    up.add_argument("--no-catalogue", action="store_true", help="push no models")
+    up.add_argument("--catalogue", type=Path, help="directory of the models to push")
+    up.add_argument(
+        "--programs", type=Path, default=Path(sys.executable).parent, help="where the services' commands are"
+    )
+    up.add_argument("--report-fd", type=int, help=argparse.SUPPRESS)
+    subcommands.add_parser("down", help="stop everything")
+    subcommands.add_parser("status", help="what runs; exits 0 when all is ready")
+    logs = subcommands.add_parser("logs", help="the ends of the logs")
+    logs.add_argument("name", nargs="?", help="a server or service; all without")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+    logs.add_argument("-n", "--lines", type=int, default=LOG_LINES, help="how many lines of each")
+    return parser
+
+
+def _environment_port() -> int | None:
+    given = os.environ.get("TIDEMILL_PORT")
+    return _port(given) if given else None
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port <= HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""The four commands. Each returns an exit status and prints for people."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidemill.stack import detach, leftovers, logs, snapshot, status, summary
+from tidemill.stack.detach import Channel
+from tidemill.stack.environment import base_url
+from tidemill.stack.home import AlreadyRunningError, Home, HomeError
+from tidemill.stack.logs import UnknownLogError
+from tidemill.stack.process import StartError
+from tidemill.stack.provision import Catalogue, StepError
+from tidemill.stack.report import Report
+from tidemill.stack.state import State
+from tidemill.stack.supervisor import Options, Supervisor
+
+# Each stage of a stop has its own deadline; this is beyond their sum, and a kill follows.
+DOWN_WITHIN_S = 120.0
+DOWN_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpRequest:
+    port: int | None
+    programs: Path
+    catalogue: Path | None
+    report_descriptor: int | None
+
+
+def up(home: Home, request: UpRequest) -> int:
+    home.prepare()
+    channel = Channel(request.report_descriptor) if request.report_descriptor is not None else None
+    report = Report(channel.show if channel else _print, home.log("stack"))
+    options = Options(
+        environ=os.environ,
+        programs=request.programs,
+        port=request.port,
+        catalogue=Catalogue(request.catalogue) if request.catalogue is not None else None,
+    )
+
+    def on_ready() -> None:
+        report.tell(_summary(home))
+        if channel is not None:
+            channel.finish(detach.READY)
+
+    try:
+        with home.owned():
+            report.say(f"Tidemill starts in {home.path}")
+            return asyncio.run(Supervisor(home, options, report, on_ready).run())
+    except AlreadyRunningError:
+        raise
+    except (StartError, StepError, HomeError, OSError) as error:
+        report.say(f"failed: {error}")
+        return 1
+    finally:
+        if channel is not None:
+            channel.finish(detach.FAILED)
+
+
+def already_up(home: Home, port: int | None) -> int:
+    """A second `up` changes nothing and shows what runs."""
+    current = snapshot.read(home.snapshot_file)
+    _print(f"already running in {home.path}")
+    asyncio.run(status.show(home))
+    if port is not None and current is not None and current.port != port:
+        _print(f"it listens on port {current.port}: run `down` first to change that to {port}")
+        return 1
+    return 0
+
+
+def down(home: Home) -> int:
+    owner = home.owner()
+    if owner is None:
+        return _down_without_supervisor(home)
+    started = time.monotonic()
+    os.kill(owner, signal.SIGTERM)
+    if not _wait_until(lambda: home.owner() is None, DOWN_WITHIN_S):
+        os.kill(owner, signal.SIGKILL)
+        _wait_until(lambda: home.owner() is None, DOWN_WITHIN_S)
+        asyncio.run(leftovers.end(home))
+    _print(f"stopped after {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def show_logs(home: Home, name: str | None, lines: int, *, follow: bool) -> int:
+    try:
+        logs.show(logs.chosen(home, name), lines, follow=follow, show_line=_print)
+    except UnknownLogError as error:
+        _print(str(error))
+        return 1
+    return 0
+
+
+def _down_without_supervisor(home: Home) -> int:
+    if not home.path.exists():
+        _print(f"not running (home {home.path})")
+        return 0
+    with home.owned():
+        ended = asyncio.run(leftovers.end(home))
+    _print(f"ended {', '.join(ended)}, left behind by a supervisor that was killed" if ended else "not running")
+    return 0
+
+
+def _summary(home: Home) -> str:
+    current = snapshot.read(home.snapshot_file)
+    assert current is not None
+    return summary.render(base_url(current.port), State(home.state_file).text("token.local") or "", home.env_file)
+
+
+def _wait_until(done: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(DOWN_POLL_S)
+    return True
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stdout, flush=True)

@@ -1,0 +1,29 @@
+"""Ends processes whose supervisor was killed. Only the holder of the home's lock may call it."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from tidemill.stack.backing import NATS, OBJECTS, POSTGRES
+from tidemill.stack.home import Home
+from tidemill.stack.process import ManagedProcess
+
+# They have no supervisor to wait for, and nothing accepted is lost by a kill.
+SERVICE_GRACE_S = 5.0
+SERVER_GRACE_S = 10.0
+
+
+async def end(home: Home) -> list[str]:
+    """Services before servers, as in an orderly stop. The names of those that ran."""
+    services = [_end(record.stem, record, signal.SIGTERM, SERVICE_GRACE_S) for record in home.records.glob("*.json")]
+    ended = await asyncio.gather(*services)
+    servers = [
+        _end(name, home.data(name) / "process.json", signal.SIGINT if name == POSTGRES else signal.SIGTERM, grace_s)
+        for name, grace_s in ((NATS, SERVER_GRACE_S), (POSTGRES, SERVER_GRACE_S), (OBJECTS, SERVICE_GRACE_S))
+    ]
+    ended += await asyncio.gather(*servers)
+    return [name for name in ended if name is not None]
+
+
+async def _end(name: str, record: Path, stop_signal: signal.Signals, grace_s: float) -> str | None:
+    return name if await ManagedProcess(record).end_leftover(stop_signal, grace_s) else None

@@ -1,0 +1,143 @@
+"""What makes a running stack useful: the local account and its token, the catalogue of models, a first prediction.
+
+Everything goes through the `tidemill` command, as a user would do it.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from tidemill.stack import environment
+from tidemill.stack.report import Report
+from tidemill.stack.state import State
+
+LOCAL_ACCOUNT = "local"
+CATALOGUE_ACCOUNT = "tidemill"
+# The model that shows that the stack works; without it there is nothing to show.
+FIRST_MODEL = "noop"
+FIRST_INPUT = "text=hello"
+# A push may build a model's environment, which fetches packages of hundreds of megabytes.
+PUSH_WITHIN_S = 900.0
+COMMAND_WITHIN_S = 120.0
+TAIL_LINES = 12
+
+
+class StepError(Exception):
+    """A step of provisioning failed; the message holds the command's own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """A directory of models, each a directory with a cog.yaml."""
+
+    path: Path
+
+    def models(self) -> list[Path]:
+        """The first model comes first: it is small, and what is wrong with the stack shows on it."""
+        found = sorted(file.parent for file in self.path.glob("*/cog.yaml"))
+        return sorted(found, key=lambda model: model.name != FIRST_MODEL)
+
+
+class Provision:
+    def __init__(self, programs: Path, shared_env: Mapping[str, str], port: int, state: State, report: Report) -> None:
+        self._program = programs / "tidemill"
+        self._env = shared_env
+        self._port = port
+        self._state = state
+        self._report = report
+
+    async def local_token(self) -> str:
+        """The token that people and the steps use; the account has no rate limit."""
+        return await self._token(LOCAL_ACCOUNT, "--unlimited")
+
+    async def fill_catalogue(self, catalogue: Catalogue) -> None:
+        """Pushes the models and runs the first. Raises StepError when the first does not work.
+
+        Another that cannot be pushed (it may need packages, and there may be no network) is reported and passed over.
+        """
+        models = catalogue.models()
+        if not models:
+            self._report.say(f"  no models in {catalogue.path}")
+            return
+        owner = await self._token(CATALOGUE_ACCOUNT)
+        for model in models:
+            await self._push(model, owner)
+        if models[0].name == FIRST_MODEL:
+            await self._run_first()
+
+    async def _push(self, model: Path, token: str) -> None:
+        name = f"{CATALOGUE_ACCOUNT}/{model.name}"
+        try:
+            async with self._report.waiting(f"the push of {name}") as elapsed:
+                await self._run(PUSH_WITHIN_S, "push", name, str(model), "--if-changed", "--public", token=token)
+        except StepError as error:
+            if model.name == FIRST_MODEL:
+                raise
+            self._report.say(f"  {name} was not pushed: {error}")
+        else:
+            self._report.say(f"  {name} pushed after {elapsed():.1f} s")
+
+    async def _run_first(self) -> None:
+        name = f"{CATALOGUE_ACCOUNT}/{FIRST_MODEL}"
+        token = await self.local_token()
+        async with self._report.waiting(f"a prediction of {name}") as elapsed:
+            output = await self._run(COMMAND_WITHIN_S, "run", name, "-i", FIRST_INPUT, token=token)
+        self._report.say(f"  tidemill run {name} -i {FIRST_INPUT}  ->  {output.strip()}  ({elapsed():.1f} s)")
+
+    async def _token(self, account: str, *account_options: str) -> str:
+        key = f"token.{account}"
+        known = self._state.text(key)
+        if known is not None and await self._accepted(known):
+            return known
+        await self._run(COMMAND_WITHIN_S, "account", "create", account, "--if-missing", *account_options)
+        printed = await self._run(COMMAND_WITHIN_S, "token", "create", account, "--name", account, "--print")
+        token = printed.strip()
+        if not token:
+            raise StepError(f"`tidemill token create {account} --print` printed nothing")
+        self._state.put(key, token)
+        return token
+
+    async def _accepted(self, token: str) -> bool:
+        """The database may be another one than when the token was made."""
+        url = f"{environment.base_url(self._port)}/v1/account"
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as reply:
+                return reply.status != 401
+        except aiohttp.ClientError as error:
+            raise StepError(f"{url}: {error}") from None
+
+    async def _run(self, within_s: float, *arguments: str, token: str | None = None) -> str:
+        """The command's standard output. Raises StepError with what it wrote to standard error."""
+        process = await asyncio.create_subprocess_exec(
+            self._program,
+            *arguments,
+            env=environment.for_commands(self._env, self._port, token),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(within_s):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            raise StepError(f"`tidemill {' '.join(arguments)}` took more than {within_s:.0f} s") from None
+        finally:
+            await _end(process)
+        if process.returncode != 0:
+            raise StepError(f"`tidemill {' '.join(arguments)}` failed:{_tail(errors or output)}")
+        return output.decode(errors="replace")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+def _tail(text: bytes) -> str:
+    return "".join(f"\n  | {line}" for line in text.decode(errors="replace").splitlines()[-TAIL_LINES:])

@@ -1,0 +1,69 @@
+"""The table of `status`: what the supervisor wrote down, and what each part says now."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from tidemill.stack import snapshot
+from tidemill.stack.home import Home
+from tidemill.stack.service import not_ready
+from tidemill.stack.snapshot import Part, Snapshot
+
+HEADINGS = ("NAME", "PID", "UPTIME", "RESTARTS", "STATE", "WHERE")
+ROW = "{:<20}{:>8}{:>9}{:>10}  {:<10}{}"
+READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A part, and why it is not ready (None when it is)."""
+
+    part: Part
+    fault: str | None
+
+
+async def show(home: Home) -> int:
+    """Prints the table; 0 when everything is ready."""
+    owner = home.owner()
+    current = snapshot.read(home.snapshot_file)
+    if owner is None or current is None:
+        print(f"not running (home {home.path})")
+        return 1
+    seen = await asyncio.gather(*(_look(part) for part in current.parts))
+    print(render(current, seen, time.time()))
+    return 0 if current.phase == READY and all(item.fault is None for item in seen) else 1
+
+
+def render(current: Snapshot, seen: Sequence[Seen], now: float) -> str:
+    rows = [_row(item, now) for item in seen]
+    faults = [f"{item.part.name}: {item.fault}" for item in seen if item.fault is not None]
+    given = [f"{name} names a server of yours" for name in current.given]
+    head = f"{current.phase}, {current.base_url}, supervisor pid {current.pid}"
+    return "\n".join([head, ROW.format(*HEADINGS), *rows, *given, *faults])
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours:02}h"
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+async def _look(part: Part) -> Seen:
+    if part.pid is None or not psutil.pid_exists(part.pid):
+        return Seen(part, "not running")
+    return Seen(part, await not_ready(part.ready_url) if part.ready_url is not None else None)
+
+
+def _row(item: Seen, now: float) -> str:
+    part = item.part
+    uptime = duration(now - part.started_at) if part.started_at is not None else "-"
+    state = READY if item.fault is None else "not ready"
+    return ROW.format(part.name, part.pid or "-", uptime, part.restarts, state, part.where)

@@ -1,0 +1,27 @@
+"""What a person sees when the stack is ready: where it is, the token, and how to call it with the clients at hand."""
+
+from pathlib import Path
+
+MODEL = "tidemill/noop"
+
+
+def render(base_url: str, token: str, env_file: Path) -> str:
+    return f"""
+Tidemill is ready: {base_url}
+  token   {token}
+  shell   . {env_file}
+
+The last line gives a shell the token, the base URL and the `tidemill` command. In that shell:
+
+  tidemill run {MODEL} -i text=hello
+
+  # Python, replicate 1.x
+  import replicate; print(replicate.run("{MODEL}", input={{"text": "hello"}}))
+
+  # Python, replicate 2.x
+  from replicate import Replicate; print(Replicate().run("{MODEL}", input={{"text": "hello"}}))
+
+  // JavaScript, replicate 1.x
+  const replicate = new (require("replicate"))({{ baseUrl: process.env.REPLICATE_BASE_URL + "/v1" }});
+  replicate.run("{MODEL}", {{ input: {{ text: "hello" }} }}).then(console.log);
+"""

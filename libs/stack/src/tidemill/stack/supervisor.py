@@ -1,0 +1,217 @@
+"""The life of one `up`: servers, then services, then the steps that make the stack useful; and the end, in reverse.
+
+It owns the order and the deadlines. How a server starts, or what a step does, is not its business.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tidemill.stack import environment, leftovers, ports, rotation, snapshot
+from tidemill.stack.backing import Backing
+from tidemill.stack.environment import Setting
+from tidemill.stack.home import Home
+from tidemill.stack.keeper import Keeper
+from tidemill.stack.process import StartError
+from tidemill.stack.provision import Catalogue, Provision
+from tidemill.stack.report import Report
+from tidemill.stack.service import BACKGROUND, GATEWAY, Service, ServiceSpec
+from tidemill.stack.snapshot import Part, Phase, Snapshot
+from tidemill.stack.state import State, write_private
+from tidemill.stack.unit import Unit
+
+DEFAULT_PORT = 8300
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    environ: Mapping[str, str]
+    programs: Path  # where the console commands of the services are
+    port: int | None  # the gateway's, when asked for
+    catalogue: Catalogue | None
+
+
+class Supervisor:
+    """Use within `home.owned()`. `on_ready` is called once, when all of `up` is done."""
+
+    def __init__(self, home: Home, options: Options, report: Report, on_ready: Callable[[], None]) -> None:
+        self._home = home
+        self._options = options
+        self._report = report
+        self._on_ready = on_ready
+        self._state = State(home.state_file)
+        self._backing = Backing(home, options.environ)
+        self._stages: list[list[Unit]] = []
+        self._keepers: dict[str, Keeper] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._phase: Phase = "starting"
+        self._port = 0
+
+    async def run(self) -> int:
+        """Returns 0 after a stop that was asked for. Raises StartError when something cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._signals.put_nowait, number)
+        try:
+            if await self._unless_signaled(self._bring_up()):
+                await self._until_signaled()
+            return 0
+        finally:
+            await self._take_down()
+
+    async def _until_signaled(self) -> None:
+        """None of the tasks ends by itself; should one fail, that ends the stack rather than leave a part unwatched."""
+        stop = asyncio.create_task(self._signals.get(), name="await a signal")
+        done, _ = await asyncio.wait([stop, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in done - {stop}:
+            task.result()
+
+    async def _unless_signaled(self, work: Awaitable[None]) -> bool:
+        """Whether the work was done; a signal cancels it."""
+        task = asyncio.ensure_future(work)
+        stop = asyncio.create_task(self._signals.get(), name="await a signal")
+        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            return False
+        stop.cancel()
+        task.result()
+        return True
+
+    async def _bring_up(self) -> None:
+        self._port = self._gateway_port()
+        self._tasks.append(asyncio.create_task(self._rotate_logs(), name="rotate logs"))
+        self._write_snapshot()
+        for name in await leftovers.end(self._home):
+            self._report.say(f"  ended {name}, left behind by a supervisor that was killed")
+        for name in self._backing.given:
+            self._report.say(f"  using the server of {name}")
+        await self._start_stage(self._backing.units)
+        shared = environment.shared(self._setting())
+        await self._start_stage([self._service(spec, shared) for spec in BACKGROUND])
+        await self._start_stage([self._service(GATEWAY, {**shared, "TIDEMILL_PORT": str(self._port)})])
+        await self._provision(shared)
+        self._phase = "ready"
+        self._write_snapshot()
+        self._on_ready()
+
+    async def _start_stage(self, units: list[Unit]) -> None:
+        self._stages.append(units)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for unit in units:
+                    group.create_task(self._start(unit), name=f"start {unit.name}")
+        except* (StartError, OSError) as failures:
+            raise failures.exceptions[0] from None
+
+    async def _start(self, unit: Unit) -> None:
+        async with self._report.waiting(unit.name, lambda: unit.process.not_ready_because) as elapsed:
+            await unit.start()
+        self._report.say(f"  {unit.name} ready after {elapsed():.1f} s ({unit.where})")
+        keeper = Keeper(unit, self._report.say, self._write_snapshot)
+        self._keepers[unit.name] = keeper
+        self._tasks.append(asyncio.create_task(keeper.run(), name=f"keep {unit.name}"))
+        self._write_snapshot()
+
+    async def _provision(self, shared: Mapping[str, str]) -> None:
+        provision = Provision(self._options.programs, shared, self._port, self._state, self._report)
+        token = await provision.local_token()
+        values = environment.for_commands(shared, self._port, token)
+        write_private(self._home.env_file, environment.render_env_file(values, self._options.programs))
+        if self._options.catalogue is not None:
+            await provision.fill_catalogue(self._options.catalogue)
+
+    def _setting(self) -> Setting:
+        return Setting(
+            user=self._options.environ,
+            servers=self._backing.variables(),
+            home=self._home.path,
+            port=self._port,
+            signing_key=self._options.environ.get("TIDEMILL_SIGNING_KEY") or self._state.secret("signing_key"),
+        )
+
+    def _service(self, spec: ServiceSpec, env: Mapping[str, str]) -> Service:
+        ops_port = str(self._state.port(f"{spec.name}.ops"))
+        return Service(spec, self._home, self._options.programs, {**env, "TIDEMILL_OPS_PORT": ops_port})
+
+    def _gateway_port(self) -> int:
+        asked = self._options.port
+        if asked is not None:
+            if not ports.becomes_free(asked):
+                raise StartError(f"port {asked} is taken by another program; choose another with --port")
+            return asked
+        remembered = self._state.remembered_port("gateway")
+        if remembered is None or not ports.becomes_free(remembered):
+            remembered = ports.first_free_from(DEFAULT_PORT)
+            self._state.put("gateway", remembered)
+        return remembered
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(rotation.rotate_all, self._home.log_directory)
+            except OSError as error:
+                self._report.say(f"  logs cannot be rotated: {error}")
+            await asyncio.sleep(rotation.CHECK_EVERY_S)
+
+    async def _take_down(self) -> None:
+        """In reverse order, each stage at once; a further signal kills what is left."""
+        self._phase = "stopping"
+        self._write_snapshot()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not await self._unless_signaled(self._stop_stages()):
+            self._report.say("  killing what is left")
+            await asyncio.gather(*(unit.kill() for stage in self._stages for unit in stage))
+        self._home.snapshot_file.unlink(missing_ok=True)
+
+    async def _stop_stages(self) -> None:
+        for stage in reversed(self._stages):
+            await asyncio.gather(*(self._stop(unit) for unit in stage))
+
+    async def _stop(self, unit: Unit) -> None:
+        if not unit.process.alive:
+            return
+        async with self._report.waiting(f"{unit.name} to stop") as elapsed:
+            await unit.stop()
+        self._report.say(f"  {unit.name} stopped after {elapsed():.1f} s")
+
+    def _write_snapshot(self) -> None:
+        parts = [self._part(unit) for stage in self._stages for unit in stage]
+        current = Snapshot(
+            pid=os.getpid(),
+            phase=self._phase,
+            port=self._port,
+            base_url=environment.base_url(self._port),
+            given=self._backing.given,
+            parts=parts,
+        )
+        try:
+            snapshot.write(self._home.snapshot_file, current)
+        except OSError as error:
+            # Only what `status` shows depends on it.
+            self._report.say(f"  {self._home.snapshot_file} cannot be written: {error.strerror}")
+
+    def _part(self, unit: Unit) -> Part:
+        keeper = self._keepers.get(unit.name)
+        kind: Literal["server", "service"] = "service" if isinstance(unit, Service) else "server"
+        return Part(
+            name=unit.name,
+            kind=kind,
+            where=unit.where,
+            pid=unit.process.pid,
+            started_at=unit.process.started_at,
+            restarts=keeper.restarts if keeper else 0,
+            ready_url=unit.ready_url if isinstance(unit, Service) else None,
+        )
