@@ -1,35 +1,24 @@
-"""A prediction as clients and webhooks see it, made from its row. Keys that are not known yet are absent, as on Replicate."""
+"""The prediction object as clients see it, made of a row: one builder for answers and for webhook bodies.
 
+Pure. Keys that are not known yet are left out, as Replicate does.
+"""
+
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
-from tidemill.contracts.api import Prediction, PredictionUrls
+from tidemill.contracts import api
 from tidemill.contracts.prediction import Status
-from tidemill.runtime.clock import rfc3339
-from tidemill.runtime.db import Row
+from tidemill.runtime.clock import rfc3339, unix
 
-NULL = Raw(b"null")
-COLUMNS = """id, account_id, model, version, queue, status, source, input, output, logs, error, error_code, metrics, webhook,
-    webhook_events, data_removed, deadline, created_at, started_at, completed_at"""
+NULL: Final = Raw(b"null")
 
 
-def urls(prediction_id: str, public_url: str, stream_url: str | None) -> PredictionUrls:
-    base = f"{public_url.rstrip('/')}/v1/predictions/{prediction_id}"
-    return PredictionUrls(
-        get=base,
-        cancel=f"{base}/cancel",
-        web=f"{public_url.rstrip('/')}/p/{prediction_id}",
-        stream=stream_url or UNSET,
-    )
-
-
-def prediction(row: Row, public_url: str, *, stream_url: str | None = None) -> Prediction:
-    """`row` holds COLUMNS."""
-    status = Status(row["status"])
-    return Prediction(
+def prediction(row: Mapping[str, Any], public_url: str, *, stream_url: str | None) -> api.Prediction:
+    """`row` has all columns of the table, JSON as text; `stream_url` is given where the version streams."""
+    return api.Prediction(
         id=row["id"],
         model=row["model"],
         version=row["version"],
@@ -39,16 +28,26 @@ def prediction(row: Row, public_url: str, *, stream_url: str | None = None) -> P
         data_removed=row["data_removed"],
         error=row["error"],
         error_code=_known(row["error_code"]),
-        status=status,
+        status=Status(row["status"]),
         source=row["source"],
-        created_at=_time(row["created_at"]) or "",
-        started_at=_known(_time(row["started_at"])),
-        completed_at=_known(_time(row["completed_at"])),
-        deadline=_known(_time(row["deadline"])),
+        created_at=rfc3339(unix(row["created_at"])),
+        started_at=_moment(row["started_at"]),
+        completed_at=_moment(row["completed_at"]),
+        deadline=_moment(row["deadline"]),
         metrics=UNSET if row["metrics"] is None else _raw(row["metrics"]),
         urls=urls(row["id"], public_url, stream_url),
         webhook=_known(row["webhook"]),
-        webhook_events_filter=_known(row["webhook_events"]),
+        webhook_events_filter=UNSET if row["webhook_events"] is None else list(row["webhook_events"]),
+    )
+
+
+def urls(prediction_id: str, public_url: str, stream_url: str | None) -> api.PredictionUrls:
+    base = public_url.rstrip("/")
+    return api.PredictionUrls(
+        get=f"{base}/v1/predictions/{prediction_id}",
+        cancel=f"{base}/v1/predictions/{prediction_id}/cancel",
+        web=f"{base}/p/{prediction_id}",
+        stream=_known(stream_url),
     )
 
 
@@ -56,19 +55,9 @@ def _raw(text: str | None) -> Raw:
     return NULL if text is None else Raw(text.encode())
 
 
-def _known(value: Any) -> Any:
-    return UNSET if value is None else value
+def _known(text: str | None) -> str | UnsetType:
+    return UNSET if text is None else text
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment.timestamp())
-
-
-def metrics(
-    started_at: float | None, created_at: float, completed_at: float, extra: dict[str, Any] | None = None
-) -> str:
-    """The metrics member as JSON text: predict_time and total_time in seconds, and what the model recorded."""
-    times = {"total_time": max(0.0, round(completed_at - created_at, 6))}
-    if started_at is not None:
-        times["predict_time"] = max(0.0, round(completed_at - started_at, 6))
-    return msgspec.json.encode({**(extra or {}), **times}).decode()
+def _moment(moment: datetime | None) -> str | UnsetType:
+    return UNSET if moment is None else rfc3339(unix(moment))
