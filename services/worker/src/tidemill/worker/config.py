@@ -1,0 +1,17 @@
+"""What the worker can be told."""
+
+from tidemill.runtime.config import ObjectStore
+
+
+class Config(ObjectStore, frozen=True, kw_only=True):
+    worker_home: str  # the cache of model files and environments, and the instances' private folders
+    lease_s: float = 10.0  # how long a silent worker keeps its predictions
+    instances: int = 4  # how many models may be loaded at once
+    time_limit_s: float = 1800.0  # of one prediction's run; Replicate's default
+    kill_after_s: float = 5.0  # how long a run may take to obey a cancel
+    boot_timeout_s: float = 600.0  # fetch, environment and set-up together
+    save_every_s: float = 0.5  # how often the rows of long runs are brought up to date
+    egress_allow: str = ""  # hosts and networks that input URLs may reach besides the public internet
+    cache_limit_bytes: int = 50 * 1024**3  # model files kept on disk
+    sandbox: str = "required"  # "required" refuses to run models where a layer is missing; "available" uses what there is
+    drain_s: float = 30.0

@@ -1,0 +1,68 @@
+"""One instance: a child that has a model loaded, and the runs it was given, in order. Decides how many more it takes."""
+
+from collections import OrderedDict, deque
+from typing import Final, Literal, Protocol
+
+from tidemill.worker.run import Run
+
+FAST_MS: Final = 5.0  # below this, waking a process costs more than running: work is sent ahead
+AHEAD: Final = 32  # predictions sent ahead to a fast child
+SMOOTHING: Final = 0.1  # of the moving average of run times
+
+State = Literal["booting", "ready", "draining", "failed"]
+
+
+class Child(Protocol):
+    """What an instance needs of its process; see tidemill.model.host."""
+
+    def send(self, body: bytes) -> None: ...
+    def cancel(self, prediction_id: str) -> None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Instance:
+    """Its `state` moves booting → ready → draining; failed when the boot did not succeed."""
+
+    def __init__(self, identifier: str, queue: str, now: float) -> None:
+        self.id = identifier
+        self.queue = queue
+        self.state: State = "booting"
+        self.born = now
+        self.idle_since = now
+        self.concurrency = 1
+        self.error: str | None = None
+        self.child: Child | None = None
+        self.runs: OrderedDict[str, Run] = OrderedDict()
+        self.fds: deque[int] = deque()
+        self._average_ms = FAST_MS * 2  # unknown models count as slow
+
+    @property
+    def room(self) -> int:
+        """How many more runs it takes now."""
+        if self.state != "ready":
+            return 0
+        ahead = AHEAD if self._average_ms < FAST_MS else 0
+        return max(0, self.concurrency + ahead - len(self.runs))
+
+    def begin(self, run: Run, body: bytes, now: float) -> None:
+        run.sent = now
+        self.runs[run.job.id] = run
+        assert self.child is not None, "a ready instance has a child"
+        self.child.send(body)
+
+    def finish(self, prediction_id: str, ms: float, now: float) -> Run | None:
+        """Takes the run off; None when the child speaks of one that it was not given."""
+        run = self.runs.pop(prediction_id, None)
+        self._average_ms += SMOOTHING * (ms - self._average_ms)
+        if not self.runs:
+            self.idle_since = now
+        return run
+
+    def running(self) -> list[Run]:
+        """Those that the child is at: it begins them in the order they came."""
+        return [run for _, run in zip(range(self.concurrency), self.runs.values(), strict=False)]
+
+    def ahead(self) -> list[Run]:
+        """Those sent ahead that cannot have begun."""
+        return list(self.runs.values())[self.concurrency :]

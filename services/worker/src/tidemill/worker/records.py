@@ -1,0 +1,104 @@
+"""Everything the worker writes about runs, in batches: claims, progress, next attempts, ends and their announcement.
+
+A database or bus that is away is waited for; nothing is dropped, and the engine takes no new work meanwhile.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Lifecycle, WebhookEvent
+from tidemill.contracts.prediction import Status
+from tidemill.runtime import outcome
+from tidemill.runtime.batch import Batcher
+from tidemill.runtime.bus import Announcement, Bus, encode
+from tidemill.runtime.db import Lane, insistently
+from tidemill.runtime.outcome import Ended, Outcome
+from tidemill.worker import store
+from tidemill.worker.run import Run
+
+BEHIND_LIMIT: Final = 2_000  # ends that may wait to be written before the worker stops taking jobs
+
+
+class Records:
+    """The writes of one worker."""
+
+    def __init__(self, worker: str, lanes: tuple[Lane, Lane, Lane], bus: Bus) -> None:
+        self._worker = worker
+        self._claiming, self._ending, self._saving = lanes
+        self._bus = bus
+        self._claims: Batcher[Run, bool] = Batcher(self._flush_claims)
+        self._ends: Batcher[Outcome, bool] = Batcher(self._flush_ends)
+        self._announcements: Batcher[tuple[Ended, Outcome], None] = Batcher(self._flush_announcements)
+        self._starts: Batcher[Run, None] = Batcher(self._flush_starts)
+
+    @property
+    def behind(self) -> bool:
+        return len(self._ends) > BEHIND_LIMIT
+
+    def claim(self, run: Run, on_lost: Callable[[Run], None]) -> None:
+        """Writes the claim; `on_lost` is called when the row is somebody else's or has ended."""
+        run.claimed = True
+
+        def answered(future: object) -> None:
+            if not future.result():  # type: ignore[attr-defined]
+                on_lost(run)
+            else:
+                self._starts.add(run)
+
+        self._claims.add(run).add_done_callback(answered)
+
+    def end(self, ended: Outcome) -> None:
+        self._ends.add(ended)
+
+    async def save(self, runs: Sequence[Run]) -> None:
+        """Output and logs so far, for those who poll."""
+        await insistently("save", lambda: store.save(self._saving, self._worker, runs))
+
+    async def next_attempt(self, runs: Sequence[Run]) -> set[str]:
+        return await insistently("next attempt", lambda: store.next_attempt(self._saving, self._worker, runs))
+
+    async def drained(self) -> None:
+        for batcher in (self._claims, self._ends, self._announcements, self._starts):
+            await batcher.drained()
+
+    async def _flush_claims(self, runs: Sequence[Run]) -> Sequence[bool]:
+        claimed = await insistently("claim", lambda: store.claim(self._claiming, self._worker, runs))
+        return [run.job.id in claimed for run in runs]
+
+    async def _flush_ends(self, outcomes: Sequence[Outcome]) -> Sequence[bool]:
+        ended = await insistently("end", lambda: outcome.end(self._ending, outcomes))
+        for one in outcomes:
+            if one.id in ended:
+                self._announcements.add((ended[one.id], one))
+        return [one.id in ended for one in outcomes]
+
+    async def _flush_announcements(self, pairs: Sequence[tuple[Ended, Outcome]]) -> Sequence[None]:
+        await outcome.announce(self._bus, pairs)
+        return [None] * len(pairs)
+
+    async def _flush_starts(self, runs: Sequence[Run]) -> Sequence[None]:
+        await self._bus.announce([_started(run) for run in runs])
+        for run in runs:
+            if run.job.webhook:
+                await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=run.job.id, event="start"))
+        return [None] * len(runs)
+
+
+def _started(run: Run) -> Announcement:
+    job = run.job
+    event = Lifecycle(
+        id=job.id,
+        account=job.account,
+        model="",
+        version="",
+        status=Status.PROCESSING,
+        attempt=job.attempt,
+        created_at=job.created_at,
+        started_at=run.started_at,
+        partial=True,
+        traceparent=job.traceparent,
+    )
+    headers = {"ce-specversion": "1.0", "ce-type": "tidemill.prediction.started", "ce-source": "/predictions"}
+    subject = subjects.prediction(job.account, "started", job.gateway)
+    return Announcement(subject, encode(event), {**headers, "ce-id": f"{job.id}-{job.attempt}-started"})

@@ -1,0 +1,108 @@
+"""Lines of a requirements list, judged one by one: what an installer may be given, and nothing else.
+
+Pure. What would run code of its author outside the sandbox, or fetch from a place of the author's choosing, is refused.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+REQUIREMENTS_LIMIT: Final = 1000  # a large frozen environment has 300
+LINE_LIMIT_CHARS: Final = 2048  # a URL and a marker; more is not a requirement
+PROVIDED: Final = frozenset({"cog", "coglet"})  # the platform brings its own module of that name
+
+_COMMENT: Final = re.compile(r"(^|\s)#.*$")
+_HASH: Final = re.compile(r"\s--hash[=\s]\S+")
+_INDEX_OPTIONS: Final = frozenset({"-i", "--index-url", "--extra-index-url"})
+_LINK_OPTIONS: Final = frozenset({"-f", "--find-links"})
+_SHOWN_CHARS: Final = 120
+
+
+class RequirementRefused(Exception):  # noqa: N818 - named after the situation
+    """The line cannot be installed here; the message is for the model's author."""
+
+
+class Requirements(NamedTuple):
+    """Sorted and without repetition, so that the same wishes are the same environment."""
+
+    specifiers: tuple[str, ...] = ()  # PEP 508
+    indexes: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def parse(lines: Iterable[str], allowed_places: Sequence[str]) -> Requirements:
+    """The requirements of a file or list. `allowed_places` are the URL prefixes that may be named as indexes.
+
+    Raises RequirementRefused.
+    """
+    specifiers: set[str] = set()
+    places: dict[str, list[str]] = {"index": [], "links": []}
+    warnings: set[str] = set()
+    for line in _logical_lines(lines):
+        if line.startswith("-"):
+            kind, url = _place(line, allowed_places)
+            places[kind].append(url)
+            continue
+        bare = _HASH.sub("", line)
+        if bare != line:
+            warnings.add("The hashes in the requirements are not checked.")
+        requirement = _requirement(bare.strip())
+        if requirement is not None:
+            specifiers.add(requirement)
+    if len(specifiers) > REQUIREMENTS_LIMIT:
+        raise RequirementRefused(f"there are more than {REQUIREMENTS_LIMIT} requirements")
+    return Requirements(
+        tuple(sorted(specifiers)),
+        tuple(dict.fromkeys(places["index"])),
+        tuple(dict.fromkeys(places["links"])),
+        tuple(sorted(warnings)),
+    )
+
+
+def _logical_lines(lines: Iterable[str]) -> list[str]:
+    """Without comments, and with lines joined that end in a backslash."""
+    logical, pending = [], ""
+    for physical in lines:
+        text = _COMMENT.sub("", pending + physical.strip())
+        if text.endswith("\\"):
+            pending = text[:-1].rstrip() + " "
+            continue
+        pending = ""
+        logical.append(text.strip())
+    logical.append(pending.strip())
+    return [line for line in logical if line]
+
+
+def _place(line: str, allowed_places: Sequence[str]) -> tuple[str, str]:
+    option, _, url = line.replace("=", " ", 1).partition(" ")
+    url = url.strip()
+    if option not in _INDEX_OPTIONS | _LINK_OPTIONS:
+        raise RequirementRefused(f"the option {_shown(option)} is not supported in requirements")
+    if not any(url.startswith(place) for place in allowed_places):
+        raise RequirementRefused(f"packages may not be fetched from {_shown(url)}; allowed: {', '.join(allowed_places)}")
+    if not url.isascii() or any(each.isspace() for each in url):
+        raise RequirementRefused(f"{_shown(url)} is not a URL")
+    return ("index" if option in _INDEX_OPTIONS else "links"), url
+
+
+def _requirement(text: str) -> str | None:
+    if len(text) > LINE_LIMIT_CHARS:
+        raise RequirementRefused(f"a requirement is longer than {LINE_LIMIT_CHARS} characters")
+    if "://" in text.partition(";")[0]:
+        raise RequirementRefused(f"{_shown(text)} is fetched from a URL; only packages of an index can be installed")
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        raise RequirementRefused(f"{_shown(text)} is not a requirement") from None
+    if requirement.url is not None:
+        raise RequirementRefused(f"{_shown(text)} is fetched from a URL; only packages of an index can be installed")
+    requirement.name = canonicalize_name(requirement.name)
+    return None if requirement.name in PROVIDED else str(requirement)
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…")

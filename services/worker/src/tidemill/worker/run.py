@@ -1,0 +1,166 @@
+"""One attempt of a prediction in this worker: what it has produced so far, within limits. No I/O."""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.contracts.events import Job
+from tidemill.contracts.limits import LOGS_LIMIT_BYTES, OUTPUT_LIMIT_BYTES
+from tidemill.contracts.prediction import Status
+from tidemill.runtime.outcome import Outcome
+from tidemill.runtime.present import metrics
+from tidemill.worker.frames import Done, Metric
+
+CUT: Final = "\n[logs over the limit were dropped]\n"
+METRICS_LIMIT: Final = 200  # metrics that a model may record
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Why a run was told to stop by us, which decides how it ends whatever the child says."""
+
+    status: Status
+    error: str | None = None
+    code: ErrorCode | None = None
+
+
+class Run:
+    """The state of one attempt. `sent` is when the child got it, `claimed` whether its row says so."""
+
+    __slots__ = (
+        "claimed",
+        "dirty",
+        "iterated",
+        "items",
+        "items_bytes",
+        "job",
+        "logs",
+        "logs_bytes",
+        "lost",
+        "metrics",
+        "queue",
+        "recalled",
+        "sent",
+        "seq",
+        "started_at",
+        "stop",
+        "stop_since",
+        "tail",
+    )
+
+    def __init__(self, job: Job, queue: str) -> None:
+        self.job = job
+        self.queue = queue
+        self.sent = 0.0
+        self.started_at = 0.0
+        self.claimed = False
+        self.lost = False  # ended or reassigned elsewhere: what still comes is thrown away
+        self.recalled = False  # asked back from a busy child before it began
+        self.stop: Stop | None = None
+        self.stop_since = 0.0
+        self.items: list[bytes] = []
+        self.items_bytes = 0
+        self.iterated = False
+        self.logs: list[str] = []
+        self.logs_bytes = 0
+        self.metrics: dict[str, Any] = {}
+        self.seq = 0
+        self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
+        self.dirty = False
+
+    def add_log(self, text: str) -> str:
+        """Keeps as much of `text` as the limit allows; answers what was kept. PostgreSQL's text holds no NUL."""
+        if self.logs_bytes > LOGS_LIMIT_BYTES:
+            return ""
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        if self.logs_bytes + len(text) > LOGS_LIMIT_BYTES:
+            text = text[: LOGS_LIMIT_BYTES - self.logs_bytes] + CUT
+            self.logs_bytes = LOGS_LIMIT_BYTES
+        self.logs_bytes += len(text)
+        self.logs.append(text)
+        self.dirty = True
+        return text
+
+    def add_item(self, value: bytes) -> bool:
+        """One item of an iterator; False when the output has grown over its limit."""
+        self.iterated = True
+        self.items_bytes += len(value) + 1
+        if self.items_bytes > OUTPUT_LIMIT_BYTES:
+            return False
+        self.items.append(value)
+        self.dirty = True
+        return True
+
+    def add_metric(self, frame: Metric) -> None:
+        value = msgspec.json.decode(frame.value)
+        if value is None:
+            self.metrics.pop(frame.key, None)
+        elif len(self.metrics) < METRICS_LIMIT or frame.key in self.metrics:
+            self.metrics[frame.key] = _merged(self.metrics.get(frame.key), value, frame.mode)
+
+    def next_seq(self) -> int:
+        self.seq += 1
+        return self.seq - 1
+
+    def output_so_far(self) -> str | None:
+        return f"[{b','.join(self.items).decode()}]" if self.iterated else None
+
+    def logs_so_far(self) -> str:
+        if len(self.logs) > 1:
+            self.logs = ["".join(self.logs)]
+        return self.logs[0] if self.logs else ""
+
+    def outcome(self, worker: str, done: Done, completed_at: float) -> Outcome:
+        """How the attempt ended by the child's word, unless we had told it to stop."""
+        output = self.output_so_far() or bytes(done.output).decode()
+        if self.stop is not None:
+            return self.end(worker, self.stop, completed_at)
+        if done.status == "canceled":  # nobody asked for it: the model raised the exception itself
+            return self.end(worker, Stop(Status.CANCELED), completed_at)
+        if len(output) > OUTPUT_LIMIT_BYTES:
+            return self.end(worker, too_large(), completed_at)
+        failed = done.status == "failed"
+        return Outcome(
+            id=self.job.id,
+            attempt=self.job.attempt,
+            status=Status.FAILED if failed else Status.SUCCEEDED,
+            output=None if output == "null" else output,
+            logs=self.logs_so_far(),
+            error=(done.error or "The model failed without a message.").replace("\0", "") if failed else None,
+            error_code=ErrorCode.MODEL_ERROR if failed else None,
+            metrics=metrics(self.started_at, self.job.created_at, completed_at, self.metrics),
+            worker=worker,
+            started_at=self.started_at,
+            completed_at=completed_at,
+        )
+
+    def end(self, worker: str, stop: Stop, completed_at: float) -> Outcome:
+        """An end that we decide; what was produced until now is kept."""
+        started_at = self.started_at or None
+        return Outcome(
+            id=self.job.id,
+            attempt=self.job.attempt,
+            status=stop.status,
+            output=self.output_so_far(),
+            logs=self.logs_so_far(),
+            error=stop.error,
+            error_code=stop.code,
+            metrics=metrics(started_at, self.job.created_at, completed_at, self.metrics),
+            worker=worker,
+            started_at=started_at,
+            completed_at=completed_at,
+        )
+
+
+def too_large() -> Stop:
+    message = f"The output is over {OUTPUT_LIMIT_BYTES // (1024 * 1024)} MiB of JSON: return a file instead."
+    return Stop(Status.FAILED, message, ErrorCode.OUTPUT_TOO_LARGE)
+
+
+def _merged(old: Any, value: Any, mode: str) -> Any:
+    if mode == "append":
+        return [*(old if isinstance(old, list) else [] if old is None else [old]), value]
+    if mode == "incr" and isinstance(old, int | float) and isinstance(value, int | float):
+        return old + value
+    return value

@@ -1,0 +1,64 @@
+"""The SQL of the worker, but for ends (`runtime.outcome`) and pushes (`push_store`)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tidemill.contracts.prediction import SQL_SOURCES, Status
+from tidemill.runtime.clock import at
+from tidemill.runtime.db import Database, Lane, Row, columns
+from tidemill.worker.run import Run
+
+REGISTER: Final = """
+INSERT INTO worker (id, host, lease_until) VALUES ($1, $2, now() + make_interval(secs => $3))"""
+# A lease that has run out stays lost: the scheduler may have given its predictions away.
+RENEW: Final = """
+UPDATE worker SET lease_until = now() + make_interval(secs => $2) WHERE id = $1 AND lease_until > now() RETURNING id"""
+RELEASE: Final = "UPDATE worker SET lease_until = now() WHERE id = $1 AND lease_until > now()"
+
+CLAIM: Final = f"""
+UPDATE prediction p SET status = 'processing', worker = $4, started_at = c.started_at
+FROM unnest($1::text[], $2::int[], $3::timestamptz[]) AS c (id, attempt, started_at)
+WHERE p.id = c.id AND p.attempt = c.attempt AND p.status IN {SQL_SOURCES[Status.PROCESSING]}
+    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $4 AND w.lease_until > now())
+RETURNING p.id"""  # noqa: S608 - our own constant
+SAVE: Final = """
+UPDATE prediction p SET output = COALESCE(s.output::json, p.output), logs = s.logs
+FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS s (id, attempt, output, logs)
+WHERE p.id = s.id AND p.attempt = s.attempt AND p.status = 'processing' AND p.worker = $5"""
+NEXT_ATTEMPT: Final = f"""
+UPDATE prediction p SET status = 'starting', attempt = p.attempt + 1, worker = NULL, started_at = NULL, output = NULL,
+    logs = NULL
+FROM unnest($1::text[], $2::int[]) AS n (id, attempt)
+WHERE p.id = n.id AND p.attempt = n.attempt AND p.status IN {SQL_SOURCES[Status.STARTING]}
+    AND (p.worker IS NULL OR p.worker = $3)
+RETURNING p.id"""  # noqa: S608 - our own constant
+INPUT: Final = "SELECT input FROM prediction WHERE id = $1 AND attempt = $2"
+VERSION: Final = """
+SELECT v.queue, v.id, v.files, v.config, v.openapi_schema, v.streams, m.owner, m.name, m.account_id
+FROM version v JOIN model m ON m.id = v.model_id WHERE v.queue = $1"""
+
+
+async def claim(lane: Lane, worker: str, runs: Sequence[Run]) -> set[str]:
+    """Ids of the runs whose rows are now this worker's."""
+    rows = columns([(run.job.id, run.job.attempt, at(run.started_at)) for run in runs], 3)
+    return {row["id"] for row in await lane.fetch(CLAIM, *rows, worker)}
+
+
+async def save(lane: Lane, worker: str, runs: Sequence[Run]) -> None:
+    rows = columns([(r.job.id, r.job.attempt, r.output_so_far(), r.logs_so_far()) for r in runs], 4)
+    await lane.fetch(SAVE, *rows, worker)
+
+
+async def next_attempt(lane: Lane, worker: str, runs: Sequence[Run]) -> set[str]:
+    """Begins the next attempt of runs that were lost with their child; answers those that may go on."""
+    rows = columns([(run.job.id, run.job.attempt) for run in runs], 2)
+    return {row["id"] for row in await lane.fetch(NEXT_ATTEMPT, *rows, worker)}
+
+
+async def read_input(database: Database, prediction_id: str, attempt: int) -> bytes | None:
+    text = await database.value(INPUT, prediction_id, attempt)
+    return None if text is None else str(text).encode()
+
+
+async def version(database: Database, queue: str) -> Row | None:
+    return await database.row(VERSION, queue)
