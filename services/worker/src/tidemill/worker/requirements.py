@@ -83,7 +83,9 @@ def _place(line: str, allowed_places: Sequence[str]) -> tuple[str, str]:
     if option not in _INDEX_OPTIONS | _LINK_OPTIONS:
         raise RequirementRefused(f"the option {_shown(option)} is not supported in requirements")
     if not any(url.startswith(place) for place in allowed_places):
-        raise RequirementRefused(f"packages may not be fetched from {_shown(url)}; allowed: {', '.join(allowed_places)}")
+        raise RequirementRefused(
+            f"packages may not be fetched from {_shown(url)}; allowed: {', '.join(allowed_places)}"
+        )
     if not url.isascii() or any(each.isspace() for each in url):
         raise RequirementRefused(f"{_shown(url)} is not a URL")
     return ("index" if option in _INDEX_OPTIONS else "links"), url
