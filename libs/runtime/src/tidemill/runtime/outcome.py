@@ -4,8 +4,8 @@ Worker, gateway (cancel) and scheduler (lost, expired) all end predictions throu
 is ever stored and announced, whoever comes first.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -33,6 +33,16 @@ class Outcome(msgspec.Struct, kw_only=True, frozen=True):
     worker: str | None = None
     started_at: float | None = None
     completed_at: float
+
+
+def metrics(
+    started_at: float | None, created_at: float, completed_at: float, recorded: Mapping[str, Any] | None = None
+) -> str:
+    """The metrics member as JSON text: predict_time and total_time in seconds, and what the model recorded."""
+    times = {"total_time": max(0.0, round(completed_at - created_at, 6))}
+    if started_at is not None:
+        times["predict_time"] = max(0.0, round(completed_at - started_at, 6))
+    return msgspec.json.encode({**(recorded or {}), **times}).decode()
 
 
 class Ended(msgspec.Struct, kw_only=True, frozen=True):

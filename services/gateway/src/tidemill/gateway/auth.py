@@ -11,7 +11,7 @@ from tidemill.runtime.db import Database
 from tidemill.security import tokens
 
 CACHE_LIMIT: Final = 10_000  # entries; bounds memory under a flood of made-up tokens
-ACCOUNT_OF_TOKEN: Final = """
+FIND_ACCOUNT: Final = """
 SELECT t.digest, a.id, a.username, a.name, a.type FROM token t JOIN account a ON a.id = t.account_id
 WHERE t.digest = $1 AND t.revoked_at IS NULL"""
 
@@ -51,7 +51,7 @@ class Accounts:
         if scheme.lower() not in {"bearer", "token"} or not tokens.looks_valid(token):
             return None
         digest = tokens.digest(token)
-        row = await self._database.row(ACCOUNT_OF_TOKEN, digest)
+        row = await self._database.row(FIND_ACCOUNT, digest)
         if row is None or not hmac.compare_digest(row["digest"], digest):
             return None
         return Account(row["id"], row["username"], row["name"], row["type"])

@@ -1,6 +1,6 @@
 """The HTTP boundary: every handler gets a Call and answers a response or raises a Problem.
 
-The only place of the gateway that catches everything: what is not a Problem becomes a 500 with an id that is in the log.
+The only place of the gateway that catches everything: what is not a Problem becomes a 500 whose id is in the log.
 """
 
 import asyncio
@@ -122,7 +122,7 @@ def bind(parts: "Parts", route: Route) -> Callable[[web.Request], Awaitable[web.
             response = await handler(Call(request, account, parts))
         except (Problem, web.HTTPException, *AWAY) as error:
             response = problem_response(problem_of(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - this is the boundary
             response = problem_response(_unexpected(error, request))
         seconds.observe(asyncio.get_running_loop().time() - started)
         status = response.status

@@ -8,12 +8,11 @@ from msgspec import Meta
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.pages import comparison
 from tidemill.runtime.db import Database, Row
-from tidemill.runtime.present import COLUMNS
 
 Moment = Annotated[datetime, Meta(tz=True)]
-_FROM = f"""
-SELECT {", ".join("p." + name.strip() for name in COLUMNS.split(","))}, p.attempt, COALESCE(v.streams, false) AS streams
-FROM prediction p LEFT JOIN version v ON v.queue = p.queue"""  # noqa: S608 - our own constant
+_FROM = """
+SELECT p.*, COALESCE(v.streams, false) AS streams
+FROM prediction p LEFT JOIN version v ON v.queue = p.queue"""
 
 
 class PredictionFilters(NamedTuple):

@@ -13,5 +13,7 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     save_every_s: float = 0.5  # how often the rows of long runs are brought up to date
     egress_allow: str = ""  # hosts and networks that input URLs may reach besides the public internet
     cache_limit_bytes: int = 50 * 1024**3  # model files kept on disk
-    sandbox: str = "required"  # "required" refuses to run models where a layer is missing; "available" uses what there is
+    sandbox: str = (
+        "required"  # "required" refuses to run models where a layer is missing; "available" uses what there is
+    )
     drain_s: float = 30.0

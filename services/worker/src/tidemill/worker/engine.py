@@ -51,7 +51,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     prepare: Prepare
     upload: Upload
     discard_inputs: Callable[[Run], None]
-    chunks: Callable[[Run, frames.ChildFrame | Stop | None], None]  # live output for those who stream
+    chunk: Callable[[Run, frames.Output | frames.Log], None]  # live output for those who stream
 
 
 class Engine:
@@ -189,7 +189,7 @@ class Engine:
             return
         kept = run.add_log(frame.text)
         if kept:
-            self._ports.chunks(run, Log(frame.id, kept))
+            self._ports.chunk(run, Log(frame.id, kept))
 
     def on_output_bytes(self, instance: Instance, data: bytes) -> None:
         """What C code or a process of the model's wrote to fd 1 or 2: counted to the run that is on."""
@@ -217,7 +217,7 @@ class Engine:
 
     def _add_item(self, run: Run, frame: Output) -> None:
         if run.add_item(bytes(frame.value)):
-            self._ports.chunks(run, frame)
+            self._ports.chunk(run, frame)
         else:
             self._stop(run, too_large())
 
@@ -246,22 +246,21 @@ class Engine:
             self._finish(run, Done(frame.id, frame.status, output, [], frame.error, frame.ms))
 
     def _finish(self, run: Run, frame: Done) -> None:
-        self._close_run(run, run.stop)
+        self._close_run(run)
         if not run.lost:
             completed_at = now()
             if not run.claimed:  # sent ahead perhaps: the child knows how long it took
                 run.started_at = max(run.job.created_at, completed_at - frame.ms / 1000)
-            self._ports.records.end(run.outcome(self.worker, frame, completed_at))
+            self._ports.records.end(run.outcome(self.worker, frame, completed_at), run.seq)
 
     def _end(self, run: Run, stop: Stop) -> None:
-        self._close_run(run, stop)
+        self._close_run(run)
         if not run.lost:
-            self._ports.records.end(run.end(self.worker, stop, now()))
+            self._ports.records.end(run.end(self.worker, stop, now()), run.seq)
 
-    def _close_run(self, run: Run, stop: Stop | None) -> None:
+    def _close_run(self, run: Run) -> None:
         if self.runs.get(run.job.id) is run:
             del self.runs[run.job.id]
-        self._ports.chunks(run, stop)
         if run.claimed:
             self._ports.discard_inputs(run)
 
@@ -368,7 +367,9 @@ class Engine:
                 await work
             except Exception as error:  # noqa: BLE001 - the boundary of what is done for a child
                 log().error("run failed here", action="run", prediction=run.job.id, exc_info=error)
-                self._end(run, Stop(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.WORKER_LOST))
+                self._end(
+                    run, Stop(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.WORKER_LOST)
+                )
 
         run.tail = asyncio.create_task(follow(), name=f"run {run.job.id}")
         self._tasks.add(run.tail)
@@ -376,7 +377,7 @@ class Engine:
 
     async def idle(self) -> None:
         """Returns when nothing runs any more."""
-        while self.runs or self._tasks:
+        while self.runs or self._tasks:  # noqa: ASYNC110 - once in a worker's life; an event would cost every run
             await asyncio.sleep(0.02)
 
 

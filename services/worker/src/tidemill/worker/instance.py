@@ -1,4 +1,4 @@
-"""One instance: a child that has a model loaded, and the runs it was given, in order. Decides how many more it takes."""
+"""One instance: a child that has a model loaded, and the runs it was given, in order; how many more it takes."""
 
 from collections import OrderedDict, deque
 from typing import Final, Literal, Protocol

@@ -4,11 +4,10 @@ import asyncio
 from typing import Final
 
 from tidemill.contracts import events, subjects
-from tidemill.runtime.bus import Bus, encode
 from tidemill.contracts.events import WebhookEvent
+from tidemill.runtime.bus import Bus, encode
 from tidemill.worker import frames
-from tidemill.worker.run import Run, Stop
-from tidemill.contracts.prediction import Status
+from tidemill.worker.run import Run
 
 WAITING_LIMIT: Final = 10_000  # chunks not handed to the bus yet; above it they are dropped, the row has them
 
@@ -16,31 +15,40 @@ WAITING_LIMIT: Final = 10_000  # chunks not handed to the bus yet; above it they
 class Live:
     """Publishes chunks in order without holding the engine up."""
 
-    def __init__(self, bus: Bus, streams: dict[str, bool]) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._streams = streams  # queues whose output is an iterator
+        self._streams: set[str] = set()
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(WAITING_LIMIT)
 
-    def chunk(self, run: Run, frame: frames.ChildFrame | Stop | None, status: Status | None = None) -> None:
-        """An output or log frame; a Stop or None with the status when the run has ended."""
-        if not (self._streams.get(run.queue) or run.job.webhook):
-            return
-        attempt = run.job.attempt
-        if isinstance(frame, frames.Output):
-            self._put(run, events.Output(attempt=attempt, seq=run.next_seq(), value=frame.value), "output")
-        elif isinstance(frame, frames.Log):
-            self._put(run, events.Logs(attempt=attempt, seq=run.next_seq(), text=frame.text), "logs")
+    def streams(self, queue: str) -> None:
+        """The queue's output is an iterator: somebody may be streaming it."""
+        self._streams.add(queue)
 
-    def _put(self, run: Run, chunk: events.AnyChunk, event: str) -> None:
-        if self._queue.full():
+    def chunk(self, run: Run, frame: frames.Output | frames.Log) -> None:
+        streamed = run.queue in self._streams
+        if not (streamed or run.job.webhook) or self._queue.full():
             return
-        if self._streams.get(run.queue):
-            self._queue.put_nowait((subjects.output(run.job.id), encode(chunk)))
+        if streamed:
+            if run.seq == 0 and run.job.attempt > 1:
+                self._put(run, events.Reset(attempt=run.job.attempt, seq=run.next_seq()))
+            self._put(run, _chunk(run, frame))
         if run.job.webhook and run.claimed:
-            self._queue.put_nowait((subjects.WEBHOOK, encode(WebhookEvent(id=run.job.id, event=event))))
+            kind = "output" if isinstance(frame, frames.Output) else "logs"
+            self._queue.put_nowait((subjects.WEBHOOK, encode(WebhookEvent(id=run.job.id, event=kind))))
+
+    def _put(self, run: Run, chunk: events.AnyChunk) -> None:
+        if not self._queue.full():
+            self._queue.put_nowait((subjects.output(run.job.id), encode(chunk)))
 
     async def publish(self) -> None:
         """Named task."""
         while True:
             subject, payload = await self._queue.get()
             await self._bus.send_bytes(subject, payload)
+
+
+def _chunk(run: Run, frame: frames.Output | frames.Log) -> events.AnyChunk:
+    seq = run.next_seq()
+    if isinstance(frame, frames.Output):
+        return events.Output(attempt=run.job.attempt, seq=seq, value=frame.value)
+    return events.Logs(attempt=run.job.attempt, seq=seq, text=frame.text)

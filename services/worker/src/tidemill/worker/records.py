@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Lifecycle, WebhookEvent
+from tidemill.contracts.events import Done, Lifecycle, WebhookEvent
 from tidemill.contracts.prediction import Status
 from tidemill.runtime import outcome
 from tidemill.runtime.batch import Batcher
@@ -28,7 +28,7 @@ class Records:
         self._claiming, self._ending, self._saving = lanes
         self._bus = bus
         self._claims: Batcher[Run, bool] = Batcher(self._flush_claims)
-        self._ends: Batcher[Outcome, bool] = Batcher(self._flush_ends)
+        self._ends: Batcher[tuple[Outcome, int], bool] = Batcher(self._flush_ends)
         self._announcements: Batcher[tuple[Ended, Outcome], None] = Batcher(self._flush_announcements)
         self._starts: Batcher[Run, None] = Batcher(self._flush_starts)
 
@@ -48,8 +48,9 @@ class Records:
 
         self._claims.add(run).add_done_callback(answered)
 
-    def end(self, ended: Outcome) -> None:
-        self._ends.add(ended)
+    def end(self, ended: Outcome, chunks: int) -> None:
+        """`chunks` of live output have been published: whoever streams them waits for the last one."""
+        self._ends.add((ended, chunks))
 
     async def save(self, runs: Sequence[Run]) -> None:
         """Output and logs so far, for those who poll."""
@@ -66,12 +67,15 @@ class Records:
         claimed = await insistently("claim", lambda: store.claim(self._claiming, self._worker, runs))
         return [run.job.id in claimed for run in runs]
 
-    async def _flush_ends(self, outcomes: Sequence[Outcome]) -> Sequence[bool]:
-        ended = await insistently("end", lambda: outcome.end(self._ending, outcomes))
-        for one in outcomes:
+    async def _flush_ends(self, items: Sequence[tuple[Outcome, int]]) -> Sequence[bool]:
+        ended = await insistently("end", lambda: outcome.end(self._ending, [one for one, _ in items]))
+        for one, chunks in items:
             if one.id in ended:
                 self._announcements.add((ended[one.id], one))
-        return [one.id in ended for one in outcomes]
+                if chunks:
+                    last = Done(attempt=one.attempt, seq=chunks, status=one.status, error=one.error)
+                    await self._bus.send(subjects.output(one.id), last)
+        return [one.id in ended for one, _ in items]
 
     async def _flush_announcements(self, pairs: Sequence[tuple[Ended, Outcome]]) -> Sequence[None]:
         await outcome.announce(self._bus, pairs)

@@ -9,8 +9,7 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
 from tidemill.contracts.limits import LOGS_LIMIT_BYTES, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
-from tidemill.runtime.outcome import Outcome
-from tidemill.runtime.present import metrics
+from tidemill.runtime.outcome import Outcome, metrics
 from tidemill.worker.frames import Done, Metric
 
 CUT: Final = "\n[logs over the limit were dropped]\n"
@@ -31,9 +30,9 @@ class Run:
     __slots__ = (
         "claimed",
         "dirty",
-        "iterated",
         "items",
         "items_bytes",
+        "iterated",
         "job",
         "logs",
         "logs_bytes",

@@ -209,7 +209,7 @@ async def cancel(call: Call) -> web.Response:
             id=row["id"],
             attempt=row["attempt"],
             status=Status.CANCELED,
-            metrics=present.metrics(started_at, row["created_at"].timestamp(), completed_at),
+            metrics=outcome.metrics(started_at, row["created_at"].timestamp(), completed_at),
             completed_at=completed_at,
         )
         ended = await outcome.end(parts.ending, [canceled])

@@ -1,0 +1,1 @@
+"""Handlers: one file per group of verbs."""
