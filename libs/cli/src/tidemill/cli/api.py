@@ -1,0 +1,43 @@
+"""The HTTP API as the commands use it."""
+
+import os
+from typing import Any
+
+import httpx
+
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+
+
+class CommandError(Exception):
+    """What went wrong, for the person at the terminal."""
+
+
+class Api:
+    """A client for REPLICATE_BASE_URL with REPLICATE_API_TOKEN."""
+
+    def __init__(self) -> None:
+        base = os.environ.get("REPLICATE_BASE_URL", "http://127.0.0.1:8300").rstrip("/").removesuffix("/v1")
+        token = os.environ.get("REPLICATE_API_TOKEN")
+        if not token:
+            raise CommandError("REPLICATE_API_TOKEN is not set; `. .tidemill/env` sets it for the local stack")
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": "tidemill-cli"}
+        self.http = httpx.Client(base_url=f"{base}/v1/", headers=headers, timeout=TIMEOUT)
+
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """The decoded JSON of an answer (None for an empty one). Raises CommandError with the problem's detail."""
+        return decoded(self.http.request(method, path, **arguments))
+
+    def find(self, path: str) -> Any | None:
+        """As `call` with GET; None for 404."""
+        response = self.http.get(path)
+        return None if response.status_code == 404 else decoded(response)
+
+
+def decoded(response: httpx.Response) -> Any:
+    if response.is_success:
+        return response.json() if response.content else None
+    try:
+        detail = response.json().get("detail") or response.text
+    except ValueError:
+        detail = response.text
+    raise CommandError(f"{response.status_code} {response.reason_phrase}: {str(detail).strip()}")

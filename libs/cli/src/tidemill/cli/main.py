@@ -1,0 +1,31 @@
+"""The `tidemill` command: what authors and users do over the HTTP API, and what operators do on the database."""
+
+import sys
+
+import httpx
+import typer
+
+from tidemill.cli import accounts, push, run
+from tidemill.cli.api import CommandError
+
+app = typer.Typer(
+    name="tidemill",
+    help="Push models to Tidemill and run them. Reads REPLICATE_BASE_URL and REPLICATE_API_TOKEN.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(accounts.account, name="account")
+app.add_typer(accounts.token, name="token")
+app.command("push")(push.push)
+app.command("run")(run.run)
+
+
+def cli() -> None:
+    """Exit status 1 and one line for what a user can mend."""
+    try:
+        app()
+    except CommandError as error:
+        sys.exit(f"tidemill: {error}")
+    except httpx.TransportError as error:
+        sys.exit(f"tidemill: cannot reach the API: {error}")
