@@ -1,5 +1,6 @@
-"""The variables that services, commands and people's shells get. Pure, but for nothing: no I/O here."""
+"""The variables that services, commands and people's shells get. Pure: no I/O here."""
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Setting:
     user: Mapping[str, str]  # the environment that `up` was started with
     servers: Mapping[str, str]
     home: Path
+    programs: Path  # first on PATH: the worker runs programs from there
     port: int
     signing_key: str
 
@@ -45,6 +47,7 @@ def shared(setting: Setting) -> dict[str, str]:
         "TIDEMILL_SIGNING_KEY": setting.signing_key,
     }
     env = {**defaults, **setting.user, **settled}
+    env["PATH"] = f"{setting.programs}{os.pathsep}{setting.user.get('PATH', os.defpath)}"
     # The gateway's alone.
     env.pop("TIDEMILL_PORT", None)
     return env

@@ -136,6 +136,7 @@ class Supervisor:
             user=self._options.environ,
             servers=self._backing.variables(),
             home=self._home.path,
+            programs=self._options.programs,
             port=self._port,
             signing_key=self._options.environ.get("TIDEMILL_SIGNING_KEY") or self._state.secret("signing_key"),
         )

@@ -1,0 +1,178 @@
+import asyncio
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from tidemill.stack import accounts, backing, cluster_place, detach, surroundings
+from tidemill.stack.accounts import Account
+from tidemill.stack.keeper import Keeper
+from tidemill.stack.process import StartError, describe_exit, failure
+from tidemill.stack.provision import Catalogue
+from tidemill.stack.report import Report
+from tidemill.stack.service import ready_url
+
+NOBODY = Account("nobody", 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "passes"),
+    [
+        (0o700, 0, 0, False),
+        (0o711, 0, 0, True),
+        (0o700, 65534, 0, True),
+        (0o077, 65534, 0, False),
+        (0o710, 0, 65534, True),
+        (0o701, 0, 65534, False),
+    ],
+)
+def test_mode_bits_decide_who_passes(mode, uid, gid, passes):
+    status = os.stat_result((mode, 0, 0, 0, uid, gid, 0, 0, 0, 0))
+    assert accounts._may_pass(NOBODY, status) is passes
+
+
+def test_as_we_are_every_place_is_reachable(tmp_path):
+    assert accounts.can_reach(None, tmp_path)
+
+
+def test_a_closed_parent_is_not_reachable(tmp_path):
+    inside = tmp_path / "closed" / "inside"
+    inside.mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    stranger = Account("stranger", 54321, 54321)
+    assert not accounts.can_reach(stranger, inside)
+
+
+def test_a_faster_stack_keeps_its_copy(tmp_path):
+    for name in ("fresh", "target"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    cluster_place._rename_unless_there(tmp_path / "fresh", tmp_path / "target")
+    assert (tmp_path / "target" / "file").read_text() == "target"
+    assert not (tmp_path / "fresh").exists()
+
+
+def test_our_own_url_is_known_by_its_secret():
+    assert backing.is_ours("postgresql://tidemill:s3cret@127.0.0.1:1/x", "s3cret")
+    assert not backing.is_ours("postgresql://me:other@db/x", "s3cret")
+    assert not backing.is_ours("postgresql://me:other@db/x", None)
+
+
+def test_servers_get_no_settings_of_other_programs(monkeypatch):
+    for name in ("PGHOST", "AWS_PROFILE", "GOMEMLIMIT", "TIDEMILL_HOME", "LC_TIME"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("HTTPS_PROXY", "kept")
+    env = surroundings.for_server(AWS_ACCESS_KEY_ID="ours")
+    assert not {"PGHOST", "AWS_PROFILE", "GOMEMLIMIT", "TIDEMILL_HOME", "LC_TIME"} & env.keys()
+    assert env["HTTPS_PROXY"] == "kept"
+    assert env["AWS_ACCESS_KEY_ID"] == "ours"
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(0, "exited with status 0"), (-9, "was killed by SIGKILL"), (None, "ended")]
+)
+def test_ends_are_described(status, text):
+    assert describe_exit(status) == text
+
+
+def test_a_failure_shows_the_end_of_the_log(tmp_path):
+    log = tmp_path / "x.log"
+    log.write_text("".join(f"line {number}\n" for number in range(100)))
+    text = failure("x", "it broke", log)
+    assert text.startswith(f"x did not start: it broke (log: {log})\n")
+    assert text.endswith("  | line 98\n  | line 99")
+    assert failure("x", "it broke", tmp_path / "none") == f"x did not start: it broke (log: {tmp_path / 'none'})"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"), [("0.0.0.0", "127.0.0.1"), ("10.0.0.1", "10.0.0.1"), ("::", "127.0.0.1")]
+)
+def test_readiness_is_asked_where_the_service_listens(host, expected):
+    assert ready_url(host, 99) == f"http://{expected}:99/ready"
+
+
+def test_the_first_model_leads_the_catalogue(tmp_path):
+    for name in ("alpha", "noop", "zeta"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cog.yaml").write_text("")
+    (tmp_path / "not-a-model").mkdir()
+    assert [model.name for model in Catalogue(tmp_path).models()] == ["noop", "alpha", "zeta"]
+
+
+def test_a_channel_survives_a_caller_that_left():
+    reading, writing = os.pipe()
+    channel = detach.Channel(writing)
+    os.close(reading)
+    channel.show("nobody hears this")
+    channel.show("nor this")
+    channel.finish(detach.READY)
+
+
+def test_the_outcome_on_the_channel_decides(tmp_path):
+    child = SimpleNamespace(wait=lambda: 3)
+    shown = []
+    assert detach._relay(["a\n", detach.READY + "\n"], child, tmp_path, shown.append) == 0
+    assert detach._relay(["b\n", detach.FAILED + "\n"], child, tmp_path, shown.append) == 1
+    assert detach._relay(["c\n"], child, tmp_path, shown.append) == 1
+    assert shown[:3] == ["a", "b", "c"]
+    assert "status 3" in shown[3]
+
+
+async def test_waiting_tells_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr("tidemill.stack.report.REMIND_EVERY_S", 0.001)
+    told = asyncio.Event()
+    shown = []
+
+    def show(text):
+        shown.append(text)
+        told.set()
+
+    report = Report(show, tmp_path / "stack.log")
+    async with asyncio.timeout(10), report.waiting("NATS", lambda: "no answer yet"):
+        await told.wait()
+    assert shown[0] == "  ... waiting for NATS, 0 s: no answer yet"
+    assert "waiting for NATS" in (tmp_path / "stack.log").read_text()
+
+
+def test_secrets_are_shown_but_not_kept(tmp_path):
+    shown = []
+    Report(shown.append, tmp_path / "stack.log").tell("token t")
+    assert shown == ["token t"]
+    assert not (tmp_path / "stack.log").exists()
+
+
+class DyingUnit:
+    """Each start lives until the test kills it; the starts numbered in `failing` fail."""
+
+    name, where = "fake", "nowhere"
+
+    def __init__(self, failing=()):
+        self.process = SimpleNamespace(alive=False, exit_status=1)
+        self.starts = 0
+        self._failing = failing
+
+    async def start(self):
+        self.starts += 1
+        if self.starts in self._failing:
+            raise StartError("fake did not start")
+        self.process.alive = True
+
+
+async def test_a_keeper_goes_on_after_a_failed_start(monkeypatch):
+    monkeypatch.setattr("tidemill.stack.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("tidemill.stack.keeper.WATCH_EVERY_S", 0.001)
+    unit = DyingUnit(failing=(1, 2))
+    said, running = [], asyncio.Event()
+
+    def changed():
+        if unit.process.alive:
+            running.set()
+
+    keeper = Keeper(unit, said.append, changed)
+    task = asyncio.create_task(keeper.run())
+    async with asyncio.timeout(10):
+        await running.wait()
+    task.cancel()
+    assert keeper.restarts == 3
+    assert said.count("fake did not start") == 2
+    assert said[-1] == "fake is ready again (nowhere)"
