@@ -1,4 +1,7 @@
-"""What services tell one another. Frozen facts, JSON on the wire, decoded with msgspec; unknown keys are ignored."""
+"""What services tell one another. Frozen facts, JSON on the wire, decoded with msgspec; unknown keys are ignored.
+
+Raw members are absent when unset: msgspec decodes no union of Raw and None.
+"""
 
 import msgspec
 
@@ -16,7 +19,7 @@ class Job(Event, frozen=True, kw_only=True, omit_defaults=True):
     attempt: int
     account: str
     gateway: str
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     created_at: float  # unix seconds
     deadline: float | None = None  # unix seconds
     webhook: bool = False  # its moves must be announced as they happen
@@ -32,10 +35,10 @@ class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
     version: str
     status: Status
     attempt: int = 1
-    output: msgspec.Raw | None = None
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     logs: str | None = None
     error: str | None = None
-    metrics: msgspec.Raw | None = None
+    metrics: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     created_at: float = 0
     started_at: float | None = None
     completed_at: float | None = None

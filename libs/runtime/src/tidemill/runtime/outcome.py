@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, WebhookEvent
@@ -144,10 +145,10 @@ def lifecycle(ended: Ended, outcome: Outcome) -> Lifecycle:
         version=ended.version,
         status=outcome.status,
         attempt=outcome.attempt,
-        output=None if partial or outcome.output is None else raw(outcome.output.encode()),
+        output=UNSET if partial or outcome.output is None else raw(outcome.output.encode()),
         logs=None if partial else outcome.logs,
         error=outcome.error,
-        metrics=None if outcome.metrics is None else raw(outcome.metrics.encode()),
+        metrics=UNSET if outcome.metrics is None else raw(outcome.metrics.encode()),
         created_at=ended.created_at,
         started_at=outcome.started_at,
         completed_at=outcome.completed_at,

@@ -54,7 +54,7 @@ class RunningStack:
 
     def pid(self, name: str) -> int:
         """Of a server or service, as the supervisor last wrote it."""
-        current = snapshot.read(self.home / "snapshot.json")
+        current = snapshot.read(self.home / "run.json")
         pids = [part.pid for part in current.parts if part.name == name] if current else []
         assert pids, f"nothing of the name {name} runs"
         assert pids[0] is not None, f"{name} is not running"

@@ -96,7 +96,7 @@ class Acceptor:
             attempt=1,
             account=p.account_id,
             gateway=self._gateway,
-            input=msgspec.Raw(p.input) if len(p.input) <= INLINE_INPUT_LIMIT_BYTES else None,
+            input=msgspec.Raw(p.input) if len(p.input) <= INLINE_INPUT_LIMIT_BYTES else msgspec.UNSET,
             created_at=p.created_at,
             deadline=p.deadline,
             webhook=p.webhook is not None,

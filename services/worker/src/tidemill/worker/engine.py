@@ -103,7 +103,7 @@ class Engine:
             self._end(run, Stop(Status.ABORTED, "The deadline passed before the prediction began.", ErrorCode.DEADLINE))
             return
         run.started_at = now()
-        if job.input is None or self._ports.needs_preparation(instance.queue):
+        if isinstance(job.input, msgspec.UnsetType) or self._ports.needs_preparation(instance.queue):
             self._ports.records.claim(run, self._lost)
             instance.runs[job.id] = run  # takes its place; it is sent when its input is ready
             self._then(run, self._prepare_and_begin(instance, run))
@@ -202,7 +202,7 @@ class Engine:
         fds = _take(instance, len(frame.files))
         if run is None:
             _close(fds)
-        elif frame.files or run.tail is not None:
+        elif frame.files or run.busy:
             self._then(run, self._upload_item(run, frame, fds))
         else:
             self._add_item(run, frame)
@@ -232,7 +232,7 @@ class Engine:
             self.runs.pop(frame.id, None)
             self.lane(instance.queue).jobs.appendleft(run.job)
             return
-        if fds or run.tail is not None:
+        if fds or run.busy:
             self._then(run, self._upload_and_end(run, frame, fds))
         else:
             self._finish(run, frame)

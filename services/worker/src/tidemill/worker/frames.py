@@ -23,7 +23,7 @@ Files = Annotated[list[FileRef], Meta(max_length=FILES_LIMIT)]
 
 class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):
     concurrency: Annotated[int, Meta(ge=1, le=1024)] = 1
-    schema: Raw | None = None
+    schema: Raw = Raw(b"null")
     phases: dict[str, float] = {}
 
 

@@ -68,6 +68,11 @@ class Run:
         self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
         self.dirty = False
 
+    @property
+    def busy(self) -> bool:
+        """Something is still being done for it, which what comes next must wait for."""
+        return self.tail is not None and not self.tail.done()
+
     def add_log(self, text: str) -> str:
         """Keeps as much of `text` as the limit allows; answers what was kept. PostgreSQL's text holds no NUL."""
         if self.logs_bytes > LOGS_LIMIT_BYTES:

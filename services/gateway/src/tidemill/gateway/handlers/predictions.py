@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from tidemill.contracts import api, subjects
 from tidemill.contracts.errors import bad_request, not_found, unprocessable
@@ -133,11 +133,10 @@ def _starting(call: Call, accepted: Accepted, streams_output: bool) -> api.Predi
 
 def _finish(call: Call, prediction: api.Prediction, event: Lifecycle) -> api.Prediction:
     prediction.status = status_for(call.request.headers.get("User-Agent"), event.status)
-    prediction.output = present.NULL if event.output is None else event.output
+    prediction.output = present.NULL if isinstance(event.output, UnsetType) else event.output
     prediction.logs = event.logs or ""
     prediction.error = event.error
-    if event.metrics is not None:
-        prediction.metrics = event.metrics
+    prediction.metrics = event.metrics
     if event.started_at is not None:
         prediction.started_at = rfc3339(event.started_at)
     if event.completed_at is not None:
