@@ -1,0 +1,191 @@
+"""The local cache of model files, each under its sha256, fetched once from the object store and then shared by links.
+
+What stands under a digest has been checked against it and is on the disk. Nobody writes to a blob again.
+"""
+
+import asyncio
+import errno
+import os
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Final, Protocol
+
+import aiohttp
+
+from tidemill.contracts.api import BundleFile
+from tidemill.contracts.bundle import blob_key
+from tidemill.runtime.db import backoffs
+from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
+from tidemill.runtime.telemetry import log
+from tidemill.worker.flights import Flights
+from tidemill.worker.scratch import Scratch
+from tidemill.worker.spool import SpoolTooLarge, spool
+from tidemill.worker.threads import finish_in_thread
+
+PARALLEL: Final = 8  # downloads at once: enough to fill a link with files of any size
+TRIES: Final = 4  # of one download; a store that is restarting is back by then
+BLOB_MODE: Final = 0o444
+EXECUTABLE_MODE: Final = 0o555
+
+
+class BlobUnavailable(Exception):  # noqa: N818 - named after the situation
+    """A file of the model cannot be had; the message is fit for the model's author."""
+
+
+class Source(Protocol):
+    """Where blobs come from. Raises ObjectMissing or ObjectStoreError, on entering or while the bytes are read."""
+
+    def open(self, digest: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
+
+
+class StoredBlobs:
+    """The object store as a source."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    @asynccontextmanager
+    async def open(self, digest: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._objects.get(blob_key(digest)) as response:
+            yield response.content.iter_chunked(CHUNK_BYTES)
+
+
+class Blobs:
+    """`directory` holds ab/<sha256>, and ab/<sha256>.x for the same bytes as a program.
+
+    Programs are copies of their own: links to one file share its mode.
+    """
+
+    def __init__(self, directory: Path, source: Source, scratch: Scratch, *, parallel: int = PARALLEL) -> None:
+        self.directory = directory
+        self._source = source
+        self._scratch = scratch
+        self._parallel = parallel
+        self._slots = asyncio.Semaphore(parallel)
+        self._flights: Flights[str, None] = Flights("blob")
+        self._wanted: Counter[Path] = Counter()
+
+    def path(self, file: BundleFile) -> Path:
+        return self._plain(file.sha256, ".x" if file.executable else "")
+
+    def _plain(self, digest: str, suffix: str = "") -> Path:
+        return self.directory / digest[:2] / f"{digest}{suffix}"
+
+    @contextmanager
+    def wanted(self, files: Iterable[BundleFile]) -> Iterator[None]:
+        """While it is open, these blobs are not to be evicted."""
+        paths = [path for file in files for path in (self._plain(file.sha256), self.path(file))]
+        self._wanted.update(paths)
+        try:
+            yield
+        finally:
+            self._wanted.subtract(paths)
+            self._wanted = +self._wanted
+
+    def is_wanted(self, path: Path) -> bool:
+        return self._wanted[path] > 0
+
+    async def fetch(self, files: Sequence[BundleFile]) -> None:
+        """Returns when all are in the cache. Raises BlobUnavailable or OSError."""
+        missing = iter(await finish_in_thread(self._missing, files))
+
+        async def carry() -> None:
+            for file in missing:
+                await self._fetch(file)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._parallel):
+                    group.create_task(carry(), name="fetch blobs")
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    def _missing(self, files: Sequence[BundleFile]) -> list[BundleFile]:
+        """One entry for each blob that is not there with its full size."""
+        blobs = {self.path(file): file for file in files}
+        return [file for path, file in blobs.items() if not _has_size(path, file.size)]
+
+    async def _fetch(self, file: BundleFile) -> None:
+        plain = self._plain(file.sha256)
+        if not _has_size(plain, file.size):
+            await self._flights.join(file.sha256, lambda: self._download(file.sha256, file.size))
+        if file.executable:
+            await self._flights.join(f"{file.sha256}.x", lambda: finish_in_thread(self._copy, file))
+
+    async def _download(self, digest: str, size: int) -> None:
+        async with self._slots:
+            for attempt, wait in zip(range(1, TRIES + 1), backoffs(), strict=False):
+                try:
+                    return await self._download_once(digest, size)
+                except ObjectMissing:
+                    raise BlobUnavailable(f"the file with sha256 {digest} is not in the store") from None
+                except (ObjectStoreError, aiohttp.ClientError, TimeoutError) as error:
+                    reason = str(error) or type(error).__name__
+                    log().warning("blob not fetched", action="retry", digest=digest, error=reason)
+                    if attempt < TRIES:
+                        await asyncio.sleep(wait)
+        raise BlobUnavailable(f"the file with sha256 {digest} could not be fetched from the store")
+
+    async def _download_once(self, digest: str, size: int) -> None:
+        partial = self._scratch.fresh()
+        file = await finish_in_thread(FileIO, partial, "xb")
+        try:
+            async with self._source.open(digest) as chunks:
+                spooled = await spool(chunks, file, limit_bytes=size, digest=True)
+            if spooled != (size, digest):
+                raise BlobUnavailable(f"the store holds other bytes than those with sha256 {digest}")
+            await finish_in_thread(_settle, file, partial, self._plain(digest), BLOB_MODE)
+        except SpoolTooLarge:
+            raise BlobUnavailable(f"the store holds other bytes than those with sha256 {digest}") from None
+        finally:
+            file.close()
+            partial.unlink(missing_ok=True)
+
+    def _copy(self, file: BundleFile) -> None:
+        partial = self._scratch.fresh()
+        try:
+            with self._plain(file.sha256).open("rb") as source, FileIO(partial, "xb") as target:
+                shutil.copyfileobj(source, target)
+                _settle(target, partial, self.path(file), EXECUTABLE_MODE)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def link(self, file: BundleFile, target: Path) -> None:
+        """Makes `target` the same file as the blob. Raises FileNotFoundError when the blob has been evicted."""
+        try:
+            os.link(self.path(file), target)
+        except OSError as error:
+            if error.errno != errno.EMLINK:  # ext4 allows 65,000 links; empty __init__.py files get there
+                raise
+            shutil.copy(self.path(file), target)
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _settle(file: FileIO, partial: Path, final: Path, mode: int) -> None:
+    """After a crash of the machine the name stands for the whole file or for none."""
+    os.fchmod(file.fileno(), mode)
+    os.fsync(file.fileno())
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial.replace(final)
+    sync_directory(final.parent)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
