@@ -6,19 +6,22 @@ in "t". File descriptors travel on *data* with SCM_RIGHTS, first in, first out, 
 "files". The worker treats every byte from a child as hostile; a frame that breaks these rules poisons the instance.
 
 Worker to child on data:
-    boot     {entry, dir, tmp, weights, concurrency, mode}   once, first; mode is "predict", "train" or "inspect"
-    run      {id, input, context}                            file inputs are local paths by now
+    boot     {entry, dir, tmp, weights, concurrency, mode, train_entry}   once, first; spec.Boot tells what they mean
+    run      {id, input, context}                    file inputs are local paths by now
 Worker to child on control (for a synchronous model followed by SIGUSR1):
     cancel   {id}
-    stop     {}                                              finish what runs, then exit 0
+    stop     {}                                      finish what runs, then exit 0
 Child to worker on data:
-    ready    {schema, concurrency, phases}                   schema (OpenAPI document) only in mode "inspect"; phases: ms by name
-    failed   {error, kind}                                   boot failed; kind is "import", "setup" or "contract"
-    log      {id, text}                                      id null during set-up
-    output   {id, value, files}                              one item of an iterator
-    metric   {id, key, value, mode}                          mode is "replace", "incr" or "append"
-    done     {id, status, output, files, error, ms}          status "succeeded", "failed" or "canceled"; ms of predict time
+    ready    {schema, concurrency, phases, layers}   schema (OpenAPI) only in mode "inspect"; phases: ms by name;
+                                                     layers: of the sandbox, [{name, on, detail}]
+    failed   {error, kind}                           kind: "sandbox", "import", "contract" or "setup"
+    log      {id, text}                              id null during set-up
+    output   {id, value, files}                      one item of an iterator
+    metric   {id, key, value, mode}                  mode is "replace", "incr" or "append"
+    done     {id, status, output, files, error, ms}   status "succeeded", "failed" or "canceled"; ms of predict time
 "files" is [{pointer, name}]: the JSON pointer inside value or output where the file's URL belongs (a null stands there).
+The descriptors of a frame have all arrived when its last byte has. What they lead to is the child's choice: the worker
+must see a regular file before it reads, and the child may still change the content.
 """
 
 import json
@@ -26,16 +29,26 @@ import struct
 from typing import Any, Final
 
 FRAME_LIMIT_BYTES: Final = 8 * 1024 * 1024  # a larger output belongs in a file
+FRAME_LIMIT_FILES: Final = 1000  # an output of frames of a video passes; descriptors are scarce on both sides
+FILES_LIMIT_PER_MESSAGE: Final = 250  # the kernel takes 253 descriptors at a time (SCM_MAX_FD)
 HEADER: Final = struct.Struct(">I")
 
 Frame = dict[str, Any]
 
 
+# Made once: json.dumps() with arguments of its own builds an encoder each time.
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+class FrameTooLargeError(ValueError):
+    """The frame is over FRAME_LIMIT_BYTES."""
+
+
 def encode(frame: Frame) -> bytes:
-    """Length-prefixed bytes of a frame. Raises ValueError when it is over FRAME_LIMIT_BYTES."""
-    body = json.dumps(frame, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    """Length-prefixed bytes of a frame. Raises FrameTooLargeError, or ValueError when it is not strict JSON."""
+    body = _to_json(frame).encode("utf-8", "replace")
     if len(body) > FRAME_LIMIT_BYTES:
-        raise ValueError(f"a message of {len(body)} bytes is over the limit of {FRAME_LIMIT_BYTES}")
+        raise FrameTooLargeError(f"a message of {len(body)} bytes is over the limit of {FRAME_LIMIT_BYTES}")
     return HEADER.pack(len(body)) + body
 
 

@@ -1,0 +1,275 @@
+"""A child, from the fork to its end: confine itself, boot the model, tell how that went, serve predictions.
+
+It runs on what the zygote has imported and never returns into the zygote's code. Until the sandbox is entered not one
+line of the model's has run.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import gc
+import inspect
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import types
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from tidemill.model import c_streams, environment, failure, sandbox, syscalls
+from tidemill.model.cancelation import Cancelation
+from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
+from tidemill.model.errors import ContractError
+from tidemill.model.introspect import Signature
+from tidemill.model.load import Loaded, load_predictor
+from tidemill.model.logs import Logs
+from tidemill.model.schema import openapi_schema
+from tidemill.model.serve_async import AsyncServer
+from tidemill.model.serve_sync import Current, SyncServer
+from tidemill.model.spec import Boot, Spec
+
+BOOT_FAILED_EXIT_CODE: Final = 70
+_CLOSE_RANGE: Final = 436
+_LAST_DESCRIPTOR: Final = 0x7FFF_FFFF
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    data: int
+    control: int
+    log: int  # write end of a pipe: descriptors 1 and 2
+
+
+class _BootError(Exception):
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def run(descriptors: Descriptors, spec: Spec, zygote_pid: int) -> NoReturn:
+    """In the process just forked."""
+    status = BOOT_FAILED_EXIT_CODE
+    try:
+        _leave_zygote(descriptors)
+        status = _Child(descriptors, spec, zygote_pid).live()
+    except BaseException as error:  # noqa: BLE001  the boundary: nothing may unwind into the zygote's frames
+        failure.print_traceback(error)
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stderr.flush()
+        # No interpreter shutdown: exit handlers of libraries may hang, and the zygote ends what is left behind.
+        os._exit(status)
+
+
+def _leave_zygote(descriptors: Descriptors) -> None:
+    signal.signal(signal.SIGUSR1, _on_early_signal)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(descriptors.log, 1)
+    os.dup2(descriptors.log, 2)
+    _close_all_but({0, 1, 2, descriptors.data, descriptors.control})
+    sys.argv = ["model"]
+    sys.modules["__main__"] = types.ModuleType("__main__")  # pickle and multiprocessing must not find the zygote there
+
+
+def _on_early_signal(_number: int, _frame: object) -> None:
+    """SIGUSR1 only says that there is something to read, and nobody reads yet."""
+
+
+def _close_all_but(kept: set[int]) -> None:
+    first = 0
+    for descriptor in sorted(kept):
+        _close_range(first, descriptor - 1)
+        first = descriptor + 1
+    _close_range(first, _LAST_DESCRIPTOR)
+
+
+def _close_range(first: int, last: int) -> None:
+    if first > last:
+        return
+    try:
+        syscalls.syscall("close_range", _CLOSE_RANGE, first, last, 0)
+    except OSError:  # forbidden by an outer seccomp filter, for one
+        os.closerange(first, min(last, resource.getrlimit(resource.RLIMIT_NOFILE)[0]) + 1)
+
+
+def die_with(parent_pid: int) -> None:
+    """Must be called after every change of identity, which makes the kernel forget it."""
+    syscalls.prctl("pdeathsig", syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(ORPHANED_EXIT_CODE)
+
+
+class _Child:
+    def __init__(self, descriptors: Descriptors, spec: Spec, zygote_pid: int) -> None:
+        self._spec = spec
+        self._zygote_pid = zygote_pid
+        self._channel = Channel(socket.socket(fileno=descriptors.data))
+        self._control = socket.socket(fileno=descriptors.control)
+        self._cancelation = Cancelation(self._control)
+        self._current = Current()
+        self._layers: list[sandbox.Layer] = []
+        self._phases: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def _end_phase(self, name: str) -> None:
+        now = time.perf_counter()
+        self._phases[name] = round((now - self._since) * 1000, 3)
+        self._since = now
+
+    def live(self) -> int:
+        die_with(self._zygote_pid)
+        try:
+            self._confine()
+            boot = self._read_boot()
+            return self._boot(boot)
+        except _BootError as error:
+            self._channel.send({"t": "failed", "kind": error.kind, "error": str(error)})
+            return BOOT_FAILED_EXIT_CODE
+
+    def _confine(self) -> None:
+        try:
+            self._layers = sandbox.enter(self._spec.sandbox)
+        except sandbox.MissingLayerError as error:
+            raise _BootError("sandbox", str(error)) from None
+        die_with(self._zygote_pid)
+        c_streams.prepare()
+        faulthandler.enable(2)
+        environment.install(environment.complete(self._spec.env, self._spec.sandbox.tmp, self._spec.threads))
+        _unshare_random_state()
+        self._end_phase("sandbox")
+
+    def _read_boot(self) -> Boot:
+        while True:
+            bodies = self._channel.receive()
+            if bodies is None:
+                os._exit(ORPHANED_EXIT_CODE)
+            if bodies:
+                break
+        self._since = time.perf_counter()  # the worker's time is not the model's
+        (body,) = bodies  # nothing is sent ahead of `ready`
+        return Boot.from_frame(json.loads(body))
+
+    def _boot(self, boot: Boot) -> int:
+        os.chdir(boot.directory)
+        _limit_threads(self._spec.threads)
+        logs = Logs(self._send_log, self._current, self._cancelation)
+        self._watch_forks(logs)
+        logs.install()
+        loaded = self._guarded("import", lambda: load_predictor(boot.entry, boot.directory))
+        self._end_phase("import")
+        if boot.mode == "inspect":
+            self._tell_schema(boot, loaded)
+            logs.finish(None)
+            return 0
+        if loaded.is_async:
+            asyncio.run(self._serve_async(boot, loaded, logs))
+            return 0
+        self._set_up_and_tell(boot, loaded, logs)
+        SyncServer(loaded, self._channel, logs, self._cancelation, self._current).serve()
+        return 0
+
+    def _tell_schema(self, boot: Boot, loaded: Loaded) -> None:
+        train: Signature | None = None
+        if boot.train_entry is not None:
+            entry = boot.train_entry
+            train = self._guarded("import", lambda: load_predictor(entry, boot.directory)).signature
+        schema = self._guarded("contract", lambda: openapi_schema(loaded.signature, train_signature=train))
+        self._tell_ready(boot, loaded, schema)
+
+    def _set_up_and_tell(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
+        outcome = self._guarded("setup", lambda: _call_setup(loaded, boot))
+        if outcome is not None:
+            coroutine = outcome
+            self._guarded("setup", lambda: asyncio.new_event_loop().run_until_complete(coroutine))
+        self._settle(boot, loaded, logs)
+
+    async def _serve_async(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
+        """Set-up and predictions share one event loop: what setup binds to it stays usable."""
+        outcome = self._guarded("setup", lambda: _call_setup(loaded, boot))
+        if outcome is not None:
+            try:
+                await outcome
+            except BaseException as error:  # noqa: BLE001  the boundary, as in _guarded
+                raise _boot_error("setup", error) from None
+        concurrency = boot.concurrency or loaded.concurrency
+        server = AsyncServer(loaded, self._channel, self._control, concurrency)
+        self._settle(boot, loaded, logs)
+        logs.attribute(server.current)
+        await server.serve(logs)
+
+    def _settle(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
+        # Weights and modules stay for good: later collections need not walk them. What setup dropped goes first.
+        gc.collect()
+        gc.freeze()
+        c_streams.flush()
+        logs.finish(None)
+        self._end_phase("setup")
+        self._tell_ready(boot, loaded, None)
+
+    def _tell_ready(self, boot: Boot, loaded: Loaded, schema: Any) -> None:
+        concurrency = (boot.concurrency or loaded.concurrency) if loaded.is_async else 1
+        layers = [layer.to_json() for layer in self._layers]
+        frame = {"t": "ready", "concurrency": concurrency, "phases": self._phases, "layers": layers, "schema": schema}
+        self._channel.send(frame)
+
+    def _guarded(self, kind: str, step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except BaseException as error:  # noqa: BLE001  the boundary: the author reads it in the logs
+            raise _boot_error(kind, error) from None
+
+    def _send_log(self, prediction: str | None, text: str) -> None:
+        self._channel.send({"t": "log", "id": prediction, "text": text})
+
+    def _watch_forks(self, logs: Logs) -> None:
+        """A process that the model forks must not speak on the child's sockets or take its cancels."""
+
+        def in_fork() -> None:
+            self._channel.disconnect()
+            logs.disconnect()
+            self._control.close()
+            signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+        os.register_at_fork(after_in_child=in_fork)
+
+
+def _boot_error(kind: str, error: BaseException) -> _BootError:
+    failure.print_traceback(error)
+    sys.stderr.flush()
+    kind = "contract" if isinstance(error, ContractError) else kind
+    message = failure.describe(error)
+    if not isinstance(error, (ContractError, SystemExit, MemoryError)):
+        message = f"{type(error).__name__}: {message}" if message != type(error).__name__ else message
+    return _BootError(kind, message)
+
+
+def _call_setup(loaded: Loaded, boot: Boot) -> Coroutine[Any, Any, Any] | None:
+    """Runs a synchronous setup; of an asynchronous one it returns the coroutine."""
+    if loaded.setup is None:
+        return None
+    takes_weights = "weights" in inspect.signature(loaded.setup).parameters
+    result = loaded.setup(weights=boot.weights) if takes_weights else loaded.setup()
+    return result if inspect.iscoroutine(result) else None
+
+
+def _unshare_random_state() -> None:
+    """Children of one zygote would draw the same "random" numbers. Python reseeds itself; torch starts from a constant
+    in every fresh process and is left so.
+    """
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _limit_threads(threads: int | None) -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and threads is not None:
+        torch.set_num_threads(threads)

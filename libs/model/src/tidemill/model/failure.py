@@ -1,0 +1,72 @@
+"""What is said about an exception of model code: a line for the caller, the author's part of the traceback for the logs.
+
+It must never raise, whatever the exception's own methods do.
+"""
+
+import gc
+import os
+import sys
+import traceback
+from types import TracebackType
+from typing import Final
+
+from tidemill.model.errors import ContractError, InputError, OutputError
+
+ERROR_LIMIT_CHARS: Final = 4096  # a line for people; long texts (whole tensors) are in the traceback
+_OURS: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120  compared with co_filename
+_SELF_EXPLAINING: Final = (ContractError, InputError, OutputError)
+
+
+def describe(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"the model called sys.exit({error.code!r})"[:ERROR_LIMIT_CHARS]
+    text = _text_of(error)
+    if isinstance(error, MemoryError):
+        return f"the model ran out of memory: {text}" if text else "the model ran out of memory"
+    if is_device_memory(error):
+        return f"the GPU ran out of memory: {text.partition(chr(10))[0]}"[:ERROR_LIMIT_CHARS]
+    return text[:ERROR_LIMIT_CHARS] or type(error).__name__
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error).strip()
+    except BaseException:  # noqa: BLE001  the author's __str__ is model code too
+        return ""
+
+
+def is_device_memory(error: BaseException) -> bool:
+    """torch.OutOfMemoryError, by its name: torch is not imported here."""
+    return any(
+        kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
+        for kind in type(error).__mro__
+    )
+
+
+def print_traceback(error: BaseException) -> None:
+    """To sys.stderr, so that it lands in the logs of the prediction; nothing where the message says it all."""
+    if isinstance(error, _SELF_EXPLAINING) and error.__cause__ is None:
+        return
+    try:
+        lines = traceback.format_exception(type(error), error, _authors_part(error.__traceback__))
+        sys.stderr.write("".join(lines))
+    except BaseException:  # noqa: BLE001  as above
+        sys.stderr.write(f"{type(error).__name__} (its traceback could not be printed)\n")
+
+
+def _authors_part(trace: TracebackType | None) -> TracebackType | None:
+    """The first frame that is not the runtime's, and all below it."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return trace
+
+
+def release_memory(error: BaseException) -> None:
+    """After a failed allocation: let go of the tensors that the traceback's frames hold, and of the cache."""
+    if not isinstance(error, MemoryError) and not is_device_memory(error):
+        return
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and is_device_memory(error):
+        torch.cuda.empty_cache()

@@ -1,0 +1,130 @@
+"""Says how a prediction goes and how it ended: output frames with their files, one `done` frame, always exactly one.
+
+The child opens each file itself and hands over the descriptor, so the worker never follows a path of the model's.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tidemill.model import failure, leftovers, protocol
+from tidemill.model.channel import Channel
+from tidemill.model.encode import FileRef, encode_output
+from tidemill.model.errors import OutputError
+from tidemill.model.shapes import Shape
+
+SUCCEEDED: Final = "succeeded"
+FAILED: Final = "failed"
+CANCELED: Final = "canceled"
+
+# O_NONBLOCK: a pipe that took the file's place must not hold the child up.
+_OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: str
+    output: Any = None
+    files: Sequence[FileRef] = ()
+    error: str | None = None
+
+
+CANCELED_OUTCOME: Final = Outcome(CANCELED)
+
+
+def of_value(value: Any, shape: Shape | None) -> Outcome:
+    """Raises OutputError, and whatever the value's own methods raise."""
+    output, files = encode_output(value, shape)
+    return Outcome(SUCCEEDED, output, files)
+
+
+def of_error(error: BaseException, *, canceled: bool) -> Outcome:
+    """A canceled prediction is canceled, however it took it; anything else has failed. Prints the traceback."""
+    if canceled:
+        return CANCELED_OUTCOME
+    failure.print_traceback(error)
+    outcome = Outcome(FAILED, error=failure.describe(error))
+    failure.release_memory(error)
+    return outcome
+
+
+class Results:
+    """Puts the frames of predictions on the channel; the caller decides when to flush."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._sent: dict[str, list[str]] = {}  # files by prediction
+
+    def put_item(self, prediction: str, value: Any, shape: Shape | None) -> None:
+        """One item of an iterator. Raises as of_value, OutputError also when the item is too large for a message."""
+        output, files = encode_output(value, shape)
+        frame = {"t": "output", "id": prediction, "value": output, "files": _listed(files)}
+        self._put(prediction, frame, files)
+
+    def put_done(self, prediction: str, outcome: Outcome, elapsed_ms: float) -> None:
+        try:
+            self._put(prediction, _done(prediction, outcome, elapsed_ms), outcome.files)
+        except OutputError as error:
+            failed = Outcome(FAILED, error=failure.describe(error))
+            self._channel.put(_done(prediction, failed, elapsed_ms))
+        paths = self._sent.pop(prediction, None)
+        if paths is not None:
+            leftovers.delete(paths, born_after=time.time() - elapsed_ms / 1000)
+
+    def _put(self, prediction: str, frame: protocol.Frame, files: Sequence[FileRef]) -> None:
+        descriptors = _open_all(files) if files else ()
+        try:
+            self._channel.put(frame, descriptors)
+        except ValueError as error:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise OutputError(f"the output cannot be sent: {error}; return a file instead") from None
+        if files:
+            self._sent.setdefault(prediction, []).extend(file.path for file in files)
+
+
+def _done(prediction: str, outcome: Outcome, elapsed_ms: float) -> protocol.Frame:
+    return {
+        "t": "done",
+        "id": prediction,
+        "status": outcome.status,
+        "output": outcome.output,
+        "files": _listed(outcome.files),
+        "error": outcome.error,
+        "ms": round(elapsed_ms, 3),
+    }
+
+
+def _listed(files: Sequence[FileRef]) -> list[dict[str, str]]:
+    return [{"pointer": file.pointer, "name": file.name} for file in files]
+
+
+def _open_all(files: Sequence[FileRef]) -> list[int]:
+    if len(files) > protocol.FRAME_LIMIT_FILES:
+        raise OutputError(
+            f"the output holds {len(files)} files, over the limit of {protocol.FRAME_LIMIT_FILES}; "
+            "yield them one by one or return an archive"
+        )
+    opened: list[int] = []
+    try:
+        for file in files:
+            opened.append(_open(file))  # noqa: PERF401  what is open must be known when one fails
+    except OutputError:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise
+    return opened
+
+
+def _open(file: FileRef) -> int:
+    try:
+        descriptor = os.open(file.path, _OPEN_FLAGS)
+    except OSError as error:
+        raise OutputError(f"the output names the file {file.path!r}, which cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OutputError(f"the output names {file.path!r}, which is not a regular file")
+    return descriptor

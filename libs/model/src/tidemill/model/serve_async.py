@@ -1,0 +1,195 @@
+"""Predictions of an asynchronous model: up to `concurrency` at once on the event loop that ran its setup.
+
+Every run gets exactly one answer: a task that is canceled before its first step must still say so.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import json
+import socket
+import time
+from collections import deque
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cog._scope import Scope, set_scope
+from tidemill.model import c_streams, protocol, results
+from tidemill.model.channel import Channel
+from tidemill.model.coerce import build_kwargs
+from tidemill.model.load import Loaded
+from tidemill.model.logs import Logs
+from tidemill.model.metrics import metric_sink
+from tidemill.model.results import Outcome, Results
+
+# Cancels that name no prediction known so far: one may overtake its run on the other socket, most are too late.
+_EARLY_LIMIT: Final = 4096
+
+_prediction: ContextVar[str | None] = ContextVar("tidemill_prediction", default=None)
+
+
+@dataclass
+class _Running:
+    task: "asyncio.Task[None] | None" = None
+    started: bool = False
+    canceled: bool = False
+
+
+class AsyncServer:
+    def __init__(
+        self,
+        loaded: Loaded,
+        channel: Channel,
+        control: socket.socket,
+        concurrency: int,
+    ) -> None:
+        self._loaded = loaded
+        self._shape = loaded.signature.output.shape
+        self._channel = channel
+        self._results = Results(channel)
+        self._control = control
+        self._control_decoder = protocol.Decoder()
+        self._concurrency = concurrency
+        self._logs: Logs | None = None
+        self._queued: deque[protocol.Frame] = deque()
+        self._running: dict[str, _Running] = {}
+        self._early: dict[str, None] = {}
+        self._stopping = False
+        self._flush_due = False
+        self._over = asyncio.Event()
+
+    def current(self) -> str | None:
+        """Whose output this is: a thread has no context, but while one prediction runs it can only be that one's."""
+        prediction = _prediction.get()
+        if prediction is not None:  # a task that outlives its prediction speaks for none
+            return prediction if prediction in self._running else None
+        return next(iter(self._running)) if len(self._running) == 1 else None
+
+    async def serve(self, logs: Logs) -> None:
+        """Until `stop` and the end of what runs, or until the worker is gone."""
+        self._logs = logs
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel.fileno(), self._on_data)
+        loop.add_reader(self._control.fileno(), self._on_control)
+        try:
+            await self._over.wait()
+        finally:
+            loop.remove_reader(self._channel.fileno())
+            loop.remove_reader(self._control.fileno())
+            self._channel.flush()
+
+    def _on_data(self) -> None:
+        try:
+            bodies = self._channel.receive(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        if bodies is None:
+            self._stop()
+            return
+        self._queued.extend(json.loads(body) for body in bodies)
+        self._start_some()
+
+    def _on_control(self) -> None:
+        try:
+            data = self._control.recv(65536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._stop()
+        for body in self._control_decoder.feed(data):
+            frame = json.loads(body)
+            if frame["t"] == "stop":
+                self._stop()
+            elif frame["t"] == "cancel":
+                self._cancel(frame["id"])
+
+    def _stop(self) -> None:
+        self._stopping = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._channel.fileno())
+        loop.remove_reader(self._control.fileno())
+        if not self._running:
+            self._over.set()
+
+    def _cancel(self, prediction: str) -> None:
+        running = self._running.get(prediction)
+        if running is None:
+            self._early[prediction] = None
+            while len(self._early) > _EARLY_LIMIT:
+                del self._early[next(iter(self._early))]
+        elif not running.canceled:
+            running.canceled = True
+            if running.started and running.task is not None:
+                running.task.cancel()
+
+    def _start_some(self) -> None:
+        while self._queued and len(self._running) < self._concurrency and not self._stopping:
+            frame = self._queued.popleft()
+            prediction = frame["id"]
+            if prediction in self._early:
+                del self._early[prediction]
+                self._answer(prediction, results.CANCELED_OUTCOME, 0.0)
+                continue
+            running = self._running[prediction] = _Running()
+            running.task = asyncio.get_running_loop().create_task(self._run(frame, running), name=prediction)
+
+    async def _run(self, frame: protocol.Frame, running: _Running) -> None:
+        prediction: str = frame["id"]
+        _prediction.set(prediction)
+        set_scope(Scope(frame.get("context"), metric_sink(self._channel, prediction, contextlib.nullcontext())))
+        running.started = True
+        started = time.perf_counter()
+        outcome = results.CANCELED_OUTCOME if running.canceled else await self._outcome(frame, running)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        c_streams.flush()
+        if self._logs is not None:
+            self._logs.finish(prediction)
+        del self._running[prediction]
+        self._answer(prediction, outcome, elapsed_ms)
+        self._start_some()
+        if self._stopping and not self._running:
+            self._over.set()
+
+    def _answer(self, prediction: str, outcome: Outcome, elapsed_ms: float) -> None:
+        """What ends in the same turn of the loop leaves in one write."""
+        self._results.put_done(prediction, outcome, elapsed_ms)
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self._channel.flush()
+
+    async def _outcome(self, frame: protocol.Frame, running: _Running) -> Outcome:
+        try:
+            value = self._loaded.call(**build_kwargs(self._loaded.signature, frame["input"]))
+            if inspect.isawaitable(value):
+                value = await value
+            if not self._loaded.is_generator and not inspect.isasyncgen(value):
+                # Here and below: the model may have swallowed the cancel, and ended.
+                return results.CANCELED_OUTCOME if running.canceled else results.of_value(value, self._shape)
+            await self._stream(frame["id"], value)
+            return results.CANCELED_OUTCOME if running.canceled else results.of_value(None, None)
+        except BaseException as error:  # noqa: BLE001  the boundary: sys.exit() too ends this prediction only
+            return results.of_error(error, canceled=running.canceled)
+
+    async def _stream(self, prediction: str, values: Any) -> None:
+        if not hasattr(values, "__aiter__"):
+            for item in values:
+                self._send_item(prediction, item)
+            return
+        try:
+            async for item in values:
+                self._send_item(prediction, item)
+        finally:
+            if inspect.isasyncgen(values):
+                await values.aclose()  # its own clean-up, when we stop in the middle
+
+    def _send_item(self, prediction: str, item: Any) -> None:
+        """At once: a generator that computes between two items does not let the loop turn."""
+        self._results.put_item(prediction, item, self._shape)
+        self._channel.flush()
