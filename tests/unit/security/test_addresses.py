@@ -82,12 +82,12 @@ def ends(row: str) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("row", IANA_V4 + IANA_V6)
-def test_no_row_of_the_special_registries_is_public(row: str):
+def test_no_row_of_the_special_registries_is_public(row: str) -> None:
     assert not any(is_public(each) for each in ends(row))
 
 
 @pytest.mark.parametrize("ip", (PUBLIC_V4 + " " + PUBLIC_V6).split())
-def test_the_neighbours_of_the_rows_and_well_known_servers_are_public(ip: str):
+def test_the_neighbours_of_the_rows_and_well_known_servers_are_public(ip: str) -> None:
     assert is_public(ip)
 
 
@@ -106,19 +106,19 @@ def carriers(v4: IPv4Address) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("row", IANA_V4)
-def test_no_special_address_is_public_inside_an_ipv6_one(row: str):
+def test_no_special_address_is_public_inside_an_ipv6_one(row: str) -> None:
     for end in ends(row):
         verdicts = {form: is_public(ip) for form, ip in carriers(IPv4Address(end)).items()}
         assert not any(verdicts.values()), verdicts
 
 
-def test_a_public_address_counts_only_where_the_form_is_alive():
+def test_a_public_address_counts_only_where_the_form_is_alive() -> None:
     verdicts = {form: is_public(ip) for form, ip in carriers(IPv4Address("8.8.8.8")).items()}
     assert {form for form, verdict in verdicts.items() if verdict} == {"mapped", "nat64"}
 
 
 @given(st.integers(0, 2**32 - 1).map(IPv4Address))
-def test_a_mapped_address_is_as_public_as_itself(v4: IPv4Address):
+def test_a_mapped_address_is_as_public_as_itself(v4: IPv4Address) -> None:
     forms = carriers(v4)
     assert is_public(forms["mapped"]) == is_public(forms["nat64"]) == is_public(str(v4))
     assert is_public(str(v4)) == (not any(v4 in row for row in SPECIAL_V4))
@@ -126,7 +126,7 @@ def test_a_mapped_address_is_as_public_as_itself(v4: IPv4Address):
 
 
 @given(st.integers(0, 2**128 - 1).map(IPv6Address))
-def test_what_is_public_in_ipv6_is_global_unicast(v6: IPv6Address):
+def test_what_is_public_in_ipv6_is_global_unicast(v6: IPv6Address) -> None:
     if is_public(str(v6)):
         assert v6 in IPv6Network("2000::/3") or v6.ipv4_mapped or v6 in IPv6Network("64:ff9b::/96")
 
@@ -166,10 +166,10 @@ def test_what_is_public_in_ipv6_is_global_unicast(v6: IPv6Address):
         "\uff18.8.8.8",
     ],
 )
-def test_what_is_no_canonical_address_is_not_public(text: str):
+def test_what_is_no_canonical_address_is_not_public(text: str) -> None:
     assert not is_public(text)
 
 
 @given(st.text())
-def test_any_text_can_be_judged(text: str):
+def test_any_text_can_be_judged(text: str) -> None:
     is_public(text)

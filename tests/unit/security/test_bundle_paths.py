@@ -1,5 +1,6 @@
 import unicodedata
 from pathlib import PurePosixPath
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ def refusal(*paths: str) -> str:
     return caught.value.reason
 
 
-def test_an_ordinary_bundle_passes():
+def test_an_ordinary_bundle_passes() -> None:
     check_paths([CONFIG, ("predict.py", 0), ("weights/a.safetensors", 10), ("weights/ünï/b c.bin", 1), (".env", 1)])
 
 
@@ -44,7 +45,7 @@ def test_an_ordinary_bundle_passes():
         ("é" * 128, "component longer"),
     ],
 )
-def test_hostile_paths_are_refused(path: str, reason: str):
+def test_hostile_paths_are_refused(path: str, reason: str) -> None:
     assert reason in refusal(path)
 
 
@@ -66,17 +67,17 @@ def test_hostile_paths_are_refused(path: str, reason: str):
         (["cog.yaml/x"], "file and a directory"),
     ],
 )
-def test_names_that_would_meet_on_disk_are_refused(paths: list[str], reason: str):
+def test_names_that_would_meet_on_disk_are_refused(paths: list[str], reason: str) -> None:
     assert reason in refusal(*paths)
 
 
-def test_the_root_config_must_be_there_as_a_file():
+def test_the_root_config_must_be_there_as_a_file() -> None:
     for files in ([], [("a/cog.yaml", 1)], [("cog.yaml/a", 1)]):
         with pytest.raises(BundleError, match="no cog"):
             check_paths(files)
 
 
-def test_limits_hold_at_the_limit_and_not_above():
+def test_limits_hold_at_the_limit_and_not_above() -> None:
     depth = bundle_paths.MAX_DEPTH_COMPONENTS
     check_paths([CONFIG, ("/".join("d" * depth), 1)])
     assert "deeper" in refusal("/".join("d" * (depth + 1)))
@@ -89,7 +90,7 @@ def test_limits_hold_at_the_limit_and_not_above():
     assert "longer than 1024" in refusal("/".join(["x" * 200] * 6))
 
 
-def test_size_limits_hold_at_the_limit_and_not_above():
+def test_size_limits_hold_at_the_limit_and_not_above() -> None:
     check_paths([("cog.yaml", 0), ("w", bundle_paths.MAX_FILE_BYTES)])
     for files, reason in (
         ([("cog.yaml", 0), ("w", bundle_paths.MAX_FILE_BYTES + 1)], "file is larger"),
@@ -100,7 +101,7 @@ def test_size_limits_hold_at_the_limit_and_not_above():
             check_paths(files)
 
 
-def test_the_number_of_files_is_limited():
+def test_the_number_of_files_is_limited() -> None:
     most = [CONFIG, *((f"d{n % 100}/f{n}", 1) for n in range(bundle_paths.MAX_FILES - 1))]
     check_paths(most)
     with pytest.raises(BundleError, match="more than"):
@@ -112,7 +113,7 @@ PATHS = st.lists(st.lists(COMPONENT, min_size=1, max_size=4).map("/".join), max_
 
 
 @given(PATHS)
-def test_what_passes_stays_inside_and_nothing_meets(paths: list[str]):
+def test_what_passes_stays_inside_and_nothing_meets(paths: list[str]) -> None:
     try:
         check_paths([CONFIG, *((path, 1) for path in paths)])
     except BundleError:
@@ -129,7 +130,7 @@ def test_what_passes_stays_inside_and_nothing_meets(paths: list[str]):
 
 
 @given(PATHS, st.randoms(use_true_random=False))
-def test_the_verdict_does_not_depend_on_the_order(paths: list[str], random):
+def test_the_verdict_does_not_depend_on_the_order(paths: list[str], random: Random) -> None:
     def verdict(order: list[str]) -> bool:
         try:
             check_paths([CONFIG, *((path, 1) for path in order)])
@@ -142,7 +143,7 @@ def test_the_verdict_does_not_depend_on_the_order(paths: list[str], random):
     assert verdict(paths) == verdict(shuffled)
 
 
-def test_an_error_shows_a_shortened_path():
+def test_an_error_shows_a_shortened_path() -> None:
     with pytest.raises(BundleError) as caught:
         check_paths([("\n" * 900, 1)])
     assert len(str(caught.value)) < 400

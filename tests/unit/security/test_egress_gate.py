@@ -6,7 +6,7 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from tidemill.security import egress_errors
-from tidemill.security.egress import gate
+from tidemill.security.egress import AddressInfo, gate
 from tidemill.security.egress_errors import AddressRefused, EgressError, translated
 from tidemill.security.egress_policy import Allow, EgressPolicy
 
@@ -14,14 +14,14 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 KEY = ConnectionKey("secret-host.internal", 5432, False, True, None, None, None)
 
 
-def info(family: int, *address):
+def info(family: int, *address: str | int) -> AddressInfo:
     return (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
 
 
 @pytest.fixture
-def made(monkeypatch) -> list[tuple]:
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What the factory would have made: unit tests open no sockets."""
-    calls: list[tuple] = []
+    calls: list[tuple[object, ...]] = []
     monkeypatch.setattr(socket, "socket", lambda *args: calls.append(args))
     return calls
 
@@ -46,19 +46,19 @@ def made(monkeypatch) -> list[tuple]:
         info(socket.AF_UNIX, "/var/run/docker.sock", 80),
     ],
 )
-def test_no_socket_is_made_for_a_refused_address(refused, made):
+def test_no_socket_is_made_for_a_refused_address(refused: AddressInfo, made: list[tuple[object, ...]]) -> None:
     with pytest.raises(AddressRefused):
         gate(EgressPolicy().permits)(refused)
     assert made == []
 
 
 @pytest.mark.parametrize("permitted", [info(V4, "8.8.8.8", 443), info(V6, "2606:4700:4700::1111", 80, 0, 0)])
-def test_a_socket_is_made_for_a_permitted_address(permitted, made):
+def test_a_socket_is_made_for_a_permitted_address(permitted: AddressInfo, made: list[tuple[object, ...]]) -> None:
     gate(EgressPolicy().permits)(permitted)
     assert made == [permitted[:3]]
 
 
-def test_the_gate_of_listed_hosts_still_asks(made):
+def test_the_gate_of_listed_hosts_still_asks(made: list[tuple[object, ...]]) -> None:
     policy = EgressPolicy(allow=Allow.parse("hooks.lan"))
     gate(policy.permits_listed)(info(V4, "10.0.0.1", 9000))
     assert len(made) == 1
@@ -82,7 +82,7 @@ def test_the_gate_of_listed_hosts_still_asks(made):
         (ValueError("10.0.0.7"), egress_errors.EgressFailed, "broke off"),
     ],
 )
-def test_errors_are_typed_and_tell_nothing_of_our_network(raised: Exception, kind: type, words: str):
+def test_errors_are_typed_and_tell_nothing_of_our_network(raised: Exception, kind: type, words: str) -> None:
     with pytest.raises(EgressError) as caught, translated():
         raise raised
     assert type(caught.value) is kind
@@ -93,6 +93,6 @@ def test_errors_are_typed_and_tell_nothing_of_our_network(raised: Exception, kin
     assert caught.value.__suppress_context__
 
 
-def test_other_errors_pass():
+def test_other_errors_pass() -> None:
     with pytest.raises(ZeroDivisionError), translated():
         raise ZeroDivisionError

@@ -66,7 +66,7 @@ LOOPBACK_FORMS = [
 
 @pytest.mark.parametrize("host", LOOPBACK_FORMS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_no_form_of_an_inner_address_passes(scheme: str, host: str):
+def test_no_form_of_an_inner_address_passes(scheme: str, host: str) -> None:
     with pytest.raises(EgressDenied):
         OPEN.target(f"{scheme}://{host}/x")
 
@@ -125,7 +125,7 @@ def test_no_form_of_an_inner_address_passes(scheme: str, host: str):
         "http://a;b/",
     ],
 )
-def test_malformed_and_foreign_urls_are_refused(url: str):
+def test_malformed_and_foreign_urls_are_refused(url: str) -> None:
     with pytest.raises(EgressDenied):
         OPEN.target(url)
 
@@ -134,7 +134,7 @@ def test_malformed_and_foreign_urls_are_refused(url: str):
 @pytest.mark.parametrize(
     "form", ["{}http://example.com/", "http://exa{}mple.com/", "http://example.com/{}", "http:{}//e.com/"]
 )
-def test_white_space_and_control_characters_are_refused(form: str, char: str):
+def test_white_space_and_control_characters_are_refused(form: str, char: str) -> None:
     with pytest.raises(EgressDenied):
         OPEN.target(form.format(char))
 
@@ -154,17 +154,17 @@ def test_white_space_and_control_characters_are_refused(form: str, char: str):
         "HTTPS://h/",
     ],
 )
-def test_ordinary_urls_pass(url: str):
+def test_ordinary_urls_pass(url: str) -> None:
     assert not STRICT.target(url).listed
 
 
-def test_plain_http_is_a_setting():
+def test_plain_http_is_a_setting() -> None:
     assert OPEN.target("http://example.com/x").url.scheme == "http"
     with pytest.raises(EgressDenied, match="not https"):
         STRICT.target("http://example.com/x")
 
 
-def test_a_long_url_is_refused_and_the_longest_passes():
+def test_a_long_url_is_refused_and_the_longest_passes() -> None:
     url = "https://example.com/".ljust(MAX_URL_CHARS, "x")
     OPEN.target(url)
     with pytest.raises(EgressDenied, match="longer"):
@@ -179,16 +179,16 @@ def test_a_long_url_is_refused_and_the_longest_passes():
         "https://h.com/%7Euser/%2e%2e/x",
     ],
 )
-def test_a_url_that_needs_no_quoting_is_sent_to_the_byte(url: str):
+def test_a_url_that_needs_no_quoting_is_sent_to_the_byte(url: str) -> None:
     assert OPEN.target(url).url.raw_path_qs == url.split("h.com", 1)[1].removeprefix(":443")
 
 
-def test_other_urls_are_quoted():
+def test_other_urls_are_quoted() -> None:
     assert str(OPEN.target("https://h.com/ü?x=ä|").url) == "https://h.com/%C3%BC?x=%C3%A4%7C"
 
 
 @given(st.text())
-def test_any_text_passes_or_is_denied(text: str):
+def test_any_text_passes_or_is_denied(text: str) -> None:
     for url in (text, f"http://{text}/", f"http://h.com/{text}", f"http://h.com:{text}"):
         try:
             target = OPEN.target(url)
@@ -200,16 +200,16 @@ def test_any_text_passes_or_is_denied(text: str):
 
 
 @pytest.mark.parametrize("ip", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_public_addresses_are_permitted_at_the_ports_of_the_web(ip: str):
+def test_public_addresses_are_permitted_at_the_ports_of_the_web(ip: str) -> None:
     assert [port for port in range(1, 65_536) if OPEN.permits(ip, port)] == [80, 443]
 
 
-def test_a_public_literal_needs_a_web_port_too():
+def test_a_public_literal_needs_a_web_port_too() -> None:
     with pytest.raises(EgressDenied):
         OPEN.target("http://8.8.8.8:22/")
 
 
-def test_the_whole_grammar_of_the_allow_list():
+def test_the_whole_grammar_of_the_allow_list() -> None:
     allow = Allow.parse(
         "10.0.0.0/8, 127.0.0.1/32:9000,192.168.1.5 ,fd00::/8,[fd11::/16]:81,[::1],Hooks.LAN,hooks.lan.:8443,"
     )
@@ -247,12 +247,12 @@ def test_the_whole_grammar_of_the_allow_list():
         ":80",
     ],
 )
-def test_a_mistake_in_the_allow_list_is_an_error(text: str):
+def test_a_mistake_in_the_allow_list_is_an_error(text: str) -> None:
     with pytest.raises(ValueError):
         Allow.parse(f"10.1.0.0/16,{text}")
 
 
-def test_a_listed_network_is_permitted_at_its_port():
+def test_a_listed_network_is_permitted_at_its_port() -> None:
     policy = EgressPolicy(allow=Allow.parse("10.0.0.0/8:9000,127.0.0.1/32"), allow_http=True)
     verdicts = {each: policy.permits(*each) for each in [("10.1.2.3", 9000), ("10.1.2.3", 80), ("11.0.0.1", 9000)]}
     assert verdicts == {("10.1.2.3", 9000): True, ("10.1.2.3", 80): False, ("11.0.0.1", 9000): False}
@@ -266,7 +266,7 @@ def test_a_listed_network_is_permitted_at_its_port():
         policy.target("http://10.1.2.3/x")
 
 
-def test_a_listed_host_is_marked_so_that_any_address_will_do():
+def test_a_listed_host_is_marked_so_that_any_address_will_do() -> None:
     policy = EgressPolicy(allow=Allow.parse("hooks.lan:8443,any.lan"))
     listed = ["https://hooks.lan:8443/", "https://HOOKS.lan.:8443/", "https://any.lan/", "https://any.lan:1/"]
     others = ["https://hooks.lan/", "https://x.any.lan/", "https://anyxlan/", "https://8.8.8.8/"]
@@ -276,7 +276,7 @@ def test_a_listed_host_is_marked_so_that_any_address_will_do():
     assert not policy.permits("10.0.0.1", 8443)
 
 
-def test_deny_wins_over_everything():
+def test_deny_wins_over_everything() -> None:
     policy = EgressPolicy(
         allow=Allow.parse("10.0.0.0/8,hooks.lan"), deny=parse_networks("10.9.0.0/16, 8.8.8.0/24"), allow_http=True
     )
@@ -288,7 +288,7 @@ def test_deny_wins_over_everything():
         policy.target("http://8.8.8.8/")
 
 
-def test_an_ipv6_literal_with_a_scope_is_refused_even_when_listed():
+def test_an_ipv6_literal_with_a_scope_is_refused_even_when_listed() -> None:
     policy = EgressPolicy(allow=Allow.parse("fe80::/10"), allow_http=True)
     assert not policy.permits("fe80::1%eth0", 80)
     with pytest.raises(EgressDenied):

@@ -30,11 +30,11 @@ WHSEC = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
         ("""{"Authorization": "Digest u='x', r='y'", "z": 1}""", """{"Authorization": "[authorization]", "z": 1}"""),
     ],
 )
-def test_secrets_are_replaced(text: str, expected: str):
+def test_secrets_are_replaced(text: str, expected: str) -> None:
     assert redact_secrets(text) == expected
 
 
-def test_secrets_in_nested_json_are_replaced():
+def test_secrets_in_nested_json_are_replaced() -> None:
     hidden = redact_secrets(r'"{\"Authorization\": \"Bearer abc\", \"x\": 1}"')
     assert "abc" not in hidden
     assert "x" in hidden
@@ -44,17 +44,17 @@ def test_secrets_in_nested_json_are_replaced():
     "text",
     ["", "nothing here", "layer8_attention", "a token begins with r8_", "missing authorization", "r8_ab", "whsec_"],
 )
-def test_other_text_stays(text: str):
+def test_other_text_stays(text: str) -> None:
     assert redact_secrets(text) == text
 
 
-def test_text_without_secrets_is_the_same_object():
+def test_text_without_secrets_is_the_same_object() -> None:
     text = "prediction 01hz succeeded in 3.2 s"
     assert redact_secrets(text) is text
 
 
 @given(st.text(), st.text())
-def test_no_whole_secret_survives(before: str, after: str):
+def test_no_whole_secret_survives(before: str, after: str) -> None:
     token, secret = tokens.new_token(), webhooks.new_secret()
     hidden = redact_secrets(f"{before}{token}{after} {before}{secret}{after}")
     assert token not in hidden
@@ -65,5 +65,5 @@ def test_no_whole_secret_survives(before: str, after: str):
     "text",
     ["authorization" * 50_000, "authorization:" + " " * 500_000, "r8_" * 200_000, "authorization: bearer " * 30_000],
 )
-def test_hostile_text_is_done_within_the_tests_timeout(text: str):
+def test_hostile_text_is_done_within_the_tests_timeout(text: str) -> None:
     redact_secrets(text)

@@ -21,7 +21,7 @@ from tidemill.security.response_fields import MAX_FILENAME_BYTES, content_type, 
         ("a/" + "b" * 200, "application/octet-stream"),
     ],
 )
-def test_content_type(value, expected):
+def test_content_type(value: str | None, expected: str) -> None:
     assert content_type(value) == expected
 
 
@@ -45,11 +45,11 @@ def test_content_type(value, expected):
         (";;;=;", "cat.png", "cat.png"),
     ],
 )
-def test_filename(disposition, url_name, expected):
+def test_filename(disposition: str | None, url_name: str, expected: str) -> None:
     assert filename(disposition, url_name) == expected
 
 
-def test_a_long_name_keeps_its_suffix():
+def test_a_long_name_keeps_its_suffix() -> None:
     name = filename(None, "ü" * 300 + ".safetensors")
     assert name.endswith("ü.safetensors")
     assert 253 <= len(name.encode()) <= MAX_FILENAME_BYTES
@@ -57,7 +57,7 @@ def test_a_long_name_keeps_its_suffix():
 
 
 @given(st.one_of(st.none(), st.text(), st.text().map("attachment; filename={}".format)), st.text())
-def test_any_name_becomes_harmless(disposition, url_name):
+def test_any_name_becomes_harmless(disposition: str | None, url_name: str) -> None:
     name = filename(disposition, url_name)
     assert 0 < len(name.encode()) <= MAX_FILENAME_BYTES
     assert name not in {".", ".."}
@@ -83,11 +83,11 @@ def test_any_name_becomes_harmless(disposition, url_name):
         ("Wed, 99 Oct 2015 07:26:00 GMT", None),
     ],
 )
-def test_retry_after(value, expected):
+def test_retry_after(value: str | None, expected: float | None) -> None:
     assert retry_after_s(value, now=1_445_412_420.0) == expected
 
 
 @given(st.text())
-def test_any_retry_after_can_be_read(value: str):
+def test_any_retry_after_can_be_read(value: str) -> None:
     seconds = retry_after_s(value, now=0.0)
     assert seconds is None or seconds >= 0

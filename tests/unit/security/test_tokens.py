@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tidemill.security import tokens
 
 
-def test_a_new_token_has_replicates_shape_and_passes_its_own_check():
+def test_a_new_token_has_replicates_shape_and_passes_its_own_check() -> None:
     made = {tokens.new_token() for _ in range(200)}
     assert len(made) == 200
     for token in made:
@@ -19,7 +19,7 @@ def test_a_new_token_has_replicates_shape_and_passes_its_own_check():
         assert tokens.looks_valid(token)
 
 
-def test_the_checksum_is_the_base62_crc32_of_the_rest():
+def test_the_checksum_is_the_base62_crc32_of_the_rest() -> None:
     token = tokens.new_token()
     alphabet = string.digits + string.ascii_uppercase + string.ascii_lowercase
     value = 0
@@ -29,7 +29,7 @@ def test_the_checksum_is_the_base62_crc32_of_the_rest():
 
 
 @given(st.integers(3, 39), st.sampled_from(tokens.BASE62))
-def test_any_one_changed_character_is_noticed(at: int, char: str):
+def test_any_one_changed_character_is_noticed(at: int, char: str) -> None:
     token = "r8_" + "a" * 31
     token += tokens._checksum(token)
     changed = token[:at] + char + token[at + 1 :]
@@ -40,22 +40,22 @@ def test_any_one_changed_character_is_noticed(at: int, char: str):
     "text",
     ["", "r8_", "r8_" + "a" * 37, "r9_" + "a" * 37, "r8_" + "a" * 36 + "é", "x" * 1_000_000, "r8_" + "\u0661" * 37],
 )
-def test_garbage_is_rejected(text: str):
+def test_garbage_is_rejected(text: str) -> None:
     assert not tokens.looks_valid(text)
 
 
-def test_whitespace_around_a_token_is_rejected():
+def test_whitespace_around_a_token_is_rejected() -> None:
     token = tokens.new_token()
     assert not tokens.looks_valid(token + "\n")
     assert not tokens.looks_valid(" " + token)
 
 
 @given(st.text())
-def test_any_text_can_be_judged(text: str):
+def test_any_text_can_be_judged(text: str) -> None:
     tokens.looks_valid(text)
 
 
-def test_what_is_stored_and_shown():
+def test_what_is_stored_and_shown() -> None:
     token = tokens.new_token()
     assert tokens.digest(token) == hashlib.sha256(token.encode()).digest()
     assert tokens.last4(token) == token[-4:]
