@@ -118,7 +118,7 @@ class Reader:
                 raise ContractError(FILE_INSIDE)  # noqa: TRY301 - told from further out, below
         except ContractError as error:
             raise error.within(f"field {field.name!r} of {cls.__name__}") from error.__cause__
-        return Field(field.name, shape, field.has_default)
+        return Field(field.name, shape, field.has_default and not self.output)  # an output has all its fields
 
     def _union(self, arguments: tuple[Any, ...]) -> Shape:
         shapes = [self.shape(argument) for argument in arguments]
