@@ -71,7 +71,7 @@ class World:
         self.engine.ready(instance)
         return instance
 
-    async def prepare(self, _run):
+    async def prepare(self, _instance, _run):
         await self.gate.wait()
         if self.prepare_error:
             raise self.prepare_error

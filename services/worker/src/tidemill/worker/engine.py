@@ -30,7 +30,7 @@ WATCH_S: Final = 0.25  # how often deadlines, time limits and stubborn runs are 
 _decode_job: Final = msgspec.json.Decoder(Job).decode
 
 # Makes a job's input ready for the child: reads it from its row when it was too large for the job, and brings files.
-Prepare = Callable[[Run], Awaitable[bytes]]
+Prepare = Callable[[Instance, Run], Awaitable[bytes]]
 # Replaces the files of a value by the URLs they were uploaded to.
 Upload = Callable[[Run, msgspec.Raw, Sequence[frames.FileRef], list[int]], Awaitable[msgspec.Raw]]
 
@@ -116,7 +116,7 @@ class Engine:
 
     async def _prepare_and_begin(self, instance: Instance, run: Run) -> None:
         try:
-            body = await self._ports.prepare(run)
+            body = await self._ports.prepare(instance, run)
         except Refused as refused:
             instance.finish(run.job.id, 0, monotonic())
             self._end(run, Stop(Status.FAILED, str(refused), refused.code))
@@ -326,7 +326,6 @@ class Engine:
         lane.instances.pop(instance.id, None)
         begun, waiting = instance.running(), instance.ahead()
         instance.runs.clear()
-        _close(list(instance.fds))
         for run in reversed(waiting):
             self.runs.pop(run.job.id, None)
             lane.jobs.appendleft(run.job)

@@ -57,7 +57,15 @@ class Instance:
         self._average_ms += SMOOTHING * (ms - self._average_ms)
         if not self.runs:
             self.idle_since = now
+            if self.state == "draining" and self.child is not None:
+                self.child.stop()
         return run
+
+    def drain(self) -> None:
+        """Takes nothing more; the child leaves when what it was given is done."""
+        self.state = "draining"
+        if not self.runs and self.child is not None:
+            self.child.stop()
 
     def running(self) -> list[Run]:
         """Those that the child is at: it begins them in the order they came."""

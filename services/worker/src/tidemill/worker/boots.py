@@ -1,0 +1,204 @@
+"""Boots and stops of instances, on the scheduler's word. A boot is: files, environment, fork, import, set-up."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.contracts.api import BundleFile
+from tidemill.contracts.events import Boot, Command, CommandReply
+from tidemill.model import host
+from tidemill.model.host import ForkRefusedError, ZygoteDiedError
+from tidemill.model.sandbox import LAYERS, REQUIRED, Sandbox
+from tidemill.runtime.clock import monotonic
+from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.telemetry import log
+from tidemill.security.bundle_paths import BundleError
+from tidemill.worker import store
+from tidemill.worker.blobs import BlobUnavailable
+from tidemill.worker.bundles import Bundles
+from tidemill.worker.cogyaml import ModelConfig
+from tidemill.worker.engine import Engine
+from tidemill.worker.environments import Environment, EnvironmentFailed, Environments
+from tidemill.worker.frames import Ready
+from tidemill.worker.instance import Instance
+from tidemill.worker.link import BootFailed, Link
+from tidemill.worker.queues import Queues
+from tidemill.worker.zygotes import Zygotes
+
+FAILED_SHOWN_S: Final = 15.0  # a failed instance stays in the heartbeat so that the scheduler learns why
+SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error
+FIRST_UID: Final = 200_000  # above system users and ordinary ones; one for each instance
+UIDS: Final = 10_000
+REASONS: Final = (
+    BootFailed,
+    BundleError,
+    BlobUnavailable,
+    EnvironmentFailed,
+    ForkRefusedError,
+    ZygoteDiedError,
+    TimeoutError,
+    OSError,
+    *AWAY,
+)
+
+
+class Boots:
+    """Owns instances from the command to the end of their process."""
+
+    def __init__(  # noqa: PLR0917 - the parts of a boot, wired once in main
+        self,
+        engine: Engine,
+        database: Database,
+        bundles: Bundles,
+        environments: Environments,
+        zygotes: Zygotes,
+        queues: Queues,
+        *,
+        home: Path,
+        capacity: int,
+        timeout_s: float,
+        sandbox: str,
+    ) -> None:
+        self._engine = engine
+        self._database = database
+        self._bundles = bundles
+        self._environments = environments
+        self._zygotes = zygotes
+        self._queues = queues
+        self._home = home / "instances"
+        self._capacity = capacity
+        self._timeout_s = timeout_s
+        self._required = REQUIRED if sandbox == "required" else ()
+        self._next_uid = 0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.changed = asyncio.Event()
+
+    def _instances(self) -> dict[str, Instance]:
+        return {key: one for lane in self._engine.lanes.values() for key, one in lane.instances.items()}
+
+    async def obey(self, command: Command) -> CommandReply:
+        """Idempotent by instance."""
+        instances = self._instances()
+        known = instances.get(command.instance)
+        if not isinstance(command, Boot):
+            if known is not None:
+                self._stop(known)
+            return CommandReply(accepted=True)
+        if known is not None:
+            return CommandReply(accepted=True)
+        if self._engine.draining:
+            return CommandReply(accepted=False, reason="the worker is draining")
+        if sum(one.state != "failed" for one in instances.values()) >= self._capacity:
+            return CommandReply(accepted=False, reason="the worker is full")
+        instance = Instance(command.instance, command.queue, monotonic())
+        self._engine.lane(command.queue).instances[instance.id] = instance
+        self._tasks[instance.id] = asyncio.create_task(self._live(instance), name=f"instance {instance.id}")
+        return CommandReply(accepted=True)
+
+    def _stop(self, instance: Instance) -> None:
+        if instance.state == "ready":
+            instance.drain()
+        elif instance.state == "booting":
+            self._tasks[instance.id].cancel()
+
+    async def _live(self, instance: Instance) -> None:
+        """One instance from first to last."""
+        self.changed.set()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                ended = await self._boot(instance)
+        except REASONS as error:
+            self._fail(instance, str(error) or f"it took longer than {self._timeout_s:g} s")
+            await asyncio.sleep(FAILED_SHOWN_S)
+        except asyncio.CancelledError:
+            if instance.child is not None:
+                instance.child.kill()
+            raise
+        else:
+            self._engine.ready(instance)
+            self.changed.set()
+            await ended
+        finally:
+            self._engine.lane(instance.queue).instances.pop(instance.id, None)
+            self._tasks.pop(instance.id, None)
+            await asyncio.to_thread(shutil.rmtree, self._home / instance.id, ignore_errors=True)
+            self.changed.set()
+
+    async def _boot(self, instance: Instance) -> asyncio.Future[None]:
+        """Returns when the model is ready; the future ends with the process."""
+        started = monotonic()
+        row = await store.version(self._database, instance.queue)
+        if row is None:
+            raise BootFailed("the version does not exist any more")
+        config = msgspec.json.decode(row["config"], type=ModelConfig)
+        files = msgspec.json.decode(row["files"], type=list[BundleFile])
+        directory = await self._bundles.acquire(instance.queue, files)
+        fetched = monotonic()
+        try:
+            environment = await self._environments.ensure(config)
+            built = monotonic()
+            self._queues.learn(instance.queue, row)
+            link, child = await self._fork(instance, config, directory, environment)
+            instance.child = child
+            ready = await _ready(link)
+        except BaseException:
+            if instance.child is not None:
+                instance.child.kill()
+            self._bundles.release(instance.queue)
+            raise
+        instance.concurrency = ready.concurrency
+        phases = {"fetch": (fetched - started) * 1000, "environment": (built - fetched) * 1000, **ready.phases}
+        total = round((monotonic() - started) * 1000, 1)
+        rounded = {name: round(ms, 1) for name, ms in phases.items()}
+        log().info("instance ready", action="boot", instance=instance.id, queue=instance.queue, ms=total, phases=rounded)
+        link.ended.add_done_callback(lambda _: self._bundles.release(instance.queue))
+        return link.ended
+
+    async def _fork(
+        self, instance: Instance, config: ModelConfig, directory: Path, environment: Environment
+    ) -> tuple[Link, host.ChildProcess]:
+        zygote = await self._zygotes.get(environment)
+        tmp, inputs = self._home / instance.id / "tmp", self.inputs(instance)
+        await asyncio.to_thread(_make, tmp, inputs)
+        read = (str(directory), str(inputs), *map(str, environment.read_paths), *self._zygotes.runtime_paths())
+        self._next_uid = (self._next_uid + 1) % UIDS
+        sandbox = Sandbox(
+            tmp=str(tmp), read=read, uid=FIRST_UID + self._next_uid, layers=LAYERS, required=self._required
+        )
+        spec = host.Spec(sandbox=sandbox, env=dict(config.environment))
+        boot = host.Boot(entry=config.entry, directory=str(directory), tmp=str(tmp), concurrency=config.concurrency)
+        link = Link(self._engine, instance)
+        return link, await zygote.fork(spec, boot, link)
+
+    def inputs(self, instance: Instance) -> Path:
+        """Where this instance's input files are put: its child may read them, and only they."""
+        return self._home / instance.id / "inputs"
+
+    def _fail(self, instance: Instance, error: str) -> None:
+        log().warning("boot failed", action="boot", instance=instance.id, queue=instance.queue, error=error)
+        instance.state, instance.error = "failed", error[:2000]
+        self._engine.lane(instance.queue).instances[instance.id] = instance  # gone() may have taken it away
+        self.changed.set()
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._zygotes.close()
+
+
+async def _ready(link: Link) -> Ready:
+    try:
+        return await link.ready
+    except BootFailed as error:
+        raise BootFailed(f"{error}\n{link.log[-SHOWN_LOG_CHARS:]}".strip()) from None
+
+
+def _make(*folders: Path) -> Any:
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)

@@ -1,0 +1,55 @@
+"""Zygotes: one per Python environment, started when first wanted and kept, so that a boot is a fork."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Final
+
+from tidemill.model.host import Zygote, make_runtime_path
+from tidemill.runtime.telemetry import log
+from tidemill.worker.environments import Environment
+
+KEPT: Final = 8  # each holds its imports in memory: about 250 MB with torch, shared with its children
+INHERITED: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+
+
+class Zygotes:
+    """Zygotes by environment digest. `close` ends them and with them all children."""
+
+    def __init__(self, worker_home: Path) -> None:
+        self._runtime = worker_home / "runtime"
+        self._zygotes: dict[str, Zygote] = {}
+        self._turn: dict[str, asyncio.Lock] = {}
+
+    async def get(self, environment: Environment) -> Zygote:
+        """Raises ZygoteDiedError when the environment's interpreter does not come up."""
+        async with self._turn.setdefault(environment.digest, asyncio.Lock()):
+            zygote = self._zygotes.pop(environment.digest, None)
+            if zygote is None or zygote.dead.done():
+                zygote = await self._start(environment)
+            self._zygotes[environment.digest] = zygote  # last: most recently used
+            return zygote
+
+    async def _start(self, environment: Environment) -> Zygote:
+        path = await asyncio.to_thread(make_runtime_path, self._runtime)
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        env = {**inherited, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}
+        zygote = await Zygote.start(str(environment.python), preload=environment.preload, env=env)
+        log().info("zygote ready", action="zygote", environment=environment.digest, modules=zygote.modules)
+        return zygote
+
+    def runtime_paths(self) -> tuple[str, ...]:
+        """What children must be able to read of the runtime itself."""
+        links = (self._runtime / "tidemill" / "model", self._runtime / "cog")
+        return (str(self._runtime), *(str(link.resolve()) for link in links))
+
+    async def trim(self, used: set[str]) -> None:
+        """Ends the longest unused beyond KEPT, but none that has instances."""
+        idle = [digest for digest in self._zygotes if digest not in used]
+        for digest in idle[: max(0, len(self._zygotes) - KEPT)]:
+            await self._zygotes.pop(digest).close()
+
+    async def close(self) -> None:
+        for zygote in list(self._zygotes.values()):
+            await zygote.close()
+        self._zygotes.clear()
