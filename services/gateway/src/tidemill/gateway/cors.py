@@ -1,0 +1,43 @@
+"""Cross-origin requests from browsers, where the operator allows them; else nothing here is installed."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+PREFLIGHT_MAX_AGE_S: Final = 600  # what Chromium honours is two hours; a change should be felt sooner
+METHODS: Final = "GET, HEAD, POST, PUT, DELETE"
+EXPOSED: Final = "Location, Preference-Applied, Retry-After"
+
+
+def install(app: web.Application, origins: str) -> None:
+    """`origins` is comma-separated; `*` allows any. Tokens travel in a header, never in cookies: no credentials."""
+    allowed = frozenset(origin.strip().rstrip("/") for origin in origins.split(",") if origin.strip())
+
+    def origin_of(request: web.Request) -> str | None:
+        origin = request.headers.get("Origin")
+        if origin is None or not allowed & {"*", origin}:
+            return None
+        return "*" if "*" in allowed else origin
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.add("Vary", "Origin")
+        origin = origin_of(request)
+        if origin is not None:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+
+    @web.middleware
+    async def answer_preflights(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return await handler(request)
+        headers = {"Access-Control-Allow-Methods": METHODS, "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE_S)}
+        wanted = request.headers.get("Access-Control-Request-Headers")
+        if wanted:
+            headers["Access-Control-Allow-Headers"] = wanted
+        return web.Response(status=204, headers=headers)
+
+    app.on_response_prepare.append(add_headers)
+    app.middlewares.insert(0, answer_preflights)

@@ -1,0 +1,19 @@
+"""Files that models made, for whoever holds their URL."""
+
+from aiohttp import web
+
+from tidemill.contracts.errors import not_found
+from tidemill.gateway.http import Call
+from tidemill.gateway.serving import serve
+from tidemill.runtime.clock import now
+from tidemill.security.capability import InvalidCapability
+from tidemill.security.delivery import object_key_of_token
+
+
+async def get(call: Call) -> web.StreamResponse:
+    """GET /delivery/{token}/{name}: bad, expired and missing look alike. The name is the object's own."""
+    try:
+        key = object_key_of_token([call.parts.signing_key], call.path("token"), now())
+    except InvalidCapability:
+        raise not_found() from None
+    return await serve(call, key, key.rpartition("/")[2])

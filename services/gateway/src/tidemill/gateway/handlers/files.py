@@ -1,0 +1,126 @@
+"""Uploaded files: create, list, get, delete, download."""
+
+import hmac
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from tidemill.contracts import api
+from tidemill.contracts.errors import Problem
+from tidemill.contracts.ids import is_id, new_id
+from tidemill.contracts.limits import FILE_LIFETIME_S, FILE_LIMIT_BYTES, MIB
+from tidemill.gateway import store_files
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.http import Call, json_response
+from tidemill.gateway.pages import page
+from tidemill.gateway.serving import forget, serve
+from tidemill.gateway.spool import Spool
+from tidemill.gateway.uploads import Form, receive
+from tidemill.runtime.clock import now, rfc3339
+from tidemill.runtime.db import Row
+from tidemill.security.capability import verify_download
+
+FORM_LIMIT_BYTES: Final = FILE_LIMIT_BYTES + MIB  # the content, and room for boundaries and the small fields
+TOO_LARGE: Final = "Files must be less than 100MB in size"
+
+
+def files_secret(signing_key: bytes, account_id: str) -> bytes:
+    """What an account's download URLs are signed with: derived, so that one account's tells nothing of another's."""
+    return hmac.digest(signing_key, f"files secret\0{account_id}".encode(), "sha256")
+
+
+async def create(call: Call) -> web.Response:
+    """POST /files: a multipart form with content, and filename, type and metadata if wanted."""
+    too_large = Problem(413, TOO_LARGE)
+    if (call.request.content_length or 0) > FORM_LIMIT_BYTES:
+        raise too_large
+    with Spool.opened(FILE_LIMIT_BYTES, too_large) as spool:
+        form = await receive(call.request, spool)
+        metadata = msgspec.json.encode(form.labels()).decode()
+        row = await _store(call, form, spool, metadata)
+    return json_response(_file(call, row), 201)
+
+
+async def _store(call: Call, form: Form, spool: Spool, metadata: str) -> Row:
+    """The object comes before the row: what a row names exists. An object without one is an orphan for the janitor."""
+    file_id = new_id()
+    key = f"files/{file_id}"
+    await spool.store(call.parts.objects, key, form.content_type())
+    return await store_files.create(
+        call.parts.database,
+        file_id,
+        call.account.id,
+        form.name(),
+        form.content_type(),
+        spool.size,
+        spool.md5,
+        spool.sha256,
+        metadata,
+        key,
+        FILE_LIFETIME_S,
+    )
+
+
+async def list_(call: Call) -> web.Response:
+    """GET /files: newest first."""
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_files.files(call.parts.database, call.account.id, cursor, limit)
+
+    return json_response(await page(call, "/files", fetch, lambda row: _file(call, row)))
+
+
+async def get(call: Call) -> web.Response:
+    return json_response(_file(call, await _own(call)))
+
+
+async def delete(call: Call) -> web.Response:
+    """The object goes first: were it the other way round, a break in between would leave bytes that nobody knows of."""
+    row = await _own(call)
+    await forget(call.parts.objects, row["object_key"])
+    await store_files.delete(call.parts.database, row["id"], call.account.id)
+    return web.Response(status=204)
+
+
+async def download(call: Call) -> web.StreamResponse:
+    """GET /files/{id}/download?owner=&expiry=&signature=: the bytes, for whoever holds the signed URL."""
+    file_id, owner, expiry = call.path("id"), call.query.get("owner", ""), call.query.get("expiry", "")
+    if not is_id(file_id) or not (expiry.isascii() and expiry.isdigit() and len(expiry) <= 12):
+        raise _missing()
+    row = await store_files.file_of_owner(call.parts.database, file_id, owner)
+    if row is None:
+        raise _missing()
+    secret = files_secret(call.parts.signing_key, row["account_id"])
+    signature = call.query.get("signature", "")
+    if not verify_download([secret], owner, file_id, int(expiry), signature=signature, now=now()):
+        raise _missing()
+    return await serve(call, row["object_key"], row["name"], row["content_type"])
+
+
+async def _own(call: Call) -> Row:
+    file_id = call.path("id")
+    row = await store_files.file(call.parts.database, file_id, call.account.id) if is_id(file_id) else None
+    if row is None:
+        raise _missing()
+    return row
+
+
+def _missing() -> Problem:
+    return Problem(404, "File not found")
+
+
+def _file(call: Call, row: Row) -> api.File:
+    metadata: dict[str, Any] = msgspec.json.decode(row["metadata"])
+    return api.File(
+        id=row["id"],
+        name=row["name"],
+        content_type=row["content_type"],
+        size=row["size"],
+        etag=row["md5"],
+        checksums={"sha256": row["sha256"], "md5": row["md5"]},
+        metadata=metadata,
+        created_at=rfc3339(row["created_at"].timestamp()),
+        expires_at=rfc3339(row["expires_at"].timestamp()),
+        urls=api.FileUrls(f"{call.parts.api_url}/files/{row['id']}"),
+    )

@@ -1,0 +1,139 @@
+"""Models and their versions: list, create, get; and the hardware they may ask for."""
+
+from typing import Final, get_args
+
+import msgspec
+from aiohttp import web
+from msgspec import Raw
+
+from tidemill.contracts import api
+from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
+from tidemill.gateway import store_models
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.http import Call, json_response
+from tidemill.gateway.pages import page
+from tidemill.gateway.store_models import Sorting
+from tidemill.runtime import present
+from tidemill.runtime.clock import rfc3339
+from tidemill.runtime.db import Row
+
+MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
+HARDWARE: Final = {
+    "cpu-small": "CPU (Small)",
+    "cpu": "CPU",
+    "gpu-t4": "Nvidia T4 GPU",
+    "gpu-l4": "Nvidia L4 GPU",
+    "gpu-l40s": "Nvidia L40S GPU",
+    "gpu-a100-large": "Nvidia A100 (80GB) GPU",
+    "gpu-h100": "Nvidia H100 GPU",
+    "gpu-h200": "Nvidia H200 GPU",
+}
+
+
+async def hardware(_call: Call) -> web.Response:
+    return json_response([{"sku": sku, "name": name} for sku, name in HARDWARE.items()])
+
+
+async def list_(call: Call) -> web.Response:
+    """GET /models: public models with a version; sort_by and sort_direction order them."""
+    sorting = _sorting(call)
+    examples: dict[str, Row] = {}
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        rows = await store_models.models(call.parts.database, sorting, cursor, limit)
+        examples.update(await store_models.examples(call.parts.database, [row["model_id"] for row in rows]))
+        return rows
+
+    listed = await page(
+        call, "/models", fetch, lambda row: _model(call, row, examples.get(row["model_id"])), size=MODELS_PAGE_SIZE
+    )
+    return json_response(listed)
+
+
+def _sorting(call: Call) -> Sorting:
+    asked = {"by": call.query.get("sort_by"), "direction": call.query.get("sort_direction")}
+    try:
+        return msgspec.convert({name: value for name, value in asked.items() if value is not None}, Sorting)
+    except msgspec.ValidationError:
+        options = "; ".join(
+            f"sort_{field} is {' or '.join(get_args(kind))}" for field, kind in Sorting.__annotations__.items()
+        )
+        raise bad_request(options) from None
+
+
+async def create(call: Call) -> web.Response:
+    """POST /models: an empty model of one's own, to push versions to."""
+    body = await call.body(api.CreateModel)
+    if body.owner != call.account.username:
+        raise Problem(403, "You can only create models for your own account.", "Permission denied")
+    if body.hardware not in HARDWARE:
+        raise unprocessable(f"hardware must be one of: {', '.join(HARDWARE)}")
+    if not await store_models.create(call.parts.database, call.account.id, body):
+        if await store_models.own_model_id(call.parts.database, call.account.id, body.owner, body.name):
+            raise Problem(409, f"A model named {body.owner}/{body.name} exists already.", "Conflict")
+        raise unprocessable(f"An account may have at most {store_models.MODELS_LIMIT} models.")
+    return json_response(_model(call, await _visible(call, body.owner, body.name), None), 201)
+
+
+async def get(call: Call) -> web.Response:
+    row = await _visible(call, call.path("owner"), call.path("name"))
+    examples = await store_models.examples(call.parts.database, [row["model_id"]])
+    return json_response(_model(call, row, examples.get(row["model_id"])))
+
+
+async def _visible(call: Call, owner: str, name: str) -> Row:
+    row = await store_models.model(call.parts.database, call.account.id, owner, name)
+    if row is None:
+        raise not_found()
+    return row
+
+
+async def versions(call: Call) -> web.Response:
+    """GET …/versions: newest first."""
+    model = await _visible(call, call.path("owner"), call.path("name"))
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_models.versions(call.parts.database, model["model_id"], cursor, limit)
+
+    path = f"/models/{model['owner']}/{model['name']}/versions"
+    return json_response(await page(call, path, fetch, _version, size=MODELS_PAGE_SIZE))
+
+
+async def version(call: Call) -> web.Response:
+    model = await _visible(call, call.path("owner"), call.path("name"))
+    row = await store_models.version(call.parts.database, model["model_id"], call.path("id"))
+    if row is None:
+        raise not_found()
+    return json_response(_version(row))
+
+
+def _model(call: Call, row: Row, example: Row | None) -> api.Model:
+    public_url = call.parts.config.public_url
+    return api.Model(
+        url=f"{public_url.rstrip('/')}/{row['owner']}/{row['name']}",
+        owner=row["owner"],
+        name=row["name"],
+        description=row["description"],
+        visibility=row["visibility"],
+        is_official=False,
+        github_url=row["github_url"],
+        paper_url=row["paper_url"],
+        license_url=row["license_url"],
+        weights_url=row["weights_url"],
+        run_count=row["run_count"],
+        cover_image_url=row["cover_image_url"],
+        created_at=rfc3339(row["created_at"].timestamp()),
+        default_example=None
+        if example is None
+        else present.prediction(dict(example.items()), public_url, stream_url=None),
+        latest_version=None if row["version_id"] is None else _version(row),
+    )
+
+
+def _version(row: Row) -> api.Version:
+    return api.Version(
+        id=row["version_id"],
+        created_at=rfc3339(row["version_created_at"].timestamp()),
+        cog_version=row["cog_version"],
+        openapi_schema=Raw(row["openapi_schema"].encode()),
+    )

@@ -1,0 +1,136 @@
+"""Pushes: how the files of a version get here. An extension: Replicate has no API for it.
+
+A push names its files; what is missing is uploaded as blobs; then workers make the version.
+"""
+
+import asyncio
+import re
+from typing import Final
+
+import msgspec
+import nats
+from aiohttp import web
+
+from tidemill.contracts import api, subjects
+from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
+from tidemill.contracts.events import PushWaiting
+from tidemill.contracts.ids import is_id, new_id
+from tidemill.contracts.limits import BUNDLE_FILE_LIMIT_BYTES, GIB, MANIFEST_LIMIT_BYTES
+from tidemill.gateway import store_models, store_pushes
+from tidemill.gateway.http import Call, decode, json_response, refuse_encoded
+from tidemill.gateway.spool import Spool
+from tidemill.runtime.clock import rfc3339
+from tidemill.runtime.objects import CHUNK_BYTES
+from tidemill.security.bundle_paths import BundleError, check_paths
+
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+async def create(call: Call) -> web.Response:
+    """POST /models/{owner}/{name}/pushes: the files of a version to be. Queued at once when none is missing."""
+    parts = call.parts
+    model_id = await store_models.own_model_id(parts.database, call.account.id, call.path("owner"), call.path("name"))
+    if model_id is None:
+        raise not_found()
+    # A hundred thousand files take long enough to check that other requests would feel it.
+    files = await asyncio.to_thread(_checked, await call.read(MANIFEST_LIMIT_BYTES))
+    push_id = new_id()
+    await store_pushes.create(parts.database, push_id, call.account.id, model_id, files)
+    missing = await store_pushes.missing(parts.database, push_id)
+    if not missing:
+        await _queue(call, push_id)
+    return json_response(await _push(call, push_id), 201, NO_STORE)
+
+
+def _checked(body: bytes) -> str:
+    """The manifest as it is stored: JSON of the files. Raises the 422 problem for what is no bundle."""
+    files = decode(body, api.CreatePush).files
+    sizes: dict[str, int] = {}
+    try:
+        check_paths([(file.path, file.size) for file in files])
+    except BundleError as error:
+        raise unprocessable(str(error), "Invalid bundle") from None
+    for file in files:
+        if sizes.setdefault(file.sha256, file.size) != file.size:
+            raise unprocessable(f"{file.sha256} is given with two sizes", "Invalid bundle")
+    return msgspec.json.encode(files).decode()
+
+
+async def get(call: Call) -> web.Response:
+    return json_response(await _push(call, call.path("id")), headers=NO_STORE)
+
+
+async def start(call: Call) -> web.Response:
+    """POST /pushes/{id}/start: when everything is uploaded. A push that has started is answered as it is."""
+    push = await _push(call, call.path("id"))
+    if push.status == "uploading":
+        if push.missing:
+            detail = f"{len(push.missing)} files have not been uploaded, or are not of the size given."
+            raise Problem(422, detail, "Files are missing", extra={"missing": push.missing})
+        await _queue(call, push.id)
+        push = await _push(call, push.id)
+    return json_response(push, headers=NO_STORE)
+
+
+async def _queue(call: Call, push_id: str) -> None:
+    await store_pushes.queue(call.parts.database, push_id)
+    try:
+        await call.parts.bus.send(subjects.PUSH, PushWaiting(id=push_id))
+    except nats.errors.Error:
+        return  # a hint: workers look for queued pushes by themselves too
+
+
+async def put_blob(call: Call) -> web.Response:
+    """PUT /blobs/{sha256}: one file of a bundle; repeating it is harmless. 422 when the bytes are not those named.
+
+    The bytes are read and hashed also when another account has them stored already: that is the proof of having them.
+    """
+    digest, parts = call.path("sha256"), call.parts
+    if DIGEST.fullmatch(digest) is None:
+        raise not_found()
+    refuse_encoded(call.request)
+    length = _length(call.request)
+    known = await store_pushes.has_blob(parts.database, call.account.id, digest)
+    with Spool.opened(length, bad_request("More bytes came than announced.")) as spool:
+        async for chunk in call.request.content.iter_chunked(CHUNK_BYTES):
+            if not known:
+                await spool.add(chunk)
+        if not known:
+            await _keep(call, digest, spool)
+    return json_response({"sha256": digest, "size": length}, 200 if known else 201)
+
+
+def _length(request: web.Request) -> int:
+    length = request.content_length
+    if length is None:
+        raise Problem(411, "Content-Length is required.", "Length required")
+    if length > BUNDLE_FILE_LIMIT_BYTES:
+        raise Problem(413, f"A file of a bundle may have at most {BUNDLE_FILE_LIMIT_BYTES // GIB} GiB.")
+    return length
+
+
+async def _keep(call: Call, digest: str, spool: Spool) -> None:
+    if spool.sha256 != digest:
+        raise unprocessable(f"The sha256 of the bytes received is {spool.sha256}.", "Digest mismatch")
+    await spool.store(call.parts.objects, f"blobs/{digest}", "application/octet-stream")
+    await store_pushes.add_blob(call.parts.database, call.account.id, digest, spool.size)
+
+
+async def _push(call: Call, push_id: str) -> api.Push:
+    database = call.parts.database
+    row = await store_pushes.push(database, push_id, call.account.id) if is_id(push_id) else None
+    if row is None:
+        raise not_found()
+    return api.Push(
+        id=row["id"],
+        model=row["model"],
+        status=row["status"],
+        missing=await store_pushes.missing(database, push_id) if row["status"] == "uploading" else [],
+        version=row["version"],
+        error=row["error"],
+        warnings=row["warnings"],
+        logs=row["logs"],
+        created_at=rfc3339(row["created_at"].timestamp()),
+        completed_at=None if row["completed_at"] is None else rfc3339(row["completed_at"].timestamp()),
+    )

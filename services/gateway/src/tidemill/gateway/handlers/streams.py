@@ -1,0 +1,120 @@
+"""A prediction's live output as server-sent events, for whoever holds its stream URL."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from tidemill.contracts.errors import not_found
+from tidemill.contracts.prediction import TERMINAL, Status
+from tidemill.gateway import files_in_output, sse
+from tidemill.gateway.feeds import FEEDS, ending
+from tidemill.gateway.http import Call
+from tidemill.gateway.streams import KIND
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import Row
+from tidemill.security import capability
+from tidemill.security.capability import InvalidCapability
+
+HEARTBEAT_S: Final = 15.0  # the Python client gives up after 30 s of silence
+WRITE_LIMIT_S: Final = 30.0  # a client that takes nothing for so long is gone or hopeless
+WRITE_EVENTS: Final = 256  # events joined in one write; bounds its memory
+HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # proxies must not collect events
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class _Client:
+    """One connection: writes a transcript's events from a position on."""
+
+    def __init__(self, call: Call, row: Row) -> None:
+        self._call = call
+        self._second = int(row["created_at"].timestamp())
+        self._position = 0
+        self._after = sse.number(call.request.headers.get("Last-Event-ID"))
+        self.response = web.StreamResponse(headers=HEADERS)
+
+    async def write(self, transcript: sse.Transcript) -> bool:
+        """Writes the next events, at most WRITE_EVENTS. False when there are none."""
+        events = transcript.events[self._position : self._position + WRITE_EVENTS]
+        self._position += len(events)
+        wanted = [event for event in events if event.number > self._after]
+        if wanted:
+            await self._send(b"".join([await self._encoded(event) for event in wanted]))
+        return bool(events)
+
+    def has_all(self, transcript: sse.Transcript) -> bool:
+        return all(event.number <= self._after for event in transcript.events)
+
+    async def _encoded(self, event: sse.Sse) -> bytes:
+        if event.name == "output":
+            data = await files_in_output.for_event(self._call, event.data)
+            event = sse.Sse(event.name, data, event.number)
+        return sse.encode(event, self._second)
+
+    async def heartbeat(self) -> None:
+        await self._send(sse.HEARTBEAT)
+
+    async def _send(self, data: bytes) -> None:
+        async with asyncio.timeout(WRITE_LIMIT_S):
+            await self.response.write(data)
+
+
+async def get(call: Call) -> web.StreamResponse:
+    """GET /streams/{token}: everything from the first event on, or after Last-Event-ID; ends after `done`."""
+    row = await _row(call)
+    client = _Client(call, row)
+    if call.request.method == "HEAD":
+        return client.response
+    try:
+        if Status(row["status"]) in TERMINAL:
+            return await _replay(call, client, row)
+        await _follow(call, client, row["id"])
+    except (OSError, TimeoutError):
+        if not client.response.prepared:
+            raise
+        if call.request.transport is not None:
+            call.request.transport.abort()
+    return client.response
+
+
+async def _row(call: Call) -> Row:
+    try:
+        prediction_id = capability.open_([call.parts.signing_key], KIND, call.path("token"), now())
+    except InvalidCapability:
+        raise not_found() from None
+    row = await call.request.app[FEEDS].row(prediction_id)
+    if row is None or row["data_removed"]:
+        raise not_found()
+    return row
+
+
+async def _replay(call: Call, client: _Client, row: Row) -> web.StreamResponse:
+    transcript = sse.Transcript()
+    transcript.finish(ending(row))
+    if client.has_all(transcript):
+        return web.Response(status=204)  # tells an EventSource, which always comes back, to stay away
+    await client.response.prepare(call.request)
+    while await client.write(transcript):
+        pass
+    return client.response
+
+
+async def _follow(call: Call, client: _Client, prediction_id: str) -> None:
+    await client.response.prepare(call.request)
+    async with call.request.app[FEEDS].following(prediction_id) as feed:
+        await client.heartbeat()  # headers go out at once, also to clients that wait for a first byte
+        while True:
+            changed = feed.changed
+            if await client.write(feed.transcript):
+                continue
+            if feed.closed:
+                return
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await changed.wait()
+            except TimeoutError:
+                await client.heartbeat()

@@ -1,0 +1,49 @@
+"""The SQL of pushes and of the files they are made of. Nothing here crosses accounts: whoever has not uploaded a file
+itself has to, so that knowing a digest is no way to another's bytes.
+"""
+
+from typing import Final
+
+from tidemill.runtime.db import Database, Row
+
+_PUSH: Final = """
+SELECT p.id, m.owner || '/' || m.name AS model, p.status, p.version, p.error, p.warnings, p.logs, p.created_at,
+    p.completed_at
+FROM push p JOIN model m ON m.id = p.model_id WHERE p.id = $1 AND p.account_id = $2"""
+# A size that is not the blob's is as good as a missing blob: else a push could understate what it takes.
+_MISSING: Final = """
+SELECT DISTINCT f ->> 'sha256' AS digest FROM push p, json_array_elements(p.files) f
+WHERE p.id = $1 AND NOT EXISTS (
+    SELECT 1 FROM blob b
+    WHERE b.account_id = p.account_id AND b.digest = f ->> 'sha256' AND b.size = (f ->> 'size')::bigint)
+ORDER BY 1"""
+_CREATE: Final = "INSERT INTO push (id, account_id, model_id, status, files) VALUES ($1, $2, $3, 'uploading', $4)"
+_QUEUE: Final = "UPDATE push SET status = 'queued' WHERE id = $1 AND status = 'uploading'"
+_ADD_BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_HAS_BLOB: Final = "SELECT true FROM blob WHERE account_id = $1 AND digest = $2"
+
+
+async def create(database: Database, push_id: str, account_id: str, model_id: str, files: str) -> None:
+    await database.execute(_CREATE, push_id, account_id, model_id, files)
+
+
+async def push(database: Database, push_id: str, account_id: str) -> Row | None:
+    return await database.row(_PUSH, push_id, account_id)
+
+
+async def missing(database: Database, push_id: str) -> list[str]:
+    """Digests that the push's account has still to upload."""
+    return [row["digest"] for row in await database.fetch(_MISSING, push_id)]
+
+
+async def queue(database: Database, push_id: str) -> None:
+    """Hands the push to the workers, once."""
+    await database.execute(_QUEUE, push_id)
+
+
+async def has_blob(database: Database, account_id: str, digest: str) -> bool:
+    return bool(await database.value(_HAS_BLOB, account_id, digest))
+
+
+async def add_blob(database: Database, account_id: str, digest: str, size: int) -> None:
+    await database.execute(_ADD_BLOB, account_id, digest, size)

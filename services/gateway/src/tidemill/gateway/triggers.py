@@ -1,0 +1,59 @@
+"""Everything that reaches the gateway over HTTP, on one screen: the routes, and the application made of them.
+
+What it hears on the bus and does by the clock is in `main`.
+"""
+
+from typing import Final
+
+from aiohttp import web
+
+from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway import cors, feeds
+from tidemill.gateway.handlers import account, delivery, files, models, predictions, pushes, streams
+from tidemill.gateway.http import Route, bind, unmatched
+from tidemill.gateway.parts import Parts
+
+# Official clients disagree about what their base URL holds, so that one value must serve all of them.
+PREFIXES: Final = ("/v1", "", "/v1/v1")
+
+MODEL: Final = "/models/{owner}/{name}"
+ROUTES: Final = (
+    Route("POST", "/predictions", predictions.create),
+    Route("GET", "/predictions", predictions.list_),
+    Route("GET", "/predictions/{id}", predictions.get),
+    Route("POST", "/predictions/{id}/cancel", predictions.cancel),
+    Route("GET", "/account", account.get),
+    Route("GET", "/webhooks/default/secret", account.webhook_secret),
+    Route("GET", "/hardware", models.hardware),
+    Route("GET", "/models", models.list_),
+    Route("POST", "/models", models.create),
+    Route("GET", MODEL, models.get),
+    Route("POST", f"{MODEL}/predictions", predictions.create_for_model),
+    Route("GET", f"{MODEL}/versions", models.versions),
+    Route("GET", f"{MODEL}/versions/{{id}}", models.version),
+    Route("POST", f"{MODEL}/pushes", pushes.create),
+    Route("GET", "/pushes/{id}", pushes.get),
+    Route("POST", "/pushes/{id}/start", pushes.start),
+    Route("PUT", "/blobs/{sha256}", pushes.put_blob),
+    Route("POST", "/files", files.create),
+    Route("GET", "/files", files.list_),
+    Route("GET", "/files/{id}", files.get),
+    Route("DELETE", "/files/{id}", files.delete),
+    Route("GET", "/files/{id}/download", files.download, public=True),
+    Route("GET", "/delivery/{token}/{name}", delivery.get, public=True),
+    Route("GET", "/streams/{token}", streams.get, public=True),
+)
+
+
+def application(parts: Parts) -> web.Application:
+    app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[unmatched])
+    for route in ROUTES:
+        handler = bind(parts, route)
+        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+        for path in (f"{prefix}{route.path}{slash}" for prefix in PREFIXES for slash in ("", "/")):
+            for method in methods:
+                app.router.add_route(method, path, handler)
+    feeds.install(app, parts.bus, parts.database)
+    if parts.config.cors_origins:
+        cors.install(app, parts.config.cors_origins)
+    return app
