@@ -10,7 +10,7 @@ _LINE_BUFFERED: Final = 1  # _IOLBF
 
 
 def prepare() -> None:
-    """stdout is a pipe now, which the C library would buffer in blocks."""
+    """It is a pipe now, which the C library would buffer in blocks."""
     with contextlib.suppress(ValueError):  # a C library without the symbol
         stdout = ctypes.c_void_p.in_dll(syscalls.LIBC, "stdout")
         syscalls.LIBC.setvbuf(stdout, None, _LINE_BUFFERED, 0)

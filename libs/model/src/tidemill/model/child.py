@@ -19,6 +19,7 @@ import time
 import types
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from tidemill.model import c_streams, environment, failure, sandbox, syscalls
@@ -26,7 +27,7 @@ from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
 from tidemill.model.errors import ContractError
 from tidemill.model.introspect import Signature
-from tidemill.model.load import Loaded, load_predictor
+from tidemill.model.load import Loaded, load_predictor, load_signature, load_train, setup_arguments
 from tidemill.model.logs import Logs
 from tidemill.model.schema import openapi_schema
 from tidemill.model.serve_async import AsyncServer
@@ -163,12 +164,13 @@ class _Child:
         logs = Logs(self._send_log, self._current, self._cancelation)
         self._watch_forks(logs)
         logs.install()
-        loaded = self._guarded("import", lambda: load_predictor(boot.entry, boot.directory))
-        self._end_phase("import")
         if boot.mode == "inspect":
-            self._tell_schema(boot, loaded)
+            self._tell_schema(boot, Path(boot.directory))
             logs.finish(None)
             return 0
+        load = load_train if boot.mode == "train" else load_predictor
+        loaded: Loaded = self._guarded("import", lambda: load(boot.entry, Path(boot.directory)))
+        self._end_phase("import")
         if loaded.is_async:
             asyncio.run(self._serve_async(boot, loaded, logs))
             return 0
@@ -176,13 +178,15 @@ class _Child:
         SyncServer(loaded, self._channel, logs, self._cancelation, self._current).serve()
         return 0
 
-    def _tell_schema(self, boot: Boot, loaded: Loaded) -> None:
+    def _tell_schema(self, boot: Boot, directory: Path) -> None:
         train: Signature | None = None
+        signature: Signature = self._guarded("import", lambda: load_signature(boot.entry, directory))
         if boot.train_entry is not None:
             entry = boot.train_entry
-            train = self._guarded("import", lambda: load_predictor(entry, boot.directory)).signature
-        schema = self._guarded("contract", lambda: openapi_schema(loaded.signature, train_signature=train))
-        self._tell_ready(boot, loaded, schema)
+            train = self._guarded("import", lambda: load_signature(entry, directory, train=True))
+        schema = self._guarded("contract", lambda: openapi_schema(signature, train_signature=train))
+        self._end_phase("import")
+        self._tell_ready(boot, signature, schema)
 
     def _set_up_and_tell(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
         outcome = self._guarded("setup", lambda: _call_setup(loaded, boot))
@@ -212,10 +216,10 @@ class _Child:
         c_streams.flush()
         logs.finish(None)
         self._end_phase("setup")
-        self._tell_ready(boot, loaded, None)
+        self._tell_ready(boot, loaded.signature, None)
 
-    def _tell_ready(self, boot: Boot, loaded: Loaded, schema: Any) -> None:
-        concurrency = (boot.concurrency or loaded.concurrency) if loaded.is_async else 1
+    def _tell_ready(self, boot: Boot, signature: Signature, schema: Any) -> None:
+        concurrency = (boot.concurrency or signature.concurrency) if signature.is_async else 1
         layers = [layer.to_json() for layer in self._layers]
         frame = {"t": "ready", "concurrency": concurrency, "phases": self._phases, "layers": layers, "schema": schema}
         self._channel.send(frame)
@@ -255,8 +259,7 @@ def _call_setup(loaded: Loaded, boot: Boot) -> Coroutine[Any, Any, Any] | None:
     """Runs a synchronous setup; of an asynchronous one it returns the coroutine."""
     if loaded.setup is None:
         return None
-    takes_weights = "weights" in inspect.signature(loaded.setup).parameters
-    result = loaded.setup(weights=boot.weights) if takes_weights else loaded.setup()
+    result = loaded.setup(**setup_arguments(loaded, boot.weights))
     return result if inspect.iscoroutine(result) else None
 
 

@@ -1,4 +1,4 @@
-"""What is said about an exception of model code: a line for the caller, the author's part of the traceback for the logs.
+"""What is said about an exception of model code: a line for the caller, the author's frames for the logs.
 
 It must never raise, whatever the exception's own methods do.
 """

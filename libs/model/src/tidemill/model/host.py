@@ -236,7 +236,7 @@ def _make_ends() -> tuple[Ends, list[int]]:
     log, child_log = os.pipe2(os.O_CLOEXEC)
     data.settimeout(0)
     control.settimeout(0)
-    os.set_blocking(log, False)  # noqa: FBT003  it takes no keyword; the child's end stays blocking
+    os.set_blocking(log, False)  # the child's end stays blocking
     return Ends(data, control, log), [child_data.detach(), child_control.detach(), child_log]
 
 

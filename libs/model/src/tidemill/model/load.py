@@ -192,9 +192,10 @@ def _setup_of(target: Any) -> Callable[..., Any] | None:
     if not callable(found) or getattr(type(target), "setup", None) is cog.BaseRunner.setup:
         return None
     setup: Callable[..., Any] = found
-    extra = [name for name in inspect.signature(setup).parameters if name != "weights"]
-    if extra:
-        raise ContractError(f"setup(): parameter {extra[0]!r}: setup takes nothing but self and weights")
+    for parameter in inspect.signature(setup).parameters.values():
+        variadic = parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+        if parameter.name != "weights" and parameter.default is parameter.empty and not variadic:
+            raise ContractError(f"setup(): parameter {parameter.name!r}: setup takes nothing but self and weights")
     return setup
 
 

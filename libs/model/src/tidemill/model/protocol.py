@@ -19,7 +19,7 @@ Child to worker on data:
     output   {id, value, files}                      one item of an iterator
     metric   {id, key, value, mode}                  mode is "replace", "incr" or "append"
     done     {id, status, output, files, error, ms}   status "succeeded", "failed" or "canceled"; ms of predict time
-"files" is [{pointer, name}]: the JSON pointer inside value or output where the file's URL belongs (a null stands there).
+"files" is [{pointer, name}]: the JSON pointer inside value or output where the file's URL belongs (null stands there).
 The descriptors of a frame have all arrived when its last byte has. What they lead to is the child's choice: the worker
 must see a regular file before it reads, and the child may still change the content.
 """

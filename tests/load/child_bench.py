@@ -1,0 +1,143 @@
+"""Prints what a prediction costs between the worker and a child, and how long a fork takes to its first inference.
+
+Run it as `python tests/load/child_bench.py`; CPU figures are the ones to trust on a shared machine.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+from tidemill.model import host
+from tidemill.model.host import Boot, Spec, Zygote
+from tidemill.model.sandbox import Sandbox
+
+MODELS = Path(__file__).parent.parent / "models"
+PREDICTIONS = 20_000
+FORKS = 20
+UID = 210_000 if os.geteuid() == 0 else None
+
+
+class Counter:
+    """Answers of one child: how many, and a future for the next milestone."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.goal = 0
+        self.reached: asyncio.Future[None] | None = None
+        self.ready: asyncio.Future[dict] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.refill = lambda answered: None
+
+    def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
+        answered = 0
+        for body in bodies:
+            if body.startswith(b'{"t":"done"'):
+                answered += 1
+            elif body.startswith(b'{"t":"ready"'):
+                self.ready.set_result(json.loads(body))
+            else:
+                raise ValueError(body)
+        self.done += answered
+        self.refill(answered)
+        if self.reached is not None and self.done >= self.goal and not self.reached.done():
+            self.reached.set_result(None)
+
+    def on_log_bytes(self, data: bytes) -> None:
+        sys.stderr.write(data.decode())
+
+    def on_exit(self, ended: host.Exit) -> None:
+        self.ended.set_result(None)
+
+    async def until(self, goal: int) -> None:
+        self.goal, self.reached = goal, asyncio.get_running_loop().create_future()
+        if self.done < goal:
+            await self.reached
+
+
+async def boot(zygote: Zygote, model: str, tmp: Path, number: int = 0) -> tuple[host.ChildProcess, Counter]:
+    directory = str(MODELS / model)
+    own = tmp / f"{model}-{number}"
+    own.mkdir()
+    counter = Counter()
+    sandbox = Sandbox(tmp=str(own), read=(directory,), uid=None if UID is None else UID + number)
+    spec = Spec(sandbox, threads=1)
+    child = await zygote.fork(spec, Boot("predict.py:Predictor", directory, str(own)), counter)
+    return child, counter
+
+
+def child_cpu_s(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+async def measure_predictions(zygote: Zygote, tmp: Path, ahead: int, number: int) -> None:
+    child, counter = await boot(zygote, "proc_noop", tmp, number)
+    await counter.ready
+    body = b'{"t":"run","id":"%d","input":{"text":"hello"},"context":{}}'
+    sent = 0
+
+    def send(count: int) -> None:
+        nonlocal sent
+        for _ in range(min(count, PREDICTIONS - sent)):
+            child.send(body % sent)
+            sent += 1
+
+    counter.refill = send
+    before = time.perf_counter(), time.process_time(), child_cpu_s(child.pid)
+    send(ahead)
+    await counter.until(PREDICTIONS)
+    after = time.perf_counter(), time.process_time(), child_cpu_s(child.pid)
+    wall, ours, theirs = ((b - a) / PREDICTIONS * 1e6 for a, b in zip(before, after, strict=True))
+    print(f"{ahead:3} ahead: {1e6 / wall:8.0f}/s   host {ours:5.1f} us   child {theirs:5.1f} us   wall {wall:5.1f} us")
+    child.stop()
+    await counter.ended
+
+
+async def measure_forks(zygote: Zygote, tmp: Path) -> None:
+    rows: dict[str, list[float]] = {}
+    for number in range(FORKS):
+        started = time.perf_counter()
+        child, counter = await boot(zygote, "proc_torch", tmp, 100 + number)
+        phases = (await counter.ready)["phases"]
+        ready = time.perf_counter()
+        child.send(b'{"t":"run","id":"x","input":{},"context":{}}')
+        await counter.until(1)
+        first = time.perf_counter()
+        child.stop()
+        await counter.ended
+        took = {"fork to ready": (ready - started) * 1000, "fork to inference": (first - started) * 1000}
+        for name, value in {**took, **{f"  of it {key}": ms for key, ms in phases.items()}}.items():
+            rows.setdefault(name, []).append(value)
+    for name, values in rows.items():
+        print(f"{name:20} p50 {statistics.median(values):6.2f} ms   max {max(values):6.2f} ms")
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        tmp = Path(directory)
+        tmp.chmod(0o755)
+        path = host.make_runtime_path(tmp / "runtime")
+        environment = {"PYTHONPATH": path, "PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"}
+        started = time.perf_counter()
+        zygote = await Zygote.start(sys.executable, preload=["torch", "numpy"], env=environment)
+        print(f"zygote ready in {time.perf_counter() - started:.2f} s {zygote.modules} {zygote.failed_modules}")
+        for number, ahead in enumerate((1, 8, 32, 128)):
+            await measure_predictions(zygote, tmp, ahead, number)
+        await measure_forks(zygote, tmp)
+        await zygote.close()
+        shutil.rmtree(tmp / "runtime")
+
+
+if __name__ == "__main__":
+    if "--uvloop" in sys.argv:
+        import uvloop
+
+        uvloop.run(main())
+    else:
+        asyncio.run(main())
