@@ -3,9 +3,8 @@
 Pure. Keys that are not known yet are left out, as Replicate does.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import UNSET, Raw, UnsetType
 
@@ -16,7 +15,13 @@ from tidemill.runtime.clock import rfc3339, unix
 NULL: Final = Raw(b"null")
 
 
-def prediction(row: Mapping[str, Any], public_url: str, *, stream_url: str | None) -> api.Prediction:
+class Columns(Protocol):
+    """A database row, or a dict."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+def prediction(row: Columns, public_url: str, *, stream_url: str | None) -> api.Prediction:
     """`row` has all columns of the table, JSON as text; `stream_url` is given where the version streams."""
     return api.Prediction(
         id=row["id"],

@@ -1,0 +1,1 @@
+"""What the scheduler does with what it hears, sees and decides."""

@@ -1,0 +1,92 @@
+"""Does what the sweep has decided: ends predictions, begins next attempts, repeats hints.
+
+Rows first, then the bus; a message that is lost is found missing by a later sweep. It never waits for the bus, except
+in tasks of its own.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+from prometheus_client import Counter
+
+from tidemill.contracts import events, subjects
+from tidemill.runtime import outcome
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.db import Lane
+from tidemill.runtime.outcome import Ended, Outcome
+from tidemill.runtime.telemetry import log
+from tidemill.scheduler import store
+from tidemill.scheduler.sweep import End, Row
+
+ItemT = TypeVar("ItemT")
+
+RESET_SEQ: Final = -1  # before the first chunk of the attempt, which is 0
+
+DECIDED: Final = Counter("tidemill_scheduler_decisions_total", "What the sweep did", ["decision"])
+
+
+class Effects:
+    """`announcing` owns the announcements that wait for the bus."""
+
+    def __init__(self, lane: Lane, bus: Bus, announcing: asyncio.TaskGroup) -> None:
+        self._lane = lane
+        self._bus = bus
+        self._announcing = announcing
+
+    async def end(self, ends: Sequence[tuple[Row, End]], now: float) -> None:
+        """`now` is the database's time, which the ends are stamped with."""
+        for batch in batches(ends):
+            outcomes = [_outcome(row, end, now) for row, end in batch]
+            ended = await outcome.end(self._lane, outcomes)
+            pairs = [(ended[each.id], each) for each in outcomes if each.id in ended]
+            if pairs:
+                self._announcing.create_task(self._announce(pairs), name="announce")
+            for each in outcomes:
+                DECIDED.labels(str(each.status) if each.id in ended else "overtaken").inc()
+                log().info("ended", action="end", prediction=each.id, status=each.status, code=each.error_code)
+
+    async def _announce(self, pairs: Sequence[tuple[Ended, Outcome]]) -> None:
+        for _, each in pairs:
+            if self._bus.connected:  # whoever runs it finds out by its own lease or fence otherwise
+                await self._bus.send(subjects.CANCEL, events.Cancel(id=each.id, attempt=each.attempt))
+        await outcome.announce(self._bus, pairs)
+
+    async def next_attempts(self, rows: Sequence[Row]) -> list[str]:
+        """Those that this call has sent back to starting; their hints are sent."""
+        moved: dict[str, int] = {}
+        for batch in batches(rows):
+            moved |= await store.next_attempts(self._lane, batch)
+        for prediction, attempt in moved.items():
+            DECIDED.labels("attempt").inc()
+            log().warning("worker lost", action="attempt", prediction=prediction, attempt=attempt)
+            if self._bus.connected:
+                await self._bus.send(subjects.output(prediction), events.Reset(attempt=attempt, seq=RESET_SEQ))
+        await self.hint(list(moved))
+        return list(moved)
+
+    async def hint(self, predictions: Sequence[str]) -> None:
+        if not self._bus.connected:  # all that are unclaimed get one when it is back
+            return
+        for batch in batches(predictions):
+            for queue, job in await store.jobs(self._lane, batch):
+                await self._bus.send(subjects.job(queue), job)
+                DECIDED.labels("hint").inc()
+                log().info("hint sent", action="republish", prediction=job.id, attempt=job.attempt)
+
+
+def batches(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
+    for start in range(0, len(items), store.BATCH):
+        yield items[start : start + store.BATCH]
+
+
+def _outcome(row: Row, end: End, now: float) -> Outcome:
+    return Outcome(
+        id=row.id,
+        attempt=row.attempt,
+        status=end.status,
+        error=end.error,
+        error_code=end.code,
+        metrics=outcome.metrics(row.started_at, row.created_at, now),
+        completed_at=now,
+    )

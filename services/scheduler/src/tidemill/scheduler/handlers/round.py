@@ -1,0 +1,114 @@
+"""One time of leadership of the sweep: which rows have been read, which are watched, and one round after another.
+
+Reads in the order of acceptance what is new, and again what is open; has `sweep.decide` say what to do.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from prometheus_client import Gauge
+
+from tidemill.runtime.clock import monotonic
+from tidemill.runtime.db import Lane
+from tidemill.scheduler import store
+from tidemill.scheduler.config import Config
+from tidemill.scheduler.handlers.effects import Effects
+from tidemill.scheduler.stretches import Stretches
+from tidemill.scheduler.sweep import Circumstances, Decision, End, NextAttempt, Republish, Row, Rules, decide
+from tidemill.scheduler.watch import Watch
+
+LOOKS_PER_SWEEP: Final = 5000  # rows looked at again in one sweep: some 50 ms of the database
+SLICES_PER_SWEEP: Final = 10  # of the backlog after an outage, so that what is fresh is read every second all the same
+REACH_EVERY_S: Final = 10.0  # how much is read again after a crash
+JUST_BEFORE_S: Final = 0.001  # a stretch begins after its start: the oldest open row must be in the next one
+
+OPEN: Final = Gauge("tidemill_scheduler_open_predictions", "Open predictions that the sweep watches")
+
+QuietS = Callable[[str, float], float]  # a queue and a monotonic moment: since when it has had no hints waiting
+
+
+class News(NamedTuple):
+    """Since the last round: queues given up, with the reason, and how long ago the bus came back."""
+
+    doomed: Mapping[str, str]
+    bus_back_s: float | None = None
+
+
+class Round:
+    def __init__(self, config: Config, lane: Lane, effects: Effects, quiet_s: QuietS, reached: float) -> None:
+        self.watch = Watch(late_after_s=config.late_after_s)
+        self._rules = Rules(
+            republish_after_s=config.republish_after_s,
+            republish_limit_s=config.republish_limit_s,
+            run_limit_s=config.run_limit_s,
+        )
+        self._lane = lane
+        self._effects = effects
+        self._quiet_s = quiet_s
+        self._stretches = Stretches(reached)
+        self._bus_back_at = 0.0
+        self._reach_saved_at = 0.0
+
+    async def sweep(self, news: News) -> None:
+        clock = await store.clock(self._lane)
+        if news.bus_back_s is not None:
+            self._bus_back_at = clock.now - news.bus_back_s
+        await self._read_fresh(clock.now, news)
+        await self._look_again(clock, news)
+        await self._read_settled(clock.now, news)
+        await self._save_reach(clock.now)
+        OPEN.set(len(self.watch))
+
+    async def _read_fresh(self, now: float, news: News) -> None:
+        stretch = self._stretches.next_fresh(now)
+        if stretch is not None:
+            await self._judge(await store.open_in(self._lane, stretch), now, news)
+
+    async def _read_settled(self, now: float, news: News) -> None:
+        self._stretches.advance(now)
+        for _ in range(SLICES_PER_SWEEP):
+            stretch = self._stretches.next_settled()
+            if stretch is None:
+                return
+            await self._judge(await store.open_in(self._lane, stretch), now, news)
+            self._stretches.read(stretch)
+
+    async def _look_again(self, clock: store.Clock, news: News) -> None:
+        wanted = {
+            *self.watch.due(clock.now, LOOKS_PER_SWEEP),
+            *self.watch.held_by_others(clock.workers),
+            *self.watch.waiting_in(news.doomed),
+            *(self.watch.unclaimed() if news.bus_back_s is not None else ()),
+        }
+        if wanted:
+            rows = await store.open_again(self._lane, list(wanted))
+            self.watch.drop(wanted - {row.id for row in rows})
+            await self._judge(rows, clock.now, news)
+
+    async def _judge(self, rows: Sequence[Row], now: float, news: News) -> None:
+        decided = [(row, self._decision(row, now, news)) for row in self.watch.saw(rows, now)]
+        ends = [(row, decision) for row, decision in decided if isinstance(decision, End)]
+        await self._effects.end(ends, now)
+        self.watch.drop(row.id for row, _ in ends)
+        lost = [row for row, decision in decided if isinstance(decision, NextAttempt)]
+        await self._effects.next_attempts(lost)
+        unheard = [row.id for row, decision in decided if isinstance(decision, Republish)]
+        await self._effects.hint(unheard)
+        for prediction in unheard:
+            self.watch.hinted(prediction, now)
+
+    def _decision(self, row: Row, now: float, news: News) -> Decision:
+        seen = Circumstances(
+            now=now,
+            quiet_s=self._quiet_s(row.queue, monotonic()),
+            bus_back_at=self._bus_back_at,
+            doomed=news.doomed.get(row.queue),
+        )
+        return decide(row, self.watch.hints(row.id), seen, self._rules)
+
+    async def _save_reach(self, now: float) -> None:
+        if now - self._reach_saved_at >= REACH_EVERY_S:
+            oldest = self.watch.oldest_accepted_at()
+            reached = self._stretches.reached()
+            await store.reach(self._lane, reached if oldest is None else min(reached, oldest - JUST_BEFORE_S))
+            self._reach_saved_at = now

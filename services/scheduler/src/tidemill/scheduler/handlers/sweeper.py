@@ -1,0 +1,80 @@
+"""Sweeps while this process leads: every second, and at once when a queue is given up or the bus is back.
+
+A sweep that fails on the way is simply done again. What another leader does makes the memory of the last time stale,
+so each time of leadership begins with an empty one.
+"""
+
+import asyncio
+
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.clock import monotonic
+from tidemill.runtime.db import AWAY, Database, Lane
+from tidemill.runtime.leader import Leader
+from tidemill.runtime.telemetry import log
+from tidemill.scheduler import store
+from tidemill.scheduler.config import Config
+from tidemill.scheduler.handlers.effects import Effects
+from tidemill.scheduler.handlers.round import News, QuietS, Round
+from tidemill.scheduler.placement import Waiting
+
+
+class Sweeper:
+    def __init__(self, config: Config, database: Database, bus: Bus, leader: Leader) -> None:
+        self._config = config
+        self._database = database
+        self._bus = bus
+        self._leader = leader
+        self._wake = asyncio.Event()
+        self._round: Round | None = None
+        self._doomed: dict[str, str] = {}
+        self._bus_back: float | None = None  # monotonic
+        self.quiet_s: QuietS = _never_quiet
+
+    def waiting(self) -> Waiting:
+        """What the rows say to the planner."""
+        return Waiting() if self._round is None else self._round.watch.waiting()
+
+    def give_up(self, queue: str, reason: str) -> None:
+        """Fails what waits in the queue, at once."""
+        self._doomed[queue] = reason
+        self._wake.set()
+
+    async def bus_is_back(self) -> None:
+        """Hints from before may be gone: all that nobody has claimed get another."""
+        self._bus_back = monotonic()
+        self._wake.set()
+
+    async def run(self) -> None:
+        lane = self._database.lane()
+        async with asyncio.TaskGroup() as announcing:
+            effects = Effects(lane, self._bus, announcing)
+            while True:
+                try:
+                    await self._turn(lane, effects)
+                except AWAY as error:
+                    log().warning("database away", action="retry", what="sweep", error=str(error))
+                await self._woken()
+
+    async def _woken(self) -> None:
+        waiter = asyncio.ensure_future(self._wake.wait())
+        await asyncio.wait([waiter], timeout=self._config.sweep_s)
+        waiter.cancel()
+        self._wake.clear()
+
+    async def _turn(self, lane: Lane, effects: Effects) -> None:
+        if not self._leader.held:
+            self._round = None
+            self._doomed.clear()
+            return
+        if self._round is None:
+            clock = await store.clock(lane)
+            reached = await store.reached(self._database, clock.now)
+            self._round = Round(self._config, lane, effects, self.quiet_s, reached)
+        doomed, bus_back = dict(self._doomed), self._bus_back
+        await self._round.sweep(News(doomed, None if bus_back is None else monotonic() - bus_back))
+        self._doomed = {queue: why for queue, why in self._doomed.items() if doomed.get(queue) != why}
+        self._bus_back = None if self._bus_back == bus_back else self._bus_back
+
+
+def _never_quiet(_queue: str, _now: float) -> float:
+    return 0.0

@@ -1,0 +1,43 @@
+"""The scheduler's composition root."""
+
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.db import Database
+from tidemill.runtime.leader import Leader
+from tidemill.runtime.migrate import migrate
+from tidemill.runtime.service import Service, main
+from tidemill.scheduler import triggers
+from tidemill.scheduler.config import Config
+from tidemill.scheduler.handlers.planner import Planner
+from tidemill.scheduler.handlers.sweeper import Sweeper
+
+NAME = "scheduler"
+
+
+async def build(config: Config) -> Service:
+    service = Service(NAME, config)
+    database = Database(config.database_url)
+    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
+    leader = Leader(config.database_url, NAME)
+    sweeper = Sweeper(config, database, bus, leader)
+    planner = Planner(config, bus, leader, sweeper)
+    sweeper.quiet_s = planner.fleet.quiet_s
+
+    async def listen() -> None:
+        for call in triggers.on_reconnected(planner, sweeper):
+            bus.on_reconnected(call)
+        for subject, kind, handle in triggers.listeners(planner):
+            await bus.listen(subject, kind, handle)
+
+    service.resource("database", database)
+    service.start("migrations", lambda: migrate(database))
+    service.resource("bus", bus)
+    service.resource("leader", leader)
+    service.start("listeners", listen)
+    for name, task in triggers.timers(leader, planner, sweeper):
+        service.task(name, task)
+    service.ready_when("bus", bus.not_ready)
+    return service
+
+
+def cli() -> None:
+    main(NAME, Config, build)

@@ -1,0 +1,181 @@
+"""What should boot and stop: a pure function of the fleet, what waits, and the rules.
+
+Never plans more than a worker offers, never stops an instance that runs something, and counts what is booting, asked
+for or draining, so that one need leads to one boot.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from math import ceil
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from tidemill.scheduler.fleet import Instance, View
+
+Reason = Literal["idle", "room", "excess", "failed"]
+NO_ROWS: Final[Mapping[str, int]] = {}
+
+
+class QueuePolicy(NamedTuple):
+    min_instances: int = 0
+    max_instances: int = 4
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    idle_stop_s: float
+    scale_factor: float
+    min_resident_s: float
+    default: QueuePolicy
+    policies: Mapping[str, QueuePolicy] = {}
+
+    def policy(self, queue: str) -> QueuePolicy:
+        return self.policies.get(queue, self.default)
+
+
+class Waiting(NamedTuple):
+    """Predictions that the sweep knows to wait: all, those that wait for long, and since when a queue waits cold."""
+
+    rows: Mapping[str, int] = NO_ROWS
+    late: Mapping[str, int] = NO_ROWS
+    cold_since: Mapping[str, float] = {}
+
+
+class Boot(NamedTuple):
+    queue: str
+    worker: str
+
+
+class Stop(NamedTuple):
+    instance: str
+    worker: str
+    reason: Reason
+
+
+Action = Boot | Stop
+
+
+def plan(view: View, waiting: Waiting, rules: Rules, held_off: frozenset[str] = frozenset()) -> list[Action]:
+    """`held_off`: queues whose last boots failed, until they may be tried again."""
+    return list(_Plan(view, waiting, rules).actions(held_off))
+
+
+def needs(view: View, waiting: Waiting) -> dict[str, int]:
+    """How many predictions wait, by queue, as far as anybody has told; queues with none are left out."""
+    queues = {*view.waiting, *waiting.rows, *view.hinted}
+    counted = {
+        queue: max(view.waiting.get(queue, 0), waiting.rows.get(queue, 0), int(queue in view.hinted))
+        for queue in queues
+    }
+    return {queue: count for queue, count in counted.items() if count > 0}
+
+
+def cold_since(before: Mapping[str, float], view: View, waiting: Waiting, now: float) -> dict[str, float]:
+    """Since when each queue has had need but no instance; who waits longest gets the next free place."""
+    served = {each.queue for each in view.instances if each.alive}
+    return {queue: before.get(queue, now) for queue in needs(view, waiting) if queue not in served}
+
+
+class _Plan:
+    """The working state of one plan: what is left of the room while actions are added."""
+
+    def __init__(self, view: View, waiting: Waiting, rules: Rules) -> None:
+        self._view = view
+        self._waiting = waiting
+        self._rules = rules
+        self._needs = needs(view, waiting)
+        self._alive: dict[str, list[Instance]] = {}
+        for each in view.instances:
+            if each.alive:
+                self._alive.setdefault(each.queue, []).append(each)
+        self._count = Counter({queue: len(instances) for queue, instances in self._alive.items()})
+        self._stopping: set[str] = set()
+        taken = Counter(each.worker for each in view.instances if each.occupies)
+        usable = {name: worker for name, worker in view.workers.items() if not worker.draining}
+        self._free = {
+            name: worker.capacity - taken[name]
+            for name, worker in usable.items()
+            if worker.refused_at < worker.seen_at  # what it offers has been heard since
+        }
+        # Places that empty soon without further stops: a need that waits for one must not have another one emptied.
+        self._coming = sum(each.state == "draining" and each.worker in usable for each in view.instances)
+
+    def actions(self, held_off: frozenset[str]) -> Iterator[Action]:
+        for each in self._view.instances:
+            if each.state == "failed":
+                yield Stop(each.id, each.worker, "failed")
+        for queue in self._missing(held_off):
+            yield from self._place(queue)
+        yield from self._surplus()
+
+    def _missing(self, held_off: frozenset[str]) -> list[str]:
+        """A queue for each instance that is wanted and not there: floors, then cold queues, then backlogs."""
+        queues = {*self._needs, *self._rules.policies} - held_off
+        ranked = sorted((rank, self._waiting.cold_since.get(q, 0.0), q) for q in queues for rank in self._ranks(q))
+        return [queue for _, _, queue in ranked]
+
+    def _ranks(self, queue: str) -> Iterator[int]:
+        policy, count = self._rules.policy(queue), self._count[queue]
+        wanted = min(max(policy.min_instances, self._wanted(queue)), policy.max_instances)
+        for nth in range(count, wanted):
+            yield 0 if nth < policy.min_instances else 1 if nth == 0 else 2
+
+    def _wanted(self, queue: str) -> int:
+        alive = self._alive.get(queue, [])
+        if not alive:
+            return int(queue in self._needs)
+        # Only what waits for long counts: a queue that flows holds many predictions for milliseconds each.
+        late = min(self._waiting.late.get(queue, 0), self._needs.get(queue, 0))
+        slots = sum(each.slots for each in alive)
+        if late <= slots * self._rules.scale_factor:
+            return len(alive)
+        target = ceil(late / (slots / len(alive) * self._rules.scale_factor))
+        ready = sum(each.state == "ready" for each in alive)
+        booting = len(alive) - ready
+        return min(target, len(alive) + max(0, max(1, ready) - booting))  # at most doubles, then looks again
+
+    def _place(self, queue: str) -> Iterator[Action]:
+        roomy = [name for name, free in self._free.items() if free > 0]
+        if roomy:
+            worker = max(roomy, key=lambda name: (self._free[name], name))
+            self._free[worker] -= 1
+            self._count[queue] += 1
+            yield Boot(queue, worker)
+        elif self._coming > 0:
+            self._coming -= 1
+        else:
+            yield from self._make_room(queue)
+
+    def _make_room(self, queue: str) -> Iterator[Stop]:
+        idle = [
+            each
+            for each in self._idle()
+            if each.queue != queue and each.age_s >= self._rules.min_resident_s and each.worker in self._free
+        ]
+        if idle:
+            yield self._stop(max(idle, key=lambda each: (each.idle_s, each.id)), "room")
+
+    def _surplus(self) -> Iterator[Stop]:
+        for each in sorted(self._idle(), key=lambda each: (-each.idle_s, each.id)):
+            if self._count[each.queue] > self._rules.policy(each.queue).max_instances:
+                yield self._stop(each, "excess")
+            elif each.idle_s >= self._rules.idle_stop_s and self._spare(each):
+                yield self._stop(each, "idle")
+
+    def _idle(self) -> list[Instance]:
+        return [each for alive in self._alive.values() for each in alive if self._spare(each)]
+
+    def _spare(self, each: Instance) -> bool:
+        """It runs nothing, nothing waits for it, and its queue's floor stands without it."""
+        return (
+            each.state == "ready"
+            and each.running == 0
+            and each.queue not in self._needs
+            and each.id not in self._stopping
+            and self._count[each.queue] > self._rules.policy(each.queue).min_instances
+        )
+
+    def _stop(self, each: Instance, reason: Reason) -> Stop:
+        self._stopping.add(each.id)
+        self._count[each.queue] -= 1
+        return Stop(each.id, each.worker, reason)

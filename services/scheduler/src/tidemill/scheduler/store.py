@@ -1,0 +1,137 @@
+"""The SQL of the scheduler. Every write is fenced by the attempt and by the states it may start from."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from msgspec import UNSET, Raw
+
+from tidemill.contracts.events import Job
+from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
+from tidemill.contracts.prediction import SQL_OPEN, Status
+from tidemill.runtime.clock import at
+from tidemill.runtime.db import Database, Lane, columns
+from tidemill.runtime.db import Row as Record
+from tidemill.scheduler.stretches import Stretch
+from tidemill.scheduler.sweep import Row
+
+WALK: Final = "sweep"
+BATCH: Final = 200  # rows of one statement that writes or that reads inputs
+
+CLOCK: Final = """
+SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
+    ARRAY(SELECT id FROM worker WHERE lease_until > clock_timestamp()) AS workers"""
+
+_COLUMNS: Final = """
+    p.id, p.attempt, p.status, p.account_id, p.gateway, p.queue, p.worker, p.accepted_at, p.created_at, p.started_at,
+    p.deadline, p.webhook IS NOT NULL AS webhook,
+    EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > clock_timestamp()) AS leased,
+    EXISTS (SELECT FROM version v WHERE v.queue = p.queue) AS known"""
+
+STRETCH: Final = f"""
+SELECT {_COLUMNS} FROM prediction p
+WHERE p.accepted_at > $1 AND p.accepted_at <= $2 AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
+
+AGAIN: Final = f"""
+SELECT {_COLUMNS} FROM unnest($1::text[]) AS o (id)
+JOIN prediction p ON p.id = o.id AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
+
+# The lease is looked at once more: a renewal that came late but came keeps its predictions.
+NEXT_ATTEMPT: Final = f"""
+UPDATE prediction p SET status = '{Status.STARTING}', attempt = p.attempt + 1, worker = NULL, started_at = NULL,
+    output = NULL, logs = NULL
+FROM unnest($1::text[], $2::int[]) AS o (id, attempt)
+WHERE p.id = o.id AND p.attempt = o.attempt AND p.status = '{Status.PROCESSING}'
+    AND NOT EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > clock_timestamp())
+RETURNING p.id, p.attempt"""  # noqa: S608 - as above
+
+JOBS: Final = f"""
+SELECT p.id, p.attempt, p.queue, p.account_id, p.gateway, p.created_at, p.deadline, p.webhook IS NOT NULL AS webhook,
+    CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input
+FROM unnest($1::text[]) AS o (id)
+JOIN prediction p ON p.id = o.id AND p.status = '{Status.STARTING}' AND p.worker IS NULL"""  # noqa: S608 - as above
+
+REACHED: Final = "SELECT reached FROM walk WHERE name = $1"
+# Without a memory of its own the walk begins at the oldest row; an hour covers gateways whose clocks run ahead.
+OLDEST: Final = "SELECT least(accepted_at, created_at) - interval '1 hour' FROM prediction ORDER BY id LIMIT 1"
+REACH: Final = """
+INSERT INTO walk (name, reached) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET reached = GREATEST(walk.reached, excluded.reached)"""
+
+
+class Clock(NamedTuple):
+    """The database's time in unix seconds, and the workers whose lease is alive."""
+
+    now: float
+    workers: frozenset[str]
+
+
+class QueuedJob(NamedTuple):
+    queue: str
+    job: Job
+
+
+async def clock(lane: Lane) -> Clock:
+    (row,) = await lane.fetch(CLOCK)
+    return Clock(row["now"], frozenset(row["workers"]))
+
+
+async def open_in(lane: Lane, stretch: Stretch) -> list[Row]:
+    return [_row(row) for row in await lane.fetch(STRETCH, at(stretch.after), at(stretch.until))]
+
+
+async def open_again(lane: Lane, predictions: Sequence[str]) -> list[Row]:
+    """Those of them that are open still."""
+    return [_row(row) for row in await lane.fetch(AGAIN, list(predictions))]
+
+
+async def next_attempts(lane: Lane, rows: Iterable[Row]) -> dict[str, int]:
+    """Begins the next attempt; answers the new attempts of those that this call has moved."""
+    fences = [(row.id, row.attempt) for row in rows]
+    return {row["id"]: row["attempt"] for row in await lane.fetch(NEXT_ATTEMPT, *columns(fences, 2))}
+
+
+async def jobs(lane: Lane, predictions: Sequence[str]) -> list[QueuedJob]:
+    """Hints for those that nobody has claimed."""
+    return [QueuedJob(row["queue"], _job(row)) for row in await lane.fetch(JOBS, list(predictions))]
+
+
+async def reached(database: Database, now: float) -> float:
+    """Where the walk goes on after a restart."""
+    moment = await database.value(REACHED, WALK) or await database.value(OLDEST)
+    return now if moment is None else moment.timestamp()
+
+
+async def reach(lane: Lane, until: float) -> None:
+    await lane.fetch(REACH, WALK, at(until))
+
+
+def _row(row: Record) -> Row:
+    return Row(
+        id=row["id"],
+        attempt=row["attempt"],
+        status=Status(row["status"]),
+        account=row["account_id"],
+        gateway=row["gateway"],
+        queue=row["queue"],
+        worker=row["worker"],
+        leased=row["leased"],
+        known=row["known"],
+        accepted_at=row["accepted_at"].timestamp(),
+        created_at=row["created_at"].timestamp(),
+        started_at=row["started_at"] and row["started_at"].timestamp(),
+        deadline=row["deadline"] and row["deadline"].timestamp(),
+        webhook=row["webhook"],
+    )
+
+
+def _job(row: Record) -> Job:
+    return Job(
+        id=row["id"],
+        attempt=row["attempt"],
+        account=row["account_id"],
+        gateway=row["gateway"],
+        input=UNSET if row["input"] is None else Raw(row["input"].encode()),
+        created_at=row["created_at"].timestamp(),
+        deadline=row["deadline"] and row["deadline"].timestamp(),
+        webhook=row["webhook"],
+    )

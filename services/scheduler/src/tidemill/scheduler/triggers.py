@@ -1,0 +1,41 @@
+"""Everything that sets the scheduler in motion, on one screen."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
+
+from tidemill.contracts import events, subjects
+from tidemill.runtime.leader import Leader
+from tidemill.scheduler.handlers.planner import Planner
+from tidemill.scheduler.handlers.sweeper import Sweeper
+
+
+class Listener(NamedTuple):
+    subject: str
+    kind: type
+    handle: Callable[[Any], Awaitable[None]]
+
+
+class Timer(NamedTuple):
+    """A task; it wakes by its own interval, or when one of the handlers has news for it."""
+
+    name: str
+    main: Callable[[], Coroutine[Any, Any, None]]
+
+
+def listeners(planner: Planner) -> tuple[Listener, ...]:
+    return (
+        Listener(subjects.HEARTBEAT, events.Heartbeat, planner.hear),
+        Listener(subjects.DEMAND, events.Demand, planner.want),
+    )
+
+
+def timers(leader: Leader, planner: Planner, sweeper: Sweeper) -> tuple[Timer, ...]:
+    return (
+        Timer("lead", leader.keep),
+        Timer("plan", planner.run),  # every tick_s, and at once on demand or a heartbeat
+        Timer("sweep", sweeper.run),  # every sweep_s
+    )
+
+
+def on_reconnected(planner: Planner, sweeper: Sweeper) -> tuple[Callable[[], Awaitable[None]], ...]:
+    return (planner.settle, sweeper.bus_is_back)
