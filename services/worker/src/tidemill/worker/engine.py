@@ -70,6 +70,11 @@ class Engine:
         self._claim_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def behind(self) -> bool:
+        """Ends wait for a database that is slow or away: nothing new is begun."""
+        return self._ports.records.behind
+
     # Jobs
 
     def lane(self, queue: str) -> QueueLane:

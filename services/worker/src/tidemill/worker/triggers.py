@@ -1,0 +1,36 @@
+"""The worker's whole surface: what it listens to and what it does by itself, as data."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Cancel, Command, PushWaiting
+
+
+class Listener(NamedTuple):
+    """`answers`: a request and reply; else a hint."""
+
+    subject: str
+    kind: Any
+    handle: Callable[[Any], Awaitable[Any]]
+    answers: bool = False
+
+
+class Task(NamedTuple):
+    name: str
+    main: Callable[[], Any]
+
+
+def listeners(
+    worker: str,
+    *,
+    on_command: Callable[[Command], Awaitable[Any]],
+    on_cancel: Callable[[Cancel], Awaitable[None]],
+    on_push: Callable[[PushWaiting], Awaitable[None]],
+) -> tuple[Listener, ...]:
+    """Besides these, the worker pulls jobs (`pulls`) of every queue it has instances for."""
+    return (
+        Listener(subjects.command(worker), Command, on_command, answers=True),
+        Listener(subjects.CANCEL, Cancel, on_cancel),
+        Listener(subjects.PUSH, PushWaiting, on_push),
+    )

@@ -1,0 +1,149 @@
+"""The shape of the house, held by tests: who may import whom, which files a service has, how large a module gets."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVICES = sorted(path for path in (ROOT / "services").iterdir() if (path / "pyproject.toml").exists())
+LIBS = sorted(path for path in (ROOT / "libs").iterdir() if (path / "pyproject.toml").exists())
+AGREED_FILES = ("main.py", "config.py", "triggers.py", "store.py")
+MODULE_LIMIT_LINES = 420
+# What each library may build on; services may use them all. Whoever is not listed imports no sibling.
+MAY_USE = {
+    "cli": {"contracts", "runtime", "security", "stack"},
+    "cog": set(),
+    "contracts": set(),
+    "model": {"cog"},
+    "runtime": {"contracts", "security"},
+    "security": {"contracts"},
+    "stack": {"contracts", "runtime"},
+    "testing": {"contracts", "runtime", "security", "stack"},
+}
+
+
+def sources(package):
+    return sorted((package / "src").rglob("*.py"))
+
+
+def imported(path):
+    """Names of the workspace's packages that a module imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "cog":
+                yield "cog"
+            elif parts[0] == "tidemill" and len(parts) > 1:
+                yield parts[1]
+
+
+def module_name(package):
+    project = tomllib.loads((package / "pyproject.toml").read_text())
+    return project["tool"]["uv"]["build-backend"]["module-name"].removeprefix("tidemill.")
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+def test_a_service_has_the_agreed_files(service):
+    package = service / "src" / "tidemill" / module_name(service)
+    missing = [name for name in AGREED_FILES if not (package / name).exists()]
+    assert not missing
+    assert (service / "README.md").exists()
+    scripts = tomllib.loads((service / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {f"tidemill-{service.name}": f"tidemill.{module_name(service)}.main:cli"}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+def test_services_never_import_each_other(service):
+    siblings = {module_name(other) for other in SERVICES if other != service}
+    wrong = {str(path.relative_to(ROOT)): name for path in sources(service) for name in imported(path) if name in siblings}
+    assert not wrong
+
+
+@pytest.mark.parametrize("lib", LIBS, ids=lambda path: path.name)
+def test_libraries_build_on_their_foundations_only(lib):
+    own = module_name(lib)
+    wrong = {
+        str(path.relative_to(ROOT)): name
+        for path in sources(lib)
+        for name in imported(path)
+        if name not in {own, *MAY_USE[lib.name]}
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", [*SERVICES, *LIBS], ids=lambda path: path.name)
+def test_no_module_is_a_landfill(package):
+    names = {"utils", "util", "common", "helpers", "core", "misc", "base"}
+    for path in sources(package):
+        assert path.stem not in names, f"{path} has a name that says nothing"
+        assert len(path.read_text().splitlines()) <= MODULE_LIMIT_LINES, f"{path} holds more than one thing"
+
+
+@pytest.mark.parametrize("package", [*SERVICES, *LIBS], ids=lambda path: path.name)
+def test_modules_say_what_they_own(package):
+    for path in sources(package):
+        assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+
+
+def test_contracts_need_msgspec_alone():
+    for path in sources(ROOT / "libs" / "contracts"):
+        roots = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                roots.add(node.module.split(".")[0])
+        assert not roots & {"aiohttp", "asyncpg", "nats", "structlog", "minio"}, path
+
+
+def test_only_subjects_spells_subjects():
+    pattern = re.compile(r"""["'](?:f?["'])?(?:job|prediction|output|fleet|webhook)\.[a-z{*>]""")
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for package in [*SERVICES, *LIBS]
+        for path in sources(package)
+        if path.name != "subjects.py"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not wrong
+
+
+def test_only_egress_reaches_users_urls():
+    """aiohttp's client is made in three places: egress, the object store, and the supervisor's probes."""
+    makers = {
+        str(path.relative_to(ROOT))
+        for package in [*SERVICES, *LIBS]
+        for path in sources(package)
+        if "ClientSession(" in path.read_text()
+    }
+    allowed = re.compile(r"libs/(security/.*/egress\.py|runtime/.*/objects\.py|stack/.*|testing/.*)")
+    assert not {maker for maker in makers if not allowed.match(maker)}
+
+
+def test_the_broad_catch_stands_at_the_boundaries_only():
+    allowed = {"http.py", "engine.py", "bus.py"}
+    for service in SERVICES:
+        for path in sources(service):
+            for node in ast.walk(ast.parse(path.read_text())):
+                broad = isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Name)
+                if broad and node.type.id == "Exception":
+                    assert path.name in allowed, f"{path}:{node.lineno}"
+
+
+def test_the_readme_begins_with_the_two_commands():
+    text = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^\./just .*$", text, re.MULTILINE)
+    assert commands[:2] == ["./just up --detach", "./just test"]
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert "./just test" in (ROOT / ".ci" / "run").read_text()
