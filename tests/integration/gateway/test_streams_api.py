@@ -1,0 +1,167 @@
+import asyncio
+import json
+import time
+
+import msgspec
+import pytest
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Done, Logs, Output, Reset
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.prediction import Status
+from tidemill.gateway import streams
+from tidemill.gateway.feeds import FEEDS
+from tidemill.runtime.bus import Announcement, encode
+from tidemill.security.delivery import delivery_url
+
+
+@pytest.fixture
+async def running(gateway, alice):
+    """A prediction that runs, and the path of its stream."""
+    identifier = new_id()
+    await gateway.parts.database.execute(
+        "INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, created_at, status) "
+        "VALUES ($1, $2, 'a/b', 'v', 'q', 'g', '{}', now(), 'processing')",
+        identifier,
+        alice.id,
+    )
+    url = streams.url(gateway.parts, identifier, time.time())
+    return identifier, gateway.url + "/v1" + url.partition("/v1")[2]
+
+
+async def publish(gateway, identifier, *chunks):
+    await gateway.parts.bus.announce([Announcement(subjects.output(identifier), encode(chunk)) for chunk in chunks])
+
+
+async def end(gateway, identifier, status="succeeded", output=None, logs="", error=None):
+    await gateway.parts.database.execute(
+        "UPDATE prediction SET status = $2, output = $3, logs = $4, error = $5, completed_at = now() WHERE id = $1",
+        identifier,
+        status,
+        None if output is None else json.dumps(output),
+        logs,
+        error,
+    )
+
+
+async def read(gateway, url, headers=None):
+    """All events until the server ends the stream, as (event, data); and their ids."""
+    async with gateway.http.get(url, headers=headers) as response:
+        assert response.status == 200, await response.text()
+        assert response.headers["Content-Type"] == "text/event-stream"
+        return parse(await response.text())
+
+
+def parse(text):
+    events, ids = [], []
+    for block in text.split("\n\n"):
+        lines = [line.partition(": ") for line in block.split("\n") if line and not line.startswith(":")]
+        if lines:
+            fields = {name: value for name, _, value in lines}
+            events.append((fields["event"], "\n".join(value for name, _, value in lines if name == "data")))
+            ids.append(fields["id"])
+    return events, ids
+
+
+def out(seq, value, attempt=1):
+    return Output(attempt=attempt, seq=seq, value=msgspec.Raw(json.dumps(value).encode()))
+
+
+async def test_live_from_the_first_chunk_on(gateway, running):
+    identifier, url = running
+    await publish(gateway, identifier, out(0, "Hello"))
+    readers = [asyncio.create_task(read(gateway, url)) for _ in range(3)]
+    await publish(gateway, identifier, Logs(attempt=1, seq=1, text="a\nb\n"), out(2, " wor\nld"), out(3, {"a": 1}))
+    await publish(gateway, identifier, Done(attempt=1, seq=4, status=Status.SUCCEEDED))
+    expected = [("output", "Hello"), ("logs", "a\nb\n"), ("output", " wor\nld"), ("output", '{"a":1}'), ("done", "{}")]
+    for events, ids in await asyncio.wait_for(asyncio.gather(*readers), 20):
+        assert events == expected
+        assert [each.partition(":")[2] for each in ids] == ["1", "1", "2", "3", "4"]
+    assert not gateway.app[FEEDS]._feeds
+
+
+async def test_an_end_without_a_last_chunk_comes_from_the_row(gateway, running):
+    identifier, url = running
+    await publish(gateway, identifier, out(0, "a"), out(1, "b"))
+    reader = asyncio.create_task(read(gateway, url))
+    await end(gateway, identifier, output=["a", "b", "c"], logs="said\n")
+    events, _ = await asyncio.wait_for(reader, 20)
+    assert sorted(events[:-1]) == [("logs", "said\n"), ("output", "a"), ("output", "b"), ("output", "c")]
+    assert events[-1] == ("done", "{}")
+
+
+async def test_a_lost_chunk_makes_no_hole(gateway, running):
+    identifier, url = running
+    await publish(gateway, identifier, out(0, "a"), out(2, "c"), Done(attempt=1, seq=3, status=Status.SUCCEEDED))
+    reader = asyncio.create_task(read(gateway, url))
+    while identifier not in gateway.app[FEEDS]._feeds:
+        await asyncio.sleep(0.01)
+    await end(gateway, identifier, output=["a", "b", "c"])
+    events, _ = await asyncio.wait_for(reader, 20)
+    assert events == [("output", "a"), ("output", "b"), ("output", "c"), ("done", "{}")]
+
+
+async def test_another_attempt_goes_on(gateway, running):
+    identifier, url = running
+    await publish(gateway, identifier, out(0, "a"), Reset(attempt=2, seq=0), out(0, "b", 2), out(1, "late"))
+    await publish(gateway, identifier, Done(attempt=2, seq=1, status=Status.FAILED, error="boom"))
+    events, _ = await asyncio.wait_for(read(gateway, url), 20)
+    assert events == [("output", "a"), ("output", "b"), ("error", '{"detail":"boom"}'), ("done", '{"reason":"error"}')]
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "expected"),
+    [
+        ("succeeded", ["x", 1], [("logs", "l"), ("output", "x"), ("output", "1"), ("done", "{}")]),
+        ("succeeded", "whole", [("logs", "l"), ("output", "whole"), ("done", "{}")]),
+        ("canceled", None, [("logs", "l"), ("done", '{"reason":"canceled"}')]),
+        ("aborted", None, [("logs", "l"), ("done", '{"reason":"canceled"}')]),
+        ("failed", None, [("logs", "l"), ("error", '{"detail":"e"}'), ("done", '{"reason":"error"}')]),
+    ],
+)
+async def test_what_has_ended_is_replayed(gateway, running, status, output, expected):
+    identifier, url = running
+    await end(gateway, identifier, status, output, "l", "e" if status == "failed" else None)
+    assert (await read(gateway, url))[0] == expected
+
+
+async def test_going_on_after_the_last_event(gateway, running):
+    identifier, url = running
+    await end(gateway, identifier, output=["a", "b", "c"])
+    events, ids = await read(gateway, url)
+    for index in range(len(events) - 1):
+        assert (await read(gateway, url, {"Last-Event-ID": ids[index]}))[0] == events[index + 1 :]
+    async with gateway.http.get(url, headers={"Last-Event-ID": ids[-1]}) as response:
+        assert response.status == 204
+
+
+async def test_files_follow_the_client(gateway, running):
+    identifier, url = running
+    await gateway.parts.objects.put("outputs/s/x.png", b"png", 3, "image/png")
+    config = gateway.parts.config
+    file = delivery_url(gateway.parts.signing_key, config.public_url, "outputs/s/x.png", int(time.time()) + 60)
+    await end(gateway, identifier, output=[file])
+    assert (await read(gateway, url))[0][0] == ("output", file)
+    events, _ = await read(gateway, url, {"User-Agent": "replicate-python/1.0.7"})
+    assert events[0] == ("output", "data:image/png;base64,cG5n")
+
+
+async def test_clients_that_vanish_leave_nothing(gateway, running, monkeypatch):
+    monkeypatch.setattr("tidemill.gateway.handlers.streams.HEARTBEAT_S", 0.05)
+    identifier, url = running
+    async with gateway.http.get(url) as response:
+        assert await response.content.readexactly(4) == b": \n\n"
+        assert identifier in gateway.app[FEEDS]._feeds
+        response.close()
+    async with asyncio.timeout(20):
+        while identifier in gateway.app[FEEDS]._feeds:
+            await asyncio.sleep(0.02)
+
+
+async def test_bad_urls(gateway, running):
+    identifier, url = running
+    expired = gateway.url + "/v1" + streams.url(gateway.parts, identifier, 0).partition("/v1")[2]
+    await gateway.parts.database.execute("UPDATE prediction SET data_removed = true WHERE id = $1", identifier)
+    for bad in (url, url[:-1] + "a", f"{gateway.url}/v1/streams/x", expired):
+        async with gateway.http.get(bad) as response:
+            assert response.status == 404

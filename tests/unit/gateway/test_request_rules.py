@@ -1,0 +1,131 @@
+import pytest
+
+from tidemill.contracts.errors import Problem
+from tidemill.contracts.prediction import Status
+from tidemill.gateway import cursors
+from tidemill.gateway.clients import is_sdk, status_for, wants_data_uris
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.preferences import cancel_after_s, wait_s
+from tidemill.gateway.serving import disposition
+from tidemill.gateway.validation import checker, decode_input
+
+KEY = b"k" * 32
+
+
+def test_a_cursor_opens_only_where_it_was_made():
+    cursor = Cursor("next", "01abc")
+    text = cursors.seal(KEY, "/files|a", cursor)
+    assert cursors.open_(KEY, "/files|a", text) == cursor
+    for key, scope, given in (
+        (KEY, "/files|b", text),
+        (b"o" * 32, "/files|a", text),
+        (KEY, "/files|a", text[:-2]),
+        (KEY, "/files|a", "é"),
+        (KEY, "/files|a", "x"),
+    ):
+        with pytest.raises(Problem) as caught:
+            cursors.open_(key, scope, given)
+        assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        (None, None), ("", None), ("respond-async", None), ("wait", 58.5), ("wait=10", 10), ("wait=60", 58.5),
+        ("respond-async, wait=5", 5), ("WAIT = 3", 3), ("await", None), ("wait=0", 0), ("wait=999999", 58.5),
+    ],
+)  # fmt: skip
+def test_prefer(prefer, seconds):
+    assert wait_s(prefer) == seconds
+
+
+def test_cancel_after():
+    assert [cancel_after_s(text) for text in (None, "30", "30s", "5m", "1h30m45s")] == [None, 30, 30, 300, 5445]
+    for text in ("", "4s", "25h", "soon", "-5", "1d", "5 m"):
+        with pytest.raises(Problem) as caught:
+            cancel_after_s(text)
+        assert caught.value.status == 422
+
+
+SDKS = [
+    "replicate-python/1.0.7",
+    "replicate-javascript/1.4.0",
+    "Replicate/Python 2.0.0-beta.4",
+    "_ModuleClient/Python x",
+]
+
+
+@pytest.mark.parametrize("agent", SDKS)
+def test_official_clients(agent):
+    assert is_sdk(agent)
+    assert status_for(agent, Status.ABORTED) is Status.CANCELED
+    assert status_for("curl/8", Status.ABORTED) is Status.ABORTED
+    assert wants_data_uris(agent, "http://x", "auto")
+    assert not wants_data_uris(agent, "https://x", "auto")
+    assert not wants_data_uris(agent, "http://x", "url")
+    assert not wants_data_uris("curl/8", "http://x", "auto")
+    assert wants_data_uris(None, "https://x", "data")
+
+
+SCHEMA = {
+    "components": {
+        "schemas": {
+            "Input": {
+                "type": "object",
+                "required": ["prompt"],
+                "properties": {
+                    "prompt": {"type": "string"},
+                    "steps": {"type": "integer", "minimum": 1, "maximum": 4},
+                    "size": {"allOf": [{"$ref": "#/components/schemas/size"}]},
+                    "maybe": {"type": "string", "nullable": True},
+                },
+            },
+            "size": {"type": "string", "enum": ["S", "L"]},
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "field", "description"),
+    [
+        ({}, "required", "input", "prompt is required"),
+        ({"prompt": 1}, "invalid_type", "input.prompt", "Invalid type. Expected: string, given: integer"),
+        ({"prompt": "", "steps": 9}, "number_lte", "input.steps", "Must be less than or equal to 4"),
+        ({"prompt": "", "steps": 0}, "number_gte", "input.steps", "Must be greater than or equal to 1"),
+        ({"prompt": "", "size": "M"}, "enum", "input.size", 'Must be one of the following: "S", "L"'),
+        ({"prompt": None}, "invalid_type", "input.prompt", "Invalid type. Expected: string, given: null"),
+        ([], "invalid_type", "input", "Invalid type. Expected: object, given: array"),
+    ],
+)
+def test_wrong_inputs_are_named_as_replicate_names_them(value, kind, field, description):
+    with pytest.raises(Problem) as caught:
+        checker(SCHEMA)(value)
+    assert caught.value.status == 422
+    assert caught.value.extra["invalid_fields"] == [{"type": kind, "field": field, "description": description}]
+    assert caught.value.detail == f"- {field}: {description}\n"
+
+
+def test_right_inputs():
+    for value in ({"prompt": ""}, {"prompt": "", "steps": None, "maybe": None}, {"prompt": "", "size": "S", "more": 1}):
+        checker(SCHEMA)(value)
+
+
+def test_nesting_has_a_limit():
+    assert decode_input(b"[" * 60 + b"]" * 60) is not None
+    for depth in (65, 50_000):
+        with pytest.raises(Problem):
+            decode_input(b"[" * depth + b"]" * depth)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        ("image/png", "a.png", 'inline; filename="a.png"'),
+        ("audio/wav", "a.wav", 'inline; filename="a.wav"'),
+        ("image/svg+xml", "a.svg", 'attachment; filename="a.svg"'),
+        ("text/html", 'a"\r\nX: y', "attachment; filename=\"a_X: y\"; filename*=UTF-8''a%22X%3A%20y"),
+    ],
+)
+def test_disposition(kind, name, expected):
+    assert disposition(kind, name) == expected
