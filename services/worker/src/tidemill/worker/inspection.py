@@ -1,0 +1,93 @@
+"""Imports a pushed model in the sandbox, without its set-up, for its schema."""
+
+import asyncio
+import shutil
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tidemill.contracts.ids import new_id
+from tidemill.model import host
+from tidemill.model.child_process import Exit
+from tidemill.model.host import ForkRefusedError, ZygoteDiedError
+from tidemill.model.sandbox import Sandbox
+from tidemill.worker.cogyaml import ModelConfig
+from tidemill.worker.environments import Environment
+from tidemill.worker.frames import Failed, Log, Ready, decode
+from tidemill.worker.link import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
+from tidemill.worker.zygotes import Zygotes
+
+IMPORT_WITHIN_S: Final = 180.0  # heavy imports from a cold disk
+UID: Final = 199_999  # one inspection at a time
+
+
+class _Answer:
+    """The ChildEvents of an inspection."""
+
+    def __init__(self) -> None:
+        self.log = ""
+        self.schema: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
+
+    def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:  # noqa: ARG002 - none can be announced here
+        for body in bodies:
+            try:
+                frame = decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ValueError(f"it sent what is no frame: {error}") from None
+            if isinstance(frame, Log):
+                self._add(frame.text)
+            elif isinstance(frame, Ready) and not self.schema.done():
+                self.schema.set_result(frame.schema)
+            elif isinstance(frame, Failed) and not self.schema.done():
+                self.schema.set_exception(BootFailed(frame.error))
+
+    def on_log_bytes(self, data: bytes) -> None:
+        self._add(data.decode("utf-8", "replace"))
+
+    def _add(self, text: str) -> None:
+        self.log = (self.log + text)[-BOOT_LOG_LIMIT_CHARS:]
+
+    def on_exit(self, ended: Exit) -> None:
+        if not self.schema.done():
+            self.schema.set_exception(BootFailed(f"the model's process ended while it was imported: {describe(ended)}"))
+
+
+class SandboxedInspector:
+    """The `push.Inspector` of a real worker."""
+
+    def __init__(self, zygotes: Zygotes, home: Path, required: tuple[str, ...]) -> None:
+        self._zygotes = zygotes
+        self._home = home / "inspections"
+        self._required = required
+
+    async def inspect(self, directory: Path, environment: Environment, config: ModelConfig) -> tuple[msgspec.Raw, str]:
+        tmp = self._home / new_id()
+        await asyncio.to_thread(tmp.mkdir, parents=True)
+        answer = _Answer()
+        child = None
+        try:
+            zygote = await self._zygotes.get(environment)
+            read = (str(directory), *map(str, environment.read_paths), *self._zygotes.runtime_paths())
+            sandbox = Sandbox(tmp=str(tmp), read=read, uid=UID, required=self._required)
+            boot = host.Boot(
+                entry=config.entry,
+                directory=str(directory),
+                tmp=str(tmp),
+                mode="inspect",
+                train_entry=config.train_entry,
+            )
+            child = await zygote.fork(host.Spec(sandbox=sandbox, env=dict(config.environment)), boot, answer)
+            async with asyncio.timeout(IMPORT_WITHIN_S):
+                schema = await answer.schema
+        except TimeoutError:
+            raise BootFailed(f"the import took longer than {IMPORT_WITHIN_S:g} s\n{answer.log}") from None
+        except (BootFailed, ForkRefusedError, ZygoteDiedError) as error:
+            raise BootFailed(f"{error}\n{answer.log[-2000:]}".strip()) from None
+        else:
+            return schema, answer.log
+        finally:
+            if child is not None:
+                child.kill()
+            await asyncio.to_thread(shutil.rmtree, tmp, ignore_errors=True)

@@ -1,0 +1,161 @@
+"""The worker's composition root."""
+
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
+from tidemill.model.sandbox import REQUIRED
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import Database
+from tidemill.runtime.migrate import migrate
+from tidemill.runtime.objects import Objects
+from tidemill.runtime.service import Service, main
+from tidemill.security.delivery import delivery_url, object_key_of_url
+from tidemill.security.egress import Egress
+from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.worker.blobs import Blobs, StoredBlobs
+from tidemill.worker.boots import Boots
+from tidemill.worker.bundles import Bundles
+from tidemill.worker.config import Config
+from tidemill.worker.engine import Engine, Ports
+from tidemill.worker.environments import Environments
+from tidemill.worker.heartbeat import Lease, beat
+from tidemill.worker.inputs import Inputs
+from tidemill.worker.inspection import SandboxedInspector
+from tidemill.worker.live import Live
+from tidemill.worker.outputs import Outputs
+from tidemill.worker.preparation import Preparation
+from tidemill.worker.pulls import Pulls
+from tidemill.worker.push import Pushes
+from tidemill.worker.queues import Queues
+from tidemill.worker.records import Records
+from tidemill.worker.scratch import Scratch
+from tidemill.worker.triggers import listeners
+from tidemill.worker.zygotes import Zygotes
+
+
+async def build(config: Config) -> Service:
+    service = Service("worker", config)
+    worker = new_id()
+    home = Path(config.worker_home).resolve()
+    key = bytes.fromhex(config.signing_key)
+    database = Database(config.database_url)
+    bus = Bus(config.nats_url, "worker", retention_s=config.retention_s)
+    objects = Objects(config)
+    egress = Egress(EgressPolicy(allow=Allow.parse(config.egress_allow), allow_http=True))
+    scratch = Scratch(home)
+    blobs = Blobs(home / "blobs", StoredBlobs(objects), scratch)
+    bundles = Bundles(home / "versions", blobs, scratch)
+    environments = Environments(home / "environments")
+    zygotes = Zygotes(home)
+    live = Live(bus)
+    queues = Queues(live)
+    records = Records(worker, (database.lane(), database.lane(), database.lane()), bus)
+
+    def url_for(object_key: str) -> str:
+        expires_at = int(now()) + CANCEL_AFTER_LIMIT_S + config.retention_s
+        return delivery_url(key, config.public_url, object_key, expires_at)
+
+    inputs = Inputs(
+        database,
+        objects,
+        egress,
+        public_url=config.public_url,
+        delivery_key=lambda url: object_key_of_url([key], config.public_url, url, now()),
+    )
+    preparation = Preparation(database, inputs, queues, lambda instance: boots.inputs(instance))
+    engine = Engine(
+        worker,
+        Ports(
+            records=records,
+            needs_preparation=queues.needs_preparation,
+            prepare=preparation.prepare,
+            upload=Outputs(objects, url_for).upload,
+            discard_inputs=preparation.discard,
+            chunk=live.chunk,
+        ),
+        time_limit_s=config.time_limit_s,
+        kill_after_s=config.kill_after_s,
+    )
+    boots = Boots(
+        engine,
+        database,
+        bundles,
+        environments,
+        zygotes,
+        queues,
+        home=home,
+        capacity=config.instances,
+        timeout_s=config.boot_timeout_s,
+        sandbox=config.sandbox,
+    )
+    required = REQUIRED if config.sandbox == "required" else ()
+    pushes = Pushes(worker, database, bundles, environments, SandboxedInspector(zygotes, home, required))
+    lease = Lease(database, worker, config.lease_s)
+    pulls = Pulls(bus, engine)
+
+    async def listen() -> None:
+        surface = listeners(worker, on_command=boots.obey, on_cancel=engine.on_cancel, on_push=pushes.on_push)
+        for listener in surface:
+            wire = bus.serve if listener.answers else bus.listen
+            await wire(listener.subject, listener.kind, listener.handle)
+
+    async def stop_taking() -> None:
+        engine.draining = True
+        boots.changed.set()
+        await pulls.stop()
+
+    async def finish() -> None:
+        await engine.idle()
+        await records.drained()
+
+    service.resource("cache", _cache(home, scratch))
+    service.resource("database", database)
+    service.start("migrations", lambda: migrate(database))
+    service.resource("bus", bus)
+    service.resource("objects", objects)
+    service.start("lease", lease.register)
+    service.resource("instances", _closing(boots, lease, blobs, bundles, egress))
+    service.start("listeners", listen)
+    service.task("lease", lease.keep)
+    service.task("heartbeat", lambda: beat(bus, engine, config.instances, boots.changed))
+    service.task("pulls", pulls.run)
+    service.task("watch", engine.watch)
+    service.task("progress", lambda: engine.save_progress(config.save_every_s))
+    service.task("live output", live.publish)
+    service.task("pushes", pushes.run)
+    service.drain("pulls", stop_taking)
+    service.drain("runs", finish)
+    service.ready_when("bus", bus.not_ready)
+    return service
+
+
+@contextlib.asynccontextmanager
+async def _cache(home: Path, scratch: Scratch) -> AsyncIterator[None]:
+    """The worker's folder; what instances of a dead worker left is removed."""
+    home.mkdir(parents=True, exist_ok=True)
+    with scratch:
+        for leftover in (home / "instances", home / "inspections"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _closing(boots: Boots, lease: Lease, blobs: Blobs, bundles: Bundles, egress: Egress) -> AsyncIterator[None]:
+    """Children end before the lease does: what they were at is then given away at once."""
+    try:
+        yield
+    finally:
+        await boots.close()
+        await lease.release()
+        await bundles.close()
+        await blobs.close()
+        await egress.close()
+
+
+def cli() -> None:
+    main("worker", Config, build)
