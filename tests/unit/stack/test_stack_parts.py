@@ -114,8 +114,10 @@ def test_the_outcome_on_the_channel_decides(tmp_path):
     assert detach._relay(["a\n", detach.READY + "\n"], child, tmp_path, shown.append) == 0
     assert detach._relay(["b\n", detach.FAILED + "\n"], child, tmp_path, shown.append) == 1
     assert detach._relay(["c\n"], child, tmp_path, shown.append) == 1
-    assert shown[:3] == ["a", "b", "c"]
-    assert "status 3" in shown[3]
+    assert shown[:2] == ["a", "b"]
+    assert shown[2] == f"the log of this is {tmp_path}"
+    assert shown[3] == "c"
+    assert "status 3" in shown[4]
 
 
 async def test_waiting_tells_the_reason(tmp_path, monkeypatch):

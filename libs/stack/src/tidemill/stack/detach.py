@@ -65,6 +65,7 @@ def _relay(lines: Iterable[str], child: subprocess.Popen[bytes], log: Path, show
             return 0
         if text == FAILED:
             child.wait()
+            show(f"the log of this is {log}")
             return 1
         show(text)
     show(f"the supervisor ended with status {child.wait()}; its log is {log}")

@@ -111,7 +111,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 for unit in units:
                     group.create_task(self._start(unit), name=f"start {unit.name}")
-        except* (StartError, OSError) as failures:
+        except ExceptionGroup as failures:
+            # One reason is enough to show, and the first to fail took the others with it.
             raise failures.exceptions[0] from None
 
     async def _start(self, unit: Unit) -> None:
