@@ -1,0 +1,78 @@
+// Scenarios with `replicate` 1.x for JavaScript: `node javascript.mjs SCENARIO JSON` prints one JSON result.
+// CLIENT_HOME is the directory whose node_modules has the client.
+
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const Replicate = createRequire(`${process.env.CLIENT_HOME}/`)("replicate");
+const replicate = new Replicate({ baseUrl: `${process.env.REPLICATE_BASE_URL}/v1` });
+const WITHIN_MS = 60_000;
+
+const scenarios = {
+  text: ({ model, input }) => replicate.run(model, { input }),
+
+  async file({ model, path }) {
+    const output = await replicate.run(model, { input: { image: await readFile(path) } });
+    const bytes = Buffer.from(await (await output.blob()).arrayBuffer());
+    return { type: output.constructor.name, content: bytes.toString("base64") };
+  },
+
+  async stream({ model, input }) {
+    const events = [];
+    let seen = null;
+    for await (const { event, data } of replicate.stream(model, { input })) {
+      events.push([event, data]);
+      seen ??= (await replicate.predictions.list()).results[0].status;
+    }
+    return { events, status_at_first: seen };
+  },
+
+  async poll({ model, input }) {
+    const prediction = await replicate.predictions.create({ model, input });
+    const { status, output, metrics } = await replicate.wait(prediction);
+    return { first: prediction.status, status, output, metrics };
+  },
+
+  async cancel({ model, input }) {
+    let prediction = await replicate.predictions.create({ model, input });
+    const deadline = Date.now() + WITHIN_MS;
+    while (prediction.status === "starting" && Date.now() < deadline) {
+      await sleep(100);
+      prediction = await replicate.predictions.get(prediction.id);
+    }
+    const canceled = await replicate.predictions.cancel(prediction.id);
+    const later = await replicate.predictions.get(prediction.id);
+    return { before: prediction.status, after: canceled.status, later: later.status };
+  },
+
+  async pages() {
+    const ids = [];
+    for await (const page of replicate.paginate(replicate.predictions.list)) {
+      ids.push(page.map(({ id }) => id));
+    }
+    return ids;
+  },
+
+  async webhook({ model, input, url }) {
+    const wanted = { model, input, webhook: url, webhook_events_filter: ["completed"] };
+    return (await replicate.predictions.create(wanted)).id;
+  },
+
+  async validate({ headers, body }) {
+    const { key } = await replicate.webhooks.default.secret.get();
+    return Replicate.validateWebhook({ headers, body }, key);
+  },
+
+  async error({ model, input }) {
+    try {
+      await replicate.run(model, { input });
+    } catch (error) {
+      return { type: error.name, status: error.response.status, message: error.message };
+    }
+    return null;
+  },
+};
+
+const [, , scenario, parameters] = process.argv;
+console.log(JSON.stringify(await scenarios[scenario](JSON.parse(parameters))));

@@ -1,0 +1,86 @@
+"""Scenarios with `replicate` 1.x for Python: `python_1.py SCENARIO JSON` prints one JSON result.
+
+Runs in an environment of its own, with nothing of Tidemill in it.
+"""
+
+import base64
+import json
+import sys
+import time
+
+import replicate
+
+WITHIN_S = 60.0
+
+
+def text(model, input):
+    return replicate.run(model, input=input)
+
+
+def file(model, path):
+    with open(path, "rb") as image:
+        output = replicate.run(model, input={"image": image})
+    return {"type": type(output).__name__, "content": base64.b64encode(output.read()).decode()}
+
+
+def stream(model, input):
+    events, seen = [], None
+    for event in replicate.stream(model, input=input):
+        events.append([event.event.value, event.data])
+        seen = seen or replicate.predictions.list().results[0].status
+    return {"events": events, "status_at_first": seen}
+
+
+def poll(model, input):
+    prediction = replicate.models.predictions.create(model=model, input=input)
+    first = prediction.status
+    prediction.wait()
+    return {"first": first, "status": prediction.status, "output": prediction.output, "metrics": prediction.metrics}
+
+
+def cancel(model, input):
+    prediction = replicate.models.predictions.create(model=model, input=input)
+    deadline = time.monotonic() + WITHIN_S
+    while prediction.status == "starting" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        prediction.reload()
+    before = prediction.status
+    prediction.cancel()
+    return {"before": before, "after": prediction.status, "later": replicate.predictions.get(prediction.id).status}
+
+
+def pages():
+    page = replicate.predictions.list()
+    ids = [[prediction.id for prediction in page.results]]
+    while page.next:
+        page = replicate.predictions.list(cursor=page.next)
+        ids.append([prediction.id for prediction in page.results])
+    return ids
+
+
+def webhook(model, input, url):
+    return replicate.models.predictions.create(
+        model=model, input=input, webhook=url, webhook_events_filter=["completed"]
+    ).id
+
+
+def validate(headers, body):
+    secret = replicate.webhooks.default.secret()
+    try:
+        replicate.webhooks.validate(headers=headers, body=body, secret=secret)
+    except ValueError as error:
+        return type(error).__name__
+    return "valid"
+
+
+def error(model, input):
+    try:
+        replicate.run(model, input=input)
+    except replicate.exceptions.ReplicateError as error:
+        return {"status": error.status, "title": error.title, "detail": error.detail}
+    return None
+
+
+if __name__ == "__main__":
+    scenario = globals()[sys.argv[1]]
+    print(json.dumps(scenario(**json.loads(sys.argv[2]))))

@@ -1,0 +1,96 @@
+"""Scenarios with `replicate` 2.x for Python: `python_2.py SCENARIO JSON` prints one JSON result.
+
+Runs in an environment of its own, with nothing of Tidemill in it. This client has no function to validate webhooks:
+`standardwebhooks`, which its documentation's scheme belongs to, stands in.
+"""
+
+import base64
+import json
+import sys
+import time
+
+import replicate
+import standardwebhooks
+
+WITHIN_S = 60.0
+
+
+def text(model, input):
+    return replicate.run(model, input=input)
+
+
+def file(model, path):
+    with open(path, "rb") as image:
+        output = replicate.run(model, input={"image": image})
+    return {"type": type(output).__name__, "content": base64.b64encode(output.read()).decode()}
+
+
+def use(model, input):
+    return replicate.use(model)(**input)
+
+
+def stream(model, input):
+    chunks, seen = [], None
+    for chunk in replicate.use(model, streaming=True)(**input):
+        chunks.append(chunk)
+        seen = seen or replicate.predictions.list().results[0].status
+    return {"chunks": chunks, "status_at_first": seen}
+
+
+def _create(model, **rest):
+    owner, name = model.split("/")
+    return replicate.models.predictions.create(model_owner=owner, model_name=name, **rest)
+
+
+def poll(model, input):
+    prediction = _create(model, input=input)
+    first = prediction.status
+    prediction = replicate.predictions.wait(prediction.id)
+    metrics = prediction.metrics.model_dump() if prediction.metrics else None
+    return {"first": first, "status": prediction.status, "output": prediction.output, "metrics": metrics}
+
+
+def cancel(model, input):
+    prediction = _create(model, input=input)
+    deadline = time.monotonic() + WITHIN_S
+    while prediction.status == "starting" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        prediction = replicate.predictions.get(prediction_id=prediction.id)
+    canceled = replicate.predictions.cancel(prediction_id=prediction.id)
+    later = replicate.predictions.get(prediction_id=prediction.id)
+    return {"before": prediction.status, "after": canceled.status, "later": later.status}
+
+
+def pages():
+    page = replicate.predictions.list()
+    ids = [[prediction.id for prediction in page.results]]
+    while page.has_next_page():
+        page = page.get_next_page()
+        ids.append([prediction.id for prediction in page.results])
+    return ids
+
+
+def webhook(model, input, url):
+    return _create(model, input=input, webhook=url, webhook_events_filter=["completed"]).id
+
+
+def validate(headers, body):
+    secret = replicate.webhooks.default.secret.get().key
+    try:
+        standardwebhooks.Webhook(secret).verify(body, headers)
+    except standardwebhooks.WebhookVerificationError as error:
+        return type(error).__name__
+    return "valid"
+
+
+def error(model, input):
+    try:
+        replicate.run(model, input=input)
+    except replicate.APIStatusError as error:
+        return {"type": type(error).__name__, "status": error.status_code, "title": error.body["title"]}
+    return None
+
+
+if __name__ == "__main__":
+    scenario = globals()[sys.argv[1]]
+    print(json.dumps(scenario(**json.loads(sys.argv[2]))))

@@ -1,0 +1,10 @@
+"""Turns the bytes of a file around."""
+
+from cog import BasePredictor, Input, Path
+
+
+class Predictor(BasePredictor):
+    def predict(self, image: Path = Input(description="Any file")) -> Path:
+        reversed_file = Path("reversed.bin")
+        reversed_file.write_bytes(image.read_bytes()[::-1])
+        return reversed_file
