@@ -42,7 +42,9 @@ def parse(lines: Iterable[str], allowed_places: Sequence[str]) -> Requirements:
     specifiers: set[str] = set()
     places: dict[str, list[str]] = {"index": [], "links": []}
     warnings: set[str] = set()
-    for line in _logical_lines(lines):
+    for line in _logical_lines(part for given in lines for part in given.splitlines()):
+        if "${" in line:
+            raise RequirementRefused(f"{_shown(line)} names a variable; installers would put in one of the platform's")
         if line.startswith("-"):
             kind, url = _place(line, allowed_places)
             places[kind].append(url)

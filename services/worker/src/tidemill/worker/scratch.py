@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -40,6 +41,16 @@ class Scratch:
     def fresh(self) -> Path:
         """A path in it that does not exist yet."""
         return self._directory / secrets.token_hex(8)
+
+    @contextlib.contextmanager
+    def directory(self) -> Iterator[Path]:
+        """A fresh directory, removed at the end."""
+        path = self.fresh()
+        path.mkdir()
+        try:
+            yield path
+        finally:
+            remove_tree(path)
 
     def discard(self, path: Path) -> None:
         """Takes a file or directory of the same file system out of sight at once, and then away."""

@@ -1,0 +1,175 @@
+"""Runs uv: finds interpreters and fills directories with packages. Everything it prints can be shown to the author.
+
+It installs wheels only, unless the operator says otherwise: building a source distribution runs its author's code,
+and here that would be outside the sandbox.
+"""
+
+import asyncio
+import codecs
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from uv import find_uv_bin
+
+Say = Callable[[str], None]  # takes text as it is printed
+
+OUTPUT_LIMIT_CHARS: Final = 64 * 1024  # of one run that is passed on; a large environment prints 20 KiB
+TAIL_CHARS: Final = 4000  # what of the end goes into an error
+FIND_TIMEOUT_S: Final = 60.0  # it starts every interpreter on PATH
+COMPILE_TIMEOUT_S: Final = 900.0  # half a minute for a large environment; compiling is an optimisation
+STOP_WITHIN_S: Final = 5.0
+
+NO_SOLUTION: Final = 1  # uv's exit status for requirements that contradict each other or the index
+# What uv may see of the worker's environment: where packages come from, and how to get there. Never TIDEMILL_*.
+INHERITED: Final = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
+INHERITED_PREFIXES: Final = ("UV_",)
+PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+COMPILE: Final = """
+import compileall, os, sys
+os.nice(10)
+compileall.compile_dir(sys.argv[1], quiet=2, legacy=False)
+"""
+
+
+class InstallFailed(Exception):  # noqa: N818 - named after the situation
+    """The packages could not be installed; the message is for the model's author."""
+
+
+class Unsolvable(InstallFailed):
+    """No set of versions fulfils what was asked."""
+
+
+class Wanted(NamedTuple):
+    """What goes into one directory. `find_links` may be local."""
+
+    python: Path
+    requirements: Sequence[str]
+    constraints: Sequence[str] = ()
+    indexes: Sequence[str] = ()
+    find_links: Sequence[str] = ()
+
+
+class Installer:
+    """`home` keeps uv's cache and the interpreters that it downloads."""
+
+    def __init__(
+        self, home: Path, *, timeout_s: float = 1800, python_downloads: bool = True, source_builds: bool = False
+    ) -> None:
+        self._home = home
+        self._timeout_s = timeout_s
+        self._python_downloads = python_downloads
+        self._source_builds = source_builds
+
+    async def install(self, wanted: Wanted, target: Path, scratch: Path, say: Say) -> None:
+        """Fills `target`. `scratch` is a directory for its files. Raises Unsolvable, InstallFailed."""
+        arguments = ["pip", "install", "--target", str(target), "--python", str(wanted.python)]
+        for kind, lines in (("requirements", wanted.requirements), ("constraints", wanted.constraints)):
+            if lines:  # uv warns of empty files
+                path = scratch / f"{kind}.txt"
+                path.write_text("".join(f"{line}\n" for line in lines))
+                arguments += [f"--{kind}", str(path)]
+        arguments += [] if self._source_builds else ["--no-build"]
+        for url in wanted.indexes:
+            # As pip does; the places were allowed by the operator, so that none of them is there to deceive.
+            arguments += ["--index", url, "--index-strategy", "unsafe-best-match"]
+        for place in wanted.find_links:
+            arguments += ["--find-links", place]
+        status, tail = await self._run(arguments, scratch, say, self._timeout_s)
+        if status == NO_SOLUTION:
+            raise Unsolvable(_shortened(tail))
+        if status != 0:
+            raise InstallFailed(_shortened(tail))
+
+    async def find_python(self, version: str, scratch: Path, say: Say) -> Path | None:
+        """An interpreter of that version, of the system or downloaded; None when there is none to be had."""
+        find = ["python", "find", "--system", "--no-project", "--no-python-downloads", version]
+        status, tail = await self._run(find, scratch, _ignore, FIND_TIMEOUT_S)
+        if status != 0 and self._python_downloads:
+            status, _ = await self._run(["python", "install", version], scratch, say, self._timeout_s)
+            if status == 0:
+                status, tail = await self._run(find, scratch, _ignore, FIND_TIMEOUT_S)
+        found = Path(tail.strip().rpartition("\n")[2])
+        return found if status == 0 and found.is_absolute() else None
+
+    async def compile(self, python: Path, site: Path) -> None:
+        """Bytecode for all modules, so that read-only directories need not be compiled at every boot.
+
+        The interpreter runs isolated and without site, so that nothing of what was installed is executed.
+        """
+        with contextlib.suppress(InstallFailed):
+            await self._execute([str(python), "-I", "-S", "-c", COMPILE, str(site)], site, _ignore, COMPILE_TIMEOUT_S)
+
+    async def _run(self, arguments: Sequence[str], scratch: Path, say: Say, timeout_s: float) -> tuple[int, str]:
+        command = [find_uv_bin(), *arguments, "--no-config", "--no-progress", "--color", "never"]
+        return await self._execute(command, scratch, say, timeout_s)
+
+    async def _execute(self, command: Sequence[str], cwd: Path, say: Say, timeout_s: float) -> tuple[int, str]:
+        """The exit status and the end of what was printed. Raises InstallFailed when it takes too long."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=cwd,
+            env=self._environment(os.environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(timeout_s):
+                tail = await _relay(process.stdout, say)
+                return await process.wait(), tail
+        except TimeoutError:
+            raise InstallFailed(f"installing took longer than {timeout_s:g} s") from None
+        finally:
+            await _end(process)
+
+    def _environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in inherited.items()
+            if name in INHERITED or name.startswith(INHERITED_PREFIXES) or name.lower() in PROXIES
+        }
+        return {
+            **kept,
+            "UV_CACHE_DIR": str(self._home / "cache"),
+            "UV_PYTHON_INSTALL_DIR": str(self._home / "python"),
+            "UV_PYTHON_INSTALL_BIN": "0",
+        }
+
+
+async def _relay(stream: asyncio.StreamReader, say: Say) -> str:
+    """Passes on what comes, up to the limit; returns the end of it."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    said, tail = 0, ""
+    while data := await stream.read(8192):
+        text = decoder.decode(data)
+        tail = (tail + text)[-TAIL_CHARS:]
+        if said < OUTPUT_LIMIT_CHARS:
+            say(text[: OUTPUT_LIMIT_CHARS - said])
+            said += len(text)
+    return tail
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ends what still runs of it, also what it started."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
+
+
+def _shortened(tail: str) -> str:
+    """Uv's error without what it did before it failed."""
+    start = tail.find("error:")
+    return tail[max(start, 0) :].strip() or "uv failed without a message"
+
+
+def _ignore(_text: str) -> None:
+    return
