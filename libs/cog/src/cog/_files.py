@@ -140,7 +140,7 @@ class URLPath(pathlib.PosixPath):
         return pathlib.Path(*segments)
 
     def __str__(self) -> str:
-        return self.source
+        return getattr(self, "source", "") or super().__str__()  # what is derived from it before 3.12 has no source
 
 
 def get_filename(url: str) -> str:
