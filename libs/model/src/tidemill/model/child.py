@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import site
 import socket
 import sys
 import time
@@ -37,6 +38,18 @@ from tidemill.model.spec import Boot, Spec
 BOOT_FAILED_EXIT_CODE: Final = 70
 _CLOSE_RANGE: Final = 436
 _LAST_DESCRIPTOR: Final = 0x7FFF_FFFF
+
+
+def _add_packages(directory: str) -> None:
+    """In front of the interpreter's own packages, behind the standard library. Their .pth files count too: only here,
+    inside the sandbox, may the model's choice of packages run anything.
+    """
+    own = [path for path in sys.path if "site-packages" in path or "dist-packages" in path]
+    at = sys.path.index(own[0]) if own else len(sys.path)
+    before = len(sys.path)
+    site.addsitedir(directory)
+    added, sys.path[before:] = sys.path[before:], []
+    sys.path[at:at] = added
 
 
 @dataclass(frozen=True)
@@ -160,6 +173,8 @@ class _Child:
 
     def _boot(self, boot: Boot) -> int:
         os.chdir(boot.directory)
+        if boot.site is not None:
+            _add_packages(boot.site)
         _limit_threads(self._spec.threads)
         logs = Logs(self._send_log, self._current, self._cancelation)
         self._watch_forks(logs)

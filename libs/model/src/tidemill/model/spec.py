@@ -36,6 +36,7 @@ class Boot:
     weights: str | None = None
     concurrency: int | None = None  # None: what the model declares
     train_entry: str | None = None  # for the schema in mode "inspect"
+    site: str | None = None  # the model's own packages; they come before those that the zygote's interpreter has
 
     def to_frame(self) -> dict[str, Any]:
         members = asdict(self)

@@ -153,7 +153,8 @@ class Boots:
         phases = {"fetch": (fetched - started) * 1000, "environment": (built - fetched) * 1000, **ready.phases}
         total = round((monotonic() - started) * 1000, 1)
         rounded = {name: round(ms, 1) for name, ms in phases.items()}
-        log().info("instance ready", action="boot", instance=instance.id, queue=instance.queue, ms=total, phases=rounded)
+        logger = log().bind(action="boot", instance=instance.id, queue=instance.queue)
+        logger.info("instance ready", ms=total, phases=rounded)
         link.ended.add_done_callback(lambda _: self._bundles.release(instance.queue))
         return link.ended
 
@@ -161,7 +162,7 @@ class Boots:
         self, instance: Instance, config: ModelConfig, directory: Path, environment: Environment
     ) -> tuple[Link, host.ChildProcess]:
         zygote = await self._zygotes.get(environment)
-        tmp, inputs = self._home / instance.id / "tmp", self.inputs(instance)
+        tmp, inputs = (self._home / instance.id / name for name in ("tmp", "inputs"))
         await asyncio.to_thread(_make, tmp, inputs)
         read = (str(directory), str(inputs), *map(str, environment.read_paths), *self._zygotes.runtime_paths())
         self._next_uid = (self._next_uid + 1) % UIDS
@@ -169,13 +170,15 @@ class Boots:
             tmp=str(tmp), read=read, uid=FIRST_UID + self._next_uid, layers=LAYERS, required=self._required
         )
         spec = host.Spec(sandbox=sandbox, env=dict(config.environment))
-        boot = host.Boot(entry=config.entry, directory=str(directory), tmp=str(tmp), concurrency=config.concurrency)
+        boot = host.Boot(
+            entry=config.entry,
+            directory=str(directory),
+            tmp=str(tmp),
+            concurrency=config.concurrency,
+            site=None if environment.site is None else str(environment.site),
+        )
         link = Link(self._engine, instance)
         return link, await zygote.fork(spec, boot, link)
-
-    def inputs(self, instance: Instance) -> Path:
-        """Where this instance's input files are put: its child may read them, and only they."""
-        return self._home / instance.id / "inputs"
 
     def _fail(self, instance: Instance, error: str) -> None:
         log().warning("boot failed", action="boot", instance=instance.id, queue=instance.queue, error=error)

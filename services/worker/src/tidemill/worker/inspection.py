@@ -77,6 +77,7 @@ class SandboxedInspector:
                 tmp=str(tmp),
                 mode="inspect",
                 train_entry=config.train_entry,
+                site=None if environment.site is None else str(environment.site),
             )
             child = await zygote.fork(host.Spec(sandbox=sandbox, env=dict(config.environment)), boot, answer)
             async with asyncio.timeout(IMPORT_WITHIN_S):

@@ -30,7 +30,7 @@ class Live:
             return
         if streamed:
             if run.seq == 0 and run.job.attempt > 1:
-                self._put(run, events.Reset(attempt=run.job.attempt, seq=run.next_seq()))
+                self._put(run, events.Reset(attempt=run.job.attempt, seq=0))  # takes no number: the next chunk is 0
             self._put(run, _chunk(run, frame))
         if run.job.webhook and run.claimed:
             kind = "output" if isinstance(frame, frames.Output) else "logs"

@@ -1,5 +1,6 @@
 """The worker's composition root."""
 
+import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
-from tidemill.runtime.service import Service, main
+from tidemill.runtime.service import Service, StartError, main
 from tidemill.security.delivery import delivery_url, object_key_of_url
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
@@ -26,6 +27,7 @@ from tidemill.worker.environments import Environments
 from tidemill.worker.heartbeat import Lease, beat
 from tidemill.worker.inputs import Inputs
 from tidemill.worker.inspection import SandboxedInspector
+from tidemill.worker.installer import Installer
 from tidemill.worker.live import Live
 from tidemill.worker.outputs import Outputs
 from tidemill.worker.preparation import Preparation
@@ -38,10 +40,12 @@ from tidemill.worker.triggers import listeners
 from tidemill.worker.zygotes import Zygotes
 
 
-async def build(config: Config) -> Service:
+async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list of parts
     service = Service("worker", config)
     worker = new_id()
-    home = Path(config.worker_home).resolve()
+    home = Path(config.worker_home)
+    if not home.is_absolute():
+        raise StartError(f"TIDEMILL_WORKER_HOME must be an absolute path, not {config.worker_home!r}")
     key = bytes.fromhex(config.signing_key)
     database = Database(config.database_url)
     bus = Bus(config.nats_url, "worker", retention_s=config.retention_s)
@@ -50,7 +54,7 @@ async def build(config: Config) -> Service:
     scratch = Scratch(home)
     blobs = Blobs(home / "blobs", StoredBlobs(objects), scratch)
     bundles = Bundles(home / "versions", blobs, scratch)
-    environments = Environments(home / "environments")
+    environments = Environments(home / "environments", Installer(home / "uv"), scratch)
     zygotes = Zygotes(home)
     live = Live(bus)
     queues = Queues(live)
@@ -67,7 +71,7 @@ async def build(config: Config) -> Service:
         public_url=config.public_url,
         delivery_key=lambda url: object_key_of_url([key], config.public_url, url, now()),
     )
-    preparation = Preparation(database, inputs, queues, lambda instance: boots.inputs(instance))
+    preparation = Preparation(database, inputs, queues, lambda instance: home / "instances" / instance.id / "inputs")
     engine = Engine(
         worker,
         Ports(
@@ -119,7 +123,7 @@ async def build(config: Config) -> Service:
     service.resource("bus", bus)
     service.resource("objects", objects)
     service.start("lease", lease.register)
-    service.resource("instances", _closing(boots, lease, blobs, bundles, egress))
+    service.resource("instances", _closing(boots, lease, blobs, bundles, environments, egress))
     service.start("listeners", listen)
     service.task("lease", lease.keep)
     service.task("heartbeat", lambda: beat(bus, engine, config.instances, boots.changed))
@@ -137,21 +141,31 @@ async def build(config: Config) -> Service:
 @contextlib.asynccontextmanager
 async def _cache(home: Path, scratch: Scratch) -> AsyncIterator[None]:
     """The worker's folder; what instances of a dead worker left is removed."""
-    home.mkdir(parents=True, exist_ok=True)
-    with scratch:
+
+    def clear() -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        scratch.__enter__()
         for leftover in (home / "instances", home / "inspections"):
             shutil.rmtree(leftover, ignore_errors=True)
+
+    await asyncio.to_thread(clear)
+    try:
         yield
+    finally:
+        await asyncio.to_thread(scratch.__exit__, None, None, None)
 
 
 @contextlib.asynccontextmanager
-async def _closing(boots: Boots, lease: Lease, blobs: Blobs, bundles: Bundles, egress: Egress) -> AsyncIterator[None]:
+async def _closing(  # noqa: PLR0917 - what must be closed, in order
+    boots: Boots, lease: Lease, blobs: Blobs, bundles: Bundles, environments: Environments, egress: Egress
+) -> AsyncIterator[None]:
     """Children end before the lease does: what they were at is then given away at once."""
     try:
         yield
     finally:
         await boots.close()
         await lease.release()
+        await environments.close()
         await bundles.close()
         await blobs.close()
         await egress.close()

@@ -72,7 +72,8 @@ class Outputs:
                     break
                 except ObjectStoreError as error:
                     if not left:
-                        raise Refused(f"The output file {name} could not be stored.", ErrorCode.OUTPUT_UPLOAD_FAILED) from error
+                        message = f"The output file {name} could not be stored."
+                        raise Refused(message, ErrorCode.OUTPUT_UPLOAD_FAILED) from error
         return self._url_for(key)
 
 

@@ -56,6 +56,6 @@ class Preparation:
     def discard(self, run: Run) -> None:
         folder = self._folders.pop(run.job.id, None)
         if folder is not None:
-            task = asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True), name="discard")  # type: ignore[arg-type]
+            task = asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True), name="discard")
             self._removals.add(task)
             task.add_done_callback(self._removals.discard)

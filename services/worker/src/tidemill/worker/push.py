@@ -1,4 +1,4 @@
-"""Makes a version of pushed files: fetch, check cog.yaml, build the environment, import the model in the sandbox for its schema.
+"""Makes a version of pushed files: fetch, check cog.yaml, build the environment, import the model in the sandbox.
 
 Whatever goes wrong fails the push with its reason and creates nothing.
 """

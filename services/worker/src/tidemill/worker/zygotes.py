@@ -1,4 +1,4 @@
-"""Zygotes: one per Python environment, started when first wanted and kept, so that a boot is a fork."""
+"""Zygotes: one for each interpreter and list of preloads, kept once started, so that a boot is a fork."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ INHERITED: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
 class Zygotes:
-    """Zygotes by environment digest. `close` ends them and with them all children."""
+    """Zygotes by the name that environments of one kind share. `close` ends them and with them all children."""
 
     def __init__(self, worker_home: Path) -> None:
         self._runtime = worker_home / "runtime"
@@ -23,11 +23,11 @@ class Zygotes:
 
     async def get(self, environment: Environment) -> Zygote:
         """Raises ZygoteDiedError when the environment's interpreter does not come up."""
-        async with self._turn.setdefault(environment.digest, asyncio.Lock()):
-            zygote = self._zygotes.pop(environment.digest, None)
+        async with self._turn.setdefault(environment.zygote, asyncio.Lock()):
+            zygote = self._zygotes.pop(environment.zygote, None)
             if zygote is None or zygote.dead.done():
                 zygote = await self._start(environment)
-            self._zygotes[environment.digest] = zygote  # last: most recently used
+            self._zygotes[environment.zygote] = zygote  # last: most recently used
             return zygote
 
     async def _start(self, environment: Environment) -> Zygote:
@@ -35,7 +35,7 @@ class Zygotes:
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         env = {**inherited, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}
         zygote = await Zygote.start(str(environment.python), preload=environment.preload, env=env)
-        log().info("zygote ready", action="zygote", environment=environment.digest, modules=zygote.modules)
+        log().info("zygote ready", action="zygote", environment=environment.zygote, modules=zygote.modules)
         return zygote
 
     def runtime_paths(self) -> tuple[str, ...]:

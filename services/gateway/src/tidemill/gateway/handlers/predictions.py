@@ -152,7 +152,7 @@ async def _present(call: Call, row: Row) -> api.Prediction:
 def _row(call: Call, row: Row) -> api.Prediction:
     parts = call.parts
     stream = streams.url(parts, row["id"], row["created_at"].timestamp()) if row["streams"] else None
-    prediction = present.prediction(row, parts.config.public_url, stream_url=stream)
+    prediction = present.prediction(dict(row.items()), parts.config.public_url, stream_url=stream)
     prediction.status = status_for(call.request.headers.get("User-Agent"), prediction.status)
     return prediction
 
