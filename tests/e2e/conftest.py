@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 from aiohttp import web
+from uv import find_uv_bin
 
 from tidemill.testing.running import RunningStack
-from uv import find_uv_bin
 
 HERE: Final = Path(__file__).parent
 CHECKOUT: Final = HERE.parent.parent

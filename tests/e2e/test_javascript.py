@@ -10,7 +10,7 @@ WORDS = ["one  ", "two\n", "three ", "four\n ", "five"]
 
 
 async def test_run_gives_text(javascript):
-    assert await javascript("text", model="local/e2e_text", input={"text": "grüß Gott", "times": 2}) == (
+    assert await javascript("text", model="local/e2e_text", given={"text": "grüß Gott", "times": 2}) == (
         "[grüß Gott][grüß Gott]"
     )
 
@@ -24,20 +24,20 @@ async def test_run_takes_a_file_and_gives_a_file_output(javascript, tmp_path):
 
 
 async def test_stream_gives_each_chunk_while_the_model_runs(javascript):
-    result = await javascript("stream", model="local/e2e_tokens", input={"text": TEXT, "delay_s": 0.5})
+    result = await javascript("stream", model="local/e2e_tokens", given={"text": TEXT, "delay_s": 0.5})
     assert [data for event, data in result["events"] if event == "output"] == WORDS
     assert result["events"][-1] == ["done", "{}"]
     assert result["status_at_first"] in {"starting", "processing"}
 
 
 async def test_created_predictions_are_polled_to_the_end(javascript):
-    result = await javascript("poll", model="local/e2e_sleep", input={"seconds": 1})
+    result = await javascript("poll", model="local/e2e_sleep", given={"seconds": 1})
     assert (result["first"], result["status"], result["output"]) == ("starting", "succeeded", "slept 1 s")
     assert 1 <= result["metrics"]["predict_time"] <= result["metrics"]["total_time"]
 
 
 async def test_a_running_prediction_is_canceled(javascript):
-    result = await javascript("cancel", model="local/e2e_sleep", input={"seconds": 600})
+    result = await javascript("cancel", model="local/e2e_sleep", given={"seconds": 600})
     assert result == {"before": "processing", "after": "canceled", "later": "canceled"}
 
 
@@ -47,7 +47,7 @@ async def test_pages_hold_every_prediction_once_newest_first(javascript, listing
 
 
 async def test_its_own_function_validates_a_webhook(javascript, receiver):
-    made = await javascript("webhook", model="local/e2e_text", input={"text": "ring"}, url=receiver.url)
+    made = await javascript("webhook", model="local/e2e_text", given={"text": "ring"}, url=receiver.url)
     await until("a delivery", lambda: receiver.deliveries)
     (delivery,) = receiver.deliveries
     sent = json.loads(delivery.body)
@@ -58,6 +58,6 @@ async def test_its_own_function_validates_a_webhook(javascript, receiver):
 
 
 async def test_a_refused_input_raises_with_the_reason(javascript):
-    result = await javascript("error", model="local/e2e_text", input={"text": "x", "times": 10})
+    result = await javascript("error", model="local/e2e_text", given={"text": "x", "times": 10})
     assert (result["type"], result["status"]) == ("ApiError", 422)
     assert "input.times: Must be less than or equal to 9" in result["message"]

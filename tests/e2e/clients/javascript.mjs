@@ -10,7 +10,7 @@ const replicate = new Replicate({ baseUrl: `${process.env.REPLICATE_BASE_URL}/v1
 const WITHIN_MS = 60_000;
 
 const scenarios = {
-  text: ({ model, input }) => replicate.run(model, { input }),
+  text: ({ model, given }) => replicate.run(model, { input: given }),
 
   async file({ model, path }) {
     const output = await replicate.run(model, { input: { image: await readFile(path) } });
@@ -18,24 +18,24 @@ const scenarios = {
     return { type: output.constructor.name, content: bytes.toString("base64") };
   },
 
-  async stream({ model, input }) {
+  async stream({ model, given }) {
     const events = [];
     let seen = null;
-    for await (const { event, data } of replicate.stream(model, { input })) {
+    for await (const { event, data } of replicate.stream(model, { input: given })) {
       events.push([event, data]);
       seen ??= (await replicate.predictions.list()).results[0].status;
     }
     return { events, status_at_first: seen };
   },
 
-  async poll({ model, input }) {
-    const prediction = await replicate.predictions.create({ model, input });
+  async poll({ model, given }) {
+    const prediction = await replicate.predictions.create({ model, input: given });
     const { status, output, metrics } = await replicate.wait(prediction);
     return { first: prediction.status, status, output, metrics };
   },
 
-  async cancel({ model, input }) {
-    let prediction = await replicate.predictions.create({ model, input });
+  async cancel({ model, given }) {
+    let prediction = await replicate.predictions.create({ model, input: given });
     const deadline = Date.now() + WITHIN_MS;
     while (prediction.status === "starting" && Date.now() < deadline) {
       await sleep(100);
@@ -54,8 +54,8 @@ const scenarios = {
     return ids;
   },
 
-  async webhook({ model, input, url }) {
-    const wanted = { model, input, webhook: url, webhook_events_filter: ["completed"] };
+  async webhook({ model, given, url }) {
+    const wanted = { model, input: given, webhook: url, webhook_events_filter: ["completed"] };
     return (await replicate.predictions.create(wanted)).id;
   },
 
@@ -64,9 +64,9 @@ const scenarios = {
     return Replicate.validateWebhook({ headers, body }, key);
   },
 
-  async error({ model, input }) {
+  async error({ model, given }) {
     try {
-      await replicate.run(model, { input });
+      await replicate.run(model, { input: given });
     } catch (error) {
       return { type: error.name, status: error.response.status, message: error.message };
     }

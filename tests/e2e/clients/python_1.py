@@ -7,39 +7,40 @@ import base64
 import json
 import sys
 import time
+from pathlib import Path
 
 import replicate
 
 WITHIN_S = 60.0
 
 
-def text(model, input):
-    return replicate.run(model, input=input)
+def text(model, given):
+    return replicate.run(model, input=given)
 
 
 def file(model, path):
-    with open(path, "rb") as image:
+    with Path(path).open("rb") as image:
         output = replicate.run(model, input={"image": image})
     return {"type": type(output).__name__, "content": base64.b64encode(output.read()).decode()}
 
 
-def stream(model, input):
+def stream(model, given):
     events, seen = [], None
-    for event in replicate.stream(model, input=input):
+    for event in replicate.stream(model, input=given):
         events.append([event.event.value, event.data])
         seen = seen or replicate.predictions.list().results[0].status
     return {"events": events, "status_at_first": seen}
 
 
-def poll(model, input):
-    prediction = replicate.models.predictions.create(model=model, input=input)
+def poll(model, given):
+    prediction = replicate.models.predictions.create(model=model, input=given)
     first = prediction.status
     prediction.wait()
     return {"first": first, "status": prediction.status, "output": prediction.output, "metrics": prediction.metrics}
 
 
-def cancel(model, input):
-    prediction = replicate.models.predictions.create(model=model, input=input)
+def cancel(model, given):
+    prediction = replicate.models.predictions.create(model=model, input=given)
     deadline = time.monotonic() + WITHIN_S
     while prediction.status == "starting" and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -58,9 +59,9 @@ def pages():
     return ids
 
 
-def webhook(model, input, url):
+def webhook(model, given, url):
     return replicate.models.predictions.create(
-        model=model, input=input, webhook=url, webhook_events_filter=["completed"]
+        model=model, input=given, webhook=url, webhook_events_filter=["completed"]
     ).id
 
 
@@ -73,9 +74,9 @@ def validate(headers, body):
     return "valid"
 
 
-def error(model, input):
+def error(model, given):
     try:
-        replicate.run(model, input=input)
+        replicate.run(model, input=given)
     except replicate.exceptions.ReplicateError as error:
         return {"status": error.status, "title": error.title, "detail": error.detail}
     return None

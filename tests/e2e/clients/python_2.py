@@ -8,6 +8,7 @@ import base64
 import json
 import sys
 import time
+from pathlib import Path
 
 import replicate
 import standardwebhooks
@@ -15,23 +16,23 @@ import standardwebhooks
 WITHIN_S = 60.0
 
 
-def text(model, input):
-    return replicate.run(model, input=input)
+def text(model, given):
+    return replicate.run(model, input=given)
 
 
 def file(model, path):
-    with open(path, "rb") as image:
+    with Path(path).open("rb") as image:
         output = replicate.run(model, input={"image": image})
     return {"type": type(output).__name__, "content": base64.b64encode(output.read()).decode()}
 
 
-def use(model, input):
-    return replicate.use(model)(**input)
+def use(model, given):
+    return replicate.use(model)(**given)
 
 
-def stream(model, input):
+def stream(model, given):
     chunks, seen = [], None
-    for chunk in replicate.use(model, streaming=True)(**input):
+    for chunk in replicate.use(model, streaming=True)(**given):
         chunks.append(chunk)
         seen = seen or replicate.predictions.list().results[0].status
     return {"chunks": chunks, "status_at_first": seen}
@@ -42,16 +43,16 @@ def _create(model, **rest):
     return replicate.models.predictions.create(model_owner=owner, model_name=name, **rest)
 
 
-def poll(model, input):
-    prediction = _create(model, input=input)
+def poll(model, given):
+    prediction = _create(model, input=given)
     first = prediction.status
     prediction = replicate.predictions.wait(prediction.id)
     metrics = prediction.metrics.model_dump() if prediction.metrics else None
     return {"first": first, "status": prediction.status, "output": prediction.output, "metrics": metrics}
 
 
-def cancel(model, input):
-    prediction = _create(model, input=input)
+def cancel(model, given):
+    prediction = _create(model, input=given)
     deadline = time.monotonic() + WITHIN_S
     while prediction.status == "starting" and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -70,8 +71,8 @@ def pages():
     return ids
 
 
-def webhook(model, input, url):
-    return _create(model, input=input, webhook=url, webhook_events_filter=["completed"]).id
+def webhook(model, given, url):
+    return _create(model, input=given, webhook=url, webhook_events_filter=["completed"]).id
 
 
 def validate(headers, body):
@@ -83,9 +84,9 @@ def validate(headers, body):
     return "valid"
 
 
-def error(model, input):
+def error(model, given):
     try:
-        replicate.run(model, input=input)
+        replicate.run(model, input=given)
     except replicate.APIStatusError as error:
         return {"type": type(error).__name__, "status": error.status_code, "title": error.body["title"]}
     return None
