@@ -112,7 +112,8 @@ class Cancelation:
                 del self._canceled[next(iter(self._canceled))]
 
     def _strike(self) -> None:
-        if self._open and not self._shields and not self.delivered and self._running in self._canceled:
+        quiet = not self._shields and not self._receiving  # not even the handler itself may be torn apart
+        if self._open and quiet and not self.delivered and self._running in self._canceled:
             self.delivered = True
             raise CancelationException
 

@@ -38,8 +38,10 @@ class Exit:
 
 
 class ChildEvents(Protocol):
-    """What the owner of a child hears, from callbacks of the event loop and in this order: log bytes of the pipe that
-    were written before a frame come before it, and after on_exit comes nothing.
+    """What the owner of a child hears, from callbacks of the event loop; after on_exit comes nothing.
+
+    What a prediction wrote to the pipe comes before its `done` frame (the child sees to that, and waits where it must)
+    and after the `done` of the one before: the text is that of a prediction running now.
     """
 
     def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
@@ -135,7 +137,8 @@ class ChildProcess:
         self._control({"t": "cancel", "id": prediction})
 
     def stop(self) -> None:
-        """Ask it to finish what runs and exit."""
+        """Ask it to finish what runs and exit; it leaves what it has not begun."""
+        self._flush()
         self._control({"t": "stop"})
         if not self._ended:
             with contextlib.suppress(OSError):
@@ -186,14 +189,13 @@ class ChildProcess:
             # A child without its socket is of no use; one that has ended keeps its own exit status.
             self._loop.remove_reader(self._ends.data.fileno())
             self.kill()
-            return
-        self._deliver(data)
+        else:
+            self._deliver(data)
 
     def _deliver(self, data: bytes) -> None:
         try:
             bodies = self._decoder.feed(data)
             if bodies and self.poisoned is None:
-                self._on_log()  # what C code wrote before the frame must be there before it
                 self._events.on_frames(bodies, self._files)
         except ValueError as error:
             self.poison(str(error))
@@ -208,6 +210,9 @@ class ChildProcess:
             self.poison("it sent more files than it announced")
 
     def _on_log(self) -> None:
+        self._on_data()  # the end of one prediction must not seem to follow what the next one writes
+        if self.poisoned is not None:
+            return
         try:
             data = os.read(self._ends.log, _LOG_READ_BYTES)
         except BlockingIOError:

@@ -117,13 +117,21 @@ class AsyncServer:
     def _cancel(self, prediction: str) -> None:
         running = self._running.get(prediction)
         if running is None:
-            self._early[prediction] = None
-            while len(self._early) > _EARLY_LIMIT:
-                del self._early[next(iter(self._early))]
+            self._cancel_waiting(prediction)
         elif not running.canceled:
             running.canceled = True
             if running.started and running.task is not None:
                 running.task.cancel()
+
+    def _cancel_waiting(self, prediction: str) -> None:
+        for frame in self._queued:
+            if frame["id"] == prediction:
+                self._queued.remove(frame)
+                self._answer(prediction, results.CANCELED_OUTCOME, 0.0)
+                return
+        self._early[prediction] = None
+        while len(self._early) > _EARLY_LIMIT:
+            del self._early[next(iter(self._early))]
 
     def _start_some(self) -> None:
         while self._queued and len(self._running) < self._concurrency and not self._stopping:
@@ -145,6 +153,9 @@ class AsyncServer:
         outcome = results.CANCELED_OUTCOME if running.canceled else await self._outcome(frame, running)
         elapsed_ms = (time.perf_counter() - started) * 1000
         c_streams.flush()
+        if c_streams.untaken_bytes():
+            self._channel.flush()
+            c_streams.wait_until_taken()
         if self._logs is not None:
             self._logs.finish(prediction)
         del self._running[prediction]

@@ -106,6 +106,9 @@ class SyncServer:
         self._cancelation.end()
         set_scope(None, for_threads=True)
         c_streams.flush()
+        if c_streams.untaken_bytes():
+            self._channel.flush()
+            c_streams.wait_until_taken()
         self._logs.finish(prediction)
         self._current.prediction = None
         self._results.put_done(prediction, outcome, elapsed_ms)
