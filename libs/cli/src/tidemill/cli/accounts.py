@@ -45,6 +45,7 @@ def create_account(
     username: Annotated[str, typer.Argument(help="Lower-case letters, digits, '.', '_' and '-'.")],
     name: Annotated[str | None, typer.Option(help="The name to show.")] = None,
     if_missing: Annotated[bool, typer.Option("--if-missing", help="Succeed when the account exists.")] = False,
+    unlimited: Annotated[bool, typer.Option("--unlimited", help="No rate limit.")] = False,
 ) -> None:
     """Make an account."""
     if not re.fullmatch(NAME_PATTERN, username) or len(username) > NAME_LIMIT_CHARS:
@@ -52,11 +53,13 @@ def create_account(
 
     async def insert(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
         status = await connection.execute(
-            "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            "INSERT INTO account (id, username, name, webhook_secret, unlimited) VALUES ($1, $2, $3, $4, $5)"
+            " ON CONFLICT DO NOTHING",
             new_id(),
             username,
             name or username,
             webhooks.new_secret(),
+            unlimited,
         )
         return str(status).endswith("1")
 
