@@ -12,7 +12,7 @@ from pathlib import Path
 from tidemill.stack import detach, leftovers, logs, snapshot, status, summary
 from tidemill.stack.detach import Channel
 from tidemill.stack.environment import base_url
-from tidemill.stack.home import AlreadyRunningError, Home, HomeError
+from tidemill.stack.home import AlreadyRunningError, Home
 from tidemill.stack.logs import UnknownLogError
 from tidemill.stack.process import StartError
 from tidemill.stack.provision import Catalogue, StepError
@@ -55,8 +55,11 @@ def up(home: Home, request: UpRequest) -> int:
             return asyncio.run(Supervisor(home, options, report, on_ready).run())
     except AlreadyRunningError:
         raise
-    except (StartError, StepError, HomeError, OSError) as error:
+    except (StartError, StepError) as error:
         report.say(f"failed: {error}")
+        return 1
+    except OSError as error:
+        report.say(f"failed: {error.filename or home.path}: {error.strerror or error}")
         return 1
     finally:
         if channel is not None:

@@ -103,7 +103,8 @@ class ManagedProcess:
             if not self.alive:
                 raise self._start_error(f"it {describe_exit(self.exit_status)}")
             try:
-                await asyncio.wait_for(probe(), PROBE_TIMEOUT_S)
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    await probe()
             except (OSError, TimeoutError, ProbeError) as error:
                 self.not_ready_because = str(error) or type(error).__name__
             else:
