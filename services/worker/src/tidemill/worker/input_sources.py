@@ -1,0 +1,71 @@
+"""Where an input file is to be had, decided from its URL alone. Pure."""
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from tidemill.contracts.ids import is_id
+from tidemill.security.delivery import is_delivery_url
+from tidemill.worker.data_uris import PREFIX
+
+
+class DataUri(NamedTuple):
+    uri: str
+
+
+class UploadedFile(NamedTuple):
+    """A file of the files API, which only the account that uploaded it may use."""
+
+    file_id: str
+
+
+class Delivered(NamedTuple):
+    """An output of an earlier prediction, under the URL that we made for it."""
+
+    url: str
+
+
+class Elsewhere(NamedTuple):
+    """For the egress client, which decides whether it may be fetched."""
+
+    url: str
+
+
+Source = DataUri | UploadedFile | Delivered | Elsewhere
+
+# Clients build URLs on bases with and without /v1, and some add their own.
+_FILE: Final = re.compile(r"(?:/v1){0,2}/files/(?P<id>[^/]+)(?:/download)?")
+_SHOWN_CHARS: Final = 80
+
+
+class NoSource(Exception):  # noqa: N818 - named after the situation
+    """The text is no URL that a file can be fetched from."""
+
+
+def source_of(text: str, public_url: str) -> Source:
+    """Raises NoSource, above all for what could be a local path."""
+    if text[: len(PREFIX)].lower() == PREFIX:
+        return DataUri(text)
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        raise NoSource(_refusal(text)) from None
+    if url.scheme not in {"http", "https"}:
+        raise NoSource(_refusal(text))
+    if is_delivery_url(public_url, text):
+        return Delivered(text)
+    file_id = _file_id(url, urlsplit(public_url))
+    return Elsewhere(text) if file_id is None else UploadedFile(file_id)
+
+
+def _file_id(url: SplitResult, public: SplitResult) -> str | None:
+    base = public.path.rstrip("/")
+    if (url.scheme, url.netloc.lower()) != (public.scheme, public.netloc.lower()) or not url.path.startswith(base):
+        return None
+    match = _FILE.fullmatch(url.path.removeprefix(base))
+    return match["id"] if match is not None and is_id(match["id"]) else None
+
+
+def _refusal(text: str) -> str:
+    shown = ascii(text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…")
+    return f"{shown} is not an http(s) URL or a data: URI"
