@@ -7,31 +7,38 @@ stack := python + " -m tidemill.stack"
     {{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
 
 # Start the stack and the services, push the catalogue, run a prediction (--detach, --port N, --no-catalogue)
+[no-exit-message]
 @up *ARGS: setup
     exec {{ stack }} up --catalogue deploy/catalogue "$@"
 
 # Stop everything that `up` started
+[no-exit-message]
 @down: _environment
     exec {{ stack }} down
 
 # Show servers and services; exits 0 when all are ready
+[no-exit-message]
 @status: _environment
     exec {{ stack }} status
 
 # Show the logs, of one server or service or of all (-f follows, -n N lines)
+[no-exit-message]
 @logs *ARGS: _environment
     exec {{ stack }} logs "$@"
 
 # Run the tests (arguments go to pytest)
+[no-exit-message]
 @test *ARGS: setup
     exec deploy/clean-env.sh {{ python }} -m pytest "$@"
 
 # Check style
+[no-exit-message]
 @lint: setup
     {{ python }} -m ruff check .
     {{ python }} -m ruff format --check .
 
 # Check types
+[no-exit-message]
 @type: setup
     {{ python }} -m mypy libs services
 
@@ -41,13 +48,16 @@ stack := python + " -m tidemill.stack"
     {{ python }} -m ruff format .
 
 # Compare with coglet on this machine (arguments go to tests/load/bench.py)
+[no-exit-message]
 @bench *ARGS: setup
     exec deploy/clean-env.sh {{ python }} tests/load/bench.py "$@"
 
 # Install what uv.lock says, and torch, into .venv
+[no-exit-message]
 @setup:
     deploy/bootstrap.sh
 
 # Stopping and looking must not change an environment that services run from
+[no-exit-message]
 @_environment:
     test -x {{ python }} || deploy/bootstrap.sh
