@@ -54,11 +54,13 @@ class RunningStack:
 
     def pid(self, name: str) -> int:
         """Of a server or service, as the supervisor last wrote it."""
+        pid = self.pid_or_none(name)
+        assert pid is not None, f"{name} is not running"
+        return pid
+
+    def pid_or_none(self, name: str) -> int | None:
         current = snapshot.read(self.home / "run.json")
-        pids = [part.pid for part in current.parts if part.name == name] if current else []
-        assert pids, f"nothing of the name {name} runs"
-        assert pids[0] is not None, f"{name} is not running"
-        return pids[0]
+        return next((part.pid for part in current.parts if part.name == name), None) if current else None
 
     def signal(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         pid = self.pid(name)
