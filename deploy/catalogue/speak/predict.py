@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Optional
 
 import numpy as np
-from cog import BasePredictor, Input, Path
 from hibari import SAMPLE_RATE, Hibari
+
+from cog import BasePredictor, Input, Path
 
 # About five minutes of speech, a WAV file of 16 MB.
 MAX_TEXT_CHARACTERS = 5000

@@ -7,6 +7,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 END_OF_TEXT = 256
@@ -47,7 +48,7 @@ class Tokenizer:
     def _merge(self, tokens: list[int]) -> list[int]:
         """Apply the earliest learned merge until none applies (a merge's id is its rank)."""
         while len(tokens) > 1:
-            candidates = [self._merged[pair] for pair in zip(tokens, tokens[1:], strict=False) if pair in self._merged]
+            candidates = [self._merged[pair] for pair in pairwise(tokens) if pair in self._merged]
             if not candidates:
                 break
             tokens = self._replace(tokens, min(candidates))

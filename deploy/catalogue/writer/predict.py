@@ -6,9 +6,10 @@ from typing import Optional
 
 import torch
 from bpe import END_OF_TEXT, Tokenizer
-from cog import BasePredictor, ConcatenateIterator, Input
 from sampling import Sampling, choose
 from transformer import KeyValueCache, Shape, Transformer
+
+from cog import BasePredictor, ConcatenateIterator, Input
 
 HERE = Path(__file__).parent
 
@@ -18,6 +19,9 @@ MAX_PROMPT_CHARACTERS = 20_000
 
 class Predictor(BasePredictor):
     def setup(self) -> None:
+        # The products are too small to share out: a second thread gains a third on an idle machine, and waiting for
+        # it makes generation twenty times slower on a busy one.
+        torch.set_num_threads(1)
         self.tokenizer = Tokenizer.load(HERE / "vocabulary.json")
         saved = torch.load(HERE / "weights.pt", map_location="cpu", weights_only=True, mmap=True)
         self.model = Transformer(Shape(**saved["shape"]))
@@ -27,10 +31,17 @@ class Predictor(BasePredictor):
     def predict(
         self,
         prompt: str = Input(description="Text to continue", max_length=MAX_PROMPT_CHARACTERS),
-        max_tokens: int = Input(description="Most tokens to write; one is three to four letters", default=200, ge=1, le=500),
+        max_tokens: int = Input(
+            description="Most tokens to write; one is three to four letters", default=200, ge=1, le=500
+        ),
         temperature: float = Input(description="0 takes the likeliest token each time", default=0.8, ge=0.0, le=2.0),
         top_k: int = Input(description="Choose among this many of the likeliest tokens; 0 for all", default=50, ge=0),
-        top_p: float = Input(description="Choose among the likeliest tokens of this total probability", default=0.95, ge=0.01, le=1.0),
+        top_p: float = Input(
+            description="Choose among the likeliest tokens of this total probability", default=0.95, ge=0.01, le=1.0
+        ),
+        presence_penalty: float = Input(
+            description="Makes tokens of the last sentence or so less likely; 0 for none", default=0.6, ge=0.0, le=2.0
+        ),
         seed: Optional[int] = Input(description="Same seed, same text; random when left out", default=None, ge=0),
     ) -> ConcatenateIterator[str]:
         generator = torch.Generator()
@@ -38,7 +49,8 @@ class Predictor(BasePredictor):
             generator.seed()
         else:
             generator.manual_seed(seed % 2**63)
-        tokens = self._continue(self.tokenizer.encode(prompt), Sampling(temperature, top_k, top_p), generator)
+        sampling = Sampling(temperature, top_k, top_p, presence_penalty)
+        tokens = self._continue(self.tokenizer.encode(prompt), sampling, generator)
         pieces = self.tokenizer.stream_decoder()
         for _, token in zip(range(max_tokens), tokens, strict=False):
             if piece := pieces.feed(token):
@@ -54,7 +66,7 @@ class Predictor(BasePredictor):
         while True:
             with torch.inference_mode():
                 logits = self.model(torch.tensor([unread]), cache)[0, -1]
-            token = choose(logits, sampling, generator)
+            token = choose(logits, seen, sampling, generator)
             if token == END_OF_TEXT:
                 return
             yield token

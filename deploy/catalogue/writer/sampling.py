@@ -11,10 +11,18 @@ class Sampling:
     temperature: float
     top_k: int
     top_p: float
+    presence_penalty: float
 
 
-def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+# Long enough for a sentence: what stands further back may come again.
+PENALTY_WINDOW_TOKENS = 48
+
+
+def choose(logits: Tensor, seen: list[int], sampling: Sampling, generator: torch.Generator) -> int:
     """One token id from logits (vocabulary,): the likeliest at temperature 0, else drawn among those allowed."""
+    if sampling.presence_penalty:
+        logits = logits.clone()
+        logits[list(set(seen[-PENALTY_WINDOW_TOKENS:]))] -= sampling.presence_penalty
     if sampling.temperature == 0:
         return int(logits.argmax())
     count = min(sampling.top_k or len(logits), len(logits))

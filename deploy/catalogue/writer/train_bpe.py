@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from bpe import FIRST_MERGED_TOKEN, PIECES
@@ -34,7 +35,7 @@ def learn_merges(texts: Iterable[str], vocabulary: int) -> list[Pair]:
 def _account(
     word: list[int], weight: int, index: int, frequency: Counter[Pair], where: defaultdict[Pair, set[int]] | None
 ) -> None:
-    for pair in zip(word, word[1:], strict=False):
+    for pair in pairwise(word):
         frequency[pair] += weight
         if where is not None:
             where[pair].add(index)

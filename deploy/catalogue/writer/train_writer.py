@@ -142,7 +142,10 @@ def train(options: Options) -> None:
             optimizer.zero_grad()
         if (step + 1) % options.evaluate_every == 0:
             best = keep_if_better(model, fixed, best)
-            print(f"{time.monotonic() - started:6.0f} s step {step + 1} {progress:.3f} loss {loss:.3f} best {best:.4f}", flush=True)
+            print(
+                f"{time.monotonic() - started:6.0f} s step {step + 1} {progress:.3f} loss {loss:.3f} best {best:.4f}",
+                flush=True,
+            )
     print(f"best validation loss {keep_if_better(model, fixed, best):.4f} nats per token")
 
 

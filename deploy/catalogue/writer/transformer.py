@@ -52,9 +52,7 @@ class Block(nn.Module):
         hidden = functional.gelu(functional.linear(_norm(x), self.expand))
         return x + functional.dropout(functional.linear(hidden, self.contract), dropout)
 
-    def _attention(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], cache: KeyValueCache | None, layer: int
-    ) -> Tensor:
+    def _attention(self, x: Tensor, rotation: tuple[Tensor, Tensor], cache: KeyValueCache | None, layer: int) -> Tensor:
         batch, length, width = x.shape
         joined = functional.linear(x, self.attend).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = joined.permute(2, 0, 3, 1, 4)
@@ -75,7 +73,7 @@ class Transformer(nn.Module):
         self._cosine, self._sine = _rotary_tables(shape)
 
     def forward(self, tokens: Tensor, cache: KeyValueCache | None = None, dropout: float = 0.0) -> Tensor:
-        """Token ids (batch, length) to logits (batch, length, vocabulary). A cache takes a prefix, then single tokens."""
+        """Token ids (batch, length) to logits (batch, length, vocabulary). A cache takes a prefix, then one at a time."""
         start = cache.length if cache is not None else 0
         length = tokens.shape[1]
         rotation = (self._cosine[start : start + length], self._sine[start : start + length])
