@@ -24,7 +24,7 @@ def files_of(directory: Path) -> list[BundleFile]:
 def _walk(directory: Path) -> Iterator[BundleFile]:
     ignore = directory / ".dockerignore"
     patterns = ignore.read_text().splitlines() if ignore.is_file() else []
-    left_out = pathspec.PathSpec.from_lines("gitwildmatch", [*ALWAYS_LEFT_OUT, *patterns])
+    left_out = pathspec.GitIgnoreSpec.from_lines([*ALWAYS_LEFT_OUT, *patterns])
     for folder, folders, names in os.walk(directory):
         here = Path(folder)
         relative = here.relative_to(directory)
