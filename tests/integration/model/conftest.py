@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+
 from tidemill.model import host
 from tidemill.model.host import Boot, ChildProcess, Exit, Spec, Zygote
 from tidemill.model.sandbox import Sandbox
@@ -174,6 +175,11 @@ async def launch(shared_zygote, common_directory) -> AsyncIterator[Launcher]:
     launcher = Launcher(shared_zygote, common_directory)
     yield launcher
     await launcher.end_all()
+
+
+@pytest.fixture
+def recorder() -> Child:
+    return Child()
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,8 @@ def run(descriptors: Descriptors, spec: Spec, zygote_pid: int) -> NoReturn:
     status = BOOT_FAILED_EXIT_CODE
     try:
         _leave_zygote(descriptors)
-        status = _Child(descriptors, spec, zygote_pid).live()
+        living = _Child(descriptors, spec, zygote_pid)  # its sockets must not close before the process ends
+        status = living.live()
     except BaseException as error:  # noqa: BLE001  the boundary: nothing may unwind into the zygote's frames
         failure.print_traceback(error)
     finally:

@@ -213,7 +213,7 @@ class Zygote:
         """End it and its children; returns when it is gone. Safe to call twice."""
         if not self.dead.done():
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_WR)  # it still tells how its children ended
         try:
             await asyncio.wait_for(self.process.wait(), _LEAVE_WITHIN_S)
         except asyncio.TimeoutError:  # noqa: UP041  another class in Python 3.10

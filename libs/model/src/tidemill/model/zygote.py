@@ -59,8 +59,8 @@ class Zygote:
         except ConnectionError:
             return
         finally:
-            self._worker.close()
             self._end_all()
+            self._worker.close()
 
     def _say(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
         with contextlib.suppress(ConnectionError):  # the next read notices
