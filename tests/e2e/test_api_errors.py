@@ -1,5 +1,8 @@
 """What the API answers to requests that are wrong: the documented problem, never a 500."""
 
+import io
+
+import aiohttp
 import pytest
 
 MISSING = {"detail": "The requested resource could not be found.", "status": 404}
@@ -40,7 +43,8 @@ async def test_what_is_not_json_is_a_bad_request(api, body):
 
 
 async def test_a_body_that_is_too_large_is_refused(api):
-    answer = await problem(await api("POST", TEXT, data=b'{"input": {"text": "' + b"x" * (7 << 20) + b'"}}'))
+    body = io.BytesIO(b'{"input": {"text": "' + b"x" * (7 << 20) + b'"}}')
+    answer = await problem(await api("POST", TEXT, data=body))
     assert answer == {"title": "Payload too large", "detail": "The request body is over 6 MB.", "status": 413}
 
 
@@ -165,7 +169,7 @@ async def test_a_private_model_looks_to_others_as_if_it_were_not_there(api, new_
 
 
 async def test_another_accounts_file_looks_as_if_it_were_not_there(api, new_token):
-    status, _, made = await api("POST", "/v1/files", data={"content": b"mine"})
+    status, _, made = await api("POST", "/v1/files", data={"content": io.BytesIO(b"mine")})
     assert status == 201
     stranger = {"Authorization": f"Bearer {new_token('stranger')}"}
     for method in ("GET", "DELETE"):
@@ -189,8 +193,6 @@ async def test_a_bad_token_is_refused(api, authorization):
 
 
 async def test_a_missing_token_is_refused(stack):
-    import aiohttp
-
     async with aiohttp.ClientSession(stack.base_url) as session, session.get("/v1/account") as response:
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert (response.status, await response.json(content_type=None)) == (
