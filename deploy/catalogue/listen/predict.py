@@ -39,7 +39,7 @@ class Predictor(BasePredictor):
         )
         lines = []
         for segment in segments:
-            print(f"{segment.end:.1f} s of {len(samples) / SAMPLE_RATE:.1f} s")
+            print(f"{min(segment.end, len(samples) / SAMPLE_RATE):.1f} s of {len(samples) / SAMPLE_RATE:.1f} s")
             text = segment.text.strip()
             lines.append(f"[{segment.start:.2f} - {segment.end:.2f}] {text}" if timestamps else text)
         return ("\n" if timestamps else " ").join(lines)
