@@ -50,7 +50,9 @@ class Leader:
 
     @property
     def held(self) -> bool:
-        return monotonic() < self._believed_until
+        # A session that the server ended, or that died with it, is seen at once; a silent one by the time.
+        alive = self._connection is not None and not self._connection.is_closed()
+        return alive and monotonic() < self._believed_until
 
     async def keep(self) -> None:
         """Takes the lock when it is free, and confirms it, for ever."""
@@ -76,7 +78,7 @@ class Leader:
 
     async def _session(self) -> "asyncpg.Connection[Row]":
         if self._connection is None or self._connection.is_closed():
-            self._locked = False
+            self._resign()  # the lock went with the session, and somebody else may have it by now
             self._connection = await asyncpg.connect(
                 self._url, server_settings=SETTINGS, timeout=CONNECT_TIMEOUT_S, command_timeout=CALL_TIMEOUT_S
             )

@@ -20,5 +20,5 @@ class Config(Common, frozen=True, kw_only=True):
     sweep_s: float = 1.0
     republish_after_s: float = 5.0  # a hint that nobody took for so long is taken for lost; doubles every time
     republish_limit_s: float = 60.0
-    run_limit_s: float = 1800.0  # Replicate's limit of a run; the worker ends it first, this is for its failure to
+    time_limit_s: float = 1800.0  # Replicate's limit of a run; the worker ends it first, this is for its failure to
     warm_s: float = 2.0  # how often gateways hear which queues are warm, when nothing changes

@@ -16,9 +16,7 @@ HINT_LIFE_S: Final = 5.0  # a demand hint nobody has seen served by then is the 
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """`state` is as on the wire, as our pending commands change it: draining when asked to stop, gone when a failed
-    one has been told so. The numbers are as of the last heartbeat.
-    """
+    """`state` is as on the wire, but draining as soon as it was asked to stop. The numbers are as of the heartbeat."""
 
     id: str
     queue: str
@@ -192,9 +190,8 @@ class Fleet:
 
     def _instance(self, worker: Worker, told: InstanceState) -> Instance:
         state = told.state
-        if told.id in self._pending:  # a boot that shows is not pending any more, so this is a stop on its way
-            state = "gone" if state == "failed" else "draining"
-        elif worker.draining and state in {"booting", "ready"}:
+        # A boot that shows is not pending any more, so what is pending here is a stop on its way.
+        if state in {"booting", "ready"} and (told.id in self._pending or worker.draining):
             state = "draining"
         return Instance(
             id=told.id,

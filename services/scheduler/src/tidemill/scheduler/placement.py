@@ -13,7 +13,7 @@ import msgspec
 
 from tidemill.scheduler.fleet import Instance, View
 
-Reason = Literal["idle", "room", "excess", "failed"]
+Reason = Literal["idle", "room", "excess"]
 NO_ROWS: Final[Mapping[str, int]] = {}
 
 
@@ -101,9 +101,6 @@ class _Plan:
         self._coming = sum(each.state == "draining" and each.worker in usable for each in view.instances)
 
     def actions(self, held_off: frozenset[str]) -> Iterator[Action]:
-        for each in self._view.instances:
-            if each.state == "failed":
-                yield Stop(each.id, each.worker, "failed")
         for queue in self._missing(held_off):
             yield from self._place(queue)
         yield from self._surplus()

@@ -69,7 +69,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     republish_after_s: float
     republish_limit_s: float
-    run_limit_s: float
+    time_limit_s: float
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -128,9 +128,9 @@ def _running(row: Row, now: float, rules: Rules) -> Decision:
         return End(Status.CANCELED, ErrorCode.DEADLINE, DEADLINE_RUNNING)
     if not row.leased:
         return NextAttempt() if row.attempt < ATTEMPTS else End(Status.FAILED, ErrorCode.WORKER_LOST, LOST)
-    if row.started_at is not None and row.started_at + rules.run_limit_s + RUN_OVERDUE_S <= now:
+    if row.started_at is not None and row.started_at + rules.time_limit_s + RUN_OVERDUE_S <= now:
         return End(
-            Status.FAILED, ErrorCode.TIME_LIMIT, f"The prediction ran longer than {rules.run_limit_s:.0f} seconds."
+            Status.FAILED, ErrorCode.TIME_LIMIT, f"The prediction ran longer than {rules.time_limit_s:.0f} seconds."
         )
     return KEEP
 

@@ -21,8 +21,6 @@ from tidemill.scheduler.sweep import End, Row
 
 ItemT = TypeVar("ItemT")
 
-RESET_SEQ: Final = -1  # before the first chunk of the attempt, which is 0
-
 DECIDED: Final = Counter("tidemill_scheduler_decisions_total", "What the sweep did", ["decision"])
 
 
@@ -60,8 +58,6 @@ class Effects:
         for prediction, attempt in moved.items():
             DECIDED.labels("attempt").inc()
             log().warning("worker lost", action="attempt", prediction=prediction, attempt=attempt)
-            if self._bus.connected:
-                await self._bus.send(subjects.output(prediction), events.Reset(attempt=attempt, seq=RESET_SEQ))
         await self.hint(list(moved))
         return list(moved)
 

@@ -40,7 +40,7 @@ class Round:
         self._rules = Rules(
             republish_after_s=config.republish_after_s,
             republish_limit_s=config.republish_limit_s,
-            run_limit_s=config.run_limit_s,
+            time_limit_s=config.time_limit_s,
         )
         self._lane = lane
         self._effects = effects

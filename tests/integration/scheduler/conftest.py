@@ -1,0 +1,289 @@
+"""The real scheduler in this process, with the real NATS and PostgreSQL, and a worker that only pretends to run."""
+
+import asyncio
+import contextlib
+import json
+import time
+
+import asyncpg
+import pytest
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import (
+    Boot,
+    Capacity,
+    Command,
+    CommandReply,
+    Heartbeat,
+    InstanceState,
+    Job,
+    Lifecycle,
+    QueueState,
+)
+from tidemill.contracts.ids import new_id
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.db import Database
+from tidemill.runtime.migrate import migrate
+from tidemill.scheduler.config import Config
+from tidemill.scheduler.main import build
+from tidemill.stack import Durability, NatsServer, PostgresServer
+
+
+async def until(what, check, within_s=20.0):
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = check()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"waited {within_s} s in vain for {what}"
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def wait_until():
+    return until
+
+
+@pytest.fixture(scope="session")
+async def scheduler_servers(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("scheduler-servers")
+    nats = NatsServer(directory / "nats")
+    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(nats.kill)
+        await nats.start()
+        stack.push_async_callback(postgres.remove)
+        await postgres.start()
+        yield nats, postgres
+
+
+@pytest.fixture
+async def config(scheduler_servers):
+    """A database of its own for every test; the bus is shared, so queues and workers have unique names."""
+    nats, postgres = scheduler_servers
+    name = f"t_{new_id()}"
+    admin = await asyncpg.connect(postgres.url)
+    await admin.execute(f"CREATE DATABASE {name}")
+    await admin.close()
+    config = Config(
+        database_url=postgres.database_url(name),
+        nats_url=nats.url,
+        republish_after_s=0.2,
+        republish_limit_s=0.4,
+        sweep_s=0.1,
+        boot_backoff_s=0.05,
+        settle_s=0.3,
+        command_timeout_s=2.0,
+    )
+    async with Database(config.database_url) as database:
+        await migrate(database)
+    return config
+
+
+@pytest.fixture
+async def database(config):
+    async with Database(config.database_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def bus(config):
+    async with Bus(config.nats_url, "test") as bus:
+        yield bus
+
+
+class Schedulers:
+    """Any number of them."""
+
+    def __init__(self, config):
+        self._config = config
+        self._running = {}
+
+    async def start(self, **changes):
+        service = await build(Config(**{**_fields(self._config), **changes}))
+        self._running[service] = asyncio.create_task(service.run())
+        await until("the scheduler to be ready", lambda: self._running[service].done() or not service.not_ready())
+        return service
+
+    async def stop(self, service):
+        service.stopping.set()
+        assert await self._running.pop(service) == 0
+
+    async def close(self):
+        for service in list(self._running):
+            await self.stop(service)
+
+
+def _fields(config):
+    return {name: getattr(config, name) for name in config.__struct_fields__}
+
+
+@pytest.fixture
+async def schedulers(config):
+    schedulers = Schedulers(config)
+    yield schedulers
+    await schedulers.close()
+
+
+class FakeWorker:
+    """Beats like a worker, does what it is told, and notes it. `boots` says what becomes of a boot."""
+
+    def __init__(self, bus, *, places=4, boots="ready", error=None):
+        self.id = f"w_{new_id()}"
+        self.places, self.boots, self.error = places, boots, error
+        self.instances, self.commands = {}, []
+        self.waiting = {}
+        self._bus = bus
+        self._beating = None
+
+    async def start(self, *, beat_s=0.1):
+        await self._bus.serve(subjects.command(self.id), Command, self._obey)
+        self._beating = asyncio.create_task(self._beat(beat_s))
+
+    async def stop(self):
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+
+    async def _obey(self, command):
+        self.commands.append(command)
+        if isinstance(command, Boot):
+            if self.boots == "refused":
+                return CommandReply(accepted=False, reason="no")
+            self.add(command.instance, command.queue, self.boots, self.error)
+        else:
+            self.instances.pop(command.instance, None)
+        await self.beat()
+        return CommandReply(accepted=True)
+
+    def add(self, name, queue, state="ready", error=None, **changes):
+        self.instances[name] = InstanceState(id=name, queue=queue, state=state, error=error, age_s=60.0, **changes)
+
+    def booted(self, queue):
+        return [each for each in self.commands if isinstance(each, Boot) and each.queue == queue]
+
+    async def beat(self):
+        queues = {each.queue for each in self.instances.values()}
+        await self._bus.send(
+            subjects.HEARTBEAT,
+            Heartbeat(
+                worker=self.id,
+                host="test",
+                capacity=Capacity(instances=self.places, memory_bytes=1),
+                instances=list(self.instances.values()),
+                queues=[QueueState(queue=queue, waiting=self.waiting.get(queue, 0)) for queue in queues],
+            ),
+        )
+
+    async def _beat(self, beat_s):
+        while True:
+            if self._bus.connected:
+                await self.beat()
+            await asyncio.sleep(beat_s)
+
+
+@pytest.fixture
+async def make_worker(bus):
+    made = []
+
+    def make(**options):
+        made.append(FakeWorker(bus, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.stop()
+
+
+@pytest.fixture
+async def worker(make_worker):
+    return make_worker()
+
+
+class Rows:
+    """Makes what the gateway and the worker would have written."""
+
+    def __init__(self, database):
+        self.database = database
+
+    async def queue(self):
+        queue = new_id()
+        await self.database.execute(
+            "INSERT INTO account (id, username, name, webhook_secret) VALUES ('a', 'a', 'a', 'whsec_dGVzdA==') "
+            "ON CONFLICT DO NOTHING"
+        )
+        await self.database.execute(
+            "INSERT INTO model (id, account_id, owner, name, visibility, hardware) "
+            "VALUES ($1, 'a', 'a', $1, 'public', 'cpu')",
+            queue,
+        )
+        await self.database.execute(
+            "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
+            "VALUES ($1, $1, $1, '0', '{}', '[]', '{}', false)",
+            queue,
+        )
+        return queue
+
+    async def worker(self, name, lease_s):
+        await self.database.execute(
+            "INSERT INTO worker (id, host, lease_until) VALUES ($1, 'h', now() + make_interval(secs => $2))",
+            name,
+            float(lease_s),
+        )
+
+    async def prediction(self, queue, **changes):
+        columns = {
+            "id": new_id(),
+            "account_id": "a",
+            "model": "a/m",
+            "version": "v",
+            "queue": queue,
+            "gateway": "g",
+            "input": json.dumps({"n": 1}),
+            **changes,
+        }
+        names, places = ", ".join(columns), ", ".join(f"${n}" for n in range(1, len(columns) + 1))
+        await self.database.execute(
+            f"INSERT INTO prediction ({names}, created_at) VALUES ({places}, now())", *columns.values()
+        )
+        return columns["id"]
+
+    async def get(self, prediction):
+        return await self.database.row("SELECT * FROM prediction WHERE id = $1", prediction)
+
+    async def ended(self, prediction):
+        async def check():
+            row = await self.get(prediction)
+            return row if row["completed_at"] is not None else None
+
+        return await until("the prediction to end", check)
+
+
+@pytest.fixture
+async def rows(database):
+    return Rows(database)
+
+
+class Heard:
+    """Hints and endings, as workers and gateways would hear them."""
+
+    def __init__(self, bus):
+        self.jobs, self.ends = [], []
+        self._bus = bus
+
+    async def listen(self, queue):
+        async def job(event):
+            self.jobs.append(event)
+
+        async def end(event):
+            self.ends.append(event)
+
+        await self._bus.listen(subjects.job(queue), Job, job)
+        await self._bus.listen(subjects.gateway_events("g"), Lifecycle, end)
+
+
+@pytest.fixture
+async def heard(bus):
+    return Heard(bus)
