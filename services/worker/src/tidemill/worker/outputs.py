@@ -40,8 +40,7 @@ class Outputs:
         try:
             urls = await self._upload_all(run, files, handed)
         finally:
-            for file in handed:
-                await finish_in_thread(file.close)
+            await finish_in_thread(_close, handed)
         if not files:
             return value
         decoded = msgspec.json.decode(value)
@@ -82,7 +81,7 @@ class Outputs:
         return self._url_for(key)
 
     async def _store(self, key: str, file: HandedFile, size: int, kind: str) -> None:
-        """Small files are read first, so that the store's client repeats a failed request; large ones are read again."""
+        """Small files are read first, so that the store's client can repeat the request; large ones are read again."""
         if size <= CHUNK_BYTES:
             content = b"".join([chunk async for chunk in file.chunks(size)])
             await self._objects.put(key, content, size, kind)
@@ -98,3 +97,8 @@ class Outputs:
                 await asyncio.sleep(wait)
             else:
                 return
+
+
+def _close(handed: Sequence[HandedFile]) -> None:
+    for file in handed:
+        file.close()

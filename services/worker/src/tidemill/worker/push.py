@@ -1,11 +1,11 @@
-"""Makes a version of pushed files: fetch, check cog.yaml, build the environment, import the model in the sandbox.
+"""Makes a version of pushed files: fetches, checks cog.yaml, builds the environment, asks the model for its schema.
 
-Whatever goes wrong fails the push with its reason and creates nothing.
+Whatever goes wrong fails the push with its reason and creates nothing. What was built lies ready on this worker.
 """
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -13,20 +13,26 @@ from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import new_id
-from tidemill.runtime.db import AWAY, Database, Row
+from tidemill.runtime.db import AWAY, Database, Row, insistently
 from tidemill.runtime.telemetry import log
-from tidemill.security.bundle_paths import BundleError
+from tidemill.security.bundle_paths import ROOT_CONFIG, BundleError
 from tidemill.worker import push_store
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.bundles import Bundles
 from tidemill.worker.cogyaml import ConfigRefused, ModelConfig, Parsed, parse
 from tidemill.worker.environments import Environment, EnvironmentFailed, Environments
 from tidemill.worker.link import BootFailed
+from tidemill.worker.push_log import PushLog
+from tidemill.worker.push_store import NewVersion, Succeeded
+from tidemill.worker.schema_check import SchemaRefused, check
 
 LOOK_EVERY_S: Final = 5.0  # for pushes whose hint was lost, and those of workers that died
+BUILD_LIMIT_S: Final = 3600.0  # fetching 20 GiB and installing torch take minutes each on a slow link
+ATTEMPTS: Final = 2  # a push that took two workers down with it would take down the third
 COG_VERSION: Final = "0.16.0"  # the generation of Cog's API that our module speaks; clients read it
-LOGS_LIMIT_CHARS: Final = 256 * 1024
-CONFIG_FILE_LIMIT_BYTES: Final = 1024 * 1024
+CONFIG_FILE_LIMIT_BYTES: Final = 2 * 1024 * 1024  # above the limits of those who parse: they give the reason
+
+REASONS: Final = (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed, BootFailed, SchemaRefused)
 
 
 class Inspector(Protocol):
@@ -57,69 +63,98 @@ class Pushes:
         """Named task."""
         while True:
             self._wake.clear()
-            try:
-                while (row := await push_store.claim(self._database, self._worker)) is not None:
-                    await self._build(row)
-            except AWAY as error:
-                log().warning("cannot look for pushes", action="retry", error=str(error))
+            while await self.build_next():
+                continue
             try:
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def _build(self, row: Row) -> None:
-        logs: list[str] = []
-        log().info("building", action="push", push=row["id"])
+    async def build_next(self) -> bool:
+        """False when no push waits."""
+        row = await insistently("push", lambda: push_store.claim(self._database, self._worker))
+        if row is None:
+            return False
+        push_id = row["id"]
+        logs = PushLog(lambda text: push_store.save_logs(self._database, push_id, self._worker, text))
+        log().info("building", action="push", push=push_id, attempt=row["attempt"])
+        limit = asyncio.timeout(BUILD_LIMIT_S)
         try:
-            await self._make(row, logs)
-        except (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed, BootFailed, OSError) as error:
-            if isinstance(error, AWAY) and not isinstance(error, BlobUnavailable) and not isinstance(error, OSError):
-                raise
-            log().info("push failed", action="push", push=row["id"], error=str(error))
-            await push_store.fail(self._database, row["id"], self._worker, str(error), _text(logs))
+            async with logs.saving(), limit:
+                end = await self._build(row, logs)
+        except REASONS as error:
+            await self._fail(push_id, str(error), logs)
+        except AWAY as error:  # the disk is full, for one
+            late = f"it took longer than {BUILD_LIMIT_S:g} s"
+            reason = late if limit.expired() else getattr(error, "strerror", None) or type(error).__name__
+            await self._fail(push_id, f"The worker could not build it: {reason}", logs)
+        else:
+            await self._succeed(push_id, end)
+        return True
 
-    async def _make(self, row: Row, logs: list[str]) -> None:
+    async def _succeed(self, push_id: str, end: Succeeded) -> None:
+        done = await insistently("push", lambda: push_store.succeed(self._database, push_id, self._worker, end))
+        log().info("pushed" if done else "push lost", action="push", push=push_id, version=end.version)
+
+    async def _fail(self, push_id: str, reason: str, logs: PushLog) -> None:
+        reason = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        log().info("push failed", action="push", push=push_id)
+        await insistently("push", lambda: push_store.fail(self._database, push_id, self._worker, reason, logs.text))
+
+    async def _build(self, row: Row, logs: PushLog) -> Succeeded:
         files = msgspec.json.decode(row["files"], type=list[BundleFile])
+        version = version_id(files)
+        if row["attempt"] > ATTEMPTS:
+            raise BootFailed(f"the workers that tried to build it were lost, {ATTEMPTS} times")
+        if await push_store.is_known(self._database, row["model_id"], version):
+            logs.line("The model has this version already: the same files.")
+            return Succeeded(version=version, warnings=(), logs=logs.text, new=None)
         queue = new_id()
+        logs.line(f"Fetching {len(files)} files, {sum(file.size for file in files):,} bytes.")
         directory = await self._bundles.acquire(queue, files)
         try:
-            parsed = await asyncio.to_thread(_parse, directory)
-            environment = await self._environments.ensure(parsed.config, logs.append)
-            await push_store.save_logs(self._database, row["id"], self._worker, _text(logs))
-            schema, printed = await self._inspector.inspect(directory, environment, parsed.config)
-            logs.append(printed)
-        finally:
+            new, warnings = await self._make(queue, version, files, directory, logs)
+        except BaseException:
             self._bundles.release(queue)
-        version = (
-            queue,
-            version_id(files),
-            COG_VERSION,
-            bytes(schema).decode(),
-            row["files"],
-            msgspec.json.encode(parsed.config).decode(),
-            streams(msgspec.json.decode(schema)),
+            await self._bundles.discard(queue)
+            raise
+        self._bundles.release(queue)
+        return Succeeded(version=version, warnings=warnings, logs=logs.text, new=new)
+
+    async def _make(
+        self, queue: str, version: str, files: list[BundleFile], directory: Path, logs: PushLog
+    ) -> tuple[NewVersion, tuple[str, ...]]:
+        parsed = await asyncio.to_thread(_parse, directory)
+        if parsed.config.requirements:
+            logs.line(f"Installing {', '.join(parsed.config.requirements)}.")
+        environment = await self._environments.ensure(parsed.config, logs.say)
+        warnings = (*parsed.warnings, *environment.warnings)
+        for warning in warnings:
+            logs.line(warning)
+        logs.line(f"Importing {parsed.config.entry}.")
+        raw, printed = await self._inspector.inspect(directory, environment, parsed.config)
+        logs.say(printed)
+        schema = check(bytes(raw))
+        new = NewVersion(
+            queue=queue,
+            id=version,
+            cog_version=COG_VERSION,
+            openapi_schema=schema.text,
+            files=msgspec.json.encode(files).decode(),
+            config=msgspec.json.encode(parsed.config).decode(),
+            streams=schema.streams,
         )
-        warnings = [*parsed.warnings]
-        if await push_store.succeed(self._database, row["id"], self._worker, version, warnings, _text(logs)):
-            log().info("pushed", action="push", push=row["id"], queue=queue, version=version[1])
+        logs.line("Done.")
+        return new, warnings
 
 
 def _parse(directory: Path) -> Parsed:
     def read(path: str) -> bytes | None:
         file = directory / path
-        if not file.is_file() or file.stat().st_size > CONFIG_FILE_LIMIT_BYTES:
+        if not file.is_file():
             return None
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            return opened.read(CONFIG_FILE_LIMIT_BYTES)
 
-    return parse((directory / "cog.yaml").read_bytes(), read)
-
-
-def _text(logs: list[str]) -> str:
-    return "".join(logs).replace("\0", "")[-LOGS_LIMIT_CHARS:]
-
-
-def streams(schema: Any) -> bool:
-    """Whether the version's output is an iterator, which clients may stream."""
-    output = schema.get("components", {}).get("schemas", {}).get("Output", {})
-    return isinstance(output, dict) and output.get("x-cog-array-type") == "iterator"
+    return parse(read(ROOT_CONFIG) or b"", read)

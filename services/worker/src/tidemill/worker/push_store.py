@@ -1,27 +1,56 @@
-"""The SQL of pushes. A version appears with the push's success, in one transaction, or not at all."""
+"""The SQL of pushes. A version appears with the push's success, in one transaction, or not at all.
+
+A push belongs to the worker in its row for as long as that worker's lease lives; every write asks for both.
+"""
 
 from typing import Final
 
+import msgspec
+
 from tidemill.runtime.db import Database, Row
 
-# A push whose builder's lease has gone is taken over.
+# A push whose builder's lease has gone is taken over; only a worker with a lease may take one.
 CLAIM: Final = """
-UPDATE push SET status = 'building', worker = $1, logs = '' WHERE id = (
+UPDATE push SET status = 'building', worker = $1, attempt = attempt + 1, logs = '' WHERE id = (
     SELECT p.id FROM push p LEFT JOIN worker w ON w.id = p.worker AND w.lease_until > now()
     WHERE p.status = 'queued' OR (p.status = 'building' AND w.id IS NULL)
     ORDER BY p.created_at LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
-RETURNING id, account_id, model_id, files"""
+    AND EXISTS (SELECT FROM worker WHERE id = $1 AND lease_until > now())
+RETURNING id, account_id, model_id, files, attempt"""
 LOGS: Final = "UPDATE push SET logs = $3 WHERE id = $1 AND worker = $2 AND status = 'building'"
 FAIL: Final = """
 UPDATE push SET status = 'failed', error = $3, logs = $4, completed_at = now()
 WHERE id = $1 AND worker = $2 AND status = 'building'"""
+KNOWN: Final = "SELECT queue FROM version WHERE model_id = $1 AND id = $2"
 SUCCEED: Final = """
 UPDATE push SET status = 'succeeded', version = $3, warnings = $4, logs = $5, completed_at = now()
 WHERE id = $1 AND worker = $2 AND status = 'building' RETURNING model_id"""
 INSERT: Final = """
 INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (model_id, id) DO UPDATE SET id = EXCLUDED.id RETURNING queue"""
-LATEST: Final = "UPDATE model SET latest_queue = $2 WHERE id = $1"
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (model_id, id) DO NOTHING"""
+LATEST: Final = """
+UPDATE model SET latest_queue = (SELECT queue FROM version WHERE model_id = $1 AND id = $2) WHERE id = $1"""
+
+
+class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of version; JSON members are text as PostgreSQL takes it."""
+
+    queue: str
+    id: str
+    cog_version: str
+    openapi_schema: str
+    files: str
+    config: str
+    streams: bool
+
+
+class Succeeded(msgspec.Struct, frozen=True, kw_only=True):
+    """How a push ended well. `new` is None when the model has had the version before."""
+
+    version: str
+    warnings: tuple[str, ...]
+    logs: str
+    new: NewVersion | None
 
 
 async def claim(database: Database, worker: str) -> Row | None:
@@ -36,20 +65,18 @@ async def fail(database: Database, push_id: str, worker: str, error: str, logs: 
     await database.execute(FAIL, push_id, worker, error, logs)
 
 
-async def succeed(  # noqa: PLR0917 - the columns of two rows
-    database: Database,
-    push_id: str,
-    worker: str,
-    version: tuple[str, str, str, str, str, str, bool],
-    warnings: list[str],
-    logs: str,
-) -> bool:
-    """`version` is (queue, id, cog_version, openapi_schema, files, config, streams); False when the push was lost."""
-    queue, identifier, *rest = version
+async def is_known(database: Database, model_id: str, version: str) -> bool:
+    return await database.value(KNOWN, model_id, version) is not None
+
+
+async def succeed(database: Database, push_id: str, worker: str, end: Succeeded) -> bool:
+    """Also makes the version the model's latest. False when the push was no longer this worker's: nothing is done."""
     async with database.transaction() as connection:
-        model_id = await connection.fetchval(SUCCEED, push_id, worker, identifier, warnings, logs)
+        model_id = await connection.fetchval(SUCCEED, push_id, worker, end.version, list(end.warnings), end.logs)
         if model_id is None:
             return False
-        taken = await connection.fetchval(INSERT, queue, identifier, model_id, *rest)
-        await connection.execute(LATEST, model_id, taken)
+        if end.new is not None:
+            queue, identifier, *rest = msgspec.structs.astuple(end.new)
+            await connection.execute(INSERT, queue, identifier, model_id, *rest)
+        await connection.execute(LATEST, model_id, end.version)
     return True

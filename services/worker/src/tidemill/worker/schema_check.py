@@ -1,0 +1,54 @@
+"""What a model's child may claim its schema to be: checked before it is kept, served and used on inputs. Pure."""
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+SIZE_LIMIT_BYTES: Final = 512 * 1024  # a model with a hundred inputs has 50 KiB; every gateway holds many
+DEPTH_LIMIT: Final = 64  # as JSON_DEPTH_LIMIT of inputs
+LOCAL: Final = "#/components/schemas/"
+
+
+class SchemaRefused(Exception):  # noqa: N818 - named after the situation
+    """The document is not the OpenAPI schema of a model."""
+
+
+class Checked(NamedTuple):
+    text: str
+    streams: bool  # the output is an iterator, which clients may stream
+
+
+def check(raw: bytes) -> Checked:
+    """Raises SchemaRefused."""
+    if len(raw) > SIZE_LIMIT_BYTES:
+        raise SchemaRefused(f"the schema is larger than {SIZE_LIMIT_BYTES} bytes")
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise SchemaRefused("the schema is not JSON") from None
+    components = _mapping(_mapping(_mapping(document).get("components")).get("schemas"))
+    if not isinstance(_mapping(components.get("Input")).get("properties", {}), dict) or "Input" not in components:
+        raise SchemaRefused("the schema has no Input")
+    if "Output" not in components:
+        raise SchemaRefused("the schema has no Output")
+    for reference in _references(document, DEPTH_LIMIT):
+        # Anything else would make whoever checks by this schema read a file or a URL of the model's choosing.
+        if not isinstance(reference, str) or reference.removeprefix(LOCAL) not in components:
+            raise SchemaRefused(f"the schema refers to {ascii(reference)[:120]}, which is not in it")
+    return Checked(raw.decode(), _mapping(components["Output"]).get("x-cog-array-type") == "iterator")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _references(value: Any, depth: int) -> Iterator[Any]:
+    if depth == 0:
+        raise SchemaRefused(f"the schema is nested more than {DEPTH_LIMIT} deep")
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for key in ("$ref", "$dynamicRef", "$recursiveRef"):
+        if key in _mapping(value):
+            yield value[key]
+    for item in items:
+        yield from _references(item, depth - 1)
