@@ -1,0 +1,1 @@
+"""Handlers: terminal deliveries from rows, progress from hints."""

@@ -1,0 +1,55 @@
+"""The webhook dispatcher's composition root."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.db import Database
+from tidemill.runtime.migrate import migrate
+from tidemill.runtime.service import Service, main
+from tidemill.security.egress import Egress
+from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.webhook_dispatcher import triggers
+from tidemill.webhook_dispatcher.config import Config
+from tidemill.webhook_dispatcher.handlers.deliveries import Deliveries
+from tidemill.webhook_dispatcher.handlers.progress import Progress
+from tidemill.webhook_dispatcher.sending import Sender
+
+NAME = "webhook-dispatcher"
+
+
+async def build(config: Config) -> Service:
+    service = Service(NAME, config)
+    database = Database(config.database_url, pool_size=8)
+    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
+    egress = Egress(EgressPolicy(allow=Allow.parse(config.egress_allow), allow_http=True))
+    sender = Sender(config, egress)
+    deliveries = Deliveries(config, database, sender)
+    progress = Progress(config, database, sender)
+
+    async def listen() -> None:
+        for subject, kind, handle in triggers.listeners(deliveries, progress):
+            await bus.listen(subject, kind, handle)
+
+    @contextlib.asynccontextmanager
+    async def sending() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await progress.stop()
+            await egress.close()
+
+    service.resource("database", database)
+    service.start("migrations", lambda: migrate(database))
+    service.resource("bus", bus)
+    service.resource("sending", sending())
+    service.start("listeners", listen)
+    for name, task in triggers.timers(deliveries):
+        service.task(name, task)
+    service.drain("deliveries", deliveries.drained)
+    service.ready_when("bus", bus.not_ready)
+    return service
+
+
+def cli() -> None:
+    main(NAME, Config, build)

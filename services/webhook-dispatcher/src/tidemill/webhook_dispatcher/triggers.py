@@ -1,0 +1,35 @@
+"""Everything that sets the dispatcher in motion."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import WebhookEvent
+from tidemill.webhook_dispatcher.handlers.deliveries import Deliveries
+from tidemill.webhook_dispatcher.handlers.progress import Progress
+
+
+class Listener(NamedTuple):
+    subject: str
+    kind: type
+    handle: Callable[[Any], Awaitable[None]]
+
+
+class Timer(NamedTuple):
+    name: str
+    main: Callable[[], Coroutine[Any, Any, None]]
+
+
+def listeners(deliveries: Deliveries, progress: Progress) -> tuple[Listener, ...]:
+    async def hear(event: WebhookEvent) -> None:
+        if event.event == "completed":
+            progress.ended(event.id)
+            deliveries.wake.set()
+        else:
+            progress.note(event.id, event.event)
+
+    return (Listener(subjects.WEBHOOK, WebhookEvent, hear),)
+
+
+def timers(deliveries: Deliveries) -> tuple[Timer, ...]:
+    return (Timer("deliveries", deliveries.run),)  # every look_every_s, and when woken
