@@ -123,6 +123,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     service.resource("bus", bus)
     service.resource("objects", objects)
     service.start("lease", lease.register)
+    service.start("zygotes", zygotes.warm)
     service.resource("instances", _closing(boots, lease, blobs, bundles, environments, egress))
     service.start("listeners", listen)
     service.task("lease", lease.keep)

@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from tidemill.model.host import Zygote, make_runtime_path
+import msgspec
+
+from tidemill.model.host import Zygote, ZygoteDiedError, make_runtime_path
 from tidemill.runtime.telemetry import log
 from tidemill.worker.environments import Environment
 
@@ -13,11 +15,20 @@ KEPT: Final = 8  # each holds its imports in memory: about 250 MB with torch, sh
 INHERITED: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """What it takes to start a zygote again."""
+
+    zygote: str
+    python: str
+    preload: tuple[str, ...]
+
+
 class Zygotes:
     """Zygotes by the name that environments of one kind share. `close` ends them and with them all children."""
 
     def __init__(self, worker_home: Path) -> None:
         self._runtime = worker_home / "runtime"
+        self._known = worker_home / "zygotes.json"
         self._zygotes: dict[str, Zygote] = {}
         self._turn: dict[str, asyncio.Lock] = {}
 
@@ -30,11 +41,34 @@ class Zygotes:
             self._zygotes[environment.zygote] = zygote  # last: most recently used
             return zygote
 
+    async def warm(self) -> None:
+        """Starts those that the last worker here used: importing torch takes a second that no prediction should wait."""
+        for known in await asyncio.to_thread(self._remembered):
+            environment = Environment(known.zygote, known.zygote, Path(known.python), known.preload, None, ())
+            try:
+                await self.get(environment)
+            except (ZygoteDiedError, OSError) as error:  # its interpreter may be gone; whoever needs it will hear
+                log().warning("not warmed", action="zygote", environment=known.zygote, error=str(error))
+
+    def _remembered(self) -> list[_Known]:
+        try:
+            return msgspec.json.decode(self._known.read_bytes(), type=list[_Known])
+        except (OSError, msgspec.DecodeError):
+            return []
+
+    def _remember(self, environment: Environment) -> None:
+        known = {one.zygote: one for one in self._remembered()}
+        known[environment.zygote] = _Known(environment.zygote, str(environment.python), environment.preload)
+        fresh = self._known.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(list(known.values())[-KEPT:]))
+        fresh.replace(self._known)
+
     async def _start(self, environment: Environment) -> Zygote:
         path = await asyncio.to_thread(make_runtime_path, self._runtime)
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         env = {**inherited, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}
         zygote = await Zygote.start(str(environment.python), preload=environment.preload, env=env)
+        await asyncio.to_thread(self._remember, environment)
         log().info("zygote ready", action="zygote", environment=environment.zygote, modules=zygote.modules)
         return zygote
 
