@@ -11,7 +11,7 @@ from tidemill.model.host import Zygote, ZygoteDiedError, make_runtime_path
 from tidemill.runtime.telemetry import log
 from tidemill.worker.environments import Environment
 
-KEPT: Final = 8  # each holds its imports in memory: about 250 MB with torch, shared with its children
+WARMED: Final = 4  # each holds its imports in memory: about 250 MB with torch, shared with its children
 INHERITED: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
@@ -24,7 +24,10 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 class Zygotes:
-    """Zygotes by the name that environments of one kind share. `close` ends them and with them all children."""
+    """Zygotes by the name that environments of one kind share: few, since models' own packages stay out of them.
+
+    `close` ends them and with them all children.
+    """
 
     def __init__(self, worker_home: Path) -> None:
         self._runtime = worker_home / "runtime"
@@ -42,7 +45,7 @@ class Zygotes:
             return zygote
 
     async def warm(self) -> None:
-        """Starts those that the last worker here used: importing torch takes a second that no prediction should wait."""
+        """Starts those that the last worker here used: no prediction should wait for the import of torch."""
         for known in await asyncio.to_thread(self._remembered):
             environment = Environment(known.zygote, known.zygote, Path(known.python), known.preload, None, ())
             try:
@@ -60,7 +63,7 @@ class Zygotes:
         known = {one.zygote: one for one in self._remembered()}
         known[environment.zygote] = _Known(environment.zygote, str(environment.python), environment.preload)
         fresh = self._known.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(list(known.values())[-KEPT:]))
+        fresh.write_bytes(msgspec.json.encode(list(known.values())[-WARMED:]))
         fresh.replace(self._known)
 
     async def _start(self, environment: Environment) -> Zygote:
@@ -76,12 +79,6 @@ class Zygotes:
         """What children must be able to read of the runtime itself."""
         links = (self._runtime / "tidemill" / "model", self._runtime / "cog")
         return (str(self._runtime), *(str(link.resolve()) for link in links))
-
-    async def trim(self, used: set[str]) -> None:
-        """Ends the longest unused beyond KEPT, but none that has instances."""
-        idle = [digest for digest in self._zygotes if digest not in used]
-        for digest in idle[: max(0, len(self._zygotes) - KEPT)]:
-            await self._zygotes.pop(digest).close()
 
     async def close(self) -> None:
         for zygote in list(self._zygotes.values()):
