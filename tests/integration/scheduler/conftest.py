@@ -5,7 +5,6 @@ import contextlib
 import json
 import time
 
-import asyncpg
 import pytest
 
 from tidemill.contracts import subjects
@@ -59,16 +58,21 @@ async def scheduler_servers(tmp_path_factory):
         yield nats, postgres
 
 
+@pytest.fixture(scope="session")
+async def migrated(scheduler_servers):
+    _, postgres = scheduler_servers
+    async with Database(postgres.url) as database:
+        await migrate(database)
+
+
 @pytest.fixture
-async def config(scheduler_servers):
-    """A database of its own for every test; the bus is shared, so queues and workers have unique names."""
+async def config(scheduler_servers, migrated):
+    """The database is empty at the start of every test."""
     nats, postgres = scheduler_servers
-    name = f"t_{new_id()}"
-    admin = await asyncpg.connect(postgres.url)
-    await admin.execute(f"CREATE DATABASE {name}")
-    await admin.close()
-    config = Config(
-        database_url=postgres.database_url(name),
+    async with Database(postgres.url) as database:
+        await database.execute("TRUNCATE account, worker, prediction, webhook_delivery, walk CASCADE")
+    return Config(
+        database_url=postgres.url,
         nats_url=nats.url,
         republish_after_s=0.2,
         republish_limit_s=0.4,
@@ -77,9 +81,6 @@ async def config(scheduler_servers):
         settle_s=0.3,
         command_timeout_s=2.0,
     )
-    async with Database(config.database_url) as database:
-        await migrate(database)
-    return config
 
 
 @pytest.fixture
