@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from prometheus_client import Histogram
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.events import Boot, Command, CommandReply
@@ -32,6 +33,7 @@ FAILED_SHOWN_S: Final = 15.0  # a failed instance stays in the heartbeat so that
 SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error
 FIRST_UID: Final = 200_000  # above system users and ordinary ones; one for each instance
 UIDS: Final = 10_000
+BOOT_SECONDS: Final = Histogram("tidemill_worker_boot_seconds", "From the command to a ready instance")
 REASONS: Final = (
     BootFailed,
     BundleError,
@@ -150,6 +152,7 @@ class Boots:
             self._bundles.release(instance.queue)
             raise
         instance.concurrency = ready.concurrency
+        BOOT_SECONDS.observe(monotonic() - started)
         phases = {"fetch": (fetched - started) * 1000, "environment": (built - fetched) * 1000, **ready.phases}
         total = round((monotonic() - started) * 1000, 1)
         rounded = {name: round(ms, 1) for name, ms in phases.items()}

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import msgspec
+from prometheus_client import Counter
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import monotonic, now
-from tidemill.runtime.telemetry import log
+from tidemill.runtime.telemetry import log, record
 from tidemill.worker import frames
 from tidemill.worker.frames import Done, Log, Metric, Output, decode, run_frame
 from tidemill.worker.instance import Instance
@@ -27,6 +28,7 @@ from tidemill.worker.run import Run, Stop, too_large
 CLAIM_AFTER_S: Final = 0.005  # a run that ends sooner needs no claim
 RECALL_AFTER_S: Final = 0.1  # runs sent ahead are asked back when the one before them takes this long
 WATCH_S: Final = 0.25  # how often deadlines, time limits and stubborn runs are looked at
+ENDED: Final = Counter("tidemill_worker_runs_total", "Runs that ended by their child's word", ["status"])
 _decode_job: Final = msgspec.json.Decoder(Job).decode
 
 # Makes a job's input ready for the child: reads it from its row when it was too large for the job, and brings files.
@@ -113,7 +115,7 @@ class Engine:
             instance.runs[job.id] = run  # takes its place; it is sent when its input is ready
             self._then(run, self._prepare_and_begin(instance, run))
             return
-        instance.begin(run, run_frame(job.id, bytes(job.input)), monotonic())
+        instance.begin(run, run_frame(job.id, bytes(job.input), job.traceparent), monotonic())
         if job.webhook:
             self._ports.records.claim(run, self._lost)
         else:
@@ -132,7 +134,7 @@ class Engine:
                     self._end(run, run.stop)
             else:
                 run.started_at = now()
-                instance.begin(run, run_frame(run.job.id, body), monotonic())
+                instance.begin(run, run_frame(run.job.id, body, run.job.traceparent), monotonic())
         self.dispatch(self.lane(instance.queue))
 
     # Claims
@@ -257,6 +259,8 @@ class Engine:
             if not run.claimed:  # sent ahead perhaps: the child knows how long it took
                 run.started_at = max(run.job.created_at, completed_at - frame.ms / 1000)
             self._ports.records.end(run.outcome(self.worker, frame, completed_at), run.seq)
+            ENDED.labels(frame.status).inc()
+            record("run prediction", run.job.traceparent, run.started_at, completed_at)
 
     def _end(self, run: Run, stop: Stop) -> None:
         self._close_run(run)

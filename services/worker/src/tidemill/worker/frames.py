@@ -63,6 +63,10 @@ ChildFrame = Ready | Failed | Log | Output | Metric | Done
 decode: Final = msgspec.json.Decoder(ChildFrame).decode
 
 
-def run_frame(prediction_id: str, input_json: bytes) -> bytes:
-    """The body of a run frame around an input that stays bytes. The id is ours: it needs no escaping."""
-    return b'{"t":"run","id":"%s","input":%s,"context":{}}' % (prediction_id.encode(), input_json)
+def run_frame(prediction_id: str, input_json: bytes, traceparent: str | None = None) -> bytes:
+    """The body of a run frame around an input that stays bytes. The id is ours: it needs no escaping.
+
+    The model reads the trace context as `cog.current_scope().context["traceparent"]`.
+    """
+    context = msgspec.json.encode({"traceparent": traceparent}) if traceparent else b"{}"
+    return b'{"t":"run","id":"%s","input":%s,"context":%s}' % (prediction_id.encode(), input_json, context)

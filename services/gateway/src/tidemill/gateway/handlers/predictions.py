@@ -1,6 +1,7 @@
 """Predictions: create in all forms, get, list, cancel."""
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -24,7 +25,9 @@ from tidemill.gateway.versions import Runnable
 from tidemill.runtime import outcome, present
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
+from tidemill.runtime.telemetry import span
 
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would poll their own cache for ever
 
 
@@ -53,26 +56,32 @@ async def _create(call: Call, runnable: Runnable, body: api.CreatePrediction) ->
     if webhook is not None and not webhook.startswith(("https://", "http://")):
         raise unprocessable("webhook must be an http or https URL")
     created_at = now()
-    accepted = Accepted(
-        id=new_id(),
-        account_id=call.account.id,
-        model=runnable.model,
-        version=runnable.version,
-        queue=runnable.queue,
-        source="api",
-        input=raw,
-        webhook=webhook,
-        webhook_events=_events(body),
-        deadline=None if cancel_after is None else created_at + cancel_after,
-        created_at=created_at,
-        traceparent=headers.get("traceparent"),
-    )
-    location = {"Location": f"{call.parts.api_url}/predictions/{accepted.id}"}
-    if wait is None:
-        await call.parts.acceptor.accept(accepted)
-        return json_response(_starting(call, accepted, runnable.streams), 201, location)
-    location["Preference-Applied"] = "wait" if wait + 2 > WAIT_LIMIT_S else f"wait={wait:g}"
-    return await _wait(call, accepted, runnable, wait, location)
+    with span("create prediction", _traceparent(headers.get("traceparent"))) as traceparent:
+        accepted = Accepted(
+            id=new_id(),
+            account_id=call.account.id,
+            model=runnable.model,
+            version=runnable.version,
+            queue=runnable.queue,
+            source="api",
+            input=raw,
+            webhook=webhook,
+            webhook_events=_events(body),
+            deadline=None if cancel_after is None else created_at + cancel_after,
+            created_at=created_at,
+            traceparent=traceparent,
+        )
+        location = {"Location": f"{call.parts.api_url}/predictions/{accepted.id}"}
+        if wait is None:
+            await call.parts.acceptor.accept(accepted)
+            return json_response(_starting(call, accepted, runnable.streams), 201, location)
+        location["Preference-Applied"] = "wait" if wait + 2 > WAIT_LIMIT_S else f"wait={wait:g}"
+        return await _wait(call, accepted, runnable, wait, location)
+
+
+def _traceparent(header: str | None) -> str | None:
+    """W3C trace context goes on to the model; what is none stays here."""
+    return header if header and TRACEPARENT.fullmatch(header) else None
 
 
 def _events(body: api.CreatePrediction) -> list[str] | None:
