@@ -216,7 +216,7 @@ class Zygote:
                 self._socket.shutdown(socket.SHUT_WR)  # it still tells how its children ended
         try:
             await asyncio.wait_for(self.process.wait(), _LEAVE_WITHIN_S)
-        except asyncio.TimeoutError:  # noqa: UP041  another class in Python 3.10
+        except TimeoutError:
             self.process.kill()
             await self.process.wait()
         await self.dead

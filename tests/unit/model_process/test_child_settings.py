@@ -1,0 +1,113 @@
+import json
+import os
+import time
+
+import pytest
+
+from tidemill.model import environment, failure, leftovers, namespaces
+from tidemill.model.errors import InputError, OutputError
+from tidemill.model.limits import Limits
+from tidemill.model.sandbox import SYSTEM_READ, Sandbox, interpreter_paths
+from tidemill.model.spec import Boot, Spec
+
+
+def test_a_spec_survives_the_wire():
+    sandbox = Sandbox(
+        "/t", read=("/a", "/b"), devices=("/dev/nvidia0",), uid=7, limits=Limits(processes=3, data_bytes=1)
+    )
+    spec = Spec(sandbox, {"A": "1"}, threads=2)
+    assert Spec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    boot = Boot("predict.py:Predictor", "/m", "/t", weights="w", concurrency=3)
+    frame = json.loads(json.dumps(boot.to_frame()))
+    assert frame["t"] == "boot"
+    assert frame["dir"] == "/m"
+    assert Boot.from_frame(frame) == boot
+
+
+def test_the_environment_has_what_is_allowed_and_places_in_tmp():
+    made = environment.complete({"PATH": "/env/bin", "HOME": "/root", "HF_HOME": "/models/hf"}, "/own", 2)
+    assert made["PATH"] == "/env/bin"
+    assert made["HF_HOME"] == "/models/hf"
+    assert made["HOME"] == made["TMPDIR"] == "/own"
+    assert made["OMP_NUM_THREADS"] == "2"
+    assert made["TORCH_HOME"].startswith("/own/")
+    assert "OMP_NUM_THREADS" not in environment.complete({}, "/own", None)
+
+
+def test_directories_that_hold_what_is_needed_are_not_covered(tmp_path):
+    for name in ("cover", "keep/deep", "keepsake"):
+        (tmp_path / name).mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "cover")
+    wanted = [str(tmp_path / name) for name in ("cover", "link", "keep", "keepsake", "missing")]
+    covered = namespaces.coverable(wanted, [str(tmp_path / "keep/deep/model")])
+    assert covered == [str(tmp_path / "cover"), str(tmp_path / "keepsake")]
+    assert namespaces.coverable(["/"], ["/anything"]) == []
+
+
+def test_nothing_secret_is_readable_by_default():
+    for secret in ("/etc", "/etc/shadow", "/etc/ssl", "/etc/ssl/private", "/proc", "/sys", "/root", "/home", "/var"):
+        assert secret not in SYSTEM_READ
+    assert "/" not in interpreter_paths()
+
+
+class TornError(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class OutOfMemoryError(RuntimeError):
+    __module__ = "torch.cuda"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("boom"), "boom"),
+        (ValueError(), "ValueError"),
+        (ValueError("  \n"), "ValueError"),
+        (KeyError("k"), "'k'"),
+        (SystemExit(2), "the model called sys.exit(2)"),
+        (MemoryError(), "the model ran out of memory"),
+        (MemoryError("4 GB"), "the model ran out of memory: 4 GB"),
+        (OutOfMemoryError("CUDA out of memory.\nmore"), "the GPU ran out of memory: CUDA out of memory."),
+        (TornError(), "TornError"),
+        (InputError("seed", "too small"), "seed: too small"),
+        (ValueError("x" * 10_000), "x" * failure.ERROR_LIMIT_CHARS),
+    ],
+)
+def test_an_error_in_one_line(error, text):
+    assert failure.describe(error) == text
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("boom"), TornError()])
+def test_the_traceback_begins_with_the_authors_frames(error, capsys):
+    try:
+        _raise(error)
+    except Exception as caught:  # noqa: BLE001  any
+        failure.print_traceback(caught)
+    printed = capsys.readouterr().err
+    assert "_raise" in printed
+    assert type(error).__name__ in printed
+
+
+def test_an_error_that_explains_itself_has_no_traceback(capsys):
+    failure.print_traceback(OutputError("not an output"))
+    assert capsys.readouterr().err == ""
+
+
+def test_only_files_of_this_prediction_in_tmp_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "own"))
+    monkeypatch.setattr(leftovers, "_COMMON_TMP", "/nonexistent")
+    (tmp_path / "own").mkdir()
+    now = time.time()
+    fresh, old, outside = tmp_path / "own/fresh", tmp_path / "own/old", tmp_path / "outside"
+    for path in (fresh, old, outside):
+        path.write_text("x")
+    os.utime(old, (now - 60, now - 60))
+    leftovers.delete([str(path) for path in (fresh, fresh, old, outside, tmp_path / "own/none")], born_after=now - 1)
+    assert [path.exists() for path in (fresh, old, outside)] == [False, True, True]

@@ -1,0 +1,90 @@
+"""The filter, run by a small interpreter of classic BPF."""
+
+import errno
+import socket
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.model import seccomp
+from tidemill.model.seccomp import ALLOW, DENIED, KILL_PROCESS, MACHINES, NEW_NAMESPACES, assemble, program
+
+FAMILIES = (socket.AF_UNIX, socket.AF_INET)
+X86, ARM = MACHINES["x86_64"], MACHINES["aarch64"]
+PERMISSION = 0x50000 | errno.EPERM
+
+
+def verdict(machine, number, *arguments, families=FAMILIES, arch=None):
+    words = [*arguments, *[0] * 6][:6]
+    data = struct.pack("=IIQ6Q", number, machine.audit_arch if arch is None else arch, 0, *words)
+    code = [struct.unpack("=HBBI", chunk) for chunk in _chunks(assemble(program(machine, families)))]
+    position, accumulator = 0, 0
+    while True:
+        kind, if_true, if_false, k = code[position]
+        position += 1
+        if kind == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, k)
+        elif kind == 0x06:
+            return k
+        else:
+            holds = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: bool(accumulator & k)}[kind]
+            position += if_true if holds else if_false
+
+
+def _chunks(program_bytes):
+    return [program_bytes[start : start + 8] for start in range(0, len(program_bytes), 8)]
+
+
+@pytest.mark.parametrize("machine", [X86, ARM])
+@pytest.mark.parametrize("name", DENIED)
+def test_every_denied_call_is_refused(machine, name):
+    number = DENIED[name][machine.column]
+    if number is not None:
+        assert verdict(machine, number) == PERMISSION
+
+
+@pytest.mark.parametrize("machine", [X86, ARM])
+@given(number=st.integers(0, 600))
+def test_other_calls_pass(machine, number):
+    denied = {numbers[machine.column] for numbers in DENIED.values()}
+    special = {machine.socket, machine.clone, machine.clone3}
+    if number not in denied | special:
+        assert verdict(machine, number) == ALLOW
+
+
+@pytest.mark.parametrize("machine", [X86, ARM])
+def test_another_architecture_is_the_end(machine):
+    assert verdict(machine, 0, arch=0x40000003) == KILL_PROCESS
+
+
+@given(number=st.integers(0, 600))
+def test_the_x32_table_is_closed(number):
+    assert verdict(X86, 0x40000000 | number) == PERMISSION
+
+
+@pytest.mark.parametrize("machine", [X86, ARM])
+def test_clone_makes_processes_and_threads_but_no_namespaces(machine):
+    thread = 0x3D0F00
+    assert verdict(machine, machine.clone, 17) == ALLOW
+    assert verdict(machine, machine.clone, thread) == ALLOW
+    for bit in range(32):
+        if NEW_NAMESPACES >> bit & 1:
+            assert verdict(machine, machine.clone, thread | 1 << bit) == PERMISSION
+    assert verdict(machine, machine.clone3) == 0x50000 | errno.ENOSYS
+
+
+@pytest.mark.parametrize("machine", [X86, ARM])
+@given(family=st.integers(0, 50))
+def test_sockets_only_of_the_families_given(machine, family):
+    refused = 0x50000 | errno.EAFNOSUPPORT
+    assert verdict(machine, machine.socket, family) == (ALLOW if family in FAMILIES else refused)
+    assert verdict(machine, machine.socket, family, families=()) == refused
+
+
+def test_jumps_fit_in_a_byte():
+    for machine in MACHINES.values():
+        code = program(machine, tuple(range(8)))
+        assert all(0 <= jump <= 255 for _, if_true, if_false, _ in code for jump in (if_true, if_false))
+        assert len(seccomp.assemble(code)) == 8 * len(code)
