@@ -63,7 +63,9 @@ def test_a_service_has_the_agreed_files(service):
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
 def test_services_never_import_each_other(service):
     siblings = {module_name(other) for other in SERVICES if other != service}
-    wrong = {str(path.relative_to(ROOT)): name for path in sources(service) for name in imported(path) if name in siblings}
+    wrong = {
+        str(path.relative_to(ROOT)): name for path in sources(service) for name in imported(path) if name in siblings
+    }
     assert not wrong
 
 

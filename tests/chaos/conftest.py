@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from tidemill.testing.running import RunningStack
-
 from crowd import MODEL
+
+from tidemill.testing.running import RunningStack
 
 MODELS = Path(__file__).parents[1] / "models"
 

@@ -7,6 +7,7 @@ import random
 import aiohttp
 import asyncpg
 import nats
+
 from tidemill.testing.running import RunningStack, until
 
 MODEL = "local/chaos-echo"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tidemill.testing.running import until
-
 from crowd import Crowd, Witness
 
+from tidemill.testing.running import until
+
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
-PARTS = ["gateway", "scheduler", "worker", "nats", "postgres"]
+PARTS = ["gateway", "scheduler", "worker", "NATS", "PostgreSQL"]
 
 
 async def in_flight(crowd: Crowd, count: int = 60) -> None:
@@ -69,7 +69,9 @@ async def test_a_worker_sleeps_until_its_lease_has_gone(stack):
             finally:
                 os.kill(pid, signal.SIGCONT)
             crowd.check(rows)
-            await until("the sleeper has noticed and started afresh", lambda: stack.pid_or_none("worker") not in {None, pid})
+            await until(
+                "the sleeper has noticed and started afresh", lambda: stack.pid_or_none("worker") not in {None, pid}
+            )
             assert await crowd.rows() == rows
         witness.check()
     finally:

@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+
 from tidemill.contracts import events, subjects
 from tidemill.contracts.prediction import Status
 

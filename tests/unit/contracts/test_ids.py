@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tidemill.contracts.ids import ALPHABET, LENGTH, id_at, is_id, ms_of, new_id
 
 moments = st.integers(0, 2**48 - 1)

@@ -1,5 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tidemill.contracts.prediction import (
     SQL_OPEN,
     SQL_SOURCES,
