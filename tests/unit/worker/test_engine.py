@@ -3,6 +3,7 @@ import json
 
 import msgspec
 import pytest
+
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.limits import OUTPUT_LIMIT_BYTES
