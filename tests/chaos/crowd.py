@@ -46,7 +46,8 @@ class Crowd:
         connection = await asyncpg.connect(self.stack.env["TIDEMILL_DATABASE_URL"])
         try:
             return await connection.fetch(
-                "SELECT id, status, attempt, output, error, error_code, completed_at FROM prediction WHERE id = ANY($1)",
+                "SELECT id, status, attempt, output, error, error_code, completed_at FROM prediction"
+                " WHERE id = ANY($1) ORDER BY id",
                 list(self.accepted),
             )
         finally:

@@ -1,4 +1,4 @@
-"""kill -9 of one part while 200 predictions are in flight: each accepted one ends once, none is lost, none is mixed up."""
+"""kill -9 of one part with 200 predictions in flight: each accepted one ends once, none is lost, none is mixed up."""
 
 import asyncio
 import os

@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +35,7 @@ def test_a_terminal_state_is_never_left(asked):
 @given(moves)
 def test_attempts_are_gap_free_and_never_fall(asked):
     attempts = [position.attempt for position in walk(asked)]
-    assert all(after - before in {0, 1} for before, after in zip(attempts, attempts[1:], strict=False))
+    assert all(after - before in {0, 1} for before, after in itertools.pairwise(attempts))
 
 
 @given(statuses, st.integers(1, 5), st.integers(1, 5), statuses)
