@@ -132,7 +132,7 @@ class Blobs:
 
     async def _download_once(self, digest: str, size: int) -> None:
         partial = self._scratch.fresh()
-        file = await finish_in_thread(FileIO, partial, "xb")
+        file = FileIO(partial, "xb")
         try:
             async with self._source.open(digest) as chunks:
                 spooled = await spool(chunks, file, limit_bytes=size, digest=True)

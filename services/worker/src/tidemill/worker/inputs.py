@@ -138,7 +138,7 @@ class Inputs:
         own = Path(await finish_in_thread(_make_own_folder, folder))
         async with self._open(url, account) as opened:
             path = own / name_for(opened.name, opened.content_type)
-            file = await finish_in_thread(FileIO, path, "xb")
+            file = FileIO(path, "xb")
             try:
                 await spool(opened.chunks, file, limit_bytes=INPUT_FILE_LIMIT_BYTES)
                 path.chmod(FILE_MODE)

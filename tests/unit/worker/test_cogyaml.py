@@ -1,0 +1,190 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidemill.worker import yamltree
+from tidemill.worker.cogyaml import ConfigRefused, parse
+from tidemill.worker.yamltree import YamlRefused
+
+FILES = {"predict.py": b"", "src/train.py": b"", "requirements.txt": b"\xef\xbb\xbfTorch>=2  # big\ncog==0.9\n\nsix"}
+ENTRY = 'predict: "predict.py:Predictor"\n'
+
+
+def parsed(text, files=FILES):
+    return parse(text.encode() if isinstance(text, str) else text, files.get)
+
+
+def refusal(text, files=FILES):
+    with pytest.raises(ConfigRefused) as refused:
+        parsed(text, files)
+    return refused.value.reason
+
+
+def test_the_smallest_file():
+    config = parsed(ENTRY).config
+    assert config.entry == "predict.py:Predictor"
+    assert (config.requirements, config.concurrency, config.python_version, config.gpu, config.network) == (
+        (),
+        None,
+        None,
+        False,
+        False,
+    )
+
+
+def test_everything_that_is_honoured():
+    result = parsed(
+        """
+build:
+  gpu: true
+  python_version: 3.10
+  python_requirements: ./requirements.txt
+run: "./predict.py:run_it"
+train: src/train.py:train
+concurrency: {max: 8}
+environment:
+  - A=b=c
+  - EMPTY=
+tidemill:
+  network: yes
+"""
+    )
+    config = result.config
+    assert config.entry == "predict.py:run_it"
+    assert config.train_entry == "src/train.py:train"
+    assert config.python_version == "3.10"  # not the number 3.1
+    assert config.requirements == ("six", "torch>=2")
+    assert config.concurrency == 8
+    assert config.environment == (("A", "b=c"), ("EMPTY", ""))
+    assert config.gpu
+    assert config.network
+    assert result.warnings == ()
+
+
+def test_python_packages_are_requirements_too():
+    assert parsed(ENTRY + "build: {python_packages: ['Pillow==11', 'numpy']}").config.requirements == (
+        "numpy",
+        "pillow==11",
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "part"),
+    [
+        ("system_packages: [ffmpeg]", "build.system_packages needs a container"),
+        ("run: [echo]", "build.run needs a container"),
+        ("run: [{command: x}]", "build.run needs a container"),
+        ("pre_install: [x]", "build.pre_install needs a container"),
+        ("colour: red", "unknown field `colour`"),
+        ("gpu: maybe", "gpu"),
+        ("python_version: '2.7'", "python_version"),
+        ("python_version: 3.12; rm", "python_version"),
+        ("python_packages: [3]", "python_packages"),
+        ("python_requirements: gone.txt", "not among the model's files"),
+        ("python_requirements: ../x.txt", "outside"),
+        ("python_requirements: /etc/passwd", "outside"),
+        ("{python_requirements: requirements.txt, python_packages: [a]}", "both"),
+        ("python_packages: ['--pre']", "'--pre'"),
+    ],
+)
+def test_what_is_refused_in_build(build, part):
+    assert part in refusal(f"{ENTRY}build: {build if build.startswith('{') else '{' + build + '}'}")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "mapping"),
+        ("[]", "mapping"),
+        ("build: {}", "what to run"),
+        ("predict: predict.py", "must be like"),
+        ("predict: 'gone.py:P'", "not among"),
+        ("predict: '../predict.py:P'", "outside"),
+        ("predict: '/predict.py:P'", "outside"),
+        (ENTRY + "run: 'predict.py:P'", "both run and predict"),
+        (ENTRY + "train: 'gone.py:t'", "not among"),
+        (ENTRY + "weights: [{name: a, target: /w, source: {uri: hf://x/y}}]", "weights"),
+        (ENTRY + "concurrency: {max: 0}", "concurrency.max"),
+        (ENTRY + "concurrency: {max: 100000}", "concurrency.max"),
+        (ENTRY + "concurrency: 3", "concurrency"),
+        (ENTRY + "environment: [PATH=/x]", "PATH"),
+        (ENTRY + "environment: [LD_PRELOAD=/x]", "LD_PRELOAD"),
+        (ENTRY + "environment: [TIDEMILL_X=1]", "TIDEMILL_X"),
+        (ENTRY + "environment: ['no equals']", "NAME=value"),
+        (ENTRY + "environment: {A: b}", "environment"),
+        (ENTRY + "surprise: 1", "unknown field `surprise`"),
+        (ENTRY + ENTRY, "given twice"),
+        (ENTRY + "image: &a x\nmodel: *a", "anchors"),
+        (ENTRY + "image: !!python/object/apply:os.system [id]", "tags"),
+        (ENTRY + "---\n" + ENTRY, "more than one document"),
+        (ENTRY + "image: " + "[" * 100, "nested"),
+        ("? [a]\n: b", "key"),
+        ("a: b: c", "mapping values"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"#" * (1024 * 1024 + 1), "larger"),
+        ("a: [" + "1," * 30_000 + "]", "entries"),
+    ],
+)
+def test_what_is_refused(text, part):
+    assert part in refusal(text)
+
+
+def test_the_bomb_of_merged_aliases_costs_nothing():
+    levels = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 30))
+    assert "anchors" in refusal("a0: &a0 {x: y}\n" + levels)
+
+
+def test_what_is_ignored_is_said():
+    result = parsed(ENTRY + "build: {cuda: '12.4', cudnn: 9}\nimage: r8.im/a/b")
+    assert result.warnings == (
+        "build.cuda in cog.yaml is ignored.",
+        "build.cudnn in cog.yaml is ignored.",
+        "image in cog.yaml is ignored.",
+    )
+
+
+def test_empty_container_steps_are_fine():
+    parsed(ENTRY + "build: {system_packages: [], run: null}")
+
+
+def test_a_large_requirements_file_is_refused():
+    files = {**FILES, "requirements.txt": b"#" * (1024 * 1024 + 1)}
+    assert "larger" in refusal(ENTRY + "build: {python_requirements: requirements.txt}", files)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(raw):
+    try:
+        parse(raw, FILES.get)
+    except ConfigRefused:
+        pass
+
+
+YAML_LIKE = st.lists(
+    st.sampled_from(
+        ["a", ": ", "\n", "  ", "- ", "[", "]", "{", "}", ",", "'", '"', "0x_", "1e3", "~", "2001-99-99", "|", "!"]
+    ),
+    max_size=30,
+).map("".join)
+
+
+@settings(max_examples=300)
+@given(YAML_LIKE)
+def test_any_yaml_is_read_or_refused(text):
+    try:
+        yamltree.read(text.encode())
+    except YamlRefused:
+        pass
+
+
+def test_scalars():
+    assert yamltree.read(b"{a: 1, b: 1.50, c: yes, d: ~, e: '1', f: 0x1F, g: 2001-01-01, h: off}") == {
+        "a": 1,
+        "b": "1.50",
+        "c": True,
+        "d": None,
+        "e": "1",
+        "f": "0x1F",
+        "g": "2001-01-01",
+        "h": False,
+    }
