@@ -1,10 +1,11 @@
 import asyncio
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tidemill.stack import accounts, backing, cluster_place, detach, surroundings
+from tidemill.stack import accounts, backing, cluster_place, detach, outside, surroundings
 from tidemill.stack.accounts import Account
 from tidemill.stack.keeper import Keeper
 from tidemill.stack.process import StartError, describe_exit, failure
@@ -50,6 +51,24 @@ def test_a_faster_stack_keeps_its_copy(tmp_path):
     cluster_place._rename_unless_there(tmp_path / "fresh", tmp_path / "target")
     assert (tmp_path / "target" / "file").read_text() == "target"
     assert not (tmp_path / "fresh").exists()
+
+
+def test_only_what_a_vanished_temporary_home_left_is_pruned(tmp_path):
+    homes = {"gone": tmp_path / "gone", "kept": tmp_path, "mounted-later": Path("/mnt/not/there")}
+    for name, home in homes.items():
+        (tmp_path / f"data-{name}").mkdir()
+        (tmp_path / f"data-{name}.home").write_text(str(home))
+    outside.prune(tmp_path)
+    left = {"data-kept", "data-kept.home", "data-mounted-later", "data-mounted-later.home"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_data_of_a_running_server_are_not_pruned(tmp_path):
+    (tmp_path / "data-x" / "pgdata").mkdir(parents=True)
+    (tmp_path / "data-x" / "pgdata" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    (tmp_path / "data-x.home").write_text(str(tmp_path / "gone"))
+    outside.prune(tmp_path)
+    assert (tmp_path / "data-x").exists()
 
 
 def test_our_own_url_is_known_by_its_secret():

