@@ -1,0 +1,43 @@
+"""Runs the steps while this process leads. A step that fails is told of and done again at its next turn."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+from prometheus_client import Counter
+
+from tidemill.runtime.db import AWAY
+from tidemill.runtime.objects import ObjectStoreError
+from tidemill.runtime.telemetry import log
+from tidemill.storage_janitor.handlers.parts import Parts
+
+FAILED = Counter("tidemill_janitor_failed_steps_total", "Steps that were broken off and will be repeated.", ["step"])
+STANDBY_S = 1.0  # how often a standby looks whether it leads
+
+
+class Step(NamedTuple):
+    name: str
+    run: Callable[[Parts], Awaitable[None]]
+
+
+def repeated(parts: Parts, every_s: float, steps: Sequence[Step]) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def run() -> None:
+        while True:
+            led = parts.leader.held
+            if led:
+                await one_round(parts, steps)
+            await asyncio.sleep(every_s if led else min(every_s, STANDBY_S))
+
+    return run
+
+
+async def one_round(parts: Parts, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if not parts.leader.held:
+            return
+        try:
+            await step.run(parts)
+        except (*AWAY, ObjectStoreError, asyncpg.LockNotAvailableError) as error:
+            FAILED.labels(step.name).inc()
+            log().warning("step broken off", action="retry", step=step.name, error=str(error))

@@ -1,0 +1,30 @@
+"""The storage janitor's composition root."""
+
+from tidemill.runtime.db import Database
+from tidemill.runtime.leader import Leader
+from tidemill.runtime.migrate import migrate
+from tidemill.runtime.objects import Objects
+from tidemill.runtime.service import Service, main
+from tidemill.storage_janitor import triggers
+from tidemill.storage_janitor.config import Config
+from tidemill.storage_janitor.handlers.parts import Parts
+
+NAME = "storage-janitor"
+
+
+async def build(config: Config) -> Service:
+    service = Service(NAME, config)
+    database = Database(config.database_url)
+    objects = Objects(config)
+    leader = Leader(config.database_url, NAME)
+    service.resource("database", database)
+    service.start("migrations", lambda: migrate(database))
+    service.resource("objects", objects)
+    service.resource("leader", leader)
+    for name, task in triggers.timers(Parts(config, database, objects, leader)):
+        service.task(name, task)
+    return service
+
+
+def cli() -> None:
+    main(NAME, Config, build)

@@ -1,0 +1,34 @@
+"""Everything that sets the storage janitor in motion. No subject: the streams forget by their max_age."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NamedTuple
+
+from tidemill.storage_janitor.handlers import orphans, predictions, uploads
+from tidemill.storage_janitor.handlers.parts import Parts
+from tidemill.storage_janitor.handlers.rounds import Step, repeated
+
+RETENTION: Final = (
+    Step("predictions", predictions.walk),
+    Step("put_off", predictions.put_off),
+    Step("files", uploads.expired_files),
+    Step("pushes", uploads.abandoned_pushes),
+)
+ORPHANS: Final = (
+    Step("outputs", orphans.outputs),
+    Step("uploads", orphans.uploads),
+    Step("blob_rows", orphans.blob_rows),
+    Step("blob_objects", orphans.blob_objects),
+)
+
+
+class Timer(NamedTuple):
+    name: str
+    main: Callable[[], Coroutine[Any, Any, None]]
+
+
+def timers(parts: Parts) -> tuple[Timer, ...]:
+    return (
+        Timer("lead", parts.leader.keep),
+        Timer("retention", repeated(parts, parts.config.every_s, RETENTION)),
+        Timer("orphans", repeated(parts, parts.config.orphans_every_s, ORPHANS)),
+    )
