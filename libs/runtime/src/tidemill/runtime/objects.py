@@ -14,6 +14,7 @@ import aiohttp
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
+from urllib3.exceptions import HTTPError
 
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.db import backoffs
@@ -125,7 +126,7 @@ class Objects:
         """Removes objects; those that are missing already are fine. Raises ObjectStoreError."""
         try:
             await asyncio.to_thread(self._delete, keys)
-        except (S3Error, OSError) as error:
+        except (S3Error, OSError, HTTPError) as error:  # urllib3's own family, when the store is away
             raise ObjectStoreError(str(error)) from error
 
     def _delete(self, keys: list[str]) -> None:
@@ -133,12 +134,12 @@ class Objects:
             raise OSError(f"could not delete {error.name}: {error.message}")
 
     async def list(self, prefix: str) -> list[Any]:
-        """Objects under a prefix: each has object_name, size and last_modified."""
+        """Objects under a prefix: each has object_name, size and last_modified. Raises ObjectStoreError."""
 
         def listing() -> list[Any]:
             return list(self._minio.list_objects(self._bucket, prefix=prefix, recursive=True))
 
         try:
             return await asyncio.to_thread(listing)
-        except (S3Error, OSError) as error:
+        except (S3Error, OSError, HTTPError) as error:
             raise ObjectStoreError(str(error)) from error
