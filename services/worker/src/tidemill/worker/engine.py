@@ -256,8 +256,9 @@ class Engine:
         self._close_run(run)
         if not run.lost:
             completed_at = now()
-            if not run.claimed:  # sent ahead perhaps: the child knows how long it took
-                run.started_at = max(run.job.created_at, completed_at - frame.ms / 1000)
+            # Claims come late, and unclaimed runs were sent ahead perhaps: the child knows how long it took.
+            began_at = max(run.job.created_at, completed_at - frame.ms / 1000)
+            run.started_at = min(run.started_at, began_at) if run.claimed else began_at
             self._ports.records.end(run.outcome(self.worker, frame, completed_at), run.seq)
             ENDED.labels(frame.status).inc()
             record("run prediction", run.job.traceparent, run.started_at, completed_at)
