@@ -1,4 +1,4 @@
-"""The control: with asynchronous commits a killed PostgreSQL loses accepted predictions, so the other tests can fail."""
+"""The control: without synced commits a killed PostgreSQL loses accepted predictions, so the other tests can fail."""
 
 import asyncio
 from pathlib import Path

@@ -96,8 +96,9 @@ def second_worker(stack) -> subprocess.Popen:
     home = stack.home / "worker-2"
     env = {**os.environ, **stack.env, "TIDEMILL_WORKER_HOME": str(home), "TIDEMILL_LEASE_S": "3"}
     env["TIDEMILL_PUBLIC_URL"] = stack.base_url
-    log = (stack.home / "log" / "worker-2.log").open("ab")
-    return subprocess.Popen([str(Path(sys.executable).with_name("tidemill-worker"))], env=env, stdout=log, stderr=log)
+    program = str(Path(sys.executable).with_name("tidemill-worker"))
+    with (stack.home / "log" / "worker-2.log").open("ab") as log:
+        return subprocess.Popen([program], env=env, stdout=log, stderr=log)
 
 
 def end(worker: subprocess.Popen) -> None:
