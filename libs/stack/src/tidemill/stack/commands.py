@@ -14,7 +14,7 @@ from tidemill.stack.detach import Channel
 from tidemill.stack.environment import base_url
 from tidemill.stack.home import AlreadyRunningError, Home
 from tidemill.stack.logs import UnknownLogError
-from tidemill.stack.process import StartError
+from tidemill.stack.process import StartError, runs
 from tidemill.stack.provision import Catalogue, StepError
 from tidemill.stack.report import Report
 from tidemill.stack.state import State
@@ -87,6 +87,8 @@ def down(home: Home) -> int:
         os.kill(owner, signal.SIGKILL)
         _wait_until(lambda: home.owner() is None, DOWN_WITHIN_S)
         asyncio.run(leftovers.end(home))
+    # It lets go of the lock a moment before it ends.
+    _wait_until(lambda: not runs(owner), DOWN_WITHIN_S)
     _print(f"stopped after {time.monotonic() - started:.1f} s")
     return 0
 

@@ -198,6 +198,14 @@ async def _until(done: Callable[[], bool], within_s: float) -> None:
         await asyncio.sleep(POLL_S)
 
 
+def runs(pid: int) -> bool:
+    """Whether there is such a process, and not only its remains."""
+    try:
+        return _runs(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _runs(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -5,10 +5,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psutil
-
 from tidemill.stack import snapshot
 from tidemill.stack.home import Home
+from tidemill.stack.process import runs
 from tidemill.stack.service import not_ready
 from tidemill.stack.snapshot import Part, Snapshot
 
@@ -57,7 +56,7 @@ def duration(seconds: float) -> str:
 
 
 async def _look(part: Part) -> Seen:
-    if part.pid is None or not psutil.pid_exists(part.pid):
+    if part.pid is None or not runs(part.pid):
         return Seen(part, "not running")
     return Seen(part, await not_ready(part.ready_url) if part.ready_url is not None else None)
 
