@@ -23,6 +23,14 @@ async def test_run_takes_a_file_and_gives_a_file_output(python_2, tmp_path):
     assert base64.b64decode(result["content"]) == image.read_bytes()[::-1]
 
 
+async def test_use_takes_a_file_and_gives_a_path_that_is_downloaded_when_read(python_2, tmp_path):
+    image = tmp_path / "image.bin"
+    image.write_bytes(bytes(range(256)) * 300)
+    result = await python_2("use_file", model="local/e2e_file", path=str(image))
+    assert result["type"] == "URLPath"
+    assert base64.b64decode(result["content"]) == image.read_bytes()[::-1]
+
+
 async def test_use_streams_each_chunk_while_the_model_runs(python_2):
     result = await python_2("stream", model="local/e2e_tokens", given={"text": TEXT, "delay_s": 0.5})
     assert result["chunks"] == WORDS

@@ -30,6 +30,12 @@ def use(model, given):
     return replicate.use(model)(**given)
 
 
+def use_file(model, path):
+    with Path(path).open("rb") as image:
+        output = replicate.use(model)(image=image)
+    return {"type": type(output).__name__, "content": base64.b64encode(Path(output).read_bytes()).decode()}
+
+
 def stream(model, given):
     chunks, seen = [], None
     for chunk in replicate.use(model, streaming=True)(**given):

@@ -60,11 +60,18 @@ def test_official_clients(agent):
     assert is_sdk(agent)
     assert status_for(agent, Status.ABORTED) is Status.CANCELED
     assert status_for("curl/8", Status.ABORTED) is Status.ABORTED
-    assert wants_data_uris(agent, "http://x", "auto")
-    assert not wants_data_uris(agent, "https://x", "auto")
-    assert not wants_data_uris(agent, "http://x", "url")
-    assert not wants_data_uris("curl/8", "http://x", "auto")
-    assert wants_data_uris(None, "https://x", "data")
+    assert wants_data_uris(agent, "http://x", "auto", polling=False)
+    assert not wants_data_uris(agent, "https://x", "auto", polling=False)
+    assert not wants_data_uris(agent, "http://x", "url", polling=False)
+    assert not wants_data_uris("curl/8", "http://x", "auto", polling=False)
+    assert wants_data_uris(None, "https://x", "data", polling=False)
+
+
+def test_what_polls_in_python_2_makes_files_of_urls():
+    assert not wants_data_uris("Replicate/Python 2.0.0-beta.4", "http://x", "auto", polling=True)
+    assert wants_data_uris("_ModuleClient/Python 2.0.0-beta.4", "http://x", "auto", polling=True)
+    assert wants_data_uris("replicate-python/1.0.7", "http://x", "auto", polling=True)
+    assert wants_data_uris("Replicate/Python 2.0.0-beta.4", "http://x", "data", polling=True)
 
 
 SCHEMA = {

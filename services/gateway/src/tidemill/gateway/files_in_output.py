@@ -37,7 +37,8 @@ async def for_event(call: Call, data: str) -> str:
 
 def wants(call: Call) -> bool:
     config = call.parts.config
-    return wants_data_uris(call.request.headers.get("User-Agent"), config.public_url, config.file_output)
+    user_agent, polling = call.request.headers.get("User-Agent"), call.request.method == "GET"
+    return wants_data_uris(user_agent, config.public_url, config.file_output, polling=polling)
 
 
 class _Inliner:
