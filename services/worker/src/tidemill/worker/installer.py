@@ -35,6 +35,14 @@ compileall.compile_dir(sys.argv[1], quiet=2, legacy=False)
 """
 
 
+# An option on the command line replaces what the operator says by the variable: the two are put together here.
+OPERATORS: Final = {
+    "--find-links": ("UV_FIND_LINKS", ","),
+    "--index": ("UV_INDEX", " "),
+    "--constraints": ("UV_CONSTRAINT", " "),
+}
+
+
 class InstallFailed(Exception):  # noqa: N818 - named after the situation
     """The packages could not be installed; the message is for the model's author."""
 
@@ -67,17 +75,14 @@ class Installer:
     async def install(self, wanted: Wanted, target: Path, scratch: Path, say: Say) -> None:
         """Fills `target`. `scratch` is a directory for its files. Raises Unsolvable, InstallFailed."""
         arguments = ["pip", "install", "--target", str(target), "--python", str(wanted.python)]
-        for kind, lines in (("requirements", wanted.requirements), ("constraints", wanted.constraints)):
-            if lines:  # uv warns of empty files
-                path = scratch / f"{kind}.txt"
-                path.write_text("".join(f"{line}\n" for line in lines))
-                arguments += [f"--{kind}", str(path)]
         arguments += [] if self._source_builds else ["--no-build"]
-        for url in wanted.indexes:
+        arguments += _repeated("--requirements", _listed(scratch / "requirements.txt", wanted.requirements))
+        arguments += _repeated("--constraints", _listed(scratch / "constraints.txt", wanted.constraints))
+        arguments += _repeated("--find-links", wanted.find_links)
+        arguments += _repeated("--index", wanted.indexes)
+        if wanted.indexes:
             # As pip does; the places were allowed by the operator, so that none of them is there to deceive.
-            arguments += ["--index", url, "--index-strategy", "unsafe-best-match"]
-        for place in wanted.find_links:
-            arguments += ["--find-links", place]
+            arguments += ["--index-strategy", "unsafe-best-match"]
         status, tail = await self._run(arguments, scratch, say, self._timeout_s)
         if status == NO_SOLUTION:
             raise Unsolvable(_shortened(tail))
@@ -140,6 +145,22 @@ class Installer:
             "UV_PYTHON_INSTALL_DIR": str(self._home / "python"),
             "UV_PYTHON_INSTALL_BIN": "0",
         }
+
+
+def _listed(path: Path, lines: Sequence[str]) -> list[str]:
+    """The file with these lines, or none: uv warns of empty ones."""
+    if not lines:
+        return []
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return [str(path)]
+
+
+def _repeated(option: str, values: Sequence[str]) -> list[str]:
+    if not values:
+        return []
+    variable, separator = OPERATORS.get(option, ("", " "))
+    operators = [value for value in os.environ.get(variable, "").split(separator) if value]
+    return [part for value in (*values, *operators) for part in (option, value)]
 
 
 async def _relay(stream: asyncio.StreamReader, say: Say) -> str:

@@ -1,0 +1,192 @@
+"""The parts of a worker that build and fetch, with the real PostgreSQL, S3 store and uv, and a made-up inspector."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import zipfile
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from tidemill.contracts.api import BundleFile
+from tidemill.contracts.bundle import blob_key
+from tidemill.contracts.ids import new_id
+from tidemill.runtime.config import ObjectStore
+from tidemill.runtime.db import Database
+from tidemill.runtime.migrate import migrate
+from tidemill.runtime.objects import Objects
+from tidemill.stack import Durability, ObjectServer, PostgresServer
+from tidemill.worker.blobs import Blobs, StoredBlobs
+from tidemill.worker.bundles import Bundles
+from tidemill.worker.environments import Environments
+from tidemill.worker.installer import Installer
+from tidemill.worker.link import BootFailed
+from tidemill.worker.push import Pushes
+from tidemill.worker.scratch import Scratch
+
+SCHEMA = {
+    "openapi": "3.0.2",
+    "components": {
+        "schemas": {
+            "Input": {"type": "object", "properties": {"text": {"type": "string"}}},
+            "Output": {"type": "string"},
+        }
+    },
+}
+
+
+@pytest.fixture(scope="session")
+async def worker_servers(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("worker-servers")
+    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
+    store = ObjectServer(directory / "objects")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(postgres.remove)
+        await postgres.start()
+        stack.push_async_callback(store.kill)
+        await store.start()
+        config = ObjectStore(
+            database_url=postgres.url,
+            nats_url="",
+            s3_url=store.url,
+            s3_access_key=store.access_key,
+            s3_secret_key=store.secret_key,
+            signing_key="5a" * 32,
+        )
+        database = await stack.enter_async_context(Database(postgres.url))
+        await migrate(database)
+        objects = await stack.enter_async_context(Objects(config))
+        yield SimpleNamespace(database=database, objects=objects)
+
+
+class FakeInspector:
+    """Answers what it is told to, once it has looked at the directory."""
+
+    def __init__(self):
+        self.answer, self.printed, self.seen = msgspec.Raw(json.dumps(SCHEMA).encode()), "imported\n", []
+
+    async def inspect(self, directory, environment, config):
+        self.seen.append((directory, environment, config))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer, self.printed
+
+
+class Workshop:
+    """One worker's builder, and pushes for it."""
+
+    def __init__(self, servers, home, worker, model_id, account_id, bundles, environments):
+        self.database, self.objects, self.home = servers.database, servers.objects, home
+        self.worker, self.model_id, self.account_id = worker, model_id, account_id
+        self.bundles, self.inspector = bundles, FakeInspector()
+        self.environments = environments
+        self.pushes = self.builder(worker)
+
+    def builder(self, worker):
+        return Pushes(worker, self.database, self.bundles, self.environments, self.inspector)
+
+    async def new_worker(self, lease_s=3600):
+        worker = new_id()
+        await self.database.execute(
+            "INSERT INTO worker (id, host, lease_until) VALUES ($1, 'test', now() + make_interval(secs => $2))",
+            worker,
+            float(lease_s),
+        )
+        return worker
+
+    async def upload(self, **contents):
+        files = []
+        for name, content in contents.items():
+            digest = hashlib.sha256(content).hexdigest()
+            await self.objects.put(blob_key(digest), content, len(content), "application/octet-stream")
+            files.append(BundleFile(path=name.replace("__", "."), sha256=digest, size=len(content)))
+        return files
+
+    async def push(self, files, status="queued"):
+        push_id = new_id()
+        await self.database.execute(
+            "INSERT INTO push (id, account_id, model_id, status, files) VALUES ($1, $2, $3, $4, $5)",
+            push_id,
+            self.account_id,
+            self.model_id,
+            status,
+            msgspec.json.encode(files).decode(),
+        )
+        return push_id
+
+    async def row(self, push_id):
+        return await self.database.row("SELECT * FROM push WHERE id = $1", push_id)
+
+    async def versions(self):
+        return await self.database.fetch("SELECT * FROM version WHERE model_id = $1 ORDER BY created_at", self.model_id)
+
+    async def latest(self):
+        return await self.database.value("SELECT latest_queue FROM model WHERE id = $1", self.model_id)
+
+
+@pytest.fixture
+async def workshop(worker_servers, tmp_path):
+    database = worker_servers.database
+    await database.execute("TRUNCATE push, version, model, token, account CASCADE")
+    account, model = new_id(), new_id()
+    await database.execute(
+        "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, 'Test', 'x')", account
+    )
+    await database.execute(
+        """
+        INSERT INTO model (id, account_id, owner, name, visibility, hardware)
+        VALUES ($1, $2, $2, 'm', 'private', 'cpu')""",
+        model,
+        account,
+    )
+    with Scratch(tmp_path) as scratch:
+        blobs = Blobs(tmp_path / "blobs", StoredBlobs(worker_servers.objects), scratch)
+        bundles = Bundles(tmp_path / "versions", blobs, scratch)
+        environments = Environments(tmp_path / "environments", Installer(tmp_path / "uv"), scratch)
+        shop = Workshop(worker_servers, tmp_path, "", model, account, bundles, environments)
+        shop.worker = await shop.new_worker()
+        shop.pushes = shop.builder(shop.worker)
+        yield shop
+        await environments.close()
+        await bundles.close()
+
+
+@pytest.fixture
+def boot_failed():
+    return BootFailed
+
+
+def write_wheel(directory, name, version, *, needs=(), module="VALUE = 1\n"):
+    """A wheel with one module."""
+    info = f"{name}-{version}.dist-info"
+    requires = "".join(f"Requires-Dist: {need}\n" for need in needs)
+    members = {
+        f"{name}.py": module,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = ""
+    for path, text in members.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{path},sha256={digest},{len(text)}\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        for path, text in {**members, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
+            wheel.writestr(path, text)
+
+
+@pytest.fixture
+def wheels(tmp_path, monkeypatch):
+    """A folder of wheels that is all the installer knows of."""
+    directory = tmp_path / "wheels"
+    directory.mkdir()
+    (tmp_path / "index").mkdir()
+    monkeypatch.setenv("UV_DEFAULT_INDEX", (tmp_path / "index").as_uri())
+    monkeypatch.setenv("UV_FIND_LINKS", str(directory))
+
+    def add(name, version, **contents):
+        write_wheel(directory, name, version, **contents)
+
+    return add

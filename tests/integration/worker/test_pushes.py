@@ -1,0 +1,206 @@
+import asyncio
+import hashlib
+import json
+
+import msgspec
+
+from tidemill.contracts.api import BundleFile
+from tidemill.contracts.bundle import blob_key, version_id
+from tidemill.worker.cogyaml import ModelConfig
+
+COG = b"predict: 'predict.py:Predictor'\nbuild: {cuda: '12'}\nconcurrency: {max: 4}\n"
+
+
+async def test_a_push_becomes_a_version(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"class Predictor: ...")
+    push_id = await workshop.push(files)
+    assert await workshop.pushes.build_next()
+    assert not await workshop.pushes.build_next()
+    row = await workshop.row(push_id)
+    assert (row["status"], row["version"], row["error"]) == ("succeeded", version_id(files), None)
+    assert row["warnings"] == ["build.cuda in cog.yaml is ignored."]
+    assert "Fetching 2 files" in row["logs"]
+    assert "imported\n" in row["logs"]
+    assert row["completed_at"] is not None
+    (version,) = await workshop.versions()
+    assert version["id"] == version_id(files)
+    assert version["queue"] == await workshop.latest()
+    assert not version["streams"]
+    config = msgspec.json.decode(version["config"], type=ModelConfig)
+    assert (config.entry, config.concurrency) == ("predict.py:Predictor", 4)
+    assert msgspec.json.decode(version["files"], type=list[BundleFile]) == files
+    directory, environment, _ = workshop.inspector.seen[0]
+    assert (directory / "predict.py").read_bytes() == b"class Predictor: ..."
+    assert environment.digest == "base"
+    # The version lies ready under its queue.
+    assert await workshop.bundles.acquire(version["queue"], files) == directory
+
+
+async def test_the_same_files_again_are_the_same_version(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"1")
+    other = await workshop.upload(cog__yaml=COG, predict__py=b"2")
+    for each in (files, other):
+        await workshop.push(each)
+        assert await workshop.pushes.build_next()
+    first, second = await workshop.versions()
+    assert await workshop.latest() == second["queue"]
+    push_id = await workshop.push(list(reversed(files)))
+    assert await workshop.pushes.build_next()
+    assert (await workshop.row(push_id))["version"] == first["id"]
+    assert await workshop.latest() == first["queue"]
+    assert len(await workshop.versions()) == 2
+    assert len(workshop.inspector.seen) == 2
+
+
+async def failed(workshop, files):
+    push_id = await workshop.push(files)
+    assert await workshop.pushes.build_next()
+    row = await workshop.row(push_id)
+    assert row["status"] == "failed"
+    assert row["completed_at"] is not None
+    assert await workshop.versions() == []
+    assert await workshop.latest() is None
+    assert list((workshop.home / "versions").glob("*")) == []
+    return row
+
+
+async def test_what_cog_yaml_says_wrong(workshop):
+    row = await failed(
+        workshop, await workshop.upload(cog__yaml=b"build: {system_packages: [ffmpeg]}", predict__py=b"")
+    )
+    assert row["error"].startswith("cog.yaml: build.system_packages needs a container")
+
+
+async def test_a_path_out_of_the_directory(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"")
+    files.append(BundleFile(path="../../x", sha256=files[0].sha256, size=files[0].size))
+    assert ".." in (await failed(workshop, files))["error"]
+
+
+async def test_a_file_that_was_never_uploaded(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"")
+    digest = hashlib.sha256(b"never").hexdigest()
+    files.append(BundleFile(path="weights", sha256=digest, size=5))
+    assert digest in (await failed(workshop, files))["error"]
+
+
+async def test_bytes_that_are_not_what_their_name_says(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"honest")
+    await workshop.objects.put(blob_key(files[1].sha256), b"forged", 6, "application/octet-stream")
+    assert "other bytes" in (await failed(workshop, files))["error"]
+
+
+async def test_a_model_that_cannot_be_imported(workshop, boot_failed):
+    workshop.inspector.answer = boot_failed("SyntaxError: invalid syntax\0")
+    row = await failed(workshop, await workshop.upload(cog__yaml=COG, predict__py=b"("))
+    assert row["error"] == "SyntaxError: invalid syntax\N{REPLACEMENT CHARACTER}"
+
+
+async def test_a_child_that_lies_about_its_schema(workshop):
+    for answer in (
+        b"null",
+        b"",
+        b'{"components": {"schemas": {"Input": {"$ref": "http://10.0.0.1/x"}, "Output": {}}}}',
+    ):
+        workshop.inspector.answer = msgspec.Raw(answer)
+        row = await failed(workshop, await workshop.upload(cog__yaml=COG, predict__py=b""))
+        assert "schema" in row["error"]
+
+
+async def test_requirements_that_nobody_has(workshop, wheels):
+    row = await failed(
+        workshop,
+        await workshop.upload(
+            cog__yaml=COG.replace(b"cuda: '12'", b"python_packages: [no-such-thing]"), predict__py=b""
+        ),
+    )
+    assert "no-such-thing was not found" in row["error"]
+    assert "Installing no-such-thing." in row["logs"]
+
+
+async def test_an_output_that_streams(workshop):
+    schema = {"components": {"schemas": {"Input": {}, "Output": {"type": "array", "x-cog-array-type": "iterator"}}}}
+    workshop.inspector.answer = msgspec.Raw(json.dumps(schema).encode())
+    await workshop.push(await workshop.upload(cog__yaml=COG, predict__py=b""))
+    assert await workshop.pushes.build_next()
+    assert (await workshop.versions())[0]["streams"]
+
+
+async def test_progress_is_seen_while_it_builds(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"")
+    push_id = await workshop.push(files)
+    seen = asyncio.Event()
+
+    async def inspect(*_args):
+        while "Importing" not in (await workshop.row(push_id))["logs"]:
+            await asyncio.sleep(0.05)
+        seen.set()
+        return workshop.inspector.answer, ""
+
+    workshop.inspector.inspect = inspect
+    await workshop.pushes.build_next()
+    assert seen.is_set()
+
+
+async def test_a_push_of_a_dead_worker_is_taken_over_and_the_dead_one_is_fenced_out(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"")
+    push_id = await workshop.push(files)
+    dying = await workshop.new_worker()
+    entered, resume = asyncio.Event(), asyncio.Event()
+    answer = workshop.inspector.answer
+
+    async def inspect(*_args):
+        if not entered.is_set():
+            entered.set()
+            await resume.wait()
+        return answer, ""
+
+    workshop.inspector.inspect = inspect
+    zombie = asyncio.create_task(workshop.builder(dying).build_next())
+    await entered.wait()
+    assert not await workshop.pushes.build_next()  # its lease lives
+    await workshop.database.execute("UPDATE worker SET lease_until = now() WHERE id = $1", dying)
+    assert await workshop.pushes.build_next()
+    row = await workshop.row(push_id)
+    assert (row["status"], row["worker"], row["attempt"]) == ("succeeded", workshop.worker, 2)
+    resume.set()
+    await zombie
+    after = await workshop.row(push_id)
+    assert dict(after) == dict(row)
+    assert len(await workshop.versions()) == 1
+
+
+async def test_a_push_that_takes_workers_down_is_given_up(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"")
+    push_id = await workshop.push(files, status="building")
+    await workshop.database.execute("UPDATE push SET attempt = 2, worker = 'gone' WHERE id = $1", push_id)
+    assert await workshop.pushes.build_next()
+    row = await workshop.row(push_id)
+    assert row["status"] == "failed"
+    assert "were lost" in row["error"]
+
+
+async def test_a_worker_without_a_lease_builds_nothing(workshop):
+    push_id = await workshop.push(await workshop.upload(cog__yaml=COG, predict__py=b""))
+    assert not await workshop.builder(await workshop.new_worker(lease_s=-1)).build_next()
+    assert (await workshop.row(push_id))["status"] == "queued"
+
+
+async def test_two_workers_do_not_build_one_push(workshop):
+    await workshop.push(await workshop.upload(cog__yaml=COG, predict__py=b""))
+    other = workshop.builder(await workshop.new_worker())
+    built = await asyncio.gather(workshop.pushes.build_next(), other.build_next())
+    assert sorted(built) == [False, True]
+
+
+async def test_the_task_wakes_for_a_hint(workshop):
+    running = asyncio.create_task(workshop.pushes.run())
+    try:
+        push_id = await workshop.push(await workshop.upload(cog__yaml=COG, predict__py=b""))
+        await workshop.pushes.on_push(None)
+        async with asyncio.timeout(20):
+            while (await workshop.row(push_id))["status"] != "succeeded":
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
