@@ -84,6 +84,7 @@ def new_token(stack: RunningStack) -> Callable[[str], str]:
 
 
 class Listing(NamedTuple):
+    base_url: str
     token: str
     ids: list[str]  # newest first
 
@@ -99,7 +100,7 @@ async def listing(stack: RunningStack, new_token: Callable[[str], str]) -> Listi
             async with session.post(path, json=body, headers=headers) as response:
                 assert response.status == 201, await response.text()
                 ids.append((await response.json())["id"])
-    return Listing(token, ids[::-1])
+    return Listing(stack.base_url, token, ids[::-1])
 
 
 class Delivery(NamedTuple):
