@@ -77,7 +77,7 @@ WITH outcome AS (
         started_at = COALESCE(p.started_at, o.started_at),
         completed_at = o.completed_at
     FROM outcome o
-    WHERE p.id = o.id AND p.attempt = o.attempt AND p.status IN {SQL_OPEN}
+    WHERE p.id = ANY ($1) AND p.id = o.id AND p.attempt = o.attempt AND p.status IN {SQL_OPEN}
         AND (o.status <> 'aborted' OR p.status = 'starting')
         AND (o.worker IS NULL OR p.worker IS NULL OR p.worker = o.worker)
     RETURNING p.id, p.account_id, p.gateway, p.model, p.version, p.webhook, p.webhook_events,

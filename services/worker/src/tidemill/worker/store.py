@@ -18,18 +18,18 @@ RELEASE: Final = "UPDATE worker SET lease_until = now() WHERE id = $1 AND lease_
 CLAIM: Final = f"""
 UPDATE prediction p SET status = 'processing', worker = $4, started_at = c.started_at
 FROM unnest($1::text[], $2::int[], $3::timestamptz[]) AS c (id, attempt, started_at)
-WHERE p.id = c.id AND p.attempt = c.attempt AND p.status IN {SQL_SOURCES[Status.PROCESSING]}
+WHERE p.id = ANY ($1) AND p.id = c.id AND p.attempt = c.attempt AND p.status IN {SQL_SOURCES[Status.PROCESSING]}
     AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $4 AND w.lease_until > now())
 RETURNING p.id"""  # noqa: S608 - our own constant
 SAVE: Final = """
 UPDATE prediction p SET output = COALESCE(s.output::json, p.output), logs = s.logs
 FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS s (id, attempt, output, logs)
-WHERE p.id = s.id AND p.attempt = s.attempt AND p.status = 'processing' AND p.worker = $5"""
+WHERE p.id = ANY ($1) AND p.id = s.id AND p.attempt = s.attempt AND p.status = 'processing' AND p.worker = $5"""
 NEXT_ATTEMPT: Final = f"""
 UPDATE prediction p SET status = 'starting', attempt = p.attempt + 1, worker = NULL, started_at = NULL, output = NULL,
     logs = NULL
 FROM unnest($1::text[], $2::int[]) AS n (id, attempt)
-WHERE p.id = n.id AND p.attempt = n.attempt AND p.status IN {SQL_SOURCES[Status.STARTING]}
+WHERE p.id = ANY ($1) AND p.id = n.id AND p.attempt = n.attempt AND p.status IN {SQL_SOURCES[Status.STARTING]}
     AND (p.worker IS NULL OR p.worker = $3)
 RETURNING p.id"""  # noqa: S608 - our own constant
 INPUT: Final = "SELECT input FROM prediction WHERE id = $1 AND attempt = $2"

@@ -20,8 +20,8 @@ async def walk(parts: Parts) -> None:
     slice_s = SLICE_FIRST_S
     reached = await store.reached(parts.database)
     retention_s = parts.config.retention_s
+    now = await store.now(parts.database)  # once: chasing a clock that goes on would never end
     while parts.leader.held:
-        now = await store.now(parts.database)
         stretch = next_stretch(reached, now, retention_s, slice_s)
         if stretch is None:
             return
