@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
+from tidemill.runtime.leader import Leader
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.service import Service, main
 from tidemill.security.egress import Egress
@@ -24,8 +25,9 @@ async def build(config: Config) -> Service:
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
     egress = Egress(EgressPolicy(allow=Allow.parse(config.egress_allow), allow_http=True))
     sender = Sender(config, egress)
-    deliveries = Deliveries(config, database, sender)
-    progress = Progress(config, database, sender)
+    leader = Leader(config.database_url, NAME)
+    progress = Progress(config, database, sender, leader)
+    deliveries = Deliveries(config, database, sender, progress)
 
     async def listen() -> None:
         for subject, kind, handle in triggers.listeners(deliveries, progress):
@@ -42,9 +44,10 @@ async def build(config: Config) -> Service:
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
     service.resource("bus", bus)
+    service.resource("leader", leader)
     service.resource("sending", sending())
     service.start("listeners", listen)
-    for name, task in triggers.timers(deliveries):
+    for name, task in triggers.timers(deliveries, leader):
         service.task(name, task)
     service.drain("deliveries", deliveries.drained)
     service.ready_when("bus", bus.not_ready)

@@ -41,7 +41,7 @@ class Sender:
         token = capability.seal(self._key, "stream", row["id"], expires_at)
         return f"{self._config.public_url.rstrip('/')}/v1/streams/{token}"
 
-    async def send(self, url: str, secret: str, message_id: str, body: bytes) -> Answer:
+    async def send(self, url: str, secret: str, message_id: str, body: bytes, *, timeout_s: float) -> Answer:
         timestamp = int(time.time())
         headers = {
             "Content-Type": "application/json",
@@ -51,7 +51,7 @@ class Sender:
             "webhook-signature": webhooks.sign([secret], message_id, timestamp, body),
         }
         try:
-            posted = await self._egress.post(url, body=body, headers=headers, timeout_s=self._config.timeout_s)
+            posted = await self._egress.post(url, body=body, headers=headers, timeout_s=timeout_s)
         except EgressError as error:
             return Answer(None, str(error))
         reason = None if posted.status < 300 else f"status {posted.status}"

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import WebhookEvent
+from tidemill.runtime.leader import Leader
 from tidemill.webhook_dispatcher.handlers.deliveries import Deliveries
 from tidemill.webhook_dispatcher.handlers.progress import Progress
 
@@ -31,5 +32,8 @@ def listeners(deliveries: Deliveries, progress: Progress) -> tuple[Listener, ...
     return (Listener(subjects.WEBHOOK, WebhookEvent, hear),)
 
 
-def timers(deliveries: Deliveries) -> tuple[Timer, ...]:
-    return (Timer("deliveries", deliveries.run),)  # every look_every_s, and when woken
+def timers(deliveries: Deliveries, leader: Leader) -> tuple[Timer, ...]:
+    return (
+        Timer("deliveries", deliveries.run),  # every look_every_s, and when woken
+        Timer("lead", leader.keep),  # for progress alone: deliveries are shared by their leases
+    )

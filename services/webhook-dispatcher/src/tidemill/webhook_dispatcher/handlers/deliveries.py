@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections import Counter
 from typing import Final
 
 from tidemill.runtime.db import AWAY, Database, Row, insistently
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store
 from tidemill.webhook_dispatcher.config import Config
+from tidemill.webhook_dispatcher.handlers.progress import Progress
+from tidemill.webhook_dispatcher.lanes import Lanes, endpoint
 from tidemill.webhook_dispatcher.rules import Verdict, verdict
 from tidemill.webhook_dispatcher.schedule import next_wait_s
 from tidemill.webhook_dispatcher.sending import Answer, Sender
@@ -18,13 +19,16 @@ BATCH: Final = 64
 
 
 class Deliveries:
-    """`wake` is set when a terminal event was announced."""
+    """`wake` is set when a terminal event was announced, and when a try has ended."""
 
-    def __init__(self, config: Config, database: Database, sender: Sender) -> None:
+    def __init__(self, config: Config, database: Database, sender: Sender, progress: Progress) -> None:
         self._config = config
         self._database = database
         self._sender = sender
-        self._at: Counter[str] = Counter()  # tries under way by endpoint
+        self._progress = progress
+        self._lanes = Lanes(
+            endpoint_tries=config.endpoint_tries, account_tries=config.account_tries, tries=config.tries
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self.wake = asyncio.Event()
 
@@ -45,29 +49,25 @@ class Deliveries:
 
     async def _take(self) -> bool:
         """Leases due rows and starts their tries; whether there may be more."""
-        room = min(BATCH, self._config.tries - len(self._tasks))
-        if room <= 0:
+        if self._lanes.room <= 0:
             return False
-        busy = [endpoint for endpoint, count in self._at.items() if count >= self._config.endpoint_tries]
-        rows = await store.lease(self._database, room, busy, self._config.timeout_s + LEASE_MARGIN_S)
+        lease_s = self._config.progress_timeout_s + self._config.timeout_s + LEASE_MARGIN_S
+        rows = await store.lease(self._database, self._lanes, BATCH, lease_s)
         put_back = [row["id"] for row in rows if not self._start(row)]
         if put_back:
             await store.release(self._database, put_back)
         return len(rows) > len(put_back)
 
     def _start(self, row: Row) -> bool:
-        endpoint = f"{row['account_id']} {row['url']}"
-        if self._at[endpoint] >= self._config.endpoint_tries:
+        place = endpoint(row["account_id"], row["url"])
+        if not self._lanes.take(place):
             return False
-        self._at[endpoint] += 1
         task = asyncio.create_task(self._try(row), name=f"delivery {row['id']}")
         self._tasks.add(task)
 
         def ended(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
-            self._at[endpoint] -= 1
-            if not self._at[endpoint]:
-                del self._at[endpoint]
+            self._lanes.give_back(place)
             if not done.cancelled() and done.exception() is not None:
                 log().error("delivery", action="deliver", delivery=row["id"], exc_info=done.exception())
             self.wake.set()
@@ -76,6 +76,7 @@ class Deliveries:
         return True
 
     async def _try(self, row: Row) -> None:
+        await self._progress.settled(row["prediction_id"])
         prediction = await insistently("prediction", lambda: store.prediction(self._database, row["prediction_id"]))
         if prediction is None:
             await self._finish(row, "failed", Answer(None, "the prediction was deleted"))
@@ -83,7 +84,8 @@ class Deliveries:
         text: str = row["body"] or self._sender.body(prediction).decode()
         if row["body"] is None:
             await insistently("body", lambda: store.keep_body(self._database, row["id"], text))
-        answer = await self._sender.send(row["url"], prediction["webhook_secret"], row["id"], text.encode())
+        secret, timeout_s = prediction["webhook_secret"], self._config.timeout_s
+        answer = await self._sender.send(row["url"], secret, row["id"], text.encode(), timeout_s=timeout_s)
         await self._settle(row, answer)
 
     async def _settle(self, row: Row, answer: Answer) -> None:
@@ -112,6 +114,6 @@ class Deliveries:
         )
 
     async def drained(self) -> None:
-        """Tries under way end by their own time-outs."""
+        """Tries under way end by their own time-outs; what has not been tried is taken by another dispatcher."""
         if self._tasks:
             await asyncio.wait(self._tasks)

@@ -1,0 +1,241 @@
+"""The real dispatcher in this process, with the real NATS and PostgreSQL, and receivers that behave as told."""
+
+import asyncio
+import contextlib
+import json
+import time
+from typing import NamedTuple
+
+import pytest
+from aiohttp import web
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import WebhookEvent
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.prediction import Status
+from tidemill.runtime import outcome
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import Database
+from tidemill.runtime.migrate import migrate
+from tidemill.runtime.outcome import Outcome
+from tidemill.security import webhooks
+from tidemill.stack import Durability, NatsServer, PostgresServer
+from tidemill.webhook_dispatcher.config import Config
+from tidemill.webhook_dispatcher.main import build
+
+SECRET = webhooks.new_secret()
+
+
+async def until(what, check, within_s=20.0):
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = check()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"waited {within_s} s in vain for {what}"
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def wait_until():
+    return until
+
+
+@pytest.fixture(scope="session")
+async def dispatcher_servers(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("dispatcher-servers")
+    nats = NatsServer(directory / "nats")
+    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(nats.kill)
+        await nats.start()
+        stack.push_async_callback(postgres.remove)
+        await postgres.start()
+        async with Database(postgres.url) as database:
+            await migrate(database)
+        yield nats, postgres
+
+
+@pytest.fixture
+async def config(dispatcher_servers):
+    nats, postgres = dispatcher_servers
+    async with Database(postgres.url) as database:
+        await database.execute("TRUNCATE account, prediction, webhook_delivery CASCADE")
+    return Config(
+        database_url=postgres.url,
+        nats_url=nats.url,
+        signing_key="5a" * 32,
+        public_url="https://tide.example",
+        egress_allow="127.0.0.0/8",
+        retry_scale=0.01,
+        look_every_s=0.1,
+    )
+
+
+@pytest.fixture
+async def database(config):
+    async with Database(config.database_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def bus(config):
+    async with Bus(config.nats_url, "test") as bus:
+        yield bus
+
+
+class Dispatchers:
+    def __init__(self, config):
+        self._config = config
+        self._running = {}
+
+    async def start(self, **changes):
+        given = {name: getattr(self._config, name) for name in self._config.__struct_fields__}
+        service = await build(Config(**{**given, **changes}))
+        self._running[service] = asyncio.create_task(service.run())
+        await until("the dispatcher to be ready", lambda: self._running[service].done() or not service.not_ready())
+        return service
+
+    async def close(self):
+        for service, task in self._running.items():
+            service.stopping.set()
+            assert await task == 0
+
+
+@pytest.fixture
+async def dispatchers(config):
+    dispatchers = Dispatchers(config)
+    yield dispatchers
+    await dispatchers.close()
+
+
+class Received(NamedTuple):
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self):
+        return self.headers["webhook-id"]
+
+    @property
+    def prediction(self):
+        return json.loads(self.body)
+
+    @property
+    def signed(self):
+        timestamp = int(self.headers["webhook-timestamp"])
+        return self.headers["webhook-signature"] == webhooks.sign([SECRET], self.id, timestamp, self.body)
+
+
+class Receiver:
+    """Answers with the statuses it was given, the last one for ever; `hang` holds every request back."""
+
+    def __init__(self, *statuses, headers=None):
+        self.statuses = list(statuses) or [200]
+        self.headers = headers or {}
+        self.received, self.answered = [], 0
+        self.hang = asyncio.Event()
+        self.hang.set()
+        self.port = 0
+
+    async def start(self, stack, hosts=("127.0.0.1",)):
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        for host in hosts:
+            site = web.TCPSite(runner, host, self.port)
+            await site.start()
+            self.port = self.port or site._server.sockets[0].getsockname()[1]
+
+    async def _answer(self, request):
+        body = await request.read()
+        self.received.append(Received(request.path, dict(request.headers), body))
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        await self.hang.wait()
+        self.answered += 1
+        return web.Response(status=status, headers=self.headers)
+
+    def url(self, path="hook", host="127.0.0.1"):
+        return f"http://{host}:{self.port}/{path}"
+
+
+@pytest.fixture
+async def receiver():
+    """Makes receivers; all are released at the end, so that none holds the dispatcher up."""
+    made = []
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(*statuses, hosts=("127.0.0.1",), headers=None):
+            made.append(Receiver(*statuses, headers=headers))
+            await made[-1].start(stack, hosts)
+            return made[-1]
+
+        yield make
+        for each in made:
+            each.hang.set()
+
+
+@pytest.fixture(autouse=True)
+def _released_before_the_dispatchers_stop(dispatchers, receiver):
+    """Receivers are asked for after the dispatchers, so that they are let go before these wait for their tries."""
+
+
+class Rows:
+    def __init__(self, database, bus):
+        self.database = database
+        self._bus = bus
+        self._lane = database.lane()
+
+    async def account(self, name):
+        await self.database.execute(
+            "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, $1, $2) ON CONFLICT DO NOTHING",
+            name,
+            SECRET,
+        )
+
+    async def prediction(self, webhook, *, account="a", events=None, status="processing"):
+        await self.account(account)
+        identifier = new_id()
+        await self.database.execute(
+            "INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, webhook, webhook_events, "
+            "status, created_at) VALUES ($1, $2, 'a/m', 'v', 'q', 'g', '{\"n\": 1}', $3, $4, $5, now())",
+            identifier,
+            account,
+            webhook,
+            events,
+            status,
+        )
+        return identifier
+
+    async def end(self, *predictions, announce=True):
+        outcomes = [
+            Outcome(id=each, attempt=1, status=Status.SUCCEEDED, output='"done"', logs="", completed_at=now())
+            for each in predictions
+        ]
+        ended = await outcome.end(self._lane, outcomes)
+        if announce:
+            await outcome.announce(self._bus, [(ended[each.id], each) for each in outcomes if each.id in ended])
+
+    async def event(self, prediction, event):
+        await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=prediction, event=event))
+
+    async def delivery(self, prediction):
+        return await self.database.row("SELECT * FROM webhook_delivery WHERE prediction_id = $1", prediction)
+
+    async def finished(self, prediction):
+        async def check():
+            row = await self.delivery(prediction)
+            return row if row is not None and row["status"] != "pending" else None
+
+        return await until("the delivery to be finished", check)
+
+
+@pytest.fixture
+async def rows(database, bus):
+    return Rows(database, bus)

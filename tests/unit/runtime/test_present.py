@@ -1,0 +1,91 @@
+import json
+from datetime import UTC, datetime
+
+import msgspec
+
+from tidemill.runtime import present
+
+AT = datetime(2026, 11, 23, 9, 0, 0, 250_000, tzinfo=UTC)
+WAITING = {
+    "id": "p",
+    "model": "a/m",
+    "version": "v",
+    "input": '{"n": 1}',
+    "output": None,
+    "logs": None,
+    "error": None,
+    "error_code": None,
+    "status": "starting",
+    "source": "api",
+    "created_at": AT,
+    "started_at": None,
+    "completed_at": None,
+    "deadline": None,
+    "metrics": None,
+    "webhook": None,
+    "webhook_events": None,
+    "data_removed": False,
+}
+
+
+def shown(stream_url=None, base="https://tide.example", **changes):
+    prediction = present.prediction({**WAITING, **changes}, base, stream_url=stream_url)
+    return json.loads(msgspec.json.encode(prediction))
+
+
+def test_what_is_not_known_yet_is_left_out():
+    assert shown() == {
+        "id": "p",
+        "model": "a/m",
+        "version": "v",
+        "input": {"n": 1},
+        "logs": "",
+        "output": None,
+        "data_removed": False,
+        "error": None,
+        "status": "starting",
+        "source": "api",
+        "created_at": "2026-11-23T09:00:00.250Z",
+        "urls": {
+            "get": "https://tide.example/v1/predictions/p",
+            "cancel": "https://tide.example/v1/predictions/p/cancel",
+            "web": "https://tide.example/p/p",
+        },
+    }
+
+
+def test_what_is_known_is_shown():
+    seen = shown(
+        status="failed",
+        logs="line\n",
+        output='["a"]',
+        error="no",
+        error_code="model_error",
+        started_at=AT,
+        completed_at=AT,
+        deadline=AT,
+        metrics='{"predict_time": 0.5}',
+        webhook="https://hook.example/",
+        webhook_events=["start"],
+        stream_url="https://tide.example/v1/streams/t",
+    )
+    assert (seen["logs"], seen["output"], seen["error"], seen["error_code"]) == ("line\n", ["a"], "no", "model_error")
+    assert seen["started_at"] == seen["completed_at"] == seen["deadline"] == seen["created_at"]
+    assert seen["metrics"] == {"predict_time": 0.5}
+    assert (seen["webhook"], seen["webhook_events_filter"]) == ("https://hook.example/", ["start"])
+    assert seen["urls"]["stream"] == "https://tide.example/v1/streams/t"
+
+
+def test_removed_data_leaves_the_keys():
+    seen = shown(status="succeeded", data_removed=True, input="{}", output=None, logs=None)
+    assert (seen["input"], seen["output"], seen["logs"], seen["data_removed"]) == ({}, None, None, True)
+
+
+def test_a_base_with_a_slash_at_its_end_is_the_same_base():
+    assert shown(base="https://tide.example/") == shown()
+
+
+def test_json_of_the_row_passes_through_unchanged():
+    text = '{"big": 12345678901234567890123, "text": "\\u00e9"}'
+    prediction = present.prediction({**WAITING, "output": text}, "https://t", stream_url=None)
+    assert text.encode() in msgspec.json.encode(prediction)

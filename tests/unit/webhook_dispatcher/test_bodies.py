@@ -1,0 +1,49 @@
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+from tidemill.gateway import streams
+from tidemill.webhook_dispatcher.config import Config
+from tidemill.webhook_dispatcher.sending import Sender
+
+CONFIG = Config(database_url="", nats_url="", signing_key="5a" * 32, public_url="https://tide.example/")
+CREATED = datetime(2026, 11, 23, 9, 0, 0, 250_000, tzinfo=UTC)
+ROW = {
+    "id": "p",
+    "model": "a/m",
+    "version": "v",
+    "input": '{"n": 1}',
+    "output": None,
+    "logs": None,
+    "error": None,
+    "error_code": None,
+    "status": "starting",
+    "source": "api",
+    "created_at": CREATED,
+    "started_at": None,
+    "completed_at": None,
+    "deadline": None,
+    "metrics": None,
+    "webhook": "https://hook.example/",
+    "webhook_events": None,
+    "data_removed": False,
+    "streams": False,
+}
+
+
+def body(**changes):
+    return json.loads(Sender(CONFIG, egress=None).body({**ROW, **changes}))
+
+
+def test_a_body_holds_no_secret_and_no_column_of_ours():
+    assert set(body()) == {
+        "id", "model", "version", "input", "logs", "output", "data_removed", "error", "status", "source", "created_at",
+        "urls", "webhook",
+    }  # fmt: skip
+
+
+def test_the_stream_url_is_the_one_that_the_api_gives():
+    config = SimpleNamespace(retention_s=CONFIG.retention_s)
+    parts = SimpleNamespace(config=config, api_url="https://tide.example/v1", signing_key=bytes.fromhex("5a" * 32))
+    assert body(streams=True)["urls"]["stream"] == streams.url(parts, "p", CREATED.timestamp())
+    assert "stream" not in body()["urls"]
