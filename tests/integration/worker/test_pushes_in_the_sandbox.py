@@ -1,0 +1,70 @@
+"""A push from upload to version with nothing made up: the real zygote, sandbox and introspection."""
+
+import json
+
+import pytest
+
+from tidemill.model.sandbox import REQUIRED
+from tidemill.worker.inspection import SandboxedInspector
+from tidemill.worker.zygotes import Zygotes
+
+PREDICT = b"""
+import os
+import tideneeded
+from cog import BasePredictor, Input, Path, ConcatenateIterator
+
+print("importing", tideneeded.VALUE)
+
+class Predictor(BasePredictor):
+    def setup(self):
+        raise RuntimeError("setup does not run at push")
+
+    def predict(self, image: Path, times: int = Input(default=3, ge=1)) -> ConcatenateIterator[str]:
+        yield "x" * times
+"""
+COG = b"predict: 'predict.py:Predictor'\nbuild: {python_requirements: requirements.txt}\n"
+
+
+@pytest.fixture
+async def sandboxed(workshop, wheels):
+    wheels("tideneeded", "1.0", module="VALUE = 'what was asked for'\n")
+    zygotes = Zygotes(workshop.home)
+    workshop.inspector = SandboxedInspector(zygotes, workshop.home, REQUIRED)
+    workshop.pushes = workshop.builder(workshop.worker)
+    yield workshop
+    await zygotes.close()
+
+
+async def test_a_model_with_requirements(sandboxed):
+    files = await sandboxed.upload(cog__yaml=COG, predict__py=PREDICT, requirements__txt=b"tideneeded>=1\ncog==0.9\n")
+    push_id = await sandboxed.push(files)
+    assert await sandboxed.pushes.build_next()
+    row = await sandboxed.row(push_id)
+    assert row["status"] == "succeeded", (row["error"], row["logs"])
+    assert "importing what was asked for" in row["logs"]
+    (version,) = await sandboxed.versions()
+    assert version["streams"]
+    properties = json.loads(version["openapi_schema"])["components"]["schemas"]["Input"]["properties"]
+    assert properties["image"]["format"] == "uri"
+    assert properties["times"]["minimum"] == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (b"import tidemissing", "tidemissing"),
+        (b"class Predictor:\n    def predict(self, x) -> str: ...", "x"),
+        (b"import os\nos._exit(3)", "exit status 3"),
+        (b"open('/etc/shadow').read()", "PermissionError"),
+        (b"import socket\nsocket.create_connection(('127.0.0.1', 1), 3)", "Error"),
+        (b"class Other: ...", "Predictor"),
+    ],
+)
+async def test_models_that_cannot_be_read(sandboxed, source, error):
+    files = await sandboxed.upload(cog__yaml=COG.split(b"build")[0], predict__py=source)
+    push_id = await sandboxed.push(files)
+    assert await sandboxed.pushes.build_next()
+    row = await sandboxed.row(push_id)
+    assert row["status"] == "failed"
+    assert error in row["error"], row["error"]
+    assert await sandboxed.versions() == []
