@@ -140,8 +140,9 @@ class Database:
         assert self._pool is not None, "the database is used before it was entered"
         return self._pool
 
-    def lane(self) -> Lane:
-        lane = Lane(self._url)
+    def lane(self, *, settings: dict[str, str] | None = None) -> Lane:
+        """A lane for hot statements, or with settings of its own instead of HOT_SETTINGS."""
+        lane = Lane(self._url, settings=settings)
         self._lanes.append(lane)
         return lane
 

@@ -21,6 +21,10 @@ CLOCK: Final = """
 SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
     ARRAY(SELECT id FROM worker WHERE lease_until > clock_timestamp()) AS workers"""
 
+# Stretches are read by the BRIN index on accepted_at, which takes bitmap scans; the plan is made anew each time, as one
+# that was made for a small table would be kept when the table is large.
+STRETCH_SETTINGS: Final = {"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off", "jit": "off"}
+
 _COLUMNS: Final = """
     p.id, p.attempt, p.status, p.account_id, p.gateway, p.queue, p.worker, p.accepted_at, p.created_at, p.started_at,
     p.deadline, p.webhook IS NOT NULL AS webhook,
@@ -32,23 +36,21 @@ SELECT {_COLUMNS} FROM prediction p
 WHERE p.accepted_at > $1 AND p.accepted_at <= $2 AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
 
 AGAIN: Final = f"""
-SELECT {_COLUMNS} FROM unnest($1::text[]) AS o (id)
-JOIN prediction p ON p.id = o.id AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
+SELECT {_COLUMNS} FROM prediction p WHERE p.id = ANY ($1) AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
 
 # The lease is looked at once more: a renewal that came late but came keeps its predictions.
 NEXT_ATTEMPT: Final = f"""
 UPDATE prediction p SET status = '{Status.STARTING}', attempt = p.attempt + 1, worker = NULL, started_at = NULL,
     output = NULL, logs = NULL
 FROM unnest($1::text[], $2::int[]) AS o (id, attempt)
-WHERE p.id = o.id AND p.attempt = o.attempt AND p.status = '{Status.PROCESSING}'
+WHERE p.id = ANY ($1) AND p.id = o.id AND p.attempt = o.attempt AND p.status = '{Status.PROCESSING}'
     AND NOT EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > clock_timestamp())
 RETURNING p.id, p.attempt"""  # noqa: S608 - as above
 
 JOBS: Final = f"""
 SELECT p.id, p.attempt, p.queue, p.account_id, p.gateway, p.created_at, p.deadline, p.webhook IS NOT NULL AS webhook,
     CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input
-FROM unnest($1::text[]) AS o (id)
-JOIN prediction p ON p.id = o.id AND p.status = '{Status.STARTING}' AND p.worker IS NULL"""  # noqa: S608 - as above
+FROM prediction p WHERE p.id = ANY ($1) AND p.status = '{Status.STARTING}' AND p.worker IS NULL"""  # noqa: S608 - as above
 
 REACHED: Final = "SELECT reached FROM walk WHERE name = $1"
 # Without a memory of its own the walk begins at the oldest row; an hour covers gateways whose clocks run ahead.

@@ -25,10 +25,10 @@ DECIDED: Final = Counter("tidemill_scheduler_decisions_total", "What the sweep d
 
 
 class Effects:
-    """`announcing` owns the announcements that wait for the bus."""
+    """`announcing` owns the announcements that wait for the bus; `lane` is for statements that go by primary key."""
 
     def __init__(self, lane: Lane, bus: Bus, announcing: asyncio.TaskGroup) -> None:
-        self._lane = lane
+        self.lane = lane
         self._bus = bus
         self._announcing = announcing
 
@@ -36,7 +36,7 @@ class Effects:
         """`now` is the database's time, which the ends are stamped with."""
         for batch in batches(ends):
             outcomes = [_outcome(row, end, now) for row, end in batch]
-            ended = await outcome.end(self._lane, outcomes)
+            ended = await outcome.end(self.lane, outcomes)
             pairs = [(ended[each.id], each) for each in outcomes if each.id in ended]
             if pairs:
                 self._announcing.create_task(self._announce(pairs), name="announce")
@@ -54,7 +54,7 @@ class Effects:
         """Those that this call has sent back to starting; their hints are sent."""
         moved: dict[str, int] = {}
         for batch in batches(rows):
-            moved |= await store.next_attempts(self._lane, batch)
+            moved |= await store.next_attempts(self.lane, batch)
         for prediction, attempt in moved.items():
             DECIDED.labels("attempt").inc()
             log().warning("worker lost", action="attempt", prediction=prediction, attempt=attempt)
@@ -65,7 +65,7 @@ class Effects:
         if not self._bus.connected:  # all that are unclaimed get one when it is back
             return
         for batch in batches(predictions):
-            for queue, job in await store.jobs(self._lane, batch):
+            for queue, job in await store.jobs(self.lane, batch):
                 await self._bus.send(subjects.job(queue), job)
                 DECIDED.labels("hint").inc()
                 log().info("hint sent", action="republish", prediction=job.id, attempt=job.attempt)

@@ -35,14 +35,17 @@ class News(NamedTuple):
 
 
 class Round:
-    def __init__(self, config: Config, lane: Lane, effects: Effects, quiet_s: QuietS, reached: float) -> None:
+    """`stretches` is a lane with the settings that reading stretches needs."""
+
+    def __init__(self, config: Config, stretches: Lane, effects: Effects, quiet_s: QuietS, reached: float) -> None:
         self.watch = Watch(late_after_s=config.late_after_s)
         self._rules = Rules(
             republish_after_s=config.republish_after_s,
             republish_limit_s=config.republish_limit_s,
             time_limit_s=config.time_limit_s,
         )
-        self._lane = lane
+        self._lane = effects.lane
+        self._stretch_lane = stretches
         self._effects = effects
         self._quiet_s = quiet_s
         self._stretches = Stretches(reached)
@@ -62,7 +65,7 @@ class Round:
     async def _read_fresh(self, now: float, news: News) -> None:
         stretch = self._stretches.next_fresh(now)
         if stretch is not None:
-            await self._judge(await store.open_in(self._lane, stretch), now, news)
+            await self._judge(await store.open_in(self._stretch_lane, stretch), now, news)
 
     async def _read_settled(self, now: float, news: News) -> None:
         self._stretches.advance(now)
@@ -70,7 +73,7 @@ class Round:
             stretch = self._stretches.next_settled()
             if stretch is None:
                 return
-            await self._judge(await store.open_in(self._lane, stretch), now, news)
+            await self._judge(await store.open_in(self._stretch_lane, stretch), now, news)
             self._stretches.read(stretch)
 
     async def _look_again(self, clock: store.Clock, news: News) -> None:

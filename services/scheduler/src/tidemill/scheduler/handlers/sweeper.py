@@ -45,12 +45,12 @@ class Sweeper:
         self._wake.set()
 
     async def run(self) -> None:
-        lane = self._database.lane()
+        stretches = self._database.lane(settings=store.STRETCH_SETTINGS)
         async with asyncio.TaskGroup() as announcing:
-            effects = Effects(lane, self._bus, announcing)
+            effects = Effects(self._database.lane(), self._bus, announcing)
             while True:
                 try:
-                    await self._turn(lane, effects)
+                    await self._turn(stretches, effects)
                 except AWAY as error:
                     log().warning("database away", action="retry", what="sweep", error=str(error))
                 await self._woken()
@@ -61,15 +61,15 @@ class Sweeper:
         waiter.cancel()
         self._wake.clear()
 
-    async def _turn(self, lane: Lane, effects: Effects) -> None:
+    async def _turn(self, stretches: Lane, effects: Effects) -> None:
         if not self._leader.held:
             self._round = None
             self._doomed.clear()
             return
         if self._round is None:
-            clock = await store.clock(lane)
+            clock = await store.clock(effects.lane)
             reached = await store.reached(self._database, clock.now)
-            self._round = Round(self._config, lane, effects, self.quiet_s, reached)
+            self._round = Round(self._config, stretches, effects, self.quiet_s, reached)
         doomed, bus_back = dict(self._doomed), self._bus_back
         await self._round.sweep(News(doomed, None if bus_back is None else monotonic() - bus_back))
         self._doomed = {queue: why for queue, why in self._doomed.items() if doomed.get(queue) != why}
