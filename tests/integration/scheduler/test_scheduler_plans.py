@@ -49,6 +49,21 @@ async def test_a_stretch_is_read_by_its_own_index(config, database, large, analy
     assert not any(node["Node Type"] == "Seq Scan" and node["Relation Name"] == "prediction" for node in found)
 
 
+async def test_new_ranges_are_summarized(database, large):
+    lane = database.lane(settings=store.STRETCH_SETTINGS)
+    await store.summarize(lane)
+    assert await database.value(store.SUMMARIZE) == 0
+
+
+async def test_a_vacuum_under_way_does_not_hold_the_sweep_up(database, large):
+    lane = database.lane(settings=store.STRETCH_SETTINGS)
+    async with database.transaction() as vacuum:
+        await vacuum.execute("LOCK TABLE prediction IN SHARE UPDATE EXCLUSIVE MODE")
+        await store.summarize(lane)
+    await store.summarize(lane)
+    assert await database.value(store.SUMMARIZE) == 0
+
+
 @pytest.mark.parametrize("sql", [store.AGAIN, store.JOBS])
 async def test_rows_are_looked_at_again_by_their_keys(config, database, large, sql):
     found = await nodes(config, HOT_SETTINGS, sql, ["0" * 25 + "1", "0" * 25 + "2"])

@@ -19,7 +19,7 @@ from tidemill.scheduler.watch import Watch
 
 LOOKS_PER_SWEEP: Final = 5000  # rows looked at again in one sweep: some 50 ms of the database
 SLICES_PER_SWEEP: Final = 10  # of the backlog after an outage, so that what is fresh is read every second all the same
-REACH_EVERY_S: Final = 10.0  # how much is read again after a crash
+REACH_EVERY_S: Final = 10.0  # how much is read again after a crash, and how much lies unsummarized
 JUST_BEFORE_S: Final = 0.001  # a stretch begins after its start: the oldest open row must be in the next one
 
 OPEN: Final = Gauge("tidemill_scheduler_open_predictions", "Open predictions that the sweep watches")
@@ -115,3 +115,4 @@ class Round:
             reached = self._stretches.reached()
             await store.reach(self._lane, reached if oldest is None else min(reached, oldest - JUST_BEFORE_S))
             self._reach_saved_at = now
+            await store.summarize(self._stretch_lane)
