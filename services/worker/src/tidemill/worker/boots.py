@@ -76,6 +76,7 @@ class Boots:
         self._required = REQUIRED if sandbox == "required" else ()
         self._next_uid = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._environments_of: dict[str, str] = {}  # digests by instance
         self.changed = asyncio.Event()
 
     def _instances(self) -> dict[str, Instance]:
@@ -99,6 +100,9 @@ class Boots:
         self._engine.lane(command.queue).instances[instance.id] = instance
         self._tasks[instance.id] = asyncio.create_task(self._live(instance), name=f"instance {instance.id}")
         return CommandReply(accepted=True)
+
+    def environments_in_use(self) -> frozenset[str]:
+        return frozenset(self._environments_of.values())
 
     def _stop(self, instance: Instance) -> None:
         if instance.state == "ready":
@@ -126,6 +130,7 @@ class Boots:
         finally:
             self._engine.lane(instance.queue).instances.pop(instance.id, None)
             self._tasks.pop(instance.id, None)
+            self._environments_of.pop(instance.id, None)
             await asyncio.to_thread(shutil.rmtree, self._home / instance.id, ignore_errors=True)
             self.changed.set()
 
@@ -164,6 +169,7 @@ class Boots:
     async def _fork(
         self, instance: Instance, config: ModelConfig, directory: Path, environment: Environment
     ) -> tuple[Link, host.ChildProcess]:
+        self._environments_of[instance.id] = environment.digest
         zygote = await self._zygotes.get(environment)
         tmp, inputs = (self._home / instance.id / name for name in ("tmp", "inputs"))
         await asyncio.to_thread(_make, tmp, inputs)

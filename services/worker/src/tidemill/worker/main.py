@@ -37,6 +37,7 @@ from tidemill.worker.queues import Queues
 from tidemill.worker.records import Records
 from tidemill.worker.scratch import Scratch
 from tidemill.worker.triggers import listeners
+from tidemill.worker.upkeep import evict
 from tidemill.worker.zygotes import Zygotes
 
 
@@ -133,6 +134,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     service.task("progress", lambda: engine.save_progress(config.save_every_s))
     service.task("live output", live.publish)
     service.task("pushes", pushes.run)
+    service.task("eviction", lambda: evict(bundles, environments, boots, config.cache_limit_bytes))
     service.drain("pulls", stop_taking)
     service.drain("runs", finish)
     service.ready_when("bus", bus.not_ready)

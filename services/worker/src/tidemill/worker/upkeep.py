@@ -1,0 +1,22 @@
+"""Keeps the cache within its limit: what has been unused longest goes first, and never what is in use."""
+
+import asyncio
+from typing import Final
+
+from tidemill.runtime.telemetry import log
+from tidemill.worker.boots import Boots
+from tidemill.worker.bundles import Bundles
+from tidemill.worker.environments import Environments
+
+EVERY_S: Final = 600.0  # a look walks the whole cache; disks fill in hours
+
+
+async def evict(bundles: Bundles, environments: Environments, boots: Boots, limit_bytes: int) -> None:
+    """Named task. Model files and environments get half of the limit each."""
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            await bundles.evict(limit_bytes // 2)
+            await environments.evict(limit_bytes // 2, boots.environments_in_use())
+        except OSError as error:
+            log().warning("cannot evict", action="evict", error=str(error))
