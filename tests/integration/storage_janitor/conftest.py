@@ -1,0 +1,255 @@
+"""The steps of the janitor with the real PostgreSQL, S3 store and NATS, and what they act upon."""
+
+import asyncio
+import contextlib
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from tidemill.contracts.ids import new_id
+from tidemill.runtime.db import Database
+from tidemill.runtime.migrate import migrate
+from tidemill.runtime.objects import Objects
+from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer
+from tidemill.storage_janitor.config import Config
+from tidemill.storage_janitor.handlers.parts import Parts
+
+HOURS_AGO = datetime.now(UTC) - timedelta(hours=2)
+LONG_AGO = datetime.now(UTC) - timedelta(days=2)
+
+
+async def until(what, check, within_s=20.0):
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = check()
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"waited {within_s} s in vain for {what}"
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def wait_until():
+    return until
+
+
+@pytest.fixture(scope="session")
+async def janitor_servers(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("janitor-servers")
+    nats = NatsServer(directory / "nats")
+    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
+    objects = ObjectServer(directory / "objects")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(nats.kill)
+        await nats.start()
+        stack.push_async_callback(postgres.remove)
+        await postgres.start()
+        stack.push_async_callback(objects.kill)
+        await objects.start()
+        async with Database(postgres.url) as database:
+            await migrate(database)
+        yield nats, postgres, objects
+
+
+async def emptied(database, objects):
+    await database.execute("TRUNCATE account, prediction, webhook_delivery, walk, removal_due_later, worker CASCADE")
+    keys = [item.object_name for prefix in ("outputs/", "files/", "blobs/") for item in await objects.list(prefix)]
+    if keys:
+        await objects.delete(keys)
+
+
+@pytest.fixture
+def clean(parts):
+    return lambda: emptied(parts.database, parts.objects)
+
+
+@pytest.fixture
+async def config(janitor_servers):
+    nats, postgres, store = janitor_servers
+    config = Config(
+        database_url=postgres.url,
+        nats_url=nats.url,
+        s3_url=store.url,
+        s3_access_key=store.access_key,
+        s3_secret_key=store.secret_key,
+        signing_key="5a" * 32,
+        orphan_age_s=3600.0,
+    )
+    async with Database(config.database_url) as database, Objects(config) as objects:
+        await emptied(database, objects)
+    return config
+
+
+@pytest.fixture
+async def parts(config):
+    async with Database(config.database_url) as database, Objects(config) as objects:
+        yield Parts(config, database, objects, SimpleNamespace(held=True))
+
+
+def changed(parts, **settings):
+    given = {name: getattr(parts.config, name) for name in parts.config.__struct_fields__}
+    return parts._replace(config=Config(**{**given, **settings}))
+
+
+@pytest.fixture
+def old_enough(parts):
+    """Everything is older than this: the store's clock cannot be turned back for tests."""
+    return changed(parts, orphan_age_s=-60.0)
+
+
+class World:
+    """Makes rows and objects, and tells what is left of them."""
+
+    def __init__(self, parts):
+        self.database, self.objects = parts.database, parts.objects
+
+    async def account(self, name="a"):
+        await self.database.execute(
+            "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, $1, 'whsec_dGVzdA==') "
+            "ON CONFLICT DO NOTHING",
+            name,
+        )
+        return name
+
+    async def insert(self, table, **columns):
+        names, places = ", ".join(columns), ", ".join(f"${n}" for n in range(1, len(columns) + 1))
+        await self.database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *columns.values())
+
+    async def put(self, key):
+        await self.objects.put(key, b"bytes", 5, "text/plain")
+
+    async def keys(self, prefix):
+        return {item.object_name for item in await self.objects.list(prefix)}
+
+    async def prediction(self, *, files=(), **changes):
+        identifier = new_id()
+        output = [f"http://127.0.0.1/v1/delivery/token/{name}" for name in files] or "text"
+        columns = {
+            "id": identifier,
+            "account_id": "a",
+            "model": "a/m",
+            "version": "v",
+            "queue": "q",
+            "gateway": "g",
+            "status": "succeeded",
+            "input": '{"secret": 1}',
+            "output": json.dumps(output),
+            "logs": "secret",
+            "metrics": '{"predict_time": 1}',
+            "created_at": HOURS_AGO,
+            "accepted_at": HOURS_AGO,
+            "completed_at": HOURS_AGO,
+            **changes,
+        }
+        await self.insert("prediction", **columns)
+        for name in files:
+            await self.put(f"outputs/{identifier}/{name}")
+        return identifier
+
+    async def get(self, prediction):
+        return await self.database.row("SELECT * FROM prediction WHERE id = $1", prediction)
+
+    async def removed(self, prediction):
+        row = await self.get(prediction)
+        data = (row["input"], row["output"], row["logs"])
+        assert (data == ("{}", None, None)) == row["data_removed"]
+        assert row["metrics"] == '{"predict_time": 1}'
+        return row["data_removed"]
+
+    async def model(self, account="a"):
+        await self.account(account)
+        identifier = new_id()
+        await self.insert(
+            "model",
+            id=identifier,
+            account_id=account,
+            owner=account,
+            name=identifier,
+            visibility="public",
+            hardware="cpu",
+        )
+        return identifier
+
+    async def version(self, digest, account="a"):
+        queue = new_id()
+        await self.insert(
+            "version",
+            queue=queue,
+            id=queue,
+            model_id=await self.model(account),
+            cog_version="0",
+            openapi_schema="{}",
+            files=_files(digest),
+            config="{}",
+            streams=False,
+        )
+
+    async def push(self, digest, status="uploading", account="a", created_at=LONG_AGO):
+        identifier = new_id()
+        await self.insert(
+            "push",
+            id=identifier,
+            account_id=account,
+            model_id=await self.model(account),
+            status=status,
+            files=_files(digest),
+            created_at=created_at,
+        )
+        return identifier
+
+    async def blob(self, digest, account="a", created_at=LONG_AGO):
+        await self.account(account)
+        await self.insert("blob", account_id=account, digest=digest, size=5, created_at=created_at)
+        await self.put(f"blobs/{digest}")
+
+    async def blobs(self):
+        return {row["digest"] for row in await self.database.fetch("SELECT digest FROM blob")}
+
+    async def file(self, *, expires_at):
+        await self.account()
+        identifier = new_id()
+        await self.insert(
+            "file",
+            id=identifier,
+            account_id="a",
+            name="n",
+            content_type="text/plain",
+            size=5,
+            md5="",
+            sha256="",
+            metadata="{}",
+            object_key=f"files/{identifier}",
+            expires_at=expires_at,
+        )
+        await self.put(f"files/{identifier}")
+        return identifier
+
+    async def delivery(self, prediction, status):
+        identifier = f"msg_{new_id()}"
+        await self.insert(
+            "webhook_delivery",
+            id=identifier,
+            prediction_id=prediction,
+            account_id="a",
+            url="https://example.com/",
+            status=status,
+            body="secret",
+        )
+        return identifier
+
+    async def body(self, delivery):
+        return await self.database.value("SELECT body FROM webhook_delivery WHERE id = $1", delivery)
+
+
+def _files(digest):
+    return json.dumps([{"path": "predict.py", "sha256": digest, "size": 5}])
+
+
+@pytest.fixture
+async def world(parts):
+    return World(parts)

@@ -1,0 +1,110 @@
+"""Data of API predictions goes an hour after completion, and nothing else does."""
+
+from datetime import UTC, datetime, timedelta
+
+from tidemill.storage_janitor.handlers import predictions
+
+
+def ago(**parts):
+    return datetime.now(UTC) - timedelta(**parts)
+
+
+async def test_data_goes_and_metadata_stays(parts, world):
+    with_files = await world.prediction(files=["0/a.png", "1/b.png"])
+    without = await world.prediction(status="failed", output=None, error="no")
+    await predictions.walk(parts)
+    for prediction in (with_files, without):
+        assert await world.removed(prediction)
+    assert await world.keys("outputs/") == set()
+    row = await world.get(without)
+    assert (row["status"], row["error"], row["model"]) == ("failed", "no", "a/m")
+
+
+async def test_files_that_a_failed_run_left_unnamed_go_too(parts, world):
+    prediction = await world.prediction(status="canceled", output=None)
+    await world.put(f"outputs/{prediction}/0/half.png")
+    await predictions.walk(parts)
+    assert await world.keys("outputs/") == set()
+
+
+async def test_what_is_young_open_an_example_or_made_on_the_web_stays(parts, world):
+    await world.account()
+    young = await world.prediction(completed_at=ago(minutes=59), files=["a"])
+    open_ = await world.prediction(status="processing", completed_at=None, files=["a"])
+    web = await world.prediction(source="web", files=["a"])
+    example = await world.prediction(files=["a"])
+    await world.insert("example", model_id=await world.model(), prediction_id=example)
+    for _ in range(2):
+        await predictions.walk(parts)
+        await predictions.put_off(parts)
+    for prediction in (young, open_, web, example):
+        assert not await world.removed(prediction)
+        assert await world.keys(f"outputs/{prediction}/")
+
+
+async def test_what_ran_for_long_goes_when_its_own_hour_is_over(parts, world):
+    prediction = await world.prediction(status="processing", completed_at=None, files=["a"])
+    await predictions.walk(parts)
+    await predictions.put_off(parts)
+    await world.database.execute(
+        "UPDATE prediction SET status = 'succeeded', completed_at = now() - interval '61 minutes'"
+    )
+    await predictions.walk(parts)
+    assert not await world.removed(prediction)
+    await predictions.put_off(parts)
+    assert await world.removed(prediction)
+    assert await world.keys("outputs/") == set()
+    assert await world.database.value("SELECT count(*) FROM removal_due_later") == 0
+
+
+async def test_a_former_example_goes(parts, world):
+    prediction = await world.prediction()
+    await world.insert("example", model_id=await world.model(), prediction_id=prediction)
+    await predictions.walk(parts)
+    await world.database.execute("DELETE FROM example")
+    await predictions.put_off(parts)
+    assert await world.removed(prediction)
+
+
+async def test_bodies_of_finished_deliveries_go_and_those_of_open_ones_wait(parts, world):
+    prediction = await world.prediction()
+    delivered = await world.delivery(prediction, "delivered")
+    pending = await world.delivery(prediction, "pending")
+    await predictions.walk(parts)
+    assert await world.removed(prediction)
+    assert await world.body(delivered) is None
+    await predictions.put_off(parts)
+    assert await world.body(pending) == "secret"
+    await world.database.execute("UPDATE webhook_delivery SET status = 'failed'")
+    await predictions.put_off(parts)
+    assert await world.body(pending) is None
+    assert await world.database.value("SELECT count(*) FROM removal_due_later") == 0
+
+
+async def test_each_stretch_is_read_once(parts, world):
+    await world.prediction()
+    await predictions.walk(parts)
+    reached = await world.database.value("SELECT reached FROM walk WHERE name = 'retention'")
+    assert ago(seconds=3700) < reached < ago(seconds=3599)
+    missed = await world.prediction()  # accepted where the walk has been: only a walk that began anew would find it
+    await predictions.walk(parts)
+    assert not await world.removed(missed)
+
+
+async def test_many_are_removed_in_batches(parts, world):
+    await world.database.execute(
+        "INSERT INTO prediction (id, account_id, model, version, queue, gateway, status, input, output, metrics, "
+        "created_at, accepted_at, completed_at) SELECT 'p' || n, 'a', 'a/m', 'v', 'q', 'g', 'succeeded', "
+        "'{\"secret\": 1}', '1', '{}', at, at, at FROM generate_series(1, 2500) n, "
+        "LATERAL (SELECT now() - interval '2 days' + make_interval(secs => n / 10.0) AS at) t"
+    )
+    await predictions.walk(parts)
+    assert await world.database.value("SELECT count(*) FROM prediction WHERE NOT data_removed") == 0
+
+
+async def test_a_janitor_that_no_longer_leads_stops(parts, world):
+    prediction = await world.prediction()
+    parts.leader.held = False
+    await predictions.walk(parts)
+    await predictions.put_off(parts)
+    assert not await world.removed(prediction)
