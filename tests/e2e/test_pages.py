@@ -26,14 +26,17 @@ async def test_next_and_previous_lead_there_and_back(listing):
 async def test_a_span_of_time_is_kept_from_page_to_page(listing):
     headers = {"Authorization": f"Bearer {listing.token}"}
     async with aiohttp.ClientSession(listing.base_url, headers=headers) as session:
-        async with session.get(f"/v1/predictions/{listing.ids[1]}") as response:
-            before = (await response.json())["created_at"]
-        found = []
-        async with session.get("/v1/predictions", params={"created_before": before}) as response:
-            body = await response.json()
-        found += [prediction["id"] for prediction in body["results"]]
-        async with session.get(body["next"]) as response:
-            body = await response.json()
-        found += [prediction["id"] for prediction in body["results"]]
-        assert body["next"] is None
-        assert found == listing.ids[2:]
+
+        async def everything(**filters):
+            async with session.get("/v1/predictions", params=filters) as response:
+                body = await response.json()
+            results = body["results"]
+            async with session.get(body["next"]) as response:
+                body = await response.json()
+            assert body["next"] is None
+            return [*results, *body["results"]]
+
+        created = {prediction["id"]: prediction["created_at"] for prediction in await everything()}
+        before = created[listing.ids[1]]
+        found = [prediction["id"] for prediction in await everything(created_before=before)]
+        assert found == [key for key in listing.ids if created[key] < before]

@@ -33,3 +33,8 @@ def test_what_is_no_id(text):
 
 def test_what_is_an_id():
     assert is_id(new_id())
+
+
+def test_ids_of_one_process_sort_in_the_order_they_were_made():
+    made = [new_id() for _ in range(10_000)]
+    assert made == sorted(made)

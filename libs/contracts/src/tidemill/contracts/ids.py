@@ -1,7 +1,7 @@
 """Identifiers: 26 characters of lower-case Crockford base32.
 
-Ten characters of milliseconds since 1970 make ids sort by time; the other 16 are 80 random bits, so that knowing one
-id helps nobody to guess another.
+Ten characters of milliseconds since 1970 make ids sort by time, those of one process strictly; the other 16 are 80 bits
+of which at least 64 are random, so that knowing one id helps nobody to guess another.
 """
 
 import secrets
@@ -14,8 +14,26 @@ _TIME_CHARS: Final = 10
 _PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)  # ten bits a look-up halves the work
 
 
+class _Clock:
+    """The moment and the random bits of the last id, so that ids of one process sort in the order they were made."""
+
+    def __init__(self) -> None:
+        self.ms, self.bits = 0, 0
+
+    def tick(self) -> tuple[int, int]:
+        ms = time.time_ns() // 1_000_000
+        if ms > self.ms:
+            self.ms, self.bits = ms, secrets.randbits(79)
+        else:  # the same millisecond, or a clock set back: a random step up tells as little as a random number
+            self.bits += secrets.randbits(64) + 1
+        return self.ms, self.bits
+
+
+_CLOCK: Final = _Clock()
+
+
 def new_id() -> str:
-    return id_at(time.time_ns() // 1_000_000, secrets.randbits(80))
+    return id_at(*_CLOCK.tick())
 
 
 def id_at(ms: int, random_bits: int) -> str:

@@ -1,6 +1,7 @@
 """Predictions: create in all forms, get, list, cancel."""
 
 import asyncio
+import math
 import re
 from typing import Any
 
@@ -55,7 +56,7 @@ async def _create(call: Call, runnable: Runnable, body: api.CreatePrediction) ->
     webhook = body.webhook or body.webhook_completed
     if webhook is not None and not webhook.startswith(("https://", "http://")):
         raise unprocessable("webhook must be an http or https URL")
-    created_at = now()
+    created_at = math.floor(now() * 1000) / 1000  # as it is on the wire, so that created_before means what it says
     with span("create prediction", _traceparent(headers.get("traceparent"))) as traceparent:
         accepted = Accepted(
             id=new_id(),
