@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tidemill.model import host
-from tidemill.model.sandbox import LAYERS, Sandbox
+from tidemill.model.namespaces import coverable
+from tidemill.model.sandbox import LAYERS, Sandbox, interpreter_paths
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a child a uid of its own")
 
@@ -127,14 +128,19 @@ async def test_tcp_and_sockets_of_the_host_are_out_of_reach(launch, tmp_path):
 
 
 async def test_tmp_and_shared_memory_are_the_instances_own(launch):
+    """A checkout below /tmp leaves /tmp as it is, and closed: the interpreter must stay in sight."""
     first, second = await launch("proc_basic"), await launch("proc_basic")
-    write = "for place in ('/tmp', '/dev/shm'): open(place + '/tidemill-left', 'w').write('x')\nresult = 'written'"
+    under_tmp = not coverable(("/tmp",), [*interpreter_paths(), str(Path(__file__).resolve())])
+    places = ("/dev/shm",) if under_tmp else ("/tmp", "/dev/shm")
+    write = f"for place in {places}: open(place + '/tidemill-left', 'w').write('x')\nresult = 'written'"
     assert (await first.predict("x", do="probe", text=write))["output"] == "written"
-    look = "import os\nresult = [os.path.exists(p + '/tidemill-left') for p in ('/tmp', '/dev/shm')]"
-    assert (await second.predict("x", do="probe", text=look))["output"] == [False, False]
-    assert not Path("/tmp/tidemill-left").exists()
-    assert not Path("/dev/shm/tidemill-left").exists()
-    assert (await first.predict("y", do="probe", text=look))["output"] == [True, True]
+    look = f"import os\nresult = [os.path.exists(place + '/tidemill-left') for place in {places}]"
+    assert (await second.predict("x", do="probe", text=look))["output"] == [False for _ in places]
+    assert not any((Path(place) / "tidemill-left").exists() for place in ("/tmp", "/dev/shm"))
+    assert (await first.predict("y", do="probe", text=look))["output"] == [True for _ in places]
+    if under_tmp:
+        attempt = "open('/tmp/tidemill-left', 'w')"
+        assert (await first.predict("z", do="probe", text=attempt))["output"].startswith("blocked: ")
 
 
 async def test_what_models_need_still_works(launch):
