@@ -4,6 +4,7 @@ import asyncio
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Demand, Stop, Warm
+from tidemill.contracts.ids import new_id
 
 
 async def test_demand_for_a_cold_queue_boots_at_once_and_once(schedulers, worker, bus, rows, wait_until):
@@ -16,6 +17,21 @@ async def test_demand_for_a_cold_queue_boots_at_once_and_once(schedulers, worker
         await bus.send(subjects.DEMAND, Demand(queue=queue))
         await worker.beat()
     assert len(worker.booted(queue)) == 1
+
+
+async def test_planning_begins_when_every_worker_with_a_lease_has_been_heard(
+    schedulers, worker, make_worker, bus, rows, wait_until
+):
+    queue, silent = await rows.queue(), make_worker()
+    for each in (worker, silent):
+        await rows.worker(each.id, 3600)
+    await worker.start()
+    await schedulers.start(settle_s=3600.0)
+    await rows.prediction(queue)
+    await rows.ended(await rows.prediction(new_id()))  # so it sweeps
+    assert not worker.booted(queue)
+    await silent.start()
+    await wait_until("the boot", lambda: worker.booted(queue) or silent.booted(queue))
 
 
 async def test_gateways_hear_which_queues_are_warm(schedulers, worker, bus, wait_until):

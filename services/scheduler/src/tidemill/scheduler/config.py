@@ -11,7 +11,7 @@ class Config(Common, frozen=True, kw_only=True):
     late_after_s: float = 2.0  # waiting for longer than this counts as long; a queue that flows has none of these
     min_resident_s: float = 2.0  # time to be given what it was booted for, before it may make room for another queue
     silent_after_s: float = 3.0  # a worker that missed three heartbeats gets nothing new
-    settle_s: float = 1.3  # after a start or an outage of the bus, every live worker has been heard by then
+    settle_s: float = 1.3  # after a start or an outage of the bus, waiting for workers that have a lease but are silent
     tick_s: float = 1.0  # planning for what no event tells, such as time passing
     command_timeout_s: float = 1.0  # a worker answers a command at once, before it boots anything
     boot_failures_limit: int = 3  # after so many in a row the waiting predictions fail

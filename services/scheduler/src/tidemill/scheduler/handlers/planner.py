@@ -21,7 +21,7 @@ from tidemill.scheduler.config import Config
 from tidemill.scheduler.fleet import Failure, Fleet, View
 from tidemill.scheduler.placement import Action, Boot, QueuePolicy, Rules, Waiting, cold_since, plan
 
-PLAN_GAP_S: Final = 0.05  # what happens meanwhile is planned together; nobody notices a boot this much later
+PLAN_GAP_S: Final = 0.02  # what happens meanwhile is planned together; nobody notices a boot this much later
 COMMAND_TRIES: Final = 2  # with the same instance, so that a lost reply boots nothing twice
 
 COMMANDS: Final = Counter("tidemill_scheduler_commands_total", "Commands to workers", ["command", "result"])
@@ -33,6 +33,8 @@ class Rows(Protocol):
     def waiting(self) -> Waiting: ...
 
     def give_up(self, queue: str, reason: str) -> None: ...
+
+    def live_workers(self) -> frozenset[str]: ...
 
 
 class Planner:
@@ -55,7 +57,7 @@ class Planner:
         )
         self._cold_since: dict[str, float] = {}
         self._wake = asyncio.Event()
-        self._settled_at = 0.0
+        self._listening_since = 0.0
         self._warm: list[str] | None = None
         self._warm_told_at = 0.0
 
@@ -79,7 +81,14 @@ class Planner:
 
     async def settle(self) -> None:
         """Begins to listen anew: until every worker has been heard, the fleet looks smaller than it is."""
-        self._settled_at = monotonic() + self._config.settle_s
+        self._listening_since = monotonic()
+
+    def _settled(self, view: View, now: float) -> bool:
+        if now - self._listening_since >= self._config.settle_s:
+            return True
+        heard = {name for name, worker in view.workers.items() if worker.seen_at >= self._listening_since}
+        leased = self._rows.live_workers()
+        return bool(leased) and leased <= heard
 
     async def run(self) -> None:
         await self.settle()
@@ -87,9 +96,8 @@ class Planner:
             while True:
                 await self._woken()
                 now = monotonic()
-                self._refresh(now)
-                if self._leader.held and now >= self._settled_at:
-                    view = self.fleet.view(now)
+                view = self._refreshed(now)
+                if self._leader.held and self._settled(view, now):
                     for action in self._plan(view, now):
                         commands.create_task(self._command(action, self._pending(action)), name="command")
                     await self._tell_warm(view, now)
@@ -102,10 +110,12 @@ class Planner:
         waiter.cancel()
         self._wake.clear()
 
-    def _refresh(self, now: float) -> None:
+    def _refreshed(self, now: float) -> View:
         self.fleet.expire(now)
         self._history.expire(now)
-        self.fleet.note_quiet(self.fleet.view(now), now)
+        view = self.fleet.view(now)
+        self.fleet.note_quiet(view, now)
+        return view
 
     def _plan(self, view: View, now: float) -> list[Action]:
         waiting = self._rows.waiting()

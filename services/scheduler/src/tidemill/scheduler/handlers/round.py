@@ -49,11 +49,13 @@ class Round:
         self._effects = effects
         self._quiet_s = quiet_s
         self._stretches = Stretches(reached)
+        self.workers: frozenset[str] = frozenset()  # with a lease, as of the last sweep
         self._bus_back_at = 0.0
         self._reach_saved_at = 0.0
 
     async def sweep(self, news: News) -> None:
         clock = await store.clock(self._lane)
+        self.workers = clock.workers
         if news.bus_back_s is not None:
             self._bus_back_at = clock.now - news.bus_back_s
         await self._read_fresh(clock.now, news)

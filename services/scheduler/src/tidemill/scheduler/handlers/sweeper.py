@@ -5,6 +5,7 @@ so each time of leadership begins with an empty one.
 """
 
 import asyncio
+from typing import Final
 
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
@@ -16,6 +17,8 @@ from tidemill.scheduler.config import Config
 from tidemill.scheduler.handlers.effects import Effects
 from tidemill.scheduler.handlers.round import News, QuietS, Round
 from tidemill.scheduler.placement import Waiting
+
+STANDBY_LOOK_S: Final = 0.1  # how soon a new leader sweeps; the look costs nothing
 
 
 class Sweeper:
@@ -33,6 +36,10 @@ class Sweeper:
     def waiting(self) -> Waiting:
         """What the rows say to the planner."""
         return Waiting() if self._round is None else self._round.watch.waiting()
+
+    def live_workers(self) -> frozenset[str]:
+        """Those whose lease was alive at the last sweep; empty until there was one."""
+        return frozenset() if self._round is None else self._round.workers
 
     def give_up(self, queue: str, reason: str) -> None:
         """Fails what waits in the queue, at once."""
@@ -57,7 +64,7 @@ class Sweeper:
 
     async def _woken(self) -> None:
         waiter = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait([waiter], timeout=self._config.sweep_s)
+        await asyncio.wait([waiter], timeout=self._config.sweep_s if self._leader.held else STANDBY_LOOK_S)
         waiter.cancel()
         self._wake.clear()
 
