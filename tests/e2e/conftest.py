@@ -227,5 +227,8 @@ def _environment(name: str, install: Callable[[Path], None]) -> Path:
 
 
 def _install(words: list[str]) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=INSTALL_WITHIN_S, check=False)
+    # npm has its own bundle of certificates; a machine that names one for everybody means npm too.
+    certificates = {"NODE_EXTRA_CA_CERTS": os.environ["SSL_CERT_FILE"]} if "SSL_CERT_FILE" in os.environ else {}
+    env = {**certificates, **os.environ}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=INSTALL_WITHIN_S, check=False)
     assert done.returncode == 0, f"{words[0]} failed:\n{done.stdout}\n{done.stderr}"
