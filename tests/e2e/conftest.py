@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -45,18 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory):
     running = RunningStack(tmp_path_factory.mktemp("e2e") / "home", {"TIDEMILL_EGRESS_ALLOW": "127.0.0.1/32"})
     try:
-        running.up("--no-catalogue", "--port", str(_free_port()))
+        running.up("--no-catalogue")
         for directory in sorted(MODELS.glob("e2e_*")):
             running.tidemill("push", "--public", f"local/{directory.name}", str(directory))
         yield running
     finally:
         running.down()
-
-
-def _free_port() -> int:
-    """Not the usual one: a stack of the developer's may have it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

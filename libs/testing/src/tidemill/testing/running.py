@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,7 +29,9 @@ class RunningStack:
         self._settings = settings or {}
 
     def up(self, *arguments: str) -> None:
-        done = self._command("up", "--detach", *arguments)
+        # Not the usual port: another stack of this machine may have it, or be about to take it.
+        port = () if "--port" in arguments else ("--port", str(free_port()))
+        done = self._command("up", "--detach", *port, *arguments)
         assert done.returncode == 0, f"up failed:\n{done.stdout}\n{done.stderr}"
         for line in (self.home / "env").read_text().splitlines():
             words = shlex.split(line)
@@ -79,6 +82,11 @@ class RunningStack:
 
     def session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(base_url=self.base_url, headers={"Authorization": f"Bearer {self.token}"})
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 async def until(what: str, check: Callable[[], Any], *, within_s: float = 30.0) -> Any:
