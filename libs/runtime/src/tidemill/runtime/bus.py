@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.client import JetStreamContext
-from nats.js.errors import APIError, BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError
 from prometheus_client import Counter
 
 from tidemill.contracts.subjects import STREAMS, Stream
@@ -225,10 +225,3 @@ class Bus:
         if future is not None and not future.done():
             # No stream listens on the subject: an empty message with status 503.
             future.set_result(message.data or b'{"error": "no stream"}')
-
-    async def stream_exists(self, name: str) -> bool:
-        try:
-            await self.jetstream.stream_info(name)
-        except NotFoundError:
-            return False
-        return True
