@@ -74,6 +74,11 @@ class Child:
     def of(self, kind: str, prediction: str | None = None) -> list[dict[str, Any]]:
         return [f for f in self.frames if f["t"] == kind and (prediction is None or f["id"] == prediction)]
 
+    @property
+    def has_own_mounts(self) -> bool:
+        """False where the system forbids an ordinary user namespaces, as in a chroot."""
+        return any(layer["on"] for layer in self.of("ready")[0]["layers"] if layer["name"] == "mounts")
+
     async def booted(self) -> dict[str, Any]:
         return (await self.until(lambda: self.of("ready") or self.of("failed")))[0]
 

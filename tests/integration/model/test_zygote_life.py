@@ -14,6 +14,7 @@ import cog
 import tidemill.model
 from tidemill.model.host import Boot, Spec, Zygote, ZygoteDiedError
 from tidemill.model.sandbox import Sandbox
+from tidemill.testing.processes import runs
 
 USER = 64_242  # an ordinary user that nobody is
 
@@ -59,7 +60,7 @@ async def test_children_die_with_a_zygote_that_is_killed(zygote_env, make_launch
     ended = await child.exit()
     assert (ended.code, ended.signal) == (None, None)
     await zygote.dead
-    await until(lambda: not Path(f"/proc/{child.process.pid}").exists())
+    await until(lambda: not runs(child.process.pid))
     await zygote.close()
 
 
@@ -88,7 +89,7 @@ asyncio.run(main())
     pids = (await worker.stdout.readline()).split()
     worker.kill()
     await worker.communicate()
-    await until(lambda: not any(Path(f"/proc/{int(pid)}").exists() for pid in pids))
+    await until(lambda: not any(runs(int(pid)) for pid in pids))
 
 
 async def test_a_specification_that_cannot_be_entered_is_reported(launch):

@@ -16,16 +16,9 @@ from minio.error import S3Error
 from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer, StartError
 from tidemill.stack import cluster as cluster_module
 from tidemill.stack.state import State
+from tidemill.testing.processes import runs
 
 KINDS = [NatsServer, PostgresServer, ObjectServer]
-
-
-def runs(pid):
-    """A zombie does not: whoever adopted it may take its time."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 async def discard(server):

@@ -5,12 +5,12 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 
 from tidemill.stack import snapshot
 from tidemill.stack.home import Home
 from tidemill.stack.state import State
+from tidemill.testing.processes import runs
 
 WITHIN_S = 60
 
@@ -70,14 +70,6 @@ def until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def runs(pid):
-    """A zombie does not: whoever adopted it may take its time."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def shell_reads(env_file, name):

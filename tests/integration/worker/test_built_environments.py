@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import pytest
 
+from tidemill.testing.processes import runs
 from tidemill.worker.cogyaml import ModelConfig
 from tidemill.worker.environments import EnvironmentFailed, Environments
 from tidemill.worker.installer import Installer, InstallFailed
@@ -140,15 +140,8 @@ async def test_an_installer_that_hangs_is_ended_with_all_it_started(tmp_path, sc
         await installer._execute([sys.executable, "-c", script, str(pids)], tmp_path, print, 2)
     async with asyncio.timeout(20):
         for pid in map(int, pids.read_text().split()):
-            while _runs(pid):
+            while runs(pid):
                 await asyncio.sleep(0.02)
-
-
-def _runs(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_output_is_passed_on_within_limits(tmp_path):

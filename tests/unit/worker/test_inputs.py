@@ -47,6 +47,8 @@ class FakeObjects:
 class FakeEgress:
     def __init__(self):
         self.answers, self.asked, self.active, self.most = {}, [], 0, 0
+        self.open = asyncio.Event()  # clear it, and fetches wait
+        self.open.set()
 
     @asynccontextmanager
     async def fetch(self, url, *, limit_bytes, timeout_s):
@@ -54,7 +56,7 @@ class FakeEgress:
         self.active += 1
         self.most = max(self.most, self.active)
         try:
-            await asyncio.sleep(0)
+            await self.open.wait()
             answer = self.answers[url]
             answer = answer.pop(0) if isinstance(answer, list) else answer
             if isinstance(answer, Exception):
@@ -197,7 +199,12 @@ async def test_too_many_files(parts, tmp_path):
 
 async def test_fetches_are_bounded(parts, tmp_path):
     parts.egress.answers = {f"https://x.example/{n}": [[b"x"]] for n in range(30)}
-    await bring(parts, tmp_path / "in", album=list(parts.egress.answers))
+    parts.egress.open.clear()
+    task = asyncio.create_task(bring(parts, tmp_path / "in", album=list(parts.egress.answers)))
+    while parts.egress.active < 8:
+        await asyncio.sleep(0.001)
+    parts.egress.open.set()
+    await task
     assert parts.egress.most == 8
 
 

@@ -105,6 +105,7 @@ class _Entry:
         self.layers[name] = Layer(name, wanted and on, detail if wanted else "switched off")
 
     def run(self) -> None:
+        os.stat(self.settings.tmp)  # noqa: PTH116  strings throughout; a model without it could write nowhere
         syscalls.prctl("no_new_privs", syscalls.PR_SET_NO_NEW_PRIVS, 1)
         self._enter_namespaces()
         self._lower_limits()
