@@ -3,7 +3,7 @@
 Keys that Replicate does not have (`queue_position`, `error_code`) are additions; none is an enum value or event name.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -86,6 +86,11 @@ class Model(msgspec.Struct, kw_only=True):
     latest_version: Version | None
 
 
+class Hardware(msgspec.Struct):
+    sku: str
+    name: str
+
+
 class CreateModel(msgspec.Struct, kw_only=True):
     owner: Name
     name: Name
@@ -104,6 +109,12 @@ class Account(msgspec.Struct, kw_only=True):
     name: str
     github_url: str | None = None
     avatar_url: str | None = None
+
+
+class WebhookSecret(msgspec.Struct):
+    """`key` is a Standard Webhooks secret: `whsec_` and base64."""
+
+    key: str
 
 
 class FileUrls(msgspec.Struct):
@@ -126,12 +137,15 @@ class File(msgspec.Struct, kw_only=True):
 FileName = Annotated[str, Meta(min_length=1, max_length=FILENAME_LIMIT_BYTES)]
 
 
-class Page(msgspec.Struct, kw_only=True):
+ItemT = TypeVar("ItemT")
+
+
+class Page(msgspec.Struct, Generic[ItemT], kw_only=True):
     """One page of anything; `next` and `previous` are absolute URLs, followed verbatim."""
 
     next: str | None
     previous: str | None
-    results: list[Any]
+    results: list[ItemT]
 
 
 class BundleFile(msgspec.Struct, kw_only=True):
@@ -141,6 +155,13 @@ class BundleFile(msgspec.Struct, kw_only=True):
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     size: Annotated[int, Meta(ge=0)]
     executable: bool = False
+
+
+class Blob(msgspec.Struct):
+    """The bytes of a bundle's file, as the server has them: `size` in bytes."""
+
+    sha256: str
+    size: int
 
 
 class CreatePush(msgspec.Struct, kw_only=True):

@@ -68,6 +68,15 @@ def invalid_input(fields: Sequence[Mapping[str, str]]) -> Problem:
     return Problem(422, lines, "Input validation failed", extra={"invalid_fields": list(fields)})
 
 
+def forbidden(detail: str) -> Problem:
+    """For what the caller may know of but not do; what is somebody else's is `not_found`."""
+    return Problem(403, detail, "Permission denied")
+
+
+def conflict(detail: str) -> Problem:
+    return Problem(409, detail, "Conflict")
+
+
 def bad_request(detail: str) -> Problem:
     return Problem(400, detail, "Bad request")
 

@@ -4,7 +4,7 @@ Accepted means committed. The job that follows is a hint; when it is lost, the s
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import nats
@@ -20,12 +20,14 @@ from tidemill.runtime.db import Lane, columns, insistently
 # ON CONFLICT: a flush whose answer got lost is repeated as it is.
 INSERT: Final = """
 INSERT INTO prediction (id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events,
-    deadline, created_at)
+    deadline, created_at, kind, deployment, destination, priority)
 SELECT id, account_id, model, version, queue, gateway, source, input::json, webhook,
-    string_to_array(webhook_events, ','), deadline, created_at
+    string_to_array(webhook_events, ','), deadline, created_at, kind, deployment, destination, priority
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[])
-AS r (id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events, deadline, created_at)
+    $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[], $15::text[],
+    $16::smallint[])
+AS r (id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events, deadline, created_at,
+    kind, deployment, destination, priority)
 ON CONFLICT (id) DO NOTHING"""
 
 
@@ -44,6 +46,10 @@ class Accepted(msgspec.Struct, kw_only=True, frozen=True):
     deadline: float | None
     created_at: float
     traceparent: str | None = None
+    kind: Literal["prediction", "training"] = "prediction"
+    deployment: str | None = None  # owner/name
+    destination: str | None = None  # owner/name, of a training
+    priority: int = 0
 
 
 class Acceptor:
@@ -68,7 +74,7 @@ class Acceptor:
         await self._batcher.drained()
 
     async def _insert(self, batch: Sequence[Accepted]) -> Sequence[None]:
-        rows = columns([self._row(prediction) for prediction in batch], 12)
+        rows = columns([self._row(prediction) for prediction in batch], 16)
         await insistently("accept", lambda: self._lane.fetch(INSERT, *rows), give_up_s=self._timeout_s)
         for prediction in batch:
             await self._publish(prediction)
@@ -88,6 +94,10 @@ class Acceptor:
             None if p.webhook_events is None else ",".join(p.webhook_events),
             None if p.deadline is None else at(p.deadline),
             at(p.created_at),
+            p.kind,
+            p.deployment,
+            p.destination,
+            p.priority,
         )
 
     async def _publish(self, p: Accepted) -> None:

@@ -4,6 +4,7 @@ The only place of the gateway that catches everything: what is not a Problem bec
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -11,10 +12,11 @@ import msgspec
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
-from tidemill.contracts.errors import Problem, bad_request, unavailable, unprocessable
+from tidemill.contracts.access import Scope
+from tidemill.contracts.errors import Problem, bad_request, forbidden, unavailable, unprocessable
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway.auth import Account
+from tidemill.gateway.auth import Account, Caller
 from tidemill.runtime.db import AWAY
 from tidemill.runtime.telemetry import log
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 REQUESTS: Final = Counter("tidemill_http_requests_total", "Requests answered", ["route", "status"])
 SECONDS: Final = Histogram("tidemill_http_seconds", "Time to the answer", ["route"])
 BodyT = TypeVar("BodyT")
+QueryT = TypeVar("QueryT")
+# Many write the + of a time's zone as it is, and a + in a query is a space.
+UNESCAPED_PLUS: Final = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:.]+) (\d\d:\d\d)$")
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -31,8 +36,13 @@ class Call(NamedTuple):
     """One request: who asks, what for, and the parts of the gateway that can answer."""
 
     request: web.Request
-    account: Account
+    caller: Caller
     parts: "Parts"
+
+    @property
+    def account(self) -> Account:
+        """Whom the request acts for."""
+        return self.caller.account
 
     def path(self, name: str) -> str:
         return self.request.match_info[name]
@@ -40,6 +50,14 @@ class Call(NamedTuple):
     @property
     def query(self) -> Mapping[str, str]:
         return self.request.query
+
+    def asked(self, kind: type[QueryT]) -> QueryT:
+        """The query parameters as a struct; others are ignored. Raises the 400 problem."""
+        query = {name: UNESCAPED_PLUS.sub(r"\1+\2", value) for name, value in self.query.items()}
+        try:
+            return msgspec.convert(query, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise bad_request(f"The query is not as expected: {error}") from None
 
     async def body(self, kind: type[BodyT]) -> BodyT:
         """The JSON body. Raises 400 for what is not JSON, 422 for JSON of the wrong shape, 413 for too much."""
@@ -64,14 +82,35 @@ class Call(NamedTuple):
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler with what goes in and out, for those who enforce it and for the reference that is made of it."""
+
+    handler: Handler
+    name: str  # `predictions.create`; what stands before the first dot groups it
+    scope: Scope | None  # None: no token; the handler checks a signed capability itself, or anybody may ask
+    body: Any = None  # the struct of a JSON body, or a media type as text
+    query: Any = None  # the struct of the query parameters
+    headers: tuple[str, ...] = ()  # request headers that it heeds
+    answer: Any = None  # the struct of the answer, a media type as text, or None for no content
+    status: int = 200
+    errors: tuple[int, ...] = ()  # beyond those that every operation may answer
+
+
+def operation(name: str, scope: Scope | None = None, **rest: Any) -> Callable[[Handler], Operation]:
+    """Makes an Operation of a handler; `rest` is as its fields are."""
+    return lambda handler: Operation(handler=handler, name=name, scope=scope, **rest)
+
+
 class Route(NamedTuple):
     method: str
     path: str
-    handler: Handler
-    public: bool = False  # no token: the handler checks a signed capability itself
+    operation: Operation
 
 
-NOBODY: Final = Account("", "", "", "user")
+BYTES: Final = "application/octet-stream"
+FORM: Final = "multipart/form-data"
+EVENTS: Final = "text/event-stream"
+NOBODY: Final = Caller(Account("", "", "", "user"), frozenset())
 
 
 def decode(body: bytes, kind: type[BodyT]) -> BodyT:
@@ -111,15 +150,18 @@ def problem_response(problem: Problem) -> web.Response:
 
 def bind(parts: "Parts", route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """An aiohttp handler that authenticates, calls the route's handler and turns whatever it raises into a problem."""
-    handler, public = route.handler, route.public
+    handler, scope = route.operation.handler, route.operation.scope
     seconds = SECONDS.labels(route.path)
     counters: dict[int, Any] = {}
 
     async def answer(request: web.Request) -> web.StreamResponse:
         started = asyncio.get_running_loop().time()
         try:
-            account = NOBODY if public else await parts.accounts.authenticate(request.headers.get("Authorization"))
-            response = await handler(Call(request, account, parts))
+            caller = NOBODY
+            if scope is not None:
+                caller = await parts.accounts.authenticate(request.headers.get("Authorization"))
+                _authorize(caller, scope)
+            response = await handler(Call(request, caller, parts))
         except (Problem, web.HTTPException, *AWAY) as error:
             response = problem_response(problem_of(error))
         except Exception as error:  # noqa: BLE001 - this is the boundary
@@ -132,6 +174,11 @@ def bind(parts: "Parts", route: Route) -> Callable[[web.Request], Awaitable[web.
         return response
 
     return answer
+
+
+def _authorize(caller: Caller, scope: Scope) -> None:
+    if scope not in caller.scopes:
+        raise forbidden(f"This token lacks the scope {scope}.")
 
 
 def problem_of(error: BaseException) -> Problem:

@@ -15,7 +15,9 @@ from tidemill.runtime.db import Row
 Fetch = Callable[[Cursor | None, int], Awaitable[Sequence[Row]]]
 
 
-async def page(call: Call, path: str, fetch: Fetch, present: Callable[[Row], Any], *, size: int = PAGE_SIZE) -> Page:
+async def page(
+    call: Call, path: str, fetch: Fetch, present: Callable[[Row], Any], *, size: int = PAGE_SIZE
+) -> Page[Any]:
     """`path` is the list's own, below the API's base. One row more than a page tells whether there is another."""
     scope = f"{path}|{call.account.id}"
     key = call.parts.signing_key

@@ -1,24 +1,15 @@
 """The SQL of the gateway, but for the hot statement in `accept` and the look-ups of `auth` and `versions`."""
 
-from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
-from msgspec import Meta
-
+from tidemill.gateway import queries
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.pages import comparison
 from tidemill.runtime.db import Database, Row
 
-Moment = Annotated[datetime, Meta(tz=True)]
 _FROM = """
 SELECT p.*, COALESCE(v.streams, false) AS streams
 FROM prediction p LEFT JOIN version v ON v.queue = p.queue"""
-
-
-class PredictionFilters(NamedTuple):
-    created_after: datetime | None
-    created_before: datetime | None
-    source: str | None
 
 
 async def prediction(database: Database, prediction_id: str, account_id: str) -> Row | None:
@@ -26,15 +17,15 @@ async def prediction(database: Database, prediction_id: str, account_id: str) ->
 
 
 async def predictions(
-    database: Database, account_id: str, filters: PredictionFilters, cursor: Cursor | None, limit: int
+    database: Database, account_id: str, asked: queries.Predictions, cursor: Cursor | None, limit: int
 ) -> list[Row]:
     operator, order, position = comparison(cursor)
     where: list[str] = ["p.account_id = $1", f"p.id {operator} $2"]
     arguments: list[Any] = [account_id, position, limit]
     for column, value in (
-        ("p.created_at >=", filters.created_after),
-        ("p.created_at <", filters.created_before),
-        ("p.source =", filters.source),
+        ("p.created_at >=", asked.created_after),
+        ("p.created_at <", asked.created_before),
+        ("p.source =", asked.source),
     ):
         if value is not None:
             arguments.append(value)

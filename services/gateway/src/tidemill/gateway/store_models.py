@@ -1,11 +1,10 @@
 """The SQL of models and versions. A model of somebody else's is visible when it is public."""
 
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from tidemill.contracts.api import CreateModel
 from tidemill.contracts.ids import new_id
+from tidemill.gateway import queries
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.pages import comparison
 from tidemill.runtime.db import Database, Row
@@ -37,23 +36,18 @@ _KEYS: Final = {
 _VERSION_KEY: Final = f'({_MICROSECONDS.format(moment="v.created_at")} || v.queue) COLLATE "C"'
 
 
-class Sorting(msgspec.Struct, frozen=True):
-    by: Literal["model_created_at", "latest_version_created_at"] = "latest_version_created_at"
-    direction: Literal["asc", "desc"] = "desc"
-
-
-def _comparison(cursor: Cursor | None, sorting: Sorting) -> tuple[str, str, str]:
+def _comparison(cursor: Cursor | None, asked: queries.Models) -> tuple[str, str, str]:
     operator, order, position = comparison(cursor)
-    if sorting.direction == "desc":
+    if asked.sort_direction == "desc":
         return operator, order, position
     start = "" if cursor is None else position
     return (">", "ASC", start) if operator == "<" else ("<", "DESC", start)
 
 
-async def models(database: Database, sorting: Sorting, cursor: Cursor | None, limit: int) -> list[Row]:
+async def models(database: Database, asked: queries.Models, cursor: Cursor | None, limit: int) -> list[Row]:
     """Public models that can be run."""
-    operator, order, position = _comparison(cursor, sorting)
-    key = _KEYS[sorting.by]
+    operator, order, position = _comparison(cursor, asked)
+    key = _KEYS[asked.sort_by]
     sql = f"""{_MODEL}, {key} AS id FROM model m JOIN version v ON v.queue = m.latest_queue
         WHERE m.visibility = 'public' AND {key} {operator} $1 ORDER BY {key} {order} LIMIT $2"""
     return await database.fetch(sql, position, limit)

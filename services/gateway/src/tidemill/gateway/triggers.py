@@ -17,32 +17,38 @@ from tidemill.gateway.parts import Parts
 PREFIXES: Final = ("/v1", "", "/v1/v1")
 
 MODEL: Final = "/models/{owner}/{name}"
-ROUTES: Final = (
+
+# What Replicate's API has.
+REPLICATE: Final = (
+    Route("GET", "/account", account.get),
+    Route("GET", "/hardware", models.hardware),
+    Route("GET", "/webhooks/default/secret", account.webhook_secret),
     Route("POST", "/predictions", predictions.create),
     Route("GET", "/predictions", predictions.list_),
     Route("GET", "/predictions/{id}", predictions.get),
     Route("POST", "/predictions/{id}/cancel", predictions.cancel),
-    Route("GET", "/account", account.get),
-    Route("GET", "/webhooks/default/secret", account.webhook_secret),
-    Route("GET", "/hardware", models.hardware),
     Route("GET", "/models", models.list_),
     Route("POST", "/models", models.create),
     Route("GET", MODEL, models.get),
     Route("POST", f"{MODEL}/predictions", predictions.create_for_model),
     Route("GET", f"{MODEL}/versions", models.versions),
     Route("GET", f"{MODEL}/versions/{{id}}", models.version),
-    Route("POST", f"{MODEL}/pushes", pushes.create),
-    Route("GET", "/pushes/{id}", pushes.get),
-    Route("POST", "/pushes/{id}/start", pushes.start),
-    Route("PUT", "/blobs/{sha256}", pushes.put_blob),
     Route("POST", "/files", files.create),
     Route("GET", "/files", files.list_),
     Route("GET", "/files/{id}", files.get),
     Route("DELETE", "/files/{id}", files.delete),
-    Route("GET", "/files/{id}/download", files.download, public=True),
-    Route("GET", "/delivery/{token}/{name}", delivery.get, public=True),
-    Route("GET", "/streams/{token}", streams.get, public=True),
+    Route("GET", "/files/{id}/download", files.download),
 )
+# What we have besides; clients of Replicate's never see it.
+EXTENSIONS: Final = (
+    Route("POST", f"{MODEL}/pushes", pushes.create),
+    Route("GET", "/pushes/{id}", pushes.get),
+    Route("POST", "/pushes/{id}/start", pushes.start),
+    Route("PUT", "/blobs/{sha256}", pushes.put_blob),
+    Route("GET", "/delivery/{token}/{name}", delivery.get),
+    Route("GET", "/streams/{token}", streams.get),
+)
+ROUTES: Final = (*REPLICATE, *EXTENSIONS)
 
 
 def application(parts: Parts) -> web.Application:

@@ -3,13 +3,14 @@
 from aiohttp import web
 
 from tidemill.contracts.errors import not_found
-from tidemill.gateway.http import Call
+from tidemill.gateway.http import BYTES, Call, operation
 from tidemill.gateway.serving import serve
 from tidemill.runtime.clock import now
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.delivery import object_key_of_token
 
 
+@operation("delivery.get", answer=BYTES)
 async def get(call: Call) -> web.StreamResponse:
     """GET /delivery/{token}/{name}: bad, expired and missing look alike. The name is the object's own."""
     try:

@@ -7,12 +7,13 @@ import msgspec
 from aiohttp import web
 
 from tidemill.contracts import api
+from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import FILE_LIFETIME_S, FILE_LIMIT_BYTES, MIB
-from tidemill.gateway import store_files
+from tidemill.gateway import queries, store_files
 from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import Call, json_response
+from tidemill.gateway.http import BYTES, FORM, Call, json_response, operation
 from tidemill.gateway.pages import page
 from tidemill.gateway.serving import forget, serve
 from tidemill.gateway.spool import Spool
@@ -30,6 +31,7 @@ def files_secret(signing_key: bytes, account_id: str) -> bytes:
     return hmac.digest(signing_key, f"files secret\0{account_id}".encode(), "sha256")
 
 
+@operation("files.create", Scope.FILES_WRITE, body=FORM, answer=api.File, status=201, errors=(413, 415))
 async def create(call: Call) -> web.Response:
     """POST /files: a multipart form with content, and filename, type and metadata if wanted."""
     too_large = Problem(413, TOO_LARGE)
@@ -62,6 +64,7 @@ async def _store(call: Call, form: Form, spool: Spool, metadata: str) -> Row:
     )
 
 
+@operation("files.list", Scope.FILES_READ, query=queries.Paging, answer=api.Page[api.File])
 async def list_(call: Call) -> web.Response:
     """GET /files: newest first."""
 
@@ -71,10 +74,12 @@ async def list_(call: Call) -> web.Response:
     return json_response(await page(call, "/files", fetch, lambda row: _file(call, row)))
 
 
+@operation("files.get", Scope.FILES_READ, answer=api.File)
 async def get(call: Call) -> web.Response:
     return json_response(_file(call, await _own(call)))
 
 
+@operation("files.delete", Scope.FILES_WRITE, status=204)
 async def delete(call: Call) -> web.Response:
     """The object goes first: were it the other way round, a break in between would leave bytes that nobody knows of."""
     row = await _own(call)
@@ -83,17 +88,19 @@ async def delete(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
+@operation("files.download", query=queries.Signed, answer=BYTES)
 async def download(call: Call) -> web.StreamResponse:
     """GET /files/{id}/download?owner=&expiry=&signature=: the bytes, for whoever holds the signed URL."""
-    file_id, owner, expiry = call.path("id"), call.query.get("owner", ""), call.query.get("expiry", "")
-    if not is_id(file_id) or not (expiry.isascii() and expiry.isdigit() and len(expiry) <= 12):
-        raise _missing()
-    row = await store_files.file_of_owner(call.parts.database, file_id, owner)
+    file_id = call.path("id")
+    try:
+        asked = call.asked(queries.Signed)
+    except Problem:
+        raise _missing() from None
+    row = await store_files.file_of_owner(call.parts.database, file_id, asked.owner) if is_id(file_id) else None
     if row is None:
         raise _missing()
     secret = files_secret(call.parts.signing_key, row["account_id"])
-    signature = call.query.get("signature", "")
-    if not verify_download([secret], owner, file_id, int(expiry), signature=signature, now=now()):
+    if not verify_download([secret], asked.owner, file_id, asked.expiry, signature=asked.signature, now=now()):
         raise _missing()
     return await serve(call, row["object_key"], row["name"], row["content_type"])
 

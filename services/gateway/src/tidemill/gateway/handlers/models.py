@@ -1,18 +1,17 @@
 """Models and their versions: list, create, get; and the hardware they may ask for."""
 
-from typing import Final, get_args
+from typing import Final
 
-import msgspec
 from aiohttp import web
 from msgspec import Raw
 
 from tidemill.contracts import api
-from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
-from tidemill.gateway import store_models
+from tidemill.contracts.access import Scope
+from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
+from tidemill.gateway import queries, store_models
 from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import Call, json_response
+from tidemill.gateway.http import Call, json_response, operation
 from tidemill.gateway.pages import page
-from tidemill.gateway.store_models import Sorting
 from tidemill.runtime import present
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
@@ -30,17 +29,20 @@ HARDWARE: Final = {
 }
 
 
+@operation("hardware.list", Scope.MODELS_READ, answer=list[api.Hardware])
 async def hardware(_call: Call) -> web.Response:
-    return json_response([{"sku": sku, "name": name} for sku, name in HARDWARE.items()])
+    """What models may ask for."""
+    return json_response([api.Hardware(sku, name) for sku, name in HARDWARE.items()])
 
 
+@operation("models.list", Scope.MODELS_READ, query=queries.Models, answer=api.Page[api.Model])
 async def list_(call: Call) -> web.Response:
     """GET /models: public models with a version; sort_by and sort_direction order them."""
-    sorting = _sorting(call)
+    asked = call.asked(queries.Models)
     examples: dict[str, Row] = {}
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        rows = await store_models.models(call.parts.database, sorting, cursor, limit)
+        rows = await store_models.models(call.parts.database, asked, cursor, limit)
         examples.update(await store_models.examples(call.parts.database, [row["model_id"] for row in rows]))
         return rows
 
@@ -50,31 +52,22 @@ async def list_(call: Call) -> web.Response:
     return json_response(listed)
 
 
-def _sorting(call: Call) -> Sorting:
-    asked = {"by": call.query.get("sort_by"), "direction": call.query.get("sort_direction")}
-    try:
-        return msgspec.convert({name: value for name, value in asked.items() if value is not None}, Sorting)
-    except msgspec.ValidationError:
-        options = "; ".join(
-            f"sort_{field} is {' or '.join(get_args(kind))}" for field, kind in Sorting.__annotations__.items()
-        )
-        raise bad_request(options) from None
-
-
+@operation("models.create", Scope.MODELS_WRITE, body=api.CreateModel, answer=api.Model, status=201, errors=(409,))
 async def create(call: Call) -> web.Response:
     """POST /models: an empty model of one's own, to push versions to."""
     body = await call.body(api.CreateModel)
     if body.owner != call.account.username:
-        raise Problem(403, "You can only create models for your own account.", "Permission denied")
+        raise forbidden("You can only create models for your own account.")
     if body.hardware not in HARDWARE:
         raise unprocessable(f"hardware must be one of: {', '.join(HARDWARE)}")
     if not await store_models.create(call.parts.database, call.account.id, body):
         if await store_models.own_model_id(call.parts.database, call.account.id, body.owner, body.name):
-            raise Problem(409, f"A model named {body.owner}/{body.name} exists already.", "Conflict")
+            raise conflict(f"A model named {body.owner}/{body.name} exists already.")
         raise unprocessable(f"An account may have at most {store_models.MODELS_LIMIT} models.")
     return json_response(_model(call, await _visible(call, body.owner, body.name), None), 201)
 
 
+@operation("models.get", Scope.MODELS_READ, answer=api.Model)
 async def get(call: Call) -> web.Response:
     row = await _visible(call, call.path("owner"), call.path("name"))
     examples = await store_models.examples(call.parts.database, [row["model_id"]])
@@ -88,6 +81,7 @@ async def _visible(call: Call, owner: str, name: str) -> Row:
     return row
 
 
+@operation("models.versions.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[api.Version])
 async def versions(call: Call) -> web.Response:
     """GET …/versions: newest first."""
     model = await _visible(call, call.path("owner"), call.path("name"))
@@ -99,6 +93,7 @@ async def versions(call: Call) -> web.Response:
     return json_response(await page(call, path, fetch, _version, size=MODELS_PAGE_SIZE))
 
 
+@operation("models.versions.get", Scope.MODELS_READ, answer=api.Version)
 async def version(call: Call) -> web.Response:
     model = await _visible(call, call.path("owner"), call.path("name"))
     row = await store_models.version(call.parts.database, model["model_id"], call.path("id"))

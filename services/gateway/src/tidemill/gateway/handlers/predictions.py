@@ -5,20 +5,20 @@ import math
 import re
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
 from tidemill.contracts import api, subjects
-from tidemill.contracts.errors import bad_request, not_found, unprocessable
+from tidemill.contracts.access import Scope
+from tidemill.contracts.errors import not_found, unprocessable
 from tidemill.contracts.events import Cancel, Lifecycle
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES, WAIT_LIMIT_S
 from tidemill.contracts.prediction import TERMINAL, Status
-from tidemill.gateway import files_in_output, store, streams
+from tidemill.gateway import files_in_output, queries, store, streams
 from tidemill.gateway.accept import Accepted
 from tidemill.gateway.clients import status_for
-from tidemill.gateway.http import Call, decode, json_response
+from tidemill.gateway.http import Call, decode, json_response, operation
 from tidemill.gateway.pages import page
 from tidemill.gateway.preferences import cancel_after_s, wait_s
 from tidemill.gateway.validation import decode_input
@@ -29,9 +29,18 @@ from tidemill.runtime.db import Row
 from tidemill.runtime.telemetry import span
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+RUNNING = ("Prefer", "Cancel-After")
 NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would poll their own cache for ever
 
 
+@operation(
+    "predictions.create",
+    Scope.PREDICTIONS_WRITE,
+    body=api.CreatePrediction,
+    headers=RUNNING,
+    answer=api.Prediction,
+    status=201,
+)
 async def create(call: Call) -> web.Response:
     """POST /predictions: `version` is 64 hex, owner/name:64hex or owner/name."""
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
@@ -40,6 +49,14 @@ async def create(call: Call) -> web.Response:
     return await _create(call, await call.parts.versions.resolve(call.account, body.version), body)
 
 
+@operation(
+    "models.predictions.create",
+    Scope.PREDICTIONS_WRITE,
+    body=api.CreatePrediction,
+    headers=RUNNING,
+    answer=api.Prediction,
+    status=201,
+)
 async def create_for_model(call: Call) -> web.Response:
     """POST /models/{owner}/{name}/predictions: the model's latest version."""
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
@@ -167,6 +184,7 @@ def _row(call: Call, row: Row) -> api.Prediction:
     return prediction
 
 
+@operation("predictions.get", Scope.PREDICTIONS_READ, answer=api.Prediction)
 async def get(call: Call) -> web.Response:
     return json_response(await _present(call, await _own(call)), headers=NO_STORE)
 
@@ -179,33 +197,19 @@ async def _own(call: Call) -> Row:
     return row
 
 
+@operation("predictions.list", Scope.PREDICTIONS_READ, query=queries.Predictions, answer=api.Page[api.Prediction])
 async def list_(call: Call) -> web.Response:
     """GET /predictions: newest first; created_after, created_before and source narrow it."""
-    filters = _filters(call)
+    asked = call.asked(queries.Predictions)
 
     async def fetch(cursor: Any, limit: int) -> list[Row]:
-        return await store.predictions(call.parts.database, call.account.id, filters, cursor, limit)
+        return await store.predictions(call.parts.database, call.account.id, asked, cursor, limit)
 
     listed = await page(call, "/predictions", fetch, lambda row: _row(call, row))
     return json_response(listed, headers=NO_STORE)
 
 
-def _filters(call: Call) -> store.PredictionFilters:
-    def moment(name: str) -> Any:
-        text = call.query.get(name)
-        if text is None:
-            return None
-        try:
-            return msgspec.convert(text.replace(" ", "+"), store.Moment)
-        except msgspec.ValidationError:
-            raise bad_request(f"{name} must be an ISO 8601 date and time with a time zone") from None
-
-    source = call.query.get("source")
-    if source not in {None, "web"}:
-        raise bad_request('source may only be "web"')
-    return store.PredictionFilters(moment("created_after"), moment("created_before"), source)
-
-
+@operation("predictions.cancel", Scope.PREDICTIONS_WRITE, answer=api.Prediction)
 async def cancel(call: Call) -> web.Response:
     """POST /predictions/{id}/cancel: ends it at once; whoever runs it is told. A finished one is answered unchanged."""
     parts = call.parts

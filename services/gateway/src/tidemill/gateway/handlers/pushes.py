@@ -12,12 +12,13 @@ import nats
 from aiohttp import web
 
 from tidemill.contracts import api, subjects
+from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import BUNDLE_FILE_LIMIT_BYTES, GIB, MANIFEST_LIMIT_BYTES
 from tidemill.gateway import store_models, store_pushes
-from tidemill.gateway.http import Call, decode, json_response, refuse_encoded
+from tidemill.gateway.http import BYTES, Call, decode, json_response, operation, refuse_encoded
 from tidemill.gateway.spool import Spool
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.objects import CHUNK_BYTES
@@ -27,6 +28,7 @@ DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
+@operation("pushes.create", Scope.MODELS_WRITE, body=api.CreatePush, answer=api.Push, status=201, errors=(413,))
 async def create(call: Call) -> web.Response:
     """POST /models/{owner}/{name}/pushes: the files of a version to be. Queued at once when none is missing."""
     parts = call.parts
@@ -57,10 +59,12 @@ def _checked(body: bytes) -> str:
     return msgspec.json.encode(files).decode()
 
 
+@operation("pushes.get", Scope.MODELS_WRITE, answer=api.Push)
 async def get(call: Call) -> web.Response:
     return json_response(await _push(call, call.path("id")), headers=NO_STORE)
 
 
+@operation("pushes.start", Scope.MODELS_WRITE, answer=api.Push)
 async def start(call: Call) -> web.Response:
     """POST /pushes/{id}/start: when everything is uploaded. A push that has started is answered as it is."""
     push = await _push(call, call.path("id"))
@@ -81,6 +85,7 @@ async def _queue(call: Call, push_id: str) -> None:
         return  # a hint: workers look for queued pushes by themselves too
 
 
+@operation("blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=api.Blob, status=201, errors=(411, 413, 415))
 async def put_blob(call: Call) -> web.Response:
     """PUT /blobs/{sha256}: one file of a bundle; repeating it is harmless. 422 when the bytes are not those named.
 
@@ -98,7 +103,7 @@ async def put_blob(call: Call) -> web.Response:
                 await spool.add(chunk)
         if not known:
             await _keep(call, digest, spool)
-    return json_response({"sha256": digest, "size": length}, 200 if known else 201)
+    return json_response(api.Blob(digest, length), 200 if known else 201)
 
 
 def _length(request: web.Request) -> int:

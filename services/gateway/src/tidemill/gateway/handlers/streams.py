@@ -9,7 +9,7 @@ from tidemill.contracts.errors import not_found
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import files_in_output, sse
 from tidemill.gateway.feeds import FEEDS, ending
-from tidemill.gateway.http import Call
+from tidemill.gateway.http import EVENTS, Call, operation
 from tidemill.gateway.streams import KIND
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
@@ -63,6 +63,7 @@ class _Client:
             await self.response.write(data)
 
 
+@operation("streams.get", headers=("Last-Event-ID",), answer=EVENTS)
 async def get(call: Call) -> web.StreamResponse:
     """GET /streams/{token}: everything from the first event on, or after Last-Event-ID; ends after `done`."""
     row = await _row(call)

@@ -1,0 +1,51 @@
+"""Who may do what: scopes of tokens and roles in organisations. Pure.
+
+A token acts for one account with the scopes it was made with; for an organisation no further than its maker's role
+reaches.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final, Literal
+
+Role = Literal["owner", "member", "viewer"]
+
+
+class Scope(StrEnum):
+    """What a token may be allowed; a route asks for one of them."""
+
+    ACCOUNT_READ = "account:read"
+    ACCOUNT_WRITE = "account:write"  # tokens, organisations, members
+    PREDICTIONS_READ = "predictions:read"
+    PREDICTIONS_WRITE = "predictions:write"
+    MODELS_READ = "models:read"
+    MODELS_WRITE = "models:write"
+    DEPLOYMENTS_READ = "deployments:read"
+    DEPLOYMENTS_WRITE = "deployments:write"
+    TRAININGS_READ = "trainings:read"
+    TRAININGS_WRITE = "trainings:write"
+    FILES_READ = "files:read"
+    FILES_WRITE = "files:write"
+    WEBHOOKS_READ = "webhooks:read"  # the signing secret too: whoever has it can forge deliveries
+    WEBHOOKS_WRITE = "webhooks:write"
+
+
+ALL: Final = frozenset(Scope)
+EVERYTHING: Final = "*"  # in a token's list: all scopes, those of later releases too
+READING: Final = frozenset(scope for scope in Scope if scope.endswith(":read") and scope is not Scope.WEBHOOKS_READ)
+
+ROLE_SCOPES: Final[dict[Role, frozenset[Scope]]] = {
+    "owner": ALL,
+    "member": ALL - {Scope.ACCOUNT_WRITE},
+    "viewer": READING,
+}
+
+
+def granted(scopes: Iterable[str], role: Role = "owner") -> frozenset[Scope]:
+    """What a token with these scopes may do for an account in which its maker has this role.
+
+    Names that are no scope (any more) grant nothing.
+    """
+    named = frozenset(scopes)
+    asked = ALL if EVERYTHING in named else frozenset(scope for scope in Scope if scope in named)
+    return asked & ROLE_SCOPES[role]
