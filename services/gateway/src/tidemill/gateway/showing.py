@@ -1,0 +1,66 @@
+"""A prediction as the asking client can read it: of a row, of what was just accepted, or of the event of its end."""
+
+from msgspec import UNSET, Raw, UnsetType
+
+from tidemill.contracts import api
+from tidemill.contracts.events import Lifecycle
+from tidemill.contracts.prediction import Status
+from tidemill.gateway import files_in_output, streams
+from tidemill.gateway.accept import Accepted
+from tidemill.gateway.clients import status_for
+from tidemill.gateway.http import Call
+from tidemill.runtime import present
+from tidemill.runtime.clock import rfc3339
+from tidemill.runtime.db import Row
+
+
+def starting(call: Call, accepted: Accepted, streams_output: bool) -> api.Prediction:  # noqa: FBT001 - one place
+    parts = call.parts
+    return api.Prediction(
+        id=accepted.id,
+        model=accepted.model,
+        version=accepted.version,
+        input=Raw(accepted.input),
+        logs="",
+        output=present.NULL,
+        data_removed=False,
+        error=None,
+        status=Status.STARTING,
+        source=accepted.source,
+        created_at=rfc3339(accepted.created_at),
+        deadline=UNSET if accepted.deadline is None else rfc3339(accepted.deadline),
+        urls=present.urls(
+            accepted.id,
+            parts.config.public_url,
+            streams.url(parts, accepted.id, accepted.created_at) if streams_output else None,
+        ),
+        webhook=accepted.webhook or UNSET,
+        webhook_events_filter=UNSET if accepted.webhook_events is None else accepted.webhook_events,
+    )
+
+
+def ended(call: Call, prediction: api.Prediction, event: Lifecycle) -> api.Prediction:
+    prediction.status = status_for(call.request.headers.get("User-Agent"), event.status)
+    prediction.output = present.NULL if isinstance(event.output, UnsetType) else event.output
+    prediction.logs = event.logs or ""
+    prediction.error = event.error
+    prediction.metrics = event.metrics
+    if event.started_at is not None:
+        prediction.started_at = rfc3339(event.started_at)
+    if event.completed_at is not None:
+        prediction.completed_at = rfc3339(event.completed_at)
+    return prediction
+
+
+async def in_full(call: Call, row: Row) -> api.Prediction:
+    """With files as this client can read them."""
+    prediction = of_row(call, row)
+    return await files_in_output.for_client(call, prediction)
+
+
+def of_row(call: Call, row: Row) -> api.Prediction:
+    parts = call.parts
+    stream = streams.url(parts, row["id"], row["created_at"].timestamp()) if row["streams"] else None
+    prediction = present.prediction(dict(row.items()), parts.config.public_url, stream_url=stream)
+    prediction.status = status_for(call.request.headers.get("User-Agent"), prediction.status)
+    return prediction
