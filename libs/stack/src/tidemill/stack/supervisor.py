@@ -143,8 +143,7 @@ class Supervisor:
         )
 
     def _service(self, spec: ServiceSpec, env: Mapping[str, str]) -> Service:
-        ops_port = str(self._state.port(f"{spec.name}.ops"))
-        return Service(spec, self._home, self._options.programs, {**env, "TIDEMILL_OPS_PORT": ops_port})
+        return Service(spec, self._home, self._options.programs, env, lambda: self._state.port(f"{spec.name}.ops"))
 
     def _gateway_port(self) -> int:
         asked = self._options.port

@@ -1,0 +1,23 @@
+"""A service whose operations port was taken between the choice and the use."""
+
+import os
+import socket
+
+from tidemill.stack import ports
+from tidemill.stack.home import Home
+from tidemill.stack.service import BACKGROUND, Service
+
+
+async def test_another_port_is_chosen_when_the_first_was_taken(tmp_path, install_programs):
+    home = Home(tmp_path / "home")
+    home.records.mkdir(parents=True)
+    home.log_directory.mkdir()
+    env = {**os.environ, "TIDEMILL_DATABASE_URL": "postgres://x", "TIDEMILL_HOST": "127.0.0.1"}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        choices = [other.getsockname()[1], ports.choose()]
+        service = Service(BACKGROUND[0], home, install_programs(tmp_path / "programs"), env, iter(choices).__next__)
+        try:
+            await service.start()
+            assert service.where == f"ops {choices[1]}"
+        finally:
+            await service.stop()
