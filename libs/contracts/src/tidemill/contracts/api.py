@@ -86,11 +86,6 @@ class Model(msgspec.Struct, kw_only=True):
     latest_version: Version | None
 
 
-class Hardware(msgspec.Struct):
-    sku: str
-    name: str
-
-
 class CreateModel(msgspec.Struct, kw_only=True):
     owner: Name
     name: Name

@@ -8,6 +8,7 @@ from msgspec import Raw
 from tidemill.contracts import api
 from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
+from tidemill.contracts.hardware import HARDWARE, Hardware, unknown_hardware
 from tidemill.gateway import queries, store_models
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.http import Call, json_response, operation
@@ -17,22 +18,12 @@ from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
 MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
-HARDWARE: Final = {
-    "cpu-small": "CPU (Small)",
-    "cpu": "CPU",
-    "gpu-t4": "Nvidia T4 GPU",
-    "gpu-l4": "Nvidia L4 GPU",
-    "gpu-l40s": "Nvidia L40S GPU",
-    "gpu-a100-large": "Nvidia A100 (80GB) GPU",
-    "gpu-h100": "Nvidia H100 GPU",
-    "gpu-h200": "Nvidia H200 GPU",
-}
 
 
-@operation("hardware.list", Scope.MODELS_READ, answer=list[api.Hardware])
+@operation("hardware.list", Scope.MODELS_READ, answer=list[Hardware])
 async def hardware(_call: Call) -> web.Response:
     """What models may ask for."""
-    return json_response([api.Hardware(sku, name) for sku, name in HARDWARE.items()])
+    return json_response(list(HARDWARE.values()))
 
 
 @operation("models.list", Scope.MODELS_READ, query=queries.Models, answer=api.Page[api.Model])
@@ -59,7 +50,7 @@ async def create(call: Call) -> web.Response:
     if body.owner != call.account.username:
         raise forbidden("You can only create models for your own account.")
     if body.hardware not in HARDWARE:
-        raise unprocessable(f"hardware must be one of: {', '.join(HARDWARE)}")
+        raise unknown_hardware()
     if not await store_models.create(call.parts.database, call.account.id, body):
         if await store_models.own_model_id(call.parts.database, call.account.id, body.owner, body.name):
             raise conflict(f"A model named {body.owner}/{body.name} exists already.")
