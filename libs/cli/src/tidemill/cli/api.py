@@ -1,6 +1,7 @@
 """The HTTP API as the commands use it."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -31,6 +32,17 @@ class Api:
         """As `call` with GET; None for 404."""
         response = self.http.get(path)
         return None if response.status_code == 404 else decoded(response)
+
+
+def pages(api: Api, path: str, query: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
+    """Everything in a list, page by page."""
+    page = api.call("GET", path, params=query or {})
+    while True:
+        yield from page["results"]
+        if page["next"] is None:
+            return
+        # Whatever host the link names: the token goes to the one that was asked.
+        page = api.call("GET", page["next"].partition("/v1/")[2])
 
 
 def decoded(response: httpx.Response) -> Any:

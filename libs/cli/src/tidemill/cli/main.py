@@ -5,7 +5,7 @@ import sys
 import httpx
 import typer
 
-from tidemill.cli import accounts, push, run
+from tidemill.cli import accounts, organizations, push, run, tokens
 from tidemill.cli.api import CommandError
 
 app = typer.Typer(
@@ -16,7 +16,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(accounts.account, name="account")
-app.add_typer(accounts.token, name="token")
+app.add_typer(tokens.token, name="token")
+app.add_typer(organizations.org, name="org")
 app.command("push")(push.push)
 app.command("run")(run.run)
 

@@ -1,0 +1,38 @@
+"""The database as operators' commands use it: straight, by TIDEMILL_DATABASE_URL. Users' commands go over the API."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import asyncpg
+
+from tidemill.cli.api import CommandError
+
+CONNECT_LIMIT_S = 10.0  # a database that is there answers at once
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection  # it is generic in its type stubs only
+ResultT = TypeVar("ResultT")
+
+
+def with_database(work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
+    """What `work` answers for a connection. Raises CommandError when there is no database to reach."""
+    url = os.environ.get("TIDEMILL_DATABASE_URL")
+    if not url:
+        raise CommandError("TIDEMILL_DATABASE_URL is not set; `. .tidemill/env` sets it for the local stack")
+
+    async def go() -> ResultT:
+        try:
+            connection = await asyncpg.connect(url, timeout=CONNECT_LIMIT_S)
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise CommandError(f"cannot reach the database: {error}") from None
+        try:
+            return await work(connection)
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+            raise CommandError("the database has no tables yet, or old ones: start a service once") from None
+        finally:
+            await connection.close()
+
+    return asyncio.run(go())

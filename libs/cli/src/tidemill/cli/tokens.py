@@ -1,0 +1,96 @@
+"""API tokens: over the API for oneself and one's organisations, or by an operator on the database for anybody."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tidemill.cli.api import Api, CommandError, pages
+from tidemill.cli.database import Connection, with_database
+from tidemill.contracts.ids import new_id
+from tidemill.security import tokens
+
+token = typer.Typer(help="API tokens of one's own account and organisations.", no_args_is_help=True)
+DAY_S = 24 * 3600
+
+
+@token.command("create")
+def create_token(
+    username: Annotated[
+        str | None,
+        typer.Argument(help="For operators: make it on the database of TIDEMILL_DATABASE_URL, for this account."),
+    ] = None,
+    *,
+    name: Annotated[str, typer.Option(help="What the token is for.")] = "default",
+    account: Annotated[
+        str | None, typer.Option(help="The organisation that the token acts for; without it, the token in use's own.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="What it may do, as predictions:write; may be repeated.")
+    ] = None,
+    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Days after which it ends.")] = None,
+    print_only: Annotated[bool, typer.Option("--print", help="Print the token and nothing else.")] = False,
+) -> None:
+    """Make an API token. It is shown once and kept nowhere.
+
+    Without USERNAME it is made over the API (REPLICATE_API_TOKEN) and grants no more than the token in use.
+    """
+    if username is not None:
+        if account or scope or expires_in_days:
+            raise CommandError("--account, --scope and --expires-in-days are for tokens made over the API")
+        secret, whose = _on_the_database(username, name), username
+    else:
+        made = _over_the_api(name, account, scope, expires_in_days)
+        secret, whose = made["token"], made["account"]
+    typer.echo(secret if print_only else f"Token for {whose}, shown this once: {secret}")
+
+
+def _over_the_api(name: str, account: str | None, scopes: list[str] | None, days: int | None) -> dict[str, Any]:
+    wanted = {
+        "name": name,
+        "account": account,
+        "scopes": scopes,
+        "expires_in_s": None if days is None else days * DAY_S,
+    }
+    made: dict[str, Any] = Api().call(
+        "POST", "tokens", json={key: value for key, value in wanted.items() if value is not None}
+    )
+    return made
+
+
+def _on_the_database(username: str, name: str) -> str:
+    secret = tokens.new_token()
+
+    async def insert(connection: Connection) -> bool:
+        status = await connection.execute(
+            "INSERT INTO token (id, account_id, name, digest, last4) SELECT $1, id, $3, $4, $5 FROM account"
+            " WHERE username = $2 AND deleted_at IS NULL",
+            new_id(),
+            username,
+            name,
+            tokens.digest(secret),
+            tokens.last4(secret),
+        )
+        return str(status).endswith("1")
+
+    if not with_database(insert):
+        raise CommandError(f"there is no account {username}: `tidemill account create {username}` makes it")
+    return secret
+
+
+@token.command("list")
+def list_tokens(
+    account: Annotated[str | None, typer.Option(help="Only those that act for this account.")] = None,
+) -> None:
+    """List the tokens that you may see: your own, and all of the organisations that you own."""
+    for each in pages(Api(), "tokens", {} if account is None else {"account": account}):
+        scopes = " ".join(each["scopes"])
+        used = each["last_used_at"] or "never"
+        ends = f"  expires {each['expires_at']}" if each["expires_at"] else ""
+        typer.echo(f"{each['id']}  …{each['last4']}  {each['account']}  {each['name']}  [{scopes}]  used {used}{ends}")
+
+
+@token.command("revoke")
+def revoke_token(token_id: Annotated[str, typer.Argument(help="As `tidemill token list` shows it.")]) -> None:
+    """End a token, for good."""
+    Api().call("DELETE", f"tokens/{token_id}")
+    typer.echo(f"Revoked {token_id}.")
