@@ -41,6 +41,21 @@ ROLE_SCOPES: Final[dict[Role, frozenset[Scope]]] = {
 }
 
 
+def unknown(scopes: Iterable[str]) -> list[str]:
+    """The names among these that are no scopes."""
+    return sorted(frozenset(scopes) - frozenset(Scope) - {EVERYTHING})
+
+
+def beyond(wanted: Iterable[str], held: Iterable[str], role: Role = "owner") -> list[str]:
+    """What a token may not be given by the holder of `held`, for an account in which that holder has this role.
+
+    `*` goes on only from `*`: it would grant what a later release adds. It stays within the role by itself.
+    """
+    asked, has = frozenset(wanted), frozenset(held)
+    named = frozenset(scope for scope in Scope if scope in asked) - granted(has, role)
+    return sorted(named | ({EVERYTHING} if EVERYTHING in asked - has else frozenset()))
+
+
 def granted(scopes: Iterable[str], role: Role = "owner") -> frozenset[Scope]:
     """What a token with these scopes may do for an account in which its maker has this role.
 

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from tidemill.contracts.limits import FILENAME_LIMIT_BYTES, NAME_LIMIT_CHARS, URL_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$(?!\n)"  # Python's $ also matches before a last newline
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=NAME_LIMIT_CHARS)]
 Url = Annotated[str, Meta(max_length=URL_LIMIT_BYTES)]
 WebhookEventName = Literal["start", "output", "logs", "completed"]
