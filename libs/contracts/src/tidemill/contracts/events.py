@@ -105,6 +105,28 @@ class Warm(Event, frozen=True, kw_only=True, omit_defaults=True):
     queues: list[str]
 
 
+class QueueLoad(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A queue in which predictions wait; `oldest_at` is the oldest one's accepted_at, in unix seconds."""
+
+    queue: str
+    waiting: int
+    oldest_at: float
+
+
+class Load(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """What the sweep knows to be open, every second, from the scheduler that leads.
+
+    `at` is the database's time; what was accepted less than `behind_s` before the message was sent is not counted. A
+    prediction that has ended or was claimed may be counted for some seconds more. Where there are very many, those
+    with the least are left out.
+    """
+
+    at: float
+    behind_s: float
+    queues: list[QueueLoad] = []
+    open: dict[str, int] = {}  # predictions by account id
+
+
 class Capacity(Event, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker offers."""
 

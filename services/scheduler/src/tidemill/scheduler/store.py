@@ -36,7 +36,7 @@ _COLUMNS: Final = """
     p.id, p.attempt, p.status, p.account_id, p.gateway, p.queue, p.worker, p.accepted_at, p.created_at, p.started_at,
     p.deadline, p.webhook IS NOT NULL AS webhook,
     EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > clock_timestamp()) AS leased,
-    EXISTS (SELECT FROM version v WHERE v.queue = p.queue) AS known"""
+    EXISTS (SELECT FROM queue_version v WHERE v.queue = p.queue) AS known"""
 
 STRETCH: Final = f"""
 SELECT {_COLUMNS} FROM prediction p

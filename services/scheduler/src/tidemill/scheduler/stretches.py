@@ -47,6 +47,10 @@ class Stretches:
         self._fresh = max(self._fresh, stretch.until)
         return stretch if stretch.until > stretch.after else None
 
+    def seen_until(self) -> float:
+        """Nothing that was accepted after this has been looked for yet."""
+        return max(self._fresh, self._settled)
+
     def reached(self) -> float:
         """All rows accepted up to here have been read."""
         return min((stretch.after for stretch in self._backlog), default=self._settled)

@@ -95,5 +95,9 @@ class Watch:
             late=Counter(entry.row.queue for entry in entries if entry.late),
         )
 
+    def rows(self) -> list[Row]:
+        """All open predictions, each as of its last look."""
+        return [entry.row for entry in self._entries.values()]
+
     def oldest_accepted_at(self) -> float | None:
         return min((entry.row.accepted_at for entry in self._entries.values()), default=None)

@@ -32,6 +32,10 @@ class Effects:
         self._bus = bus
         self._announcing = announcing
 
+    async def tell_load(self, load: events.Load) -> None:
+        if self._bus.connected:
+            await self._bus.send(subjects.LOAD, load)
+
     async def end(self, ends: Sequence[tuple[Row, End]], now: float) -> None:
         """`now` is the database's time, which the ends are stamped with."""
         for batch in batches(ends):

@@ -13,6 +13,7 @@ from tidemill.runtime.db import Lane
 from tidemill.scheduler import store
 from tidemill.scheduler.config import Config
 from tidemill.scheduler.handlers.effects import Effects
+from tidemill.scheduler.load import load_of
 from tidemill.scheduler.stretches import Stretches
 from tidemill.scheduler.sweep import Circumstances, Decision, End, NextAttempt, Republish, Row, Rules, decide
 from tidemill.scheduler.watch import Watch
@@ -55,6 +56,7 @@ class Round:
 
     async def sweep(self, news: News) -> None:
         clock = await store.clock(self._lane)
+        started = monotonic()
         self.workers = clock.workers
         if news.bus_back_s is not None:
             self._bus_back_at = clock.now - news.bus_back_s
@@ -63,6 +65,7 @@ class Round:
         await self._read_settled(clock.now, news)
         await self._save_reach(clock.now)
         OPEN.set(len(self.watch))
+        await self._tell_load(clock.now, monotonic() - started)
 
     async def _read_fresh(self, now: float, news: News) -> None:
         stretch = self._stretches.next_fresh(now)
@@ -110,6 +113,10 @@ class Round:
             doomed=news.doomed.get(row.queue),
         )
         return decide(row, self.watch.hints(row.id), seen, self._rules)
+
+    async def _tell_load(self, now: float, took_s: float) -> None:
+        behind_s = now - self._stretches.seen_until() + took_s
+        await self._effects.tell_load(load_of(self.watch.rows(), now, behind_s))
 
     async def _save_reach(self, now: float) -> None:
         if now - self._reach_saved_at >= REACH_EVERY_S:

@@ -1,0 +1,35 @@
+"""The leader tells gateways what waits and what is open."""
+
+from datetime import UTC, datetime
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Load
+
+
+async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bus, wait_until):
+    told = []
+
+    async def hear(load):
+        told.append(load)
+
+    await bus.listen(subjects.LOAD, Load, hear)
+    queue = await rows.queue()
+    await rows.worker("w", 60)
+    await rows.prediction(queue, status="processing", worker="w", started_at=datetime.now(UTC))
+    waiting = [await rows.prediction(queue) for _ in range(2)]
+    await schedulers.start()
+    await schedulers.start()  # a standby has nothing to say
+    await wait_until("the three to be told", lambda: told and told[-1].open.get("a") == 3)
+    (line,) = told[-1].queues
+    first = (await rows.get(waiting[0]))["accepted_at"].timestamp()
+    assert (line.queue, line.waiting) == (queue, 2)
+    assert abs(line.oldest_at - first) < 0.001
+    assert 0 < told[-1].behind_s < 10
+    moments = [load.at for load in told]
+    assert moments == sorted(moments)
+
+    await rows.database.execute(
+        "UPDATE prediction SET status = 'canceled', completed_at = now() WHERE id = $1", waiting[0]
+    )
+    await wait_until("one less", lambda: told[-1].open.get("a") == 2)
+    assert told[-1].queues[0].waiting == 1
