@@ -9,7 +9,7 @@ from tidemill.runtime.db import Database, Row
 
 _FROM = """
 SELECT p.*, COALESCE(v.streams, false) AS streams
-FROM prediction p LEFT JOIN version v ON v.queue = p.queue"""
+FROM prediction p LEFT JOIN queue_version v ON v.queue = p.queue"""
 
 
 async def prediction(database: Database, prediction_id: str, account_id: str) -> Row | None:

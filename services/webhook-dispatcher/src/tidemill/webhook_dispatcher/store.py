@@ -38,7 +38,7 @@ UPDATE webhook_delivery SET tries = $2, leased_until = NULL, last_status = $3, l
 RELEASE: Final = "UPDATE webhook_delivery SET leased_until = NULL WHERE id = ANY ($1)"
 PREDICTION: Final = """
 SELECT p.*, a.webhook_secret, COALESCE(v.streams, false) AS streams
-FROM prediction p JOIN account a ON a.id = p.account_id LEFT JOIN version v ON v.queue = p.queue WHERE p.id = $1"""
+FROM prediction p JOIN account a ON a.id = p.account_id LEFT JOIN queue_version v ON v.queue = p.queue WHERE p.id = $1"""
 
 
 async def lease(database: Database, lanes: Lanes, limit: int, lease_s: float) -> list[Row]:

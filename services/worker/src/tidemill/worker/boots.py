@@ -142,7 +142,8 @@ class Boots:
             raise BootFailed("the version does not exist any more")
         config = msgspec.json.decode(row["config"], type=ModelConfig)
         files = msgspec.json.decode(row["files"], type=list[BundleFile])
-        directory = await self._bundles.acquire(instance.queue, files)
+        bundle = row["queue"]  # the version's: releases of deployments and trainings share its files
+        directory = await self._bundles.acquire(bundle, files)
         fetched = monotonic()
         try:
             environment = await self._environments.ensure(config)
@@ -154,7 +155,7 @@ class Boots:
         except BaseException:
             if instance.child is not None:
                 instance.child.kill()
-            self._bundles.release(instance.queue)
+            self._bundles.release(bundle)
             raise
         instance.concurrency = ready.concurrency
         BOOT_SECONDS.observe(monotonic() - started)
@@ -163,7 +164,7 @@ class Boots:
         rounded = {name: round(ms, 1) for name, ms in phases.items()}
         logger = log().bind(action="boot", instance=instance.id, queue=instance.queue)
         logger.info("instance ready", ms=total, phases=rounded)
-        link.ended.add_done_callback(lambda _: self._bundles.release(instance.queue))
+        link.ended.add_done_callback(lambda _: self._bundles.release(bundle))
         return link.ended
 
     async def _fork(

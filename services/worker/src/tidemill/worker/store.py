@@ -34,8 +34,9 @@ WHERE p.id = ANY ($1) AND p.id = n.id AND p.attempt = n.attempt AND p.status IN 
 RETURNING p.id"""  # noqa: S608 - our own constant
 INPUT: Final = "SELECT input FROM prediction WHERE id = $1 AND attempt = $2"
 VERSION: Final = """
-SELECT v.queue, v.id, v.files, v.config, v.openapi_schema, v.streams, m.owner, m.name, m.account_id
-FROM version v JOIN model m ON m.id = v.model_id WHERE v.queue = $1"""
+SELECT v.queue, v.id, v.files, v.config, v.openapi_schema, v.streams, m.owner, m.name, m.account_id, q.kind
+FROM queue_version q JOIN version v ON v.queue = q.version_queue JOIN model m ON m.id = v.model_id
+WHERE q.queue = $1"""
 
 
 async def claim(lane: Lane, worker: str, runs: Sequence[Run]) -> set[str]:
