@@ -8,12 +8,20 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from tidemill.contracts.limits import FILENAME_LIMIT_BYTES, NAME_LIMIT_CHARS, URL_LIMIT_BYTES
+from tidemill.contracts.limits import (
+    DESCRIPTION_LIMIT_CHARS,
+    FILENAME_LIMIT_BYTES,
+    NAME_LIMIT_CHARS,
+    URL_LIMIT_BYTES,
+)
 from tidemill.contracts.prediction import Status
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$(?!\n)"  # Python's $ also matches before a last newline
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=NAME_LIMIT_CHARS)]
 Url = Annotated[str, Meta(max_length=URL_LIMIT_BYTES)]
+# Pages show these as links, so that no other scheme may stand in them; the empty text is as good as null.
+Link = Annotated[str, Meta(pattern=r"^(https?://\S+)?$", max_length=URL_LIMIT_BYTES, description="An http(s) URL")]
+Description = Annotated[str, Meta(max_length=DESCRIPTION_LIMIT_CHARS)]
 WebhookEventName = Literal["start", "output", "logs", "completed"]
 Visibility = Literal["public", "private"]
 
@@ -81,6 +89,7 @@ class Model(msgspec.Struct, kw_only=True):
     weights_url: str | None
     run_count: int
     cover_image_url: str | None
+    hardware: str
     created_at: str
     default_example: Prediction | None
     latest_version: Version | None
@@ -90,12 +99,12 @@ class CreateModel(msgspec.Struct, kw_only=True):
     owner: Name
     name: Name
     visibility: Visibility
-    hardware: str
-    description: str | None = None
-    github_url: Url | None = None
-    paper_url: Url | None = None
-    license_url: Url | None = None
-    cover_image_url: Url | None = None
+    hardware: Annotated[str, Meta(max_length=64, description="A sku of GET /hardware")]
+    description: Description | None = None
+    github_url: Link | None = None
+    paper_url: Link | None = None
+    license_url: Link | None = None
+    cover_image_url: Link | None = None
 
 
 class Account(msgspec.Struct, kw_only=True):

@@ -31,3 +31,7 @@ BUNDLE_FILE_LIMIT_BYTES: Final = 20 * GIB  # one file of a model
 BUNDLE_LIMIT_BYTES: Final = 20 * GIB  # all files of a model
 BUNDLE_FILES_LIMIT: Final = 100_000
 MANIFEST_LIMIT_BYTES: Final = 32 * MIB  # 100,000 files of about 300 bytes each
+DESCRIPTION_LIMIT_CHARS: Final = 2000  # of a model; a few sentences under its name
+README_LIMIT_CHARS: Final = 200_000  # longer than any README that people read
+EXAMPLES_LIMIT: Final = 100  # of a model; their data is kept for ever
+SEARCH_LIMIT_CHARS: Final = 200  # a question, not a document
