@@ -17,11 +17,12 @@ TOKEN_LIFETIME_LIMIT_S: Final = 10 * 365 * 24 * 3600  # who wants longer wants n
 RETENTION_MINIMUM_S: Final = 60  # a client that polls every few seconds must have a chance to see the output
 
 # Paths of the website that an account's page must not stand in the way of.
-RESERVED_USERNAMES: Final = frozenset(
-    "about account admin api app blog changelog collections create dashboard deployments docs explore files hardware"
-    " health help login logout models organizations p playground predictions pricing search settings signin signup"
-    " static status streams support terms tokens trainings users v1 webhooks www".split()
-)
+RESERVED_USERNAMES: Final = frozenset({
+    "about", "account", "admin", "api", "app", "blog", "changelog", "collections", "create", "dashboard", "deployments",
+    "docs", "explore", "files", "hardware", "health", "help", "login", "logout", "models", "organizations", "p",
+    "playground", "predictions", "pricing", "search", "settings", "signin", "signup", "static", "status", "streams",
+    "support", "terms", "tokens", "trainings", "users", "v1", "webhooks", "www",
+})  # fmt: skip
 
 TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$(?!\n)"  # one line without control characters; PostgreSQL takes no NUL
 DisplayName = Annotated[str, Meta(pattern=TEXT_PATTERN, min_length=1, max_length=DISPLAY_NAME_LIMIT_CHARS)]
@@ -98,9 +99,9 @@ class CreateToken(msgspec.Struct, kw_only=True):
         Meta(description="Whom it acts for: an organisation that one is in; the caller's own account when left out."),
     ] = None
     expires_at: Moment | None = None
-    expires_in_s: Annotated[
-        int | None, Meta(ge=1, le=TOKEN_LIFETIME_LIMIT_S, description="Instead of expires_at.")
-    ] = None
+    expires_in_s: Annotated[int | None, Meta(ge=1, le=TOKEN_LIFETIME_LIMIT_S, description="Instead of expires_at.")] = (
+        None
+    )
 
 
 class Token(msgspec.Struct, kw_only=True):

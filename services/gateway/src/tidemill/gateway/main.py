@@ -11,6 +11,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.gateway.accept import Acceptor
 from tidemill.gateway.auth import Accounts
 from tidemill.gateway.config import Config
+from tidemill.gateway.idempotency import Once
 from tidemill.gateway.parts import Parts
 from tidemill.gateway.triggers import application
 from tidemill.gateway.versions import Versions
@@ -30,6 +31,7 @@ async def build(config: Config) -> Service:
     objects = Objects(config)
     waiters = Waiters(database, config.wait_poll_s)
     acceptor = Acceptor(database.lane(), bus, gateway, config.accept_timeout_s)
+    once = Once(database, database.lane(), acceptor, config.accept_timeout_s)
     parts = Parts(
         config=config,
         gateway=gateway,
@@ -40,6 +42,7 @@ async def build(config: Config) -> Service:
         accounts=Accounts(database, config.token_cache_s),
         versions=Versions(database, config.version_cache_s),
         acceptor=acceptor,
+        once=once,
         waiters=waiters,
     )
 
@@ -54,7 +57,10 @@ async def build(config: Config) -> Service:
     service.start("listeners", listen_to_bus)
     service.resource("http", _http(parts))
     service.task("waiting requests", waiters.poll)
+    service.task("token uses", parts.accounts.uses.run)
     service.drain("accepted predictions", acceptor.drained)
+    service.drain("token uses", parts.accounts.uses.flush)
+    service.drain("predictions accepted once", once.drained)
     return service
 
 

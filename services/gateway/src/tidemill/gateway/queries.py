@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from tidemill.contracts.api import Name
+
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601, with a time zone")]
 
 
@@ -27,6 +29,12 @@ class Predictions(Paging, frozen=True, kw_only=True):
 class Models(Paging, frozen=True, kw_only=True):
     sort_by: Literal["model_created_at", "latest_version_created_at"] = "latest_version_created_at"
     sort_direction: Literal["asc", "desc"] = "desc"
+
+
+class Tokens(Paging, frozen=True, kw_only=True):
+    """`account`: only tokens that act for the account of this username."""
+
+    account: Name | None = None
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True):

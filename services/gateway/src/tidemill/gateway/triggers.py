@@ -9,8 +9,21 @@ from aiohttp import web
 
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import cors, feeds
-from tidemill.gateway.handlers import account, delivery, files, models, predictions, pushes, streams
+from tidemill.gateway.handlers import (
+    account,
+    delivery,
+    docs,
+    files,
+    models,
+    organizations,
+    predictions,
+    pushes,
+    streams,
+    tokens,
+)
 from tidemill.gateway.http import Route, bind, unmatched
+from tidemill.gateway.library import LIBRARY, Library, written_pages
+from tidemill.gateway.openapi import document
 from tidemill.gateway.parts import Parts
 
 # Official clients disagree about what their base URL holds, so that one value must serve all of them.
@@ -41,12 +54,29 @@ REPLICATE: Final = (
 )
 # What we have besides; clients of Replicate's never see it.
 EXTENSIONS: Final = (
+    Route("PATCH", "/account", account.update),
+    Route("GET", "/tokens", tokens.list_),
+    Route("POST", "/tokens", tokens.create),
+    Route("GET", "/tokens/{id}", tokens.get),
+    Route("DELETE", "/tokens/{id}", tokens.revoke),
+    Route("GET", "/organizations", organizations.list_),
+    Route("POST", "/organizations", organizations.create),
+    Route("GET", "/organizations/{name}", organizations.get),
+    Route("PATCH", "/organizations/{name}", organizations.update),
+    Route("DELETE", "/organizations/{name}", organizations.delete),
+    Route("GET", "/organizations/{name}/members", organizations.members),
+    Route("PUT", "/organizations/{name}/members/{username}", organizations.set_member),
+    Route("DELETE", "/organizations/{name}/members/{username}", organizations.remove_member),
     Route("POST", f"{MODEL}/pushes", pushes.create),
     Route("GET", "/pushes/{id}", pushes.get),
     Route("POST", "/pushes/{id}/start", pushes.start),
     Route("PUT", "/blobs/{sha256}", pushes.put_blob),
     Route("GET", "/delivery/{token}/{name}", delivery.get),
     Route("GET", "/streams/{token}", streams.get),
+    Route("GET", "/openapi.json", docs.openapi),
+    Route("GET", "/docs", docs.index),
+    Route("GET", "/docs/{page}", docs.page),
+    Route("GET", "/docs/reference/{page}", docs.reference_page),
 )
 ROUTES: Final = (*REPLICATE, *EXTENSIONS)
 
@@ -60,6 +90,7 @@ def application(parts: Parts) -> web.Application:
             for method in methods:
                 app.router.add_route(method, path, handler)
     feeds.install(app, parts.bus, parts.database)
+    app[LIBRARY] = Library(document(REPLICATE, EXTENSIONS, parts.api_url), written_pages())
     if parts.config.cors_origins:
         cors.install(app, parts.config.cors_origins)
     return app

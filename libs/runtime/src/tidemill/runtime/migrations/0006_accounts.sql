@@ -5,5 +5,3 @@ ALTER TABLE account
     ADD COLUMN deleted_at  timestamptz;              -- of an organisation; its row and its name stay taken
 ALTER TABLE account
     ADD COLUMN IF NOT EXISTS retention_s integer;    -- seconds after completion; null: the service's own time
-
-CREATE INDEX token_user ON token (user_id);

@@ -1,22 +1,66 @@
-"""The account behind the token, and its webhook signing secret."""
+"""The account behind the token with its settings, and its webhook signing secret."""
 
-from typing import Literal
+from typing import Any
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.errors import not_found
+from tidemill.contracts.api_accounts import RETENTION_MINIMUM_S, OwnAccount, UpdateAccount
+from tidemill.contracts.errors import not_found, unprocessable
+from tidemill.gateway import store_organizations
 from tidemill.gateway.http import Call, json_response, operation
+from tidemill.runtime.clock import rfc3339
 
 WEBHOOK_SECRET = "SELECT webhook_secret FROM account WHERE id = $1"  # noqa: S105 - a statement, not a secret
 
 
-@operation("account.get", Scope.ACCOUNT_READ, answer=api.Account)
+@operation("account.get", Scope.ACCOUNT_READ, answer=OwnAccount)
 async def get(call: Call) -> web.Response:
-    account = call.account
-    kind: Literal["user", "organization"] = "organization" if account.type == "organization" else "user"
-    return json_response(api.Account(type=kind, username=account.username, name=account.name))
+    """The account that the token acts for.
+
+    Beyond Replicate's keys: `id`, `created_at`, `retention_s`, and what the token may do (`role` and `scopes`).
+    """
+    return json_response(await _own(call))
+
+
+@operation("account.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, answer=OwnAccount)
+async def update(call: Call) -> web.Response:
+    """Change the name, the links or the retention of the account that the token acts for.
+
+    `retention_s` is how long inputs, outputs and logs of predictions are kept after they end.
+    """
+    changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
+    await store_organizations.update(call.parts.database, call.account.id, changes)
+    call.parts.accounts.forget(call.account.id)
+    return json_response(await _own(call))
+
+
+def changes_of(body: UpdateAccount, retention_limit_s: int) -> dict[str, Any]:
+    """The settings that are given. Raises the 422 problem for a retention out of bounds."""
+    changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
+    retention_s = changes.get("retention_s")
+    if retention_s is not None and not RETENTION_MINIMUM_S <= retention_s <= retention_limit_s:
+        raise unprocessable(f"retention_s must be from {RETENTION_MINIMUM_S} to {retention_limit_s}, or null.")
+    return changes
+
+
+async def _own(call: Call) -> OwnAccount:
+    row = await store_organizations.account(call.parts.database, call.account.id)
+    return OwnAccount(
+        id=call.account.id,
+        type=row["type"],
+        username=row["username"],
+        name=row["name"],
+        github_url=row["github_url"],
+        avatar_url=row["avatar_url"],
+        created_at=rfc3339(row["created_at"].timestamp()),
+        retention_s=row["retention_s"],
+        role=call.caller.role,
+        scopes=sorted(call.caller.scopes),
+    )
 
 
 @operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, answer=api.WebhookSecret)

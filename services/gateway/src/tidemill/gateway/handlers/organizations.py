@@ -1,0 +1,165 @@
+"""Organisations and their members. An extension: Replicate has no API for it.
+
+They are administered with a token of the user's own account, or with one of the organisation's.
+"""
+
+from aiohttp import web
+
+from tidemill.contracts.access import Scope
+from tidemill.contracts.api import Page
+from tidemill.contracts.api_accounts import (
+    RESERVED_USERNAMES,
+    CreateOrganization,
+    Member,
+    Organization,
+    SetMember,
+    UpdateAccount,
+)
+from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
+from tidemill.gateway import memberships, queries, store_organizations
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.handlers.account import changes_of
+from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.pages import page
+from tidemill.runtime.clock import rfc3339
+from tidemill.runtime.db import Row
+
+
+@operation("organizations.list", Scope.ACCOUNT_READ, query=queries.Paging, answer=Page[Organization])
+async def list_(call: Call) -> web.Response:
+    """The organizations that the user is in, newest first, with the role.
+
+    With a token of an organization: that one alone.
+    """
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_organizations.organizations(call.parts.database, call.caller, cursor, limit)
+
+    return json_response(await page(call, "/organizations", fetch, _organization))
+
+
+@operation(
+    "organizations.create",
+    Scope.ACCOUNT_WRITE,
+    body=CreateOrganization,
+    answer=Organization,
+    status=201,
+    errors=(409,),
+)
+async def create(call: Call) -> web.Response:
+    """Make an organization; the user becomes its owner.
+
+    Needs a token of the user's own account. Usernames are shared with users; 409 when it is taken.
+    """
+    body = await call.body(CreateOrganization)
+    if call.account.type != "user":
+        raise forbidden("Organizations are made with a token of a user's own account.")
+    if body.username in RESERVED_USERNAMES:
+        raise unprocessable(f"The username {body.username} is reserved.")
+    try:
+        made = await store_organizations.create(call.parts.database, call.account.id, body)
+    except store_organizations.Taken:
+        raise conflict(f"The username {body.username} is taken.") from None
+    if not made:
+        limit = store_organizations.OWNED_ORGANIZATIONS_LIMIT
+        raise unprocessable(f"A user may own at most {limit} organizations.")
+    return json_response(_organization(await _found(call, body.username)), 201)
+
+
+@operation("organizations.get", Scope.ACCOUNT_READ, answer=Organization)
+async def get(call: Call) -> web.Response:
+    """An organization that the user is in."""
+    return json_response(_organization(await _found(call, call.path("name"))))
+
+
+@operation("organizations.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, answer=Organization)
+async def update(call: Call) -> web.Response:
+    """Change an organization's name, links or retention. For its owners."""
+    row = await _found(call, call.path("name"))
+    if row["role"] != "owner":
+        raise memberships.owners_only()
+    changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
+    await store_organizations.update(call.parts.database, row["id"], changes)
+    call.parts.accounts.forget(row["id"])
+    return json_response(_organization(await _found(call, row["username"])))
+
+
+@operation("organizations.delete", Scope.ACCOUNT_WRITE, status=204, errors=(409,))
+async def delete(call: Call) -> web.Response:
+    """Delete an organization that owns nothing any more, with its tokens. For its owners.
+
+    409 says what it still has: models, deployments, files, or predictions whose data is still kept. Its username
+    stays taken.
+    """
+    organization_id = await store_organizations.delete(call.parts.database, call.caller, call.path("name"))
+    call.parts.accounts.forget(organization_id)
+    return web.Response(status=204)
+
+
+@operation("organizations.members.list", Scope.ACCOUNT_READ, query=queries.Paging, answer=Page[Member])
+async def members(call: Call) -> web.Response:
+    """Who is in an organization, with the roles. For all who are in it."""
+    row = await _found(call, call.path("name"))
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_organizations.members(call.parts.database, row["id"], cursor, limit)
+
+    return json_response(await page(call, f"/organizations/{row['username']}/members", fetch, _member))
+
+
+@operation("organizations.members.set", Scope.ACCOUNT_WRITE, body=SetMember, answer=Member, errors=(409,))
+async def set_member(call: Call) -> web.Response:
+    """Add a user to an organization, or change a member's role. For its owners.
+
+    `owner` may do everything, `member` everything but administer the account, `viewer` may look at everything but
+    the webhook secret. The last owner cannot take another role (409).
+    """
+    body = await call.body(SetMember)
+    changed = await store_organizations.set_member(
+        call.parts.database, call.caller, call.path("name"), call.path("username"), body.role
+    )
+    call.parts.accounts.forget(changed.organization_id)
+    return json_response(_member(changed.member))
+
+
+@operation("organizations.members.remove", Scope.ACCOUNT_WRITE, status=204, errors=(409,))
+async def remove_member(call: Call) -> web.Response:
+    """Take a user out of an organization; the tokens that he made for it end. For its owners, and to leave oneself.
+
+    The last owner cannot leave (409).
+    """
+    changed = await store_organizations.set_member(
+        call.parts.database, call.caller, call.path("name"), call.path("username"), None
+    )
+    call.parts.accounts.forget(changed.organization_id)
+    return web.Response(status=204)
+
+
+async def _found(call: Call, username: str) -> Row:
+    row = await store_organizations.organization(call.parts.database, call.caller, username)
+    if row is None:
+        raise not_found()
+    return row
+
+
+def _organization(row: Row) -> Organization:
+    return Organization(
+        id=row["id"],
+        username=row["username"],
+        name=row["name"],
+        github_url=row["github_url"],
+        avatar_url=row["avatar_url"],
+        retention_s=row["retention_s"],
+        created_at=rfc3339(row["created_at"].timestamp()),
+        role=row["role"],
+    )
+
+
+def _member(row: Row) -> Member:
+    return Member(
+        username=row["username"],
+        name=row["name"],
+        avatar_url=row["avatar_url"],
+        role=row["role"],
+        created_at=rfc3339(row["created_at"].timestamp()),
+    )

@@ -1,0 +1,133 @@
+"""API tokens: make, list, revoke. An extension: Replicate has no API for it.
+
+A token grants no more than the one it is made with: neither further scopes nor a longer life.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from tidemill.contracts import access
+from tidemill.contracts.access import Role, Scope
+from tidemill.contracts.api import Page
+from tidemill.contracts.api_accounts import CreateToken, NewToken, Token
+from tidemill.contracts.errors import forbidden, not_found, unprocessable
+from tidemill.contracts.ids import is_id
+from tidemill.gateway import queries, store_tokens
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.pages import page
+from tidemill.runtime.clock import at, now, rfc3339
+from tidemill.runtime.db import Row
+from tidemill.security import tokens
+
+
+@operation("tokens.list", Scope.ACCOUNT_READ, query=queries.Tokens, answer=Page[Token])
+async def list_(call: Call) -> web.Response:
+    """The tokens that you may see, newest first: your own, those you made for organizations, all of those you own.
+
+    With a token of an organization: its tokens, all for its owners and one's own for others. Never a secret.
+    """
+    asked = call.asked(queries.Tokens)
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_tokens.tokens_of(call.parts.database, call.caller, asked.account, cursor, limit)
+
+    return json_response(await page(call, "/tokens", fetch, lambda row: Token(**_facts(row))))
+
+
+@operation("tokens.create", Scope.ACCOUNT_WRITE, body=CreateToken, answer=NewToken, status=201)
+async def create(call: Call) -> web.Response:
+    """Make a token; `token` is its secret, shown this once.
+
+    It acts for your own account, or with `account` for an organization that you are in, there no further than your
+    role. It can grant no more than the token it is made with: 403 for scopes beyond that. It ends when that one does,
+    if not before.
+    """
+    body = await call.body(CreateToken)
+    if names := access.unknown(body.scopes):
+        raise unprocessable(
+            f"Unknown scopes: {', '.join(names)}. Valid ones: {access.EVERYTHING}, {', '.join(access.Scope)}."
+        )
+    account_id, role = await _acts_for(call, body.account)
+    if names := access.beyond(body.scopes, call.caller.given, role):
+        raise forbidden(f"A token can grant no more than you have; this goes beyond it: {', '.join(names)}.")
+    new = store_tokens.New(
+        account_id=account_id,
+        user_id=call.caller.user,
+        name=body.name,
+        scopes=sorted(set(body.scopes)),
+        expires_at=_end(body, call.caller.expires_at, now()),
+    )
+    secret = tokens.new_token()
+    token_id = await store_tokens.create(call.parts.database, new, secret)
+    if token_id is None:
+        raise unprocessable(f"An account may have at most {store_tokens.LIVE_TOKENS_LIMIT} tokens. Revoke some first.")
+    row = await store_tokens.token(call.parts.database, call.caller, token_id)
+    if row is None:  # the membership ended meanwhile, and with it the token
+        raise not_found()
+    return json_response(NewToken(token=secret, **_facts(row)), 201, {"Cache-Control": "no-store"})
+
+
+async def _acts_for(call: Call, username: str | None) -> tuple[str, Role]:
+    """The id of the account that a new token is to act for, and the caller's role in it. Raises the 422 problem."""
+    if username is None or username == call.account.username:
+        return call.account.id, call.caller.role
+    found = None
+    if call.account.type == "user":
+        found = await store_tokens.role_in(call.parts.database, call.account.id, username)
+    if found is None:
+        raise unprocessable(f"account: you are in no organization named {username}.")
+    return found
+
+
+def _end(body: CreateToken, latest: float | None, moment: float) -> datetime | None:
+    """When the new token expires: as asked, but not after the one it is made with. Raises the 422 problem."""
+    if body.expires_at is not None and body.expires_in_s is not None:
+        raise unprocessable("Give expires_at or expires_in_s, not both.")
+    end = body.expires_at
+    if body.expires_in_s is not None:
+        end = at(moment) + timedelta(seconds=body.expires_in_s)
+    if end is not None and end <= at(moment):
+        raise unprocessable("expires_at must be in the future.")
+    if latest is None:
+        return end
+    return at(latest) if end is None else min(end, at(latest))
+
+
+@operation("tokens.get", Scope.ACCOUNT_READ, answer=Token)
+async def get(call: Call) -> web.Response:
+    """A token that you may see, without its secret."""
+    return json_response(Token(**_facts(await _visible(call))))
+
+
+@operation("tokens.revoke", Scope.ACCOUNT_WRITE, status=204)
+async def revoke(call: Call) -> web.Response:
+    """End a token, for good. Requests with it are refused from now on, on every gateway within a few seconds."""
+    row = await _visible(call)
+    await store_tokens.revoke(call.parts.database, row["id"])
+    call.parts.accounts.forget(row["id"])
+    return web.Response(status=204)
+
+
+async def _visible(call: Call) -> Row:
+    token_id = call.path("id")
+    row = await store_tokens.token(call.parts.database, call.caller, token_id) if is_id(token_id) else None
+    if row is None:
+        raise not_found()
+    return row
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "last4": row["last4"],
+        "scopes": row["scopes"],
+        "account": row["account"],
+        "created_by": row["created_by"],
+        "created_at": rfc3339(row["created_at"].timestamp()),
+        "expires_at": None if row["expires_at"] is None else rfc3339(row["expires_at"].timestamp()),
+        "last_used_at": None if row["last_used_at"] is None else rfc3339(row["last_used_at"].timestamp()),
+    }
