@@ -8,7 +8,9 @@ from typing import Final, Literal, NamedTuple
 
 from tidemill.contracts.limits import MIB
 
-EventName = Literal["started", "progress", "completed"]
+EventName = Literal["started", "completed"]
+Kind = Literal["prediction", "training"]  # of a prediction's row; the first word of its events' subjects
+KINDS: Final[tuple[Kind, ...]] = ("prediction", "training")
 
 
 class Stream(NamedTuple):
@@ -25,7 +27,7 @@ class Stream(NamedTuple):
 # discard "old" throughout: a dropped hint or chunk is re-driven or re-read from its row, and a full stream must never
 # stop predictions.
 JOBS: Final = Stream("JOBS", ("job.>",), "memory", 256 * MIB, 600, "old")
-PREDICTIONS: Final = Stream("PREDICTIONS", ("prediction.>",), "file", 1024 * MIB, None, "old")
+PREDICTIONS: Final = Stream("PREDICTIONS", ("prediction.>", "training.>"), "file", 1024 * MIB, None, "old")
 OUTPUT: Final = Stream("OUTPUT", ("output.>",), "memory", 256 * MIB, None, "old")
 STREAMS: Final = (JOBS, PREDICTIONS, OUTPUT)
 
@@ -40,9 +42,14 @@ def job_consumer(queue: str) -> str:
     return f"jobs-{queue}"
 
 
-def prediction(account: str, event: EventName, gateway: str) -> str:
+def prediction(account: str, event: EventName, gateway: str, kind: Kind = "prediction") -> str:
     """Lifecycle events of one account; the last token names the gateway that may hold a waiting request."""
-    return f"prediction.{account}.{event}.{gateway}"
+    return f"{kind}.{account}.{event}.{gateway}"
+
+
+def events_of(account: str, kind: Kind) -> str:
+    """All lifecycle events of one kind that an account may hear."""
+    return f"{kind}.{account}.>"
 
 
 def gateway_events(gateway: str) -> str:
@@ -69,3 +76,37 @@ def command(worker: str) -> str:
 
 
 CANCEL: Final = "fleet.cancel"  # a prediction was ended from outside: whoever runs it stops
+
+
+# Outside subscribers live in a NATS account of their own: whoever may publish anything may name any subject for the
+# reply, and in the services' account the server would then publish it there, into a stream's deletion for one.
+SERVICES_ACCOUNT: Final = "TIDEMILL"
+OUTSIDE_ACCOUNT: Final = "EVENTS"
+AUTH_CALLOUT: Final = "$SYS.REQ.USER.AUTH"  # the server asks who a stranger is
+CONNECTIONS: Final = f"$SYS.REQ.ACCOUNT.{OUTSIDE_ACCOUNT}.CONNZ"  # every server answers with its outside subscribers
+KICK: Final = "$SYS.REQ.SERVER.*.KICK"
+# What crosses from the outside into the services' account, for durable consumers.
+CONSUMER_NEXT: Final = f"$JS.API.CONSUMER.MSG.NEXT.{PREDICTIONS.name}.*"
+CONSUMER_INFO: Final = f"$JS.API.CONSUMER.INFO.{PREDICTIONS.name}.*"
+CONSUMER_ACK: Final = f"$JS.ACK.{PREDICTIONS.name}.>"
+
+
+def kick(server: str) -> str:
+    """Ends one connection of a NATS server."""
+    return KICK.replace("*", server)
+
+
+def consumer(identifier: str) -> str:
+    """The name of a durable consumer of the outside, from its id; it cannot be guessed."""
+    return f"events-{identifier}"
+
+
+def consumer_uses(identifier: str) -> tuple[str, ...]:
+    """What a subscriber must publish to use its own durable consumer: pull, look, acknowledge."""
+    name = consumer(identifier)
+    return (CONSUMER_NEXT.replace("*", name), CONSUMER_INFO.replace("*", name), CONSUMER_ACK.replace(">", f"{name}.>"))
+
+
+def inbox(token_id: str) -> str:
+    """The prefix of the inboxes of whoever connects with this token."""
+    return f"_INBOX_{token_id}"

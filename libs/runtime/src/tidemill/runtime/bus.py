@@ -123,6 +123,7 @@ class Bus:
             max_age=self._retention_s if stream.max_age_s is None else stream.max_age_s,
             discard=DiscardPolicy(stream.discard),
             duplicate_window=min(120, self._retention_s),
+            allow_msg_ttl=True,
         )
         try:
             await self.jetstream.add_stream(config)

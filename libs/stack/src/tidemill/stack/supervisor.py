@@ -99,7 +99,8 @@ class Supervisor:
         await self._start_stage(self._backing.units)
         shared = environment.shared(self._setting())
         await self._start_stage([self._service(spec, shared) for spec in BACKGROUND])
-        await self._start_stage([self._service(GATEWAY, {**shared, "TIDEMILL_PORT": str(self._port)})])
+        gateway_env = {**shared, **self._backing.gateway_variables(), "TIDEMILL_PORT": str(self._port)}
+        await self._start_stage([self._service(GATEWAY, gateway_env)])
         await self._provision(shared)
         self._phase = "ready"
         self._write_snapshot()

@@ -3,6 +3,7 @@
 A database or bus that is away is waited for; nothing is dropped, and the engine takes no new work meanwhile.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -11,8 +12,8 @@ from tidemill.contracts.events import Done, Lifecycle, WebhookEvent
 from tidemill.contracts.prediction import Status
 from tidemill.runtime import outcome
 from tidemill.runtime.batch import Batcher
-from tidemill.runtime.bus import Announcement, Bus, encode
-from tidemill.runtime.db import Lane, insistently
+from tidemill.runtime.bus import Announcement, Bus
+from tidemill.runtime.db import Lane, Row, insistently
 from tidemill.runtime.outcome import Ended, Outcome
 from tidemill.worker import store
 from tidemill.worker.run import Run
@@ -27,10 +28,10 @@ class Records:
         self._worker = worker
         self._claiming, self._ending, self._saving = lanes
         self._bus = bus
-        self._claims: Batcher[Run, bool] = Batcher(self._flush_claims)
+        self._claims: Batcher[Run, Row | None] = Batcher(self._flush_claims)
         self._ends: Batcher[tuple[Outcome, int], bool] = Batcher(self._flush_ends)
         self._announcements: Batcher[tuple[Ended, Outcome], None] = Batcher(self._flush_announcements)
-        self._starts: Batcher[Run, None] = Batcher(self._flush_starts)
+        self._starts: Batcher[tuple[Run, Row], None] = Batcher(self._flush_starts)
 
     @property
     def behind(self) -> bool:
@@ -40,11 +41,12 @@ class Records:
         """Writes the claim; `on_lost` is called when the row is somebody else's or has ended."""
         run.claimed = True
 
-        def answered(future: object) -> None:
-            if not future.result():  # type: ignore[attr-defined]
+        def answered(future: asyncio.Future[Row | None]) -> None:
+            row = future.result()
+            if row is None:
                 on_lost(run)
             else:
-                self._starts.add(run)
+                self._starts.add((run, row))
 
         self._claims.add(run).add_done_callback(answered)
 
@@ -63,9 +65,9 @@ class Records:
         for batcher in (self._claims, self._ends, self._announcements, self._starts):
             await batcher.drained()
 
-    async def _flush_claims(self, runs: Sequence[Run]) -> Sequence[bool]:
+    async def _flush_claims(self, runs: Sequence[Run]) -> Sequence[Row | None]:
         claimed = await insistently("claim", lambda: store.claim(self._claiming, self._worker, runs))
-        return [run.job.id in claimed for run in runs]
+        return [claimed.get(run.job.id) for run in runs]
 
     async def _flush_ends(self, items: Sequence[tuple[Outcome, int]]) -> Sequence[bool]:
         ended = await insistently("end", lambda: outcome.end(self._ending, [one for one, _ in items]))
@@ -81,21 +83,21 @@ class Records:
         await outcome.announce(self._bus, pairs)
         return [None] * len(pairs)
 
-    async def _flush_starts(self, runs: Sequence[Run]) -> Sequence[None]:
-        await self._bus.announce([_started(run) for run in runs])
-        for run in runs:
+    async def _flush_starts(self, claimed: Sequence[tuple[Run, Row]]) -> Sequence[None]:
+        await self._bus.announce([_started(run, row) for run, row in claimed])
+        for run, _ in claimed:
             if run.job.webhook:
                 await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=run.job.id, event="start"))
-        return [None] * len(runs)
+        return [None] * len(claimed)
 
 
-def _started(run: Run) -> Announcement:
+def _started(run: Run, row: Row) -> Announcement:
     job = run.job
     event = Lifecycle(
         id=job.id,
         account=job.account,
-        model="",
-        version="",
+        model=row["model"],
+        version=row["version"],
         status=Status.PROCESSING,
         attempt=job.attempt,
         created_at=job.created_at,
@@ -103,6 +105,4 @@ def _started(run: Run) -> Announcement:
         partial=True,
         traceparent=job.traceparent,
     )
-    headers = {"ce-specversion": "1.0", "ce-type": "tidemill.prediction.started", "ce-source": "/predictions"}
-    subject = subjects.prediction(job.account, "started", job.gateway)
-    return Announcement(subject, encode(event), {**headers, "ce-id": f"{job.id}-{job.attempt}-started"})
+    return outcome.announcement(event, "started", job.gateway, row["kind"])

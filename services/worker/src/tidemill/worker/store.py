@@ -20,7 +20,7 @@ UPDATE prediction p SET status = 'processing', worker = $4, started_at = c.start
 FROM unnest($1::text[], $2::int[], $3::timestamptz[]) AS c (id, attempt, started_at)
 WHERE p.id = ANY ($1) AND p.id = c.id AND p.attempt = c.attempt AND p.status IN {SQL_SOURCES[Status.PROCESSING]}
     AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $4 AND w.lease_until > now())
-RETURNING p.id"""  # noqa: S608 - our own constant
+RETURNING p.id, p.kind, p.model, p.version"""  # noqa: S608 - our own constant
 SAVE: Final = """
 UPDATE prediction p SET output = COALESCE(s.output::json, p.output), logs = s.logs
 FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS s (id, attempt, output, logs)
@@ -39,10 +39,10 @@ FROM queue_version q JOIN version v ON v.queue = q.version_queue JOIN model m ON
 WHERE q.queue = $1"""
 
 
-async def claim(lane: Lane, worker: str, runs: Sequence[Run]) -> set[str]:
-    """Ids of the runs whose rows are now this worker's."""
+async def claim(lane: Lane, worker: str, runs: Sequence[Run]) -> dict[str, Row]:
+    """By id, what the rows that are now this worker's say: kind, model, version."""
     rows = columns([(run.job.id, run.job.attempt, at(run.started_at)) for run in runs], 3)
-    return {row["id"] for row in await lane.fetch(CLAIM, *rows, worker)}
+    return {row["id"]: row for row in await lane.fetch(CLAIM, *rows, worker)}
 
 
 async def save(lane: Lane, worker: str, runs: Sequence[Run]) -> None:
