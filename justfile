@@ -47,6 +47,10 @@ stack := python + " -m tidemill.stack"
     {{ python }} -m ruff check --fix .
     {{ python }} -m ruff format .
 
+# Rewrite the OpenAPI document and the reference in docs/ from the route table
+@docs: setup
+    {{ python }} -m tidemill.gateway.reference_writer docs
+
 # Compare with coglet on this machine (arguments go to tests/load/bench.py)
 [no-exit-message]
 @bench *ARGS: setup

@@ -6,8 +6,10 @@ from typing import Final
 from aiohttp import web
 
 PREFLIGHT_MAX_AGE_S: Final = 600  # what Chromium honours is two hours; a change should be felt sooner
-METHODS: Final = "GET, HEAD, POST, PUT, DELETE"
-EXPOSED: Final = "Location, Preference-Applied, Retry-After"
+METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY"
+EXPOSED: Final = (
+    "ETag, Location, Preference-Applied, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After"
+)
 
 
 def install(app: web.Application, origins: str) -> None:

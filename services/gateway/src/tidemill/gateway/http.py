@@ -93,6 +93,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[str, ...] = ()  # request headers that it heeds
     answer: Any = None  # the struct of the answer, a media type as text, or None for no content
     status: int = 200
+    also: tuple[int, ...] = ()  # further statuses that come with the same answer
     errors: tuple[int, ...] = ()  # beyond those that every operation may answer
 
 
@@ -206,8 +207,10 @@ def _unexpected(error: Exception, request: web.Request) -> Problem:
 async def unmatched(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Unknown paths and methods, which no bound route sees, get problem bodies too."""
+    """Unknown paths and methods, which no bound route sees, get problem bodies too; OPTIONS lists what a path has."""
     try:
         return await handler(request)
     except web.HTTPException as error:
+        if request.method == "OPTIONS" and isinstance(error, web.HTTPMethodNotAllowed):
+            return web.Response(status=204, headers={"Allow": ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))})
         return problem_response(problem_of(error))

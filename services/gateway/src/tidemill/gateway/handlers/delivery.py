@@ -12,7 +12,7 @@ from tidemill.security.delivery import object_key_of_token
 
 @operation("delivery.get", answer=BYTES)
 async def get(call: Call) -> web.StreamResponse:
-    """GET /delivery/{token}/{name}: bad, expired and missing look alike. The name is the object's own."""
+    """Download a file that a model made, by its signed URL. Bad, expired and missing ones look alike."""
     try:
         key = object_key_of_token([call.parts.signing_key], call.path("token"), now())
     except InvalidCapability:

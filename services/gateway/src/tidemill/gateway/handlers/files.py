@@ -33,7 +33,7 @@ def files_secret(signing_key: bytes, account_id: str) -> bytes:
 
 @operation("files.create", Scope.FILES_WRITE, body=FORM, answer=api.File, status=201, errors=(413, 415))
 async def create(call: Call) -> web.Response:
-    """POST /files: a multipart form with content, and filename, type and metadata if wanted."""
+    """Upload a file. The form has `content`, and `filename`, `type` and `metadata` if wanted."""
     too_large = Problem(413, TOO_LARGE)
     if (call.request.content_length or 0) > FORM_LIMIT_BYTES:
         raise too_large
@@ -66,7 +66,7 @@ async def _store(call: Call, form: Form, spool: Spool, metadata: str) -> Row:
 
 @operation("files.list", Scope.FILES_READ, query=queries.Paging, answer=api.Page[api.File])
 async def list_(call: Call) -> web.Response:
-    """GET /files: newest first."""
+    """List uploaded files, newest first."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await store_files.files(call.parts.database, call.account.id, cursor, limit)
@@ -76,13 +76,15 @@ async def list_(call: Call) -> web.Response:
 
 @operation("files.get", Scope.FILES_READ, answer=api.File)
 async def get(call: Call) -> web.Response:
+    """Get an uploaded file's description."""
     return json_response(_file(call, await _own(call)))
 
 
 @operation("files.delete", Scope.FILES_WRITE, status=204)
 async def delete(call: Call) -> web.Response:
-    """The object goes first: were it the other way round, a break in between would leave bytes that nobody knows of."""
+    """Delete an uploaded file."""
     row = await _own(call)
+    # The object goes first: were it the other way round, a break in between would leave bytes that nobody knows of.
     await forget(call.parts.objects, row["object_key"])
     await store_files.delete(call.parts.database, row["id"], call.account.id)
     return web.Response(status=204)
@@ -90,7 +92,7 @@ async def delete(call: Call) -> web.Response:
 
 @operation("files.download", query=queries.Signed, answer=BYTES)
 async def download(call: Call) -> web.StreamResponse:
-    """GET /files/{id}/download?owner=&expiry=&signature=: the bytes, for whoever holds the signed URL."""
+    """Download a file by its signed URL."""
     file_id = call.path("id")
     try:
         asked = call.asked(queries.Signed)

@@ -65,7 +65,10 @@ class _Client:
 
 @operation("streams.get", headers=("Last-Event-ID",), answer=EVENTS)
 async def get(call: Call) -> web.StreamResponse:
-    """GET /streams/{token}: everything from the first event on, or after Last-Event-ID; ends after `done`."""
+    """Stream a prediction's live output.
+
+    It begins with the first event, or after Last-Event-ID, and ends after `done`.
+    """
     row = await _row(call)
     client = _Client(call, row)
     if call.request.method == "HEAD":

@@ -1,0 +1,84 @@
+"""The documentation, for anybody: Markdown for programs, HTML for browsers, and the OpenAPI document."""
+
+from typing import Final
+
+from aiohttp import web
+
+from tidemill.contracts.errors import not_found
+from tidemill.gateway.http import Call, operation
+from tidemill.gateway.library import LIBRARY, POLICY, Library, rendered
+
+MARKDOWN: Final = "text/markdown"
+HTML: Final = "text/html"
+PLAIN: Final = "text/plain"
+JSON: Final = "application/json"
+INDEX: Final = "llms.txt"
+HEADERS: Final = {
+    "Cache-Control": "public, max-age=300",
+    "X-Content-Type-Options": "nosniff",
+    "Vary": "Accept",
+}
+
+
+@operation("docs.openapi", headers=("If-None-Match",), answer=JSON, also=(304,))
+async def openapi(call: Call) -> web.Response:
+    """Get the OpenAPI document. It describes every operation of this server, extensions too."""
+    library = _library(call)
+    response = web.Response(headers={"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosniff"})
+    response.etag = library.openapi_tag
+    if any(tag.value in {library.openapi_tag, "*"} for tag in call.request.if_none_match or ()):
+        response.set_status(304)
+        return response
+    response.content_type = JSON
+    response.body = library.openapi
+    return response
+
+
+@operation("docs.index", headers=("Accept",), answer=(MARKDOWN, HTML))
+async def index(call: Call) -> web.Response:
+    """List the pages of the documentation."""
+    text = _library(call).index(call.parts.api_url)
+    return _html(rendered(text)) if _wants_html(call) else _text(text, MARKDOWN)
+
+
+@operation("docs.page", headers=("Accept",), answer=(MARKDOWN, HTML, PLAIN))
+async def page(call: Call) -> web.Response:
+    """Get a page of the documentation. `llms.txt` is the list of them all as plain text."""
+    name = call.path("page")
+    if name == INDEX:
+        return _text(_library(call).index(call.parts.api_url), PLAIN)
+    return _shown(call, name)
+
+
+@operation("docs.reference.page", headers=("Accept",), answer=(MARKDOWN, HTML))
+async def reference_page(call: Call) -> web.Response:
+    """Get a page of the reference. There is one for each kind of thing, such as `predictions`."""
+    return _shown(call, f"reference/{call.path('page')}")
+
+
+def _shown(call: Call, asked: str) -> web.Response:
+    library, name = _library(call), asked.removesuffix(".md")
+    if name not in library.pages:
+        raise not_found()
+    if name == asked and _wants_html(call):
+        return _html(library.html(name))
+    return _text(library.pages[name], MARKDOWN)
+
+
+def _wants_html(call: Call) -> bool:
+    """Browsers name HTML; what takes anything is a program, which reads Markdown better."""
+    accepted = call.request.headers.get("Accept", "")
+    return HTML in accepted and MARKDOWN not in accepted
+
+
+def _library(call: Call) -> Library:
+    return call.request.app[LIBRARY]
+
+
+def _text(text: str, kind: str) -> web.Response:
+    return web.Response(text=text, content_type=kind, charset="utf-8", headers=HEADERS)
+
+
+def _html(text: str) -> web.Response:
+    headers = {**HEADERS, "Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
+    return web.Response(text=text, content_type=HTML, charset="utf-8", headers=headers)
