@@ -63,7 +63,7 @@ async def dispatcher_servers(tmp_path_factory):
 async def config(dispatcher_servers):
     nats, postgres = dispatcher_servers
     async with Database(postgres.url) as database:
-        await database.execute("TRUNCATE account, prediction, webhook_delivery CASCADE")
+        await database.execute("TRUNCATE account, prediction, webhook_delivery, webhook_endpoint CASCADE")
     return Config(
         database_url=postgres.url,
         nats_url=nats.url,
@@ -226,7 +226,9 @@ class Rows:
         await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=prediction, event=event))
 
     async def delivery(self, prediction):
-        return await self.database.row("SELECT * FROM webhook_delivery WHERE prediction_id = $1", prediction)
+        return await self.database.row(
+            "SELECT * FROM webhook_delivery WHERE prediction_id = $1 AND event = 'completed'", prediction
+        )
 
     async def finished(self, prediction):
         async def check():

@@ -10,10 +10,11 @@ async def test_the_end_is_delivered_signed_and_looks_like_the_api(dispatchers, r
     prediction = await rows.prediction(hook.url("hook?x=1"), events=["completed"])
     await rows.end(prediction)
     row = await rows.finished(prediction)
-    assert (row["status"], row["tries"], row["last_status"], row["body"]) == ("delivered", 1, 200, None)
+    assert (row["status"], row["tries"], row["last_status"]) == ("delivered", 1, 200)
     (received,) = hook.received
     assert received.signed
     assert received.id == row["id"]
+    assert received.body.decode() == row["body"]
     assert received.headers["Content-Type"] == "application/json"
     body = received.prediction
     assert (body["id"], body["status"], body["output"], body["input"]) == (prediction, "succeeded", "done", {"n": 1})

@@ -1,21 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.webhook_dispatcher.lanes import Endpoint, Lanes, endpoint
+from tidemill.webhook_dispatcher.lanes import Endpoint, Lanes
 
 A1, A2, B1 = Endpoint("a", "one"), Endpoint("a", "two"), Endpoint("b", "one")
 
 
 def lanes(**bounds):
     return Lanes(**{"endpoint_tries": 2, "account_tries": 3, "tries": 10, **bounds})
-
-
-def test_paths_ports_and_spelling_of_one_receiver():
-    assert endpoint("a", "https://Hook.example/x") == endpoint("a", "https://hook.example/y?z=1")
-    assert endpoint("a", "https://hook.example:8443/x") != endpoint("a", "https://hook.example/x")
-    assert endpoint("a", "https://hook.example") == endpoint("a", "https://hook.example/x")
-    assert endpoint("a", "https://hook.example/") != endpoint("b", "https://hook.example/")
-    assert endpoint("a", "nonsense").host == ""
 
 
 def test_an_endpoint_has_its_places_and_no_more():

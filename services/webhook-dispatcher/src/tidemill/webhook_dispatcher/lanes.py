@@ -16,12 +16,8 @@ class Endpoint(NamedTuple):
 
     @property
     def key(self) -> str:
+        """As `store.LEASE` writes it."""
         return f"{self.account} {self.host}"
-
-
-def endpoint(account: str, url: str) -> Endpoint:
-    """The third part between slashes, in lower case; `store.LEASE` takes the same."""
-    return Endpoint(account, [*url.split("/", 3), "", ""][2].lower())
 
 
 class Lanes:

@@ -14,6 +14,8 @@ from tidemill.webhook_dispatcher import triggers
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.handlers.deliveries import Deliveries
 from tidemill.webhook_dispatcher.handlers.progress import Progress
+from tidemill.webhook_dispatcher.handlers.tries import Tries
+from tidemill.webhook_dispatcher.handlers.upkeep import Upkeep
 from tidemill.webhook_dispatcher.sending import Sender
 
 NAME = "webhook-dispatcher"
@@ -27,7 +29,8 @@ async def build(config: Config) -> Service:
     sender = Sender(config, egress)
     leader = Leader(config.database_url, NAME)
     progress = Progress(config, database, sender, leader)
-    deliveries = Deliveries(config, database, sender, progress)
+    deliveries = Deliveries(config, database, Tries(config, database, sender, progress))
+    upkeep = Upkeep(config, database, leader)
 
     async def listen() -> None:
         for subject, kind, handle in triggers.listeners(deliveries, progress):
@@ -47,7 +50,7 @@ async def build(config: Config) -> Service:
     service.resource("leader", leader)
     service.resource("sending", sending())
     service.start("listeners", listen)
-    for name, task in triggers.timers(deliveries, leader):
+    for name, task in triggers.timers(deliveries, upkeep, leader):
         service.task(name, task)
     service.drain("deliveries", deliveries.drained)
     service.ready_when("bus", bus.not_ready)

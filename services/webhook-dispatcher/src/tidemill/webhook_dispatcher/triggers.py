@@ -8,6 +8,7 @@ from tidemill.contracts.events import WebhookEvent
 from tidemill.runtime.leader import Leader
 from tidemill.webhook_dispatcher.handlers.deliveries import Deliveries
 from tidemill.webhook_dispatcher.handlers.progress import Progress
+from tidemill.webhook_dispatcher.handlers.upkeep import Upkeep
 
 
 class Listener(NamedTuple):
@@ -32,8 +33,9 @@ def listeners(deliveries: Deliveries, progress: Progress) -> tuple[Listener, ...
     return (Listener(subjects.WEBHOOK, WebhookEvent, hear),)
 
 
-def timers(deliveries: Deliveries, leader: Leader) -> tuple[Timer, ...]:
+def timers(deliveries: Deliveries, upkeep: Upkeep, leader: Leader) -> tuple[Timer, ...]:
     return (
         Timer("deliveries", deliveries.run),  # every look_every_s, and when woken
-        Timer("lead", leader.keep),  # for progress alone: deliveries are shared by their leases
+        Timer("upkeep", upkeep.run),  # every upkeep_every_s, where it leads
+        Timer("lead", leader.keep),  # for progress and upkeep: deliveries are shared by their leases
     )

@@ -1,6 +1,7 @@
-"""start, output and logs events: best effort, coalesced, never sent once the prediction has ended.
+"""start, output and logs events: best effort, coalesced, in order, never sent once the prediction has ended.
 
-They are hints that every dispatcher hears, so only the one that leads sends them.
+They are hints that every dispatcher hears, so only the one that leads sends them. Hints may come late, twice or in any
+order: what is told, and when, is decided from the row.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ from tidemill.runtime.leader import Leader
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store
 from tidemill.webhook_dispatcher.config import Config
-from tidemill.webhook_dispatcher.lanes import Lanes, endpoint
-from tidemill.webhook_dispatcher.rules import wants
-from tidemill.webhook_dispatcher.sending import Sender
+from tidemill.webhook_dispatcher.lanes import Endpoint, Lanes
+from tidemill.webhook_dispatcher.rules import Telling, next_telling, wants
+from tidemill.webhook_dispatcher.sending import Message, Sender, secrets
 
 FOLLOWED_LIMIT: Final = 10_000  # predictions followed at once; further ones get their end only
 # Less than the ends of predictions have: progress that finds no room is dropped, and the next one tells more anyway.
@@ -28,11 +29,12 @@ SENDINGS: Final = 64
 
 
 class _Followed(msgspec.Struct):
-    """One prediction: what is still to be told, and when it was last told something."""
+    """One prediction: what is still to be told, and when outputs or logs were last told."""
 
     events: set[str]
     sending: asyncio.Lock
     task: asyncio.Task[None] | None = None
+    started: bool = False  # its start was told, or could not be
     told_at: float = float("-inf")
 
 
@@ -57,10 +59,10 @@ class Progress:
         followed.events.add(event)
 
     def ended(self, prediction_id: str) -> None:
-        """What has not been told yet is out of date."""
+        """What has not been told yet is out of date, but for the start: that is told to whoever wants no end."""
         followed = self._followed.get(prediction_id)
         if followed is not None:
-            followed.events.clear()
+            followed.events &= {"start"}
 
     async def settled(self, prediction_id: str) -> None:
         """Returns when nothing is on its way that would arrive after the end."""
@@ -69,6 +71,12 @@ class Progress:
         if followed is not None:
             async with followed.sending:
                 pass
+
+    async def start_first(self, row: Row) -> None:
+        """Before the end of a prediction that was over before its start could be told."""
+        begun = row["started_at"] is not None and not row["data_removed"]
+        if begun and not row["start_told"] and wants(row["webhook_events"], "start"):
+            await self._send(row, "start", self._sender.body_at_start(row))
 
     async def _follow(self, prediction_id: str, followed: _Followed) -> None:
         """Until nothing has happened for as long as two events must lie apart."""
@@ -80,31 +88,45 @@ class Progress:
                 if not events:
                     return
                 async with followed.sending:
-                    if not await self._tell(prediction_id, events):
-                        return
-                followed.told_at = monotonic()
+                    told = await self._tell(prediction_id, events, started=followed.started)
+                if told is None:
+                    return
+                followed.events |= told.rest
+                if told.event == "start":
+                    followed.started = True
+                else:
+                    followed.told_at = monotonic()
         except AWAY as error:
             log().warning("progress not told", action="deliver", prediction=prediction_id, error=str(error))
         finally:
             del self._followed[prediction_id]
 
-    async def _tell(self, prediction_id: str, events: set[str]) -> bool:
-        """False when there is nothing more to tell."""
+    async def _tell(self, prediction_id: str, events: set[str], *, started: bool) -> Telling | None:
+        """What was told; None when there is nothing more to tell."""
         row = await store.prediction(self._database, prediction_id)
-        if row is None or row["webhook"] is None or Status(row["status"]) in TERMINAL:
-            return False
-        if any(wants(row["webhook_events"], event) for event in events):
-            await self._send(row)
-        return True
+        if row is None or row["webhook"] is None:
+            return None
+        telling = next_telling(events, row["webhook_events"], start_told=started or row["start_told"])
+        if telling is None:
+            return None
+        if Status(row["status"]) in TERMINAL:
+            # The end comes with its own delivery, which tells the start first.
+            if not wants(row["webhook_events"], "completed"):
+                await self.start_first(row)
+            return None
+        if row["status"] == Status.PROCESSING.value:
+            body = self._sender.body_at_start(row) if telling.event == "start" else self._sender.body(row)
+            await self._send(row, telling.event, body)
+        return telling
 
-    async def _send(self, row: Row) -> None:
-        place = endpoint(row["account_id"], row["webhook"])
-        if not self._lanes.take(place):
+    async def _send(self, row: Row, event: str, body: bytes) -> None:
+        place = Endpoint(row["account_id"], row["webhook_host"])
+        if row["shut"] or not self._lanes.take(place):
             return
         try:
-            body, secret = self._sender.body(row), row["webhook_secret"]
-            message, timeout_s = f"msg_{new_id()}", self._config.progress_timeout_s
-            await self._sender.send(row["webhook"], secret, message, body, timeout_s=timeout_s)
+            message = Message(f"msg_{new_id()}", row["webhook"], body, secrets(row))
+            answer = await self._sender.send(message, timeout_s=self._config.progress_timeout_s)
+            await store.log_progress(self._database, row, message.id, event, answer)
         finally:
             self._lanes.give_back(place)
 

@@ -1,0 +1,41 @@
+"""What has become too old to look up is removed, by the dispatcher that leads."""
+
+import asyncio
+from typing import Final
+
+from tidemill.contracts.ids import id_at
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.leader import Leader
+from tidemill.runtime.telemetry import log
+from tidemill.webhook_dispatcher import store, store_endpoints
+from tidemill.webhook_dispatcher.config import Config
+
+ENDPOINT_KEPT_S: Final = 30 * 86_400.0  # an endpoint that nothing was delivered to for so long is forgotten
+
+
+class Upkeep:
+    def __init__(self, config: Config, database: Database, leader: Leader) -> None:
+        self._config = config
+        self._database = database
+        self._leader = leader
+
+    async def run(self) -> None:
+        """Named task."""
+        while True:
+            if self._leader.held:
+                try:
+                    await self._remove()
+                except AWAY as error:
+                    log().warning("upkeep broken off", action="retry", error=str(error))
+            await asyncio.sleep(self._config.upkeep_every_s if self._leader.held else 1.0)
+
+    async def _remove(self) -> None:
+        before = f"msg_{id_at(int((now() - self._config.log_kept_s) * 1000), 0)}"
+        while self._leader.held:
+            count = await store.purge(self._database, before)
+            if count:
+                log().info("removed", action="remove", kind="delivery", count=count)
+            if count < store.PURGE_BATCH:
+                break
+        await store_endpoints.purge(self._database, ENDPOINT_KEPT_S)

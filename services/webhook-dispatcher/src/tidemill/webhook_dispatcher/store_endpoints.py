@@ -1,0 +1,101 @@
+"""The SQL of endpoints: their health, shared by all dispatchers, and what it means for deliveries in line."""
+
+from collections.abc import Callable
+from typing import Final
+
+from tidemill.contracts.ids import new_id
+from tidemill.runtime.db import Database, Row
+from tidemill.webhook_dispatcher.breaker import Health
+from tidemill.webhook_dispatcher.lanes import Endpoint
+
+BATCH: Final = 5000  # deliveries of one statement, so that none takes long
+Decide = Callable[[Health, float], Health | None]
+
+ENSURE: Final = """
+INSERT INTO webhook_endpoint (id, account_id, host, path) VALUES ($1, $2, $3, $4)
+ON CONFLICT (account_id, host, path) DO NOTHING"""
+LOCK: Final = """
+SELECT id, failures, openings, disabled_reason, extract(epoch FROM clock_timestamp())::float8 AS now,
+    extract(epoch FROM failing_since)::float8 AS failing_since, extract(epoch FROM open_until)::float8 AS open_until,
+    extract(epoch FROM disabled_at)::float8 AS disabled_at, extract(epoch FROM succeeded_at)::float8 AS succeeded_at,
+    extract(epoch FROM failed_at)::float8 AS failed_at
+FROM webhook_endpoint WHERE account_id = $1 AND host = $2 AND path = $3 FOR UPDATE"""
+WRITE: Final = """
+UPDATE webhook_endpoint SET failures = $2, failing_since = to_timestamp($3), openings = $4,
+    open_until = to_timestamp($5), disabled_at = to_timestamp($6), disabled_reason = $7,
+    succeeded_at = to_timestamp($8), failed_at = to_timestamp($9)
+WHERE id = $1"""
+# In a long line at an endpoint whose breaker is open nothing has to be looked at until it closes.
+PARK: Final = """
+UPDATE webhook_delivery SET next_attempt_at = due.open_until FROM (
+    SELECT d.id, e.open_until FROM webhook_endpoint e JOIN webhook_delivery d
+        ON d.account_id = e.account_id AND d.host = e.host
+    WHERE e.path = '' AND e.open_until > now() AND e.disabled_at IS NULL AND d.status = 'pending'
+        AND d.next_attempt_at <= now() AND NOT d.redelivery AND (d.leased_until IS NULL OR d.leased_until < now())
+    ORDER BY d.id LIMIT $1 FOR UPDATE OF d SKIP LOCKED) due
+WHERE webhook_delivery.id = due.id"""
+SKIP: Final = """
+UPDATE webhook_delivery SET status = 'skipped', completed_at = now(), leased_until = NULL, redelivery = false,
+    last_error = 'the endpoint is disabled: ' || due.disabled_reason
+FROM (
+    SELECT d.id, e.disabled_reason FROM webhook_endpoint e JOIN webhook_delivery d
+        ON d.account_id = e.account_id AND d.host = e.host AND (e.path = '' OR e.path = d.path)
+    WHERE e.disabled_at IS NOT NULL AND d.status = 'pending' AND d.next_attempt_at <= now()
+        AND (d.leased_until IS NULL OR d.leased_until < now())
+    ORDER BY d.id LIMIT $1 FOR UPDATE OF d SKIP LOCKED) due
+WHERE webhook_delivery.id = due.id RETURNING webhook_delivery.id"""
+# Paths that are gone are as many as receivers make up, and a path that still is gone says so again; an idle healthy
+# endpoint comes back with its next delivery.
+PURGE: Final = """
+DELETE FROM webhook_endpoint WHERE id IN (
+    SELECT id FROM webhook_endpoint
+    WHERE (disabled_at < now() - make_interval(secs => $1) AND path <> '')
+        OR (disabled_at IS NULL AND failures = 0 AND created_at < now() - make_interval(secs => $1)
+            AND COALESCE(succeeded_at, created_at) < now() - make_interval(secs => $1))
+    LIMIT $2) RETURNING id"""
+
+
+async def revise(database: Database, place: Endpoint, path: str, decide: Decide) -> Health | None:
+    """Lets `decide` change an endpoint's health, one dispatcher after the other; what it answered.
+
+    `decide` gets the database's time in unix seconds; None changes nothing.
+    """
+    async with database.transaction() as connection:
+        await connection.execute(ENSURE, new_id(), place.account, place.host, path)
+        row = await connection.fetchrow(LOCK, place.account, place.host, path)
+        assert row is not None, "it was ensured in this transaction"
+        health = decide(_health(row), row["now"])
+        if health is not None:
+            await connection.execute(WRITE, row["id"], *_columns(health))
+    return health
+
+
+def _health(row: Row) -> Health:
+    return Health(**{name: row[name] for name in Health.__struct_fields__})
+
+
+def _columns(health: Health) -> tuple[object, ...]:
+    return (
+        health.failures,
+        health.failing_since,
+        health.openings,
+        health.open_until,
+        health.disabled_at,
+        health.disabled_reason,
+        health.succeeded_at,
+        health.failed_at,
+    )
+
+
+async def park(database: Database) -> None:
+    """Puts off what is due at endpoints whose breaker is open until that closes."""
+    await database.execute(PARK, BATCH)
+
+
+async def skip(database: Database) -> int:
+    """Ends what is due at disabled endpoints; how many."""
+    return len(await database.fetch(SKIP, BATCH))
+
+
+async def purge(database: Database, unused_s: float) -> int:
+    return len(await database.fetch(PURGE, unused_s, BATCH))
