@@ -81,6 +81,12 @@ class Demand(Event, frozen=True, kw_only=True, omit_defaults=True):
     queue: str
 
 
+class QueueRemoved(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A version was deleted: its queue gets no predictions any more."""
+
+    queue: str
+
+
 class Cancel(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A prediction reached a terminal state from outside its worker, which may stop the run."""
 

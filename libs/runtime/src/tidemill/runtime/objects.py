@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from minio import Minio
+from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from urllib3.exceptions import HTTPError
@@ -121,6 +122,17 @@ class Objects:
             if (response.content_length or 0) > limit_bytes:
                 raise ObjectStoreError(f"{key} is over {limit_bytes} bytes")
             return await response.read()
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copies an object within the store, at most 5 GiB. Raises ObjectMissing, ObjectStoreError."""
+        try:
+            await asyncio.to_thread(self._minio.copy_object, self._bucket, target, CopySource(self._bucket, source))
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                raise ObjectMissing(source) from None
+            raise ObjectStoreError(str(error)) from error
+        except (OSError, HTTPError, ValueError) as error:  # ValueError: minio's own, for an answer it cannot read
+            raise ObjectStoreError(str(error)) from error
 
     async def delete(self, keys: list[str]) -> None:
         """Removes objects; those that are missing already are fine. Raises ObjectStoreError."""

@@ -1,6 +1,6 @@
 """Pages of things ordered by id, newest first, with absolute links that keep the request's filters."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,9 +16,17 @@ Fetch = Callable[[Cursor | None, int], Awaitable[Sequence[Row]]]
 
 
 async def page(
-    call: Call, path: str, fetch: Fetch, present: Callable[[Row], Any], *, size: int = PAGE_SIZE
+    call: Call,
+    path: str,
+    fetch: Fetch,
+    present: Callable[[Row], Any],
+    *,
+    size: int = PAGE_SIZE,
+    filters: Mapping[str, str] | None = None,
 ) -> Page[Any]:
-    """`path` is the list's own, below the API's base. One row more than a page tells whether there is another."""
+    """`path` is the list's own, below the API's base; `filters` what its links keep, if not the request's own. One row
+    more than a page tells whether there is another.
+    """
     scope = f"{path}|{call.account.id}"
     key = call.parts.signing_key
     text = call.query.get("cursor")
@@ -31,7 +39,8 @@ async def page(
     has_next, has_previous = (bool(rows), more) if backwards else (more, cursor is not None and bool(rows))
 
     def link(direction: Any, position: str) -> str:
-        kept = {name: value for name, value in call.query.items() if name != "cursor"}
+        asked = call.query if filters is None else filters
+        kept = {name: value for name, value in asked.items() if name != "cursor"}
         query = urlencode({**kept, "cursor": cursors.seal(key, scope, Cursor(direction, position))})
         return f"{call.parts.api_url}{path}?{query}"
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from tidemill.contracts.api import Name
+from tidemill.contracts.limits import SEARCH_LIMIT_CHARS
 
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601, with a time zone")]
 
@@ -27,8 +28,21 @@ class Predictions(Paging, frozen=True, kw_only=True):
 
 
 class Models(Paging, frozen=True, kw_only=True):
+    """`owner` (an extension): only models of this account; of one's own, private and empty ones too. `query` (an
+    extension): what QUERY /models finds for this text; the order is then that of the search.
+    """
+
     sort_by: Literal["model_created_at", "latest_version_created_at"] = "latest_version_created_at"
     sort_direction: Literal["asc", "desc"] = "desc"
+    owner: Name | None = None
+    query: Annotated[str, Meta(max_length=SEARCH_LIMIT_CHARS)] | None = None
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """`limit`: how many models at most."""
+
+    query: Annotated[str, Meta(min_length=1, max_length=SEARCH_LIMIT_CHARS)]
+    limit: Annotated[int, Meta(ge=1, le=50)] = 20
 
 
 class Tokens(Paging, frozen=True, kw_only=True):

@@ -11,15 +11,21 @@ from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import cors, feeds
 from tidemill.gateway.handlers import (
     account,
+    collections,
     delivery,
+    event_consumers,
+    deployments,
     docs,
+    examples,
     files,
     models,
     organizations,
     predictions,
     pushes,
+    search,
     streams,
     tokens,
+    versions,
 )
 from tidemill.gateway.http import Route, bind, unmatched
 from tidemill.gateway.library import LIBRARY, Library, written_pages
@@ -30,6 +36,7 @@ from tidemill.gateway.parts import Parts
 PREFIXES: Final = ("/v1", "", "/v1/v1")
 
 MODEL: Final = "/models/{owner}/{name}"
+DEPLOYMENT: Final = "/deployments/{owner}/{name}"
 
 # What Replicate's API has.
 REPLICATE: Final = (
@@ -42,10 +49,25 @@ REPLICATE: Final = (
     Route("POST", "/predictions/{id}/cancel", predictions.cancel),
     Route("GET", "/models", models.list_),
     Route("POST", "/models", models.create),
+    Route("QUERY", "/models", search.models),
     Route("GET", MODEL, models.get),
+    Route("PATCH", MODEL, models.update),
+    Route("DELETE", MODEL, models.delete),
+    Route("GET", f"{MODEL}/readme", models.readme),
+    Route("GET", f"{MODEL}/examples", examples.list_),
     Route("POST", f"{MODEL}/predictions", predictions.create_for_model),
-    Route("GET", f"{MODEL}/versions", models.versions),
-    Route("GET", f"{MODEL}/versions/{{id}}", models.version),
+    Route("GET", f"{MODEL}/versions", versions.list_),
+    Route("GET", f"{MODEL}/versions/{{id}}", versions.get),
+    Route("DELETE", f"{MODEL}/versions/{{id}}", versions.delete),
+    Route("GET", "/search", search.everything),
+    Route("GET", "/collections", collections.list_),
+    Route("GET", "/collections/{slug}", collections.get),
+    Route("GET", "/deployments", deployments.list_),
+    Route("POST", "/deployments", deployments.create),
+    Route("GET", DEPLOYMENT, deployments.get),
+    Route("PATCH", DEPLOYMENT, deployments.update),
+    Route("DELETE", DEPLOYMENT, deployments.delete),
+    Route("POST", f"{DEPLOYMENT}/predictions", deployments.predict),
     Route("POST", "/files", files.create),
     Route("GET", "/files", files.list_),
     Route("GET", "/files/{id}", files.get),
@@ -67,6 +89,12 @@ EXTENSIONS: Final = (
     Route("GET", "/organizations/{name}/members", organizations.members),
     Route("PUT", "/organizations/{name}/members/{username}", organizations.set_member),
     Route("DELETE", "/organizations/{name}/members/{username}", organizations.remove_member),
+    Route("POST", f"{MODEL}/examples", examples.create),
+    Route("DELETE", f"{MODEL}/examples/{{id}}", examples.delete),
+    Route("GET", "/event-consumers", event_consumers.list_),
+    Route("POST", "/event-consumers", event_consumers.create),
+    Route("GET", "/event-consumers/{id}", event_consumers.get),
+    Route("DELETE", "/event-consumers/{id}", event_consumers.delete),
     Route("POST", f"{MODEL}/pushes", pushes.create),
     Route("GET", "/pushes/{id}", pushes.get),
     Route("POST", "/pushes/{id}/start", pushes.start),

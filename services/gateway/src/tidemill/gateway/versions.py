@@ -34,6 +34,8 @@ class Runnable(msgspec.Struct, frozen=True):
     streams: bool
     check: Check
     schema: dict[str, Any]
+    deployment: str | None = None  # owner/name, when `queue` is that of its release
+    destination: str | None = None  # owner/name, when `queue` is the version's for trainings
 
 
 class Versions:
@@ -58,6 +60,10 @@ class Versions:
         if runnable is None:
             raise not_found()
         return runnable
+
+    def forget(self) -> None:
+        """What has been resolved is looked up anew: a version or a model has changed here. Others notice in time."""
+        self._cache.clear()
 
     async def _cached(self, account: Account, reference: str) -> Runnable | None:
         key = (account.id, reference)

@@ -9,7 +9,7 @@ import msgspec
 from prometheus_client import Histogram
 
 from tidemill.contracts.api import BundleFile
-from tidemill.contracts.events import Boot, Command, CommandReply
+from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved
 from tidemill.model import host
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
 from tidemill.model.sandbox import LAYERS, REQUIRED, Sandbox
@@ -100,6 +100,12 @@ class Boots:
         self._engine.lane(command.queue).instances[instance.id] = instance
         self._tasks[instance.id] = asyncio.create_task(self._live(instance), name=f"instance {instance.id}")
         return CommandReply(accepted=True)
+
+    async def removed(self, event: QueueRemoved) -> None:
+        """The queue's version was deleted: its instances end when they have finished what they run."""
+        for instance in self._instances().values():
+            if instance.queue == event.queue:
+                self._stop(instance)
 
     def environments_in_use(self) -> frozenset[str]:
         return frozenset(self._environments_of.values())

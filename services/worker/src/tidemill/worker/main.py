@@ -104,7 +104,13 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     pulls = Pulls(bus, engine)
 
     async def listen() -> None:
-        surface = listeners(worker, on_command=boots.obey, on_cancel=engine.on_cancel, on_push=pushes.on_push)
+        surface = listeners(
+            worker,
+            on_command=boots.obey,
+            on_cancel=engine.on_cancel,
+            on_push=pushes.on_push,
+            on_removed=boots.removed,
+        )
         for listener in surface:
             wire = bus.serve if listener.answers else bus.listen
             await wire(listener.subject, listener.kind, listener.handle)

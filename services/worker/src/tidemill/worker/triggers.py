@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Cancel, Command, PushWaiting
+from tidemill.contracts.events import Cancel, Command, PushWaiting, QueueRemoved
 
 
 class Listener(NamedTuple):
@@ -27,10 +27,12 @@ def listeners(
     on_command: Callable[[Command], Awaitable[Any]],
     on_cancel: Callable[[Cancel], Awaitable[None]],
     on_push: Callable[[PushWaiting], Awaitable[None]],
+    on_removed: Callable[[QueueRemoved], Awaitable[None]],
 ) -> tuple[Listener, ...]:
     """Besides these, the worker pulls jobs (`pulls`) of every queue it has instances for."""
     return (
         Listener(subjects.command(worker), Command, on_command, answers=True),
         Listener(subjects.CANCEL, Cancel, on_cancel),
         Listener(subjects.PUSH, PushWaiting, on_push),
+        Listener(subjects.QUEUE_REMOVED, QueueRemoved, on_removed),
     )

@@ -1,20 +1,21 @@
-"""Models and their versions: list, create, get; and the hardware they may ask for."""
+"""Models: list, create, get, update, delete, README; and the hardware they may ask for."""
 
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
-from msgspec import Raw
+from msgspec import UNSET, structs
 
 from tidemill.contracts import api
 from tidemill.contracts.access import Scope
+from tidemill.contracts.api_models import UpdateModel
 from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, Hardware, unknown_hardware
-from tidemill.gateway import queries, store_models
+from tidemill.gateway import queries, showing_models, store_examples, store_models
 from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.handlers import search
 from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.named_models import named, own_id, visible
 from tidemill.gateway.pages import page
-from tidemill.runtime import present
-from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
 MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
@@ -22,30 +23,39 @@ MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
 
 @operation("hardware.list", Scope.MODELS_READ, answer=list[Hardware])
 async def hardware(_call: Call) -> web.Response:
-    """What models may ask for."""
+    """What models and deployments may ask for, with the price of a second."""
     return json_response(list(HARDWARE.values()))
 
 
 @operation("models.list", Scope.MODELS_READ, query=queries.Models, answer=api.Page[api.Model])
 async def list_(call: Call) -> web.Response:
-    """GET /models: public models with a version; sort_by and sort_direction order them."""
+    """Public models that can be run and show an example.
+
+    `sort_by` and `sort_direction` order them. With `owner` (an extension) only those of one account, and when that is
+    your own, also private ones and those without a version or an example.
+    """
     asked = call.asked(queries.Models)
-    examples: dict[str, Row] = {}
+    if asked.query:
+        return json_response(await search.page_of(call, asked.query))
+    shown: dict[str, Row] = {}
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        rows = await store_models.models(call.parts.database, asked, cursor, limit)
-        examples.update(await store_models.examples(call.parts.database, [row["model_id"] for row in rows]))
+        rows = await store_models.models(call.parts.database, call.account.id, asked, cursor, limit)
+        shown.update(await store_examples.defaults(call.parts.database, [row["model_id"] for row in rows]))
         return rows
 
-    listed = await page(
-        call, "/models", fetch, lambda row: _model(call, row, examples.get(row["model_id"])), size=MODELS_PAGE_SIZE
-    )
-    return json_response(listed)
+    def present(row: Row) -> api.Model:
+        return showing_models.model(call, row, shown.get(row["model_id"]))
+
+    return json_response(await page(call, "/models", fetch, present, size=MODELS_PAGE_SIZE))
 
 
 @operation("models.create", Scope.MODELS_WRITE, body=api.CreateModel, answer=api.Model, status=201, errors=(409,))
 async def create(call: Call) -> web.Response:
-    """POST /models: an empty model of one's own, to push versions to."""
+    """Make an empty model of your own, to push versions to.
+
+    `owner` is the account that the token acts for. An account may have 1,000 models.
+    """
     body = await call.body(api.CreateModel)
     if body.owner != call.account.username:
         raise forbidden("You can only create models for your own account.")
@@ -55,71 +65,58 @@ async def create(call: Call) -> web.Response:
         if await store_models.own_model_id(call.parts.database, call.account.id, body.owner, body.name):
             raise conflict(f"A model named {body.owner}/{body.name} exists already.")
         raise unprocessable(f"An account may have at most {store_models.MODELS_LIMIT} models.")
-    return json_response(_model(call, await _visible(call, body.owner, body.name), None), 201)
+    return json_response(await _shown(call, body.owner, body.name), 201)
 
 
 @operation("models.get", Scope.MODELS_READ, answer=api.Model)
 async def get(call: Call) -> web.Response:
-    row = await _visible(call, call.path("owner"), call.path("name"))
-    examples = await store_models.examples(call.parts.database, [row["model_id"]])
-    return json_response(_model(call, row, examples.get(row["model_id"])))
+    """A model with its latest version and its default example."""
+    return json_response(await _shown(call, *named(call)))
 
 
-async def _visible(call: Call, owner: str, name: str) -> Row:
-    row = await store_models.model(call.parts.database, call.account.id, owner, name)
-    if row is None:
+async def _shown(call: Call, owner: str, name: str) -> api.Model:
+    row = await visible(call, owner, name)
+    shown = await store_examples.defaults(call.parts.database, [row["model_id"]])
+    return showing_models.model(call, row, shown.get(row["model_id"]))
+
+
+@operation("models.update", Scope.MODELS_WRITE, body=UpdateModel, answer=api.Model)
+async def update(call: Call) -> web.Response:
+    """Change what is said of a model of your own, and who may see it.
+
+    What the body does not name stays; null clears. `visibility`, `hardware`, `cover_image_url` and `default_example`
+    (the id of one of the model's examples; null for the first) are extensions.
+    """
+    model_id = await own_id(call)
+    changes = _changes(await call.body(UpdateModel))
+    if changes.get("hardware", "cpu") not in HARDWARE:
+        raise unknown_hardware()
+    chosen = changes.get("default_example")
+    if chosen is not None and await store_examples.example(call.parts.database, model_id, chosen) is None:
+        raise unprocessable("default_example must be the id of one of the model's examples")
+    await store_models.update(call.parts.database, model_id, changes)
+    call.parts.versions.forget()  # a model that is private from now on must not be run by others for a while yet
+    return json_response(await _shown(call, *named(call)))
+
+
+def _changes(body: UpdateModel) -> dict[str, Any]:
+    """By column; the empty text clears as null does."""
+    return {column: value or None for column, value in structs.asdict(body).items() if value is not UNSET}
+
+
+@operation("models.delete", Scope.MODELS_WRITE, status=204, errors=(409,))
+async def delete(call: Call) -> web.Response:
+    """Delete a model of your own that is private and has no versions left."""
+    refusal = await store_models.delete(call.parts.database, await own_id(call))
+    if refusal is not None:
+        raise conflict(refusal)
+    return web.Response(status=204)
+
+
+@operation("models.readme.get", Scope.MODELS_READ, answer="text/plain")
+async def readme(call: Call) -> web.Response:
+    """A model's README as Markdown; 404 when it has none."""
+    text = await store_models.readme(call.parts.database, call.account.id, *named(call))
+    if not text:
         raise not_found()
-    return row
-
-
-@operation("models.versions.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[api.Version])
-async def versions(call: Call) -> web.Response:
-    """GET …/versions: newest first."""
-    model = await _visible(call, call.path("owner"), call.path("name"))
-
-    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_models.versions(call.parts.database, model["model_id"], cursor, limit)
-
-    path = f"/models/{model['owner']}/{model['name']}/versions"
-    return json_response(await page(call, path, fetch, _version, size=MODELS_PAGE_SIZE))
-
-
-@operation("models.versions.get", Scope.MODELS_READ, answer=api.Version)
-async def version(call: Call) -> web.Response:
-    model = await _visible(call, call.path("owner"), call.path("name"))
-    row = await store_models.version(call.parts.database, model["model_id"], call.path("id"))
-    if row is None:
-        raise not_found()
-    return json_response(_version(row))
-
-
-def _model(call: Call, row: Row, example: Row | None) -> api.Model:
-    public_url = call.parts.config.public_url
-    return api.Model(
-        url=f"{public_url.rstrip('/')}/{row['owner']}/{row['name']}",
-        owner=row["owner"],
-        name=row["name"],
-        description=row["description"],
-        visibility=row["visibility"],
-        is_official=False,
-        github_url=row["github_url"],
-        paper_url=row["paper_url"],
-        license_url=row["license_url"],
-        weights_url=row["weights_url"],
-        run_count=row["run_count"],
-        cover_image_url=row["cover_image_url"],
-        created_at=rfc3339(row["created_at"].timestamp()),
-        default_example=None
-        if example is None
-        else present.prediction(dict(example.items()), public_url, stream_url=None),
-        latest_version=None if row["version_id"] is None else _version(row),
-    )
-
-
-def _version(row: Row) -> api.Version:
-    return api.Version(
-        id=row["version_id"],
-        created_at=rfc3339(row["version_created_at"].timestamp()),
-        cog_version=row["cog_version"],
-        openapi_schema=Raw(row["openapi_schema"].encode()),
-    )
+    return web.Response(text=text, content_type="text/plain", charset="utf-8")

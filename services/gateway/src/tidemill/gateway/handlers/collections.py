@@ -1,0 +1,51 @@
+"""Collections: models that the operator has put together under a heading."""
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from tidemill.contracts import api
+from tidemill.contracts.access import Scope
+from tidemill.contracts.api_models import Collection, CollectionSummary
+from tidemill.contracts.errors import not_found
+from tidemill.gateway import queries, showing_models, store_discovery, store_examples
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.pages import page
+from tidemill.runtime.db import Row
+
+SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")
+
+
+@operation("collections.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[CollectionSummary])
+async def list_(call: Call) -> web.Response:
+    """All collections, by their slugs from a to z."""
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_discovery.collections(call.parts.database, cursor, limit)
+
+    return json_response(await page(call, "/collections", fetch, _summary))
+
+
+def _summary(row: Row) -> CollectionSummary:
+    return CollectionSummary(name=row["name"], slug=row["slug"], description=row["description"])
+
+
+@operation("collections.get", Scope.MODELS_READ, answer=Collection)
+async def get(call: Call) -> web.Response:
+    """A collection with its models, those that you may see."""
+    slug, database = call.path("slug"), call.parts.database
+    row = await store_discovery.collection(database, slug) if SLUG.fullmatch(slug) else None
+    if row is None:
+        raise not_found()
+    members = await store_discovery.members(database, call.account.id, slug)
+    shown = await store_examples.defaults(database, [each["model_id"] for each in members])
+    collection = Collection(
+        name=row["name"],
+        slug=row["slug"],
+        description=row["description"],
+        full_description=row["full_description"],
+        models=[showing_models.model(call, each, shown.get(each["model_id"])) for each in members],
+    )
+    return json_response(collection)

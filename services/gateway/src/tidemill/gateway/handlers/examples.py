@@ -1,0 +1,91 @@
+"""Examples of models: predictions that show what a model does. Their data is kept for as long as they are examples."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from tidemill.contracts import api
+from tidemill.contracts.access import Scope
+from tidemill.contracts.api_models import AddExample
+from tidemill.contracts.errors import Problem, conflict, not_found, unprocessable
+from tidemill.contracts.ids import is_id
+from tidemill.contracts.limits import EXAMPLES_LIMIT
+from tidemill.contracts.prediction import Status
+from tidemill.gateway import input_files, queries, showing_models, store_examples
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.named_models import named, own_id, visible_here
+from tidemill.gateway.pages import page
+from tidemill.runtime.db import Row
+
+
+@operation("models.examples.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[api.Prediction])
+async def list_(call: Call) -> web.Response:
+    """A model's examples, the newest prediction first."""
+    model = await visible_here(call)
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_examples.examples(call.parts.database, model["model_id"], cursor, limit)
+
+    path = f"/models/{model['owner']}/{model['name']}/examples"
+    return json_response(await page(call, path, fetch, lambda row: showing_models.example(call, row)))
+
+
+@operation(
+    "models.examples.create", Scope.MODELS_WRITE, body=AddExample, answer=api.Prediction, status=201, errors=(409,)
+)
+async def create(call: Call) -> web.Response:
+    """Make a prediction an example of your own model: everybody who may see the model sees it, for ever.
+
+    It is a prediction of yours that succeeded with this model and whose data is still there. Files that its input
+    names are copied. Repeating it changes nothing.
+    """
+    model_id = await own_id(call)
+    prediction_id = (await call.body(AddExample)).prediction
+    row = await _candidate(call, model_id, prediction_id)
+    if await store_examples.example(call.parts.database, model_id, prediction_id) is None:
+        rewritten = await input_files.kept(call, prediction_id, row["input"])
+        if not await store_examples.add(call.parts.database, model_id, prediction_id, rewritten):
+            raise conflict(f"A model may have at most {EXAMPLES_LIMIT} examples, of predictions that have their data.")
+    added = await store_examples.example(call.parts.database, model_id, prediction_id)
+    if added is None:
+        raise not_found()
+    return json_response(showing_models.example(call, added), 201)
+
+
+async def _candidate(call: Call, model_id: str, prediction_id: str) -> Row:
+    """The prediction's row. Raises a problem that says why it is no example."""
+    parts = call.parts
+    row = None
+    if is_id(prediction_id):
+        row = await store_examples.candidate(
+            parts.database, call.account.id, prediction_id, model_id, parts.config.retention_s
+        )
+    if row is None:
+        raise Problem(404, "The specified prediction does not exist")
+    if row["model"] != "/".join(named(call)):
+        raise unprocessable(f"The prediction is of the model {row['model']}.")
+    if row["status"] != Status.SUCCEEDED:
+        raise conflict(f"Only a prediction that has succeeded can be an example; this one is {row['status']}.")
+    if row["data_removed"] or not row["kept"]:
+        raise conflict("The data of the prediction is gone or about to go.")
+    if row["openapi_schema"] is not None and _secrets(msgspec.json.decode(row["openapi_schema"]), row["input"]):
+        raise unprocessable("The prediction's input holds a secret, which an example would show.")
+    return row
+
+
+def _secrets(schema: dict[str, Any], given: str) -> list[str]:
+    """The names of secret inputs that were given."""
+    inputs = schema.get("components", {}).get("schemas", {}).get("Input", {}).get("properties", {})
+    secret = {name for name, what in inputs.items() if what.get("x-cog-secret") or what.get("format") == "password"}
+    return sorted(secret & msgspec.json.decode(given).keys())
+
+
+@operation("models.examples.delete", Scope.MODELS_WRITE, status=204)
+async def delete(call: Call) -> web.Response:
+    """Take an example away from your own model. The prediction stays, its data only as long as that of any other."""
+    model_id, prediction_id = await own_id(call), call.path("id")
+    if not is_id(prediction_id) or not await store_examples.remove(call.parts.database, model_id, prediction_id):
+        raise not_found()
+    return web.Response(status=204)

@@ -1,0 +1,95 @@
+"""Search: models by their words in two forms, and with collections."""
+
+import contextlib
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from tidemill.contracts import api
+from tidemill.contracts.access import Scope
+from tidemill.contracts.api_models import FoundCollection, FoundModel, SearchMetadata, SearchResults
+from tidemill.contracts.errors import Problem, bad_request, unprocessable
+from tidemill.contracts.limits import BODY_LIMIT_BYTES, SEARCH_LIMIT_CHARS
+from tidemill.gateway import queries, showing_models, store_discovery, store_examples, store_models
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.pages import page
+from tidemill.runtime.db import Row
+
+SEARCH_PAGE_SIZE: Final = 25  # models carry their schema and an example
+COLLECTIONS_LIMIT: Final = 10  # of one search
+
+
+@operation("models.search", Scope.MODELS_READ, body="text/plain", answer=api.Page[api.Model])
+async def models(call: Call) -> web.Response:
+    """Find models: the body is the text to look for.
+
+    Public models that can be run and have an example, and have all the words in their name, owner, description or
+    README; the best first. The text may be plain, in JSON's quotes, or JSON. Further pages are GET requests.
+    """
+    text = question(await call.read(BODY_LIMIT_BYTES))
+    return json_response(await page_of(call, text))
+
+
+def question(body: bytes) -> str:
+    """The text of a body, as any of the clients sends it: raw, or quoted as JSON. Raises the 400 and 422 problems."""
+    try:
+        text = body.decode().strip()
+    except UnicodeDecodeError:
+        raise bad_request("The request body is not UTF-8.") from None
+    if text.startswith('"') and text.endswith('"'):
+        with contextlib.suppress(msgspec.MsgspecError):  # else somebody looks for words in quotes
+            text = msgspec.json.decode(text, type=str).strip()
+    if len(text) > SEARCH_LIMIT_CHARS:
+        raise unprocessable(f"A search has at most {SEARCH_LIMIT_CHARS} characters.")
+    return text.replace("\0", " ")
+
+
+async def page_of(call: Call, text: str) -> api.Page[Any]:
+    """A page of what the search finds; of all listed models when there is nothing to look for."""
+    shown: dict[str, Row] = {}
+    everything = queries.Models()
+    text = text.replace("\0", " ").strip()
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        database = call.parts.database
+        if text:
+            rows = await store_discovery.search(database, text, cursor, limit)
+        else:
+            rows = await store_models.models(database, call.account.id, everything, cursor, limit)
+        shown.update(await store_examples.defaults(database, [row["model_id"] for row in rows]))
+        return rows
+
+    def present(row: Row) -> api.Model:
+        return showing_models.model(call, row, shown.get(row["model_id"]))
+
+    return await page(call, "/models", fetch, present, size=SEARCH_PAGE_SIZE, filters={"query": text} if text else {})
+
+
+@operation("search", Scope.MODELS_READ, query=queries.Search, answer=SearchResults)
+async def everything(call: Call) -> web.Response:
+    """Find models and collections by their words; the best first. `limit` is how many models at most."""
+    if not call.query.get("query"):
+        raise Problem(400, 'Query parameter "query" is required')
+    asked = call.asked(queries.Search)
+    database, text = call.parts.database, asked.query.replace("\0", " ")
+    rows = await store_discovery.search(database, text, None, asked.limit)
+    shown = await store_examples.defaults(database, [row["model_id"] for row in rows])
+    collections = await store_discovery.collections_found(database, call.account.id, text, COLLECTIONS_LIMIT)
+    found = SearchResults(
+        query=asked.query,
+        models=[
+            FoundModel(
+                model=showing_models.model(call, row, shown.get(row["model_id"])),
+                metadata=SearchMetadata(generated_description=None, tags=[], score=float(row["score"])),
+            )
+            for row in rows
+        ],
+        collections=[
+            FoundCollection(name=row["name"], slug=row["slug"], description=row["description"], models=row["models"])
+            for row in collections
+        ],
+        pages=[],
+    )
+    return json_response(found)

@@ -1,0 +1,75 @@
+"""Versions of models: list, get, delete."""
+
+import contextlib
+import re
+from typing import Final
+
+import nats
+from aiohttp import web
+
+from tidemill.contracts import api, subjects
+from tidemill.contracts.access import Scope
+from tidemill.contracts.errors import conflict, not_found, unavailable
+from tidemill.contracts.events import QueueRemoved
+from tidemill.gateway import queries, showing_models, store_versions
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.named_models import named, own_id, visible_here
+from tidemill.gateway.pages import page
+from tidemill.runtime.db import Row
+
+VERSIONS_PAGE_SIZE: Final = 25  # each carries its schema
+VERSION_ID: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@operation("models.versions.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[api.Version])
+async def list_(call: Call) -> web.Response:
+    """A model's versions, the newest first."""
+    model = await visible_here(call)
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_versions.versions(call.parts.database, model["model_id"], cursor, limit)
+
+    path = f"/models/{model['owner']}/{model['name']}/versions"
+    return json_response(await page(call, path, fetch, showing_models.version, size=VERSIONS_PAGE_SIZE))
+
+
+@operation("models.versions.get", Scope.MODELS_READ, answer=api.Version)
+async def get(call: Call) -> web.Response:
+    """One version with its schema."""
+    model = await visible_here(call)
+    return json_response(showing_models.version(await _version(call, model["model_id"])))
+
+
+@operation("models.versions.delete", Scope.MODELS_WRITE, status=202, errors=(409,))
+async def delete(call: Call) -> web.Response:
+    """Delete a version of your own model, with your predictions of it and their files.
+
+    It cannot be run or listed from now on; what belongs to it goes within minutes. Refused with 409 when somebody else
+    has run it, when a deployment runs it, and while a training of it is under way.
+    """
+    parts = call.parts
+    row = await _version(call, await own_id(call))
+    try:
+        if await store_versions.run_by_others(parts.database, row["queue"]):
+            raise conflict("Others have run this version.")
+    except store_versions.TooManyToRead:
+        raise unavailable("It took too long to find out who has run this version; please retry later.", 60) from None
+    refused = await store_versions.remove(parts.database, row["queue"])
+    if refused is not None:
+        raise conflict(refused.reason)
+    parts.versions.forget()
+    # A hint: without it instances that nobody can ask for any more stop when they have been idle for long enough.
+    with contextlib.suppress(nats.errors.Error):
+        await parts.bus.send(subjects.QUEUE_REMOVED, QueueRemoved(queue=row["queue"]))
+    owner, name = named(call)
+    return web.Response(status=202, headers={"Location": f"{parts.api_url}/models/{owner}/{name}/versions"})
+
+
+async def _version(call: Call, model_id: str) -> Row:
+    version_id = call.path("id")
+    found = VERSION_ID.fullmatch(version_id) is not None
+    row = await store_versions.version(call.parts.database, model_id, version_id) if found else None
+    if row is None:
+        raise not_found()
+    return row

@@ -1,0 +1,66 @@
+"""Files of predictions whose data is kept for ever: their URLs are made anew whenever they are shown. Pure.
+
+A URL of a file expires a day after it was made. What shows an old prediction shows fresh ones, the same all day, so
+that browsers need not fetch the same bytes under many names.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from tidemill.contracts import api
+from tidemill.security.capability import InvalidCapability
+from tidemill.security.delivery import PATH, delivery_url, object_key_of_token
+
+DAY_S: Final = 86_400
+RENEW_AFTER_S: Final = DAY_S / 2  # the URLs that the worker made are good for a day
+_MARK: Final = PATH.encode()
+_ALWAYS: Final = 0.0  # a moment at which no URL has expired
+
+
+class Renewer:
+    """Makes URLs with `key` under `public_url` that are good for one to two days from `now` (unix seconds) on."""
+
+    def __init__(self, key: bytes, public_url: str, now: float) -> None:
+        self._key = key
+        self._public_url = public_url
+        self._expires_at = (int(now) // DAY_S + 2) * DAY_S
+
+    def prediction(self, prediction: api.Prediction) -> api.Prediction:
+        """Changes the prediction in place."""
+        prediction.output = self.raw(prediction.output)
+        prediction.input = self.raw(prediction.input)
+        return prediction
+
+    def raw(self, raw: Raw) -> Raw:
+        text = bytes(raw)
+        return Raw(msgspec.json.encode(self.value(msgspec.json.decode(text)))) if _MARK in text else raw
+
+    def value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.value(item) for key, item in value.items()}
+        return value
+
+    def text(self, text: str) -> str:
+        """A new URL for one of ours, though it may have expired, or was made when the API had another address."""
+        key = object_key(self._key, text)
+        return text if key is None else self.url(key)
+
+    def url(self, key: str) -> str:
+        return delivery_url(self._key, self._public_url, key, self._expires_at)
+
+
+def object_key(key: bytes, text: str) -> str | None:
+    """The object behind a delivery URL that we have signed, expired or not; None for any other text."""
+    base, mark, rest = text.partition(PATH)
+    if not mark or not base.startswith(("http://", "https://")):
+        return None
+    try:
+        return object_key_of_token([key], rest.partition("/")[0], _ALWAYS)
+    except InvalidCapability:
+        return None
