@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+API_URL = "http://127.0.0.1:8300"  # of the local stack
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
 
@@ -17,7 +18,7 @@ class Api:
     """A client for REPLICATE_BASE_URL with REPLICATE_API_TOKEN."""
 
     def __init__(self) -> None:
-        base = os.environ.get("REPLICATE_BASE_URL", "http://127.0.0.1:8300").rstrip("/").removesuffix("/v1")
+        base = os.environ.get("REPLICATE_BASE_URL", API_URL).rstrip("/").removesuffix("/v1")
         token = os.environ.get("REPLICATE_API_TOKEN")
         if not token:
             raise CommandError("REPLICATE_API_TOKEN is not set; `. .tidemill/env` sets it for the local stack")

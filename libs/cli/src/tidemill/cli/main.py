@@ -5,7 +5,7 @@ import sys
 import httpx
 import typer
 
-from tidemill.cli import accounts, organizations, push, run, tokens
+from tidemill.cli import accounts, mcp_command, organizations, push, run, tokens
 from tidemill.cli.api import CommandError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.add_typer(tokens.token, name="token")
 app.add_typer(organizations.org, name="org")
 app.command("push")(push.push)
 app.command("run")(run.run)
+app.command("mcp")(mcp_command.mcp)
 
 
 def cli() -> None:
