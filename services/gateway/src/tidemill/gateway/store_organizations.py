@@ -53,6 +53,8 @@ SELECT count(*) FILTER (WHERE role = 'owner'), count(*) FROM member WHERE organi
 # What must go first: whatever somebody could still see or pay for. `account_id = $1` in each.
 HOLDINGS: Final = {
     "models": "SELECT 1 FROM model WHERE account_id = $1",
+    "deployments": "SELECT 1 FROM deployment WHERE account_id = $1 AND deleted_at IS NULL",
+    "event consumers": "SELECT 1 FROM event_consumer WHERE account_id = $1",
     "files": "SELECT 1 FROM file WHERE account_id = $1 AND expires_at > now()",
     "predictions whose data is still kept": "SELECT 1 FROM prediction WHERE account_id = $1 AND NOT data_removed",
 }

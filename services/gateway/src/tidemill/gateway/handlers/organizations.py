@@ -88,8 +88,8 @@ async def update(call: Call) -> web.Response:
 async def delete(call: Call) -> web.Response:
     """Delete an organization that owns nothing any more, with its tokens. For its owners.
 
-    409 says what it still has: models, deployments, files, or predictions whose data is still kept. Its username
-    stays taken.
+    409 says what it still has: models, deployments, event consumers, files, or predictions whose data is still kept.
+    Its username stays taken.
     """
     organization_id = await store_organizations.delete(call.parts.database, call.caller, call.path("name"))
     call.parts.accounts.forget(organization_id)
