@@ -230,3 +230,33 @@ def test_nothing_is_planned_without_workers():
     told = Fleet(silent_after_s=3.0)
     told.hint("q", NOW)
     assert planned(told) == []
+
+
+ROLLOUT = {"new": QueuePolicy(1, 3), "old": QueuePolicy(1, 3, yields_to="new")}
+
+
+def test_a_floor_is_booted_before_the_old_one_goes():
+    told = fleet(beat("w1", ready("i1", "old", idle_s=900.0)))
+    assert planned(told, given=rules(policies=ROLLOUT)) == [Boot("new", "w1")]
+
+
+def test_a_full_fleet_gives_the_old_releases_place_to_the_new_one():
+    told = fleet(beat("w1", ready("i1", "old", idle_s=1.0), places=1))
+    assert planned(told, given=rules(policies=ROLLOUT)) == [Stop("i1", "w1", "room")]
+
+
+def test_others_do_not_get_the_place_of_a_floor_that_yields():
+    told = fleet(beat("w1", ready("i1", "old"), ready("i2", "new"), places=2))
+    told.hint("q", NOW)
+    assert planned(told, given=rules(policies=ROLLOUT)) == []
+
+
+def test_what_runs_is_not_stopped_for_a_new_release():
+    told = fleet(beat("w1", ready("i1", "old", running=1), places=1))
+    assert planned(told, given=rules(policies=ROLLOUT)) == []
+
+
+def test_an_old_release_is_let_go_early():
+    told = fleet(beat("w1", ready("i1", "old", idle_s=20.0), ready("i2", "other", idle_s=20.0)))
+    policies = {"old": QueuePolicy(0, 3, idle_stop_s=15.0)}
+    assert planned(told, given=rules(policies=policies)) == [Stop("i1", "w1", "idle")]

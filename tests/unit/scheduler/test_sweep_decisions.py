@@ -177,3 +177,9 @@ def test_every_decision_is_a_move_that_the_table_allows(row, sent, seen):
 def test_a_run_with_a_live_worker_and_time_left_is_left_alone(row, sent, seen):
     safe = with_(row, status=Status.PROCESSING, leased=True, deadline=None, started_at=NOW)
     assert decide(safe, sent, seen, RULES) == Keep()
+
+
+def test_open_predictions_of_a_disabled_deployment_are_canceled():
+    for row in (WAITING, RUNNING):
+        end = decision(row, with_(QUIET, closed=True))
+        assert (end.status, end.code) == (Status.CANCELED, None)

@@ -17,8 +17,14 @@ PAGE_SIZE: Final = 100  # Replicate's page of predictions
 NAME_LIMIT_CHARS: Final = 64  # account and model names
 WAIT_LIMIT_S: Final = 60.0  # Replicate's longest sync wait
 WAIT_MARGIN_S: Final = 1.5  # clients give up at exactly 60 s, so the answer leaves before
+CREATES_PER_MINUTE: Final = 600  # Replicate's, by account; a minute's worth may come at once
+REQUESTS_PER_MINUTE: Final = 3_000  # Replicate's, for what creates no prediction
+OPEN_PREDICTIONS: Final = 2_000  # by account: over three minutes of creates at the full rate, and little to remember
 CANCEL_AFTER_MINIMUM_S: Final = 5  # Replicate's minimum
 CANCEL_AFTER_LIMIT_S: Final = 24 * 3600  # longer than any time limit here makes no sense
+# A release without a ready instance leaves its predecessor at work for so long: longer than a worker lets a boot take,
+# and not for ever, because a full fleet may have no room for both.
+HAND_OVER_LIMIT_S: Final = 660.0
 ATTEMPTS: Final = 2  # one lost worker is bad luck; a second one is probably the model's doing
 INLINE_INPUT_LIMIT_BYTES: Final = 64 * KIB  # larger inputs are read from the row, so that the jobs stream stays small
 INLINE_OUTPUT_LIMIT_BYTES: Final = 64 * KIB  # output and logs above this are read from the row by whoever needs them

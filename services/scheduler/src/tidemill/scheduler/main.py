@@ -7,6 +7,8 @@ from tidemill.runtime.migrate import migrate
 from tidemill.runtime.service import Service, main
 from tidemill.scheduler import triggers
 from tidemill.scheduler.config import Config
+from tidemill.scheduler.deployed import Deployed
+from tidemill.scheduler.handlers.deployments import follow
 from tidemill.scheduler.handlers.planner import Planner
 from tidemill.scheduler.handlers.sweeper import Sweeper
 
@@ -18,8 +20,9 @@ async def build(config: Config) -> Service:
     database = Database(config.database_url)
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
     leader = Leader(config.database_url, NAME)
-    sweeper = Sweeper(config, database, bus, leader)
-    planner = Planner(config, bus, leader, sweeper)
+    deployed = Deployed()
+    sweeper = Sweeper(config, database, bus, leader, deployed)
+    planner = Planner(config, bus, leader, sweeper, deployed)
     sweeper.quiet_s = planner.fleet.quiet_s
 
     async def listen() -> None:
@@ -33,7 +36,7 @@ async def build(config: Config) -> Service:
     service.resource("bus", bus)
     service.resource("leader", leader)
     service.start("listeners", listen)
-    for name, task in triggers.timers(leader, planner, sweeper):
+    for name, task in triggers.timers(leader, planner, sweeper, lambda: follow(database, deployed)):
         service.task(name, task)
     service.ready_when("bus", bus.not_ready)
     return service

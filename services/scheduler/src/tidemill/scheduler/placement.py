@@ -18,8 +18,12 @@ NO_ROWS: Final[Mapping[str, int]] = {}
 
 
 class QueuePolicy(NamedTuple):
+    """`idle_stop_s` None: as the rules say. `yields_to`: the queue whose floor goes before this one's."""
+
     min_instances: int = 0
     max_instances: int = 4
+    idle_stop_s: float | None = None
+    yields_to: str | None = None
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     def policy(self, queue: str) -> QueuePolicy:
         return self.policies.get(queue, self.default)
+
+    def idle_stop_of(self, queue: str) -> float:
+        own = self.policy(queue).idle_stop_s
+        return self.idle_stop_s if own is None else own
 
 
 class Waiting(NamedTuple):
@@ -144,19 +152,25 @@ class _Plan:
             yield from self._make_room(queue)
 
     def _make_room(self, queue: str) -> Iterator[Stop]:
-        idle = [
-            each
-            for each in self._idle()
-            if each.queue != queue and each.age_s >= self._rules.min_resident_s and each.worker in self._free
-        ]
+        idle = [each for each in self._idle() if each.queue != queue and self._makes_room(each)]
+        idle = idle or [each for each in self._yielding(queue) if self._makes_room(each)]
         if idle:
             yield self._stop(max(idle, key=lambda each: (each.idle_s, each.id)), "room")
+
+    def _makes_room(self, each: Instance) -> bool:
+        return each.age_s >= self._rules.min_resident_s and each.worker in self._free
+
+    def _yielding(self, queue: str) -> Iterator[Instance]:
+        """Idle instances that hold a floor only until this queue's own floor needs the place."""
+        if self._count[queue] < self._rules.policy(queue).min_instances:
+            for name in [name for name in self._alive if self._rules.policy(name).yields_to == queue]:
+                yield from (each for each in self._alive[name] if self._unused(each))
 
     def _surplus(self) -> Iterator[Stop]:
         for each in sorted(self._idle(), key=lambda each: (-each.idle_s, each.id)):
             if self._count[each.queue] > self._rules.policy(each.queue).max_instances:
                 yield self._stop(each, "excess")
-            elif each.idle_s >= self._rules.idle_stop_s and self._spare(each):
+            elif each.idle_s >= self._rules.idle_stop_of(each.queue) and self._spare(each):
                 yield self._stop(each, "idle")
 
     def _idle(self) -> list[Instance]:
@@ -164,12 +178,14 @@ class _Plan:
 
     def _spare(self, each: Instance) -> bool:
         """It runs nothing, nothing waits for it, and its queue's floor stands without it."""
+        return self._unused(each) and self._count[each.queue] > self._rules.policy(each.queue).min_instances
+
+    def _unused(self, each: Instance) -> bool:
         return (
             each.state == "ready"
             and each.running == 0
             and each.queue not in self._needs
             and each.id not in self._stopping
-            and self._count[each.queue] > self._rules.policy(each.queue).min_instances
         )
 
     def _stop(self, each: Instance, reason: Reason) -> Stop:

@@ -2,6 +2,8 @@
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -13,6 +15,7 @@ from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Lane, columns
 from tidemill.runtime.db import Row as Record
+from tidemill.scheduler.deployed import FORGET_RETIRED_S, Deployment, Release
 from tidemill.scheduler.stretches import Stretch
 from tidemill.scheduler.sweep import Row
 
@@ -63,6 +66,17 @@ FROM prediction p WHERE p.id = ANY ($1) AND p.status = '{Status.STARTING}' AND p
 # Autovacuum does it once a minute; a vacuum under way keeps us from doing it, and then it matters little.
 SUMMARIZE: Final = "SELECT brin_summarize_new_values('prediction_accepted')"
 
+# Of those that changed after a moment: what is current, what has been for the last day, and of closed ones everything.
+DEPLOYMENTS: Final = f"""
+SELECT d.id, extract(epoch FROM d.changed_at)::float8 AS changed_at,
+    r.queue, r.number, r.min_instances, r.max_instances, extract(epoch FROM now() - r.retired_at)::float8 AS retired_s
+FROM deployment d JOIN release r ON r.deployment_id = d.id
+WHERE d.changed_at > $1 AND (r.retired_at IS NULL OR r.retired_at > now() - make_interval(secs => {FORGET_RETIRED_S})
+    OR NOT EXISTS (SELECT FROM release c
+        WHERE c.deployment_id = d.id AND c.retired_at IS NULL AND c.max_instances > 0))
+ORDER BY d.id, r.number DESC"""  # noqa: S608 - our own constant
+COMMIT_WITHIN_S: Final = 30.0  # of the moment that changed_at names; read again until then
+
 REACHED: Final = "SELECT reached FROM walk WHERE name = $1"
 # Without a memory of its own the walk begins at the oldest row; an hour covers gateways whose clocks run ahead.
 OLDEST: Final = "SELECT least(accepted_at, created_at) - interval '1 hour' FROM prediction ORDER BY id LIMIT 1"
@@ -106,6 +120,30 @@ async def next_attempts(lane: Lane, rows: Iterable[Row]) -> dict[str, int]:
 async def jobs(lane: Lane, predictions: Sequence[str]) -> list[QueuedJob]:
     """Hints for those that nobody has claimed."""
     return [QueuedJob(row["queue"], _job(row)) for row in await lane.fetch(JOBS, list(predictions))]
+
+
+async def deployments(database: Database, changed_after: float, moment: float) -> list[Deployment]:
+    """Those that changed after the newest change known (unix seconds). `moment` is now, on the monotonic clock."""
+    rows = await database.fetch(DEPLOYMENTS, at(max(0.0, changed_after - COMMIT_WITHIN_S)))
+    return [_deployment(list(group), moment) for _, group in groupby(rows, key=itemgetter("id"))]
+
+
+def _deployment(rows: Sequence[Record], moment: float) -> Deployment:
+    first = rows[0]
+    return Deployment(
+        id=first["id"],
+        changed_at=first["changed_at"],
+        releases=tuple(
+            Release(
+                queue=row["queue"],
+                number=row["number"],
+                min_instances=row["min_instances"],
+                max_instances=row["max_instances"],
+                retired_at=None if row["retired_s"] is None else moment - row["retired_s"],
+            )
+            for row in rows
+        ),
+    )
 
 
 async def reached(database: Database, now: float) -> float:

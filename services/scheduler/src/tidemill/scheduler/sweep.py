@@ -9,7 +9,7 @@ import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import ATTEMPTS
-from tidemill.contracts.prediction import Status
+from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.contracts.subjects import JOBS
 
 QUIET_S: Final = 2.0  # two heartbeats that see no hints waiting: those of a fresh consumer are known by then
@@ -21,6 +21,7 @@ ERROR_LIMIT_CHARS: Final = 2000  # of a boot's error shown to users; it may hold
 DEADLINE_UNSTARTED: Final = "The prediction was not started before its deadline."
 DEADLINE_RUNNING: Final = "The prediction was stopped at its deadline."
 NO_VERSION: Final = "The version of this prediction no longer exists."
+DEPLOYMENT_DISABLED: Final = "The deployment was disabled."
 LOST: Final = f"The worker that ran this prediction was lost, {ATTEMPTS} times in a row."
 
 
@@ -57,13 +58,14 @@ class Hints(msgspec.Struct, frozen=True):
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """`quiet_s`: since when its ready queue has had no hints waiting; `bus_back_at`: hints from before are gone;
-    `doomed`: why the queue's instances cannot boot, once that has been given up.
+    `doomed`: why the queue's instances cannot boot, once that has been given up; `closed`: its deployment is disabled.
     """
 
     now: float
     quiet_s: float = 0.0
     bus_back_at: float = 0.0
     doomed: str | None = None
+    closed: bool = False
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,7 @@ class NextAttempt(msgspec.Struct, frozen=True):
 
 class End(msgspec.Struct, frozen=True):
     status: Status
-    code: ErrorCode
+    code: ErrorCode | None
     error: str
 
 
@@ -96,6 +98,8 @@ KEEP: Final = Keep()
 
 def decide(row: Row, hints: Hints, seen: Circumstances, rules: Rules) -> Decision:
     """One decision for an open row. Nothing is decided about a terminal one."""
+    if seen.closed and row.status not in TERMINAL:
+        return End(Status.CANCELED, None, DEPLOYMENT_DISABLED)
     if row.status is Status.STARTING:
         return _unstarted(row, hints, seen, rules)
     if row.status is Status.PROCESSING:

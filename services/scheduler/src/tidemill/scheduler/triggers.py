@@ -29,11 +29,14 @@ def listeners(planner: Planner) -> tuple[Listener, ...]:
     )
 
 
-def timers(leader: Leader, planner: Planner, sweeper: Sweeper) -> tuple[Timer, ...]:
+def timers(
+    leader: Leader, planner: Planner, sweeper: Sweeper, follow: Callable[[], Coroutine[Any, Any, None]]
+) -> tuple[Timer, ...]:
     return (
         Timer("lead", leader.keep),
         Timer("plan", planner.run),  # every tick_s, and at once on demand or a heartbeat
         Timer("sweep", sweeper.run),  # every sweep_s
+        Timer("deployments", follow),  # every second
     )
 
 

@@ -85,6 +85,9 @@ class Watch:
     def waiting_in(self, queues: Collection[str]) -> list[str]:
         return [name for name, entry in self._entries.items() if entry.row.waits and entry.row.queue in queues]
 
+    def open_in(self, queues: Collection[str]) -> list[str]:
+        return [name for name, entry in self._entries.items() if entry.row.queue in queues] if queues else []
+
     def unclaimed(self) -> list[str]:
         return [name for name, entry in self._entries.items() if entry.row.waits]
 

@@ -18,6 +18,7 @@ from tidemill.runtime.leader import Leader
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler.boots import BootHistory
 from tidemill.scheduler.config import Config
+from tidemill.scheduler.deployed import Deployed
 from tidemill.scheduler.fleet import Failure, Fleet, View
 from tidemill.scheduler.placement import Action, Boot, QueuePolicy, Rules, Waiting, cold_since, plan
 
@@ -38,8 +39,9 @@ class Rows(Protocol):
 
 
 class Planner:
-    def __init__(self, config: Config, bus: Bus, leader: Leader, rows: Rows) -> None:
+    def __init__(self, config: Config, bus: Bus, leader: Leader, rows: Rows, deployed: Deployed) -> None:
         self._config = config
+        self._deployed = deployed
         self._bus = bus
         self._leader = leader
         self._rows = rows
@@ -84,6 +86,8 @@ class Planner:
         self._listening_since = monotonic()
 
     def _settled(self, view: View, now: float) -> bool:
+        if not self._deployed.known:
+            return False
         if now - self._listening_since >= self._config.settle_s:
             return True
         heard = {name for name, worker in view.workers.items() if worker.seen_at >= self._listening_since}
@@ -120,7 +124,9 @@ class Planner:
     def _plan(self, view: View, now: float) -> list[Action]:
         waiting = self._rows.waiting()
         self._cold_since = cold_since(self._cold_since, view, waiting, now)
-        return plan(view, waiting._replace(cold_since=self._cold_since), self._rules, self._history.held_off(now))
+        policies = self._deployed.policies(frozenset(view.ready_queues()), now)
+        rules = msgspec.structs.replace(self._rules, policies=policies)
+        return plan(view, waiting._replace(cold_since=self._cold_since), rules, self._history.held_off(now))
 
     def _pending(self, action: Action) -> events.Command:
         """The command of an action; from now on the fleet looks as if it had been obeyed."""

@@ -29,10 +29,14 @@ QuietS = Callable[[str, float], float]  # a queue and a monotonic moment: since 
 
 
 class News(NamedTuple):
-    """Since the last round: queues given up, with the reason, and how long ago the bus came back."""
+    """Since the last round: queues given up, with the reason, and how long ago the bus came back.
+
+    `closed`: queues of disabled deployments.
+    """
 
     doomed: Mapping[str, str]
     bus_back_s: float | None = None
+    closed: frozenset[str] = frozenset()
 
 
 class Round:
@@ -86,6 +90,7 @@ class Round:
             *self.watch.due(clock.now, LOOKS_PER_SWEEP),
             *self.watch.held_by_others(clock.workers),
             *self.watch.waiting_in(news.doomed),
+            *self.watch.open_in(news.closed),
             *(self.watch.unclaimed() if news.bus_back_s is not None else ()),
         }
         if wanted:
@@ -111,6 +116,7 @@ class Round:
             quiet_s=self._quiet_s(row.queue, monotonic()),
             bus_back_at=self._bus_back_at,
             doomed=news.doomed.get(row.queue),
+            closed=row.queue in news.closed,
         )
         return decide(row, self.watch.hints(row.id), seen, self._rules)
 

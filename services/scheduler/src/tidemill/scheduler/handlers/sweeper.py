@@ -14,6 +14,7 @@ from tidemill.runtime.leader import Leader
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
 from tidemill.scheduler.config import Config
+from tidemill.scheduler.deployed import Deployed
 from tidemill.scheduler.handlers.effects import Effects
 from tidemill.scheduler.handlers.round import News, QuietS, Round
 from tidemill.scheduler.placement import Waiting
@@ -22,8 +23,9 @@ STANDBY_LOOK_S: Final = 0.1  # how soon a new leader sweeps; the look costs noth
 
 
 class Sweeper:
-    def __init__(self, config: Config, database: Database, bus: Bus, leader: Leader) -> None:
+    def __init__(self, config: Config, database: Database, bus: Bus, leader: Leader, deployed: Deployed) -> None:
         self._config = config
+        self._deployed = deployed
         self._database = database
         self._bus = bus
         self._leader = leader
@@ -78,7 +80,8 @@ class Sweeper:
             reached = await store.reached(self._database, clock.now)
             self._round = Round(self._config, stretches, effects, self.quiet_s, reached)
         doomed, bus_back = dict(self._doomed), self._bus_back
-        await self._round.sweep(News(doomed, None if bus_back is None else monotonic() - bus_back))
+        bus_back_s = None if bus_back is None else monotonic() - bus_back
+        await self._round.sweep(News(doomed, bus_back_s, self._deployed.closed_queues()))
         self._doomed = {queue: why for queue, why in self._doomed.items() if doomed.get(queue) != why}
         self._bus_back = None if self._bus_back == bus_back else self._bus_back
 

@@ -1,0 +1,89 @@
+"""Deployments and trainings as they are on the wire, and their request bodies."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from tidemill.contracts.api import Account, Name, Prediction, Url, WebhookEventName
+from tidemill.contracts.limits import NAME_LIMIT_CHARS
+
+MIN_INSTANCES_LIMIT: Final = 5  # Replicate's; each is paid for whether it is used or not
+MAX_INSTANCES_LIMIT: Final = 20  # Replicate's
+SKU_LIMIT_CHARS: Final = 64
+MODEL_LIMIT_CHARS: Final = 2 * NAME_LIMIT_CHARS + 1
+
+ModelName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9._-]+/[a-z0-9._-]+$(?!\n)", max_length=MODEL_LIMIT_CHARS, description="`owner/name`.")
+]
+VersionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="A version's id: 64 hexadecimal digits.")]
+Sku = Annotated[str, Meta(max_length=SKU_LIMIT_CHARS, description="One of those that `GET /hardware` lists.")]
+MinInstances = Annotated[
+    int, Meta(ge=0, le=MIN_INSTANCES_LIMIT, description="Instances that are kept running, used or not.")
+]
+MaxInstances = Annotated[
+    int, Meta(ge=0, le=MAX_INSTANCES_LIMIT, description="Instances at most; 0 disables the deployment.")
+]
+
+
+class Configuration(msgspec.Struct, kw_only=True):
+    hardware: str
+    min_instances: int
+    max_instances: int
+
+
+class Release(msgspec.Struct, kw_only=True):
+    """What a deployment runs. Every change makes the next one: `number` counts from 1."""
+
+    number: int
+    model: str
+    version: str
+    created_at: str
+    created_by: Account
+    configuration: Configuration
+
+
+class Deployment(msgspec.Struct, kw_only=True):
+    owner: str
+    name: str
+    current_release: Release
+
+
+class CreateDeployment(msgspec.Struct, kw_only=True):
+    """A version under a name of one's own account, with instances of its own."""
+
+    name: Name
+    model: ModelName
+    version: VersionId
+    hardware: Sku
+    min_instances: MinInstances
+    max_instances: MaxInstances
+
+
+class UpdateDeployment(msgspec.Struct, kw_only=True):
+    """What is left out stays as it is. `version` is one of the model that is deployed."""
+
+    version: VersionId | UnsetType = UNSET
+    hardware: Sku | UnsetType = UNSET
+    min_instances: MinInstances | UnsetType = UNSET
+    max_instances: MaxInstances | UnsetType = UNSET
+
+
+class CreateTraining(msgspec.Struct, kw_only=True):
+    """`input` is checked against the TrainingInput of the version's schema."""
+
+    destination: Annotated[
+        str,
+        Meta(max_length=MODEL_LIMIT_CHARS, description="`owner/name` of a model of one's own: the new version's."),
+    ]
+    input: Raw
+    webhook: Url | None = None
+    webhook_completed: Url | None = None
+    webhook_events_filter: list[WebhookEventName] | None = None
+
+
+class Training(Prediction, kw_only=True):
+    """A training as clients see it: a prediction's members, and where the new version goes.
+
+    The output of one that succeeded is `{"version": "owner/name:id", "weights": URL}`.
+    """

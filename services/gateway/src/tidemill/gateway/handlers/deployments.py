@@ -1,0 +1,166 @@
+"""Deployments: create, list, get, update, delete, and predictions through them. One's own only."""
+
+from typing import Literal
+
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from tidemill.contracts import api
+from tidemill.contracts.access import Scope
+from tidemill.contracts.api_deployments import (
+    Configuration,
+    CreateDeployment,
+    Deployment,
+    Release,
+    UpdateDeployment,
+)
+from tidemill.contracts.errors import conflict, not_found, unprocessable
+from tidemill.contracts.hardware import HARDWARE, unknown_hardware
+from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway import queries, rollout, store_deployments
+from tidemill.gateway.creation import create as create_one
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.handlers.predictions import RUNNING
+from tidemill.gateway.http import Call, decode, json_response, operation
+from tidemill.gateway.pages import page
+from tidemill.gateway.rollout import Plan
+from tidemill.gateway.store_deployments import Place
+from tidemill.runtime.clock import rfc3339
+from tidemill.runtime.db import Row
+
+
+@operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.Paging, answer=api.Page[Deployment])
+async def list_(call: Call) -> web.Response:
+    """The account's deployments, newest first, each with its current release."""
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_deployments.deployments(call.parts.database, call.account.id, cursor, limit)
+
+    return json_response(await page(call, "/deployments", fetch, _deployment))
+
+
+@operation("deployments.create", Scope.DEPLOYMENTS_WRITE, body=CreateDeployment, answer=Deployment, errors=(409,))
+async def create(call: Call) -> web.Response:
+    """A version under a name of the account's own, with hardware and instances of its own.
+
+    The version may be of any model that the account can see. Names are taken once per account: a second deployment of
+    the same name is a 409.
+    """
+    body = await call.body(CreateDeployment)
+    if body.hardware not in HARDWARE:
+        raise unknown_hardware()
+    runnable = await call.parts.versions.resolve(call.account, f"{body.model}:{body.version}")
+    plan = Plan(
+        version_queue=runnable.queue,
+        hardware=body.hardware,
+        min_instances=body.min_instances,
+        max_instances=body.max_instances,
+    ).checked()
+    place = Place(call.account.id, call.account.username, body.name)
+    if not await store_deployments.create(call.parts.database, place, plan):
+        if await store_deployments.deployment(call.parts.database, place):
+            raise conflict(f"A deployment named {place.owner}/{place.name} exists already.")
+        raise unprocessable(f"An account may have at most {store_deployments.DEPLOYMENTS_LIMIT} deployments.")
+    return json_response(_deployment(await _own(call, place)))
+
+
+@operation("deployments.get", Scope.DEPLOYMENTS_READ, answer=Deployment)
+async def get(call: Call) -> web.Response:
+    """A deployment and its current release."""
+    return json_response(_deployment(await _own(call, _place(call))))
+
+
+@operation("deployments.update", Scope.DEPLOYMENTS_WRITE, body=UpdateDeployment, answer=Deployment)
+async def update(call: Call) -> web.Response:
+    """Makes the next release: another version of the same model, other hardware, another number of instances.
+
+    A change of the number of instances keeps those that run. Otherwise the new release has instances of its own; where
+    it keeps some running (`min_instances`), the old release goes on taking predictions until the first of them is
+    ready, so that nobody waits for a boot. Predictions that the old release has accepted run there to their end.
+
+    `max_instances` 0 disables the deployment: new predictions are refused, and those under way are canceled. A body
+    that changes nothing makes no release.
+    """
+    body, place = await call.body(UpdateDeployment), _place(call)
+    if body.hardware is not UNSET and body.hardware not in HARDWARE:
+        raise unknown_hardware()
+    version_queue: str | UnsetType = UNSET
+    if body.version is not UNSET:
+        model = (await _own(call, place))["model"]
+        version_queue = (await call.parts.versions.resolve(call.account, f"{model}:{body.version}")).queue
+    if not await store_deployments.update(
+        call.parts.database, place, lambda now: rollout.changed(now, body, version_queue)
+    ):
+        raise not_found()
+    call.parts.deployments.forget(place)
+    return json_response(_deployment(await _own(call, place)))
+
+
+@operation("deployments.delete", Scope.DEPLOYMENTS_WRITE, status=204, errors=(409,))
+async def delete(call: Call) -> web.Response:
+    """Deletes a deployment that is offline and has been unused for 15 minutes; any other is a 409.
+
+    Offline means that it keeps no instances (`min_instances` is 0) and none is up. Its predictions stay.
+    """
+    place, rest_s = _place(call), call.parts.config.deployment_rest_s
+    deleted = await store_deployments.delete(call.parts.database, place, rest_s, call.parts.acceptor.is_warm)
+    if deleted is None:
+        raise not_found()
+    if not deleted:
+        raise rollout.in_use(rest_s)
+    call.parts.deployments.forget(place)
+    return web.Response(status=204)
+
+
+@operation(
+    "deployments.predictions.create",
+    Scope.PREDICTIONS_WRITE,
+    body=api.CreatePrediction,
+    headers=RUNNING,
+    answer=api.Prediction,
+    status=201,
+    takes="creates",
+)
+async def predict(call: Call) -> web.Response:
+    """A prediction by the deployment's release. A `version` in the body is ignored.
+
+    It is as any other prediction, and its `deployment` names the deployment. A disabled deployment answers a 422.
+    """
+    body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
+    runnable = await call.parts.deployments.resolve(call.account, call.path("owner"), call.path("name"))
+    return await create_one(call, runnable, body)
+
+
+def _place(call: Call) -> Place:
+    return Place(call.account.id, call.path("owner"), call.path("name"))
+
+
+async def _own(call: Call, place: Place) -> Row:
+    row = await store_deployments.deployment(call.parts.database, place)
+    if row is None:
+        raise not_found()
+    return row
+
+
+def _deployment(row: Row) -> Deployment:
+    kind: Literal["user", "organization"] = "organization" if row["type"] == "organization" else "user"
+    return Deployment(
+        owner=row["owner"],
+        name=row["name"],
+        current_release=Release(
+            number=row["number"],
+            model=row["model"],
+            version=row["version"],
+            created_at=rfc3339(row["released_at"].timestamp()),
+            created_by=api.Account(
+                type=kind,
+                username=row["username"],
+                name=row["account_name"],
+                github_url=row["github_url"],
+                avatar_url=row["avatar_url"],
+            ),
+            configuration=Configuration(
+                hardware=row["hardware"], min_instances=row["min_instances"], max_instances=row["max_instances"]
+            ),
+        ),
+    )
