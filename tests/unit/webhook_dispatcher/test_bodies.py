@@ -26,13 +26,19 @@ ROW = {
     "metrics": None,
     "webhook": "https://hook.example/",
     "webhook_events": None,
+    "kind": "prediction",
+    "deployment": None,
+    "destination": None,
+    "priority": 0,
+    "shared_at": None,
+    "boot": None,
     "data_removed": False,
     "streams": False,
 }
 
 
 def body(**changes):
-    return json.loads(Sender(CONFIG, egress=None).body({**ROW, **changes}))
+    return json.loads(Sender(CONFIG, egress=None).bodies.now({**ROW, **changes}))
 
 
 def test_a_body_holds_no_secret_and_no_column_of_ours():
@@ -47,3 +53,12 @@ def test_the_stream_url_is_the_one_that_the_api_gives():
     parts = SimpleNamespace(config=config, api_url="https://tide.example/v1", signing_key=bytes.fromhex("5a" * 32))
     assert body(streams=True)["urls"]["stream"] == streams.url(parts, "p", CREATED.timestamp())
     assert "stream" not in body()["urls"]
+
+
+def test_a_start_that_is_told_late_looks_like_one():
+    ended = {"status": "succeeded", "output": '"x"', "logs": "l", "metrics": "{}", "completed_at": CREATED}
+    row = {**ROW, **ended, "started_at": CREATED}
+    told = json.loads(Sender(CONFIG, egress=None).bodies.at_start(row))
+    assert (told["status"], told["output"], told["logs"]) == ("processing", None, "")
+    assert told["started_at"]
+    assert not {"completed_at", "metrics"} & set(told)

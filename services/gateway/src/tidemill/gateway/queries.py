@@ -10,8 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from tidemill.contracts.api import Name
+from tidemill.contracts.api_webhooks import OVERLAP_LIMIT_S, OVERLAP_S, DeliveryStatus
 from tidemill.contracts.limits import SEARCH_LIMIT_CHARS
 
+Id = Annotated[str, Meta(pattern="^[0-9a-hjkmnp-tv-z]{26}$")]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601, with a time zone")]
 
 
@@ -49,6 +51,26 @@ class Tokens(Paging, frozen=True, kw_only=True):
     """`account`: only tokens that act for the account of this username."""
 
     account: Name | None = None
+
+
+class WebhookDeliveries(Paging, frozen=True, kw_only=True):
+    """`prediction`: of this prediction; `endpoint`: to this endpoint, by its id."""
+
+    prediction: Id | None = None
+    status: DeliveryStatus | None = None
+    endpoint: Id | None = None
+
+
+class RotateSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """`overlap_s`: how long the secret before goes on signing; with 0 all earlier ones stop at once."""
+
+    overlap_s: Annotated[int, Meta(ge=0, le=OVERLAP_LIMIT_S)] = OVERLAP_S
+
+
+class Listen(msgspec.Struct, frozen=True, kw_only=True):
+    """`all`: predictions without a webhook too."""
+
+    all: bool = False
 
 
 class Signed(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,11 +13,12 @@ from tidemill.gateway.handlers import (
     account,
     collections,
     delivery,
-    event_consumers,
     deployments,
     docs,
+    event_consumers,
     examples,
     files,
+    listening,
     models,
     organizations,
     predictions,
@@ -26,9 +27,11 @@ from tidemill.gateway.handlers import (
     streams,
     tokens,
     versions,
+    webhooks,
 )
 from tidemill.gateway.http import Route, bind, unmatched
 from tidemill.gateway.library import LIBRARY, Library, written_pages
+from tidemill.gateway.listening import install as install_listeners
 from tidemill.gateway.openapi import document
 from tidemill.gateway.parts import Parts
 
@@ -42,7 +45,7 @@ DEPLOYMENT: Final = "/deployments/{owner}/{name}"
 REPLICATE: Final = (
     Route("GET", "/account", account.get),
     Route("GET", "/hardware", models.hardware),
-    Route("GET", "/webhooks/default/secret", account.webhook_secret),
+    Route("GET", "/webhooks/default/secret", webhooks.secret),
     Route("POST", "/predictions", predictions.create),
     Route("GET", "/predictions", predictions.list_),
     Route("GET", "/predictions/{id}", predictions.get),
@@ -95,6 +98,13 @@ EXTENSIONS: Final = (
     Route("POST", "/event-consumers", event_consumers.create),
     Route("GET", "/event-consumers/{id}", event_consumers.get),
     Route("DELETE", "/event-consumers/{id}", event_consumers.delete),
+    Route("POST", "/webhooks/default/secret/rotate", webhooks.rotate_secret),
+    Route("GET", "/webhooks/deliveries", webhooks.deliveries),
+    Route("GET", "/webhooks/deliveries/{id}", webhooks.delivery),
+    Route("POST", "/webhooks/deliveries/{id}/redeliver", webhooks.redeliver),
+    Route("GET", "/webhooks/endpoints", webhooks.endpoints),
+    Route("POST", "/webhooks/endpoints/{id}/enable", webhooks.enable_endpoint),
+    Route("GET", "/webhooks/listen", listening.listen),
     Route("POST", f"{MODEL}/pushes", pushes.create),
     Route("GET", "/pushes/{id}", pushes.get),
     Route("POST", "/pushes/{id}/start", pushes.start),
@@ -118,6 +128,7 @@ def application(parts: Parts) -> web.Application:
             for method in methods:
                 app.router.add_route(method, path, handler)
     feeds.install(app, parts.bus, parts.database)
+    install_listeners(app, parts.bus)
     app[LIBRARY] = Library(document(REPLICATE, EXTENSIONS, parts.api_url), written_pages())
     if parts.config.cors_origins:
         cors.install(app, parts.config.cors_origins)

@@ -5,8 +5,7 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import NamedTuple
 
-# Without a filter Replicate sends new outputs and the end.
-DEFAULT_EVENTS = ("output", "completed")
+from tidemill.contracts.api_webhooks import DEFAULT_EVENTS
 
 
 class Verdict(Enum):

@@ -1,4 +1,4 @@
-"""The account behind the token with its settings, and its webhook signing secret."""
+"""The account behind the token with its settings."""
 
 from typing import Any
 
@@ -6,15 +6,12 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api_accounts import RETENTION_MINIMUM_S, OwnAccount, UpdateAccount
-from tidemill.contracts.errors import not_found, unprocessable
+from tidemill.contracts.errors import unprocessable
 from tidemill.gateway import store_organizations
 from tidemill.gateway.http import Call, json_response, operation
 from tidemill.runtime.clock import rfc3339
-
-WEBHOOK_SECRET = "SELECT webhook_secret FROM account WHERE id = $1"  # noqa: S105 - a statement, not a secret
 
 
 @operation("account.get", Scope.ACCOUNT_READ, answer=OwnAccount)
@@ -61,12 +58,3 @@ async def _own(call: Call) -> OwnAccount:
         role=call.caller.role,
         scopes=sorted(call.caller.scopes),
     )
-
-
-@operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, answer=api.WebhookSecret)
-async def webhook_secret(call: Call) -> web.Response:
-    """GET /webhooks/default/secret: what receivers verify signatures with."""
-    secret = await call.parts.database.value(WEBHOOK_SECRET, call.account.id)
-    if secret is None:
-        raise not_found()
-    return json_response(api.WebhookSecret(secret), headers={"Cache-Control": "no-store"})

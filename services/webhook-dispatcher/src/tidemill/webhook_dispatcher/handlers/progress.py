@@ -76,7 +76,7 @@ class Progress:
         """Before the end of a prediction that was over before its start could be told."""
         begun = row["started_at"] is not None and not row["data_removed"]
         if begun and not row["start_told"] and wants(row["webhook_events"], "start"):
-            await self._send(row, "start", self._sender.body_at_start(row))
+            await self._send(row, "start", self._sender.bodies.at_start(row))
 
     async def _follow(self, prediction_id: str, followed: _Followed) -> None:
         """Until nothing has happened for as long as two events must lie apart."""
@@ -115,7 +115,7 @@ class Progress:
                 await self.start_first(row)
             return None
         if row["status"] == Status.PROCESSING.value:
-            body = self._sender.body_at_start(row) if telling.event == "start" else self._sender.body(row)
+            body = self._sender.bodies.at_start(row) if telling.event == "start" else self._sender.bodies.now(row)
             await self._send(row, telling.event, body)
         return telling
 

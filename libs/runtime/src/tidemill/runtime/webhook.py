@@ -1,0 +1,63 @@
+"""A webhook as it is sent: its body, made of a prediction's row, and its signed headers. Pure.
+
+One builder for the dispatcher and for whoever shows what the dispatcher sends.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
+from tidemill.contracts.prediction import Status
+from tidemill.runtime.db import Row
+from tidemill.runtime.present import prediction
+from tidemill.security import capability, webhooks
+
+# What a row that has ended did not have yet when it began.
+AT_START: Final = {
+    "status": Status.PROCESSING.value,
+    "output": None,
+    "logs": None,
+    "error": None,
+    "error_code": None,
+    "metrics": None,
+    "completed_at": None,
+}
+
+
+class Bodies(NamedTuple):
+    """`signing_key` signs the stream URLs in them."""
+
+    public_url: str
+    signing_key: bytes
+    retention_s: int
+
+    def now(self, row: Row) -> bytes:
+        """The prediction as GET answers it; `row` has the prediction's columns and `streams`."""
+        return self._encoded(row, {})
+
+    def at_start(self, row: Row) -> bytes:
+        """The same of the moment when it began, whatever the row knows by now."""
+        return self._encoded(row, AT_START)
+
+    def _encoded(self, row: Row, changes: dict[str, Any]) -> bytes:
+        stream = self._stream_url(row) if row["streams"] else None
+        fields: dict[str, Any] = {**dict(row.items()), **changes}
+        return msgspec.json.encode(prediction(fields, self.public_url, stream_url=stream))
+
+    def _stream_url(self, row: Row) -> str:
+        expires_at = int(row["created_at"].timestamp()) + CANCEL_AFTER_LIMIT_S + self.retention_s
+        token = capability.seal(self.signing_key, "stream", row["id"], expires_at)
+        return f"{self.public_url.rstrip('/')}/v1/streams/{token}"
+
+
+def headers(secrets: Sequence[str], message_id: str, at_s: int, body: bytes) -> dict[str, str]:
+    """`secrets` all sign, the newest first; `at_s` is the try's moment in unix seconds."""
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "Tidemill-Webhooks",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(at_s),
+        "webhook-signature": webhooks.sign(secrets, message_id, at_s, body),
+    }

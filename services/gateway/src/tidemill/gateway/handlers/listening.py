@@ -1,0 +1,139 @@
+"""GET /webhooks/listen: webhooks as they are made, for developers whose machine no webhook reaches."""
+
+import asyncio
+import re
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from tidemill.contracts.access import Scope
+from tidemill.contracts.api_webhooks import DEFAULT_EVENTS, MirroredWebhook
+from tidemill.contracts.errors import Problem
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.prediction import Status
+from tidemill.gateway import queries, store_webhooks
+from tidemill.gateway.http import EVENTS, Call, operation
+from tidemill.gateway.listening import LISTENERS, Listener
+from tidemill.gateway.mirror import Due
+from tidemill.runtime.clock import monotonic, now
+from tidemill.runtime.db import AWAY, Row
+from tidemill.runtime.webhook import Bodies, headers
+
+HEARTBEAT_S: Final = 10.0  # below what proxies and clients take for silence
+WRITE_LIMIT_S: Final = 30.0  # a client that takes nothing for so long is gone
+MISSED_LIMIT: Final = 100  # ends that a listener who comes back is shown
+DELIVERY_ID: Final = re.compile(r"msg_[0-9a-hjkmnp-tv-z]{26}")
+HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # proxies must not collect events
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class _Connection:
+    """One listener's connection."""
+
+    def __init__(self, call: Call, listener: Listener) -> None:
+        self._call = call
+        self._listener = listener
+        self._all = call.asked(queries.Listen).all
+        parts = call.parts
+        self._bodies = Bodies(parts.config.public_url, parts.signing_key, parts.config.retention_s)
+        self.response = web.StreamResponse(headers=HEADERS)
+
+    async def run(self) -> None:
+        await self.response.prepare(self._call.request)
+        await self._write(b": listening\n\n")
+        await self._catch_up()
+        while not self._listener.closed:
+            self._listener.changed.clear()
+            for due in self._listener.mirror.take(monotonic()):
+                await self._show(due)
+            await self._wait()
+
+    async def _catch_up(self) -> None:
+        last = self._call.request.headers.get("Last-Event-ID", "")
+        if DELIVERY_ID.fullmatch(last):
+            database, account_id = self._call.parts.database, self._call.account.id
+            for row in await store_webhooks.missed(database, account_id, last, MISSED_LIMIT):
+                self._listener.mirror.missed(row["prediction_id"])
+
+    async def _wait(self) -> None:
+        """For the next thing to show, with a heartbeat when it takes long."""
+        wait = self._listener.mirror.wait_s(monotonic())
+        try:
+            async with asyncio.timeout(HEARTBEAT_S if wait is None else min(wait, HEARTBEAT_S)):
+                await self._listener.changed.wait()
+        except TimeoutError:
+            if wait is None:
+                # A token that was revoked listens no longer.
+                await self._call.parts.accounts.authenticate(self._call.request.headers.get("Authorization"))
+                await self._write(b": \n\n")
+
+    async def _show(self, due: Due) -> None:
+        call = self._call
+        row = await store_webhooks.mirrored(call.parts.database, due.prediction, call.account.id)
+        if row is None or not self._wanted(row, due.event):
+            return
+        started = due.event == "start"
+        body = self._bodies.at_start(row) if started else self._bodies.now(row)
+        delivery = row["delivery"] if due.event == "completed" else None
+        message_id = delivery or f"msg_{new_id()}"
+        secrets = await store_webhooks.secrets(call.parts.database, call.account.id)
+        mirrored = MirroredWebhook(
+            event=due.event,
+            prediction=due.prediction,
+            url=row["webhook"],
+            headers=headers(secrets, message_id, int(now()), body),
+            body=body.decode(),
+        )
+        # Only ends have ids: by them a listener who comes back is told what it missed.
+        mark = b"" if delivery is None else f"id: {delivery}\n".encode()
+        await self._write(b"event: webhook\n" + mark + b"data: " + msgspec.json.encode(mirrored) + b"\n\n")
+
+    def _wanted(self, row: Row, event: str) -> bool:
+        if event == "start" and row["started_at"] is None:
+            return False
+        if event in {"output", "logs"} and row["status"] != Status.PROCESSING.value:
+            return False
+        if row["webhook"] is None:
+            return self._all
+        return event in (DEFAULT_EVENTS if row["webhook_events"] is None else row["webhook_events"])
+
+    async def _write(self, data: bytes) -> None:
+        async with asyncio.timeout(WRITE_LIMIT_S):
+            await self.response.write(data)
+
+
+@operation(
+    "webhooks.listen",
+    Scope.WEBHOOKS_READ,
+    query=queries.Listen,
+    headers=("Last-Event-ID",),
+    answer=EVENTS,
+    errors=(409,),
+)
+async def listen(call: Call) -> web.StreamResponse:
+    """Hear your webhooks as they are made, as server-sent events.
+
+    Each event is named `webhook`, and its data is a JSON object with `event`, `prediction`, `url`, and the `headers`
+    and `body` of the request that a receiver gets: signed with your secret, in the same order and no more often. The
+    real delivery goes on as ever. With `all=true` predictions without a webhook are shown too. The ends of predictions
+    have an id: whoever comes back with `Last-Event-ID` is shown up to 100 ends that were missed. `tidemill webhooks
+    listen` forwards all this to a local URL.
+    """
+    call.asked(queries.Listen)
+    if call.request.method == "HEAD":
+        return web.StreamResponse(headers=HEADERS)
+    async with call.request.app[LISTENERS].listening(call.account.id) as listener:
+        connection = _Connection(call, listener)
+        try:
+            await connection.run()
+        except (Problem, *AWAY):
+            if not connection.response.prepared:
+                raise
+            if call.request.transport is not None:
+                call.request.transport.abort()
+    return connection.response
