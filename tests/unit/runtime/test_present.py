@@ -25,6 +25,9 @@ WAITING = {
     "webhook": None,
     "webhook_events": None,
     "data_removed": False,
+    "kind": "prediction",
+    "deployment": None,
+    "destination": None,
 }
 
 

@@ -63,6 +63,7 @@ class Prediction(msgspec.Struct, kw_only=True):
     completed_at: str | UnsetType = UNSET
     deadline: str | UnsetType = UNSET
     deployment: str | UnsetType = UNSET
+    destination: str | UnsetType = UNSET
     metrics: Raw | UnsetType = UNSET
     urls: PredictionUrls
     webhook: str | UnsetType = UNSET

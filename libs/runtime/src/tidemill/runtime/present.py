@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from tidemill.contracts import api
 from tidemill.contracts.prediction import Status
+from tidemill.contracts.subjects import Kind
 from tidemill.runtime.clock import rfc3339, unix
 
 NULL: Final = Raw(b"null")
@@ -40,17 +41,19 @@ def prediction(row: Columns, public_url: str, *, stream_url: str | None) -> api.
         completed_at=_moment(row["completed_at"]),
         deadline=_moment(row["deadline"]),
         metrics=UNSET if row["metrics"] is None else _raw(row["metrics"]),
-        urls=urls(row["id"], public_url, stream_url),
+        deployment=_known(row["deployment"]),
+        destination=_known(row["destination"]),
+        urls=urls(row["id"], row["kind"], public_url, stream_url),
         webhook=_known(row["webhook"]),
         webhook_events_filter=UNSET if row["webhook_events"] is None else list(row["webhook_events"]),
     )
 
 
-def urls(prediction_id: str, public_url: str, stream_url: str | None) -> api.PredictionUrls:
+def urls(prediction_id: str, kind: Kind, public_url: str, stream_url: str | None) -> api.PredictionUrls:
     base = public_url.rstrip("/")
     return api.PredictionUrls(
-        get=f"{base}/v1/predictions/{prediction_id}",
-        cancel=f"{base}/v1/predictions/{prediction_id}/cancel",
+        get=f"{base}/v1/{kind}s/{prediction_id}",
+        cancel=f"{base}/v1/{kind}s/{prediction_id}/cancel",
         web=f"{base}/p/{prediction_id}",
         stream=_known(stream_url),
     )

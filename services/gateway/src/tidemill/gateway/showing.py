@@ -29,8 +29,11 @@ def starting(call: Call, accepted: Accepted, streams_output: bool) -> api.Predic
         source=accepted.source,
         created_at=rfc3339(accepted.created_at),
         deadline=UNSET if accepted.deadline is None else rfc3339(accepted.deadline),
+        deployment=accepted.deployment or UNSET,
+        destination=accepted.destination or UNSET,
         urls=present.urls(
             accepted.id,
+            accepted.kind,
             parts.config.public_url,
             streams.url(parts, accepted.id, accepted.created_at) if streams_output else None,
         ),
