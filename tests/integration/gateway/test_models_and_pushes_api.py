@@ -37,13 +37,28 @@ async def make_version(gateway, model):
     return version_id
 
 
-async def test_account_secret_and_hardware(gateway, alice):
-    assert await ask(gateway, "GET", "/account", alice) == (
-        200,
-        {"type": "user", "username": alice.username, "name": alice.username, "github_url": None, "avatar_url": None},
+async def make_example(gateway, model):
+    """As a prediction that was run and added."""
+    database, prediction = gateway.parts.database, new_id()
+    await database.execute(
+        "INSERT INTO prediction (id, account_id, model, version, queue, gateway, status, input, created_at) "
+        "VALUES ($1, 'a', 'a/m', 'v', 'q', 'g', 'succeeded', '{}', now())",
+        prediction,
     )
+    await database.execute(
+        "INSERT INTO example (model_id, prediction_id) SELECT id, $1 FROM model WHERE name = $2",
+        prediction,
+        model["name"],
+    )
+
+
+async def test_account_secret_and_hardware(gateway, alice):
+    status, account = await ask(gateway, "GET", "/account", alice)
+    assert (status, account["type"], account["username"]) == (200, "user", alice.username)
     assert (await ask(gateway, "GET", "/webhooks/default/secret", alice))[1] == {"key": "whsec_dGVzdA=="}
-    assert {"sku": "cpu", "name": "CPU"} in (await ask(gateway, "GET", "/hardware", alice))[1]
+    offered = {kind["sku"]: kind for kind in (await ask(gateway, "GET", "/hardware", alice))[1]}
+    assert offered["cpu"]["name"] == "CPU"
+    assert offered["gpu-t4"]["price_usd_per_s"] > offered["cpu"]["price_usd_per_s"] > 0
 
 
 async def test_a_new_model(gateway, alice):
@@ -72,15 +87,19 @@ async def test_versions_newest_first(gateway, alice):
 
 
 @pytest.mark.parametrize("by", ["model_created_at", "latest_version_created_at"])
-async def test_the_list_has_public_models_with_versions_in_pages(gateway, alice, monkeypatch, by):
+async def test_the_list_has_public_models_with_versions_and_examples_in_pages(gateway, alice, monkeypatch, by):
     monkeypatch.setattr("tidemill.gateway.handlers.models.MODELS_PAGE_SIZE", 2)
     models = [await make_model(gateway, alice, visibility="public") for _ in range(5)]
     for model in models:
         await make_version(gateway, model)
+        await make_example(gateway, model)
     hidden = {(await make_model(gateway, alice, visibility="public"))["name"]}
     private = await make_model(gateway, alice)
-    await make_version(gateway, private)
-    hidden.add(private["name"])
+    without = await make_model(gateway, alice, visibility="public")
+    for model in (private, without):
+        await make_version(gateway, model)
+        hidden.add(model["name"])
+    await make_example(gateway, private)
     for direction, expected in (("asc", models), ("desc", models[::-1])):
         names, previous = [], None
         path = f"/models?sort_by={by}&sort_direction={direction}"
