@@ -86,10 +86,17 @@ OUTSIDE_ACCOUNT: Final = "EVENTS"
 AUTH_CALLOUT: Final = "$SYS.REQ.USER.AUTH"  # the server asks who a stranger is
 CONNECTIONS: Final = f"$SYS.REQ.ACCOUNT.{OUTSIDE_ACCOUNT}.CONNZ"  # every server answers with its outside subscribers
 KICK: Final = "$SYS.REQ.SERVER.*.KICK"
-# What crosses from the outside into the services' account, for durable consumers.
+# What crosses from the outside into the services' account, for durable consumers. On the outside the API stands under a
+# JetStream domain of its own: under its usual name the server itself answers that the account has no JetStream.
+OUTSIDE_DOMAIN: Final = "events"
 CONSUMER_NEXT: Final = f"$JS.API.CONSUMER.MSG.NEXT.{PREDICTIONS.name}.*"
 CONSUMER_INFO: Final = f"$JS.API.CONSUMER.INFO.{PREDICTIONS.name}.*"
 CONSUMER_ACK: Final = f"$JS.ACK.{PREDICTIONS.name}.>"
+
+
+def outside(crossing: str) -> str:
+    """The name on the outside of a subject that crosses."""
+    return crossing.replace("$JS.API.", f"$JS.{OUTSIDE_DOMAIN}.API.")
 
 
 def kick(server: str) -> str:
@@ -105,7 +112,8 @@ def consumer(identifier: str) -> str:
 def consumer_uses(identifier: str) -> tuple[str, ...]:
     """What a subscriber must publish to use its own durable consumer: pull, look, acknowledge."""
     name = consumer(identifier)
-    return (CONSUMER_NEXT.replace("*", name), CONSUMER_INFO.replace("*", name), CONSUMER_ACK.replace(">", f"{name}.>"))
+    api = [outside(subject).replace("*", name) for subject in (CONSUMER_NEXT, CONSUMER_INFO)]
+    return (*api, CONSUMER_ACK.replace(">", f"{name}.>"))
 
 
 def inbox(token_id: str) -> str:

@@ -29,6 +29,8 @@ CONNECT_TIMEOUT_S: Final = 2
 PENDING_LIMIT_BYTES: Final = 64 * 1024 * 1024  # what one subscription may hold; beyond it messages are dropped
 DROPPED: Final = Counter("tidemill_bus_dropped_total", "Messages that could not be decoded or kept", ["reason"])
 
+AWAY: Final = (nats.errors.Error, TimeoutError)  # what asking raises while the server is away
+
 EventT = TypeVar("EventT", bound=msgspec.Struct)
 encode: Final = msgspec.json.Encoder().encode
 
@@ -161,9 +163,10 @@ class Bus:
 
         await self.listen_raw(subject, receive)
 
-    async def listen_raw(self, subject: str, receive: Callable[[Msg], Awaitable[None]]) -> Any:
+    async def listen_raw(self, subject: str, receive: Callable[[Msg], Awaitable[None]], *, queue: str = "") -> Any:
+        """Of the listeners that name the same queue each message reaches one."""
         return await self._client.subscribe(
-            subject, cb=receive, pending_msgs_limit=0, pending_bytes_limit=PENDING_LIMIT_BYTES
+            subject, queue, cb=receive, pending_msgs_limit=0, pending_bytes_limit=PENDING_LIMIT_BYTES
         )
 
     async def ask(
@@ -175,6 +178,23 @@ class Bus:
         except (TimeoutError, nats.errors.Error):
             return None
         return msgspec.json.decode(message.data, type=answer)
+
+    async def ask_all(self, subject: str, payload: bytes, *, within_s: float) -> list[bytes]:
+        """A request that several answer: what has come when the time is over."""
+        answers: list[bytes] = []
+
+        async def receive(message: Msg) -> None:
+            if message.data:  # else a status: nobody is there
+                answers.append(message.data)
+
+        inbox = self._client.new_inbox()
+        subscription = await self.listen_raw(inbox, receive)
+        try:
+            await self._client.publish(subject, payload, inbox)
+            await asyncio.sleep(within_s)
+        finally:
+            await subscription.unsubscribe()
+        return answers
 
     async def serve(self, subject: str, kind: Any, handle: Callable[[Any], Awaitable[msgspec.Struct]]) -> None:
         """Answers requests on `subject`."""

@@ -39,7 +39,7 @@ def _services(user: str, password: str) -> dict[str, Any]:
         "jetstream": "enabled",
         "users": [{"user": user, "password": password}],
         "exports": [*events, *(_service(subject, subjects.OUTSIDE_ACCOUNT) for subject in _crossing())],
-        "imports": _imports(SYSTEM_ACCOUNT, _system()),
+        "imports": [_import(SYSTEM_ACCOUNT, subject, subject) for subject in _system()],
     }
 
 
@@ -48,7 +48,7 @@ def _outside() -> dict[str, Any]:
     events = [{"stream": {"account": account, "subject": f"{kind}.>"}} for kind in subjects.KINDS]
     return {
         "limits": {"max_connections": OUTSIDE_CONNECTIONS_LIMIT, "max_payload": OUTSIDE_PAYLOAD_LIMIT_BYTES},
-        "imports": [*events, *_imports(account, _crossing())],
+        "imports": [*events, *(_import(account, subject, subjects.outside(subject)) for subject in _crossing())],
     }
 
 
@@ -66,5 +66,6 @@ def _service(subject: str, account: str) -> dict[str, Any]:
     return {"service": subject, "response_type": "stream", "accounts": [account]}
 
 
-def _imports(account: str, services: Sequence[str]) -> list[dict[str, Any]]:
-    return [{"service": {"account": account, "subject": subject}} for subject in services]
+def _import(account: str, subject: str, name: str) -> dict[str, Any]:
+    """`name` is what the importing account calls it."""
+    return {"service": {"account": account, "subject": subject}, "to": name}

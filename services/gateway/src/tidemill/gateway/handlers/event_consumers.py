@@ -1,0 +1,110 @@
+"""Durable consumers of events on NATS: made here, used over NATS with the same token."""
+
+from typing import Any
+
+from aiohttp import web
+
+from tidemill.contracts import api, api_events, subjects
+from tidemill.contracts.access import Scope
+from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
+from tidemill.contracts.ids import is_id
+from tidemill.gateway import queries, store_events
+from tidemill.gateway.event_rights import SCOPES, readable
+from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.pages import page
+from tidemill.runtime.bus import AWAY as BUS_AWAY
+from tidemill.runtime.clock import rfc3339, unix
+from tidemill.runtime.db import Row
+from tidemill.runtime.telemetry import log
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+@operation(
+    "event-consumers.create",
+    Scope.PREDICTIONS_WRITE,
+    body=api_events.CreateEventConsumer,
+    answer=api_events.EventConsumer,
+    status=201,
+    errors=(409,),
+)
+async def create(call: Call) -> web.Response:
+    """Make a durable consumer of the account's events.
+
+    It gets every event since now, also those of times when nobody was connected, as long as the stream keeps them (an
+    hour). A connection that was made before does not know it: connect again to use it.
+    """
+    body = await call.body(api_events.CreateEventConsumer)
+    kinds = readable(call.caller.scopes) if body.events is None else tuple(dict.fromkeys(body.events))
+    lacking = [SCOPES[kind] for kind in kinds if SCOPES[kind] not in call.caller.scopes]
+    if lacking or not kinds:
+        raise forbidden(f"This token lacks the scope {lacking[0] if lacking else Scope.PREDICTIONS_READ}.")
+    row = await store_events.add(call.parts.database, call.account.id, body.name, kinds)
+    if row is None:
+        if await store_events.name_taken(call.parts.database, call.account.id, body.name):
+            raise conflict(f"There is an event consumer {body.name} already.")
+        raise unprocessable(f"An account can have {api_events.EVENT_CONSUMERS_LIMIT} event consumers.")
+    try:
+        await call.parts.durables.ensure([row])
+    except BUS_AWAY as error:  # whoever connects to use it makes it then
+        log().warning("consumer not made yet", action="create", error=str(error) or type(error).__name__)
+    return json_response(_shown(row), status=201)
+
+
+@operation(
+    "event-consumers.list",
+    Scope.PREDICTIONS_READ,
+    query=queries.Paging,
+    answer=api.Page[api_events.EventConsumer],
+)
+async def list_(call: Call) -> web.Response:
+    """List the account's durable consumers, newest first."""
+    listed = await page(
+        call,
+        "/event-consumers",
+        lambda cursor, limit: store_events.page(call.parts.database, call.account.id, cursor, limit),
+        _shown,
+    )
+    return json_response(listed, headers=NO_STORE)
+
+
+@operation("event-consumers.get", Scope.PREDICTIONS_READ, answer=api_events.EventConsumerState, errors=(404,))
+async def get(call: Call) -> web.Response:
+    """Show a durable consumer and how far it is."""
+    identifier = call.path("id")
+    row = await store_events.one(call.parts.database, call.account.id, identifier) if is_id(identifier) else None
+    if row is None:
+        raise not_found()
+    state = await call.parts.durables.state(identifier)
+    shown = api_events.EventConsumerState(
+        **_members(row),
+        waiting=None if state is None else state.waiting,
+        unacknowledged=None if state is None else state.unacknowledged,
+    )
+    return json_response(shown, headers=NO_STORE)
+
+
+@operation("event-consumers.delete", Scope.PREDICTIONS_WRITE, status=204, errors=(404,))
+async def delete(call: Call) -> web.Response:
+    """Delete a durable consumer; what it has not delivered yet it never will."""
+    identifier = call.path("id")
+    known = is_id(identifier) and await store_events.remove(call.parts.database, call.account.id, identifier)
+    if not known:
+        raise not_found()
+    await call.parts.durables.remove(identifier)
+    return web.Response(status=204)
+
+
+def _shown(row: Row) -> api_events.EventConsumer:
+    return api_events.EventConsumer(**_members(row))
+
+
+def _members(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "events": list(row["kinds"]),
+        "stream": subjects.PREDICTIONS.name,
+        "consumer": subjects.consumer(row["id"]),
+        "created_at": rfc3339(unix(row["created_at"])),
+    }
