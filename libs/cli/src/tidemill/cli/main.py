@@ -5,7 +5,7 @@ import sys
 import httpx
 import typer
 
-from tidemill.cli import accounts, mcp_command, organizations, push, run, tokens
+from tidemill.cli import accounts, mcp_command, organizations, push, run, tokens, webhooks
 from tidemill.cli.api import CommandError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.add_typer(accounts.account, name="account")
 app.add_typer(tokens.token, name="token")
 app.add_typer(organizations.org, name="org")
+app.add_typer(webhooks.webhooks, name="webhooks")
 app.command("push")(push.push)
 app.command("run")(run.run)
 app.command("mcp")(mcp_command.mcp)
