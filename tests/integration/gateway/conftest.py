@@ -1,7 +1,12 @@
 """The real gateway on loopback, with the real NATS, PostgreSQL and S3 store, and accounts made by hand."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import functools
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,15 +15,28 @@ import asyncpg
 import pytest
 from aiohttp import web
 
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.ids import new_id
+from tidemill.contracts.prediction import Status
+from tidemill.gateway import allowances
 from tidemill.gateway.accept import Acceptor
+from tidemill.gateway.admission import Admission, Crowd
 from tidemill.gateway.auth import Accounts
+from tidemill.gateway.client_address import networks
 from tidemill.gateway.config import Config
+from tidemill.gateway.deployments import Deployments
+from tidemill.gateway.door import Door
+from tidemill.gateway.durable import Durables
+from tidemill.gateway.idempotency import Once
+from tidemill.gateway.limits import Limits
 from tidemill.gateway.parts import Parts
 from tidemill.gateway.triggers import application
 from tidemill.gateway.versions import Versions
 from tidemill.gateway.waiting import Waiters
+from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
+from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
@@ -55,6 +73,8 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
         yield Config(
             database_url=postgres.url,
             nats_url=nats.url,
+            nats_public_url=nats.public_url,
+            nats_callout_seed=nats.callout_seed,
             s3_url=objects.url,
             s3_access_key=objects.access_key,
             s3_secret_key=objects.secret_key,
@@ -63,25 +83,38 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
         )
 
 
-@pytest.fixture(scope="session")
-async def gateway(servers: Config) -> AsyncIterator[Gateway]:
+@contextlib.asynccontextmanager
+async def running(servers: Config) -> AsyncIterator[Gateway]:
     database = Database(servers.database_url)
     bus = Bus(servers.nats_url, "test")
     async with database, bus, Objects(servers) as objects, aiohttp.ClientSession() as http:
         await migrate(database)
         name = new_id()
+        acceptor = Acceptor(database.lane(), bus, name, 5)
+        versions = Versions(database, 5)
+        waiters = Waiters(database, 1)
+        await bus.listen(subjects.gateway_events(name), Lifecycle, waiters.on_completed)
+        accounts = Accounts(database, 5, allowances.default(servers))
+        limits = Limits(database.lane())
         parts = Parts(
             config=servers,
             gateway=name,
             database=database,
             ending=database.lane(),
             bus=bus,
+            durables=Durables(bus),
             objects=objects,
-            accounts=Accounts(database, 5),
-            versions=Versions(database, 5),
-            acceptor=Acceptor(database.lane(), bus, name, 5),
-            waiters=Waiters(database, 1),
+            accounts=accounts,
+            door=Door(accounts, networks(servers.trusted_proxies)),
+            limits=limits,
+            admission=Admission(Crowd(servers.queue_age_limit_s, servers.queue_waiting_limit)),
+            versions=versions,
+            deployments=Deployments(database, versions, 5, acceptor.is_warm),
+            acceptor=acceptor,
+            once=Once(database, database.lane(), acceptor, 5),
+            waiters=waiters,
         )
+        tasks = [asyncio.create_task(limits.run()), asyncio.create_task(waiters.poll())]
         app = application(parts)
         runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=5)
         await runner.setup()
@@ -90,6 +123,21 @@ async def gateway(servers: Config) -> AsyncIterator[Gateway]:
         host, port = runner.addresses[0][:2]
         yield Gateway(f"http://{host}:{port}", parts, app, http)
         await runner.cleanup()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture(scope="session")
+async def gateway(servers: Config) -> AsyncIterator[Gateway]:
+    async with running(servers) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def start_gateway() -> Callable[[Config], AbstractAsyncContextManager[Gateway]]:
+    """Another gateway beside the first."""
+    return running
 
 
 async def _account(gateway: Gateway) -> Account:
@@ -120,8 +168,63 @@ async def mallory(gateway: Gateway) -> Account:
     return await _account(gateway)
 
 
+@pytest.fixture(scope="session")
+def new_account(gateway: Gateway) -> Callable[[], Awaitable[Account]]:
+    """Makes as many others as a test needs."""
+    return functools.partial(_account, gateway)
+
+
 @pytest.fixture
 async def connection(servers: Config, gateway: Gateway) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(servers.database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def echo(gateway: Gateway) -> str:
+    """owner/name of a public model that takes `text` and a secret `key`; nobody runs it."""
+    database, owner, name, queue = gateway.parts.database, (await _account(gateway)), f"echo-{new_id()}", new_id()
+    model = new_id()
+    await database.execute(
+        "INSERT INTO model (id, account_id, owner, name, visibility, hardware, latest_queue) "
+        "VALUES ($1, $2, $3, $4, 'public', 'cpu', $5)",
+        *(model, owner.id, owner.username, name, queue),
+    )
+    properties = {
+        "text": {"type": "string"},
+        "key": {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True},
+    }
+    schema = {"components": {"schemas": {"Input": {"type": "object", "properties": properties, "required": ["text"]}}}}
+    await database.execute(
+        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
+        "VALUES ($1, $2, $3, '0.16', $4, '[]', '{}', false)",
+        *(queue, hashlib.sha256(queue.encode()).hexdigest(), model, json.dumps(schema)),
+    )
+    return f"{owner.username}/{name}"
+
+
+@pytest.fixture
+def finish(gateway: Gateway) -> Callable[..., Awaitable[None]]:
+    """Ends a prediction as a worker would, and tells of it."""
+
+    async def end(prediction_id: str, output: object = "done", status: Status = Status.SUCCEEDED) -> None:
+        row = await gateway.parts.database.row(
+            "SELECT attempt, created_at FROM prediction WHERE id = $1", prediction_id
+        )
+        assert row is not None
+        completed_at = now()
+        ended = outcome.Outcome(
+            id=prediction_id,
+            attempt=row["attempt"],
+            status=status,
+            output=json.dumps(output),
+            logs="log\n",
+            metrics=outcome.metrics(completed_at - 1, row["created_at"].timestamp(), completed_at),
+            started_at=completed_at - 1,
+            completed_at=completed_at,
+        )
+        done = await outcome.end(gateway.parts.ending, [ended])
+        await outcome.announce(gateway.parts.bus, [(done[prediction_id], ended)])
+
+    return end

@@ -17,18 +17,19 @@ from tidemill.runtime.bus import Bus, encode
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Lane, columns, insistently
 
+COLUMNS: Final = """id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events, deadline,
+    created_at, kind, deployment, destination, priority"""
+VALUES: Final = """id, account_id, model, version, queue, gateway, source, input::json, webhook,
+    string_to_array(webhook_events, ','), deadline, created_at, kind, deployment, destination, priority"""
+ARRAYS: Final = (
+    "$1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], "
+    "$10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::smallint[]"
+)
+WIDTH: Final = 16
 # ON CONFLICT: a flush whose answer got lost is repeated as it is.
-INSERT: Final = """
-INSERT INTO prediction (id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events,
-    deadline, created_at, kind, deployment, destination, priority)
-SELECT id, account_id, model, version, queue, gateway, source, input::json, webhook,
-    string_to_array(webhook_events, ','), deadline, created_at, kind, deployment, destination, priority
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[], $15::text[],
-    $16::smallint[])
-AS r (id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events, deadline, created_at,
-    kind, deployment, destination, priority)
-ON CONFLICT (id) DO NOTHING"""
+INSERT: Final = f"""
+INSERT INTO prediction ({COLUMNS}) SELECT {VALUES} FROM unnest({ARRAYS}) AS r ({COLUMNS})
+ON CONFLICT (id) DO NOTHING"""  # noqa: S608 - our own constants
 
 
 class Accepted(msgspec.Struct, kw_only=True, frozen=True):
@@ -67,20 +68,28 @@ class Acceptor:
         """Returns when the row is committed and its job is on its way. Raises one of db.AWAY."""
         await self._batcher.add(prediction)
 
+    async def accept_together(self, predictions: Sequence[Accepted]) -> None:
+        """As `accept`, for predictions that are accepted in one statement: all of them or none."""
+        await self._insert(predictions)
+
     async def on_warm(self, warm: Warm) -> None:
         self._warm = frozenset(warm.queues)
+
+    def is_warm(self, queue: str) -> bool:
+        """Whether it has a ready instance, as far as the scheduler has told."""
+        return queue in self._warm
 
     async def drained(self) -> None:
         await self._batcher.drained()
 
     async def _insert(self, batch: Sequence[Accepted]) -> Sequence[None]:
-        rows = columns([self._row(prediction) for prediction in batch], 16)
+        rows = columns([self.row(prediction) for prediction in batch], WIDTH)
         await insistently("accept", lambda: self._lane.fetch(INSERT, *rows), give_up_s=self._timeout_s)
-        for prediction in batch:
-            await self._publish(prediction)
+        await self.publish(batch)
         return [None] * len(batch)
 
-    def _row(self, p: Accepted) -> tuple[object, ...]:
+    def row(self, p: Accepted) -> tuple[object, ...]:
+        """What goes into COLUMNS."""
         return (
             p.id,
             p.account_id,
@@ -99,6 +108,11 @@ class Acceptor:
             p.destination,
             p.priority,
         )
+
+    async def publish(self, predictions: Sequence[Accepted]) -> None:
+        """Tells workers of committed predictions. What gets lost is found by the sweep."""
+        for prediction in predictions:
+            await self._publish(prediction)
 
     async def _publish(self, p: Accepted) -> None:
         job = Job(

@@ -6,12 +6,21 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Lifecycle, Warm
+from tidemill.contracts.events import Lifecycle, Load, Warm
 from tidemill.contracts.ids import new_id
+from tidemill.gateway import allowances
 from tidemill.gateway.accept import Acceptor
+from tidemill.gateway.admission import Admission, Crowd
 from tidemill.gateway.auth import Accounts
+from tidemill.gateway.callout import Callout
+from tidemill.gateway.client_address import Networks, networks
 from tidemill.gateway.config import Config
+from tidemill.gateway.deployments import Deployments
+from tidemill.gateway.door import Door
+from tidemill.gateway.durable import Durables
+from tidemill.gateway.event_watch import Watch
 from tidemill.gateway.idempotency import Once
+from tidemill.gateway.limits import Limits
 from tidemill.gateway.parts import Parts
 from tidemill.gateway.triggers import application
 from tidemill.gateway.versions import Versions
@@ -20,7 +29,7 @@ from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
-from tidemill.runtime.service import Service, listen, main
+from tidemill.runtime.service import Service, StartError, listen, main
 
 
 async def build(config: Config) -> Service:
@@ -29,25 +38,40 @@ async def build(config: Config) -> Service:
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s)
     objects = Objects(config)
+    durables = Durables(bus)
     waiters = Waiters(database, config.wait_poll_s)
     acceptor = Acceptor(database.lane(), bus, gateway, config.accept_timeout_s)
     once = Once(database, database.lane(), acceptor, config.accept_timeout_s)
+    versions = Versions(database, config.version_cache_s)
+    accounts = Accounts(database, config.token_cache_s, allowances.default(config))
+    limits = Limits(database.lane())
+    admission = Admission(Crowd(config.queue_age_limit_s, config.queue_waiting_limit))
     parts = Parts(
         config=config,
         gateway=gateway,
         database=database,
         ending=database.lane(),
         bus=bus,
+        durables=durables,
         objects=objects,
-        accounts=Accounts(database, config.token_cache_s),
-        versions=Versions(database, config.version_cache_s),
+        accounts=accounts,
+        door=Door(accounts, _proxies(config)),
+        limits=limits,
+        admission=admission,
+        versions=versions,
+        deployments=Deployments(database, versions, config.version_cache_s, acceptor.is_warm),
         acceptor=acceptor,
         once=once,
         waiters=waiters,
     )
 
+    async def ended(event: Lifecycle) -> None:
+        admission.ended(event.id)
+        await waiters.on_completed(event)
+
     async def listen_to_bus() -> None:
-        await bus.listen(subjects.gateway_events(gateway), Lifecycle, waiters.on_completed)
+        await bus.listen(subjects.gateway_events(gateway), Lifecycle, ended)
+        await bus.listen(subjects.LOAD, Load, admission.on_load)
         await bus.listen(subjects.QUEUES_WARM, Warm, acceptor.on_warm)
 
     service.resource("database", database)
@@ -56,7 +80,13 @@ async def build(config: Config) -> Service:
     service.resource("objects", objects)
     service.start("listeners", listen_to_bus)
     service.resource("http", _http(parts))
+    if config.nats_callout_seed:
+        callout = Callout(config.nats_callout_seed, bus, database, accounts, durables)
+        service.start("callout", callout.listen)
+        service.task("callout", callout.run)
+        service.task("event watch", Watch(bus, database, config.event_check_s).run)
     service.task("waiting requests", waiters.poll)
+    service.task("limits", limits.run)
     service.task("token uses", parts.accounts.uses.run)
     service.drain("accepted predictions", acceptor.drained)
     service.drain("token uses", parts.accounts.uses.flush)
@@ -80,6 +110,13 @@ async def _http(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
+
+
+def _proxies(config: Config) -> Networks:
+    try:
+        return networks(config.trusted_proxies)
+    except ValueError as error:
+        raise StartError(f"TIDEMILL_TRUSTED_PROXIES cannot be read: {error}") from None
 
 
 def cli() -> None:

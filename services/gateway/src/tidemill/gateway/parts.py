@@ -3,8 +3,14 @@
 import msgspec
 
 from tidemill.gateway.accept import Acceptor
+from tidemill.gateway.admission import Admission
 from tidemill.gateway.auth import Accounts
 from tidemill.gateway.config import Config
+from tidemill.gateway.deployments import Deployments
+from tidemill.gateway.door import Door
+from tidemill.gateway.durable import Durables
+from tidemill.gateway.idempotency import Once
+from tidemill.gateway.limits import Limits
 from tidemill.gateway.versions import Versions
 from tidemill.gateway.waiting import Waiters
 from tidemill.runtime.bus import Bus
@@ -18,10 +24,16 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     ending: Lane  # the lane on which cancels end predictions
     bus: Bus
+    durables: Durables
     objects: Objects
     accounts: Accounts
+    door: Door
+    limits: Limits
+    admission: Admission
     versions: Versions
+    deployments: Deployments
     acceptor: Acceptor
+    once: Once
     waiters: Waiters
 
     @property

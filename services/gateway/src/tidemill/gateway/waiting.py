@@ -13,27 +13,39 @@ ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN 
 Waiter = asyncio.Future[Lifecycle | None]
 
 
+async def ended_within(waiter: Waiter, seconds: float) -> bool:
+    """Whether the prediction ended in time; then the waiter has its result."""
+    try:
+        async with asyncio.timeout(seconds):
+            await waiter
+    except TimeoutError:
+        return False
+    return True
+
+
 class Waiters:
     """Futures by prediction id. A result of None means: it has ended, read the row."""
 
     def __init__(self, database: Database, poll_s: float) -> None:
         self._database = database
         self._poll_s = poll_s
-        self._waiting: dict[str, Waiter] = {}
+        self._waiting: dict[str, list[Waiter]] = {}  # several, when a request that is sent again joins the first
 
     def expect(self, prediction_id: str) -> Waiter:
-        """To be called before the prediction is accepted, so that no event can come too early."""
+        """To be called before the prediction is accepted, or its row looked at, so that no event can come too early."""
         future: Waiter = asyncio.get_running_loop().create_future()
-        self._waiting[prediction_id] = future
+        self._waiting.setdefault(prediction_id, []).append(future)
         return future
 
-    def forget(self, prediction_id: str) -> None:
-        self._waiting.pop(prediction_id, None)
+    def forget(self, prediction_id: str, future: Waiter) -> None:
+        waiting = self._waiting.get(prediction_id)
+        if waiting is not None and future in waiting:
+            waiting.remove(future)
+            if not waiting:
+                del self._waiting[prediction_id]
 
     async def on_completed(self, event: Lifecycle) -> None:
-        future = self._waiting.pop(event.id, None)
-        if future is not None and not future.done():
-            future.set_result(event)
+        self._wake(event.id, event)
 
     async def poll(self) -> None:
         """Named task: looks at the rows of those that have waited for a whole interval."""
@@ -52,6 +64,9 @@ class Waiters:
             log().warning("cannot poll", action="retry", error=str(error))
             return
         for row in rows:
-            future = self._waiting.pop(row["id"], None)
-            if future is not None and not future.done():
-                future.set_result(None)
+            self._wake(row["id"], None)
+
+    def _wake(self, prediction_id: str, event: Lifecycle | None) -> None:
+        for future in self._waiting.pop(prediction_id, ()):
+            if not future.done():
+                future.set_result(event)

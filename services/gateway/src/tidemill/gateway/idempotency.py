@@ -1,0 +1,228 @@
+"""Creates that happen once however often they are sent: by `Idempotency-Key`, and blind retries of an official client.
+
+A claim is written in the statement that accepts its predictions, so of twins at two gateways only one can win. Requests
+without a key never come here.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from multidict import istr
+
+from tidemill.contracts.errors import bad_request, unprocessable
+from tidemill.contracts.ids import id_at, new_id
+from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway.accept import ARRAYS, COLUMNS, VALUES, WIDTH, Accepted, Acceptor
+from tidemill.gateway.http import Call
+from tidemill.runtime.batch import Batcher
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import Database, Lane, columns, insistently
+
+KEY: Final = istr("Idempotency-Key")
+RETRY_COUNT: Final = istr("x-stainless-retry-count")  # replicate 2.x for Python repeats creates with nothing but this
+KEY_LIMIT_BYTES: Final = 255  # the usual limit of such keys
+KEY_FORM: Final = re.compile(rf"[ -~]{{1,{KEY_LIMIT_BYTES}}}")
+KEY_LIFETIME_S: Final = 24 * 3600  # long enough for any retry, short enough to keep the table small
+RETRY_WINDOW_S: Final = 120  # that client gives up reading after 60 s, then waits for at most 8 s
+RETRY_SCAN_LIMIT: Final = 5_000  # rows that one retry reads at most: a limited account makes fewer in the window
+RETRY_SCANS_AT_ONCE: Final = 2  # a crowd of retries means that something is slow already
+RETRY_COUNT_FORM: Final = re.compile(r"[1-9][0-9]?")
+
+# Claims come in the order of their keys, or two gateways could wait for one another.
+ACCEPT: Final = f"""
+WITH claim AS (
+    INSERT INTO idempotency (account_id, key, id, digest, predictions, problems, expires_at)
+    SELECT account_id, key, id, digest, string_to_array(predictions, ',', ''), problems::json,
+        now() + make_interval(secs => lifetime_s)
+    FROM unnest($18::text[], $19::text[], $20::text[], $21::bytea[], $22::text[], $23::text[], $24::float8[])
+        AS k (account_id, key, id, digest, predictions, problems, lifetime_s)
+    ON CONFLICT DO NOTHING RETURNING id
+), accepted AS (
+    INSERT INTO prediction ({COLUMNS})
+    SELECT {VALUES} FROM unnest({ARRAYS}, $17::text[]) AS r ({COLUMNS}, claim)
+    WHERE claim IN (SELECT id FROM claim)
+    ON CONFLICT (id) DO NOTHING)
+SELECT id FROM claim"""  # noqa: S608 - our own constants
+FIND: Final = """
+SELECT id, digest, predictions, problems, expires_at <= now() AS expired FROM idempotency
+WHERE account_id = $1 AND key = $2"""
+EXPIRE: Final = "DELETE FROM idempotency WHERE account_id = $1 AND key = $2 AND expires_at <= now()"
+# Newest first, and each prediction once for every count of retries: of identical requests side by side, every one
+# joins a prediction of its own.
+JOIN: Final = """
+WITH recent AS (
+    SELECT * FROM prediction WHERE account_id = $1 AND id > $2 ORDER BY id DESC LIMIT $3
+), earlier AS (
+    SELECT p.id FROM recent p
+    WHERE p.queue = $4 AND p.input::text = $5 AND p.webhook IS NOT DISTINCT FROM $6 AND p.kind = $7
+        AND p.destination IS NOT DISTINCT FROM $8 AND NOT p.data_removed
+        AND NOT EXISTS (SELECT FROM idempotency i WHERE i.account_id = $1 AND i.key = $9 || p.id)
+    ORDER BY p.id DESC LIMIT 1)
+INSERT INTO idempotency (account_id, key, id, digest, predictions, expires_at)
+SELECT $1, $9 || id, $10, '', ARRAY[id], now() + make_interval(secs => $11) FROM earlier
+ON CONFLICT DO NOTHING RETURNING predictions[1]"""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request wants to make. `predictions` are in its order, None for what was refused by `problems`."""
+
+    account_id: str
+    key: str
+    id: str
+    digest: bytes
+    lifetime_s: float
+    predictions: Sequence[Accepted | None]
+    problems: bytes | None = None
+
+
+class Earlier(msgspec.Struct, frozen=True):
+    """What the first request with the key has made: ids, and the problems of a batch as JSON."""
+
+    predictions: list[str | None]
+    problems: str | None
+
+
+class Once:
+    """Accepts predictions under keys; claims that wait at the same moment share one statement and one commit."""
+
+    def __init__(self, database: Database, lane: Lane, acceptor: Acceptor, timeout_s: float) -> None:
+        self._database = database
+        self._lane = lane
+        self._acceptor = acceptor
+        self._timeout_s = timeout_s
+        self._batcher: Batcher[Claim, bool] = Batcher(self._flush)
+        self._scans = asyncio.Semaphore(RETRY_SCANS_AT_ONCE)
+
+    async def accept(self, claim: Claim) -> Earlier | None:
+        """None when this call has accepted the predictions. Raises the 422 problem for another request's key, and
+        one of db.AWAY.
+        """
+        while not await self._batcher.add(claim):
+            row = await self._database.row(FIND, claim.account_id, claim.key)
+            if row is None:
+                continue
+            if row["id"] == claim.id:
+                break  # a flush that was repeated, since its answer got lost
+            if row["expired"]:
+                await self._database.execute(EXPIRE, claim.account_id, claim.key)
+                continue
+            if row["digest"] != claim.digest:
+                raise unprocessable("This Idempotency-Key was used for another request within the last 24 hours.")
+            return Earlier(list(row["predictions"]), row["problems"])
+        return None
+
+    async def join(self, accepted: Accepted, prefix: str) -> str | None:
+        """The id of the prediction that a request just like this one has made, and that nobody has joined yet."""
+        since = id_at(int((now() - RETRY_WINDOW_S) * 1000), 0)
+        async with self._scans:
+            found: str | None = await self._database.value(
+                JOIN,
+                accepted.account_id,
+                since,
+                RETRY_SCAN_LIMIT,
+                accepted.queue,
+                accepted.input.decode(),
+                accepted.webhook,
+                accepted.kind,
+                accepted.destination,
+                prefix,
+                new_id(),
+                RETRY_WINDOW_S,
+            )
+        return found
+
+    async def drained(self) -> None:
+        await self._batcher.drained()
+
+    async def _flush(self, batch: Sequence[Claim]) -> Sequence[bool]:
+        claims = sorted(batch, key=lambda claim: (claim.account_id, claim.key))
+        rows = [(*self._acceptor.row(p), claim.id) for claim in claims for p in claim.predictions if p is not None]
+        keys = [_row(claim) for claim in claims]
+        arguments = (*columns(rows, WIDTH + 1), *columns(keys, 7))
+        fetched = await insistently(
+            "accept once", lambda: self._lane.fetch(ACCEPT, *arguments), give_up_s=self._timeout_s
+        )
+        won = {row["id"] for row in fetched}
+        for claim in claims:
+            if claim.id in won:
+                await self._acceptor.publish([p for p in claim.predictions if p is not None])
+        return [claim.id in won for claim in batch]
+
+
+def _row(claim: Claim) -> tuple[object, ...]:
+    return (
+        claim.account_id,
+        claim.key,
+        claim.id,
+        claim.digest,
+        ",".join("" if p is None else p.id for p in claim.predictions),
+        None if claim.problems is None else claim.problems.decode(),
+        claim.lifetime_s,
+    )
+
+
+async def accept_once(call: Call, accepted: Accepted) -> str | None:
+    """For requests with either header: the earlier prediction that this one means; None when it was accepted now."""
+    earlier = await _accept_or_join(call, accepted)
+    if earlier is not None:
+        call.parts.admission.ended(accepted.id)  # it was counted as a new one
+    return earlier
+
+
+async def _accept_or_join(call: Call, accepted: Accepted) -> str | None:
+    once = call.parts.once
+    key = asked_key(call)
+    if key is not None:
+        claim = Claim(
+            account_id=accepted.account_id,
+            key=key,
+            id=accepted.id,
+            digest=await fingerprint(call),
+            lifetime_s=KEY_LIFETIME_S,
+            predictions=[accepted],
+        )
+        earlier = await once.accept(claim)
+        return None if earlier is None else earlier.predictions[0]
+    count = call.request.headers.get(RETRY_COUNT, "")
+    if RETRY_COUNT_FORM.fullmatch(count) is None:
+        await call.parts.acceptor.accept(accepted)
+        return None
+    prefix = f"retry {count} "
+    found = await once.join(accepted, prefix)
+    if found is None:
+        await once.accept(_retried(accepted, prefix))
+    return found
+
+
+def _retried(accepted: Accepted, prefix: str) -> Claim:
+    """Made by a retry that found nothing to join: no other retry of that count may join it."""
+    return Claim(
+        account_id=accepted.account_id,
+        key=prefix + accepted.id,
+        id=accepted.id,
+        digest=b"",
+        lifetime_s=RETRY_WINDOW_S,
+        predictions=[accepted],
+    )
+
+
+def asked_key(call: Call) -> str | None:
+    """The request's key as it is kept. Raises the 400 problem for one that no header should hold."""
+    key = call.request.headers.get(KEY)
+    if key is None:
+        return None
+    if KEY_FORM.fullmatch(key) is None:
+        raise bad_request(f"Idempotency-Key must be 1 to {KEY_LIMIT_BYTES} printable ASCII characters.")
+    return f"key {key}"
+
+
+async def fingerprint(call: Call) -> bytes:
+    """The same for the same body sent to the same route, whichever of its paths was used."""
+    path = call.request.path.rstrip("/")
+    while path.startswith("/v1/"):
+        path = path.removeprefix("/v1")
+    return hashlib.sha256(path.encode() + b"\0" + await call.read(BODY_LIMIT_BYTES)).digest()
