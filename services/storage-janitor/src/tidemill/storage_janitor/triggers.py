@@ -3,13 +3,14 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
-from tidemill.storage_janitor.handlers import orphans, predictions, uploads
+from tidemill.storage_janitor.handlers import orphans, predictions, uploads, versions
 from tidemill.storage_janitor.handlers.parts import Parts
 from tidemill.storage_janitor.handlers.rounds import Step, repeated
 
 RETENTION: Final = (
     Step("predictions", predictions.walk),
     Step("put_off", predictions.put_off),
+    Step("versions", versions.removed_versions),
     Step("files", uploads.expired_files),
     Step("pushes", uploads.abandoned_pushes),
 )

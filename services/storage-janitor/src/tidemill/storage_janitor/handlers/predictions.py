@@ -47,7 +47,7 @@ async def put_off(parts: Parts) -> None:
 async def _forget(parts: Parts, batch: Sequence[store.Due], completed_before: float) -> None:
     if not batch:
         return
-    keys = await _keys(parts, [due.id for due in batch if due.files])
+    keys = await keys_of(parts, [due.id for due in batch if due.files])
     if keys:
         await parts.objects.delete(keys)
         removed("output_file", len(keys))
@@ -55,7 +55,7 @@ async def _forget(parts: Parts, batch: Sequence[store.Due], completed_before: fl
     removed("prediction_data", count)
 
 
-async def _keys(parts: Parts, predictions: Sequence[str]) -> list[str]:
+async def keys_of(parts: Parts, predictions: Sequence[str]) -> list[str]:
     keys: list[str] = []
     for some in batches(predictions, LISTINGS_AT_ONCE):
         found = await asyncio.gather(*(listed(parts.objects, outputs_of(prediction)) for prediction in some))
