@@ -9,8 +9,9 @@ from tidemill.gateway import files_in_output, streams
 from tidemill.gateway.accept import Accepted
 from tidemill.gateway.clients import status_for
 from tidemill.gateway.http import Call
+from tidemill.gateway.kept_files import RENEW_AFTER_S, Renewer
 from tidemill.runtime import present
-from tidemill.runtime.clock import rfc3339
+from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 
 
@@ -66,4 +67,7 @@ def of_row(call: Call, row: Row) -> api.Prediction:
     stream = streams.url(parts, row["id"], row["created_at"].timestamp()) if row["streams"] else None
     prediction = present.prediction(dict(row.items()), parts.config.public_url, stream_url=stream)
     prediction.status = status_for(call.request.headers.get("User-Agent"), prediction.status)
+    age_s = now() - row["created_at"].timestamp()
+    if age_s > RENEW_AFTER_S:  # what still has data then is kept for longer than the URLs of its files are good for
+        Renewer(parts.signing_key, parts.config.public_url, now()).prediction(prediction)
     return prediction
