@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tidemill.contracts.access import Role
 from tidemill.contracts.api import Account, Name
+from tidemill.contracts.api_events import EventsAccess
 from tidemill.contracts.limits import URL_LIMIT_BYTES
 
 DISPLAY_NAME_LIMIT_CHARS: Final = 128  # names of people and firms, not essays
@@ -43,6 +44,10 @@ class OwnAccount(Account, kw_only=True):
     ]
     role: Annotated[Role, Meta(description="Of whoever made the token, in the account; `owner` in one's own.")]
     scopes: Annotated[list[str], Meta(description="What this token may do, role and all.")]
+    events: Annotated[
+        EventsAccess | UnsetType,
+        Meta(description="How to hear events on NATS; absent where there are none, or the token may not read them."),
+    ] = UNSET
 
 
 class UpdateAccount(msgspec.Struct, kw_only=True):
@@ -99,7 +104,7 @@ class CreateToken(msgspec.Struct, kw_only=True):
         Meta(description="Whom it acts for: an organisation that one is in; the caller's own account when left out."),
     ] = None
     expires_at: Moment | None = None
-    expires_in_s: Annotated[int | None, Meta(ge=1, le=TOKEN_LIFETIME_LIMIT_S, description="Instead of expires_at.")] = (
+    expires_in_s: Annotated[int, Meta(ge=1, le=TOKEN_LIFETIME_LIMIT_S, description="Instead of expires_at.")] | None = (
         None
     )
 

@@ -3,9 +3,13 @@
 Raw members are absent when unset: msgspec decodes no union of Raw and None.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from tidemill.contracts.prediction import Status
+from tidemill.contracts.subjects import EventName, Kind
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,23 +31,40 @@ class Job(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A move of a prediction. `output` and `logs` are left out when `partial` is set: read the row."""
+    """A move of a prediction or training. Times are unix seconds; what is absent is null or has its default."""
 
     id: str
-    account: str
-    model: str
+    account: Annotated[str, Meta(description="The account's id.")]
+    model: Annotated[str, Meta(description="owner/name")]
     version: str
     status: Status
-    attempt: int = 1
-    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    logs: str | None = None
-    error: str | None = None
-    metrics: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    attempt: Annotated[int, Meta(description="Counts from 1; a run that was lost with its machine is tried again.")] = 1
+    output: Annotated[Raw | UnsetType, Meta(description="As in the HTTP API; absent also when `partial` is set.")] = (
+        UNSET
+    )
+    logs: Annotated[str | None, Meta(description="Absent also when `partial` is set.")] = None
+    error: Annotated[str | None, Meta(description="Why it failed, for people.")] = None
+    metrics: Raw | UnsetType = UNSET
     created_at: float = 0
     started_at: float | None = None
     completed_at: float | None = None
-    partial: bool = False
-    traceparent: str | None = None
+    partial: Annotated[
+        bool,
+        Meta(
+            description="Output and logs are not in the event: there are none yet, or they are large. Ask the HTTP API."
+        ),
+    ] = False
+    traceparent: Annotated[str | None, Meta(description="W3C trace context.")] = None
+
+    def attributes(self, kind: Kind, name: EventName) -> dict[str, str]:
+        """The attributes of CloudEvents 1.0 as its binding to NATS puts them into headers."""
+        return {
+            "ce-specversion": "1.0",
+            "ce-type": f"tidemill.{kind}.{name}",
+            "ce-source": f"/{kind}s",
+            "ce-id": f"{self.id}-{self.attempt}-{name}",
+            "content-type": "application/json",
+        }
 
 
 class Chunk(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):

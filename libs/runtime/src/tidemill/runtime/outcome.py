@@ -169,15 +169,6 @@ def _completed(ended: Ended, outcome: Outcome) -> Announcement:
 
 
 def announcement(event: Lifecycle, name: subjects.EventName, gateway: str, kind: subjects.Kind) -> Announcement:
-    """A lifecycle event with the attributes of CloudEvents 1.0 as NATS headers."""
-    return Announcement(
-        subjects.prediction(event.account, name, gateway, kind),
-        encode(event),
-        {
-            "ce-specversion": "1.0",
-            "ce-type": f"tidemill.{kind}.{name}",
-            "ce-source": f"/{kind}s",
-            "ce-id": f"{event.id}-{event.attempt}-{name}",
-            "content-type": "application/json",
-        },
-    )
+    """A lifecycle event for its subject, with the attributes of CloudEvents as headers."""
+    subject = subjects.prediction(event.account, name, gateway, kind)
+    return Announcement(subject, encode(event), event.attributes(kind, name))

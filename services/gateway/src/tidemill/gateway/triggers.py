@@ -11,6 +11,7 @@ from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import cors, feeds
 from tidemill.gateway.handlers import (
     account,
+    asyncapi,
     collections,
     delivery,
     deployments,
@@ -112,6 +113,7 @@ EXTENSIONS: Final = (
     Route("GET", "/delivery/{token}/{name}", delivery.get),
     Route("GET", "/streams/{token}", streams.get),
     Route("GET", "/openapi.json", docs.openapi),
+    Route("GET", "/asyncapi.json", asyncapi.get),
     Route("GET", "/docs", docs.index),
     Route("GET", "/docs/{page}", docs.page),
     Route("GET", "/docs/reference/{page}", docs.reference_page),

@@ -4,12 +4,15 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
+from tidemill.contracts import subjects
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api_accounts import RETENTION_MINIMUM_S, OwnAccount, UpdateAccount
+from tidemill.contracts.api_events import EventsAccess
 from tidemill.contracts.errors import unprocessable
 from tidemill.gateway import store_organizations
+from tidemill.gateway.event_rights import heard, readable
 from tidemill.gateway.http import Call, json_response, operation
 from tidemill.runtime.clock import rfc3339
 
@@ -18,7 +21,8 @@ from tidemill.runtime.clock import rfc3339
 async def get(call: Call) -> web.Response:
     """The account that the token acts for.
 
-    Beyond Replicate's keys: `id`, `created_at`, `retention_s`, and what the token may do (`role` and `scopes`).
+    Beyond Replicate's keys: `id`, `created_at`, `retention_s`, what the token may do (`role` and `scopes`), and how it
+    hears events on NATS (`events`).
     """
     return json_response(await _own(call))
 
@@ -44,6 +48,15 @@ def changes_of(body: UpdateAccount, retention_limit_s: int) -> dict[str, Any]:
     return changes
 
 
+def _events(call: Call) -> EventsAccess | UnsetType:
+    url, kinds = call.parts.config.nats_public_url, readable(call.caller.scopes)
+    if not url or not kinds:
+        return UNSET
+    return EventsAccess(
+        url=url, subjects=list(heard(call.account.id, kinds)), inbox_prefix=subjects.inbox(call.caller.token_id)
+    )
+
+
 async def _own(call: Call) -> OwnAccount:
     row = await store_organizations.account(call.parts.database, call.account.id)
     return OwnAccount(
@@ -57,4 +70,5 @@ async def _own(call: Call) -> OwnAccount:
         retention_s=row["retention_s"],
         role=call.caller.role,
         scopes=sorted(call.caller.scopes),
+        events=_events(call),
     )
