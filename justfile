@@ -51,6 +51,10 @@ stack := python + " -m tidemill.stack"
 @docs: setup
     {{ python }} -m tidemill.gateway.reference_writer docs
 
+# Try every operation of the OpenAPI document much longer than the tests do
+@conformance *ARGS: setup
+    CONFORMANCE_EXAMPLES=500 exec deploy/clean-env.sh {{ python }} -m pytest --timeout 0 tests/e2e/test_openapi_conformance.py "$@"
+
 # Compare with coglet on this machine (arguments go to tests/load/bench.py)
 [no-exit-message]
 @bench *ARGS: setup

@@ -28,6 +28,7 @@ VERB: Final = re.compile(r"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|QUERY) \S+: ")
 PAGE: Final = re.compile(r"\bPage(?:\[(\w+)\]|_(\w+)_(?!\w))")
 PARAMETER: Final = re.compile(r"{(\w+)(?::[^}]*)?}")
 ID_PATTERN: Final = "^[0-9a-hjkmnp-tv-z]{26}$"
+MESSAGE_PATTERN: Final = "^msg_[0-9a-hjkmnp-tv-z]{26}$"  # as receivers see it in `webhook-id`
 SHA256_PATTERN: Final = "^[0-9a-f]{64}$"
 
 
@@ -70,7 +71,9 @@ class _Schemas:
         """The `content` of a body or an answer: a struct, a media type, or several of them."""
         content: Json = {}
         for kind in _kinds(declared):
-            if isinstance(kind, str):
+            if kind == EVENTS:
+                content[kind] = {}  # a schema would be of the stream as a whole, which has none
+            elif isinstance(kind, str):
                 content[kind] = {"schema": _schema_of_media_type(kind)}
             else:
                 content["application/json"] = {"schema": next(made for each, made in self._made if each == kind)}
@@ -96,7 +99,8 @@ def _tidy(node: Any) -> Any:
     if isinstance(node, list):
         return [_tidy(item) for item in node]
     if isinstance(node, str):
-        return PAGE.sub(lambda found: f"{found[1] or found[2]}Page", node)
+        # Python's $ also matches before a last line break; other languages' does not, and needs no help.
+        return PAGE.sub(lambda found: f"{found[1] or found[2]}Page", node).replace(r"$(?!\n)", "$")
     if not isinstance(node, dict):
         return node
     return {_tidy(key): _tidy(value) for key, value in node.items() if not (key == "default" and value is None)}
@@ -155,6 +159,8 @@ def _path_schema(path: str, name: str) -> Json:
         return {"type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_LIMIT_CHARS}
     if name == "sha256" or path.endswith("/versions/{id}"):
         return {"type": "string", "pattern": SHA256_PATTERN}
+    if path.startswith("/webhooks/deliveries/"):
+        return {"type": "string", "pattern": MESSAGE_PATTERN}
     if name == "id" or name.endswith("_id"):
         return {"type": "string", "pattern": ID_PATTERN}
     return {"type": "string", "minLength": 1}

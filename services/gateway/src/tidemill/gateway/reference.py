@@ -95,7 +95,7 @@ def _object(name: str, schema: Json) -> list[str]:
 
 def _content(content: Json) -> str:
     return " or ".join(
-        type_of(each["schema"]) if media_type == "application/json" and each["schema"] else f"`{media_type}`"
+        type_of(each["schema"]) if media_type == "application/json" and each.get("schema") else f"`{media_type}`"
         for media_type, each in content.items()
     )
 

@@ -30,7 +30,10 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 
 @operation("pushes.create", Scope.MODELS_WRITE, body=api.CreatePush, answer=api.Push, status=201, errors=(413,))
 async def create(call: Call) -> web.Response:
-    """POST /models/{owner}/{name}/pushes: the files of a version to be. Queued at once when none is missing."""
+    """Begin a push: the files of a version to be.
+
+    Those that are missing are uploaded next; it is queued at once when none is.
+    """
     parts = call.parts
     model_id = await store_models.own_model_id(parts.database, call.account.id, call.path("owner"), call.path("name"))
     if model_id is None:
@@ -61,12 +64,13 @@ def _checked(body: bytes) -> str:
 
 @operation("pushes.get", Scope.MODELS_WRITE, answer=api.Push)
 async def get(call: Call) -> web.Response:
+    """Get a push."""
     return json_response(await _push(call, call.path("id")), headers=NO_STORE)
 
 
-@operation("pushes.start", Scope.MODELS_WRITE, answer=api.Push)
+@operation("pushes.start", Scope.MODELS_WRITE, answer=api.Push, errors=(422,))
 async def start(call: Call) -> web.Response:
-    """POST /pushes/{id}/start: when everything is uploaded. A push that has started is answered as it is."""
+    """Start a push when everything is uploaded. One that has started is answered as it is."""
     push = await _push(call, call.path("id"))
     if push.status == "uploading":
         if push.missing:
