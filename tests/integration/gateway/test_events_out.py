@@ -1,39 +1,17 @@
 """Outside subscribers on the real NATS: what they hear with their token, and that nothing else is in their reach."""
 
-import asyncio
 import contextlib
 import json
-from typing import NamedTuple
 
-import msgspec
 import nats
 import pytest
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.callout import Callout
-from tidemill.gateway.event_watch import Watch
-from tidemill.runtime.outcome import announcement
+from tidemill.runtime import outcome
 from tidemill.security import tokens
 from tidemill.testing.running import until
-
-
-class Events(NamedTuple):
-    gateway: object
-    watch: Watch
-
-
-@pytest.fixture(scope="session")
-async def events(gateway):
-    parts = gateway.parts
-    callout = Callout(parts.config.nats_callout_seed, parts.bus, parts.database, parts.accounts, parts.durables)
-    await callout.listen()
-    task = asyncio.create_task(callout.run())
-    yield Events(gateway, Watch(parts.bus, parts.database, 3600))
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def token(account):
@@ -81,19 +59,6 @@ async def connect(events):
         yield make
 
 
-async def announce(events, account, kind="prediction", name="completed", output=b'"hello"'):
-    event = Lifecycle(
-        id=new_id(),
-        account=account.id,
-        model="a/b",
-        version="v",
-        status=Status.SUCCEEDED if name == "completed" else Status.PROCESSING,
-        output=msgspec.Raw(output),
-    )
-    await events.gateway.parts.bus.announce([announcement(event, name, "gateway", kind)])
-    return event.id
-
-
 async def register(events, account, kinds=None):
     url = f"{events.gateway.url}/v1/event-consumers"
     body = {"name": f"c-{new_id()}", "events": kinds}
@@ -112,12 +77,12 @@ async def test_a_token_hears_its_accounts_events_and_no_others(events, connect, 
     await outsider.client.subscribe(subjects.events_of(alice.id, "prediction"), cb=receive)
     await outsider.client.subscribe(subjects.events_of(alice.id, "training"), cb=receive)
     await outsider.client.flush()
-    await announce(events, mallory)
+    await events.announce(mallory)
     big = b'"' + b"x" * 60_000 + b'"'
     ids = [
-        await announce(events, alice, name="started"),
-        await announce(events, alice, output=big),
-        await announce(events, alice, "training"),
+        await events.announce(alice, name="started"),
+        await events.announce(alice, output=big),
+        await events.announce(alice, "training"),
     ]
     await until("three events", lambda: len(heard) == 3)
     assert [json.loads(m.data)["id"] for m in heard] == ids
@@ -137,12 +102,12 @@ async def test_the_token_may_be_the_password(connect, alice):
 
 @pytest.mark.parametrize("given", ["", "nonsense", "well made", "r8_" + "a" * 37, "x" * 2000, "é", "a b c"])
 async def test_whoever_has_no_valid_token_is_refused(connect, alice, given):
-    with pytest.raises(nats.errors.Error, match="(?i)authorization"):
+    with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await connect(alice, token=tokens.new_token() if given == "well made" else given)
 
 
 async def test_nobody_connects_without_anything(events):
-    with pytest.raises(nats.errors.Error, match="(?i)authorization"):
+    with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await nats.connect(events.gateway.parts.config.nats_public_url, allow_reconnect=False)
 
 
@@ -259,8 +224,8 @@ async def pull(outsider, consumer, count):
 
 async def test_a_durable_consumer_brings_what_was_missed(events, connect, alice, mallory):
     consumer = await register(events, alice)
-    ids = [await announce(events, alice), await announce(events, alice, "training")]
-    await announce(events, mallory)
+    ids = [await events.announce(alice), await events.announce(alice, "training")]
+    await events.announce(mallory)
     first = await connect(alice)
     messages = await pull(first, consumer, 2)
     assert [json.loads(m.data)["id"] for m in messages] == ids
@@ -268,7 +233,7 @@ async def test_a_durable_consumer_brings_what_was_missed(events, connect, alice,
     await messages[0].ack_sync()
     await messages[1].ack_sync()
     await first.client.close()
-    later = await announce(events, alice)
+    later = await events.announce(alice)
     second = await connect(alice)
     (message,) = await pull(second, consumer, 1)
     assert json.loads(message.data)["id"] == later
@@ -280,10 +245,10 @@ async def test_a_durable_consumer_brings_what_was_missed(events, connect, alice,
 
 
 async def test_replies_reach_nothing_of_the_services(events, connect, alice):
-    """Whoever may publish anything may name any subject for the answer; the account keeps it away from the services'."""
+    # Whoever may publish anything may name any subject for the answer; their account keeps it from the services'.
     consumer = await register(events, alice)
-    await announce(events, alice)
-    await announce(events, alice)
+    await events.announce(alice)
+    await events.announce(alice)
     bus, hit = events.gateway.parts.bus, []
 
     async def receive(message):
@@ -310,8 +275,7 @@ async def test_replies_reach_nothing_of_the_services(events, connect, alice):
         await outsider.client.publish(info, b"", reply=target)
         await outsider.client.publish(ack.replace(">", "1.1.1.1.0"), b"", reply=target)
         await outsider.client.publish(ack.replace(">", "1.1.1.1.0"), b"+NXT", reply=target)
-    await outsider.client.flush()
-    await bus.announce([])
+    await outsider.client.request(info, b"", timeout=5)  # what was asked before has been heard
     after = await bus.jetstream.stream_info("PREDICTIONS")
     assert after.state.messages >= before.state.messages
     await bus.jetstream.stream_info("JOBS")
@@ -348,7 +312,7 @@ async def test_a_revoked_token_loses_its_connection(events, connect, alice, mall
     await until("the end of the connection", lambda: not alices.client.is_connected)
     assert others.client.is_connected
     events.gateway.parts.accounts._cache.clear()
-    with pytest.raises(nats.errors.Error, match="(?i)authorization"):
+    with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await connect(alice)
 
 
@@ -375,13 +339,13 @@ async def test_scopes_decide_what_is_heard(events, connect, alice):
     await events.watch.look()
     await until("the end of the connection", lambda: not outsider.client.is_connected)
     await restrict(events, alice, ["models:read"])
-    with pytest.raises(nats.errors.Error, match="(?i)authorization"):
+    with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await connect(alice)
 
 
 async def test_a_consumer_that_nats_forgot_comes_back_with_the_next_connection(events, connect, alice):
     consumer = await register(events, alice)
-    event = await announce(events, alice)
+    event = await events.announce(alice)
     bus = events.gateway.parts.bus
     await bus.jetstream.delete_consumer("PREDICTIONS", consumer["consumer"])
     await events.gateway.parts.durables._forget()
@@ -391,9 +355,7 @@ async def test_a_consumer_that_nats_forgot_comes_back_with_the_next_connection(e
 
 
 async def test_an_accounts_shorter_retention_holds_for_its_events(events, alice):
-    from tidemill.runtime.outcome import Ended, Outcome, announce as announce_ended
-
-    ended = Ended(
+    ended = outcome.Ended(
         id=new_id(),
         account=alice.id,
         gateway="gateway",
@@ -404,9 +366,11 @@ async def test_an_accounts_shorter_retention_holds_for_its_events(events, alice)
         created_at=1.0,
         retention_s=1,
     )
-    outcome = Outcome(id=ended.id, attempt=1, status=Status.SUCCEEDED, output='"secret"', logs="", completed_at=2.0)
+    last = outcome.Outcome(
+        id=ended.id, attempt=1, status=Status.SUCCEEDED, output='"secret"', logs="", completed_at=2.0
+    )
     bus = events.gateway.parts.bus
-    await announce_ended(bus, [(ended, outcome)])
+    await outcome.announce(bus, [(ended, last)])
     subject = subjects.prediction(alice.id, "completed", "gateway")
     assert (await bus.jetstream.get_last_msg("PREDICTIONS", subject)).data
 
