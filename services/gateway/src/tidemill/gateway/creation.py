@@ -114,7 +114,7 @@ async def _wait(call: Call, accepted: Accepted, runnable: Runnable, wait: float)
         waiters.forget(accepted.id, ended)
     event = ended.result()
     if event is None or event.partial:
-        row = await store.prediction(call.parts.database, accepted.id, call.account.id)
+        row = await store.prediction(call.parts.database, accepted.id, call.account.id, accepted.kind)
         if row is None:
             raise not_found()
         return json_response(await showing.in_full(call, row), 201, headers)

@@ -37,7 +37,7 @@ async def _ended(call: Call, prediction_id: str, wait: float) -> Row:
 
 
 async def _row(call: Call, prediction_id: str) -> Row:
-    row = await store.prediction(call.parts.database, prediction_id, call.account.id)
+    row = await store.prediction(call.parts.database, prediction_id, call.account.id, kind=None)
     if row is None:
         raise conflict("The prediction that this request has made before was deleted.")
     return row

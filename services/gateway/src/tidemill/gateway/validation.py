@@ -43,15 +43,15 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def checker(openapi_schema: Mapping[str, Any]) -> Check:
-    """A function that raises the 422 problem for an input (a dict) which the schema refuses.
+def checker(openapi_schema: Mapping[str, Any], component: str = "Input") -> Check:
+    """A function that raises the 422 problem for an input (a dict) which the schema's component refuses.
 
     A null for an input that is not required means that it is left out.
     """
     components = openapi_schema.get("components", {})
-    schema = _with_nulls({"$ref": "#/components/schemas/Input", "components": components})
+    schema = _with_nulls({"$ref": f"#/components/schemas/{component}", "components": components})
     validator = jsonschema_rs.validator_for(schema)
-    required = frozenset(components.get("schemas", {}).get("Input", {}).get("required", ()))
+    required = frozenset(components.get("schemas", {}).get(component, {}).get("required", ()))
 
     def check(value: Any) -> None:
         if isinstance(value, dict) and None in value.values():

@@ -1,0 +1,33 @@
+"""Ends an open prediction or training from outside: its row first, then whoever runs it and whoever waits is told."""
+
+from collections.abc import Awaitable, Callable
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Cancel
+from tidemill.contracts.prediction import TERMINAL, Status
+from tidemill.gateway.parts import Parts
+from tidemill.runtime import outcome
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import Row
+
+
+async def cancel(parts: Parts, look: Callable[[], Awaitable[Row]]) -> Row:
+    """The row when it has ended; `look` reads it. One that has ended already stays as it is."""
+    row = await look()
+    # A new attempt may begin between the look and the write; the fence then refuses, and the next round sees it.
+    while Status(row["status"]) not in TERMINAL:
+        completed_at = now()
+        started_at = None if row["started_at"] is None else row["started_at"].timestamp()
+        canceled = outcome.Outcome(
+            id=row["id"],
+            attempt=row["attempt"],
+            status=Status.CANCELED,
+            metrics=outcome.metrics(started_at, row["created_at"].timestamp(), completed_at),
+            completed_at=completed_at,
+        )
+        ended = await outcome.end(parts.ending, [canceled])
+        if row["id"] in ended:
+            await parts.bus.send(subjects.CANCEL, Cancel(id=row["id"], attempt=row["attempt"]))
+            await outcome.announce(parts.bus, [(ended[row["id"]], canceled)])
+        row = await look()
+    return row
