@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -6,6 +7,7 @@ from tidemill.contracts.access import ALL, ROLE_SCOPES
 from tidemill.contracts.ids import new_id
 from tidemill.gateway import store_tokens
 from tidemill.gateway.auth import Accounts
+from tidemill.gateway.token_uses import Uses
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY
 
@@ -250,6 +252,16 @@ async def test_the_last_use_is_written_by_the_flush(gateway, alice):
     assert used is not None
     await gateway.parts.accounts.uses.flush()
     assert (await ask(gateway, "GET", path, alice))[1]["last_used_at"] == used
+
+
+async def test_gateways_that_write_the_same_uses_do_not_hold_each_other_up(gateway, alice):
+    ids = [(await make(gateway, alice))["id"] for _ in range(20)]
+    gateways = [Uses(gateway.parts.database) for _ in range(6)]
+    for number, uses in enumerate(gateways):
+        for token_id in ids[:: 1 if number % 2 else -1]:
+            uses.saw(token_id)
+    await asyncio.gather(*(uses.flush() for uses in gateways))
+    assert all((await listed(gateway, alice))[token_id]["last_used_at"] for token_id in ids)
 
 
 async def test_a_flush_without_a_database_loses_nothing(gateway, alice, monkeypatch):
