@@ -159,7 +159,7 @@ class Receiver:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         await self.hang.wait()
         self.answered += 1
-        return web.Response(status=status, headers=self.headers)
+        return web.Response(text=f"answer to {request.path}", status=status, headers=self.headers)
 
     def url(self, path="hook", host="127.0.0.1"):
         return f"http://{host}:{self.port}/{path}"

@@ -110,3 +110,48 @@ async def test_two_dispatchers_tell_progress_once(dispatchers, receiver, rows, w
     await rows.end(prediction)
     await rows.finished(prediction)
     assert len(hook.received) == 2
+
+
+async def test_start_is_told_first_and_once_whatever_comes_first_and_how_often(dispatchers, receiver, rows, wait_until):
+    await leading(dispatchers, rows, receiver, wait_until, throttle_s=0.05)
+    hook = await receiver(200)
+    prediction = await rows.prediction(hook.url(), events=["start", "output", "completed"])
+    await rows.event(prediction, "output")
+    await wait_until("both", lambda: len(hook.received) == 2)
+    for _ in range(3):
+        await rows.event(prediction, "start")
+    await rows.event(prediction, "output")
+    await wait_until("another output", lambda: len(hook.received) == 3)
+    log = await rows.database.fetch(
+        "SELECT event, status FROM webhook_delivery WHERE prediction_id = $1 ORDER BY id", prediction
+    )
+    # The second output is not logged: the same result within ten seconds.
+    assert [tuple(row) for row in log] == [("start", "delivered"), ("output", "delivered")]
+    await rows.end(prediction)
+    await rows.finished(prediction)
+    assert [each.prediction["status"] for each in hook.received] == ["processing"] * 3 + ["succeeded"]
+
+
+async def test_a_prediction_that_is_over_at_once_has_a_start_all_the_same(dispatchers, receiver, rows, wait_until):
+    await leading(dispatchers, rows, receiver, wait_until)
+    hook = await receiver(200)
+    both = await rows.prediction(hook.url("both"), events=["start", "completed"])
+    alone = await rows.prediction(hook.url("alone"), events=["start"])
+    never = await rows.prediction(hook.url("never"), events=["start", "completed"], status="starting")
+    await rows.database.execute("UPDATE prediction SET started_at = now() WHERE id <> $1", never)
+    await rows.end(both, alone, never, announce=False)
+    for prediction in (both, alone, never):
+        await rows.event(prediction, "start")
+        await rows.event(prediction, "completed")
+        await rows.event(prediction, "start")
+    await rows.finished(both)
+    await rows.finished(never)
+    await wait_until("all", lambda: len(hook.received) >= 4)
+    told = {}
+    for each in hook.received:
+        told.setdefault(each.path, []).append((each.prediction["status"], each.prediction["output"]))
+    assert told == {
+        "/both": [("processing", None), ("succeeded", "done")],
+        "/alone": [("processing", None)],
+        "/never": [("succeeded", "done")],
+    }

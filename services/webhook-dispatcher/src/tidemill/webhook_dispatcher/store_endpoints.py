@@ -25,6 +25,11 @@ UPDATE webhook_endpoint SET failures = $2, failing_since = to_timestamp($3), ope
     open_until = to_timestamp($5), disabled_at = to_timestamp($6), disabled_reason = $7,
     succeeded_at = to_timestamp($8), failed_at = to_timestamp($9)
 WHERE id = $1"""
+# What was put off until the breaker would close, or until its prober could have died, is due when it closes.
+UNPARK: Final = """
+UPDATE webhook_delivery d SET next_attempt_at = now() FROM webhook_endpoint e
+WHERE e.id = $1 AND d.account_id = e.account_id AND d.host = e.host AND d.status = 'pending'
+    AND d.next_attempt_at = e.open_until"""
 # In a long line at an endpoint whose breaker is open nothing has to be looked at until it closes.
 PARK: Final = """
 UPDATE webhook_delivery SET next_attempt_at = due.open_until FROM (
@@ -64,8 +69,11 @@ async def revise(database: Database, place: Endpoint, path: str, decide: Decide)
         await connection.execute(ENSURE, new_id(), place.account, place.host, path)
         row = await connection.fetchrow(LOCK, place.account, place.host, path)
         assert row is not None, "it was ensured in this transaction"
-        health = decide(_health(row), row["now"])
+        before = _health(row)
+        health = decide(before, row["now"])
         if health is not None:
+            if before.open_until is not None and health.open_until is None:
+                await connection.execute(UNPARK, row["id"])
             await connection.execute(WRITE, row["id"], *_columns(health))
     return health
 
