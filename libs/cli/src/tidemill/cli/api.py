@@ -34,6 +34,15 @@ class Api:
         response = self.http.get(path)
         return None if response.status_code == 404 else decoded(response)
 
+    def text(self, path: str) -> str | None:
+        """The text of an answer; None for 404."""
+        response = self.http.get(path)
+        if response.status_code == 404:
+            return None
+        if not response.is_success:
+            decoded(response)
+        return response.text
+
 
 def pages(api: Api, path: str, query: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """Everything in a list, page by page."""

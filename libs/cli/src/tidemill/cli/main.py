@@ -5,7 +5,7 @@ import sys
 import httpx
 import typer
 
-from tidemill.cli import accounts, mcp_command, organizations, push, run, tokens, webhooks
+from tidemill.cli import accounts, collections, examples, mcp_command, organizations, push, run, tokens, webhooks
 from tidemill.cli.api import CommandError
 
 app = typer.Typer(
@@ -19,6 +19,9 @@ app.add_typer(accounts.account, name="account")
 app.add_typer(tokens.token, name="token")
 app.add_typer(organizations.org, name="org")
 app.add_typer(webhooks.webhooks, name="webhooks")
+app.add_typer(collections.collection, name="collection")
+app.add_typer(examples.example, name="example")
+accounts.account.command("official")(collections.official)
 app.command("push")(push.push)
 app.command("run")(run.run)
 app.command("mcp")(mcp_command.mcp)

@@ -9,6 +9,9 @@ import msgspec
 import typer
 from rich.progress import Progress
 
+from tidemill.cli import about as about_model
+from tidemill.cli import examples
+from tidemill.cli.about import About
 from tidemill.cli.api import Api, CommandError
 from tidemill.cli.bundle import CHUNK_BYTES, files_of
 from tidemill.contracts.api import BundleFile
@@ -22,22 +25,60 @@ def push(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Has cog.yaml.")
     ] = Path(),
-    public: Annotated[bool, typer.Option("--public/--private", help="Who may run a model that is made.")] = False,
-    hardware: Annotated[str, typer.Option(help="What a model that is made runs on.")] = "cpu",
-    if_changed: Annotated[bool, typer.Option("--if-changed", help="Do nothing if the latest version is this.")] = False,
+    *,
+    public: Annotated[
+        bool | None, typer.Option("--public/--private", help="Who may run it; a new one is private.")
+    ] = None,
+    hardware: Annotated[str | None, typer.Option(help="What it runs on; a new one on cpu.")] = None,
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Push nothing if the latest version is this.")
+    ] = False,
+    description: Annotated[
+        str | None, typer.Option(help="One sentence or two; else the README's first paragraph, if it has none.")
+    ] = None,
+    readme: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Markdown; else README.md in DIR.")
+    ] = None,
+    license_url: Annotated[
+        str | None, typer.Option(help="Else the first link under the heading Licence in the README, if it has none.")
+    ] = None,
+    github_url: Annotated[str | None, typer.Option(help="Where its source is.")] = None,
+    cover: Annotated[str | None, typer.Option(metavar="URL", help="Its cover image.")] = None,
+    example: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="An input that is run and shown; else example.json in DIR."),
+    ] = None,
+    no_example: Annotated[bool, typer.Option("--no-example", help="Run no example.")] = False,
 ) -> None:
-    """Push a model directory. Only files that the server lacks are uploaded."""
-    owner, _, name = model.partition("/")
-    if not owner or not name:
+    """Push a model directory. Only files that the server lacks are uploaded.
+
+    Then the model is told what the options and the README say of it, and when it has no example yet, one is run.
+    """
+    if not all(model.partition("/")):
         raise CommandError(f"{model!r} is not of the form OWNER/NAME")
+    about = About(
+        description=description,
+        readme=readme,
+        license_url=license_url,
+        github_url=github_url,
+        cover_image_url=cover,
+        visibility=None if public is None else "public" if public else "private",
+        hardware=hardware,
+    )
     api = Api()
+    _push_files(api, model, directory, about, if_changed=if_changed)
+    changed = about_model.tell(api, model, about, directory)
+    if changed:
+        typer.echo(f"Set {', '.join(changed)}.")
+    if not no_example:
+        _show_example(api, model, example, directory)
+
+
+def _push_files(api: Api, model: str, directory: Path, about: About, *, if_changed: bool) -> None:
     files = files_of(directory)
     found = api.find(f"models/{model}")
     if found is None:
-        visibility = "public" if public else "private"
-        body = {"owner": owner, "name": name, "visibility": visibility, "hardware": hardware}
-        api.call("POST", "models", json=body)
-        typer.echo(f"Made the {visibility} model {model}.")
+        _make(api, model, about)
     elif if_changed and (found.get("latest_version") or {}).get("id") == version_id(files):
         typer.echo(f"{model} is up to date.")
         return
@@ -48,6 +89,27 @@ def push(
     if pushed["missing"]:
         pushed = api.call("POST", f"pushes/{pushed['id']}/start")
     _follow(api, pushed)
+
+
+def _make(api: Api, model: str, about: About) -> None:
+    owner, _, name = model.partition("/")
+    visibility = about.visibility or "private"
+    body = {"owner": owner, "name": name, "visibility": visibility, "hardware": about.hardware or "cpu"}
+    api.call("POST", "models", json=body)
+    typer.echo(f"Made the {visibility} model {model}.")
+
+
+def _show_example(api: Api, model: str, given: Path | None, directory: Path) -> None:
+    """One that fails is no reason to call the push a failure: the version is there."""
+    file = given or directory / examples.EXAMPLE
+    if (given is None and not file.is_file()) or api.call("GET", f"models/{model}")["default_example"] is not None:
+        return
+    try:
+        examples.keep(api, model, str(examples.run(api, model, file)["id"]))
+    except CommandError as error:
+        typer.echo(f"warning: {file.name} was not made an example: {error}", err=True)
+    else:
+        typer.echo(f"Ran {file.name}: it is the model's example.")
 
 
 def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str]) -> None:

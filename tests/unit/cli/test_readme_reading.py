@@ -1,0 +1,59 @@
+"""What a README tells of its model, and what of it a push says to the server."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.cli.about import About, differing
+from tidemill.cli.readme import first_paragraph, licence_link, title
+
+README = """
+![logo](logo.png)
+
+# tide-tables
+
+[![badge](https://example.com/badge.svg)](https://example.com)
+
+- a list
+
+Tells the *tides*
+of [any harbour](https://example.com/harbours).
+
+More text.
+
+## License and thanks
+
+Under [Apache-2.0](https://www.apache.org/licenses/LICENSE-2.0 "title"), [MIT](https://example.com/mit).
+"""
+
+
+def test_a_readme_is_read():
+    assert title(README) == "tide-tables"
+    assert first_paragraph(README) == "Tells the *tides* of any harbour."
+    assert licence_link(README) == "https://www.apache.org/licenses/LICENSE-2.0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "# Title", "## Licence\n\nNone.\n\n## More\n\n[x](https://example.com)", "## Licence\n[x](LICENSE)", "- x"],
+)
+def test_what_is_not_there_is_not_found(text):
+    assert licence_link(text) is None
+    assert first_paragraph(text) in {None, "None."}
+
+
+@given(st.text())
+def test_any_text_is_read(text):
+    assert len(first_paragraph(text) or "") <= 2000
+    assert (licence_link(text) or "https://").startswith(("https://", "http://"))
+    title(text)
+
+
+def test_what_is_said_wins_over_what_is_known_and_that_over_the_readme():
+    known = {"description": "known", "license_url": None, "visibility": "private", "hardware": "cpu"}
+    assert differing(known, About(), README) == {"license_url": "https://www.apache.org/licenses/LICENSE-2.0"}
+    assert differing(known, About(description="said", visibility="public"), None) == {
+        "description": "said",
+        "visibility": "public",
+    }
+    assert differing(known, About(description="known", hardware="cpu"), None) == {}
