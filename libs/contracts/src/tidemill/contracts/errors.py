@@ -85,5 +85,13 @@ def unprocessable(detail: str, title: str = "Invalid request") -> Problem:
     return Problem(422, detail, title)
 
 
+def throttled(retry_after_s: int, detail: str | None = None) -> Problem:
+    """The body is Replicate's; clients read the seconds from it or from the header."""
+    default = f"Request was throttled. Your rate limit resets in ~{retry_after_s}s."
+    return Problem(
+        429, detail or default, headers={"Retry-After": str(retry_after_s)}, extra={"retry_after": retry_after_s}
+    )
+
+
 def unavailable(detail: str, retry_after_s: int = 1) -> Problem:
     return Problem(503, detail, "Service unavailable", headers={"Retry-After": str(retry_after_s)})

@@ -1,0 +1,60 @@
+import pytest
+
+from tidemill.gateway import guesses as guesses_module
+from tidemill.gateway.client_address import client, networks
+from tidemill.gateway.guesses import FAILURES, Guesses
+
+
+def test_an_address_that_fails_often_waits_and_is_forgiven():
+    guesses = Guesses()
+    assert not guesses
+    for _ in range(FAILURES.burst):
+        assert guesses.wait_s("1.2.3.4", 0.0) == 0
+        guesses.failed("1.2.3.4", 0.0)
+    assert guesses.wait_s("1.2.3.4", 0.0) == pytest.approx(2)
+    assert guesses.wait_s("5.6.7.8", 0.0) == 0
+    assert guesses.wait_s("1.2.3.4", 2.0) == 0
+    guesses.failed("1.2.3.4", 2.0)
+    assert guesses.wait_s("1.2.3.4", 2.0) > 0
+    assert guesses.wait_s("1.2.3.4", 1000.0) == 0
+    assert not guesses
+
+
+def test_a_flood_of_addresses_is_not_remembered_for_ever(monkeypatch):
+    monkeypatch.setattr(guesses_module, "ADDRESSES_LIMIT", 10)
+    guesses = Guesses()
+    for n in range(100):
+        guesses.failed(str(n), 0.0)
+        assert len(guesses._full_at) <= 10
+
+
+PROXIES = networks("10.0.0.0/8, 127.0.0.1, fd00::/8")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "proxies", "address"),
+    [
+        ("203.0.113.9", None, PROXIES, "203.0.113.9"),
+        ("203.0.113.9", "198.51.100.1", PROXIES, "203.0.113.9"),  # a client's own words
+        ("10.0.0.1", "198.51.100.1", PROXIES, "198.51.100.1"),
+        ("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.2.2.2", PROXIES, "198.51.100.1"),
+        ("127.0.0.1", "198.51.100.1", PROXIES, "198.51.100.1"),
+        ("127.0.0.1", "198.51.100.1", (), None),  # a proxy that nobody told of, or this machine
+        ("127.0.0.1", None, PROXIES, None),
+        ("10.0.0.1", "nonsense", PROXIES, None),
+        ("10.0.0.1", "10.0.0.2", PROXIES, None),
+        ("::1", None, (), None),
+        ("::ffff:203.0.113.9", None, (), "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", None, (), "2001:db8:1:2::/64"),
+        ("fd00::1", "2001:db8::1", PROXIES, "2001:db8::/64"),
+        (None, None, (), None),
+        ("", "", (), None),
+    ],
+)
+def test_the_address_of_a_client(peer, forwarded, proxies, address):
+    assert client(peer, forwarded, proxies) == address
+
+
+def test_a_network_that_is_none():
+    with pytest.raises(ValueError):
+        networks("10.0.0.0/8,proxy.example")
