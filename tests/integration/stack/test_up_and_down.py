@@ -105,8 +105,25 @@ def test_steps_use_the_accounts_they_are_for(stack):
         "|token create local --name local --print",
         "|account create tidemill --if-missing",
         "|token create tidemill --name tidemill --print",
-        f"token-of-tidemill|push tidemill/noop {stack.catalogue / 'noop'} --if-changed --public",
+        f"token-of-tidemill|push tidemill/noop {stack.catalogue / 'noop'} --if-changed --public --no-example",
         "token-of-local|run tidemill/noop -i text=hello",
+    ]
+
+
+def test_the_catalogue_gets_examples_and_a_collection(stack):
+    arguments = stack.models("noop", "writer", "quiet")
+    for name in ("noop", "writer"):
+        (stack.catalogue / name / "example.json").write_text('{"input": {}}')
+    collection = stack.catalogue / "COLLECTION.md"
+    collection.write_text("# First\n\n- `tidemill/writer`, tidemill/noop.\n")
+    assert stack.up(*arguments)[0] == 0
+    wanted = f"|collection set try-these-first tidemill/writer tidemill/noop --file {collection} --skip-missing"
+    assert wanted in stack.calls()
+    until(lambda: "examples of the catalogue are made" in stack.home.log("stack").read_text())
+    made = sorted(call for call in stack.calls() if "|example" in call)
+    assert made == [
+        f"token-of-tidemill|example add tidemill/{name} {stack.catalogue / name / 'example.json'}"
+        for name in ("noop", "writer")
     ]
 
 

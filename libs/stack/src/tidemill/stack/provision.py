@@ -1,9 +1,11 @@
-"""What makes a running stack useful: the local account and its token, the catalogue of models, a first prediction.
+"""What makes a running stack useful: the local account and its token, the catalogue of models with examples, a first
+prediction.
 
 Everything goes through the `tidemill` command, as a user would do it.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +21,17 @@ CATALOGUE_ACCOUNT = "tidemill"
 # The model that shows that the stack works; without it there is nothing to show.
 FIRST_MODEL = "noop"
 FIRST_INPUT = "text=hello"
+# Examples are run when all else is done: each boots its model, and nobody waits for that.
+PUSH_OPTIONS = ("--if-changed", "--public", "--no-example")
 # A push may build a model's environment, which fetches packages of hundreds of megabytes.
 PUSH_WITHIN_S = 900.0
 COMMAND_WITHIN_S = 120.0
+EXAMPLE_WITHIN_S = 600.0  # a cold boot of each model, two at once, on whatever machine this is
+EXAMPLES_AT_ONCE = 2
 TAIL_LINES = 12
+COLLECTION_FILE = "COLLECTION.md"
+COLLECTION_SLUG = "try-these-first"
+EXAMPLE_FILE = "example.json"
 
 
 class StepError(Exception):
@@ -39,6 +48,13 @@ class Catalogue:
         """The first model comes first: it is small, and what is wrong with the stack shows on it."""
         found = sorted(file.parent for file in self.path.glob("*/cog.yaml"))
         return sorted(found, key=lambda model: model.name != FIRST_MODEL)
+
+    def collection(self) -> tuple[Path, list[str]] | None:
+        """The file that describes the collection, and the models that it names, in its order."""
+        file = self.path / COLLECTION_FILE
+        if not file.is_file():
+            return None
+        return file, re.findall(rf"\b{CATALOGUE_ACCOUNT}/[a-z0-9._-]*[a-z0-9]", file.read_text())
 
 
 class Provision:
@@ -67,18 +83,68 @@ class Provision:
             await self._push(model, owner)
         if models[0].name == FIRST_MODEL:
             await self._run_first()
+        await self._collect(catalogue)
+
+    async def show_examples(self, catalogue: Catalogue) -> None:
+        """Runs the example of each model that shows none yet. What fails is reported: nothing depends on it."""
+        waiting = [model for model in catalogue.models() if (model / EXAMPLE_FILE).is_file()]
+        if not waiting:
+            return
+        slots = asyncio.Semaphore(EXAMPLES_AT_ONCE)
+        try:
+            owner = await self._token(CATALOGUE_ACCOUNT)
+        except StepError as error:
+            self._report.say(f"  the catalogue has no examples: {error}")
+            return
+
+        async def show(model: Path) -> bool:
+            async with slots:
+                return await self._show_example(model, owner)
+
+        if any(await asyncio.gather(*(show(model) for model in waiting))):
+            self._report.say("  examples of the catalogue are made")
 
     async def _push(self, model: Path, token: str) -> None:
         name = f"{CATALOGUE_ACCOUNT}/{model.name}"
         try:
             async with self._report.waiting(f"the push of {name}") as elapsed:
-                await self._run(PUSH_WITHIN_S, "push", name, str(model), "--if-changed", "--public", token=token)
+                await self._run(PUSH_WITHIN_S, "push", name, str(model), *PUSH_OPTIONS, token=token)
         except StepError as error:
             if model.name == FIRST_MODEL:
                 raise
             self._report.say(f"  {name} was not pushed: {error}")
         else:
             self._report.say(f"  {name} pushed after {elapsed():.1f} s")
+
+    async def _show_example(self, model: Path, token: str) -> bool:
+        """Whether one was made."""
+        name = f"{CATALOGUE_ACCOUNT}/{model.name}"
+        try:
+            if await self._is_shown(name, token):
+                return False
+            await self._run(EXAMPLE_WITHIN_S, "example", "add", name, str(model / EXAMPLE_FILE), token=token)
+        except (StepError, OSError) as error:
+            self._report.say(f"  {name} has no example: {error}")
+            return False
+        return True
+
+    async def _is_shown(self, name: str, token: str) -> bool:
+        """Also when there is no such model: then there is nothing to show."""
+        url = f"{environment.base_url(self._port)}/v1/models/{name}"
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as reply:
+                model = await reply.json(content_type=None) if reply.ok else {"default_example": True}
+        except (aiohttp.ClientError, ValueError) as error:
+            raise StepError(f"{url}: {error}") from None
+        return bool(model) and model.get("default_example") is not None
+
+    async def _collect(self, catalogue: Catalogue) -> None:
+        found = catalogue.collection()
+        if found is not None:
+            file, models = found
+            options = ("--file", str(file), "--skip-missing")
+            await self._run(COMMAND_WITHIN_S, "collection", "set", COLLECTION_SLUG, *models, *options)
 
     async def _run_first(self) -> None:
         name = f"{CATALOGUE_ACCOUNT}/{FIRST_MODEL}"

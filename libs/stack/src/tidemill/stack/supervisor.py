@@ -50,6 +50,7 @@ class Supervisor:
         self._stages: list[list[Unit]] = []
         self._keepers: dict[str, Keeper] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._afterwards: list[asyncio.Task[None]] = []  # what may go on when all is ready, and may end
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._phase: Phase = "starting"
         self._port = 0
@@ -101,10 +102,14 @@ class Supervisor:
         await self._start_stage([self._service(spec, shared) for spec in BACKGROUND])
         gateway_env = {**shared, **self._backing.gateway_variables(), "TIDEMILL_PORT": str(self._port)}
         await self._start_stage([self._service(GATEWAY, gateway_env)])
-        await self._provision(shared)
+        provision = Provision(self._options.programs, shared, self._port, self._state, self._report)
+        await self._provision(provision, shared)
         self._phase = "ready"
         self._write_snapshot()
         self._on_ready()
+        if self._options.catalogue is not None:
+            examples = provision.show_examples(self._options.catalogue)
+            self._afterwards.append(asyncio.create_task(examples, name="show examples"))
 
     async def _start_stage(self, units: list[Unit]) -> None:
         self._stages.append(units)
@@ -125,8 +130,7 @@ class Supervisor:
         self._tasks.append(asyncio.create_task(keeper.run(), name=f"keep {unit.name}"))
         self._write_snapshot()
 
-    async def _provision(self, shared: Mapping[str, str]) -> None:
-        provision = Provision(self._options.programs, shared, self._port, self._state, self._report)
+    async def _provision(self, provision: Provision, shared: Mapping[str, str]) -> None:
         token = await provision.local_token()
         values = environment.for_commands(shared, self._port, token)
         write_private(self._home.env_file, environment.render_env_file(values, self._options.programs))
@@ -170,9 +174,10 @@ class Supervisor:
         """In reverse order, each stage at once; a further signal kills what is left."""
         self._phase = "stopping"
         self._write_snapshot()
-        for task in self._tasks:
+        tasks = [*self._afterwards, *self._tasks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if not await self._unless_signaled(self._stop_stages()):
             self._report.say("  killing what is left")
             await asyncio.gather(*(unit.kill() for stage in self._stages for unit in stage))
