@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 from typing import NamedTuple
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
@@ -404,13 +405,36 @@ LISTS = [
 
 
 @pytest.mark.parametrize("route", LISTS, ids=[IDS[route] for route in LISTS])
-async def test_lists_show_nothing_of_somebody_elses(gateway, alice, mallory, route):
+async def test_lists_show_nothing_of_somebody_elses_whatever_they_are_asked_for(gateway, alice, mallory, route):
+    values = {alice.id, alice.username}
+    wanted = set()
     for make in OBJECTS.values():
-        await make(gateway, alice)
-    found = await ask(gateway, mallory, "GET", route.path)
-    assert found.status == 200 or route.operation.query is not None, found
-    for trace in (alice.id, alice.username):
-        assert trace not in found.body
+        each = await make(gateway, alice)
+        values.update(each)
+        wanted.update({*each, "/".join(each[:2])})
+    plain = await ask(gateway, mallory, "GET", route.path)
+    assert plain.status == 200 or route.operation.query is not None, plain
+    assert not [value for value in values if value in plain.body]
+    for field in texts(route.operation.query):
+        for value in wanted | {alice.username}:
+            answer = await ask(gateway, mallory, "GET", f"{route.path}?{urlencode({field: value})}")
+            body = answer.body.replace(value, "…").replace(quote(value, safe=""), "…")
+            assert not [other for other in values if other in body and other not in value], (field, value, answer)
+
+
+def texts(query):
+    """The names of the query parameters that take some text."""
+    samples = (name(), f"{name()}/{name()}", new_id(), "0" * 64, f"msg_{new_id()}")
+    fields = () if query is None else msgspec.structs.fields(query)
+    return [field.encode_name for field in fields if any(takes(field.type, sample) for sample in samples)]
+
+
+def takes(kind, text):
+    try:
+        msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 WRITES_UNDER_MODELS = [
