@@ -41,7 +41,6 @@ async def main() -> None:
             events["url"],
             token=TOKEN,
             inbox_prefix=events["inbox_prefix"].encode(),
-            max_reconnect_attempts=-1,
             closed_cb=on_closed,
         )
         for subject in events["subjects"]:
