@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -190,9 +191,12 @@ class Boots:
             entry=config.entry,
             directory=str(directory),
             tmp=str(tmp),
+            weights=None if config.weights is None else str(directory / config.weights),
             concurrency=config.concurrency,
             site=None if environment.site is None else str(environment.site),
         )
+        if self._queues.trains(instance.queue):
+            boot = _training(boot, config)
         link = Link(self._engine, instance)
         return link, await zygote.fork(spec, boot, link)
 
@@ -208,6 +212,12 @@ class Boots:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._zygotes.close()
+
+
+def _training(boot: host.Boot, config: ModelConfig) -> host.Boot:
+    if config.train_entry is None:
+        raise BootFailed("the version has no train function")
+    return replace(boot, mode="train", entry=config.train_entry, concurrency=None)
 
 
 async def _ready(link: Link) -> Ready:

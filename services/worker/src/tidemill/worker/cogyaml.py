@@ -41,6 +41,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     entry: str  # file.py:Name
     train_entry: str | None = None
+    weights: str | None = None  # a file of the version's that its setup is given, for one that a training has made
     python_version: str | None = None
     requirements: tuple[str, ...] = ()  # PEP 508, sorted
     indexes: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ from tidemill.worker.push import Pushes
 from tidemill.worker.queues import Queues
 from tidemill.worker.records import Records
 from tidemill.worker.scratch import Scratch
+from tidemill.worker.trainings import Trainings
 from tidemill.worker.triggers import listeners
 from tidemill.worker.upkeep import evict
 from tidemill.worker.zygotes import Zygotes
@@ -72,6 +73,8 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
         public_url=config.public_url,
         delivery_key=lambda url: object_key_of_url([key], config.public_url, url, now()),
     )
+    outputs = Outputs(objects, url_for)
+    trainings = Trainings(worker, database, objects, scratch, outputs.upload, queues.trains)
     preparation = Preparation(database, inputs, queues, lambda instance: home / "instances" / instance.id / "inputs")
     engine = Engine(
         worker,
@@ -79,7 +82,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
             records=records,
             needs_preparation=queues.needs_preparation,
             prepare=preparation.prepare,
-            upload=Outputs(objects, url_for).upload,
+            upload=trainings.upload,
             discard_inputs=preparation.discard,
             chunk=live.chunk,
         ),

@@ -13,6 +13,7 @@ class Version(msgspec.Struct, frozen=True):
     queue: str
     account: str  # the model's owner
     fields: tuple[Any, ...]  # inputs that are files; empty for most
+    trains: bool  # its instances run train()
 
 
 class Queues:
@@ -24,12 +25,17 @@ class Queues:
 
     def learn(self, queue: str, row: Row) -> None:
         schema = msgspec.json.decode(row["openapi_schema"])
-        self._versions[queue] = Version(queue, row["account_id"], tuple(file_fields(schema)))
+        trains = row["kind"] == "training"
+        fields = tuple(file_fields(schema, "TrainingInput" if trains else "Input"))
+        self._versions[queue] = Version(queue, row["account_id"], fields, trains)
         if row["streams"]:
             self._live.streams(queue)
 
     def needs_preparation(self, queue: str) -> bool:
         return bool(self._versions[queue].fields)
+
+    def trains(self, queue: str) -> bool:
+        return self._versions[queue].trains
 
     def fields(self, queue: str) -> tuple[Any, ...]:
         return self._versions[queue].fields

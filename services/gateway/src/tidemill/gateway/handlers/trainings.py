@@ -1,0 +1,103 @@
+"""Trainings: create, list, get, cancel. They live as predictions do; their end makes a version of the destination."""
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from tidemill.contracts import api
+from tidemill.contracts.access import Scope
+from tidemill.contracts.api_deployments import CreateTraining, Training
+from tidemill.contracts.errors import Problem, not_found, unprocessable
+from tidemill.contracts.ids import is_id
+from tidemill.gateway import queries, showing, store, store_models, store_trainings
+from tidemill.gateway.canceling import cancel as cancel_open
+from tidemill.gateway.creation import create as create_one
+from tidemill.gateway.cursors import Cursor
+from tidemill.gateway.handlers.predictions import NO_STORE, RUNNING
+from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway.pages import page
+from tidemill.gateway.validation import checker
+from tidemill.gateway.versions import Runnable
+from tidemill.runtime.db import Row
+
+INPUT: Final = "TrainingInput"  # the part of a version's schema that says what its train() takes
+
+
+@operation(
+    "trainings.create",
+    Scope.TRAININGS_WRITE,
+    body=CreateTraining,
+    headers=RUNNING,
+    answer=Training,
+    status=201,
+    takes="creates",
+)
+async def create(call: Call) -> web.Response:
+    """Trains a version: runs its `train()`, and makes a version of the destination from the weights it writes.
+
+    The destination is a model of the account's own that exists already. A version without `train` in its `cog.yaml`
+    answers a 422.
+    """
+    body = await call.body(CreateTraining)
+    runnable = await _version(call)
+    owner, _, name = body.destination.partition("/")
+    if not await store_models.own_model_id(call.parts.database, call.account.id, owner, name):
+        raise Problem(404, "The specified training destination does not exist")
+    if INPUT not in runnable.schema.get("components", {}).get("schemas", {}):
+        raise unprocessable("This version cannot be trained: its cog.yaml names no train function.", "Not trainable")
+    trainable = msgspec.structs.replace(
+        runnable,
+        queue=await store_trainings.queue(call.parts.database, runnable.queue),
+        streams=False,
+        check=checker(runnable.schema, INPUT),
+        destination=body.destination,
+    )
+    asked = api.CreatePrediction(
+        input=body.input,
+        webhook=body.webhook,
+        webhook_completed=body.webhook_completed,
+        webhook_events_filter=body.webhook_events_filter,
+    )
+    return await create_one(call, trainable, asked)
+
+
+async def _version(call: Call) -> Runnable:
+    """The version that the path names. Raises the 404 problem for one that is missing or somebody else's."""
+    reference = f"{call.path('owner')}/{call.path('name')}:{call.path('id')}"
+    try:
+        return await call.parts.versions.resolve(call.account, reference)
+    except Problem:
+        raise not_found() from None
+
+
+@operation("trainings.list", Scope.TRAININGS_READ, query=queries.Paging, answer=api.Page[Training])
+async def list_(call: Call) -> web.Response:
+    """The account's trainings, newest first."""
+
+    async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
+        return await store_trainings.trainings(call.parts.database, call.account.id, cursor, limit)
+
+    listed = await page(call, "/trainings", fetch, lambda row: showing.of_row(call, row))
+    return json_response(listed, headers=NO_STORE)
+
+
+@operation("trainings.get", Scope.TRAININGS_READ, answer=Training)
+async def get(call: Call) -> web.Response:
+    """A training. It can be polled: the answer is never cached."""
+    return json_response(await showing.in_full(call, await _own(call)), headers=NO_STORE)
+
+
+@operation("trainings.cancel", Scope.TRAININGS_WRITE, answer=Training)
+async def cancel(call: Call) -> web.Response:
+    """Cancels a training. It ends at once; one that has ended is answered unchanged."""
+    row = await cancel_open(call.parts, lambda: _own(call))
+    return json_response(await showing.in_full(call, row), headers=NO_STORE)
+
+
+async def _own(call: Call) -> Row:
+    training, database = call.path("id"), call.parts.database
+    row = await store.prediction(database, training, call.account.id, "training") if is_id(training) else None
+    if row is None:
+        raise not_found()
+    return row
