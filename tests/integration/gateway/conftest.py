@@ -14,20 +14,23 @@ import aiohttp
 import asyncpg
 import pytest
 from aiohttp import web
+from msgspec import Raw
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Lifecycle
+from tidemill.contracts.events import Lifecycle, Load
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.gateway import allowances
 from tidemill.gateway.accept import Acceptor
 from tidemill.gateway.admission import Admission, Crowd
 from tidemill.gateway.auth import Accounts
+from tidemill.gateway.callout import Callout
 from tidemill.gateway.client_address import networks
 from tidemill.gateway.config import Config
 from tidemill.gateway.deployments import Deployments
 from tidemill.gateway.door import Door
 from tidemill.gateway.durable import Durables
+from tidemill.gateway.event_watch import Watch
 from tidemill.gateway.idempotency import Once
 from tidemill.gateway.limits import Limits
 from tidemill.gateway.parts import Parts
@@ -93,7 +96,14 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
         acceptor = Acceptor(database.lane(), bus, name, 5)
         versions = Versions(database, 5)
         waiters = Waiters(database, 1)
-        await bus.listen(subjects.gateway_events(name), Lifecycle, waiters.on_completed)
+        admission = Admission(Crowd(servers.queue_age_limit_s, servers.queue_waiting_limit))
+
+        async def ended(event: Lifecycle) -> None:
+            admission.ended(event.id)
+            await waiters.on_completed(event)
+
+        await bus.listen(subjects.gateway_events(name), Lifecycle, ended)
+        await bus.listen(subjects.LOAD, Load, admission.on_load)
         accounts = Accounts(database, 5, allowances.default(servers))
         limits = Limits(database.lane())
         parts = Parts(
@@ -107,7 +117,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
             accounts=accounts,
             door=Door(accounts, networks(servers.trusted_proxies)),
             limits=limits,
-            admission=Admission(Crowd(servers.queue_age_limit_s, servers.queue_waiting_limit)),
+            admission=admission,
             versions=versions,
             deployments=Deployments(database, versions, 5, acceptor.is_warm),
             acceptor=acceptor,
@@ -228,3 +238,40 @@ def finish(gateway: Gateway) -> Callable[..., Awaitable[None]]:
         await outcome.announce(gateway.parts.bus, [(done[prediction_id], ended)])
 
     return end
+
+
+class Events(NamedTuple):
+    """The gateway with the part that lets outside subscribers in."""
+
+    gateway: Gateway
+    watch: Watch
+
+    async def announce(
+        self,
+        account: Account,
+        kind: subjects.Kind = "prediction",
+        name: subjects.EventName = "completed",
+        output: bytes = b'"hello"',
+    ) -> str:
+        """Announces a move of a prediction that is in no table; its id."""
+        event = Lifecycle(
+            id=new_id(),
+            account=account.id,
+            model="a/b",
+            version="v",
+            status=Status.SUCCEEDED if name == "completed" else Status.PROCESSING,
+            output=Raw(output),
+        )
+        await self.gateway.parts.bus.announce([outcome.announcement(event, name, "gateway", kind)])
+        return event.id
+
+
+@pytest.fixture(scope="session")
+async def events(gateway: Gateway) -> AsyncIterator[Events]:
+    parts = gateway.parts
+    callout = Callout(parts.config.nats_callout_seed, parts.bus, parts.database, parts.accounts, parts.durables)
+    await callout.listen()
+    task = asyncio.create_task(callout.run())
+    yield Events(gateway, Watch(parts.bus, parts.database, 3600))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

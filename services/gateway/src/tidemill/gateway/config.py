@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from tidemill.contracts.limits import CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
 from tidemill.runtime.config import ObjectStore
 
 
@@ -11,7 +12,22 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     # plain http, because they make a FileOutput only of https: and data: values.
     file_output: Literal["auto", "url", "data"] = "auto"
     cors_origins: str = ""  # comma-separated; "*" for any; empty for none
+    nats_callout_seed: str = ""  # an account key (SA…) of NATS; without it outsiders cannot connect to NATS
+    nats_public_url: str = ""  # NATS as outside subscribers reach it
+    event_check_s: float = 15.0  # how often their connections are held against their tokens
     token_cache_s: float = 5.0  # how long a revoked token may still be taken
     accept_timeout_s: float = 5.0  # how long a create may wait for a database that is away
     wait_poll_s: float = 1.0  # how often a waiting request looks at its row in case an event was lost
-    version_cache_s: float = 5.0  # how long a version that has become invisible may still be run
+    # By account, unless its row says otherwise; a minute's worth may come at once.
+    creates_per_minute: int = CREATES_PER_MINUTE
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    open_predictions: int = OPEN_PREDICTIONS
+    # A queue whose oldest prediction waits for longer, or in which more wait, takes no more: what comes now would not
+    # be served while anybody waits for it.
+    queue_age_limit_s: float = 600.0
+    queue_waiting_limit: int = 20_000
+    trusted_proxies: str = ""  # comma-separated addresses and networks whose X-Forwarded-For is believed
+    version_cache_s: float = 5.0  # how long a version that has become invisible, or an old release, may still be run
+    deployment_rest_s: float = (
+        900.0  # how long a deployment must have been unused to be deleted; Replicate's 15 minutes
+    )
