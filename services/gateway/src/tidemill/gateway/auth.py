@@ -7,6 +7,7 @@ import msgspec
 
 from tidemill.contracts.access import Role, Scope, granted
 from tidemill.contracts.errors import unauthenticated
+from tidemill.gateway.allowances import COLUMNS, STANDARD, Allowances, of_account
 from tidemill.gateway.token_uses import Uses
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Database
@@ -14,13 +15,13 @@ from tidemill.security import tokens
 
 CACHE_LIMIT: Final = 10_000  # entries; bounds memory under a flood of made-up tokens
 # A token that a member made for an organisation ends with the membership.
-FIND: Final = """
-SELECT t.id AS token_id, t.digest, t.scopes, t.user_id, t.expires_at, a.id, a.username, a.name, a.type, m.role,
-    extract(epoch FROM t.expires_at - now()) AS left_s
+FIND: Final = f"""
+SELECT t.id AS token_id, t.digest, t.scopes, t.user_id, t.expires_at, a.id, a.username, a.name, a.type, a.retention_s,
+    m.role, extract(epoch FROM t.expires_at - now()) AS left_s, {COLUMNS}
 FROM token t JOIN account a ON a.id = t.account_id
     LEFT JOIN member m ON m.organization_id = t.account_id AND m.user_id = t.user_id
 WHERE t.digest = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
-    AND (t.user_id IS NULL OR t.user_id = t.account_id OR m.role IS NOT NULL)"""
+    AND (t.user_id IS NULL OR t.user_id = t.account_id OR m.role IS NOT NULL)"""  # noqa: S608 - our own constant
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -30,6 +31,8 @@ class Account(msgspec.Struct, frozen=True):
     username: str
     name: str
     type: str
+    allowances: Allowances | None = None  # None: no limits
+    retention_s: int | None = None  # of its predictions' data after completion; None: the service's own
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -52,9 +55,10 @@ class Caller(msgspec.Struct, frozen=True):
 class Accounts:
     """The look-up of callers by Authorization header."""
 
-    def __init__(self, database: Database, cache_s: float) -> None:
+    def __init__(self, database: Database, cache_s: float, default: Allowances = STANDARD) -> None:
         self._database = database
         self._cache_s = cache_s
+        self._default = default
         self._cache: dict[str, tuple[float, Caller | None]] = {}
         self._changes = 0  # counts what was forgotten
         self.uses = Uses(database)
@@ -69,6 +73,11 @@ class Accounts:
         if cached[1] is None:
             raise unauthenticated(passed=True)
         return cached[1]
+
+    def knows(self, authorization: str | None) -> bool:
+        """Whether it was good when it was last looked up, lately."""
+        cached = None if authorization is None else self._cache.get(authorization)
+        return cached is not None and cached[1] is not None
 
     def forget(self, identifier: str) -> None:
         """Callers with this token, or acting for this account, are looked up afresh: it was revoked or changed."""
@@ -107,7 +116,9 @@ class Accounts:
             return None, self._cache_s
         role: Role = row["role"] or "owner"
         caller = Caller(
-            Account(row["id"], row["username"], row["name"], row["type"]),
+            Account(
+                row["id"], row["username"], row["name"], row["type"], of_account(row, self._default), row["retention_s"]
+            ),
             granted(row["scopes"], role),
             row["token_id"],
             row["user_id"],

@@ -8,14 +8,17 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+import asyncpg
 import msgspec
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
 from tidemill.contracts.access import Scope
-from tidemill.contracts.errors import Problem, bad_request, forbidden, unavailable, unprocessable
+from tidemill.contracts.errors import Problem, bad_request, not_found, unavailable, unprocessable
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway import limits
+from tidemill.gateway.allowances import Kind
 from tidemill.gateway.auth import Account, Caller
 from tidemill.runtime.db import AWAY
 from tidemill.runtime.telemetry import log
@@ -45,7 +48,11 @@ class Call(NamedTuple):
         return self.caller.account
 
     def path(self, name: str) -> str:
-        return self.request.match_info[name]
+        """A parameter of the path. Raises the 404 problem for text that no name can be."""
+        value = self.request.match_info[name]
+        if not value.isprintable():
+            raise not_found()
+        return value
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -94,7 +101,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answer: Any = None  # the struct of the answer, a media type as text, or None for no content
     status: int = 200
     also: tuple[int, ...] = ()  # further statuses that come with the same answer
+    takes: Kind = "requests"  # of which of the account's rates it takes one
     errors: tuple[int, ...] = ()  # beyond those that every operation may answer
+    anonymous: bool = False  # answers without a token too, what is public
 
 
 def operation(name: str, scope: Scope | None = None, **rest: Any) -> Callable[[Handler], Operation]:
@@ -151,22 +160,27 @@ def problem_response(problem: Problem) -> web.Response:
 
 def bind(parts: "Parts", route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """An aiohttp handler that authenticates, calls the route's handler and turns whatever it raises into a problem."""
-    handler, scope = route.operation.handler, route.operation.scope
+    handler, scope, takes = route.operation.handler, route.operation.scope, route.operation.takes
+    anonymous = route.operation.anonymous
     seconds = SECONDS.labels(route.path)
     counters: dict[int, Any] = {}
 
     async def answer(request: web.Request) -> web.StreamResponse:
         started = asyncio.get_running_loop().time()
+        caller = NOBODY
         try:
-            caller = NOBODY
-            if scope is not None:
-                caller = await parts.accounts.authenticate(request.headers.get("Authorization"))
-                _authorize(caller, scope)
-            response = await handler(Call(request, caller, parts))
-        except (Problem, web.HTTPException, *AWAY) as error:
+            if scope is not None and not (anonymous and "Authorization" not in request.headers):
+                caller = await parts.door.enter(request, scope)
+            call = Call(request, caller, parts)
+            if caller.account.allowances is not None:
+                await parts.limits.take(call, kind=takes)
+            response = await handler(call)
+        except (Problem, web.HTTPException, asyncpg.CharacterNotInRepertoireError, *AWAY) as error:
             response = problem_response(problem_of(error))
         except Exception as error:  # noqa: BLE001 - this is the boundary
             response = problem_response(_unexpected(error, request))
+        if caller.account.allowances is not None:
+            limits.tell(request, response)
         seconds.observe(asyncio.get_running_loop().time() - started)
         status = response.status
         if status not in counters:
@@ -177,24 +191,25 @@ def bind(parts: "Parts", route: Route) -> Callable[[web.Request], Awaitable[web.
     return answer
 
 
-def _authorize(caller: Caller, scope: Scope) -> None:
-    if scope not in caller.scopes:
-        raise forbidden(f"This token lacks the scope {scope}.")
-
-
 def problem_of(error: BaseException) -> Problem:
     if isinstance(error, Problem):
         return error
+    if isinstance(error, web.HTTPException):
+        return _problem_of_http(error)
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+        return unprocessable("Text may not contain the character U+0000.")  # JSON and URLs can, PostgreSQL cannot
+    return unavailable("The database is away for a moment; please retry.", 1)
+
+
+def _problem_of_http(error: web.HTTPException) -> Problem:
     if isinstance(error, web.HTTPRequestEntityTooLarge):
         return too_large(BODY_LIMIT_BYTES)
     if isinstance(error, web.HTTPMethodNotAllowed):
         allow = ", ".join(sorted(error.allowed_methods))
         return Problem(405, f"Method {error.method!r} not allowed; allowed: {allow}.", headers={"Allow": allow})
     if isinstance(error, web.HTTPNotFound):
-        return Problem(404, "The requested resource could not be found.")
-    if isinstance(error, web.HTTPException):
-        return Problem(error.status, error.reason)
-    return unavailable("The database is away for a moment; please retry.", 1)
+        return not_found()
+    return Problem(error.status, error.reason)
 
 
 def _unexpected(error: Exception, request: web.Request) -> Problem:

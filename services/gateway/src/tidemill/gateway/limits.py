@@ -27,7 +27,8 @@ SETTLE_EVERY_S: Final = 0.05  # so long a lone request's debt waits for others; 
 PATIENCE_S: Final = 0.5  # of a request that must ask the record; a healthy one answers in milliseconds
 RETRY_S: Final = 0.5  # when the record was away
 BATCH_LIMIT: Final = 500  # accounts in one statement
-VERDICT: Final = "tidemill.verdict"  # where the request keeps what its answer's headers say
+# Where a request keeps what the headers of its answer say.
+VERDICT: Final = web.RequestKey("verdict", Verdict)
 
 REFUSED: Final = Counter("tidemill_refused_total", "Requests refused by a limit", ["limit"])
 UNCHECKED: Final = Counter(
@@ -126,7 +127,7 @@ async def _either(event: asyncio.Event, timeout_s: float) -> None:
 
 def tell(request: web.Request, response: web.StreamResponse) -> None:
     """Puts what is left on an answer that has not begun."""
-    verdict: Verdict | None = request.get(VERDICT)
+    verdict = request.get(VERDICT)
     if verdict is not None and not response.prepared:
         response.headers["RateLimit-Limit"] = str(verdict.limit)
         response.headers["RateLimit-Remaining"] = str(verdict.remaining)
