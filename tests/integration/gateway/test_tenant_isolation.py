@@ -6,7 +6,7 @@ A new route makes a test here fail until it has its entry:
   values of the path's parameters; or SHARED gets the reason why it belongs to nobody;
 - it takes a JSON body: BODIES gets a plausible one, and REFERENCES the bodies that name other objects, or
   NO_REFERENCES its name;
-- it asks for no token: PUBLIC gets the reason.
+- it asks for no token: PUBLIC gets the reason, or ANONYMOUS when it takes one.
 """
 
 import hashlib
@@ -28,6 +28,14 @@ PARAMETER = re.compile(r"\{[^}]+\}")
 PASSING = re.compile(r"date|content-length|ratelimit-.*|server|connection", re.IGNORECASE)
 IDS = {route: f"{route.method} {route.path}" for route in ROUTES}
 SECRETS_IN = {"components": {"schemas": {"Input": {"type": "object", "properties": {"text": {"type": "string"}}}}}}
+
+
+class Account(NamedTuple):
+    """As those of the fixtures."""
+
+    id: str
+    username: str
+    headers: dict[str, str]
 
 
 class Answer(NamedTuple):
@@ -188,6 +196,8 @@ PUBLIC = {
     "files.download": "the query is a signed capability",
     "streams.get": "the path is a signed capability",
 }
+# Operations that answer without a token too, and what.
+ANONYMOUS = {"predictions.get": "what its account has shared"}
 # Operations with a path parameter and a body: a body that would do, were the object one's own.
 BODIES = {
     "deployments.predictions.create": {"json": {"input": {}}},
@@ -336,6 +346,7 @@ def test_a_route_has_its_entries(route):
     if operation.scope is None:
         assert operation.name in PUBLIC, f"{operation.name} asks for no token: say in PUBLIC why anybody may call it"
         return
+    assert not operation.anonymous or operation.name in ANONYMOUS, f"{operation.name}: say in ANONYMOUS what it shows"
     if named is not None and named not in SHARED:
         assert named in OBJECTS, f"{IDS[route]}: add a maker of `{named}` to OBJECTS, or say in SHARED whose it is"
         if operation.body is not None:
@@ -348,8 +359,9 @@ def test_a_route_has_its_entries(route):
 
 def test_the_tables_name_what_there_is():
     names = {route.operation.name for route in ROUTES}
-    assert not {*PUBLIC, *BODIES, *REFERENCES, *NO_REFERENCES, *MISSES_MORE} - names
-    assert not {*OBJECTS, *SHARED} - {object_of(route.path) for route in ROUTES}
+    named = {*PUBLIC, *ANONYMOUS, *BODIES, *REFERENCES, *NO_REFERENCES, *MISSES_MORE}
+    assert sorted(named - names) == []
+    assert sorted({*OBJECTS, *SHARED} - {object_of(route.path) for route in ROUTES}) == []
 
 
 @pytest.mark.parametrize("route", NAMING, ids=[IDS[route] for route in NAMING])
@@ -364,6 +376,19 @@ async def test_what_is_somebody_elses_is_as_good_as_missing(gateway, alice, mall
     own = await ask(gateway, alice, route.method, filled(route.path, values), **body)
     assert own.status < 500
     assert own.status != 404 or route.operation.name in MISSES_MORE, "the owner finds it, afterwards still"
+
+
+OPEN = [route for route in NAMING if route.operation.anonymous]
+
+
+@pytest.mark.parametrize("route", OPEN, ids=[IDS[route] for route in OPEN])
+async def test_without_a_token_what_is_somebodys_is_as_good_as_missing(gateway, alice, route):
+    values, nobody = await OBJECTS[object_of(route.path)](gateway, alice), Account("", "", {})
+    changed = tuple(map(missing, values))
+    asked = await ask(gateway, nobody, route.method, filled(route.path, values))
+    absent = await ask(gateway, nobody, route.method, filled(route.path, changed))
+    assert asked.status in {401, 404}
+    assert nameless(asked, *values) == nameless(absent, *changed)
 
 
 NESTED = [route for route in NAMING if re.search(r"\}/[a-z-]+/\{[a-z_]*id\}", route.path)]
