@@ -20,7 +20,8 @@ def make_version(gateway, alice):
         if model is None:
             model = f"{account.username}/m{queue}"
             await database.execute(
-                "INSERT INTO model (id, account_id, owner, name, visibility, hardware) VALUES ($1, $2, $3, $4, $5, 'cpu')",
+                "INSERT INTO model (id, account_id, owner, name, visibility, hardware) "
+                "VALUES ($1, $2, $3, $4, $5, 'cpu')",
                 *(new_id(), account.id, *model.split("/"), visibility),
             )
         version = hashlib.sha256(queue.encode()).hexdigest()
@@ -66,10 +67,8 @@ async def deployed(ask, make_version, alice):
 
 
 def body(model, version, **changes):
-    return {
-        **{"name": "mine", "model": model, "version": version, "hardware": "cpu", "min_instances": 0},
-        **{"max_instances": 2, **changes},
-    }
+    scale = {"hardware": "cpu", "min_instances": 0, "max_instances": 2}
+    return {"name": "mine", "model": model, "version": version, **scale, **changes}
 
 
 async def queue_of(gateway, prediction):
@@ -200,7 +199,9 @@ async def test_the_old_release_stands_in_until_the_new_one_is_ready(gateway, ask
     assert await queue_of(gateway, prediction) == new
 
 
-async def test_without_instances_to_keep_the_new_release_takes_over_at_once(gateway, ask, deployed, alice, make_version, warm):
+async def test_without_instances_to_keep_the_new_release_takes_over_at_once(
+    gateway, ask, deployed, alice, make_version, warm
+):
     path, model = deployed
     await ask("PATCH", path, {"min_instances": 0})
     await warm(await release_of(gateway, alice))
