@@ -13,7 +13,6 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 async def test_the_openapi_document_needs_no_token_and_is_not_sent_twice(gateway):
     async with gateway.http.get(f"{gateway.url}/openapi.json") as response:
         assert (response.status, response.content_type) == (200, "application/json")
-        assert response.headers["Access-Control-Expose-Headers"]
         document, tag = json.loads(await response.read()), response.headers["ETag"]
     assert document["servers"] == [{"url": gateway.parts.api_url}]
     async with gateway.http.get(f"{gateway.url}/v1/openapi.json", headers={"If-None-Match": tag}) as response:

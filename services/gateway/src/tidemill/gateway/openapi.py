@@ -157,7 +157,7 @@ def _path_parameters(path: str) -> list[Json]:
 def _path_schema(path: str, name: str) -> Json:
     if name in {"owner", "username"} or (name == "name" and not path.startswith("/delivery/")):
         return {"type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_LIMIT_CHARS}
-    if name == "sha256" or path.endswith("/versions/{id}"):
+    if name == "sha256" or "/versions/{id}" in path:
         return {"type": "string", "pattern": SHA256_PATTERN}
     if path.startswith("/webhooks/deliveries/"):
         return {"type": "string", "pattern": MESSAGE_PATTERN}

@@ -89,7 +89,9 @@ async def _queue(call: Call, push_id: str) -> None:
         return  # a hint: workers look for queued pushes by themselves too
 
 
-@operation("blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=api.Blob, status=201, errors=(411, 413, 415))
+@operation(
+    "blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=api.Blob, status=201, also=(200,), errors=(411, 413, 415)
+)
 async def put_blob(call: Call) -> web.Response:
     """PUT /blobs/{sha256}: one file of a bundle; repeating it is harmless. 422 when the bytes are not those named.
 
