@@ -261,7 +261,8 @@ async def test_gateways_that_write_the_same_uses_do_not_hold_each_other_up(gatew
         for token_id in ids[:: 1 if number % 2 else -1]:
             uses.saw(token_id)
     await asyncio.gather(*(uses.flush() for uses in gateways))
-    assert all((await listed(gateway, alice))[token_id]["last_used_at"] for token_id in ids)
+    tokens = await listed(gateway, alice)
+    assert all(tokens[token_id]["last_used_at"] for token_id in ids)
 
 
 async def test_a_flush_without_a_database_loses_nothing(gateway, alice, monkeypatch):
