@@ -62,6 +62,10 @@ class Prediction(msgspec.Struct, kw_only=True):
     started_at: str | UnsetType = UNSET
     completed_at: str | UnsetType = UNSET
     deadline: str | UnsetType = UNSET
+    data_deleted_at: Annotated[str, Meta(description="When input, output, logs and files are going to be deleted")] | (
+        UnsetType
+    ) = UNSET
+    shared_at: Annotated[str, Meta(description="Since when everybody can read it")] | UnsetType = UNSET
     deployment: str | UnsetType = UNSET
     destination: str | UnsetType = UNSET
     metrics: Raw | UnsetType = UNSET

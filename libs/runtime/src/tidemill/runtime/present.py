@@ -22,8 +22,10 @@ class Columns(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-def prediction(row: Columns, public_url: str, *, stream_url: str | None) -> api.Prediction:
-    """`row` has all columns of the table, JSON as text; `stream_url` is given where the version streams."""
+def prediction(row: Columns, public_url: str, *, stream_url: str | None, kept_s: float | None = None) -> api.Prediction:
+    """`row` has all columns of the table, JSON as text; `stream_url` is given where the version streams, `kept_s` where
+    the data goes that many seconds after completion.
+    """
     return api.Prediction(
         id=row["id"],
         model=row["model"],
@@ -40,6 +42,8 @@ def prediction(row: Columns, public_url: str, *, stream_url: str | None) -> api.
         started_at=_moment(row["started_at"]),
         completed_at=_moment(row["completed_at"]),
         deadline=_moment(row["deadline"]),
+        data_deleted_at=_data_deleted_at(row, kept_s),
+        shared_at=_moment(row["shared_at"]),
         metrics=UNSET if row["metrics"] is None else _raw(row["metrics"]),
         deployment=_known(row["deployment"]),
         destination=_known(row["destination"]),
@@ -47,6 +51,14 @@ def prediction(row: Columns, public_url: str, *, stream_url: str | None) -> api.
         webhook=_known(row["webhook"]),
         webhook_events_filter=UNSET if row["webhook_events"] is None else list(row["webhook_events"]),
     )
+
+
+def _data_deleted_at(row: Columns, kept_s: float | None) -> str | UnsetType:
+    """Only data of API predictions goes by itself, and not while they are shared."""
+    completed_at, stays = row["completed_at"], row["source"] != "api" or row["shared_at"] is not None
+    if kept_s is None or completed_at is None or stays or row["data_removed"]:
+        return UNSET
+    return rfc3339(unix(completed_at) + kept_s)
 
 
 def urls(prediction_id: str, kind: Kind, public_url: str, stream_url: str | None) -> api.PredictionUrls:

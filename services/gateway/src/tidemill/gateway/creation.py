@@ -22,6 +22,7 @@ from tidemill.gateway.waiting import ended_within
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import span
 
+WEBHOOK: Final = re.compile(r"https?://[^\x00-\x20]+")  # PostgreSQL takes no U+0000, and an INSERT is shared by many
 TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -46,7 +47,7 @@ def prepared(call: Call, runnable: Runnable, body: api.CreatePrediction, tracepa
     raw = bytes(body.input)
     runnable.check(decode_input(raw))
     webhook = body.webhook or body.webhook_completed
-    if webhook is not None and not webhook.startswith(("https://", "http://")):
+    if webhook is not None and WEBHOOK.fullmatch(webhook) is None:
         raise unprocessable("webhook must be an http or https URL")
     created_at = math.floor(now() * 1000) / 1000  # as it is on the wire, so that created_before means what it says
     prediction = new_id()

@@ -23,9 +23,11 @@ async def page(
     *,
     size: int = PAGE_SIZE,
     filters: Mapping[str, str] | None = None,
+    stopped_at: Callable[[], str | None] = lambda: None,
 ) -> Page[Any]:
     """`path` is the list's own, below the API's base; `filters` what its links keep, if not the request's own. One row
-    more than a page tells whether there is another.
+    more than a page tells whether there is another. `stopped_at` answers, after the fetch, where one gave up that
+    may not read everything: the page is shorter then, perhaps empty, and the next one goes on from there.
     """
     scope = f"{path}|{call.account.id}"
     key = call.parts.signing_key
@@ -33,10 +35,15 @@ async def page(
     cursor = cursors.open_(key, scope, text) if text else None
     rows = list(await fetch(cursor, size + 1))
     more, rows = len(rows) > size, rows[:size]
+    stopped = None if more else stopped_at()
     backwards = cursor is not None and cursor.direction == "previous"
     if backwards:
         rows.reverse()
-    has_next, has_previous = (bool(rows), more) if backwards else (more, cursor is not None and bool(rows))
+    newest, oldest = (rows[0]["id"], rows[-1]["id"]) if rows else (None, None)
+    if backwards:
+        following, before = oldest, newest if more else stopped
+    else:
+        following, before = oldest if more else stopped, None if cursor is None else newest
 
     def link(direction: Any, position: str) -> str:
         asked = call.query if filters is None else filters
@@ -45,8 +52,8 @@ async def page(
         return f"{call.parts.api_url}{path}?{query}"
 
     return Page(
-        next=link("next", rows[-1]["id"]) if has_next else None,
-        previous=link("previous", rows[0]["id"]) if has_previous else None,
+        next=None if following is None else link("next", following),
+        previous=None if before is None else link("previous", before),
         results=[present(row) for row in rows],
     )
 

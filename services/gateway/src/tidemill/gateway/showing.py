@@ -8,6 +8,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.gateway import files_in_output, streams
 from tidemill.gateway.accept import Accepted
 from tidemill.gateway.clients import status_for
+from tidemill.gateway.config import Config
 from tidemill.gateway.http import Call
 from tidemill.gateway.kept_files import RENEW_AFTER_S, Renewer
 from tidemill.runtime import present
@@ -53,11 +54,12 @@ def ended(call: Call, prediction: api.Prediction, event: Lifecycle) -> api.Predi
         prediction.started_at = rfc3339(event.started_at)
     if event.completed_at is not None:
         prediction.completed_at = rfc3339(event.completed_at)
+        prediction.data_deleted_at = rfc3339(event.completed_at + kept_s(call.parts.config, call.account.retention_s))
     return prediction
 
 
 async def in_full(call: Call, row: Row) -> api.Prediction:
-    """With files as this client can read them."""
+    """With files as this client can read them. `row` has the columns of store.prediction."""
     prediction = of_row(call, row)
     return await files_in_output.for_client(call, prediction)
 
@@ -65,9 +67,19 @@ async def in_full(call: Call, row: Row) -> api.Prediction:
 def of_row(call: Call, row: Row) -> api.Prediction:
     parts = call.parts
     stream = streams.url(parts, row["id"], row["created_at"].timestamp()) if row["streams"] else None
-    prediction = present.prediction(dict(row.items()), parts.config.public_url, stream_url=stream)
+    prediction = present.prediction(
+        dict(row.items()),
+        parts.config.public_url,
+        stream_url=stream,
+        kept_s=None if row["is_example"] else kept_s(parts.config, row["retention_s"]),
+    )
     prediction.status = status_for(call.request.headers.get("User-Agent"), prediction.status)
     age_s = now() - row["created_at"].timestamp()
     if age_s > RENEW_AFTER_S:  # what still has data then is kept for longer than the URLs of its files are good for
         Renewer(parts.signing_key, parts.config.public_url, now()).prediction(prediction)
     return prediction
+
+
+def kept_s(config: Config, retention_s: int | None) -> int:
+    """How long data is kept after completion: an account may want less than the service's own time, not more."""
+    return config.retention_s if retention_s is None else min(config.retention_s, retention_s)

@@ -27,6 +27,7 @@ from tidemill.gateway.handlers import (
     search,
     streams,
     tokens,
+    trainings,
     versions,
     webhooks,
 )
@@ -66,6 +67,10 @@ REPLICATE: Final = (
     Route("GET", "/search", search.everything),
     Route("GET", "/collections", collections.list_),
     Route("GET", "/collections/{slug}", collections.get),
+    Route("POST", f"{MODEL}/versions/{{id}}/trainings", trainings.create),
+    Route("GET", "/trainings", trainings.list_),
+    Route("GET", "/trainings/{id}", trainings.get),
+    Route("POST", "/trainings/{id}/cancel", trainings.cancel),
     Route("GET", "/deployments", deployments.list_),
     Route("POST", "/deployments", deployments.create),
     Route("GET", DEPLOYMENT, deployments.get),
@@ -80,6 +85,9 @@ REPLICATE: Final = (
 )
 # What we have besides; clients of Replicate's never see it.
 EXTENSIONS: Final = (
+    Route("DELETE", "/predictions/{id}", predictions.delete),
+    Route("POST", "/predictions/{id}/share", predictions.share),
+    Route("DELETE", "/predictions/{id}/share", predictions.unshare),
     Route("PATCH", "/account", account.update),
     Route("GET", "/tokens", tokens.list_),
     Route("POST", "/tokens", tokens.create),

@@ -1,25 +1,20 @@
-"""Predictions: create in all forms, get, list, cancel."""
-
-from typing import Any
+"""Predictions: create in all forms, get, list, cancel; share, unshare and delete."""
 
 from aiohttp import web
 
-from tidemill.contracts import api, subjects
+from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.errors import not_found, unprocessable
-from tidemill.contracts.events import Cancel
+from tidemill.contracts.errors import Problem, conflict, not_found, unauthenticated, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.contracts.prediction import TERMINAL, Status
-from tidemill.gateway import queries, showing, store
+from tidemill.gateway import deletion, queries, sharing, showing, store
+from tidemill.gateway.canceling import cancel as cancel_open
 from tidemill.gateway.creation import create as create_prediction
 from tidemill.gateway.http import Call, decode, json_response, operation
 from tidemill.gateway.pages import page
-from tidemill.runtime import outcome
-from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
 
-RUNNING = ("Prefer", "Cancel-After")
+RUNNING = ("Prefer", "Cancel-After", "Idempotency-Key")
 NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would poll their own cache for ever
 
 
@@ -30,9 +25,10 @@ NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would pol
     headers=RUNNING,
     answer=api.Prediction,
     status=201,
+    takes="creates",
 )
 async def create(call: Call) -> web.Response:
-    """POST /predictions: `version` is 64 hex, owner/name:64hex or owner/name."""
+    """Create a prediction. `version` is 64 hexadecimal digits, owner/name:version, or owner/name for the latest."""
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
     if not body.version:
         raise unprocessable("version is required")
@@ -46,17 +42,28 @@ async def create(call: Call) -> web.Response:
     headers=RUNNING,
     answer=api.Prediction,
     status=201,
+    takes="creates",
 )
 async def create_for_model(call: Call) -> web.Response:
-    """POST /models/{owner}/{name}/predictions: the model's latest version."""
+    """Create a prediction with a model's latest version."""
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
     runnable = await call.parts.versions.latest(call.account, call.path("owner"), call.path("name"))
     return await create_prediction(call, runnable, body)
 
 
-@operation("predictions.get", Scope.PREDICTIONS_READ, answer=api.Prediction)
+@operation("predictions.get", Scope.PREDICTIONS_READ, answer=api.Prediction, anonymous=True)
 async def get(call: Call) -> web.Response:
-    return json_response(await showing.in_full(call, await _own(call)), headers=NO_STORE)
+    """Get a prediction. It can be polled: the answer is never cached.
+
+    A shared prediction, and an example of a public model, can be read by everybody, also without a token; others see
+    neither secret inputs nor the webhook, the deployment and the stream.
+    """
+    prediction_id, account = call.path("id"), call.account.id
+    row = await store.visible(call.parts.database, prediction_id, account) if is_id(prediction_id) else None
+    if row is None:
+        raise not_found() if account else unauthenticated(passed=False)
+    prediction = showing.in_full if row["account_id"] == account else sharing.as_others_see
+    return json_response(await prediction(call, row), headers=NO_STORE)
 
 
 async def _own(call: Call) -> Row:
@@ -69,35 +76,64 @@ async def _own(call: Call) -> Row:
 
 @operation("predictions.list", Scope.PREDICTIONS_READ, query=queries.Predictions, answer=api.Page[api.Prediction])
 async def list_(call: Call) -> web.Response:
-    """GET /predictions: newest first; created_after, created_before and source narrow it."""
-    asked = call.asked(queries.Predictions)
+    """List predictions, newest first.
 
-    async def fetch(cursor: Any, limit: int) -> list[Row]:
-        return await store.predictions(call.parts.database, call.account.id, asked, cursor, limit)
-
-    listed = await page(call, "/predictions", fetch, lambda row: showing.of_row(call, row))
+    Every filter narrows the list. With a filter that few predictions pass, a page may hold fewer than 100, or none,
+    and still have a `next`.
+    """
+    search = store.Search(call.parts.database, call.account.id, call.asked(queries.Predictions))
+    listed = await page(
+        call,
+        "/predictions",
+        search.fetch,
+        lambda row: showing.of_row(call, row),
+        stopped_at=lambda: search.stopped_at,
+    )
     return json_response(listed, headers=NO_STORE)
 
 
 @operation("predictions.cancel", Scope.PREDICTIONS_WRITE, answer=api.Prediction)
 async def cancel(call: Call) -> web.Response:
-    """POST /predictions/{id}/cancel: ends it at once; whoever runs it is told. A finished one is answered unchanged."""
-    parts = call.parts
-    row = await _own(call)
-    # A new attempt may begin between the look and the write; the fence then refuses, and the next round sees it.
-    while Status(row["status"]) not in TERMINAL:
-        completed_at = now()
-        started_at = None if row["started_at"] is None else row["started_at"].timestamp()
-        canceled = outcome.Outcome(
-            id=row["id"],
-            attempt=row["attempt"],
-            status=Status.CANCELED,
-            metrics=outcome.metrics(started_at, row["created_at"].timestamp(), completed_at),
-            completed_at=completed_at,
-        )
-        ended = await outcome.end(parts.ending, [canceled])
-        if row["id"] in ended:
-            await parts.bus.send(subjects.CANCEL, Cancel(id=row["id"], attempt=row["attempt"]))
-            await outcome.announce(parts.bus, [(ended[row["id"]], canceled)])
-        row = await _own(call)
+    """Cancel a prediction. It ends at once, and whoever runs it is told; one that has ended is answered unchanged."""
+    row = await cancel_open(call.parts, lambda: _own(call))
     return json_response(await showing.in_full(call, row), headers=NO_STORE)
+
+
+@operation("predictions.share", Scope.PREDICTIONS_WRITE, answer=api.Prediction, errors=(409,))
+async def share(call: Call) -> web.Response:
+    """Share a prediction: everybody who has its address can read it, and its data is kept.
+
+    It can be shared while it runs, and until its data is deleted; after that the answer is 409.
+    """
+    row = await _own(call)
+    kept_s = showing.kept_s(call.parts.config, row["retention_s"])
+    if not await sharing.share(call.parts.database, row["id"], kept_s):
+        raise conflict("The data of this prediction has been deleted, or is about to be.")
+    return json_response(await showing.in_full(call, await _own(call)), headers=NO_STORE)
+
+
+@operation("predictions.unshare", Scope.PREDICTIONS_WRITE, status=204)
+async def unshare(call: Call) -> web.Response:
+    """Stop sharing a prediction. Nobody else can read it any more, and its data goes when it would have gone."""
+    row = await _own(call)
+    await sharing.unshare(call.parts.database, row["id"])
+    return web.Response(status=204)
+
+
+@operation("predictions.delete", Scope.PREDICTIONS_WRITE, status=204, errors=(409,))
+async def delete(call: Call) -> web.Response:
+    """Delete a prediction with its input, output, logs and files. One that is open is canceled first.
+
+    Webhooks that were not delivered yet are not sent. An example must be removed from its model before (409).
+    """
+    if (await _own(call))["is_example"]:
+        raise _example()
+    row = await cancel_open(call.parts, lambda: _own(call))
+    if not await deletion.delete(call.parts, row):
+        await _own(call)  # somebody else deleted it at the same moment: 404
+        raise _example()
+    return web.Response(status=204)
+
+
+def _example() -> Problem:
+    return conflict("This prediction is an example of its model. Remove it from the examples first.")

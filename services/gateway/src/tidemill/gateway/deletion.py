@@ -1,0 +1,101 @@
+"""Deletes predictions: what can be seen goes at once; files and messages right after, or with the janitor's next round.
+
+The row stays, invisible and without data, so that what was used can still be counted.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import nats
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from tidemill.contracts import subjects
+from tidemill.contracts.prediction import SQL_OPEN
+from tidemill.gateway.parts import Parts
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.db import Row
+from tidemill.runtime.objects import ObjectStoreError
+from tidemill.runtime.telemetry import log
+
+EVENTS_SCAN_LIMIT: Final = 20_000  # headers of the account's events that are looked through for the prediction's own
+NEXT_S: Final = 2.0  # for one of them; a healthy server sends thousands in that time
+CLOCKS: Final = timedelta(seconds=30)  # the bus's clock and ours are not further apart
+
+BURY: Final = f"""
+UPDATE prediction p SET deleted_at = clock_timestamp(), data_removed = true, input = '{{}}', output = NULL, logs = NULL,
+    error = NULL, webhook = NULL, webhook_events = NULL, shared_at = NULL
+WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL AND p.status NOT IN {SQL_OPEN}
+    AND NOT EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id)
+RETURNING p.id"""  # noqa: S608 - our own constants
+# Nobody is told of what its owner does not want to exist any more.
+SILENCE: Final = """
+UPDATE webhook_delivery SET body = NULL, leased_until = NULL,
+    last_error = CASE status WHEN 'pending' THEN 'The prediction was deleted.' ELSE last_error END,
+    completed_at = COALESCE(completed_at, clock_timestamp()),
+    status = CASE status WHEN 'pending' THEN 'failed' ELSE status END
+WHERE prediction_id = $1"""
+# Files that a worker stores a moment later, and what fails here, are the janitor's.
+HAND_OVER: Final = "INSERT INTO removal_due_later VALUES ($1) ON CONFLICT DO NOTHING"
+
+
+async def delete(parts: Parts, row: Row) -> bool:
+    """`row` of a prediction that has ended. False when it is an example, or was deleted meanwhile."""
+    async with parts.database.transaction() as connection:
+        if await connection.fetchval(BURY, row["id"], row["account_id"]) is None:
+            return False
+        await connection.execute(SILENCE, row["id"])
+        await connection.execute(HAND_OVER, row["id"])
+    await _remove_files(parts, row["id"])
+    await _remove_messages(parts.bus, row)
+    return True
+
+
+async def _remove_files(parts: Parts, prediction_id: str) -> None:
+    try:
+        files = await parts.objects.list(f"outputs/{prediction_id}/")
+        if files:
+            await parts.objects.delete([file.object_name for file in files])
+    except ObjectStoreError as error:
+        log().warning("files left to the janitor", action="delete", prediction=prediction_id, error=str(error))
+
+
+async def _remove_messages(bus: Bus, row: Row) -> None:
+    """From the streams. What cannot be found now goes with its age, an hour later at most."""
+    try:
+        await bus.jetstream.purge_stream(subjects.OUTPUT.name, subject=subjects.output(row["id"]))
+        for moment in filter(None, (row["started_at"], row["completed_at"])):
+            async for sequence in _events(bus, row, moment - CLOCKS, moment + CLOCKS):
+                with contextlib.suppress(nats.js.errors.NotFoundError):
+                    await bus.jetstream.delete_msg(subjects.PREDICTIONS.name, sequence)
+    except (nats.errors.Error, TimeoutError) as error:
+        log().warning("messages left to their age", action="delete", prediction=row["id"], error=str(error))
+
+
+async def _events(bus: Bus, row: Row, since: datetime, until: datetime) -> AsyncIterator[int]:
+    """Sequence numbers of the prediction's events of that time, known by their CloudEvents ids."""
+    subscription: Any = await bus.jetstream.subscribe(
+        subjects.events_of(row["account_id"], row["kind"]),
+        stream=subjects.PREDICTIONS.name,
+        ordered_consumer=True,
+        config=ConsumerConfig(
+            headers_only=True,
+            ack_policy=AckPolicy.NONE,
+            deliver_policy=DeliverPolicy.BY_START_TIME,
+            opt_start_time=since,
+            mem_storage=True,
+        ),
+    )
+    try:
+        pending = (await subscription.consumer_info()).num_pending
+        for _ in range(min(pending, EVENTS_SCAN_LIMIT)):
+            message = await subscription.next_msg(timeout=NEXT_S)
+            if message.metadata.timestamp > until:
+                return
+            if (message.headers or {}).get("ce-id", "").startswith(f"{row['id']}-"):
+                yield message.metadata.sequence.stream
+            if message.metadata.num_pending == 0:
+                return
+    finally:
+        await subscription.unsubscribe()
