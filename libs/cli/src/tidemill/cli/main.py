@@ -5,7 +5,18 @@ import sys
 import httpx
 import typer
 
-from tidemill.cli import accounts, collections, examples, mcp_command, organizations, push, run, tokens, webhooks
+from tidemill.cli import (
+    account_limits,
+    accounts,
+    collections,
+    examples,
+    mcp_command,
+    organizations,
+    push,
+    run,
+    tokens,
+    webhooks,
+)
 from tidemill.cli.api import CommandError
 
 app = typer.Typer(
@@ -21,6 +32,7 @@ app.add_typer(organizations.org, name="org")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.add_typer(collections.collection, name="collection")
 app.add_typer(examples.example, name="example")
+accounts.account.command("limit")(account_limits.limit)
 accounts.account.command("official")(collections.official)
 app.command("push")(push.push)
 app.command("run")(run.run)
