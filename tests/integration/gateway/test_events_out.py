@@ -5,6 +5,7 @@ import json
 
 import nats
 import pytest
+from nats.aio.client import Client
 
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
@@ -35,6 +36,14 @@ class Outsider:
         return await until(f"a refusal of {part}", lambda: [e for e in self.errors if part.lower() in e.lower()])
 
 
+async def _end(client):
+    await client.close()
+    if client._transport is not None:  # nats-py leaves it open where it was refused
+        client._transport.close()
+        with contextlib.suppress(OSError):
+            await client._transport.wait_closed()
+
+
 @pytest.fixture
 async def connect(events):
     async with contextlib.AsyncExitStack() as stack:
@@ -46,14 +55,15 @@ async def connect(events):
                 errors.append(str(error))
 
             options.setdefault("token", token(account))
-            client = await nats.connect(
+            client = Client()
+            stack.push_async_callback(_end, client)
+            await client.connect(
                 events.gateway.parts.config.nats_public_url,
                 inbox_prefix=subjects.inbox(await access(events.gateway, account)).encode(),
                 error_cb=on_error,
                 allow_reconnect=False,
                 **options,
             )
-            stack.push_async_callback(client.close)
             return Outsider(client, errors)
 
         yield make
@@ -106,9 +116,9 @@ async def test_whoever_has_no_valid_token_is_refused(connect, alice, given):
         await connect(alice, token=tokens.new_token() if given == "well made" else given)
 
 
-async def test_nobody_connects_without_anything(events):
+async def test_nobody_connects_without_anything(connect, alice):
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
-        await nats.connect(events.gateway.parts.config.nats_public_url, allow_reconnect=False)
+        await connect(alice, token=None)
 
 
 FOREIGN_SUBSCRIPTIONS = [
