@@ -37,7 +37,8 @@ async def rows(gateway, alice, mallory):
         identifier = id_at(int(at.timestamp() * 1000), int(alice.id.encode().hex(), 16) % 2**79 + n)
         await gateway.parts.database.execute(
             "INSERT INTO prediction (id, account_id, model, version, queue, gateway, source, status, input, "
-            "created_at, deployment, kind, deleted_at) VALUES ($1, $2, $3, $4, 'q', 'g', $5, $6, '{}', $7, $8, $9, $10)",
+            "created_at, deployment, kind, deleted_at) "
+            "VALUES ($1, $2, $3, $4, 'q', 'g', $5, $6, '{}', $7, $8, $9, $10)",
             identifier,
             alice.id,
             f"o/m{n % 4}",

@@ -28,11 +28,12 @@ WAITING = {
     "kind": "prediction",
     "deployment": None,
     "destination": None,
+    "shared_at": None,
 }
 
 
-def shown(stream_url=None, base="https://tide.example", **changes):
-    prediction = present.prediction({**WAITING, **changes}, base, stream_url=stream_url)
+def shown(stream_url=None, base="https://tide.example", kept_s=None, **changes):
+    prediction = present.prediction({**WAITING, **changes}, base, stream_url=stream_url, kept_s=kept_s)
     return json.loads(msgspec.json.encode(prediction))
 
 
@@ -92,3 +93,17 @@ def test_json_of_the_row_passes_through_unchanged():
     text = '{"big": 12345678901234567890123, "text": "\\u00e9"}'
     prediction = present.prediction({**WAITING, "output": text}, "https://t", stream_url=None)
     assert text.encode() in msgspec.json.encode(prediction)
+
+
+def test_what_goes_says_when():
+    ended = {"status": "succeeded", "completed_at": AT}
+    assert shown(kept_s=3600, **ended)["data_deleted_at"] == "2026-11-23T10:00:00.250Z"
+    for changes in (
+        {"status": "processing"},
+        {**ended, "kept_s": None},
+        {**ended, "source": "web"},
+        {**ended, "shared_at": AT},
+        {**ended, "data_removed": True, "input": "{}"},
+    ):
+        assert "data_deleted_at" not in shown(**{"kept_s": 3600, **changes})
+    assert shown(shared_at=AT)["shared_at"] == "2026-11-23T09:00:00.250Z"
