@@ -23,7 +23,7 @@ from tidemill.contracts.ids import is_id, new_id
 from tidemill.gateway.http import EVENTS, FORM
 from tidemill.gateway.triggers import ROUTES
 
-PARAMETER = re.compile(r"\{[^}]+\}")
+PARAMETER = re.compile(r"\{[^}]*\}")
 # Of an answer's headers, those that tell of the moment and not of the object.
 PASSING = re.compile(r"date|content-length|ratelimit-.*|server|connection", re.IGNORECASE)
 IDS = {route: f"{route.method} {route.path}" for route in ROUTES}
@@ -389,6 +389,27 @@ async def test_without_a_token_what_is_somebodys_is_as_good_as_missing(gateway, 
     absent = await ask(gateway, nobody, route.method, filled(route.path, changed))
     assert asked.status in {401, 404}
     assert nameless(asked, *values) == nameless(absent, *changed)
+
+
+# Objects that their account can show to everybody, by the request that does.
+SHARING = {"/predictions/{}": ("POST", "/predictions/{}/share")}
+SHARED_WRITES = [route for route in NAMING if object_of(route.path) in SHARING and not route.operation.anonymous]
+
+
+@pytest.mark.parametrize("route", SHARED_WRITES, ids=[IDS[route] for route in SHARED_WRITES])
+async def test_what_is_shared_can_be_looked_at_and_no_more(gateway, alice, mallory, route):
+    named = object_of(route.path)
+    values, body = await OBJECTS[named](gateway, alice), BODIES.get(route.operation.name, {})
+    method, share = SHARING[named]
+    assert (await ask(gateway, alice, method, filled(share, values))).status < 300
+    for who in (mallory, Account("", "", {})):
+        assert (await ask(gateway, who, "GET", filled(named, values))).status == 200
+        asked = nameless(await ask(gateway, who, route.method, filled(route.path, values), **body), *values)
+        changed = tuple(map(missing, values))
+        absent = await ask(gateway, who, route.method, filled(route.path, changed), **body)
+        assert asked.status in {401, 404}
+        assert asked == nameless(absent, *changed)
+        assert (await ask(gateway, who, "GET", filled(named, values))).status == 200
 
 
 NESTED = [route for route in NAMING if re.search(r"\}/[a-z-]+/\{[a-z_]*id\}", route.path)]
