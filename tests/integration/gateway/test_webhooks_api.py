@@ -162,11 +162,14 @@ async def test_what_waits_anyway_is_only_brought_forward(gateway, alice, deliver
 async def test_what_cannot_be_delivered_again(gateway, alice, delivery, endpoint):
     progress, _ = await delivery(alice, event="output")
     often, _ = await delivery(alice, status="failed", tries=50)
+    deleted, prediction = await delivery(alice)
+    assert (await call(gateway, alice, "DELETE", f"/predictions/{prediction}"))[0] == 204
     shut, _ = await delivery(alice, url="https://gone.example/x", status="skipped", tries=0)
     place = await endpoint(alice, "gone.example", "/x", reason="it answered 410 Gone")
     for identifier, words in (
         (progress, "Only the end"),
         (often, "50 times"),
+        (deleted, "was deleted"),
         (shut, "disabled (it answered 410 Gone)"),
     ):
         status, answer = await post(gateway, alice, f"/webhooks/deliveries/{identifier}/redeliver")

@@ -1,5 +1,6 @@
 """Data of API predictions goes an hour after completion, and nothing else does."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 from tidemill.storage_janitor.handlers import predictions
@@ -79,6 +80,16 @@ async def test_bodies_of_finished_deliveries_go_and_those_of_open_ones_wait(part
     await predictions.put_off(parts)
     assert await world.body(pending) is None
     assert await world.database.value("SELECT count(*) FROM removal_due_later") == 0
+
+
+async def test_what_receivers_answered_goes_with_the_bodies(parts, world):
+    prediction = await world.prediction()
+    delivered = await world.delivery(prediction, "delivered")
+    log = '[{"status": 500, "response": "secret"}, {"status": 200, "response": "secret"}]'
+    await world.database.execute("UPDATE webhook_delivery SET log = $1", log)
+    await predictions.walk(parts)
+    kept = await world.database.value("SELECT log FROM webhook_delivery WHERE id = $1", delivered)
+    assert json.loads(kept) == [{"status": 500}, {"status": 200}]
 
 
 async def test_each_stretch_is_read_once(parts, world):

@@ -34,6 +34,8 @@ ROW = {
     "boot": None,
     "data_removed": False,
     "streams": False,
+    "is_example": False,
+    "retention_s": None,
 }
 
 
@@ -62,3 +64,10 @@ def test_a_start_that_is_told_late_looks_like_one():
     assert (told["status"], told["output"], told["logs"]) == ("processing", None, "")
     assert told["started_at"]
     assert not {"completed_at", "metrics"} & set(told)
+
+
+def test_the_end_says_when_its_data_goes():
+    ended = {"status": "succeeded", "completed_at": CREATED}
+    assert body(**ended)["data_deleted_at"] == "2026-11-23T10:00:00.250Z"
+    assert body(**ended, retention_s=60)["data_deleted_at"] == "2026-11-23T09:01:00.250Z"
+    assert "data_deleted_at" not in body(**ended, is_example=True)

@@ -34,7 +34,10 @@ class Bodies(NamedTuple):
     retention_s: int
 
     def now(self, row: Row) -> bytes:
-        """The prediction as GET answers it; `row` has the prediction's columns and `streams`."""
+        """The prediction as GET answers it.
+
+        `row` has the prediction's columns, `streams`, `is_example`, and its account's `retention_s`.
+        """
         return self._encoded(row, {})
 
     def at_start(self, row: Row) -> bytes:
@@ -44,7 +47,8 @@ class Bodies(NamedTuple):
     def _encoded(self, row: Row, changes: dict[str, Any]) -> bytes:
         stream = self._stream_url(row) if row["streams"] else None
         fields: dict[str, Any] = {**dict(row.items()), **changes}
-        return msgspec.json.encode(prediction(fields, self.public_url, stream_url=stream))
+        kept_s = None if row["is_example"] else min(self.retention_s, row["retention_s"] or self.retention_s)
+        return msgspec.json.encode(prediction(fields, self.public_url, stream_url=stream, kept_s=kept_s))
 
     def _stream_url(self, row: Row) -> str:
         expires_at = int(row["created_at"].timestamp()) + CANCEL_AFTER_LIMIT_S + self.retention_s

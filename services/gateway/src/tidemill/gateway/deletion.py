@@ -32,6 +32,9 @@ RETURNING p.id"""  # noqa: S608 - our own constants
 # Nobody is told of what its owner does not want to exist any more.
 SILENCE: Final = """
 UPDATE webhook_delivery SET body = NULL, leased_until = NULL,
+    log = COALESCE((
+        SELECT jsonb_agg(entry - 'response' ORDER BY n)
+        FROM jsonb_array_elements(log) WITH ORDINALITY AS t (entry, n)), '[]'),
     last_error = CASE status WHEN 'pending' THEN 'The prediction was deleted.' ELSE last_error END,
     completed_at = COALESCE(completed_at, clock_timestamp()),
     status = CASE status WHEN 'pending' THEN 'failed' ELSE status END

@@ -24,7 +24,8 @@ REPLACE: Final = "UPDATE account SET webhook_secret = $2 WHERE id = $1"
 
 # What a receiver answered may quote the data: it is hidden where that is gone, whoever is late to remove it.
 DELIVERY: Final = """
-SELECT d.*, COALESCE(p.data_removed, true) AS data_removed
+SELECT d.*, COALESCE(p.data_removed, true) AS data_removed,
+    p.id IS NULL OR p.deleted_at IS NOT NULL AS prediction_deleted
 FROM webhook_delivery d LEFT JOIN prediction p ON p.id = d.prediction_id
 WHERE d.id = $1 AND d.account_id = $2"""
 _SHUT: Final = """
@@ -36,7 +37,8 @@ REDELIVER: Final = f"""
 UPDATE webhook_delivery d SET status = 'pending', next_attempt_at = now(), completed_at = NULL,
     redelivery = (d.status <> 'pending' OR d.redelivery)
 WHERE d.id = $1 AND d.account_id = $2 AND d.event = 'completed' AND d.tries < {TRIES_LIMIT}
-    AND ({_SHUT}) IS NULL"""  # noqa: S608 - our own constants
+    AND ({_SHUT}) IS NULL
+    AND EXISTS (SELECT FROM prediction p WHERE p.id = d.prediction_id AND p.deleted_at IS NULL)"""  # noqa: S608 - our own constants
 DISABLED: Final = f"SELECT ({_SHUT}) FROM webhook_delivery d WHERE d.id = $1"  # noqa: S608 - as above
 
 ENDPOINT: Final = "SELECT *, now() AS now FROM webhook_endpoint WHERE id = $1 AND account_id = $2"
@@ -54,9 +56,11 @@ AT_ENDPOINT: Final = """EXISTS (SELECT FROM webhook_endpoint e
 
 # For those who listen: what a prediction's receiver is told, and under which id.
 MIRRORED: Final = """
-SELECT p.*, COALESCE(v.streams, false) AS streams,
+SELECT p.*, COALESCE(v.streams, false) AS streams, a.retention_s,
+    EXISTS (SELECT FROM example x WHERE x.prediction_id = p.id) AS is_example,
     (SELECT d.id FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.event = 'completed' LIMIT 1) AS delivery
-FROM prediction p LEFT JOIN queue_version v ON v.queue = p.queue WHERE p.id = $1 AND p.account_id = $2"""
+FROM prediction p JOIN account a ON a.id = p.account_id LEFT JOIN queue_version v ON v.queue = p.queue
+WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL"""
 MISSED: Final = """
 SELECT id, prediction_id FROM webhook_delivery
 WHERE account_id = $1 AND id > $2 AND event = 'completed' ORDER BY id LIMIT $3"""
@@ -117,7 +121,7 @@ async def delivery(database: Database, delivery_id: str, account_id: str) -> Row
 
 
 async def redeliver(database: Database, delivery_id: str, account_id: str) -> bool:
-    """Makes it due now. False where it cannot be: no end, tried too often, or its endpoint is disabled."""
+    """Makes it due now. False where it cannot be: no end, tried too often, prediction deleted, endpoint disabled."""
     return bool((await database.pool.execute(REDELIVER, delivery_id, account_id)).endswith(" 1"))
 
 

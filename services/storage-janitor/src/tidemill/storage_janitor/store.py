@@ -46,8 +46,11 @@ UPDATE prediction p SET input = '{{}}', output = NULL, logs = NULL, data_removed
 WHERE p.id = ANY ($1) AND p.completed_at <= $2 AND NOT p.data_removed AND NOT {_EXAMPLE}
 RETURNING p.id"""  # noqa: S608 - as above
 _GONE: Final = "NOT EXISTS (SELECT FROM prediction p WHERE p.id = {0} AND NOT p.data_removed)"
+# What receivers answered goes too: it may quote what they were sent.
 CLEAR_BODIES: Final = f"""
-UPDATE webhook_delivery d SET body = NULL
+UPDATE webhook_delivery d SET body = NULL, log = COALESCE((
+    SELECT jsonb_agg(entry - 'response' ORDER BY n)
+    FROM jsonb_array_elements(d.log) WITH ORDINALITY AS t (entry, n)), '[]')
 WHERE d.prediction_id = ANY ($1) AND d.status <> 'pending' AND d.body IS NOT NULL
     AND {_GONE.format("d.prediction_id")}"""  # noqa: S608 - as above
 # A delivery that is still tried keeps its body, so that retries send the same bytes; its turn comes later.

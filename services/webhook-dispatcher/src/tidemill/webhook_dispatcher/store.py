@@ -60,11 +60,12 @@ PREDICTION: Final = """
 SELECT p.*, a.webhook_secret, COALESCE(v.streams, false) AS streams, webhook_host(p.webhook) AS webhook_host,
     ARRAY(SELECT b.secret FROM webhook_secret_before b WHERE b.account_id = a.id AND b.signs_until > now()
         ORDER BY b.signs_until DESC) AS secrets_before,
+    a.retention_s, EXISTS (SELECT FROM example x WHERE x.prediction_id = p.id) AS is_example,
     EXISTS (SELECT FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.event = 'start') AS start_told,
     EXISTS (SELECT FROM webhook_endpoint e WHERE e.account_id = p.account_id AND e.host = webhook_host(p.webhook)
         AND e.path IN ('', webhook_path(p.webhook)) AND (e.disabled_at IS NOT NULL OR e.open_until > now())) AS shut
 FROM prediction p JOIN account a ON a.id = p.account_id LEFT JOIN queue_version v ON v.queue = p.queue
-WHERE p.id = $1"""
+WHERE p.id = $1 AND p.deleted_at IS NULL"""
 LOG_PROGRESS: Final = """
 INSERT INTO webhook_delivery (id, prediction_id, account_id, url, event, status, tries, last_status, last_error, log,
     completed_at)
@@ -84,7 +85,7 @@ async def lease(database: Database, lanes: Lanes, limit: int, lease_s: float) ->
 
 
 async def prediction(database: Database, prediction_id: str) -> Row | None:
-    """With its account's secrets, and whether its endpoint is `shut`."""
+    """With its account's secrets, and whether its endpoint is `shut`. None when it was deleted."""
     return await database.row(PREDICTION, prediction_id)
 
 

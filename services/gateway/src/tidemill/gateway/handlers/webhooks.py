@@ -92,9 +92,10 @@ async def delivery(call: Call) -> web.Response:
 async def redeliver(call: Call) -> web.Response:
     """Try a delivery once more, now: under the same `webhook-id`, with a new timestamp and signature.
 
-    For the ends of predictions, whatever became of them; 409 for other events, and while the endpoint is disabled. The
-    body is the same for as long as the prediction's data is kept, then the prediction without it. A try that fails is
-    not followed by others. A delivery that is still pending is brought forward, and its schedule goes on.
+    For the ends of predictions, whatever became of them; 409 for other events, for a deleted prediction, and while the
+    endpoint is disabled. The body is the same for as long as the prediction's data is kept, then the prediction without
+    it. A try that fails is not followed by others. A delivery that is still pending is brought forward, and its
+    schedule goes on.
     """
     row = await _own(call)
     database = call.parts.database
@@ -103,6 +104,8 @@ async def redeliver(call: Call) -> web.Response:
     if not await store_webhooks.redeliver(database, row["id"], call.account.id):
         if row["tries"] >= TRIES_LIMIT:
             raise conflict(f"This delivery was tried {TRIES_LIMIT} times already.")
+        if row["prediction_deleted"]:
+            raise conflict("The prediction was deleted.")
         reason = await store_webhooks.disabled_reason(database, row["id"])
         raise conflict(f"The endpoint is disabled ({reason}); enable it first.")
     await call.parts.bus.send(subjects.WEBHOOK, WebhookEvent(id=row["prediction_id"], event="completed"))
