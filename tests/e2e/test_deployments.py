@@ -105,3 +105,18 @@ async def test_a_deployments_life(api, push):
 async def _ended(api, prediction):
     answer = await api.ok("GET", f"/predictions/{prediction}")
     return answer if answer["status"] not in {"starting", "processing"} else None
+
+
+async def test_the_command_makes_changes_and_deletes(command, api, push):
+    first = await push("cli one")
+    made = command("deployment", "create", "by-command", NAME, "--max", "2")
+    assert made.returncode == 0, made.stderr
+    assert f"release 1  {NAME}:{first[:12]}" in made.stdout
+    second = await push("cli two")
+    changed = command("deployment", "update", "local/by-command", "--version", "latest", "--max", "3")
+    assert f"release 2  {NAME}:{second[:12]}  cpu  0 to 3 instances" in changed.stdout
+    assert "local/by-command" in command("deployment", "list").stdout
+    assert command("deployment", "update", "by-command").returncode == 1
+    deleted = command("deployment", "delete", "by-command")
+    assert deleted.stdout == "Deleted by-command.\n", deleted.stderr
+    assert (await api("GET", "/deployments/local/by-command"))[0] == 404

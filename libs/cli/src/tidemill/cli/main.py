@@ -9,6 +9,7 @@ from tidemill.cli import (
     account_limits,
     accounts,
     collections,
+    deployments,
     examples,
     mcp_command,
     organizations,
@@ -32,6 +33,7 @@ app.add_typer(organizations.org, name="org")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.add_typer(collections.collection, name="collection")
 app.add_typer(examples.example, name="example")
+app.add_typer(deployments.deployment, name="deployment")
 accounts.account.command("limit")(account_limits.limit)
 accounts.account.command("official")(collections.official)
 app.command("push")(push.push)
