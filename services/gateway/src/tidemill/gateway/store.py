@@ -23,6 +23,9 @@ _JOINS: Final = "LEFT JOIN account a ON a.id = p.account_id LEFT JOIN queue_vers
 _ONE: Final = f"""
 SELECT {_COLUMNS} FROM prediction p {_JOINS}
 WHERE p.id = $1 AND ($2::text IS NULL OR p.kind = $2) AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
+_SEVERAL: Final = f"""
+SELECT {_COLUMNS} FROM prediction p {_JOINS}
+WHERE p.id = ANY ($1) AND p.account_id = $2 AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
 # What its owner shares anybody may see, and what is an example of a model whoever sees the model.
 _VISIBLE: Final = """(p.account_id = $3 OR p.shared_at IS NOT NULL OR EXISTS (
     SELECT FROM example e JOIN model m ON m.id = e.model_id
@@ -37,6 +40,11 @@ async def prediction(
 ) -> Row | None:
     """One of the account's own; `kind` None: whichever it is."""
     return await database.row(f"{_ONE} AND p.account_id = $3", prediction_id, kind, account_id)
+
+
+async def several(database: Database, prediction_ids: Sequence[str], account_id: str) -> list[Row]:
+    """Those of them that are the account's own, in any order."""
+    return await database.fetch(_SEVERAL, list(prediction_ids), account_id)
 
 
 async def visible(database: Database, prediction_id: str, account_id: str) -> Row | None:

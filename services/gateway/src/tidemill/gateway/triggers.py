@@ -85,6 +85,7 @@ REPLICATE: Final = (
 )
 # What we have besides; clients of Replicate's never see it.
 EXTENSIONS: Final = (
+    Route("POST", "/predictions/batch", predictions.create_batch),
     Route("DELETE", "/predictions/{id}", predictions.delete),
     Route("POST", "/predictions/{id}/share", predictions.share),
     Route("DELETE", "/predictions/{id}/share", predictions.unshare),

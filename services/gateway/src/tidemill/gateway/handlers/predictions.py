@@ -4,10 +4,11 @@ from aiohttp import web
 
 from tidemill.contracts import api
 from tidemill.contracts.access import Scope
+from tidemill.contracts.api_predictions import Batch, CreateBatch, CreateBatchItems
 from tidemill.contracts.errors import Problem, conflict, not_found, unauthenticated, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway import deletion, queries, sharing, showing, store
+from tidemill.gateway import batch, deletion, queries, sharing, showing, store
 from tidemill.gateway.canceling import cancel as cancel_open
 from tidemill.gateway.creation import create as create_prediction
 from tidemill.gateway.http import Call, decode, json_response, operation
@@ -49,6 +50,30 @@ async def create_for_model(call: Call) -> web.Response:
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
     runnable = await call.parts.versions.latest(call.account, call.path("owner"), call.path("name"))
     return await create_prediction(call, runnable, body)
+
+
+@operation(
+    "predictions.batch.create",
+    Scope.PREDICTIONS_WRITE,
+    body=CreateBatch,
+    headers=("Cancel-After", "Idempotency-Key"),
+    answer=Batch,
+    status=201,
+    takes="creates",
+)
+async def create_batch(call: Call) -> web.Response:
+    """Create several predictions in one request.
+
+    Each item is what POST /predictions takes. The answer has one result for each, in their order: its `status` is 201
+    and it has a `prediction`, or it has the `problem` for which it was refused while the others were created. When
+    none was created, and with `atomic` when any item is refused, the answer is a 422 whose `results` say why (424 for
+    those that were refused only because of others). `Cancel-After` goes for every item, `Idempotency-Key` for the
+    request as a whole. Each item counts as one create. There is no waiting: poll, or give a webhook.
+    """
+    body = await call.body(CreateBatchItems)
+    if len(body.predictions) > 1:
+        await call.parts.limits.take(call, len(body.predictions) - 1)  # the request itself was counted as one
+    return await batch.create(call, body)
 
 
 @operation("predictions.get", Scope.PREDICTIONS_READ, answer=api.Prediction, anonymous=True)
