@@ -1,5 +1,6 @@
 """Outside subscribers on the real NATS: what they hear with their token, and that nothing else is in their reach."""
 
+import asyncio
 import contextlib
 import json
 
@@ -10,8 +11,12 @@ from nats.aio.client import Client
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
+from tidemill.gateway.callout import ANSWERS, Callout
+from tidemill.gateway.durable import Durables
 from tidemill.runtime import outcome
+from tidemill.runtime.bus import Bus
 from tidemill.security import tokens
+from tidemill.stack import nats_accounts
 from tidemill.testing.running import until
 
 
@@ -392,3 +397,50 @@ async def test_an_accounts_shorter_retention_holds_for_its_events(events, alice)
         return False
 
     await until("the event to be gone", gone)
+
+
+async def test_a_connection_ends_with_its_token(events, connect, alice):
+    await events.gateway.parts.database.execute(
+        "UPDATE token SET expires_at = now() + interval '3 seconds' WHERE digest = $1", tokens.digest(token(alice))
+    )
+    outsider = await connect(alice)
+    assert outsider.client.is_connected
+    await until("the end of the connection", lambda: outsider.client.is_closed)
+    with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
+        await connect(alice)
+
+
+async def test_subscriptions_of_a_connection_are_bounded(connect, alice):
+    others = [await connect(alice) for _ in range(2)]
+    for other in others:
+        for _ in range(nats_accounts.OUTSIDE_SUBSCRIPTIONS_LIMIT * 3 // 4):
+            await other.client.subscribe(subjects.events_of(alice.id, "prediction"))
+        await other.client.flush()
+    outsider = await connect(alice)
+    for _ in range(nats_accounts.OUTSIDE_SUBSCRIPTIONS_LIMIT + 1):
+        await outsider.client.subscribe(subjects.events_of(alice.id, "prediction"))
+    await until("the end of the connection", lambda: outsider.client.is_closed)
+    assert all(other.client.is_connected for other in others)
+
+
+async def test_what_outsiders_send_is_bounded(events, connect, alice):
+    consumer = await register(events, alice)
+    outsider = await connect(alice)
+    _, info, _ = subjects.consumer_uses(consumer["id"])
+    await outsider.client.publish(info, b"x" * 5000)
+    await until("the end of the connection", lambda: outsider.client.is_closed)
+
+
+async def test_gateways_share_the_questions(events, connect, alice):
+    parts = events.gateway.parts
+    bus = Bus(parts.config.nats_url, "second")
+    async with bus:
+        second = Callout(parts.config.nats_callout_seed, bus, parts.database, parts.accounts, Durables(bus))
+        await second.listen()
+        task = asyncio.create_task(second.run())
+        before = ANSWERS.labels("admitted")._value.get()
+        for _ in range(12):
+            await connect(alice)
+        assert ANSWERS.labels("admitted")._value.get() == before + 12
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -12,6 +12,7 @@ from tidemill.contracts import subjects
 SYSTEM_ACCOUNT: Final = "SYS"
 # Outsiders share a server with the services, and must not use up what these need.
 OUTSIDE_CONNECTIONS_LIMIT: Final = 5_000
+OUTSIDE_SUBSCRIPTIONS_LIMIT: Final = 64  # of one connection: its subjects and an inbox or two
 OUTSIDE_PAYLOAD_LIMIT_BYTES: Final = 4096  # pull requests and acknowledgements are smaller
 # A gateway that restarts answers a callout late; a client gives up after two seconds or so by itself.
 AUTH_TIMEOUT_S: Final = 5
@@ -47,7 +48,11 @@ def _outside() -> dict[str, Any]:
     account = subjects.SERVICES_ACCOUNT
     events = [{"stream": {"account": account, "subject": f"{kind}.>"}} for kind in subjects.KINDS]
     return {
-        "limits": {"max_connections": OUTSIDE_CONNECTIONS_LIMIT, "max_payload": OUTSIDE_PAYLOAD_LIMIT_BYTES},
+        "limits": {
+            "max_connections": OUTSIDE_CONNECTIONS_LIMIT,
+            "max_subscriptions": OUTSIDE_SUBSCRIPTIONS_LIMIT,
+            "max_payload": OUTSIDE_PAYLOAD_LIMIT_BYTES,
+        },
         "imports": [*events, *(_import(account, subject, subjects.outside(subject)) for subject in _crossing())],
     }
 

@@ -18,7 +18,6 @@ from tidemill.gateway.event_rights import Rights
 
 HEADER: Final = b'{"typ":"JWT","alg":"ed25519-nkey"}'
 VERSION: Final = 2
-SUBSCRIPTIONS_LIMIT: Final = 64  # of one connection: its subjects and an inbox or two
 
 
 class MalformedError(ValueError):
@@ -86,7 +85,7 @@ class Signer:
                 # An empty list would allow everything.
                 "pub": {"allow": rights.publish} if rights.publish else {"deny": [">"]},
                 "sub": {"allow": rights.subscribe},
-                "subs": SUBSCRIPTIONS_LIMIT,
+                "subs": -1,
                 "data": -1,
                 "payload": -1,
                 "allowed_connection_types": ["STANDARD", "WEBSOCKET"],
