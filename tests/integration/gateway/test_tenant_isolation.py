@@ -265,7 +265,7 @@ REFERENCES = {
     "models.create": owned,
     "models.examples.create": predicted,
     "models.update": default_example,
-    "predictions.batch": batch,
+    "predictions.batch.create": batch,
     "predictions.create": versions_named,
     "tokens.create": acted_for,
     "trainings.create": destination,
@@ -440,7 +440,7 @@ async def test_a_body_that_names_somebody_elses_is_answered_as_one_that_names_no
             for each in (body, absent)
         ]
         assert answers[0] == answers[1]
-        assert answers[0].status >= 400 or route.operation.name == "predictions.batch", answers
+        assert answers[0].status >= 400 or route.operation.name == "predictions.batch.create", answers
 
 
 LISTS = [
