@@ -135,6 +135,10 @@ class ClientProgram:
         self._command = command
         self._environment = environment
 
+    def with_script(self, name: str) -> "ClientProgram":
+        """The same client with another script of `clients`."""
+        return ClientProgram(self._stack, [self._command[0], str(HERE / "clients" / name)], self._environment)
+
     async def __call__(self, scenario: str, *, token: str | None = None, **arguments: Any) -> Any:
         env = {
             "PATH": os.environ["PATH"],
