@@ -1,6 +1,7 @@
 """Events on NATS against a running stack: the programs of docs/examples hear real predictions."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -58,6 +59,29 @@ async def test_a_subscriber_hears_a_prediction_end(stack, listening):
     while (heard := await line("tidemill.prediction.completed"))[1] != prediction["id"]:
         pass
     assert heard[2] == "succeeded"
+
+
+async def test_what_runs_for_a_while_is_announced_when_it_starts(stack):
+    async with stack.session() as session, session.get("/v1/account") as response:
+        access = (await response.json())["events"]
+    client = await nats.connect(access["url"], token=stack.token)
+    heard = asyncio.Queue()
+    await client.subscribe(access["subjects"][0], cb=heard.put)
+    await client.flush()
+    prediction = await run(stack, "e2e_sleep", seconds=0.2)
+    moves = []
+    async with asyncio.timeout(WITHIN_S):
+        while len(moves) < 2:
+            message = await heard.get()
+            event = json.loads(message.data)
+            if event["id"] == prediction["id"]:
+                moves.append((message.headers["ce-type"], event["status"], event["model"], event["version"]))
+    known = (prediction["model"], prediction["version"])
+    assert moves == [
+        ("tidemill.prediction.started", "processing", *known),
+        ("tidemill.prediction.completed", "succeeded", *known),
+    ]
+    await client.close()
 
 
 async def test_a_durable_consumer_hears_what_happened_before_it_connected(stack, listening):
