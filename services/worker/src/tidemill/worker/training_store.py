@@ -9,6 +9,7 @@ from tidemill.contracts.bundle import version_id
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import SQL_OPEN
 from tidemill.runtime.db import Database
+from tidemill.security.bundle_paths import check_paths
 from tidemill.worker.cogyaml import ModelConfig
 from tidemill.worker.push_store import INSERT, LATEST
 
@@ -43,6 +44,7 @@ async def add_version(database: Database, attempt: Attempt, weights: BundleFile)
         config = msgspec.json.decode(row["config"], type=ModelConfig)
         old = {weights.path, config.weights}
         files = [*(f for f in msgspec.json.decode(row["files"], type=list[BundleFile]) if f.path not in old), weights]
+        check_paths([(file.path, file.size) for file in files])
         identifier = version_id(files)
         await connection.execute(BLOB, row["account_id"], weights.sha256, weights.size)
         await connection.execute(

@@ -17,6 +17,7 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import OUTPUT_FILE_LIMIT_BYTES
 from tidemill.runtime.db import Database, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
+from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import training_store
 from tidemill.worker.engine import Refused, Upload
 from tidemill.worker.frames import FileRef
@@ -77,7 +78,10 @@ class Trainings:
             await finish_in_thread(copy.unlink, missing_ok=True)
         file = BundleFile(path=f"{FOLDER}/{name}", sha256=spooled.sha256, size=spooled.size)
         attempt = Attempt(run.job.id, run.job.attempt, self._worker)
-        made = await insistently("training", lambda: training_store.add_version(self._database, attempt, file))
+        try:
+            made = await insistently("training", lambda: training_store.add_version(self._database, attempt, file))
+        except BundleError as error:
+            raise Refused(f"The weights make no version: {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
         if made is None:
             raise Refused("The destination of the training is gone.", ErrorCode.MODEL_ERROR)
         return made
