@@ -1,5 +1,6 @@
 """Deployments over HTTP: what they answer, what they refuse, and which queue their predictions go to."""
 
+import asyncio
 import hashlib
 import json
 
@@ -209,6 +210,16 @@ async def test_without_instances_to_keep_the_new_release_takes_over_at_once(
     await ask("PATCH", path, {"version": second})
     prediction = (await ask("POST", f"{path}/predictions", {"input": {}}))[1]
     assert prediction["version"] == second
+
+
+async def test_changes_at_the_same_time_follow_one_another(ask, deployed, make_version):
+    path, model = deployed
+    versions = [(await make_version(model=model))[1] for _ in range(6)]
+    answers = await asyncio.gather(*(ask("PATCH", path, {"version": version}) for version in versions))
+    assert [status for status, _ in answers] == [200] * 6
+    release = (await ask("GET", path))[1]["current_release"]
+    assert release["number"] == 7
+    assert release["version"] in versions
 
 
 async def test_a_disabled_deployment_refuses_and_comes_back(ask, deployed):

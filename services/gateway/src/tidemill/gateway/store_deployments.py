@@ -1,8 +1,12 @@
 """The SQL of deployments. One's own only: what is somebody else's is missing."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+import asyncpg
+
+from tidemill.contracts.errors import invalid_version
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import HAND_OVER_LIMIT_S
 from tidemill.contracts.prediction import SQL_OPEN
@@ -42,10 +46,13 @@ WHERE d.deleted_at IS NULL AND d.account_id = $1 AND d.owner = $2 AND d.name = $
     AND (r.retired_at IS NULL OR r.retired_at > now() - make_interval(secs => {HAND_OVER_LIMIT_S}))
 ORDER BY r.retired_at IS NULL DESC, r.number DESC LIMIT 5"""  # noqa: S608 - our own constants
 
+# The release is read in a second statement: one that waited for the lock would look for the release of before.
 _LOCK: Final = """
-SELECT d.id, r.queue, r.number, r.version_queue, r.hardware, r.min_instances, r.max_instances
-FROM deployment d JOIN release r ON r.deployment_id = d.id AND r.retired_at IS NULL
-WHERE d.deleted_at IS NULL AND d.account_id = $1 AND d.owner = $2 AND d.name = $3 FOR UPDATE"""
+SELECT id FROM deployment
+WHERE deleted_at IS NULL AND account_id = $1 AND owner = $2 AND name = $3 FOR UPDATE"""
+_CURRENT: Final = """
+SELECT deployment_id AS id, queue, number, version_queue, hardware, min_instances, max_instances
+FROM release WHERE deployment_id = $1 AND retired_at IS NULL"""
 _SCALE: Final = """
 UPDATE release SET number = number + 1, min_instances = $2, max_instances = $3, created_at = now() WHERE queue = $1"""
 _RETIRE: Final = "UPDATE release SET retired_at = now() WHERE queue = $1"
@@ -75,7 +82,8 @@ async def create(database: Database, place: Place, plan: Plan) -> bool:
     """False when the name is taken, the account has DEPLOYMENTS_LIMIT of them, or the version is gone."""
     scale = plan.hardware, plan.min_instances, plan.max_instances
     new = new_id(), *place, DEPLOYMENTS_LIMIT, new_id(), plan.version_queue, *scale
-    return await database.value(_CREATE, *new) is not None
+    async with _gone_versions():
+        return await database.value(_CREATE, *new) is not None
 
 
 async def deployment(database: Database, place: Place) -> Row | None:
@@ -93,10 +101,25 @@ async def releases(database: Database, place: Place) -> list[Row]:
     return await database.fetch(_RELEASES, *place)
 
 
+@asynccontextmanager
+async def _gone_versions() -> AsyncIterator[None]:
+    """A version that is deleted at the same moment. Raises the 422 problem."""
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError:
+        raise invalid_version() from None
+
+
+async def _locked(connection: "asyncpg.pool.PoolConnectionProxy[Row]", place: Place) -> Row | None:
+    """The deployment's current release, which nobody else changes until the transaction ends."""
+    deployment_id = await connection.fetchval(_LOCK, *place)
+    return None if deployment_id is None else await connection.fetchrow(_CURRENT, deployment_id)
+
+
 async def update(database: Database, place: Place, decide: Callable[[Plan], Plan]) -> bool:
     """Makes the next release of what `decide` says to the current one. False when there is no such deployment."""
-    async with database.transaction() as connection:
-        row = await connection.fetchrow(_LOCK, *place)
+    async with _gone_versions(), database.transaction() as connection:
+        row = await _locked(connection, place)
         if row is None:
             return False
         now = Plan(**{name: row[name] for name in Plan.__struct_fields__})
@@ -116,7 +139,7 @@ async def update(database: Database, place: Place, decide: Callable[[Plan], Plan
 async def delete(database: Database, place: Place, rest_s: float, is_warm: Callable[[str], bool]) -> bool | None:
     """None when there is no such deployment, False when it is online or was used in the last `rest_s` seconds."""
     async with database.transaction() as connection:
-        row = await connection.fetchrow(_LOCK, *place)
+        row = await _locked(connection, place)
         if row is None:
             return None
         queues = [each["queue"] for each in await connection.fetch(_QUEUES, row["id"])]

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+import asyncpg
+
+from tidemill.contracts.errors import not_found
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.pages import comparison
@@ -18,8 +21,11 @@ WHERE p.account_id = $1 AND p.kind = 'training' AND p.deleted_at IS NULL"""
 
 
 async def queue(database: Database, version_queue: str) -> str:
-    """The queue of the version's trainings; made with the first of them."""
-    found: str = await database.value(_QUEUE, new_id(), version_queue)
+    """The queue of the version's trainings; made with the first of them. Raises the 404 problem for a deleted one."""
+    try:
+        found: str = await database.value(_QUEUE, new_id(), version_queue)
+    except asyncpg.ForeignKeyViolationError:
+        raise not_found() from None
     return found
 
 
