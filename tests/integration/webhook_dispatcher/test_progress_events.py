@@ -155,3 +155,20 @@ async def test_a_prediction_that_is_over_at_once_has_a_start_all_the_same(dispat
         "/alone": [("processing", None)],
         "/never": [("succeeded", "done")],
     }
+
+
+async def test_the_end_waits_for_progress_of_another_dispatcher(dispatchers, receiver, rows, wait_until):
+    await leading(dispatchers, rows, receiver, wait_until, look_every_s=3600.0)  # so that the other one finds the end
+    await dispatchers.start()
+    hook = await receiver(200)
+    hook.hang.clear()
+    prediction = await rows.prediction(hook.url("first"))
+    await rows.event(prediction, "output")
+    await wait_until("the output to be under way", lambda: hook.received)
+    other = await rows.prediction(hook.url("other"))
+    await rows.end(prediction, other, announce=False)
+    await wait_until("the other one's end", lambda: len(hook.received) >= 2)
+    assert [each.path for each in hook.received] == ["/first", "/other"]
+    hook.hang.set()
+    assert (await rows.finished(prediction))["status"] == "delivered"
+    assert [each.prediction["status"] for each in hook.received] == ["processing", "succeeded", "succeeded"]

@@ -122,6 +122,12 @@ class WebhookEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
     event: str  # start, output, logs, completed
 
 
+class ProgressState(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether a progress event of a prediction is on its way: its end must not overtake it."""
+
+    on_its_way: bool = False
+
+
 class PushWaiting(Event, frozen=True, kw_only=True, omit_defaults=True):
     id: str
 

@@ -66,6 +66,7 @@ DEMAND: Final = "fleet.demand"  # a queue has work and perhaps no instance: gate
 HEARTBEAT: Final = "fleet.heartbeat"  # the state of one worker, every second
 PUSH: Final = "fleet.push"  # a push waits for a worker to make its schema
 WEBHOOK: Final = "webhook.event"  # something for the webhook dispatcher
+WEBHOOK_SETTLE: Final = "webhook.settle"  # one dispatcher asks the leading one whether progress is still on its way
 LOAD: Final = "fleet.load"  # the scheduler tells gateways what waits and what is open
 QUEUE_REMOVED: Final = "fleet.removed"  # a version was deleted: whoever runs instances of its queue may stop them
 QUEUES_WARM: Final = "fleet.warm"  # the scheduler tells gateways which queues have a ready instance

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+from tidemill.contracts import subjects
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
@@ -28,13 +29,14 @@ async def build(config: Config) -> Service:
     egress = Egress(EgressPolicy(allow=Allow.parse(config.egress_allow), allow_http=True))
     sender = Sender(config, egress)
     leader = Leader(config.database_url, NAME)
-    progress = Progress(config, database, sender, leader)
+    progress = Progress(config, database, bus, sender, leader)
     deliveries = Deliveries(config, database, Tries(config, database, sender, progress))
     upkeep = Upkeep(config, database, leader)
 
     async def listen() -> None:
         for subject, kind, handle in triggers.listeners(deliveries, progress):
             await bus.listen(subject, kind, handle)
+        await bus.listen_raw(subjects.WEBHOOK_SETTLE, progress.on_question)
 
     @contextlib.asynccontextmanager
     async def sending() -> AsyncIterator[None]:

@@ -8,9 +8,13 @@ import asyncio
 from typing import Final
 
 import msgspec
+from nats.aio.msg import Msg
 
+from tidemill.contracts import subjects
+from tidemill.contracts.events import ProgressState, WebhookEvent
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import TERMINAL, Status
+from tidemill.runtime.bus import Bus, encode
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database, Row
 from tidemill.runtime.leader import Leader
@@ -26,6 +30,9 @@ FOLLOWED_LIMIT: Final = 10_000  # predictions followed at once; further ones get
 ENDPOINT_SENDINGS: Final = 2
 ACCOUNT_SENDINGS: Final = 16
 SENDINGS: Final = 64
+LEADER_TIMEOUT_S: Final = 0.5  # it answers at once; while nobody leads no progress is sent either
+ASK_AGAIN_S: Final = 0.1
+decode: Final = msgspec.json.Decoder(WebhookEvent).decode
 
 
 class _Followed(msgspec.Struct):
@@ -41,9 +48,10 @@ class _Followed(msgspec.Struct):
 class Progress:
     """One sending at a time for each prediction, so that its events keep their order."""
 
-    def __init__(self, config: Config, database: Database, sender: Sender, leader: Leader) -> None:
+    def __init__(self, config: Config, database: Database, bus: Bus, sender: Sender, leader: Leader) -> None:
         self._config = config
         self._database = database
+        self._bus = bus
         self._sender = sender
         self._leader = leader
         self._lanes = Lanes(endpoint_tries=ENDPOINT_SENDINGS, account_tries=ACCOUNT_SENDINGS, tries=SENDINGS)
@@ -71,6 +79,26 @@ class Progress:
         if followed is not None:
             async with followed.sending:
                 pass
+        if not self._leader.held:
+            await self._settled_at_leader(prediction_id)
+
+    async def _settled_at_leader(self, prediction_id: str) -> None:
+        question = WebhookEvent(id=prediction_id, event="completed")
+        until = monotonic() + self._config.progress_timeout_s
+        while monotonic() < until:
+            answer = await self._bus.ask(subjects.WEBHOOK_SETTLE, question, ProgressState, timeout_s=LEADER_TIMEOUT_S)
+            if answer is None or not answer.on_its_way:
+                return
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    async def on_question(self, message: Msg) -> None:
+        """Another dispatcher is about to tell an end. Only the one that leads knows, so only it answers."""
+        if self._leader.held:
+            prediction_id = decode(message.data).id
+            self.ended(prediction_id)
+            followed = self._followed.get(prediction_id)
+            state = ProgressState(on_its_way=followed is not None and followed.sending.locked())
+            await self._bus.send_bytes(message.reply, encode(state))
 
     async def start_first(self, row: Row) -> None:
         """Before the end of a prediction that was over before its start could be told."""
@@ -104,7 +132,7 @@ class Progress:
     async def _tell(self, prediction_id: str, events: set[str], *, started: bool) -> Telling | None:
         """What was told; None when there is nothing more to tell."""
         row = await store.prediction(self._database, prediction_id)
-        if row is None or row["webhook"] is None:
+        if row is None or row["webhook"] is None or not self._leader.held:
             return None
         telling = next_telling(events, row["webhook_events"], start_told=started or row["start_told"])
         if telling is None:

@@ -36,7 +36,8 @@ class Tries:
             await store.release(self._database, [row["id"]])
             return
         prediction_id = row["prediction_id"]
-        await self._progress.settled(prediction_id)
+        if row["tries"] == 0:
+            await self._progress.settled(prediction_id)
         prediction = await insistently("prediction", lambda: store.prediction(self._database, prediction_id))
         if prediction is None:
             await self._finish(row, "failed", Answer(None, "the prediction was deleted", at=now()), None)
