@@ -60,7 +60,7 @@ async def got(result):
 
 
 async def all_of(result):
-    while inspect.isawaitable(result):  # the asynchronous `stream` answers a coroutine that answers an iterator
+    while inspect.iscoroutine(result):  # the asynchronous `stream` answers a coroutine that answers an iterator
         result = await result
     return [item async for item in result] if hasattr(result, "__aiter__") else list(result)
 
