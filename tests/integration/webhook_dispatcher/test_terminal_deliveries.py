@@ -62,7 +62,7 @@ async def test_a_redirect_is_not_followed(dispatchers, receiver, rows, wait_unti
     prediction = await rows.prediction(hook.url())
     await rows.end(prediction)
     row = await rows.finished(prediction)
-    assert (row["status"], row["tries"]) == ("failed", 10)
+    assert (row["status"], row["tries"]) == ("failed", 11)
     assert row["last_error"] == "status 302"
     assert not elsewhere.received
 
@@ -72,7 +72,7 @@ async def test_a_receiver_that_is_down_is_tried_for_the_whole_schedule(dispatche
     prediction = await rows.prediction(f"http://127.0.0.1:{unused_tcp_port}/")
     await rows.end(prediction)
     row = await rows.finished(prediction)
-    assert (row["status"], row["tries"], row["last_status"]) == ("failed", 10, None)
+    assert (row["status"], row["tries"], row["last_status"]) == ("failed", 11, None)
     assert row["last_error"]
 
 

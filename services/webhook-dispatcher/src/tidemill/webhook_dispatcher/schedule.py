@@ -2,8 +2,9 @@
 
 from typing import Final
 
-# Seconds after each failed try: quick at first for a receiver that restarts, then over a day for one that is down.
-WAITS_S: Final = (5, 30, 120, 600, 1800, 3600, 7200, 18_000, 36_000)
+# Seconds after each failed try: quick at first for a receiver that restarts, then over more than a day for one that is
+# down.
+WAITS_S: Final = (5, 30, 120, 600, 1800, 3600, 7200, 18_000, 36_000, 36_000)
 JITTER: Final = 0.2  # so that the retries of an outage do not come back all at once
 
 
