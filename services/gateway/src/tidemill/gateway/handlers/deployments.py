@@ -31,7 +31,7 @@ from tidemill.runtime.db import Row
 
 @operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.Paging, answer=api.Page[Deployment])
 async def list_(call: Call) -> web.Response:
-    """The account's deployments, newest first, each with its current release."""
+    """List deployments, newest first, each with its current release."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await store_deployments.deployments(call.parts.database, call.account.id, cursor, limit)
@@ -41,7 +41,7 @@ async def list_(call: Call) -> web.Response:
 
 @operation("deployments.create", Scope.DEPLOYMENTS_WRITE, body=CreateDeployment, answer=Deployment, errors=(409,))
 async def create(call: Call) -> web.Response:
-    """A version under a name of the account's own, with hardware and instances of its own.
+    """Create a deployment: a version under a name of the account's own, with instances of its own.
 
     The version may be of any model that the account can see. Names are taken once per account: a second deployment of
     the same name is a 409.
@@ -66,17 +66,18 @@ async def create(call: Call) -> web.Response:
 
 @operation("deployments.get", Scope.DEPLOYMENTS_READ, answer=Deployment)
 async def get(call: Call) -> web.Response:
-    """A deployment and its current release."""
+    """Get a deployment with its current release."""
     return json_response(_deployment(await _own(call, _place(call))))
 
 
 @operation("deployments.update", Scope.DEPLOYMENTS_WRITE, body=UpdateDeployment, answer=Deployment)
 async def update(call: Call) -> web.Response:
-    """Makes the next release: another version of the same model, other hardware, another number of instances.
+    """Update a deployment: make its next release.
 
-    A change of the number of instances keeps those that run. Otherwise the new release has instances of its own; where
-    it keeps some running (`min_instances`), the old release goes on taking predictions until the first of them is
-    ready, so that nobody waits for a boot. Predictions that the old release has accepted run there to their end.
+    It can have another version of the same model, other hardware, another number of instances. A change of that number
+    keeps the instances that run. Otherwise the new release has instances of its own; where it keeps some running
+    (`min_instances`), the old release goes on taking predictions until the first of them is ready, so that nobody waits
+    for a boot. Predictions that the old release has accepted run there to their end.
 
     `max_instances` 0 disables the deployment: new predictions are refused, and those under way are canceled. A body
     that changes nothing makes no release.
@@ -98,9 +99,10 @@ async def update(call: Call) -> web.Response:
 
 @operation("deployments.delete", Scope.DEPLOYMENTS_WRITE, status=204, errors=(409,))
 async def delete(call: Call) -> web.Response:
-    """Deletes a deployment that is offline and has been unused for 15 minutes; any other is a 409.
+    """Delete a deployment that is offline and has been unused for 15 minutes.
 
-    Offline means that it keeps no instances (`min_instances` is 0) and none is up. Its predictions stay.
+    Any other answers a 409. Offline means that it keeps no instances (`min_instances` is 0) and none is up. Its
+    predictions stay.
     """
     place, rest_s = _place(call), call.parts.config.deployment_rest_s
     deleted = await store_deployments.delete(call.parts.database, place, rest_s, call.parts.acceptor.is_warm)
@@ -122,9 +124,10 @@ async def delete(call: Call) -> web.Response:
     takes="creates",
 )
 async def predict(call: Call) -> web.Response:
-    """A prediction by the deployment's release. A `version` in the body is ignored.
+    """Create a prediction with a deployment.
 
-    It is as any other prediction, and its `deployment` names the deployment. A disabled deployment answers a 422.
+    A `version` in the body is ignored. The prediction is as any other, and its `deployment` names the deployment. A
+    disabled deployment answers a 422.
     """
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
     runnable = await call.parts.deployments.resolve(call.account, call.path("owner"), call.path("name"))

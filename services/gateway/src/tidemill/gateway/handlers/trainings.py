@@ -34,9 +34,10 @@ INPUT: Final = "TrainingInput"  # the part of a version's schema that says what 
     takes="creates",
 )
 async def create(call: Call) -> web.Response:
-    """Trains a version: runs its `train()`, and makes a version of the destination from the weights it writes.
+    """Create a training.
 
-    The destination is a model of the account's own that exists already. A version without `train` in its `cog.yaml`
+    It runs the version's `train()`, and makes a version of the destination from the weights that this writes. The
+    destination is a model of the account's own that exists already. A version without `train` in its `cog.yaml`
     answers a 422.
     """
     body = await call.body(CreateTraining)
@@ -73,7 +74,7 @@ async def _version(call: Call) -> Runnable:
 
 @operation("trainings.list", Scope.TRAININGS_READ, query=queries.Paging, answer=api.Page[Training])
 async def list_(call: Call) -> web.Response:
-    """The account's trainings, newest first."""
+    """List trainings, newest first."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await store_trainings.trainings(call.parts.database, call.account.id, cursor, limit)
@@ -84,13 +85,13 @@ async def list_(call: Call) -> web.Response:
 
 @operation("trainings.get", Scope.TRAININGS_READ, answer=Training)
 async def get(call: Call) -> web.Response:
-    """A training. It can be polled: the answer is never cached."""
+    """Get a training. It can be polled: the answer is never cached."""
     return json_response(await showing.in_full(call, await _own(call)), headers=NO_STORE)
 
 
 @operation("trainings.cancel", Scope.TRAININGS_WRITE, answer=Training)
 async def cancel(call: Call) -> web.Response:
-    """Cancels a training. It ends at once; one that has ended is answered unchanged."""
+    """Cancel a training. It ends at once; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))
     return json_response(await showing.in_full(call, row), headers=NO_STORE)
 
