@@ -84,7 +84,10 @@ async def deliveries(call: Call) -> web.Response:
 
 @operation("webhooks.deliveries.get", Scope.WEBHOOKS_READ, answer=WebhookDeliveryInFull)
 async def delivery(call: Call) -> web.Response:
-    """One delivery with all its tries, and the body that was sent for as long as the prediction's data is kept."""
+    """One delivery with its tries and its body.
+
+    The body that was sent, and what receivers answered, can be seen for as long as the prediction's data is kept.
+    """
     return json_response(_in_full(await _own(call)), headers=NO_STORE)
 
 
