@@ -56,6 +56,10 @@ stack := python + " -m tidemill.stack"
 @conformance *ARGS: setup
     CONFORMANCE_EXAMPLES=500 exec deploy/clean-env.sh {{ python }} -m pytest --timeout 0 tests/e2e/test_openapi_conformance.py "$@"
 
+# Send 100,000 requests of all kinds (--requests N for another number) and look at the gateway's memory
+@fuzz *ARGS: setup
+    exec deploy/clean-env.sh {{ python }} tests/load/fuzz.py "$@"
+
 # Compare with coglet on this machine (arguments go to tests/load/bench.py)
 [no-exit-message]
 @bench *ARGS: setup

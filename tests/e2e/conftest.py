@@ -21,6 +21,7 @@ from aiohttp import web
 from uv import find_uv_bin
 
 from tidemill.testing.running import RunningStack
+from tidemill.testing.world import World, push_models, world
 
 HERE: Final = Path(__file__).parent
 CHECKOUT: Final = HERE.parent.parent
@@ -42,7 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    running = RunningStack(tmp_path_factory.mktemp("e2e") / "home", {"TIDEMILL_EGRESS_ALLOW": "127.0.0.1/32"})
+    # Webhooks go to this machine, and what is deleted is not waited for long.
+    settings = {"TIDEMILL_EGRESS_ALLOW": "127.0.0.1/32", "TIDEMILL_EVERY_S": "2"}
+    running = RunningStack(tmp_path_factory.mktemp("e2e") / "home", settings)
     try:
         running.up("--no-catalogue")
         for directory in sorted(MODELS.glob("e2e_*")):
@@ -74,6 +77,17 @@ def new_token(stack: RunningStack) -> Callable[[str], str]:
         return stack.tidemill("token", "create", "--print", username).strip()
 
     return make
+
+
+@pytest.fixture(scope="session")
+async def everything(stack: RunningStack, new_token: Callable[[str], str]) -> World:
+    """An account that has one of every thing."""
+    stack.tidemill("account", "create", "--unlimited", "conformance")
+    token = new_token("conformance")
+    new_token("friend")
+    models = push_models(stack, "conformance", token)
+    stack.tidemill("collection", "set", "first", "--name", "First", "--description", "One", "local/e2e_text")
+    return await world(stack.base_url, token, models, friend="friend", collection="first")
 
 
 class Listing(NamedTuple):

@@ -6,7 +6,6 @@ wherever schemathesis means them to be valid. `./just conformance` asks for more
 
 import os
 import re
-from pathlib import Path
 
 import jsonschema_rs
 import pytest
@@ -20,12 +19,11 @@ from schemathesis.specs.openapi import checks as conformance
 
 from tidemill.gateway import openapi
 from tidemill.gateway.triggers import EXTENSIONS, REPLICATE, ROUTES
-from tidemill.testing.world import Models, parameters, world
+from tidemill.testing.world import parameters
 
 EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "40"))
 ANSWER_WITHIN_S = 90
 SIGNED = "/files/{id}/download"  # its signatures are made by those who know the secret: tested elsewhere
-MODELS = Path(__file__).parents[1] / "models"
 PATTERN = re.compile(r":[^}]*}")
 ENDLESS = "/webhooks/listen"  # a stream that ends when its client does
 CHECKS = [
@@ -50,25 +48,6 @@ def document():
 WHOLE = schemathesis.openapi.from_dict(document())
 SCHEMA = WHOLE.exclude(path=ENDLESS)
 SCHEMA.config.generation.modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
-
-
-@pytest.fixture(scope="session")
-async def everything(stack, new_token):
-    stack.tidemill("account", "create", "--unlimited", "conformance")
-    token = new_token("conformance")
-    new_token("friend")
-    directories = {
-        "text": "e2e_text",
-        "file": "e2e_file",
-        "tokens": "e2e_tokens",
-        "train": "contract_train",
-        "spare": "e2e_sleep",
-    }
-    for name, directory in directories.items():
-        stack.tidemill("push", "--no-example", f"conformance/{name}", str(MODELS / directory), token=token)
-    stack.tidemill("collection", "set", "first", "--name", "First", "--description", "One", "local/e2e_text")
-    models = Models(**{name: f"conformance/{name}" for name in directories})
-    return await world(stack.base_url, token, models, friend="friend", collection="first")
 
 
 @pytest.fixture(scope="session")

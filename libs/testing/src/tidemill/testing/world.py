@@ -8,14 +8,16 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from tidemill.testing.running import until
+from tidemill.testing.running import RunningStack, until
 
 PARAMETER: Final = re.compile(r"{(\w+)(?::[^}]*)?}")
+MODELS: Final = Path(__file__).parents[5] / "tests" / "models"  # of the checkout: this library is not for elsewhere
 ENDED: Final = frozenset({"succeeded", "failed", "canceled", "aborted"})
 Values = dict[str, str]
 
@@ -229,3 +231,19 @@ async def world(base_url: str, token: str, models: Models, *, friend: str, colle
     async with aiohttp.ClientSession() as http:
         await Maker(made, http, models, friend, collection).make()
     return made
+
+
+DIRECTORIES: Final = {
+    "text": "e2e_text",
+    "file": "e2e_file",
+    "tokens": "e2e_tokens",
+    "train": "contract_train",
+    "spare": "e2e_sleep",
+}
+
+
+def push_models(stack: RunningStack, owner: str, token: str) -> Models:
+    """Pushes what the world runs as models of `owner`."""
+    for name, directory in DIRECTORIES.items():
+        stack.tidemill("push", "--no-example", f"{owner}/{name}", str(MODELS / directory), token=token)
+    return Models(**{name: f"{owner}/{name}" for name in DIRECTORIES})
