@@ -109,5 +109,7 @@ class Ledger:
 
 
 def owed_limit(rate: Rate) -> int:
-    """How many a gateway may admit of its own accord."""
+    """How many a gateway may admit of its own accord; for a burst of less than some seconds' worth so few that requests
+    wait for settlements.
+    """
     return max(1, int(rate.burst * OWED_SHARE))
