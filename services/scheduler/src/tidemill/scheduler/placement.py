@@ -32,6 +32,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     min_resident_s: float
     default: QueuePolicy
     policies: Mapping[str, QueuePolicy] = {}
+    floors: frozenset[str] = frozenset()  # made of the policies: of thousands of deployments few keep instances
+
+    def __post_init__(self) -> None:
+        floors = frozenset(queue for queue, policy in self.policies.items() if policy.min_instances)
+        msgspec.structs.force_setattr(self, "floors", floors)
 
     def policy(self, queue: str) -> QueuePolicy:
         return self.policies.get(queue, self.default)
@@ -115,7 +120,7 @@ class _Plan:
 
     def _missing(self, held_off: frozenset[str]) -> list[str]:
         """A queue for each instance that is wanted and not there: floors, then cold queues, then backlogs."""
-        queues = {*self._needs, *self._rules.policies} - held_off
+        queues = {*self._needs, *self._rules.floors} - held_off
         ranked = sorted((rank, self._waiting.cold_since.get(q, 0.0), q) for q in queues for rank in self._ranks(q))
         return [queue for _, _, queue in ranked]
 

@@ -10,14 +10,18 @@ from tidemill.scheduler import store
 from tidemill.scheduler.deployed import Deployed
 
 EVERY_S: Final = 1.0  # how soon a change takes effect; the statement reads what has changed and no more
+FORGET_EVERY_S: Final = 600.0  # what is forgotten is a day old
 
 
 async def follow(database: Database, deployed: Deployed) -> None:
     """Named task. While the database is away what was known goes on holding."""
+    forget_at = monotonic() + FORGET_EVERY_S
     while True:
         try:
             deployed.read(await store.deployments(database, deployed.changed_at, monotonic()))
         except AWAY as error:
             log().warning("database away", action="retry", what="deployments", error=str(error))
-        deployed.forget(monotonic())
+        if monotonic() >= forget_at:
+            deployed.forget(monotonic())
+            forget_at = monotonic() + FORGET_EVERY_S
         await asyncio.sleep(EVERY_S)

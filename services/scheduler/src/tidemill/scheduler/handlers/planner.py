@@ -125,8 +125,9 @@ class Planner:
         waiting = self._rows.waiting()
         self._cold_since = cold_since(self._cold_since, view, waiting, now)
         policies = self._deployed.policies(frozenset(view.ready_queues()), now)
-        rules = msgspec.structs.replace(self._rules, policies=policies)
-        return plan(view, waiting._replace(cold_since=self._cold_since), rules, self._history.held_off(now))
+        if policies is not self._rules.policies:
+            self._rules = msgspec.structs.replace(self._rules, policies=policies)
+        return plan(view, waiting._replace(cold_since=self._cold_since), self._rules, self._history.held_off(now))
 
     def _pending(self, action: Action) -> events.Command:
         """The command of an action; from now on the fleet looks as if it had been obeyed."""
