@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
+from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
@@ -57,7 +59,9 @@ async def janitor_servers(tmp_path_factory):
 
 
 async def emptied(database, objects):
-    await database.execute("TRUNCATE account, prediction, webhook_delivery, walk, removal_due_later, worker CASCADE")
+    await database.execute(
+        "TRUNCATE account, prediction, webhook_delivery, walk, removal_due_later, worker, idempotency CASCADE"
+    )
     keys = [item.object_name for prefix in ("outputs/", "files/", "blobs/") for item in await objects.list(prefix)]
     if keys:
         await objects.delete(keys)
@@ -87,8 +91,14 @@ async def config(janitor_servers):
 
 @pytest.fixture
 async def parts(config):
-    async with Database(config.database_url) as database, Objects(config) as objects:
-        yield Parts(config, database, objects, SimpleNamespace(held=True))
+    async with (
+        Database(config.database_url) as database,
+        Objects(config) as objects,
+        Bus(config.nats_url, "test") as bus,
+    ):
+        for stream in (subjects.PREDICTIONS, subjects.OUTPUT):
+            await bus.jetstream.purge_stream(stream.name)
+        yield Parts(config, database, objects, SimpleNamespace(held=True), bus)
 
 
 def changed(parts, **settings):

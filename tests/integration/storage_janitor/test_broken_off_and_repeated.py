@@ -6,9 +6,9 @@ import pytest
 
 from tidemill.runtime.objects import ObjectStoreError
 from tidemill.storage_janitor.handlers.rounds import one_round
-from tidemill.storage_janitor.triggers import ORPHANS, RETENTION
+from tidemill.storage_janitor.triggers import ORPHANS, retention
 
-STEPS = (*RETENTION, *ORPHANS)
+STEPS = (*retention(), *ORPHANS)
 CALLS_LIMIT = 100
 
 

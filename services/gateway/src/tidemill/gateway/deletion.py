@@ -3,25 +3,15 @@
 The row stays, invisible and without data, so that what was used can still be counted.
 """
 
-import contextlib
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-import nats
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-
-from tidemill.contracts import subjects
 from tidemill.contracts.prediction import SQL_OPEN
 from tidemill.gateway.parts import Parts
+from tidemill.runtime import stream_contents
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Row
 from tidemill.runtime.objects import ObjectStoreError
 from tidemill.runtime.telemetry import log
-
-EVENTS_SCAN_LIMIT: Final = 20_000  # headers of the account's events that are looked through for the prediction's own
-NEXT_S: Final = 2.0  # for one of them; a healthy server sends thousands in that time
-CLOCKS: Final = timedelta(seconds=30)  # the bus's clock and ours are not further apart
 
 BURY: Final = f"""
 UPDATE prediction p SET deleted_at = clock_timestamp(), data_removed = true, input = '{{}}', output = NULL, logs = NULL,
@@ -65,40 +55,9 @@ async def _remove_files(parts: Parts, prediction_id: str) -> None:
 
 
 async def _remove_messages(bus: Bus, row: Row) -> None:
-    """From the streams. What cannot be found now goes with its age, an hour later at most."""
+    moments = [moment for moment in (row["started_at"], row["completed_at"]) if moment is not None]
     try:
-        await bus.jetstream.purge_stream(subjects.OUTPUT.name, subject=subjects.output(row["id"]))
-        for moment in filter(None, (row["started_at"], row["completed_at"])):
-            async for sequence in _events(bus, row, moment - CLOCKS, moment + CLOCKS):
-                with contextlib.suppress(nats.js.errors.NotFoundError):
-                    await bus.jetstream.delete_msg(subjects.PREDICTIONS.name, sequence)
-    except (nats.errors.Error, TimeoutError) as error:
+        await stream_contents.remove_output(bus, row["id"])
+        await stream_contents.remove_events(bus, row["account_id"], row["kind"], row["id"], moments)
+    except stream_contents.FAILURES as error:
         log().warning("messages left to their age", action="delete", prediction=row["id"], error=str(error))
-
-
-async def _events(bus: Bus, row: Row, since: datetime, until: datetime) -> AsyncIterator[int]:
-    """Sequence numbers of the prediction's events of that time, known by their CloudEvents ids."""
-    subscription: Any = await bus.jetstream.subscribe(
-        subjects.events_of(row["account_id"], row["kind"]),
-        stream=subjects.PREDICTIONS.name,
-        ordered_consumer=True,
-        config=ConsumerConfig(
-            headers_only=True,
-            ack_policy=AckPolicy.NONE,
-            deliver_policy=DeliverPolicy.BY_START_TIME,
-            opt_start_time=since,
-            mem_storage=True,
-        ),
-    )
-    try:
-        pending = (await subscription.consumer_info()).num_pending
-        for _ in range(min(pending, EVENTS_SCAN_LIMIT)):
-            message = await subscription.next_msg(timeout=NEXT_S)
-            if message.metadata.timestamp > until:
-                return
-            if (message.headers or {}).get("ce-id", "").startswith(f"{row['id']}-"):
-                yield message.metadata.sequence.stream
-            if message.metadata.num_pending == 0:
-                return
-    finally:
-        await subscription.unsubscribe()

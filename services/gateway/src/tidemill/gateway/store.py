@@ -60,7 +60,11 @@ async def input_properties(database: Database, model: str, version: str) -> str 
 
 
 class Search:
-    """One page of an account's list: reads at most SCAN_LIMIT rows, in the order of their ids."""
+    """One page of an account's list: reads at most SCAN_LIMIT rows, in the order of their ids.
+
+    Ids come from an index that knows the account or the deployment, and each row by its own: whatever the planner takes
+    for likely, it never reads other accounts' rows.
+    """
 
     def __init__(self, database: Database, account_id: str, asked: queries.Predictions) -> None:
         self._database = database
@@ -73,7 +77,6 @@ class Search:
     async def fetch(self, cursor: Cursor | None, limit: int) -> list[Row]:
         operator, order, position = comparison(cursor)
         where = _Where()
-        where.add("p.account_id =", self._account_id)
         where.add(f"p.id {operator}", position)
         self._bound(where)
         read = f"FROM prediction p WHERE {where} ORDER BY p.id {order}"
@@ -82,9 +85,10 @@ class Search:
         self._filter(found)
         rows = await self._database.fetch(
             f"""SELECT {_COLUMNS} FROM (
-                SELECT p.* FROM (SELECT p.* {read} LIMIT {SCAN_LIMIT}) p
+                SELECT p.* FROM (SELECT p.id {read} LIMIT {SCAN_LIMIT}) i
+                    CROSS JOIN LATERAL (SELECT p.* FROM prediction p WHERE p.id = i.id OFFSET 0) p
                 WHERE {found} AND p.kind = 'prediction' AND p.deleted_at IS NULL
-                ORDER BY p.id {order} LIMIT {limit}) p {_JOINS}
+                ORDER BY i.id {order} LIMIT {limit}) p {_JOINS}
             ORDER BY p.id {order}""",  # noqa: S608 - our own text; what clients sent are arguments
             *found.arguments,
         )
@@ -95,15 +99,17 @@ class Search:
     def _bound(self, where: "_Where") -> None:
         """What indexes know. Ids are made when predictions are, so moments bound what has to be read."""
         asked = self._asked
+        # All predictions of a deployment are its owner's.
+        where.add("p.account_id =", self._account_id if asked.deployment is None else None)
+        where.add("p.deployment =", asked.deployment)
         if asked.created_after is not None:
             where.add("p.id >=", _id_at(asked.created_after.timestamp() * 1000 - CLOCK_SLACK_MS))
         if asked.created_before is not None:
             where.add("p.id <", _id_at(asked.created_before.timestamp() * 1000 + CLOCK_SLACK_MS))
-        if asked.deployment is not None:
-            where.add("p.deployment =", asked.deployment)
 
     def _filter(self, where: "_Where") -> None:
         asked = self._asked
+        where.add("p.account_id =", self._account_id)
         where.add("p.created_at >=", asked.created_after)
         where.add("p.created_at <", asked.created_before)
         where.add("p.source =", asked.source)

@@ -1,5 +1,6 @@
 """The storage janitor's composition root."""
 
+from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
 from tidemill.runtime.migrate import migrate
@@ -17,11 +18,13 @@ async def build(config: Config) -> Service:
     database = Database(config.database_url)
     objects = Objects(config)
     leader = Leader(config.database_url, NAME)
+    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
     service.resource("objects", objects)
+    service.resource("bus", bus)
     service.resource("leader", leader)
-    for name, task in triggers.timers(Parts(config, database, objects, leader)):
+    for name, task in triggers.timers(Parts(config, database, objects, leader, bus)):
         service.task(name, task)
     return service
 

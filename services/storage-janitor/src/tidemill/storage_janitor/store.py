@@ -21,30 +21,40 @@ REACH: Final = """
 INSERT INTO walk (name, reached) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET reached = GREATEST(walk.reached, excluded.reached)"""
 
-_EXAMPLE: Final = "EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id)"
+# Examples and what is shared stay.
+_STAYS: Final = """(p.shared_at IS NOT NULL
+    OR EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id))"""
+# $1 is the database's time, $2 the service's retention in seconds; an account may want less.
+_OVER: Final = """COALESCE(p.completed_at <= $1::timestamptz - make_interval(secs => LEAST($2::float8, (
+    SELECT a.retention_s FROM account a WHERE a.id = p.account_id))), false)"""
 # The output of one that succeeded names its files by URL; one that ended otherwise may have left some unnamed.
 _FILES: Final = "(p.status <> 'succeeded' OR p.output::text LIKE '%http%')"
 
 STRETCH: Final = f"""
-SELECT p.id, {_FILES} AS files, COALESCE(p.completed_at <= $3, false) AND NOT {_EXAMPLE} AS due
+SELECT p.id, {_FILES} AS files, {_OVER} AND NOT {_STAYS} AS due
 FROM prediction p
-WHERE p.accepted_at > $1 AND p.accepted_at <= $2 AND p.source = 'api' AND NOT p.data_removed"""  # noqa: S608 - own constants
+WHERE p.accepted_at > $3 AND p.accepted_at <= $4 AND p.source = 'api' AND NOT p.data_removed"""  # noqa: S608 - own constants
+_OF_IMPATIENT: Final = "p.account_id IN (SELECT a.id FROM account a WHERE a.retention_s < $2)"
+STRETCH_OF_IMPATIENT: Final = f"{STRETCH} AND {_OF_IMPATIENT}"
+IMPATIENT: Final = "SELECT id, retention_s FROM account WHERE retention_s < $1::float8"
 
 DEFER: Final = "INSERT INTO removal_due_later SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 
-# Among them those whose row is gone, and those that wait for their last webhook alone.
+# Among them those whose row is gone, those that their owner has deleted, and those that wait for their last webhook.
 DEFERRED: Final = f"""
 SELECT l.prediction_id AS id, COALESCE({_FILES}, true) AS files
 FROM removal_due_later l LEFT JOIN prediction p ON p.id = l.prediction_id
-WHERE p.id IS NULL OR (p.completed_at <= $1 AND NOT {_EXAMPLE} AND (NOT p.data_removed OR NOT EXISTS (
-    SELECT FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.status = 'pending')))
-LIMIT $2"""  # noqa: S608 - as above
+WHERE p.id IS NULL OR ((p.deleted_at IS NOT NULL OR ({_OVER} AND NOT {_STAYS}))
+    AND (NOT p.data_removed OR NOT EXISTS (
+        SELECT FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.status = 'pending')))
+LIMIT $3"""  # noqa: S608 - as above
 
-# Completion and examples are looked at once more: what became an example meanwhile stays.
+# Completion, examples and shares are looked at once more: what is to be kept meanwhile stays. `early`: its account
+# wants it gone before the streams forget by themselves.
 FORGET: Final = f"""
 UPDATE prediction p SET input = '{{}}', output = NULL, logs = NULL, data_removed = true
-WHERE p.id = ANY ($1) AND p.completed_at <= $2 AND NOT p.data_removed AND NOT {_EXAMPLE}
-RETURNING p.id"""  # noqa: S608 - as above
+WHERE p.id = ANY ($3) AND {_OVER} AND NOT p.data_removed AND NOT {_STAYS}
+RETURNING p.id, {_OF_IMPATIENT} AS early"""  # noqa: S608 - as above
 _GONE: Final = "NOT EXISTS (SELECT FROM prediction p WHERE p.id = {0} AND NOT p.data_removed)"
 # What receivers answered goes too: it may quote what they were sent.
 CLEAR_BODIES: Final = f"""
@@ -64,6 +74,11 @@ DELETE FROM removal_due_later l WHERE l.prediction_id = ANY ($1) AND {_GONE.form
     AND NOT EXISTS (SELECT FROM webhook_delivery d
         WHERE d.prediction_id = l.prediction_id AND (d.status = 'pending' OR d.body IS NOT NULL))"""  # noqa: S608 - as above
 
+EXPIRE_KEYS: Final = """
+DELETE FROM idempotency WHERE (account_id, key) IN (
+    SELECT account_id, key FROM idempotency WHERE expires_at <= clock_timestamp() ORDER BY expires_at LIMIT $1)
+RETURNING 1"""
+
 KEPT: Final = "SELECT id, data_removed FROM prediction WHERE id = ANY ($1)"
 
 
@@ -77,6 +92,20 @@ class Due(NamedTuple):
 class Found(NamedTuple):
     due: list[Due]
     later: list[str]
+
+
+class Clock(NamedTuple):
+    """The database's time, and how long data is kept by default; seconds."""
+
+    now: float
+    retention_s: float
+
+
+class Forgotten(NamedTuple):
+    """How many predictions lost their data, and which of them before the usual time."""
+
+    predictions: int
+    early: list[str]
 
 
 async def now(database: Database) -> float:
@@ -94,29 +123,41 @@ async def reach(database: Database, until: float) -> None:
     await database.execute(REACH, WALK, at(until))
 
 
-async def found_in(database: Database, stretch: Stretch, completed_before: float) -> Found:
-    rows = await database.fetch(STRETCH, at(stretch.after), at(stretch.until), at(completed_before))
+async def found_in(database: Database, stretch: Stretch, clock: Clock, *, impatient: bool = False) -> Found:
+    """`impatient`: only of accounts that want their data deleted sooner."""
+    statement = STRETCH_OF_IMPATIENT if impatient else STRETCH
+    rows = await database.fetch(statement, at(clock.now), clock.retention_s, at(stretch.after), at(stretch.until))
     return Found([_due(row) for row in rows if row["due"]], [row["id"] for row in rows if not row["due"]])
+
+
+async def impatient(database: Database, retention_s: float) -> dict[str, int]:
+    """The retention, in seconds, of the accounts whose data is to go sooner, by their ids."""
+    return {row["id"]: row["retention_s"] for row in await database.fetch(IMPATIENT, retention_s)}
 
 
 async def defer(database: Database, predictions: Sequence[str]) -> None:
     await database.execute(DEFER, list(predictions))
 
 
-async def deferred(database: Database, completed_before: float) -> list[Due]:
+async def deferred(database: Database, clock: Clock) -> list[Due]:
     """Those put off earlier whose time has come; at most BATCH."""
-    return [_due(row) for row in await database.fetch(DEFERRED, at(completed_before), BATCH)]
+    return [_due(row) for row in await database.fetch(DEFERRED, at(clock.now), clock.retention_s, BATCH)]
 
 
-async def forget(database: Database, predictions: Sequence[str], completed_before: float) -> int:
-    """Removes the data of predictions, in one transaction; answers of how many. Their objects are gone by now."""
+async def forget(database: Database, predictions: Sequence[str], clock: Clock) -> Forgotten:
+    """Removes the data of predictions, in one transaction. Their objects are gone by now."""
     ids = list(predictions)
     async with database.transaction() as connection:
-        gone = await connection.fetch(FORGET, ids, at(completed_before))
+        gone = await connection.fetch(FORGET, at(clock.now), clock.retention_s, ids)
         await connection.execute(CLEAR_BODIES, ids)
         await connection.execute(DEFER_BODIES, ids)
         await connection.execute(SETTLE, ids)
-    return len(gone)
+    return Forgotten(len(gone), [row["id"] for row in gone if row["early"]])
+
+
+async def expire_keys(database: Database) -> int:
+    """Deletes at most BATCH idempotency keys past their time; answers how many."""
+    return len(await database.fetch(EXPIRE_KEYS, BATCH))
 
 
 async def kept(database: Database, predictions: Sequence[str]) -> dict[str, bool]:

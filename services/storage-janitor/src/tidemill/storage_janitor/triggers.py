@@ -1,19 +1,28 @@
-"""Everything that sets the storage janitor in motion. No subject: the streams forget by their max_age."""
+"""Everything that sets the storage janitor in motion: the clock. It hears no subject."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
-from tidemill.storage_janitor.handlers import orphans, predictions, uploads, versions
+from tidemill.storage_janitor.handlers import counts, orphans, predictions, uploads, versions
 from tidemill.storage_janitor.handlers.parts import Parts
 from tidemill.storage_janitor.handlers.rounds import Step, repeated
 
-RETENTION: Final = (
-    Step("predictions", predictions.walk),
-    Step("put_off", predictions.put_off),
-    Step("versions", versions.removed_versions),
-    Step("files", uploads.expired_files),
-    Step("pushes", uploads.abandoned_pushes),
-)
+
+def retention() -> tuple[Step, ...]:
+    short = predictions.ShortRetention()
+    return (
+        Step("predictions", predictions.walk),
+        Step("short_retention", short.walk),
+        Step("put_off", predictions.put_off),
+        Step("events", short.forget_events),
+        Step("keys", predictions.expired_keys),
+        Step("versions", versions.removed_versions),
+        Step("run_counts", counts.runs),
+        Step("files", uploads.expired_files),
+        Step("pushes", uploads.abandoned_pushes),
+    )
+
+
 ORPHANS: Final = (
     Step("outputs", orphans.outputs),
     Step("uploads", orphans.uploads),
@@ -30,6 +39,6 @@ class Timer(NamedTuple):
 def timers(parts: Parts) -> tuple[Timer, ...]:
     return (
         Timer("lead", parts.leader.keep),
-        Timer("retention", repeated(parts, parts.config.every_s, RETENTION)),
+        Timer("retention", repeated(parts, parts.config.every_s, retention())),
         Timer("orphans", repeated(parts, parts.config.orphans_every_s, ORPHANS)),
     )

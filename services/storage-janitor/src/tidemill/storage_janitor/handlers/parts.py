@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from prometheus_client import Counter
 
+from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
 from tidemill.runtime.objects import Objects
@@ -19,6 +20,7 @@ class Parts(NamedTuple):
     database: Database
     objects: Objects
     leader: Leader
+    bus: Bus
 
 
 async def listed(objects: Objects, prefix: str) -> list[Stored]:

@@ -4,9 +4,12 @@ A crash in between leaves a row that is found again, for the walk moves on only 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+from tidemill.runtime import stream_contents
+from tidemill.runtime.clock import at
 from tidemill.storage_janitor import store
 from tidemill.storage_janitor.handlers.parts import Parts, listed, removed
 from tidemill.storage_janitor.leftovers import batches, outputs_of
@@ -19,40 +22,97 @@ async def walk(parts: Parts) -> None:
     """Reads every stretch of accepted_at once; what is not due at its turn is written down for later."""
     slice_s = SLICE_FIRST_S
     reached = await store.reached(parts.database)
-    retention_s = parts.config.retention_s
-    now = await store.now(parts.database)  # once: chasing a clock that goes on would never end
+    clock = await _clock(parts)  # once: chasing one that goes on would never end
     while parts.leader.held:
-        stretch = next_stretch(reached, now, retention_s, slice_s)
+        stretch = next_stretch(reached, clock.now, clock.retention_s, slice_s)
         if stretch is None:
             return
-        found = await store.found_in(parts.database, stretch, now - retention_s)
-        await store.defer(parts.database, found.later)
-        for batch in batches(found.due, store.BATCH):
-            await _forget(parts, batch, now - retention_s)
+        found = await store.found_in(parts.database, stretch, clock)
+        await _take(parts, found, clock)
         await store.reach(parts.database, stretch.until)
         slice_s = next_slice_s(slice_s, len(found.due) + len(found.later))
         reached = stretch.until
 
 
+class ShortRetention:
+    """A walk of its own for accounts that want their data deleted sooner, close behind the present.
+
+    It remembers nothing: when it begins, and when an account changes its mind, it goes back as far as data is kept.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: dict[str, int] = {}
+        self._reached = 0.0
+
+    async def walk(self, parts: Parts) -> None:
+        clock = await _clock(parts)
+        wanted = await store.impatient(parts.database, clock.retention_s)
+        if any(self._wanted.get(account, clock.retention_s) > retention_s for account, retention_s in wanted.items()):
+            self._reached = 0.0
+        self._wanted = wanted
+        if not wanted:
+            return
+        self._reached = max(self._reached, clock.now - clock.retention_s)
+        slice_s = SLICE_FIRST_S
+        while parts.leader.held:
+            stretch = next_stretch(self._reached, clock.now, min(wanted.values()), slice_s)
+            if stretch is None:
+                return
+            found = await store.found_in(parts.database, stretch, clock, impatient=True)
+            await _take(parts, found, clock)
+            self._reached = stretch.until
+            slice_s = next_slice_s(slice_s, len(found.due) + len(found.later))
+
+    async def forget_events(self, parts: Parts) -> None:
+        """The streams keep everybody's for the usual time."""
+        clock = await _clock(parts)
+        for account, retention_s in self._wanted.items():
+            if not parts.leader.held:
+                return
+            await stream_contents.remove_events_before(parts.bus, account, at(clock.now - retention_s))
+
+
 async def put_off(parts: Parts) -> None:
     """Those that the walk has passed: open or young at their turn, or with a webhook still on its way."""
     while parts.leader.held:
-        completed_before = await store.now(parts.database) - parts.config.retention_s
-        batch = await store.deferred(parts.database, completed_before)
-        await _forget(parts, batch, completed_before)
+        clock = await _clock(parts)
+        batch = await store.deferred(parts.database, clock)
+        await _forget(parts, batch, clock)
         if len(batch) < store.BATCH:
             return
 
 
-async def _forget(parts: Parts, batch: Sequence[store.Due], completed_before: float) -> None:
+async def expired_keys(parts: Parts) -> None:
+    """Keys of creates, after which the same request makes another prediction."""
+    while parts.leader.held:
+        count = await store.expire_keys(parts.database)
+        removed("idempotency_key", count)
+        if count < store.BATCH:
+            return
+
+
+async def _clock(parts: Parts) -> store.Clock:
+    return store.Clock(await store.now(parts.database), parts.config.retention_s)
+
+
+async def _take(parts: Parts, found: store.Found, clock: store.Clock) -> None:
+    await store.defer(parts.database, found.later)
+    for batch in batches(found.due, store.BATCH):
+        await _forget(parts, batch, clock)
+
+
+async def _forget(parts: Parts, batch: Sequence[store.Due], clock: store.Clock) -> None:
     if not batch:
         return
     keys = await keys_of(parts, [due.id for due in batch if due.files])
     if keys:
         await parts.objects.delete(keys)
         removed("output_file", len(keys))
-    count = await store.forget(parts.database, [due.id for due in batch], completed_before)
-    removed("prediction_data", count)
+    forgotten = await store.forget(parts.database, [due.id for due in batch], clock)
+    removed("prediction_data", forgotten.predictions)
+    for prediction in forgotten.early:
+        with contextlib.suppress(*stream_contents.FAILURES):  # it goes with its age
+            await stream_contents.remove_output(parts.bus, prediction)
 
 
 async def keys_of(parts: Parts, predictions: Sequence[str]) -> list[str]:

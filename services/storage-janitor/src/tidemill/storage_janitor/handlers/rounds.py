@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
+import nats
 from prometheus_client import Counter
 
 from tidemill.runtime.db import AWAY
@@ -38,6 +39,6 @@ async def one_round(parts: Parts, steps: Sequence[Step]) -> None:
             return
         try:
             await step.run(parts)
-        except (*AWAY, ObjectStoreError, asyncpg.LockNotAvailableError) as error:
+        except (*AWAY, ObjectStoreError, asyncpg.LockNotAvailableError, nats.errors.Error) as error:
             FAILED.labels(step.name).inc()
             log().warning("step broken off", action="retry", step=step.name, error=str(error))
