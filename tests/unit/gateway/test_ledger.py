@@ -67,11 +67,28 @@ def test_much_at_once_is_decided_on_fresh_knowledge():
 def test_without_the_record_the_gateway_limits_alone_and_nobody_pays_later():
     books, record = Ledger(), Record()
     admitted = 0
-    while books.take(KEY, RATE, 1, 0.0, trusting=True).admitted:
+    while books.take(KEY, RATE, 1, 0.0, beyond="forget").admitted:
         admitted += 1
     assert admitted == 600
     settle(books, record, 1.0)
-    assert books.take(KEY, RATE, 1, 1.0).remaining == 599
+    assert books.take(KEY, RATE, 1, 1.0).remaining == 587  # what it may always owe is on the record
+
+
+def test_when_the_record_is_slow_all_is_owed():
+    books, record = Ledger(), Record()
+    for _ in range(100):
+        assert books.take(KEY, RATE, 1, 0.0, beyond="owe").admitted
+    settle(books, record, 0.0)
+    assert abs(record.full_at[KEY] - 10.0) < 1e-6
+
+
+def test_much_at_once_gets_by_others_that_owe():
+    books, record = Ledger(), Record()
+    assert books.take(KEY, RATE, 100, 0.0) is None
+    settle(books, record, 0.0)
+    assert books.take(KEY, RATE, 1, 0.0).admitted
+    assert books.take(KEY, RATE, 100, 0.0).remaining == 499
+    assert books.take(KEY, RATE, 1, 0.0) is None
 
 
 def test_what_is_taken_while_it_settles_is_owed_still():

@@ -6,7 +6,7 @@ got too much waits that much longer. Nothing is reserved, so nothing is lost whe
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,11 @@ from tidemill.gateway.gcra import Rate, Verdict
 OWED_SHARE: Final = 0.02  # of the burst, by gateway: four gateways are within 8 %
 KNOWN_FOR_S: Final = 0.25  # what costs more than may be owed is decided on knowledge no older than this
 METERS_LIMIT: Final = 20_000  # accounts that were here lately; an idle one is forgotten first
+
+
+# What becomes of a request beyond what may be owed: the record is asked first; or, when that is slow, it is owed all
+# the same; or, when the record is away and each gateway limits by itself, nobody pays for it later.
+Beyond = Literal["ask", "owe", "forget"]
 
 
 class Key(NamedTuple):
@@ -51,26 +56,25 @@ class Ledger:
     def unsettled(self) -> bool:
         return bool(self._unsettled)
 
-    def take(self, key: Key, rate: Rate, cost: int, now: float, *, trusting: bool = False) -> Verdict | None:
-        """None: the record must be asked first. `trusting`: it cannot be, so what is known here decides alone."""
+    def take(self, key: Key, rate: Rate, cost: int, now: float, *, beyond: Beyond = "ask") -> Verdict | None:
+        """None: the record must be asked first."""
         meter = self._meters.get(key) or self._new(key, now)
         full_at, verdict = gcra.take(meter.full_at, now, rate, cost)
         if not verdict.admitted:
             return verdict
-        if not (trusting or self._may_owe(meter, rate, cost, now)):
-            self._unsettled[key] = None
+        self._unsettled[key] = None
+        within = self._has_credit(meter, rate, cost, now)
+        if beyond == "ask" and not within:
             return None
         meter.full_at = full_at
-        # While the record is away each gateway limits by itself, and nobody pays later for what that let through.
-        if not trusting:
+        if within or beyond == "owe":
             meter.owed_s += cost * rate.interval_s
-        self._unsettled[key] = None
         return verdict
 
-    def _may_owe(self, meter: Meter, rate: Rate, cost: int, now: float) -> bool:
+    def _has_credit(self, meter: Meter, rate: Rate, cost: int, now: float) -> bool:
         most = owed_limit(rate)
         if cost > most:
-            return not meter.owed_s and now - meter.known_at <= KNOWN_FOR_S
+            return now - meter.known_at <= KNOWN_FOR_S
         return meter.owed_s + (cost - most) * rate.interval_s <= gcra.ROUNDING_S
 
     def _new(self, key: Key, now: float) -> Meter:

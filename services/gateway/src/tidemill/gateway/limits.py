@@ -61,7 +61,7 @@ class Limits:
             raise throttled(max(1, math.ceil(verdict.retry_in_s)))
 
     def _try(self, key: Key, rate: Rate, cost: int) -> Verdict | None:
-        verdict = self._ledger.take(key, rate, cost, monotonic(), trusting=self._away)
+        verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="forget" if self._away else "ask")
         if self._ledger.unsettled:
             self._owing.set()
         if self._ledger.pressing(key, rate):
@@ -81,8 +81,8 @@ class Limits:
                         return verdict
         except TimeoutError:
             UNCHECKED.labels(key.kind).inc()
-            verdict = self._ledger.take(key, rate, cost, monotonic(), trusting=True)
-            assert verdict is not None, "a trusting ledger always decides"
+            verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="owe")
+            assert verdict is not None, "only asking leaves it open"
             return verdict
 
     async def _next_settlement(self) -> None:
