@@ -1,6 +1,8 @@
 """The documentation over HTTP, and what every route has: prefixes, slashes, HEAD, OPTIONS."""
 
 import json
+import re
+from urllib.parse import urljoin
 
 import pytest
 
@@ -47,6 +49,22 @@ async def test_the_index_for_programs_leads_to_every_page(gateway):
     for link in links:
         async with gateway.http.get(link.replace(gateway.parts.config.public_url, gateway.url)) as response:
             assert response.status == 200, link
+
+
+async def test_links_of_the_pages_lead_somewhere(gateway):
+    """From page to page as a browser would."""
+    left, seen = [f"{gateway.url}/v1/docs"], set()
+    while left:
+        page = left.pop()
+        async with gateway.http.get(page, headers=BROWSER) as response:
+            assert response.status == 200, page
+            text = await response.text() if response.content_type == "text/html" else ""
+        for target in re.findall(r'href="([^"#]+)', text):
+            link = urljoin(page, target).replace(gateway.parts.config.public_url, gateway.url)
+            if link.startswith(gateway.url) and link not in seen:
+                seen.add(link)
+                left.append(link)
+    assert len(seen) > 20
 
 
 @pytest.mark.parametrize("path", ["/docs/nothing", "/docs/..%2Fapi", "/docs/reference/nothing", "/docs/reference/api"])

@@ -57,7 +57,8 @@ class Library:
                 if name.startswith("reference/") is made
             ]
             lines.append("")
-        lines += ["## Machine-readable", "", f"- [OpenAPI document]({base_url}/openapi.json)", ""]
+        lines += ["## Machine-readable", "", f"- [OpenAPI document]({base_url}/openapi.json)"]
+        lines += [f"- [AsyncAPI document of the events on NATS]({base_url}/asyncapi.json)", ""]
         return "\n".join(lines)
 
     def html(self, name: str) -> str:
