@@ -162,6 +162,16 @@ async def test_many_creates_count_each(gateway, alice):
     assert caught.value.status == 429
 
 
+async def test_a_batch_counts_each_of_its_items(gateway, alice, echo):
+    await limit(gateway, alice, creates_per_minute=1, creates_burst=5)
+    body = {"predictions": [{"version": echo, "input": {"text": "hi"}}] * 3}
+    url = f"{gateway.url}/v1/predictions/batch"
+    async with gateway.http.post(url, json=body, headers=alice.headers) as answer:
+        assert (answer.status, answer.headers["RateLimit-Remaining"]) == (201, "2")
+    async with gateway.http.post(url, json=body, headers=alice.headers) as answer:
+        assert answer.status == 429
+
+
 async def test_too_many_open_predictions(gateway, alice, echo):
     await limit(gateway, alice, open_predictions=2)
     first = (await create(gateway, alice, echo))[2]
