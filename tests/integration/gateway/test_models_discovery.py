@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import json
 
 import pytest
@@ -253,8 +254,7 @@ async def test_files_of_an_example_outlive_their_urls_and_uploads(gateway, make,
     objects, config = gateway.parts.objects, gateway.parts.config
     path = await make.model(alice)
     version = await make.version(path)
-    form = {"content": b"input bytes"}
-    _, file = await ask(gateway, "POST", "/files", alice, data=form)
+    _, file = await ask(gateway, "POST", "/files", alice, data={"content": io.BytesIO(b"input bytes")})
     given = {"file": f"{config.public_url}/files/{file['id']}", "other": ["https://example.com/x.png", "text"]}
     prediction = await make.prediction(alice, path, version, input=json.dumps(given))
     await objects.put(f"outputs/{prediction}/1-0/out.txt", b"output bytes", 12, "text/plain")
@@ -277,7 +277,7 @@ async def test_files_of_an_example_outlive_their_urls_and_uploads(gateway, make,
 async def test_an_input_file_that_is_gone_or_not_ones_own(gateway, make, alice, mallory):
     path = await make.model(alice)
     version = await make.version(path)
-    _, file = await ask(gateway, "POST", "/files", mallory, data={"content": b"x"})
+    _, file = await ask(gateway, "POST", "/files", mallory, data={"content": io.BytesIO(b"x")})
     for file_id in (file["id"], new_id()):
         given = json.dumps({"file": f"{gateway.parts.config.public_url}/v1/files/{file_id}"})
         prediction = await make.prediction(alice, path, version, input=given)
