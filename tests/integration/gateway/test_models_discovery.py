@@ -12,7 +12,6 @@ from tidemill.contracts.events import QueueRemoved
 from tidemill.contracts.ids import new_id
 from tidemill.security.delivery import delivery_url
 
-
 SCHEMA = '{"components": {"schemas": {"Input": {"type": "object"}}}}'
 
 
