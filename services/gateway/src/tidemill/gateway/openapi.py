@@ -123,7 +123,7 @@ def _operation(route: Route, schemas: _Schemas, *, extension: bool) -> Json:
         required = not isinstance(operation.body, tuple)
         out["requestBody"] = {"required": required, "content": schemas.content(operation.body)}
     out["responses"] = _responses(route, schemas)
-    out["security"] = [] if operation.scope is None else [{"bearer": []}]
+    out["security"] = [] if operation.scope is None else [{"bearer": []}, *([{}] if operation.anonymous else [])]
     if operation.scope is not None:
         out["x-required-scope"] = str(operation.scope)
     if extension:
