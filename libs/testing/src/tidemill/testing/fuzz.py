@@ -100,7 +100,7 @@ def _requests_of(document: Json, world: World, method: str, path: str, operation
     real = world.values(verb, path) if verb != "DELETE" else {}  # there would soon be nothing left
     declared = operation.get("parameters", ())
     segments = {
-        each["name"]: st.one_of(st.just(real[each["name"]]), texts()) if each["name"] in real else texts()
+        each["name"]: st.one_of(*[st.just(real[each["name"]])] * 3, texts()) if each["name"] in real else texts()
         for each in declared
         if each["in"] == "path"
     }
