@@ -67,6 +67,19 @@ async def test_a_former_example_goes(parts, world):
     assert await world.removed(prediction)
 
 
+async def test_copies_of_a_former_examples_input_go_with_it(parts, world):
+    prediction = await world.prediction(input='{"audio": "http://127.0.0.1/v1/delivery/token/a.mp3"}')
+    await world.put(f"outputs/{prediction}/input-0/a.mp3")
+    await world.insert("example", model_id=await world.model(), prediction_id=prediction)
+    await predictions.walk(parts)
+    await predictions.put_off(parts)
+    assert await world.keys(f"outputs/{prediction}/")
+    await world.database.execute("DELETE FROM example")
+    await predictions.put_off(parts)
+    assert await world.removed(prediction)
+    assert await world.keys(f"outputs/{prediction}/") == set()
+
+
 async def test_bodies_of_finished_deliveries_go_and_those_of_open_ones_wait(parts, world):
     prediction = await world.prediction()
     delivered = await world.delivery(prediction, "delivered")

@@ -29,6 +29,9 @@ _OVER: Final = """COALESCE(p.completed_at <= $1::timestamptz - make_interval(sec
     SELECT a.retention_s FROM account a WHERE a.id = p.account_id))), false)"""
 # The output of one that succeeded names its files by URL; one that ended otherwise may have left some unnamed.
 _FILES: Final = "(p.status <> 'succeeded' OR p.output::text LIKE '%http%')"
+# What was an example may have copies of its input's files beside its output. Inputs are looked at only here: those of one
+# that ceased to be an example before the walk came by are found by the search for orphans.
+_COPIES: Final = "p.input::text LIKE '%/v1/delivery/%'"
 
 STRETCH: Final = f"""
 SELECT p.id, {_FILES} AS files, {_OVER} AND NOT {_STAYS} AS due
@@ -42,7 +45,7 @@ DEFER: Final = "INSERT INTO removal_due_later SELECT unnest($1::text[]) ON CONFL
 
 # Among them those whose row is gone, those that their owner has deleted, and those that wait for their last webhook.
 DEFERRED: Final = f"""
-SELECT l.prediction_id AS id, COALESCE({_FILES}, true) AS files
+SELECT l.prediction_id AS id, COALESCE({_FILES} OR {_COPIES}, true) AS files
 FROM removal_due_later l LEFT JOIN prediction p ON p.id = l.prediction_id
 WHERE p.id IS NULL OR ((p.deleted_at IS NOT NULL OR ({_OVER} AND NOT {_STAYS}))
     AND (NOT p.data_removed OR NOT EXISTS (
