@@ -71,3 +71,9 @@ async def test_a_webhook_is_validated_as_its_scheme_says(python_2, receiver):
 async def test_a_refused_input_raises_with_the_reason(python_2):
     result = await python_2("error", model="local/e2e_text", given={"text": "x", "times": 10})
     assert result == {"type": "UnprocessableEntityError", "status": 422, "title": "Input validation failed"}
+
+
+async def test_a_create_that_the_client_sends_again_and_again_is_one_prediction(python_2, new_token):
+    result = await python_2("impatient", model="local/e2e_sleep", given={"seconds": 2.5}, token=new_token("impatient"))
+    assert result["output"] == "slept 2.5 s"
+    assert result["all"] == [result["id"]]
