@@ -29,8 +29,8 @@ _OVER: Final = """COALESCE(p.completed_at <= $1::timestamptz - make_interval(sec
     SELECT a.retention_s FROM account a WHERE a.id = p.account_id))), false)"""
 # The output of one that succeeded names its files by URL; one that ended otherwise may have left some unnamed.
 _FILES: Final = "(p.status <> 'succeeded' OR p.output::text LIKE '%http%')"
-# What was an example may have copies of its input's files beside its output. Inputs are looked at only here: those of one
-# that ceased to be an example before the walk came by are found by the search for orphans.
+# What was an example may have copies of its input's files beside its output. Inputs are looked at only where few are;
+# what ceased to be an example before the walk came by leaves its copies to the search for orphans.
 _COPIES: Final = "p.input::text LIKE '%/v1/delivery/%'"
 
 STRETCH: Final = f"""
