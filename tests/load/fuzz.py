@@ -68,7 +68,7 @@ def main() -> int:
             document = requests.get(f"{stack.base_url}/openapi.json", timeout=10).json()
             memory = Memory(stack.pid("gateway"))
             started = time.monotonic()
-            report = fuzz(made, document, arguments.requests, memory.look)
+            report = fuzz(made, document, arguments.requests, seen=memory.look)
             seconds = time.monotonic() - started
         finally:
             stack.down()

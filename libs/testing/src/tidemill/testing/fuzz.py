@@ -183,8 +183,15 @@ class Sender:
             self._report.blame(request, f"no answer: {error!r}")
 
 
-def fuzz(world: World, document: Json, total: int, seen: Callable[[Report], None] = lambda _report: None) -> Report:
-    """Sends at least `total` requests. `seen` is called after each batch."""
+def fuzz(
+    world: World,
+    document: Json,
+    total: int,
+    *,
+    seen: Callable[[Report], None] = lambda _report: None,
+    same: bool = False,
+) -> Report:
+    """Sends at least `total` requests: with `same` those of the last time. `seen` is called after each batch."""
     report = Report()
     sender = Sender(world, report)
     examples = max(1, total // BATCH)
@@ -194,6 +201,7 @@ def fuzz(world: World, document: Json, total: int, seen: Callable[[Report], None
             max_examples=examples,
             deadline=None,
             database=None,
+            derandomize=same,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )

@@ -214,7 +214,7 @@ def _responses(route: Route, schemas: _Schemas) -> Json:
     if operation.body is not None:
         refused |= {*WITH_BODY}
     if BYTES in _kinds(operation.answer):
-        refused.add(416)
+        refused |= {412, 416}
     done = {str(status): _success(operation, status, schemas) for status in _successes(operation)}
     return done | {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(refused)}
 

@@ -93,6 +93,12 @@ HEADERS: Final[dict[str, Json]] = {
     "Range": {"description": "One range of bytes, as in `bytes=0-99`.", "schema": {"type": "string"}},
     "If-None-Match": {"description": "An ETag: 304 when it is still right.", "schema": {"type": "string"}},
     "If-Modified-Since": {"description": "A time: 304 when nothing changed.", "schema": {"type": "string"}},
+    "If-Match": {"description": "An ETag: 412 when it is no longer right.", "schema": {"type": "string"}},
+    "If-Unmodified-Since": {"description": "A time: 412 when something changed.", "schema": {"type": "string"}},
+    "If-Range": {
+        "description": "An ETag or a time: when it is no longer right, all is sent instead of the range.",
+        "schema": {"type": "string"},
+    },
     "Accept": {
         "description": "`text/html` for a page to look at; else Markdown is sent.",
         "schema": {"type": "string"},
@@ -111,8 +117,10 @@ STATUSES: Final = {
     403: "The token may not do this.",
     404: "There is no such thing, or it is not yours.",
     409: "It contradicts what is there.",
+    408: "The body did not come in time.",
     410: "It is gone.",
     411: "The length of the body must be given.",
+    412: "The conditions of the request are not met.",
     413: "The body is too large.",
     415: "The media type or the encoding of the body is not accepted.",
     416: "The range lies outside the file.",
