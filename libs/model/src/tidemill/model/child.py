@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from tidemill.model import c_streams, environment, failure, sandbox, syscalls
+from tidemill.model import c_streams, environment, failure, leftovers, sandbox, syscalls
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
 from tidemill.model.errors import ContractError
@@ -174,6 +174,8 @@ class _Child:
 
     def _boot(self, boot: Boot) -> int:
         os.chdir(boot.directory)
+        if self._spec.sandbox.work is not None:
+            leftovers.own(self._spec.sandbox.work)
         if boot.site is not None:
             _add_packages(boot.site)
         _limit_threads(self._spec.threads)

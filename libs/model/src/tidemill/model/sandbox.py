@@ -56,9 +56,12 @@ class MissingLayerError(Exception):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The settings. `tmp` is the one directory the child may write; it must exist and be used by nobody else."""
+    """The settings. `tmp`, and `work` where there is one, are all that the child may write: they must exist, and be
+    used by nobody else.
+    """
 
     tmp: str
+    work: str | None = None  # the model's working directory, made by working_directory.py
     read: tuple[str, ...] = ()  # model files, environment, inputs: readable and executable with all below
     devices: tuple[str, ...] = ()  # device files or directories with full use, /dev/nvidia0 for one
     masked: tuple[str, ...] = ("/run",)  # hidden where mounts can be private: directories with other people's sockets
@@ -131,7 +134,7 @@ class _Entry:
             self._note(MOUNTS, reason, on=False)
             return
         settings = self.settings
-        kept = [settings.tmp, *settings.read, *interpreter_paths()]
+        kept = [*self._own(), *settings.read, *interpreter_paths()]
         try:
             namespaces.mount_private(settings.tmp, settings.masked, kept, settings.limits.shared_memory_bytes)
         except OSError as error:
@@ -165,13 +168,16 @@ class _Entry:
     def _rules(self) -> list[Rule]:
         settings = self.settings
         private_shm = MOUNTS in self.layers and self.layers[MOUNTS].on
-        writable = [settings.tmp, *([_SHARED_MEMORY] if private_shm else [])]
+        writable = [*self._own(), *([_SHARED_MEMORY] if private_shm else [])]
         readable = [*SYSTEM_READ, *interpreter_paths(), *settings.read]
         return [
             *(Rule(path, landlock.READ) for path in dict.fromkeys(readable)),
             *(Rule(path, landlock.WRITE) for path in writable),
             *(Rule(path, landlock.DEVICE | landlock.READ_DIR) for path in (*_DEVICES, *settings.devices)),
         ]
+
+    def _own(self) -> list[str]:
+        return [self.settings.tmp] if self.settings.work is None else [self.settings.tmp, self.settings.work]
 
     def _take_identity(self) -> None:
         reason = "the worker is not root" if os.geteuid() else "no uid was given"
