@@ -211,6 +211,8 @@ def _responses(route: Route, schemas: _Schemas) -> Json:
         refused |= {*WITH_TOKEN}
     if "{" in route.path:
         refused.add(404)
+    if "{" in route.path or operation.query is not None:
+        refused.add(422)  # text that the database cannot hold
     if operation.body is not None:
         refused |= {*WITH_BODY}
     if BYTES in _kinds(operation.answer):
