@@ -1,6 +1,7 @@
 """Predictions that are shared, unshared and deleted, as their owner and as others see them."""
 
 import asyncio
+import io
 import json
 
 import pytest
@@ -74,6 +75,24 @@ async def test_what_has_lost_its_data_cannot_be_shared(gateway, ask, alice, make
     assert (await ask("POST", f"/predictions/{prediction}/share", alice))[0] == 409
     await gateway.parts.database.execute("UPDATE prediction SET data_removed = true WHERE id = $1", prediction)
     assert (await ask("POST", f"/predictions/{prediction}/share", alice))[0] == 409
+
+
+async def test_uploads_in_a_shared_input_stay_with_it(gateway, ask, alice, mallory, make):
+    file = (await ask("POST", "/files", alice, data={"content": io.BytesIO(b"bytes")}))[1]
+    prediction = await make(alice, text=file["urls"]["get"], done=False)
+    path = f"/predictions/{prediction}"
+    assert (await ask("POST", f"{path}/share", alice))[1]["input"]["text"] == file["urls"]["get"]
+    await gateway.parts.database.execute(
+        "UPDATE prediction SET status = 'succeeded', completed_at = now() WHERE id = $1", prediction
+    )
+    for _ in range(2):
+        assert (await ask("POST", f"{path}/share", alice))[0] == 200
+    await ask("DELETE", f"/files/{file['id']}", alice)
+    url = (await ask("GET", path, mallory))[1]["input"]["text"]
+    async with gateway.http.get(gateway.url + "/v1" + url.partition("/v1")[2]) as response:
+        assert (response.status, await response.read()) == (200, b"bytes")
+    gone = await make(alice, text=file["urls"]["get"])
+    assert (await ask("POST", f"/predictions/{gone}/share", alice))[0] == 200
 
 
 async def test_an_input_of_a_version_that_is_gone_is_not_shown(gateway, ask, alice, mallory, make):

@@ -128,12 +128,14 @@ async def cancel(call: Call) -> web.Response:
 async def share(call: Call) -> web.Response:
     """Share a prediction: everybody who has its address can read it, and its data is kept.
 
-    It can be shared while it runs, and until its data is deleted; after that the answer is 409.
+    It can be shared while it runs, and until its data is deleted; after that the answer is 409. Files that the input of
+    an ended one names are kept with it.
     """
     row = await _own(call)
     kept_s = showing.kept_s(call.parts.config, row["retention_s"])
     if not await sharing.share(call.parts.database, row["id"], kept_s):
         raise conflict("The data of this prediction has been deleted, or is about to be.")
+    await sharing.keep_input_files(call, row)
     return json_response(await showing.in_full(call, await _own(call)), headers=NO_STORE)
 
 
