@@ -90,10 +90,16 @@ async def test_an_agent_starts_waits_for_and_cancels_a_prediction_over_http(stac
         assert answer(await agent.call_tool("wait", which))["status"] == "canceled"
 
 
-async def test_an_agent_finds_models(stack, url):
-    async with over_http(url, stack.token) as agent:
-        found = answer(await agent.call_tool("search", {"query": "nothing like this"}))
-        assert found["result"] == []
+async def test_an_agent_finds_models_that_show_an_example(stack, url):
+    async with stack.session() as http, over_http(url, stack.token) as agent:
+        made = answer(await agent.call_tool("run", {"model": "local/e2e_text", "input": {"text": "shown"}}))
+        async with http.post("/v1/models/local/e2e_text/examples", json={"prediction": made["id"]}) as response:
+            assert response.ok, await response.text()
+        found = answer(await agent.call_tool("search", {"query": "e2e_text"}))
+        assert "local/e2e_text" in {each["model"] for each in found["result"]}
+        described = answer(await agent.call_tool("describe", {"model": "local/e2e_text"}))
+        assert described["example"] == {"input": {"text": "shown"}, "output": "[shown]"}
+        assert answer(await agent.call_tool("search", {"query": "nothing like this"}))["result"] == []
 
 
 async def test_each_request_acts_with_its_own_token(stack, url, new_token):
