@@ -1,6 +1,7 @@
 """Boots and stops of instances, on the scheduler's word. A boot is: files, environment, fork, import, set-up."""
 
 import asyncio
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,15 @@ import msgspec
 from prometheus_client import Histogram
 
 from tidemill.contracts.api import BundleFile
-from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved
-from tidemill.model import host
+from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved, Urgent
+from tidemill.model import host, working_directory
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
 from tidemill.model.sandbox import LAYERS, REQUIRED, Sandbox
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
-from tidemill.worker import store
+from tidemill.worker import store, store_turns
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.bundles import Bundles
 from tidemill.worker.cogyaml import ModelConfig
@@ -28,10 +29,12 @@ from tidemill.worker.frames import Ready
 from tidemill.worker.instance import Instance
 from tidemill.worker.link import BootFailed, Link
 from tidemill.worker.queues import Queues
+from tidemill.worker.scratch import remove_tree
 from tidemill.worker.zygotes import Zygotes
 
 FAILED_SHOWN_S: Final = 15.0  # a failed instance stays in the heartbeat so that the scheduler learns why
 SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error
+GONE_WITHIN_S: Final = 5.0  # a killed process is reaped in milliseconds; its files may then be removed
 FIRST_UID: Final = 200_000  # above system users and ordinary ones; one for each instance
 UIDS: Final = 10_000
 BOOT_SECONDS: Final = Histogram("tidemill_worker_boot_seconds", "From the command to a ready instance")
@@ -78,6 +81,7 @@ class Boots:
         self._next_uid = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._environments_of: dict[str, str] = {}  # digests by instance
+        self._links: dict[str, Link] = {}
         self.changed = asyncio.Event()
 
     def _instances(self) -> dict[str, Instance]:
@@ -108,6 +112,22 @@ class Boots:
             if instance.queue == event.queue:
                 self._stop(instance)
 
+    async def urgent(self, event: Urgent) -> None:
+        """What waits for an instance that is still to come is read from the rows when it boots."""
+        if self._engine.lane(event.queue).instances:
+            self._engine.turns.note(event.queue, [event.account])
+
+    async def look_for_urgent(self) -> None:
+        """The bus was away, and what it would have told with it."""
+        queues = list({instance.queue for instance in self._instances().values()})
+        try:
+            found = await store_turns.contested(self._database, queues)
+        except AWAY as error:  # hints with a priority say it too, only later
+            log().warning("cannot look for priorities", action="turn", error=str(error))
+            return
+        for queue, account in found:
+            self._engine.turns.note(queue, [account])
+
     def environments_in_use(self) -> frozenset[str]:
         return frozenset(self._environments_of.values())
 
@@ -124,7 +144,7 @@ class Boots:
             async with asyncio.timeout(self._timeout_s):
                 ended = await self._boot(instance)
         except REASONS as error:
-            self._fail(instance, str(error) or f"it took longer than {self._timeout_s:g} s")
+            self._fail(instance, str(error) or self._took_too_long(instance))
             await asyncio.sleep(FAILED_SHOWN_S)
         except asyncio.CancelledError:
             if instance.child is not None:
@@ -138,8 +158,22 @@ class Boots:
             self._engine.lane(instance.queue).instances.pop(instance.id, None)
             self._tasks.pop(instance.id, None)
             self._environments_of.pop(instance.id, None)
-            await asyncio.to_thread(shutil.rmtree, self._home / instance.id, ignore_errors=True)
+            await self._clear(instance)
             self.changed.set()
+
+    async def _clear(self, instance: Instance) -> None:
+        """Removes what the instance wrote, once nobody is left to write more."""
+        link = self._links.pop(instance.id, None)
+        if link is not None and instance.child is not None:
+            await asyncio.wait([link.ended], timeout=GONE_WITHIN_S)
+        # Root passes through what a model closed; changing modes could follow a link that a process it left just made.
+        remove = _remove if os.geteuid() == 0 else remove_tree
+        await asyncio.to_thread(remove, self._home / instance.id)
+
+    def _took_too_long(self, instance: Instance) -> str:
+        link = self._links.get(instance.id)
+        printed = link.log[-SHOWN_LOG_CHARS:] if link is not None else ""
+        return f"it took longer than {self._timeout_s:g} s\n{printed}".strip()
 
     async def _boot(self, instance: Instance) -> asyncio.Future[None]:
         """Returns when the model is ready; the future ends with the process."""
@@ -156,6 +190,7 @@ class Boots:
             environment = await self._environments.ensure(config)
             built = monotonic()
             self._queues.learn(instance.queue, row)
+            self._engine.turns.note(instance.queue, row["urgent"])
             link, child = await self._fork(instance, config, directory, environment)
             instance.child = child
             ready = await _ready(link)
@@ -179,17 +214,17 @@ class Boots:
     ) -> tuple[Link, host.ChildProcess]:
         self._environments_of[instance.id] = environment.digest
         zygote = await self._zygotes.get(environment)
-        tmp, inputs = (self._home / instance.id / name for name in ("tmp", "inputs"))
+        tmp, inputs, work = (self._home / instance.id / name for name in ("tmp", "inputs", "src"))
         await asyncio.to_thread(_make, tmp, inputs)
         read = (str(directory), str(inputs), *map(str, environment.read_paths), *self._zygotes.runtime_paths())
         self._next_uid = (self._next_uid + 1) % UIDS
-        sandbox = Sandbox(
-            tmp=str(tmp), read=read, uid=FIRST_UID + self._next_uid, layers=LAYERS, required=self._required
-        )
+        uid = FIRST_UID + self._next_uid
+        await asyncio.to_thread(working_directory.make, directory, work, uid if os.geteuid() == 0 else None)
+        sandbox = Sandbox(tmp=str(tmp), work=str(work), read=read, uid=uid, layers=LAYERS, required=self._required)
         spec = host.Spec(sandbox=sandbox, env=dict(config.environment))
         boot = host.Boot(
             entry=config.entry,
-            directory=str(directory),
+            directory=str(work),
             tmp=str(tmp),
             weights=None if config.weights is None else str(directory / config.weights),
             concurrency=config.concurrency,
@@ -197,7 +232,7 @@ class Boots:
         )
         if self._queues.trains(instance.queue):
             boot = _training(boot, config)
-        link = Link(self._engine, instance)
+        link = self._links[instance.id] = Link(self._engine, instance)
         return link, await zygote.fork(spec, boot, link)
 
     def _fail(self, instance: Instance, error: str) -> None:
@@ -225,6 +260,10 @@ async def _ready(link: Link) -> Ready:
         return await link.ready
     except BootFailed as error:
         raise BootFailed(f"{error}\n{link.log[-SHOWN_LOG_CHARS:]}".strip()) from None
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make(*folders: Path) -> Any:
