@@ -17,7 +17,8 @@ from tidemill.security.delivery import delivery_url, object_key_of_url
 KEY, OTHER = b"k" * 32, b"o" * 32
 PUBLIC = "http://now.example/base"
 NOW = 1_800_000_000.0
-FILE = "outputs/01k00000000000000000000000/1-0/a.png"
+OWN = "outputs/01k00000000000000000000000/"
+FILE = f"{OWN}1-0/a.png"
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -26,11 +27,11 @@ json_values = st.recursive(
 
 def test_expired_urls_of_former_addresses_become_fresh_ones():
     old = delivery_url(KEY, "https://then.example", FILE, 1)
-    new = Renewer(KEY, PUBLIC, NOW).text(old)
+    new = Renewer(KEY, PUBLIC, NOW).text(old, OWN)
     assert object_key_of_url([KEY], PUBLIC, new, NOW + DAY_S - 1) == FILE
-    assert Renewer(KEY, PUBLIC, NOW + 60).text(old) == new
-    assert Renewer(KEY, PUBLIC, NOW).text(new) == new
-    assert Renewer(KEY, PUBLIC, NOW + DAY_S).text(old) != new
+    assert Renewer(KEY, PUBLIC, NOW + 60).text(old, OWN) == new
+    assert Renewer(KEY, PUBLIC, NOW).text(new, OWN) == new
+    assert Renewer(KEY, PUBLIC, NOW + DAY_S).text(old, OWN) != new
 
 
 @pytest.mark.parametrize(
@@ -45,15 +46,21 @@ def test_expired_urls_of_former_addresses_become_fresh_ones():
     ],
 )
 def test_what_is_not_ours_stays(text):
-    assert object_key(KEY, text) is None
-    assert Renewer(KEY, PUBLIC, NOW).text(text) == text
+    assert object_key(KEY, text, 0) is None
+    assert Renewer(KEY, PUBLIC, NOW).text(text, OWN) == text
+
+
+def test_urls_of_other_predictions_files_are_not_renewed():
+    theirs = delivery_url(KEY, PUBLIC, "outputs/01k00000000000000000000001/1-0/a.png", 1)
+    assert Renewer(KEY, PUBLIC, NOW).text(theirs, OWN) == theirs
+    assert object_key(KEY, theirs, NOW) is None
 
 
 @given(json_values)
 def test_values_without_our_urls_stay(value):
     raw = Raw(json.dumps(value).encode())
-    assert Renewer(KEY, PUBLIC, NOW).raw(raw) is raw
-    assert Renewer(KEY, PUBLIC, NOW).value(value) == value
+    assert Renewer(KEY, PUBLIC, NOW).raw(raw, OWN) is raw
+    assert Renewer(KEY, PUBLIC, NOW).value(value, OWN) == value
     assert replaced(value, {}) == value
     assert all(isinstance(text, str) for text in texts(value))
 
@@ -61,7 +68,7 @@ def test_values_without_our_urls_stay(value):
 def test_urls_are_found_wherever_they_stand():
     old = delivery_url(KEY, PUBLIC, FILE, 1)
     renewed = json.loads(
-        bytes(Renewer(KEY, PUBLIC, NOW).raw(Raw(json.dumps({"a": [old, {"b": old}], "c": 1}).encode())))
+        bytes(Renewer(KEY, PUBLIC, NOW).raw(Raw(json.dumps({"a": [old, {"b": old}], "c": 1}).encode()), OWN))
     )
     assert old not in texts(renewed)
     assert len(texts(renewed)) == 2

@@ -82,7 +82,7 @@ async def kept(call: Call, prediction_id: str, text: str) -> str | None:
 async def _sources(call: Call, urls: set[str]) -> dict[str, Source]:
     """By URL. An upload that has gone is an error, and so is one of another account, which looks the same."""
     parts = call.parts
-    delivered = {url: key for url in urls if (key := object_key(parts.signing_key, url)) is not None}
+    delivered = {url: key for url in urls if (key := object_key(parts.signing_key, url, now())) is not None}
     uploads = {url: found for url in urls if (found := upload_id(parts.config.public_url, url)) is not None}
     rows = await store_examples.files(parts.database, call.account.id, list(uploads.values())) if uploads else {}
     if any(file_id not in rows for file_id in uploads.values()):

@@ -16,7 +16,7 @@ from tidemill.security.delivery import PATH, delivery_url, object_key_of_token
 DAY_S: Final = 86_400
 RENEW_AFTER_S: Final = DAY_S / 2  # the URLs that the worker made are good for a day
 _MARK: Final = PATH.encode()
-_ALWAYS: Final = 0.0  # a moment at which no URL has expired
+ALWAYS: Final = 0.0  # a moment at which no URL has expired
 
 
 class Renewer:
@@ -28,39 +28,43 @@ class Renewer:
         self._expires_at = (int(now) // DAY_S + 2) * DAY_S
 
     def prediction(self, prediction: api.Prediction) -> api.Prediction:
-        """Changes the prediction in place."""
-        prediction.output = self.raw(prediction.output)
-        prediction.input = self.raw(prediction.input)
+        """Changes the prediction in place. Only URLs of its own files: a model may put any text into its output, an
+        expired URL of somebody else's file too.
+        """
+        own = f"outputs/{prediction.id}/"
+        prediction.output = self.raw(prediction.output, own)
+        prediction.input = self.raw(prediction.input, own)
         return prediction
 
-    def raw(self, raw: Raw) -> Raw:
+    def raw(self, raw: Raw, own: str) -> Raw:
+        """`own` is what the keys of the files begin with whose URLs are renewed."""
         text = bytes(raw)
-        return Raw(msgspec.json.encode(self.value(msgspec.json.decode(text)))) if _MARK in text else raw
+        return Raw(msgspec.json.encode(self.value(msgspec.json.decode(text), own))) if _MARK in text else raw
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: Any, own: str) -> Any:
         if isinstance(value, str):
-            return self.text(value)
+            return self.text(value, own)
         if isinstance(value, list):
-            return [self.value(item) for item in value]
+            return [self.value(item, own) for item in value]
         if isinstance(value, dict):
-            return {key: self.value(item) for key, item in value.items()}
+            return {key: self.value(item, own) for key, item in value.items()}
         return value
 
-    def text(self, text: str) -> str:
+    def text(self, text: str, own: str) -> str:
         """A new URL for one of ours, though it may have expired, or was made when the API had another address."""
-        key = object_key(self._key, text)
-        return text if key is None else self.url(key)
+        key = object_key(self._key, text, ALWAYS)
+        return text if key is None or not key.startswith(own) else self.url(key)
 
     def url(self, key: str) -> str:
         return delivery_url(self._key, self._public_url, key, self._expires_at)
 
 
-def object_key(key: bytes, text: str) -> str | None:
-    """The object behind a delivery URL that we have signed, expired or not; None for any other text."""
+def object_key(key: bytes, text: str, now: float) -> str | None:
+    """The object behind a delivery URL that we have signed and that is good at `now`; None for any other text."""
     base, mark, rest = text.partition(PATH)
     if not mark or not base.startswith(("http://", "https://")):
         return None
     try:
-        return object_key_of_token([key], rest.partition("/")[0], _ALWAYS)
+        return object_key_of_token([key], rest.partition("/")[0], now)
     except InvalidCapability:
         return None

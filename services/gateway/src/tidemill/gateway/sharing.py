@@ -13,7 +13,7 @@ from tidemill.contracts.errors import Problem
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import input_files, redaction, showing, store
 from tidemill.gateway.http import Call
-from tidemill.gateway.kept_files import object_key
+from tidemill.gateway.kept_files import ALWAYS, object_key
 from tidemill.runtime.db import Database, Row
 
 # A prediction whose data is due this soon may be in the janitor's hands already.
@@ -57,7 +57,7 @@ async def keep_input_files(call: Call, row: Row) -> None:
 def _keys(call: Call, text: str) -> str:
     """The objects that an input names, joined."""
     urls = input_files.texts(msgspec.json.decode(text))
-    return " ".join(filter(None, (object_key(call.parts.signing_key, url) for url in urls)))
+    return " ".join(filter(None, (object_key(call.parts.signing_key, url, ALWAYS) for url in urls)))
 
 
 async def unshare(database: Database, prediction_id: str) -> None:
