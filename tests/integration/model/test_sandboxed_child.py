@@ -229,7 +229,7 @@ async def test_a_missing_layer_that_is_required_ends_the_boot(launch):
 WITHOUT_NAMESPACES = """
 import json, socket, sys
 from tidemill.model import namespaces, sandbox
-def forbidden():
+def forbidden(**_):
     raise PermissionError(1, "Operation not permitted")
 namespaces.unshare = forbidden
 layers = sandbox.enter(sandbox.Sandbox.from_json(json.loads(sys.argv[1])))

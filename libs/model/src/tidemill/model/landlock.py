@@ -48,9 +48,11 @@ _OF_A_FILE: Final = DEVICE | EXECUTE | TRUNCATE  # what means something on a non
 
 # Before ABI 3 (Linux 6.2) a file outside could still be truncated, so an older kernel does not count as a boundary.
 LEAST_ABI: Final = 3
+_NETWORK_ABI: Final = 4
 _SIGNALS_ABI: Final = 6
 _CREATE_RULESET_VERSION: Final = 1
 _RULE_PATH_BENEATH: Final = 1
+_RULE_NET_PORT: Final = 2
 
 # (ABI, file rights new in it); ABI 9 covers sockets with a path, which older kernels leave to the mode bits.
 _FS_BY_ABI: Final = ((1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV), (9, RESOLVE_UNIX))
@@ -84,13 +86,23 @@ def handled_fs(version: int) -> int:
     return handled
 
 
-def ruleset_attr(version: int) -> bytes:
+@dataclass(frozen=True)
+class Reach:
+    """What stays within the process's own domain besides files: all of it, unless a layer is switched off."""
+
+    network: bool = True  # TCP, and sockets in the abstract name space
+    signals: bool = True
+    tcp_ports: tuple[int, ...] = ()  # that it may connect to all the same
+
+
+def ruleset_attr(version: int, reach: Reach = Reach()) -> bytes:
     """A struct landlock_ruleset_attr, cut to the members that this ABI knows."""
-    net = BIND_TCP | CONNECT_TCP
-    packed = struct.pack("=QQQ", handled_fs(version), net, SCOPE_ABSTRACT_UNIX_SOCKET | SCOPE_SIGNAL)
+    net = BIND_TCP | CONNECT_TCP if reach.network else 0
+    scoped = (SCOPE_ABSTRACT_UNIX_SOCKET if reach.network else 0) | (SCOPE_SIGNAL if reach.signals else 0)
+    packed = struct.pack("=QQQ", handled_fs(version), net, scoped)
     if version >= _SIGNALS_ABI:
         return packed
-    return packed[:16] if version >= 4 else packed[:8]
+    return packed[:16] if version >= _NETWORK_ABI else packed[:8]
 
 
 def path_beneath_attr(access: int, parent_fd: int) -> bytes:
@@ -98,7 +110,12 @@ def path_beneath_attr(access: int, parent_fd: int) -> bytes:
     return struct.pack("=Qi", access, parent_fd)
 
 
-def restrict(rules: Iterable[Rule]) -> int:
+def net_port_attr(access: int, port: int) -> bytes:
+    """A struct landlock_net_port_attr."""
+    return struct.pack("=QQ", access, port)
+
+
+def restrict(rules: Iterable[Rule], reach: Reach = Reach()) -> int:
     """Confine this process and all its descendants for good; returns the ABI in force. no_new_privs must be set.
 
     Paths that do not exist are left out. Raises OSError when the kernel cannot enforce it.
@@ -106,15 +123,23 @@ def restrict(rules: Iterable[Rule]) -> int:
     version = abi()
     if version < LEAST_ABI:
         raise OSError(f"Landlock ABI {version}, at least {LEAST_ABI} (Linux 6.2) is needed")
-    attr = ruleset_attr(version)
+    attr = ruleset_attr(version, reach)
     ruleset = syscalls.syscall("landlock_create_ruleset", syscalls.LANDLOCK_CREATE_RULESET, attr, len(attr), 0)
     try:
         for rule in rules:
             _allow(ruleset, rule, handled_fs(version))
+        if version >= _NETWORK_ABI and reach.network:
+            _allow_ports(ruleset, reach.tcp_ports)
         syscalls.syscall("landlock_restrict_self", syscalls.LANDLOCK_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
     return version
+
+
+def _allow_ports(ruleset: int, ports: Iterable[int]) -> None:
+    for port in ports:
+        attr = net_port_attr(CONNECT_TCP, port)
+        syscalls.syscall("landlock_add_rule", syscalls.LANDLOCK_ADD_RULE, ruleset, _RULE_NET_PORT, attr, 0)
 
 
 def _allow(ruleset: int, rule: Rule, handled: int) -> None:

@@ -11,17 +11,17 @@ from typing import Final
 
 from tidemill.model import syscalls
 
-_APART: Final = syscalls.CLONE_NEWNET | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC
 _COMMON_TMP: Final = ("/tmp", "/var/tmp")  # noqa: S108  these are what is replaced
 
 
-def unshare() -> None:
-    """New network, mount and IPC namespaces, all or none. Raises OSError where the system forbids them."""
+def unshare(*, network: bool = True, mounts: bool = True) -> None:
+    """New namespaces, of the network, of mounts and IPC, all or none. Raises OSError where the system forbids them."""
+    apart = (syscalls.CLONE_NEWNET if network else 0) | (syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC if mounts else 0)
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
-        syscalls.unshare(_APART)
+        syscalls.unshare(apart)
         return
-    syscalls.unshare(_APART | syscalls.CLONE_NEWUSER)
+    syscalls.unshare(apart | syscalls.CLONE_NEWUSER)
     # The kernel wants one writer in this order: without "deny" an ordinary user may not map a group.
     Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
     Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")

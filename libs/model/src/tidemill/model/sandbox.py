@@ -120,7 +120,7 @@ class _Entry:
         reason = "unshared"
         if self._wants(NETWORK) or self._wants(MOUNTS):
             try:
-                namespaces.unshare()
+                namespaces.unshare(network=self._wants(NETWORK), mounts=self._wants(MOUNTS))
                 self.apart = True
             except OSError as error:
                 reason = str(error)
@@ -159,7 +159,8 @@ class _Entry:
             self._note(FILES, "", on=False)
             return
         try:
-            self.landlock_abi = landlock.restrict(self._rules())
+            reach = landlock.Reach(network=self._wants(NETWORK), signals=self._wants(SIGNALS))
+            self.landlock_abi = landlock.restrict(self._rules(), reach)
         except OSError as error:
             self._note(FILES, str(error), on=False)
         else:
@@ -197,8 +198,7 @@ class _Entry:
             return
         # Without a namespace of its own the child gets no sockets at all: those of other processes, with a path or
         # with a port, would be in reach. socketpair() is left, which event loops need.
-        open_network = not self.apart and not self._wants(NETWORK)
-        families = _IN_A_NAMESPACE if self.apart or open_network else ()
+        families = _IN_A_NAMESPACE if self.apart or not self._wants(NETWORK) else ()
         try:
             seccomp.install(families)
         except (OSError, KeyError) as error:
