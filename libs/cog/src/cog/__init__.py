@@ -4,7 +4,7 @@ It owns the names an author uses. It is standard library only, starts nothing, r
 to the platform: the child that runs the model installs the scope of each prediction.
 """
 
-from cog._marks import concurrent, streaming
+from cog._marks import batch, concurrent, streaming
 from cog._scope import Scope, current_scope, emit_metric
 from cog.exceptions import CancelationException, ExperimentalFeatureWarning
 from cog.input import FieldInfo, Input
@@ -12,6 +12,7 @@ from cog.model import BaseModel
 from cog.predictor import BasePredictor, BaseRunner
 from cog.types import (
     AsyncConcatenateIterator,
+    Batch,
     ConcatenateIterator,
     File,
     Opaque,
@@ -28,6 +29,7 @@ __all__ = [
     "BaseModel",
     "BasePredictor",
     "BaseRunner",
+    "Batch",
     "CancelationException",
     "ConcatenateIterator",
     "ExperimentalFeatureWarning",
@@ -40,6 +42,7 @@ __all__ = [
     "Secret",
     "URLFile",
     "URLPath",
+    "batch",
     "concurrent",
     "current_scope",
     "emit_metric",

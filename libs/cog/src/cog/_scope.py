@@ -6,7 +6,7 @@ scope checks and forwards what the model records; it never sums up: the worker d
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -83,8 +83,29 @@ class Scope:
         self.context: dict[str, str] = dict(context or {})
         self.metrics = Metrics(sink)
 
+    @property
+    def batch(self) -> "tuple[Scope, ...]":
+        """The scopes of the predictions that share this call, in their order; without `@cog.batch` this one alone."""
+        return (self,)
+
     def record_metric(self, key: str, value: Any, mode: str = "replace") -> None:
         self.metrics.record(key, value, mode)
+
+
+class BatchScope(Scope):
+    """The scope of one call for several predictions: what it records counts for each of them. Its context is empty."""
+
+    def __init__(self, scopes: Sequence[Scope]) -> None:
+        def record_for_each(key: str, value: Any, mode: str) -> None:
+            for scope in scopes:
+                scope.record_metric(key, value, mode)
+
+        super().__init__(sink=record_for_each)
+        self._scopes = tuple(scopes)
+
+    @property
+    def batch(self) -> tuple[Scope, ...]:
+        return self._scopes
 
 
 class _ProcessScope:

@@ -63,6 +63,10 @@ class AsyncConcatenateIterator(AsyncIterator[Item]):
     """The same of an async function."""
 
 
+class Batch(list[Item]):
+    """Of a function under `@cog.batch`: one value for each prediction of the call. A list like any other."""
+
+
 class _Opaque:
     def __repr__(self) -> str:
         return "cog.Opaque"
@@ -73,6 +77,7 @@ Opaque: Final = _Opaque()
 
 __all__ = [
     "AsyncConcatenateIterator",
+    "Batch",
     "ConcatenateIterator",
     "ExperimentalFeatureWarning",
     "FieldInfo",

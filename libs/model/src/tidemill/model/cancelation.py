@@ -1,4 +1,5 @@
 """When a cancel may interrupt synchronous model code: only inside the window, only the prediction it names, only once.
+A call for several predictions is interrupted when all of them are canceled.
 
 SIGUSR1 says that there is something to read on the control socket. Its handler runs on the main thread between any two
 bytecodes, so it must never raise into the runtime's own code: a frame half written would end the instance.
@@ -7,7 +8,7 @@ bytecodes, so it must never raise into the runtime's own code: a frame half writ
 import json
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, TypeVar
 
@@ -29,14 +30,14 @@ class Cancelation:
     """As a context manager it shields the runtime's code that model code calls into (print, metrics)."""
 
     def __init__(self, control: socket.socket) -> None:
-        # Called from the signal handler while a prediction runs and cancels came that are not its own.
+        # Called from the signal handler while predictions run and cancels came that do not end their call.
         self.withdraw_queued: Callable[[], None] = _nothing
         self.stopping = False
         self.delivered = False  # the running prediction has been interrupted
         self._control = control
         self._decoder = protocol.Decoder()
         self._canceled: dict[str, object] = {}  # a set in order of arrival
-        self._running: str | None = None
+        self._running: set[str] = set()
         self._open = False
         self._shields = 0
         self._signaled = False
@@ -47,17 +48,32 @@ class Cancelation:
         """False when it was canceled before it began."""
         if self.take(prediction):
             return False
-        self._open = False
-        self.delivered = False
-        self._running = prediction
+        self.begin_all((prediction,))
         return True
 
-    def end(self) -> None:
-        """After this no cancel finds the prediction any more."""
+    def begin_all(self, predictions: Iterable[str]) -> None:
+        """They share a call; `take_some` tells which of them are canceled already."""
         self._open = False
-        running, self._running = self._running, None
-        if running is not None:
-            self._canceled.pop(running, None)
+        self.delivered = False
+        self._running = set(predictions)
+
+    def end(self) -> None:
+        """After this no cancel finds what ran any more."""
+        self._open = False
+        running, self._running = self._running, set()
+        for prediction in running:
+            self._canceled.pop(prediction, None)
+
+    def take_some(self) -> list[str]:
+        """Those of the running that are canceled, taken out of their call; none where it is canceled as a whole.
+
+        A signal may come between any two steps and bring the same question: each is answered to one asker only.
+        """
+        canceled = [prediction for prediction in tuple(self._running) if prediction in self._canceled]
+        if len(canceled) == len(self._running):
+            return []
+        self._running.difference_update(canceled)
+        return [prediction for prediction in canceled if self.take(prediction)]
 
     def call(self, function: Callable[[], Value]) -> Value:
         """The window: CancelationException may be raised anywhere inside, even in place of a value just computed."""
@@ -85,7 +101,7 @@ class Cancelation:
             self._receiving = True
             self._signaled = False
             self._drain()
-            if self._running is not None and any(known != self._running for known in self._canceled):
+            if self._running and (len(self._running) > 1 or not self._running.issuperset(self._canceled)):
                 self.withdraw_queued()
             self._receiving = False
 
@@ -113,7 +129,7 @@ class Cancelation:
 
     def _strike(self) -> None:
         quiet = not self._shields and not self._receiving  # not even the handler itself may be torn apart
-        if self._open and quiet and not self.delivered and self._running in self._canceled:
+        if self._open and quiet and not self.delivered and self._running and self._canceled.keys() >= self._running:
             self.delivered = True
             raise CancelationException
 

@@ -32,6 +32,7 @@ from tidemill.model.load import Loaded, load_predictor, load_signature, load_tra
 from tidemill.model.logs import Logs
 from tidemill.model.schema import openapi_schema
 from tidemill.model.serve_async import AsyncServer
+from tidemill.model.serve_batch import BatchServer
 from tidemill.model.serve_sync import Current, SyncServer
 from tidemill.model.spec import Boot, Spec
 
@@ -193,7 +194,8 @@ class _Child:
             asyncio.run(self._serve_async(boot, loaded, logs))
             return 0
         self._set_up_and_tell(boot, loaded, logs)
-        SyncServer(loaded, self._channel, logs, self._cancelation, self._current).serve()
+        server = SyncServer if loaded.signature.batch is None else BatchServer
+        server(loaded, self._channel, logs, self._cancelation, self._current).serve()
         return 0
 
     def _tell_schema(self, boot: Boot, directory: Path) -> None:
@@ -238,8 +240,14 @@ class _Child:
 
     def _tell_ready(self, boot: Boot, signature: Signature, schema: Any) -> None:
         concurrency = (boot.concurrency or signature.concurrency) if signature.is_async else 1
-        layers = [layer.to_json() for layer in self._layers]
-        frame = {"t": "ready", "concurrency": concurrency, "phases": self._phases, "layers": layers, "schema": schema}
+        frame = {
+            "t": "ready",
+            "concurrency": concurrency if signature.batch is None else signature.batch.max_size,
+            "batch": signature.batch is not None,
+            "phases": self._phases,
+            "layers": [layer.to_json() for layer in self._layers],
+            "schema": schema,
+        }
         self._channel.send(frame)
 
     def _guarded(self, kind: str, step: Callable[[], Any]) -> Any:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cog
-from cog._marks import CONCURRENCY_MARK, STREAMING_MARK
+from cog._marks import BATCH_MARK, CONCURRENCY_MARK, STREAMING_MARK, BatchSettings
 from cog.input import MISSING, FieldInfo
+from tidemill.model import batches
 from tidemill.model.annotations import Reader, shape_of
 from tidemill.model.errors import ContractError
 from tidemill.model.shapes import Kind, Shape, choice_of, describe
@@ -50,6 +51,7 @@ class Parameter:
     shape: Shape
     default: Any  # MISSING where there is none
     info: FieldInfo
+    batched: bool = False  # under @batch: the function gets a list, one value for each prediction of the call
 
     @property
     def required(self) -> bool:
@@ -78,6 +80,7 @@ class Signature:
     is_generator: bool
     streaming: bool
     concurrency: int
+    batch: BatchSettings | None = None
 
 
 def inspect_callable(function: Callable[..., Any], *, skip_first: bool = False) -> Signature:
@@ -98,9 +101,10 @@ def _inspect(function: Callable[..., Any], name: str, *, skip_first: bool) -> Si
     declared = list(inspect.signature(function).parameters.values())[skip_first:]
     if "return" not in hints:
         raise ContractError("the return annotation is missing; use Any where the output can be anything")
-    output = _output(hints["return"])
+    settings = _mark(function, BATCH_MARK, default=None)
+    output = _output(hints["return"] if settings is None else batches.output_item(hints["return"]))
     generates = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    if generates and output.iteration is None and output.shape.kind is not Kind.ANY:
+    if generates and settings is None and output.iteration is None and output.shape.kind is not Kind.ANY:
         raise ContractError(
             f"it yields values, but its return annotation is {describe(output.shape)}; "
             f"annotate it Iterator[{describe(output.shape)}]"
@@ -114,7 +118,9 @@ def _inspect(function: Callable[..., Any], name: str, *, skip_first: bool) -> Si
         is_generator=generates or output.iteration is not None,
         streaming=bool(_mark(function, STREAMING_MARK, default=False)),
         concurrency=int(_mark(function, CONCURRENCY_MARK, default=1)),
+        batch=settings,
     )
+    batches.check(signature)
     if signature.concurrency > 1 and not signature.is_async:
         raise ContractError(f"@concurrent(max={signature.concurrency}) needs `async def {name}`")
     return signature
@@ -145,11 +151,12 @@ def _read_parameter(declared: inspect.Parameter, hints: dict[str, Any]) -> Param
     info = declared.default
     if not isinstance(info, FieldInfo):
         info = FieldInfo(default=MISSING if info is declared.empty else info)
-    shape = shape_of(hints[declared.name])
+    item = batches.item_of(hints[declared.name])
+    shape = shape_of(hints[declared.name] if item is None else item)
     if info.choices is not None:
         shape = _with_choices(shape, info.choices)
     _check_limits(shape, info)
-    return Parameter(declared.name, shape, info.default, info)
+    return Parameter(declared.name, shape, info.default, info, batched=item is not None)
 
 
 def _with_choices(shape: Shape, choices: Iterable[Any]) -> Shape:

@@ -54,11 +54,11 @@ def load_signature(entry: str, directory: Path, *, train: bool = False) -> Signa
     names = TRAIN_NAMES if train else PREDICT_NAMES
     with _Located(entry):
         if not isinstance(found, type):
-            return inspect_callable(found)
+            return _checked(inspect_callable(found), names)
         name = _method_name(found, names)
         unbound = inspect.isfunction(getattr(found, name))
         static = isinstance(inspect.getattr_static(found, name), staticmethod)
-        return inspect_callable(getattr(found, name), skip_first=unbound and not static)
+        return _checked(inspect_callable(getattr(found, name), skip_first=unbound and not static), names)
 
 
 def setup_arguments(loaded: Loaded, weights: str | None) -> dict[str, Any]:
@@ -86,12 +86,18 @@ def _load(entry: str, directory: Path, names: tuple[str, ...]) -> Loaded:
             name = _method_name(found, names)
             target = found()
             call = getattr(target, name)
-            return _loaded(target, call, _setup_of(target), getattr(target, "healthcheck", None))
-        return _loaded(found, found, None, None)
+            signature = _checked(inspect_callable(call), names)
+            return _loaded(target, call, signature, _setup_of(target), getattr(target, "healthcheck", None))
+        return _loaded(found, found, _checked(inspect_callable(found), names), None, None)
 
 
-def _loaded(target: Any, call: Any, setup: Any, healthcheck: Any) -> Loaded:
-    signature = inspect_callable(call)
+def _checked(signature: Signature, names: tuple[str, ...]) -> Signature:
+    if signature.batch is not None and names == TRAIN_NAMES:
+        raise ContractError(f"{signature.name}(): @batch is for predictions; trainings run one at a time")
+    return signature
+
+
+def _loaded(target: Any, call: Any, signature: Signature, setup: Any, healthcheck: Any) -> Loaded:
     return Loaded(
         target=target,
         call=call,

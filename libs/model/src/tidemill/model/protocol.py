@@ -7,18 +7,21 @@ in "t". File descriptors travel on *data* with SCM_RIGHTS, first in, first out, 
 
 Worker to child on data:
     boot     {entry, dir, tmp, weights, concurrency, mode, train_entry}   once, first; spec.Boot tells what they mean
-    run      {id, input, context}                    file inputs are local paths by now
+    run      {id, input, context, alone}             file inputs are local paths by now; alone: not in a batch
 Worker to child on control (for a synchronous model followed by SIGUSR1):
     cancel   {id}
     stop     {}                                      finish what runs, then exit 0
 Child to worker on data:
-    ready    {schema, concurrency, phases, layers}   schema (OpenAPI) only in mode "inspect"; phases: ms by name;
-                                                     layers: of the sandbox, [{name, on, detail}]
+    ready    {schema, concurrency, batch, phases, layers}   schema (OpenAPI) only in mode "inspect"; phases: ms by name;
+                                                     layers: of the sandbox, [{name, on, detail}];
+                                                     batch: one call takes up to `concurrency` predictions
+    running  {ids}                                   what the next call is for; only with batch
     failed   {error, kind}                           kind: "sandbox", "import", "contract" or "setup"
-    log      {id, text}                              id null during set-up
+    log      {id, text}                              id null during set-up, and for all that a batch's call is for
     output   {id, value, files}                      one item of an iterator
     metric   {id, key, value, mode}                  mode is "replace", "incr" or "append"
-    done     {id, status, output, files, error, ms}   status "succeeded", "failed" or "canceled"; ms of predict time
+    done     {id, status, output, files, error, ms, batch}   status "succeeded", "failed" or "canceled"; ms of predict
+                                                     time; batch: how many the call was for, only with batch
 "files" is [{pointer, name}]: the JSON pointer inside value or output where the file's URL belongs (null stands there).
 The descriptors of a frame have all arrived when its last byte has. What they lead to is the child's choice: the worker
 must see a regular file before it reads, and the child may still change the content.

@@ -64,12 +64,12 @@ class Results:
         frame = {"t": "output", "id": prediction, "value": output, "files": _listed(files)}
         self._put(prediction, frame, files)
 
-    def put_done(self, prediction: str, outcome: Outcome, elapsed_ms: float) -> None:
+    def put_done(self, prediction: str, outcome: Outcome, elapsed_ms: float, batch: int = 0) -> None:
         try:
-            self._put(prediction, _done(prediction, outcome, elapsed_ms), outcome.files)
+            self._put(prediction, _done(prediction, outcome, elapsed_ms, batch), outcome.files)
         except OutputError as error:
             failed = Outcome(FAILED, error=failure.describe(error))
-            self._channel.put(_done(prediction, failed, elapsed_ms))
+            self._channel.put(_done(prediction, failed, elapsed_ms, batch))
         paths = self._sent.pop(prediction, None)
         if paths is not None:
             leftovers.delete(paths, born_after=time.time() - elapsed_ms / 1000)
@@ -86,8 +86,8 @@ class Results:
             self._sent.setdefault(prediction, []).extend(file.path for file in files)
 
 
-def _done(prediction: str, outcome: Outcome, elapsed_ms: float) -> protocol.Frame:
-    return {
+def _done(prediction: str, outcome: Outcome, elapsed_ms: float, batch: int) -> protocol.Frame:
+    frame: protocol.Frame = {
         "t": "done",
         "id": prediction,
         "status": outcome.status,
@@ -96,6 +96,9 @@ def _done(prediction: str, outcome: Outcome, elapsed_ms: float) -> protocol.Fram
         "error": outcome.error,
         "ms": round(elapsed_ms, 3),
     }
+    if batch:
+        frame["batch"] = batch
+    return frame
 
 
 def _listed(files: Sequence[FileRef]) -> list[dict[str, str]]:

@@ -1,0 +1,257 @@
+"""Predictions of a synchronous model under `@cog.batch`: many in one call, on the thread that ran setup.
+
+Each has an outcome of its own. A call that raises is made again for its halves, so that in the end only those fail that
+cannot be computed even alone, and a batch too large for the memory becomes small enough.
+"""
+
+import functools
+import json
+import math
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cog._scope import BatchScope, Scope, set_scope
+from tidemill.model import batches, c_streams, failure, protocol, results
+from tidemill.model.cancelation import Cancelation
+from tidemill.model.channel import Channel
+from tidemill.model.coerce import build_kwargs
+from tidemill.model.errors import ContractError
+from tidemill.model.load import Loaded
+from tidemill.model.logs import Logs
+from tidemill.model.metrics import metric_sink
+from tidemill.model.results import Outcome, Results
+from tidemill.model.serve_sync import Current
+
+_NOT_BEGUN: Final = 0.0
+
+
+@dataclass(eq=False)
+class _Member:
+    """A prediction, from its frame to its answer."""
+
+    id: str
+    values: dict[str, Any]
+    context: dict[str, str] | None
+    key: str  # what it has in common with those that it may share a call with
+    alone: bool
+    received: float
+    began: float = _NOT_BEGUN
+
+    @property
+    def elapsed_ms(self) -> float:
+        return 0.0 if self.began == _NOT_BEGUN else (time.perf_counter() - self.began) * 1000
+
+
+class BatchServer:
+    def __init__(
+        self,
+        loaded: Loaded,
+        channel: Channel,
+        logs: Logs,
+        cancelation: Cancelation,
+        current: Current,
+    ) -> None:
+        assert loaded.signature.batch is not None, "for a function under @batch"
+        self._loaded = loaded
+        self._settings = loaded.signature.batch
+        self._parameters = loaded.signature.parameters
+        self._common = [parameter for parameter in self._parameters if not parameter.batched]
+        self._shape = loaded.signature.output.shape
+        self._channel = channel
+        self._results = Results(channel)
+        self._logs = logs
+        self._cancelation = cancelation
+        self._current = current
+        self._queued: deque[_Member] = deque()
+        self._halves: list[list[_Member]] = []  # of calls that raised
+        self._running: dict[str, _Member] = {}
+        self._arrivals = select.poll()
+        self._arrivals.register(channel.fileno(), select.POLLIN)
+
+    def serve(self) -> None:
+        """Until `stop`, or until the worker is gone."""
+        self._cancelation.withdraw_queued = self._withdraw
+        signal.signal(signal.SIGUSR1, self._cancelation.on_signal)
+        self._cancelation.receive()  # what came before there was a handler
+        while self._halves or not self._cancelation.stopping:
+            if self._halves:
+                self._run(self._halves.pop())
+                continue
+            if not self._queued and not self._wait():
+                return
+            if self._queued and not self._cancelation.stopping:
+                self._run(self._gather())
+        self._channel.flush()
+
+    # Gathering
+
+    def _wait(self) -> bool:
+        bodies = self._channel.receive()
+        if bodies is None:
+            return False
+        self._add(bodies)
+        return True
+
+    def _add(self, bodies: Sequence[bytes]) -> None:
+        now = time.perf_counter()
+        for body in bodies:
+            frame: protocol.Frame = json.loads(body)
+            values = frame["input"]
+            key = batches.shared_key(self._common, values)
+            alone = frame.get("alone", False)
+            self._queued.append(_Member(frame["id"], values, frame.get("context"), key, alone, now))
+
+    def _take_at_hand(self) -> bool:
+        """Without waiting; False when the worker is gone."""
+        try:
+            bodies = self._channel.receive(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        self._add(bodies or ())
+        return bodies is not None
+
+    def _gather(self) -> list[_Member]:
+        """The next call's: full, or all there are when the first of them has waited long enough."""
+        due = self._queued[0].received + self._settings.max_wait_ms / 1000
+        there = self._take_at_hand()
+        chosen = batches.choose(self._queued, self._settings.max_size)
+        while there and not self._complete(chosen) and self._more_until(due):
+            there = self._take_at_hand()
+            chosen = batches.choose(self._queued, self._settings.max_size)
+        for member in chosen:
+            self._queued.remove(member)
+        return chosen
+
+    def _complete(self, chosen: Sequence[_Member]) -> bool:
+        return len(chosen) >= self._settings.max_size or chosen[0].alone or self._cancelation.stopping
+
+    def _more_until(self, due: float) -> bool:
+        left_ms = math.ceil((due - time.perf_counter()) * 1000)
+        return left_ms > 0 and bool(self._arrivals.poll(left_ms))
+
+    def _withdraw(self) -> None:
+        """In the signal handler, while a call runs: what is canceled is answered now, unless the call ends with it.
+
+        The loop touches neither socket nor queue before the call ends.
+        """
+        self._take_at_hand()
+        for waiting in (self._queued, *self._halves):
+            for member in [member for member in waiting if self._cancelation.take(member.id)]:
+                waiting.remove(member)
+                self._answer(member, results.CANCELED_OUTCOME)
+        self._drop_canceled()
+        self._channel.flush()
+
+    def _drop_canceled(self) -> None:
+        for prediction in self._cancelation.take_some():
+            self._answer(self._running.pop(prediction), results.CANCELED_OUTCOME)
+
+    # Running
+
+    def _run(self, members: list[_Member]) -> None:
+        calls = self._prepare([member for member in members if not self._is_canceled(member)])
+        if calls:
+            self._running = {member.id: member for member, _ in calls}
+            self._call(calls)
+        self._channel.flush()
+
+    def _is_canceled(self, member: _Member) -> bool:
+        canceled = self._cancelation.take(member.id)
+        if canceled:
+            self._answer(member, results.CANCELED_OUTCOME)
+        return canceled
+
+    def _prepare(self, members: Sequence[_Member]) -> list[tuple[_Member, dict[str, Any]]]:
+        """Each with its arguments; those whose input does not fit are answered."""
+        prepared = []
+        for member in members:
+            member.began = member.began or time.perf_counter()
+            try:
+                prepared.append((member, build_kwargs(self._loaded.signature, member.values)))
+            except BaseException as error:  # noqa: BLE001  the boundary: converting runs the author's code too
+                self._answer(member, self._failed(member, error))
+        return prepared
+
+    def _call(self, calls: Sequence[tuple[_Member, dict[str, Any]]]) -> None:
+        self._channel.send({"t": "running", "ids": list(self._running)})
+        self._cancelation.begin_all(self._running)
+        self._drop_canceled()
+        calls = [(member, values) for member, values in calls if member.id in self._running]
+        members = [member for member, _ in calls]
+        set_scope(BatchScope([self._scope(member) for member in members]), for_threads=True)
+        raised, outputs = self._outputs([values for _, values in calls])
+        self._cancelation.end()
+        set_scope(None, for_threads=True)
+        self._settle()
+        if raised is None:
+            for member, output in zip(members, outputs, strict=True):
+                if member.id in self._running:
+                    self._answer(member, self._outcome(member, output), len(calls))
+        else:
+            self._after(raised, [member for member in members if member.id in self._running])
+        self._running = {}
+
+    def _outputs(self, inputs: Sequence[dict[str, Any]]) -> tuple[BaseException | None, list[Any]]:
+        try:
+            arguments = batches.arguments(self._parameters, inputs)
+            value = self._cancelation.call(functools.partial(self._loaded.call, **arguments))
+            return None, batches.outputs_of(value, len(inputs))
+        except BaseException as error:  # noqa: BLE001  the boundary: sys.exit() too ends these predictions only
+            return error, []
+
+    def _settle(self) -> None:
+        """What the call has written is with the worker before one of its predictions ends."""
+        c_streams.flush()
+        if c_streams.untaken_bytes():
+            self._channel.flush()
+            c_streams.wait_until_taken()
+        self._logs.finish(None)
+
+    def _after(self, error: BaseException, members: Sequence[_Member]) -> None:
+        if self._cancelation.delivered:
+            for member in members:
+                self._answer(member, results.CANCELED_OUTCOME)
+        elif len(members) == 1 or isinstance(error, ContractError):
+            self._fail(error, members)
+        elif members:
+            said = failure.describe(error)
+            sys.stderr.write(f"A call for {len(members)} predictions failed; trying halves of it. ({said})\n")
+            self._logs.finish(None)
+            failure.release_memory(error)
+            middle = len(members) // 2
+            self._halves += [list(members[middle:]), list(members[:middle])]
+
+    def _fail(self, error: BaseException, members: Sequence[_Member]) -> None:
+        outcome = results.of_error(error, canceled=False)
+        self._logs.finish(None)
+        for member in members:
+            self._answer(member, outcome, len(members))
+
+    def _outcome(self, member: _Member, output: Any) -> Outcome:
+        if isinstance(output, BaseException):
+            return self._failed(member, output)
+        try:
+            return results.of_value(output, self._shape)
+        except BaseException as error:  # noqa: BLE001  the boundary: values convert themselves
+            return self._failed(member, error)
+
+    def _failed(self, member: _Member, error: BaseException) -> Outcome:
+        """Its traceback is for this prediction's logs alone."""
+        self._current.prediction = member.id
+        outcome = results.of_error(error, canceled=False)
+        self._logs.finish(member.id)
+        self._current.prediction = None
+        return outcome
+
+    def _scope(self, member: _Member) -> Scope:
+        return Scope(member.context, metric_sink(self._channel, member.id, self._cancelation))
+
+    def _answer(self, member: _Member, outcome: Outcome, batch: int = 0) -> None:
+        self._results.put_done(member.id, outcome, member.elapsed_ms, batch)
