@@ -51,7 +51,7 @@ SELECT {_COLUMNS} FROM prediction p WHERE p.id = ANY ($1) AND p.status IN {SQL_O
 # The lease is looked at once more: a renewal that came late but came keeps its predictions.
 NEXT_ATTEMPT: Final = f"""
 UPDATE prediction p SET status = '{Status.STARTING}', attempt = p.attempt + 1, worker = NULL, started_at = NULL,
-    output = NULL, logs = NULL
+    output = NULL, logs = NULL, metrics = NULL
 FROM unnest($1::text[], $2::int[]) AS o (id, attempt)
 WHERE p.id = ANY ($1) AND p.id = o.id AND p.attempt = o.attempt AND p.status = '{Status.PROCESSING}'
     AND NOT EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > clock_timestamp())

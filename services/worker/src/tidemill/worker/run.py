@@ -7,12 +7,14 @@ import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
-from tidemill.contracts.limits import LOGS_LIMIT_BYTES, OUTPUT_LIMIT_BYTES
+from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.outcome import Outcome, metrics
 from tidemill.worker.frames import Done, Metric
+from tidemill.worker.progress import progress
 
-CUT: Final = "\n[logs over the limit were dropped]\n"
+_KEPT: Final = f"logs are kept up to {LOGS_LIMIT_BYTES // MIB} MiB"
+CUT: Final = f"\n[what follows is dropped: {_KEPT}]\n"
 METRICS_LIMIT: Final = 200  # metrics that a model may record
 
 
@@ -36,8 +38,10 @@ class Run:
         "job",
         "logs",
         "logs_bytes",
+        "logs_dropped",
         "lost",
         "metrics",
+        "progress",
         "queue",
         "recalled",
         "sent",
@@ -63,6 +67,8 @@ class Run:
         self.iterated = False
         self.logs: list[str] = []
         self.logs_bytes = 0
+        self.logs_dropped = 0  # characters
+        self.progress: float | None = None  # from 0 to 1, by the bar that it printed last
         self.metrics: dict[str, Any] = {}
         self.seq = 0
         self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
@@ -74,17 +80,20 @@ class Run:
         return self.tail is not None and not self.tail.done()
 
     def add_log(self, text: str) -> str:
-        """Keeps as much of `text` as the limit allows; answers what was kept. PostgreSQL's text holds no NUL."""
-        if self.logs_bytes > LOGS_LIMIT_BYTES:
+        """Keeps as much of `text` as the limit allows; answers what to show of it to who listens."""
+        shown = progress(text)
+        if shown is not None:
+            self.progress, self.dirty = shown, True
+        if self.logs_dropped:
+            self.logs_dropped += len(text)
             return ""
-        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-        if self.logs_bytes + len(text) > LOGS_LIMIT_BYTES:
-            text = text[: LOGS_LIMIT_BYTES - self.logs_bytes] + CUT
-            self.logs_bytes = LOGS_LIMIT_BYTES
-        self.logs_bytes += len(text)
-        self.logs.append(text)
+        kept = _cut(text, LOGS_LIMIT_BYTES - self.logs_bytes)
+        self.logs_dropped = len(text) - len(kept)
+        self.logs_bytes += len(kept) if kept.isascii() else len(kept.encode("utf-8", "replace"))
+        kept = kept.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text holds no NUL
+        self.logs.append(kept)
         self.dirty = True
-        return text
+        return kept + CUT if self.logs_dropped else kept
 
     def add_item(self, value: bytes) -> bool:
         """One item of an iterator; False when the output has grown over its limit."""
@@ -113,7 +122,16 @@ class Run:
     def logs_so_far(self) -> str:
         if len(self.logs) > 1:
             self.logs = ["".join(self.logs)]
-        return self.logs[0] if self.logs else ""
+        kept = self.logs[0] if self.logs else ""
+        return f"{kept}\n[{self.logs_dropped} more characters were dropped: {_KEPT}]\n" if self.logs_dropped else kept
+
+    def measured(self) -> dict[str, Any]:
+        """What the model recorded, and its progress unless it recorded one itself."""
+        return self.metrics if self.progress is None else {"progress": self.progress, **self.metrics}
+
+    def measured_so_far(self) -> str | None:
+        measured = self.measured()
+        return msgspec.json.encode(measured).decode() if measured else None
 
     def outcome(self, worker: str, done: Done, completed_at: float) -> Outcome:
         """How the attempt ended by the child's word, unless we had told it to stop."""
@@ -133,7 +151,7 @@ class Run:
             logs=self.logs_so_far(),
             error=(done.error or "The model failed without a message.").replace("\0", "") if failed else None,
             error_code=ErrorCode.MODEL_ERROR if failed else None,
-            metrics=metrics(self.started_at, self.job.created_at, completed_at, self.metrics),
+            metrics=metrics(self.started_at, self.job.created_at, completed_at, self.measured()),
             worker=worker,
             started_at=self.started_at,
             completed_at=completed_at,
@@ -150,7 +168,7 @@ class Run:
             logs=self.logs_so_far(),
             error=stop.error,
             error_code=stop.code,
-            metrics=metrics(started_at, self.job.created_at, completed_at, self.metrics),
+            metrics=metrics(started_at, self.job.created_at, completed_at, self.measured()),
             worker=worker,
             started_at=started_at,
             completed_at=completed_at,
@@ -160,6 +178,14 @@ class Run:
 def too_large() -> Stop:
     message = f"The output is over {OUTPUT_LIMIT_BYTES // (1024 * 1024)} MiB of JSON: return a file instead."
     return Stop(Status.FAILED, message, ErrorCode.OUTPUT_TOO_LARGE)
+
+
+def _cut(text: str, room_bytes: int) -> str:
+    """The beginning of `text` that fits."""
+    if len(text) * 4 <= room_bytes:
+        return text
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= room_bytes else raw[:room_bytes].decode("utf-8", "ignore")
 
 
 def _merged(old: Any, value: Any, mode: str) -> Any:

@@ -22,12 +22,13 @@ WHERE p.id = ANY ($1) AND p.id = c.id AND p.attempt = c.attempt AND p.status IN 
     AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $4 AND w.lease_until > now())
 RETURNING p.id, p.kind, p.model, p.version"""  # noqa: S608 - our own constant
 SAVE: Final = """
-UPDATE prediction p SET output = COALESCE(s.output::json, p.output), logs = s.logs
-FROM unnest($1::text[], $2::int[], $3::text[], $4::text[]) AS s (id, attempt, output, logs)
-WHERE p.id = ANY ($1) AND p.id = s.id AND p.attempt = s.attempt AND p.status = 'processing' AND p.worker = $5"""
+UPDATE prediction p SET output = COALESCE(s.output::json, p.output), logs = s.logs,
+    metrics = COALESCE(s.metrics::json, p.metrics)
+FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[]) AS s (id, attempt, output, logs, metrics)
+WHERE p.id = ANY ($1) AND p.id = s.id AND p.attempt = s.attempt AND p.status = 'processing' AND p.worker = $6"""
 NEXT_ATTEMPT: Final = f"""
 UPDATE prediction p SET status = 'starting', attempt = p.attempt + 1, worker = NULL, started_at = NULL, output = NULL,
-    logs = NULL
+    logs = NULL, metrics = NULL
 FROM unnest($1::text[], $2::int[]) AS n (id, attempt)
 WHERE p.id = ANY ($1) AND p.id = n.id AND p.attempt = n.attempt AND p.status IN {SQL_SOURCES[Status.STARTING]}
     AND (p.worker IS NULL OR p.worker = $3)
@@ -46,7 +47,9 @@ async def claim(lane: Lane, worker: str, runs: Sequence[Run]) -> dict[str, Row]:
 
 
 async def save(lane: Lane, worker: str, runs: Sequence[Run]) -> None:
-    rows = columns([(r.job.id, r.job.attempt, r.output_so_far(), r.logs_so_far()) for r in runs], 4)
+    rows = columns(
+        [(r.job.id, r.job.attempt, r.output_so_far(), r.logs_so_far(), r.measured_so_far()) for r in runs], 5
+    )
     await lane.fetch(SAVE, *rows, worker)
 
 
