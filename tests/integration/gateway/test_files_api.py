@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import io
 import time
@@ -55,6 +56,24 @@ async def test_round_trip(gateway, alice):
         async with gateway.http.get(url, headers=alice.headers) as response:
             assert response.status == 404
             assert (await response.json())["detail"] == "File not found"
+
+
+async def test_whoever_has_the_signed_url_gets_the_bytes_and_their_checksums(gateway, alice):
+    file = await upload(gateway, alice, "hello, wörld".encode())
+    url = gateway.url + file["urls"]["download"].removeprefix(gateway.parts.config.public_url)
+    async with gateway.http.get(url) as response:
+        body = await response.read()
+        assert response.headers["ETag"] == f'"{file["etag"]}"' == f'"{hashlib.md5(body).hexdigest()}"'
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        assert response.headers["Repr-Digest"] == f"sha-256=:{digest}:"
+        assert bytes.fromhex(file["checksums"]["sha256"]) == hashlib.sha256(body).digest()
+        assert response.headers["Content-Disposition"] == 'inline; filename="note.txt"'
+    async with gateway.http.get(url, headers={"If-None-Match": f'"{file["etag"]}"'}) as response:
+        assert response.status == 304
+    async with gateway.http.get(url, headers={"Range": "bytes=0-4"}) as response:
+        assert (response.status, await response.read()) == (206, b"hello")
+    async with gateway.http.get(f"{gateway.url}/v1/files/{file['id']}", headers=alice.headers) as response:
+        assert (await response.json())["urls"] == file["urls"]
 
 
 async def test_metadata_as_a_file_part_and_the_name_as_a_field(gateway, alice):

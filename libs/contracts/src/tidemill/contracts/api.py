@@ -12,6 +12,7 @@ from tidemill.contracts.limits import (
     DESCRIPTION_LIMIT_CHARS,
     FILENAME_LIMIT_BYTES,
     NAME_LIMIT_CHARS,
+    PRIORITY_LIMIT,
     URL_LIMIT_BYTES,
 )
 from tidemill.contracts.prediction import Status
@@ -35,6 +36,12 @@ class CreatePrediction(msgspec.Struct, kw_only=True):
     webhook_completed: Url | None = None
     webhook_events_filter: list[WebhookEventName] | None = None
     stream: bool | None = None
+    priority: (
+        Annotated[
+            int, Meta(ge=0, le=PRIORITY_LIMIT, description="Where predictions wait, one's own higher ones begin first")
+        ]
+        | None
+    ) = None
 
 
 class PredictionUrls(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -128,6 +135,7 @@ class WebhookSecret(msgspec.Struct):
 
 class FileUrls(msgspec.Struct):
     get: str
+    download: Annotated[str, Meta(description="The bytes, for whoever has this URL, until the file expires")]
 
 
 class File(msgspec.Struct, kw_only=True):

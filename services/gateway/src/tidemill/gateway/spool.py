@@ -25,7 +25,7 @@ class Spool:
     def __init__(self, file: IO[bytes], limit_bytes: int, over_limit: Problem) -> None:
         self._file = file
         self._limit_bytes = limit_bytes
-        self._over_limit = over_limit
+        self.over_limit = over_limit
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._sha256 = hashlib.sha256()
         self.size = 0
@@ -48,7 +48,7 @@ class Spool:
     async def add(self, chunk: bytes) -> None:
         self.size += len(chunk)
         if self.size > self._limit_bytes:
-            raise self._over_limit
+            raise self.over_limit
         try:
             await asyncio.to_thread(self._add, chunk)
         except OSError:

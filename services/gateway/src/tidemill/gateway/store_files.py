@@ -41,7 +41,7 @@ async def delete(database: Database, file_id: str, account_id: str) -> None:
 
 async def file_of_owner(database: Database, file_id: str, username: str) -> Row | None:
     """With the owner's account_id."""
-    sql = """SELECT f.name, f.content_type, f.object_key, f.account_id
+    sql = """SELECT f.name, f.content_type, f.object_key, f.account_id, f.md5, f.sha256
         FROM file f JOIN account a ON a.id = f.account_id
         WHERE f.id = $1 AND a.username = $2 AND f.expires_at > now()"""
     return await database.row(sql, file_id, username)

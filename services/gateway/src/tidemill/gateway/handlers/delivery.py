@@ -4,17 +4,20 @@ from aiohttp import web
 
 from tidemill.contracts.errors import not_found
 from tidemill.gateway.http import BYTES, Call, operation
-from tidemill.gateway.serving import serve
+from tidemill.gateway.serving import CONDITIONS, Shown, serve
 from tidemill.runtime.clock import now
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.delivery import object_key_of_token
 
 
-@operation("delivery.get", answer=BYTES)
+@operation("delivery.get", headers=CONDITIONS, answer=BYTES, errors=(412,))
 async def get(call: Call) -> web.StreamResponse:
-    """Download a file that a model made, by its signed URL. Bad, expired and missing ones look alike."""
+    """Download a file that a model made, by its signed URL.
+
+    It can be had in parts (`Range`) and on conditions. Bad, expired and missing URLs look alike.
+    """
     try:
         key = object_key_of_token([call.parts.signing_key], call.path("token"), now())
     except InvalidCapability:
         raise not_found() from None
-    return await serve(call, key, key.rpartition("/")[2])
+    return await serve(call, Shown(key, key.rpartition("/")[2]))

@@ -2,6 +2,7 @@
 
 import hmac
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
@@ -10,19 +11,18 @@ from tidemill.contracts import api
 from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.ids import is_id, new_id
-from tidemill.contracts.limits import FILE_LIFETIME_S, FILE_LIMIT_BYTES, MIB
+from tidemill.contracts.limits import FILE_LIFETIME_S, FILE_LIMIT_BYTES
 from tidemill.gateway import queries, store_files
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.http import BYTES, FORM, Call, json_response, operation
 from tidemill.gateway.pages import page
-from tidemill.gateway.serving import forget, serve
+from tidemill.gateway.serving import CONDITIONS, Shown, forget, serve
 from tidemill.gateway.spool import Spool
 from tidemill.gateway.uploads import Form, receive
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
-from tidemill.security.capability import verify_download
+from tidemill.security.capability import sign_download, verify_download
 
-FORM_LIMIT_BYTES: Final = FILE_LIMIT_BYTES + MIB  # the content, and room for boundaries and the small fields
 TOO_LARGE: Final = "Files must be less than 100MB in size"
 
 
@@ -31,12 +31,10 @@ def files_secret(signing_key: bytes, account_id: str) -> bytes:
     return hmac.digest(signing_key, f"files secret\0{account_id}".encode(), "sha256")
 
 
-@operation("files.create", Scope.FILES_WRITE, body=FORM, answer=api.File, status=201, errors=(413, 415))
+@operation("files.create", Scope.FILES_WRITE, body=FORM, answer=api.File, status=201, errors=(408, 413, 415))
 async def create(call: Call) -> web.Response:
     """Upload a file. The form has `content`, and `filename`, `type` and `metadata` if wanted."""
     too_large = Problem(413, TOO_LARGE)
-    if (call.request.content_length or 0) > FORM_LIMIT_BYTES:
-        raise too_large
     with Spool.opened(FILE_LIMIT_BYTES, too_large) as spool:
         form = await receive(call.request, spool)
         metadata = msgspec.json.encode(form.labels()).decode()
@@ -90,9 +88,12 @@ async def delete(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-@operation("files.download", query=queries.Signed, answer=BYTES)
+@operation("files.download", query=queries.Signed, headers=CONDITIONS, answer=BYTES, errors=(412,))
 async def download(call: Call) -> web.StreamResponse:
-    """Download a file by its signed URL."""
+    """Download a file by its signed URL, which its description has as `urls.download`.
+
+    It can be had in parts (`Range`) and on conditions. Bad, expired and missing URLs look alike.
+    """
     file_id = call.path("id")
     try:
         asked = call.asked(queries.Signed)
@@ -104,7 +105,8 @@ async def download(call: Call) -> web.StreamResponse:
     secret = files_secret(call.parts.signing_key, row["account_id"])
     if not verify_download([secret], asked.owner, file_id, asked.expiry, signature=asked.signature, now=now()):
         raise _missing()
-    return await serve(call, row["object_key"], row["name"], row["content_type"])
+    shown = Shown(row["object_key"], row["name"], row["content_type"], row["md5"], row["sha256"])
+    return await serve(call, shown)
 
 
 async def _own(call: Call) -> Row:
@@ -131,5 +133,15 @@ def _file(call: Call, row: Row) -> api.File:
         metadata=metadata,
         created_at=rfc3339(row["created_at"].timestamp()),
         expires_at=rfc3339(row["expires_at"].timestamp()),
-        urls=api.FileUrls(f"{call.parts.api_url}/files/{row['id']}"),
+        urls=_urls(call, row),
     )
+
+
+def _urls(call: Call, row: Row) -> api.FileUrls:
+    """The download's is good for as long as the file, so that it is the same at every look."""
+    own = f"{call.parts.api_url}/files/{row['id']}"
+    owner, expiry = call.account.username, int(row["expires_at"].timestamp())
+    secret = files_secret(call.parts.signing_key, call.account.id)
+    signature = sign_download(secret, owner, row["id"], expiry)
+    query = urlencode({"owner": owner, "expiry": expiry, "signature": signature})
+    return api.FileUrls(get=own, download=f"{own}/download?{query}")
