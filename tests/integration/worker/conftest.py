@@ -13,6 +13,10 @@ import pytest
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.ids import new_id
+from tidemill.hosting.environments import Environments
+from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.installer import Installer
+from tidemill.hosting.scratch import Scratch
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
@@ -20,11 +24,7 @@ from tidemill.runtime.objects import Objects
 from tidemill.stack import Durability, ObjectServer, PostgresServer
 from tidemill.worker.blobs import Blobs, StoredBlobs
 from tidemill.worker.bundles import Bundles
-from tidemill.worker.environments import Environments
-from tidemill.worker.installer import Installer
-from tidemill.worker.link import BootFailed
 from tidemill.worker.push import Pushes
-from tidemill.worker.scratch import Scratch
 
 SCHEMA = {
     "openapi": "3.0.2",

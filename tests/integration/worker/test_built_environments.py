@@ -7,11 +7,11 @@ import tarfile
 
 import pytest
 
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.environments import EnvironmentFailed, Environments
+from tidemill.hosting.installer import Installer, InstallFailed
+from tidemill.hosting.scratch import Scratch
 from tidemill.testing.processes import runs
-from tidemill.worker.cogyaml import ModelConfig
-from tidemill.worker.environments import EnvironmentFailed, Environments
-from tidemill.worker.installer import Installer, InstallFailed
-from tidemill.worker.scratch import Scratch
 
 SIX = """
 import sys

@@ -6,7 +6,7 @@ import msgspec
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import blob_key, version_id
-from tidemill.worker.cogyaml import ModelConfig
+from tidemill.hosting.cogyaml import ModelConfig
 
 COG = b"predict: 'predict.py:Predictor'\nbuild: {cuda: '12'}\nconcurrency: {max: 4}\n"
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from tidemill.hosting.inspection import SandboxedInspector
+from tidemill.hosting.zygotes import Zygotes
 from tidemill.model.sandbox import REQUIRED
-from tidemill.worker.inspection import SandboxedInspector
-from tidemill.worker.zygotes import Zygotes
 
 PREDICT = b"""
 import os

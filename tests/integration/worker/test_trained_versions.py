@@ -11,12 +11,12 @@ import pytest
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.events import Job
 from tidemill.contracts.ids import new_id
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.frames import FileRef
+from tidemill.hosting.scratch import Scratch
 from tidemill.worker import store
-from tidemill.worker.cogyaml import ModelConfig
 from tidemill.worker.engine import Refused
-from tidemill.worker.frames import FileRef
 from tidemill.worker.run import Run
-from tidemill.worker.scratch import Scratch
 from tidemill.worker.trainings import FOLDER, Trainings
 
 WEIGHTS = FileRef("/weights", "w.bin")

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from tidemill.contracts.ids import new_id
+from tidemill.hosting.file_fields import FileField
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Download
 from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTimeout
 from tidemill.worker import inputs as module
-from tidemill.worker.file_fields import FileField
 from tidemill.worker.inputs import InputFetchError, Inputs
 
 PUBLIC = "http://gateway.lan:8300"

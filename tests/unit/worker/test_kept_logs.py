@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.contracts.events import Job
+from tidemill.hosting.frames import Metric
 from tidemill.worker import run as run_module
-from tidemill.worker.frames import Metric
 from tidemill.worker.run import CUT, Run
 
 

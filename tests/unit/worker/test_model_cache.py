@@ -8,12 +8,12 @@ import pytest
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.ids import new_id
+from tidemill.hosting.scratch import Scratch
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import blobs as blobs_module
 from tidemill.worker.blobs import Blobs, BlobUnavailable
 from tidemill.worker.bundles import Bundles
-from tidemill.worker.scratch import Scratch
 
 
 class FakeSource:

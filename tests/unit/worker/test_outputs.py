@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from tidemill.contracts.errors import ErrorCode
+from tidemill.hosting.frames import FileRef
 from tidemill.runtime.objects import ObjectStoreError
 from tidemill.worker import handed_file
 from tidemill.worker import outputs as module
 from tidemill.worker.engine import Refused
-from tidemill.worker.frames import FileRef
 from tidemill.worker.outputs import Outputs
 
 RUN = SimpleNamespace(job=SimpleNamespace(id="p1", attempt=2))

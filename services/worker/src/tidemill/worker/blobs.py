@@ -18,13 +18,13 @@ import aiohttp
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import blob_key
+from tidemill.hosting.flights import Flights
+from tidemill.hosting.scratch import Scratch, sync_directory
+from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
 from tidemill.runtime.telemetry import log
-from tidemill.worker.flights import Flights
-from tidemill.worker.scratch import Scratch
 from tidemill.worker.spool import SpoolTooLarge, spool
-from tidemill.worker.threads import finish_in_thread
 
 PARALLEL: Final = 8  # downloads at once: enough to fill a link with files of any size
 TRIES: Final = 4  # of one download; a store that is restarting is back by then
@@ -181,11 +181,3 @@ def _settle(file: FileIO, partial: Path, final: Path, mode: int) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(final)
     sync_directory(final.parent)
-
-
-def sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

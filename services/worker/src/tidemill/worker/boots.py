@@ -12,6 +12,12 @@ from prometheus_client import Histogram
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved, Urgent
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.environments import Environment, EnvironmentFailed, Environments
+from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.frames import Ready
+from tidemill.hosting.scratch import remove_tree
+from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host, working_directory
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
 from tidemill.model.sandbox import LAYERS, REQUIRED, Sandbox
@@ -22,15 +28,10 @@ from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import store, store_turns
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.bundles import Bundles
-from tidemill.worker.cogyaml import ModelConfig
 from tidemill.worker.engine import Engine
-from tidemill.worker.environments import Environment, EnvironmentFailed, Environments
-from tidemill.worker.frames import Ready
 from tidemill.worker.instance import Instance
-from tidemill.worker.link import BootFailed, Link
+from tidemill.worker.link import Link
 from tidemill.worker.queues import Queues
-from tidemill.worker.scratch import remove_tree
-from tidemill.worker.zygotes import Zygotes
 
 FAILED_SHOWN_S: Final = 15.0  # a failed instance stays in the heartbeat so that the scheduler learns why
 SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error

@@ -14,13 +14,13 @@ from typing import Final
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
 from tidemill.contracts.ids import is_id
+from tidemill.hosting.flights import Flights
+from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
+from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import check_paths
-from tidemill.worker.blobs import Blobs, sync_directory
+from tidemill.worker.blobs import Blobs
 from tidemill.worker.eviction import CachedBlob, CachedVersion, Removals, plan
-from tidemill.worker.flights import Flights
-from tidemill.worker.scratch import Scratch, remove_tree
-from tidemill.worker.threads import finish_in_thread
 
 MARKER: Final = "complete"  # holds the version's id; its modification time is the version's last use
 SOURCE: Final = "src"

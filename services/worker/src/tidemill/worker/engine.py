@@ -16,10 +16,10 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
+from tidemill.hosting import frames
+from tidemill.hosting.frames import Done, Log, Metric, Output, decode, run_frame
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log, record
-from tidemill.worker import frames
-from tidemill.worker.frames import Done, Log, Metric, Output, decode, run_frame
 from tidemill.worker.instance import Instance
 from tidemill.worker.lanes import QueueLane
 from tidemill.worker.records import Records

@@ -8,8 +8,8 @@ from typing import Final
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import OUTPUT_FILE_LIMIT_BYTES
+from tidemill.hosting.threads import finish_in_thread
 from tidemill.worker.engine import Refused
-from tidemill.worker.threads import finish_in_thread
 
 CHUNK_BYTES: Final = 1024 * 1024
 

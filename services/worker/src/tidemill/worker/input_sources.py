@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from tidemill.contracts.ids import is_id
+from tidemill.hosting.data_uris import PREFIX
 from tidemill.security.delivery import is_delivery_url
-from tidemill.worker.data_uris import PREFIX
 
 
 class DataUri(NamedTuple):

@@ -16,17 +16,18 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from tidemill.contracts.limits import INPUT_FILE_LIMIT_BYTES
+from tidemill.hosting import data_uris
+from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
+from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import AWAY, Database, backoffs, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Egress
 from tidemill.security.egress_errors import EgressError, EgressFailed, EgressTimeout
 from tidemill.security.response_fields import filename
-from tidemill.worker import data_uris, input_store
-from tidemill.worker.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
+from tidemill.worker import input_store
 from tidemill.worker.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
 from tidemill.worker.spool import SpoolTooLarge, spool
-from tidemill.worker.threads import finish_in_thread
 
 __all__ = ["InputFetchError", "Inputs", "file_fields"]
 

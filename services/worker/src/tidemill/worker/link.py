@@ -2,20 +2,14 @@
 
 import asyncio
 from collections import deque
-from typing import Final
 
 import msgspec
 
+from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
+from tidemill.hosting.frames import Failed, Log, Ready, decode
 from tidemill.model.child_process import Exit
 from tidemill.worker.engine import Engine
-from tidemill.worker.frames import Failed, Log, Ready, decode
 from tidemill.worker.instance import Instance
-
-BOOT_LOG_LIMIT_CHARS: Final = 64 * 1024  # the end of a set-up's log says why it failed
-
-
-class BootFailed(Exception):  # noqa: N818 - named after the situation
-    """The model did not come up; the message is for its author."""
 
 
 class Link:
@@ -69,12 +63,3 @@ class Link:
             self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
         self._engine.gone(self._instance, how)
         self.ended.set_result(None)
-
-
-def describe(ended: Exit) -> str:
-    """For the error of a prediction."""
-    if ended.poisoned is not None:
-        return f"it broke the worker's protocol ({ended.poisoned})"
-    if ended.signal == 9:
-        return "killed (signal 9), perhaps because the machine ran out of memory"
-    return f"signal {ended.signal}" if ended.signal is not None else f"exit status {ended.code}"

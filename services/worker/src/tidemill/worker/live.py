@@ -5,8 +5,8 @@ from typing import Final
 
 from tidemill.contracts import events, subjects
 from tidemill.contracts.events import WebhookEvent
+from tidemill.hosting import frames
 from tidemill.runtime.bus import Bus, encode
-from tidemill.worker import frames
 from tidemill.worker.run import Run
 
 WAITING_LIMIT: Final = 10_000  # chunks not handed to the bus yet; above it they are dropped, the row has them

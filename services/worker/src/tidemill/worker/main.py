@@ -8,6 +8,11 @@ from pathlib import Path
 
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
+from tidemill.hosting.environments import Environments
+from tidemill.hosting.inspection import SandboxedInspector
+from tidemill.hosting.installer import Installer
+from tidemill.hosting.scratch import Scratch
+from tidemill.hosting.zygotes import Zygotes
 from tidemill.model.sandbox import REQUIRED
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
@@ -23,11 +28,8 @@ from tidemill.worker.boots import Boots
 from tidemill.worker.bundles import Bundles
 from tidemill.worker.config import Config
 from tidemill.worker.engine import Engine, Ports
-from tidemill.worker.environments import Environments
 from tidemill.worker.heartbeat import Lease, beat
 from tidemill.worker.inputs import Inputs
-from tidemill.worker.inspection import SandboxedInspector
-from tidemill.worker.installer import Installer
 from tidemill.worker.live import Live
 from tidemill.worker.outputs import Outputs
 from tidemill.worker.preparation import Preparation
@@ -35,11 +37,9 @@ from tidemill.worker.pulls import Pulls
 from tidemill.worker.push import Pushes
 from tidemill.worker.queues import Queues
 from tidemill.worker.records import Records
-from tidemill.worker.scratch import Scratch
 from tidemill.worker.trainings import Trainings
 from tidemill.worker.triggers import listeners
 from tidemill.worker.upkeep import evict
-from tidemill.worker.zygotes import Zygotes
 
 
 async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list of parts

@@ -11,15 +11,15 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.errors import ErrorCode
+from tidemill.hosting.frames import FileRef
+from tidemill.hosting.json_pointer import NoSuchPlace, put_at
+from tidemill.hosting.output_names import HEAD_BYTES, content_type, safe_name
+from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.objects import Objects, ObjectStoreError
 from tidemill.worker.engine import Refused
-from tidemill.worker.frames import FileRef
 from tidemill.worker.handed_file import CHUNK_BYTES, HandedFile, shrunk
-from tidemill.worker.json_pointer import NoSuchPlace, put_at
-from tidemill.worker.output_names import HEAD_BYTES, content_type, safe_name
 from tidemill.worker.run import Run
-from tidemill.worker.threads import finish_in_thread
 
 PARALLEL: Final = 4  # of all runs of the worker; a store on one machine gains nothing from more
 TRIES: Final = 3  # of a file that is too large to be kept for a repeated request

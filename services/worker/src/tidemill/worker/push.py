@@ -13,18 +13,18 @@ from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import new_id
+from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig, Parsed, parse
+from tidemill.hosting.environments import Environment, EnvironmentFailed, Environments
+from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.schema_check import SchemaRefused, check
 from tidemill.runtime.db import AWAY, Database, Row, insistently
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import ROOT_CONFIG, BundleError
 from tidemill.worker import push_store
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.bundles import Bundles
-from tidemill.worker.cogyaml import ConfigRefused, ModelConfig, Parsed, parse
-from tidemill.worker.environments import Environment, EnvironmentFailed, Environments
-from tidemill.worker.link import BootFailed
 from tidemill.worker.push_log import PushLog
 from tidemill.worker.push_store import NewVersion, Succeeded
-from tidemill.worker.schema_check import SchemaRefused, check
 
 LOOK_EVERY_S: Final = 5.0  # for pushes whose hint was lost, and those of workers that died
 BUILD_LIMIT_S: Final = 3600.0  # fetching 20 GiB and installing torch take minutes each on a slow link

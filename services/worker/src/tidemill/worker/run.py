@@ -9,8 +9,8 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
 from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
+from tidemill.hosting.frames import Done, Metric
 from tidemill.runtime.outcome import Outcome, metrics
-from tidemill.worker.frames import Done, Metric
 from tidemill.worker.progress import progress
 
 _KEPT: Final = f"logs are kept up to {LOGS_LIMIT_BYTES // MIB} MiB"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from io import FileIO
 from typing import Final, NamedTuple
 
-from tidemill.worker.threads import finish_in_thread
+from tidemill.hosting.threads import finish_in_thread
 
 BUFFER_BYTES: Final = 1024 * 1024  # of each file under way: a hop into a thread costs little beside it
 

@@ -8,9 +8,9 @@ from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import SQL_OPEN
+from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.runtime.db import Database
 from tidemill.security.bundle_paths import check_paths
-from tidemill.worker.cogyaml import ModelConfig
 from tidemill.worker.push_store import INSERT, LATEST
 
 # The lock holds a cancel up until the version is there or is not.

@@ -15,18 +15,18 @@ from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import OUTPUT_FILE_LIMIT_BYTES
+from tidemill.hosting.frames import FileRef
+from tidemill.hosting.output_names import safe_name
+from tidemill.hosting.scratch import Scratch
+from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import Database, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import training_store
 from tidemill.worker.engine import Refused, Upload
-from tidemill.worker.frames import FileRef
 from tidemill.worker.handed_file import HandedFile
-from tidemill.worker.output_names import safe_name
 from tidemill.worker.run import Run
-from tidemill.worker.scratch import Scratch
 from tidemill.worker.spool import Spooled, SpoolTooLarge, spool
-from tidemill.worker.threads import finish_in_thread
 from tidemill.worker.training_store import Attempt
 
 FOLDER: Final = "tidemill-trained-weights"  # in the version's directory; no author's own would be called that

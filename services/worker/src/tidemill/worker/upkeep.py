@@ -3,10 +3,10 @@
 import asyncio
 from typing import Final
 
+from tidemill.hosting.environments import Environments
 from tidemill.runtime.telemetry import log
 from tidemill.worker.boots import Boots
 from tidemill.worker.bundles import Bundles
-from tidemill.worker.environments import Environments
 
 EVERY_S: Final = 600.0  # a look walks the whole cache; disks fill in hours
 

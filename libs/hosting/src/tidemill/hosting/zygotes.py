@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
+from tidemill.hosting.environments import Environment
 from tidemill.model.host import Zygote, ZygoteDiedError, make_runtime_path
 from tidemill.runtime.telemetry import log
-from tidemill.worker.environments import Environment
 
 WARMED: Final = 4  # each holds its imports in memory: about 250 MB with torch, shared with its children
 INHERITED: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.contracts.ids import new_id
-from tidemill.worker import data_uris
-from tidemill.worker.data_uris import DataUriRefused
-from tidemill.worker.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
+from tidemill.hosting import data_uris
+from tidemill.hosting.data_uris import DataUriRefused
+from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
 from tidemill.worker.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
 from tidemill.worker.inputs import name_for
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.worker import yamltree
-from tidemill.worker.cogyaml import ConfigRefused, parse
-from tidemill.worker.yamltree import YamlRefused
+from tidemill.hosting import yamltree
+from tidemill.hosting.cogyaml import ConfigRefused, parse
+from tidemill.hosting.yamltree import YamlRefused
 
 FILES = {"predict.py": b"", "src/train.py": b"", "requirements.txt": b"\xef\xbb\xbfTorch>=2  # big\ncog==0.9\n\nsix"}
 ENTRY = 'predict: "predict.py:Predictor"\n'

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tidemill.worker import requirements, yamltree
-from tidemill.worker.requirements import RequirementRefused, Requirements
+from tidemill.hosting import requirements, yamltree
+from tidemill.hosting.requirements import RequirementRefused, Requirements
 
 DEFAULT_PLACES: Final = ("https://download.pytorch.org/", "https://pypi.org/")
 CONCURRENCY_LIMIT: Final = 1024  # of one instance; more are files and sockets that a child does not have

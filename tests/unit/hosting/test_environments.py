@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.worker import environments as module
-from tidemill.worker.cogyaml import ModelConfig
-from tidemill.worker.environments import EnvironmentFailed, Environments
-from tidemill.worker.installer import InstallFailed, Unsolvable
-from tidemill.worker.interpreters import OWN_VERSION, own_without_packages
-from tidemill.worker.layering import Layer
-from tidemill.worker.scratch import Scratch
+from tidemill.hosting import environments as module
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.environments import EnvironmentFailed, Environments
+from tidemill.hosting.installer import InstallFailed, Unsolvable
+from tidemill.hosting.interpreters import OWN_VERSION, own_without_packages
+from tidemill.hosting.layering import Layer
+from tidemill.hosting.scratch import Scratch
 
 LAYERS = (Layer("numpy", "2.4.0", ()), Layer("torch", "2.9.1", ("numpy",)))
 

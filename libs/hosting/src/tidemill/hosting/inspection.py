@@ -9,15 +9,15 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.ids import new_id
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.environments import Environment
+from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
+from tidemill.hosting.frames import Failed, Log, Ready, decode
+from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host
 from tidemill.model.child_process import Exit
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
 from tidemill.model.sandbox import Sandbox
-from tidemill.worker.cogyaml import ModelConfig
-from tidemill.worker.environments import Environment
-from tidemill.worker.frames import Failed, Log, Ready, decode
-from tidemill.worker.link import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
-from tidemill.worker.zygotes import Zygotes
 
 IMPORT_WITHIN_S: Final = 180.0  # heavy imports from a cold disk
 UID: Final = 199_999  # one inspection at a time

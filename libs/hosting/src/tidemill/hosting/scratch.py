@@ -97,3 +97,11 @@ def remove_tree(path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(directory).chmod(0o700)
     shutil.rmtree(path, ignore_errors=True)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -17,16 +17,15 @@ from typing import Final
 
 import msgspec
 
+from tidemill.hosting import interpreters, layering
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.flights import Flights
+from tidemill.hosting.installer import Installer, InstallFailed, Say, Unsolvable, Wanted
+from tidemill.hosting.layering import LAYERED, Attempt, Layer
+from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
+from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.telemetry import log
-from tidemill.worker import interpreters, layering
-from tidemill.worker.blobs import sync_directory
-from tidemill.worker.cogyaml import ModelConfig
-from tidemill.worker.flights import Flights
-from tidemill.worker.installer import Installer, InstallFailed, Say, Unsolvable, Wanted
-from tidemill.worker.layering import LAYERED, Attempt, Layer
-from tidemill.worker.scratch import Scratch, remove_tree
-from tidemill.worker.threads import finish_in_thread
 
 FORMAT: Final = 1  # of the directories; another number makes all environments new
 BASE: Final = "base"
