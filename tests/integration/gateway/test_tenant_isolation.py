@@ -139,6 +139,13 @@ async def member(gateway, account):
     return *(await organization(gateway, account)), account.username
 
 
+async def secret(gateway, account):
+    owner, own = await model(gateway, account)
+    path = f"/models/{owner}/{own}/secrets/A_KEY"
+    assert (await ask(gateway, account, "PUT", path, json={"value": "very secret"})).status == 200
+    return owner, own, "A_KEY"
+
+
 async def event_consumer(gateway, account):
     return ((await made(gateway, account, "/event-consumers", json={"name": name()}))["id"],)
 
@@ -170,6 +177,7 @@ OBJECTS = {
     "/files/{}": file,
     "/models/{}/{}": model,
     "/models/{}/{}/examples/{}": example,
+    "/models/{}/{}/secrets/{}": secret,
     "/models/{}/{}/versions/{}": version,
     "/organizations/{}": organization,
     "/organizations/{}/members/{}": member,
@@ -204,6 +212,7 @@ BODIES = {
     "deployments.update": {"json": {"max_instances": 2}},
     "models.examples.create": {"json": {"prediction": new_id()}},
     "models.predictions.create": {"json": {"input": {}}},
+    "models.secrets.set": {"json": {"value": "very secret"}},
     "models.update": {"json": {"description": "New"}},
     "organizations.members.set": {"json": {"role": "owner"}},
     "organizations.update": {"json": {"name": "New"}},
@@ -275,6 +284,7 @@ NO_REFERENCES = {
     "deployments.predictions.create",
     "event-consumers.create",
     "models.predictions.create",
+    "models.secrets.set",
     "organizations.create",
     "organizations.members.set",
     "organizations.update",

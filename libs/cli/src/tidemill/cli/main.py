@@ -12,6 +12,7 @@ from tidemill.cli import (
     deployments,
     examples,
     mcp_command,
+    model_secrets,
     organizations,
     push,
     run,
@@ -34,6 +35,7 @@ app.add_typer(webhooks.webhooks, name="webhooks")
 app.add_typer(collections.collection, name="collection")
 app.add_typer(examples.example, name="example")
 app.add_typer(deployments.deployment, name="deployment")
+app.add_typer(model_secrets.secret, name="secret")
 accounts.account.command("limit")(account_limits.limit)
 accounts.account.command("official")(collections.official)
 app.command("push")(push.push)

@@ -1,0 +1,45 @@
+"""`tidemill secret`: what a model of yours finds in its environment when it boots. A value is never an argument:
+those stand in shells' histories and lists of processes.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tidemill.cli.api import Api, CommandError
+from tidemill.contracts.api_secrets import SECRET_MINIMUM_CHARS
+
+secret = typer.Typer(help="Run-time secrets of your models.", no_args_is_help=True)
+Model = Annotated[str, typer.Argument(help="owner/name")]
+Name = Annotated[str, typer.Argument(help="The environment variable's name.")]
+
+
+@secret.command("set")
+def set_(model: Model, name: Name) -> None:
+    """Set a secret; its value is read from standard input, or asked for at a terminal."""
+    value = typer.prompt("Value", hide_input=True) if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")
+    if len(value) < SECRET_MINIMUM_CHARS:
+        raise CommandError(f"a secret needs at least {SECRET_MINIMUM_CHARS} characters")
+    Api().call("PUT", f"{_path(model)}/{name}", json={"value": value})
+    typer.echo(f"{name} is set; the model gets it at its next boot")
+
+
+@secret.command("list")
+def list_(model: Model) -> None:
+    """List the names of a model's secrets."""
+    for each in Api().call("GET", _path(model)):
+        typer.echo(f"{each['name']}\t{each['updated_at']}")
+
+
+@secret.command("delete")
+def delete(model: Model, name: Name) -> None:
+    """Delete a secret."""
+    Api().call("DELETE", f"{_path(model)}/{name}")
+
+
+def _path(model: str) -> str:
+    owner, slash, name = model.partition("/")
+    if not (owner and slash and name) or "/" in name:
+        raise CommandError(f"a model is named owner/name, not {model!r}")
+    return f"models/{owner}/{name}/secrets"

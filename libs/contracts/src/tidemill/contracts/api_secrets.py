@@ -1,0 +1,33 @@
+"""Run-time secrets of models, as their owners see them: names and times, never values."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+SECRETS_LIMIT: Final = 64  # of one model; more is a configuration, which belongs into the model's files
+SECRET_NAME_LIMIT_CHARS: Final = 128
+SECRET_LIMIT_CHARS: Final = 16_384  # a chain of certificates with its key fits
+# What is shorter is guessed in no time, and hiding it in logs would eat ordinary words.
+SECRET_MINIMUM_CHARS: Final = 8
+
+Moment = Annotated[str, Meta(description="ISO 8601 in UTC.")]
+
+
+class SetSecret(msgspec.Struct, kw_only=True):
+    value: Annotated[
+        str,
+        Meta(
+            min_length=SECRET_MINIMUM_CHARS,
+            max_length=SECRET_LIMIT_CHARS,
+            description="What the model finds in its environment. It is never shown again.",
+        ),
+    ]
+
+
+class Secret(msgspec.Struct, kw_only=True):
+    """That there is one; nobody is ever told its value."""
+
+    name: Annotated[str, Meta(description="Of the environment variable.")]
+    created_at: Moment
+    updated_at: Annotated[str, Meta(description="When its value was set last; ISO 8601 in UTC.")]

@@ -1,0 +1,38 @@
+"""The SQL of models' run-time secrets. What is sealed is only ever written here: the gateway opens none."""
+
+from typing import Final
+
+from tidemill.contracts.api_secrets import SECRETS_LIMIT
+from tidemill.runtime.db import Database, Row
+
+_LIST: Final = "SELECT name, created_at, updated_at FROM model_secret WHERE model_id = $1 ORDER BY name"
+_GET: Final = "SELECT name, created_at, updated_at FROM model_secret WHERE model_id = $1 AND name = $2"
+_SET: Final = """
+INSERT INTO model_secret (model_id, name, sealed) VALUES ($1, $2, $3)
+ON CONFLICT (model_id, name) DO UPDATE SET sealed = EXCLUDED.sealed, updated_at = now()
+RETURNING name, created_at, updated_at"""
+_ROOM: Final = f"""
+SELECT count(*) < {SECRETS_LIMIT} FROM model_secret WHERE model_id = $1 AND name <> $2"""  # noqa: S608 - ours
+_DELETE: Final = "DELETE FROM model_secret WHERE model_id = $1 AND name = $2 RETURNING name"
+
+
+async def secrets_of(database: Database, model_id: str) -> list[Row]:
+    return await database.fetch(_LIST, model_id)
+
+
+async def secret(database: Database, model_id: str, name: str) -> Row | None:
+    return await database.row(_GET, model_id, name)
+
+
+async def set_secret(database: Database, model_id: str, name: str, sealed: bytes) -> Row | None:
+    """None when the model has SECRETS_LIMIT others."""
+    async with database.transaction() as connection:
+        await connection.execute("SELECT FROM model WHERE id = $1 FOR UPDATE", model_id)  # one after the other
+        if not await connection.fetchval(_ROOM, model_id, name):
+            return None
+        row: Row | None = await connection.fetchrow(_SET, model_id, name, sealed)
+        return row
+
+
+async def delete(database: Database, model_id: str, name: str) -> bool:
+    return await database.value(_DELETE, model_id, name) is not None
