@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tidemill.model import environment, failure, leftovers, namespaces
+from tidemill.model import environment, failure, leftovers, namespaces, results
 from tidemill.model.errors import InputError, OutputError
 from tidemill.model.limits import Limits
 from tidemill.model.sandbox import SYSTEM_READ, Sandbox, interpreter_paths
@@ -60,6 +60,27 @@ class OutOfMemoryError(RuntimeError):
     __module__ = "torch.cuda"
 
 
+TORCH = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
+
+
+@pytest.mark.parametrize(
+    ("error", "memory"),
+    [
+        (MemoryError(), True),
+        (OutOfMemoryError(), True),
+        (RuntimeError(TORCH), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (ValueError("Cannot allocate memory"), False),
+        (RuntimeError("boom"), False),
+        (SystemExit("std::bad_alloc"), False),
+        (TornError(), False),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_failures(error, memory):
+    assert failure.is_memory(error) is memory
+    assert results.of_error(error, canceled=False).status == ("out_of_memory" if memory else "failed")
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -71,6 +92,9 @@ class OutOfMemoryError(RuntimeError):
         (MemoryError(), "the model ran out of memory"),
         (MemoryError("4 GB"), "the model ran out of memory: 4 GB"),
         (OutOfMemoryError("CUDA out of memory.\nmore"), "the GPU ran out of memory: CUDA out of memory."),
+        (RuntimeError("CUDA out of memory. Tried"), "the GPU ran out of memory: CUDA out of memory. Tried"),
+        (OSError(12, "Cannot allocate memory"), "the model ran out of memory: [Errno 12] Cannot allocate memory"),
+        (RuntimeError(TORCH), f"the model ran out of memory: {TORCH}"),
         (TornError(), "TornError"),
         (InputError("seed", "too small"), "seed: too small"),
         (ValueError("x" * 10_000), "x" * failure.ERROR_LIMIT_CHARS),

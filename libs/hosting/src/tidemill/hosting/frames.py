@@ -52,7 +52,7 @@ class Metric(msgspec.Struct, frozen=True, tag_field="t", tag="metric"):
 
 class Done(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     id: str
-    status: Literal["succeeded", "failed", "canceled"]
+    status: Literal["succeeded", "failed", "out_of_memory", "canceled"]
     output: Raw = Raw(b"null")
     files: Files = []
     error: str | None = None

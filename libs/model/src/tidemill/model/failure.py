@@ -14,6 +14,9 @@ from tidemill.model.errors import ContractError, InputError, OutputError
 
 ERROR_LIMIT_CHARS: Final = 4096  # a line for people; long texts (whole tensors) are in the traceback
 _OURS: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120  compared with co_filename
+# Raised as RuntimeError or OSError: by allocators of main memory and, before torch 1.13, of the GPU's; errno 12.
+_DEVICE_TEXTS: Final = ("CUDA out of memory", "CUDA error: out of memory", "HIP out of memory")
+_MEMORY_TEXTS: Final = ("can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
 _SELF_EXPLAINING: Final = (ContractError, InputError, OutputError)
 
 
@@ -21,10 +24,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"the model called sys.exit({error.code!r})"[:ERROR_LIMIT_CHARS]
     text = _text_of(error)
-    if isinstance(error, MemoryError):
-        return f"the model ran out of memory: {text}" if text else "the model ran out of memory"
     if is_device_memory(error):
         return f"the GPU ran out of memory: {text.partition(chr(10))[0]}"[:ERROR_LIMIT_CHARS]
+    if is_memory(error):
+        return f"the model ran out of memory: {text}"[:ERROR_LIMIT_CHARS] if text else "the model ran out of memory"
     return text[:ERROR_LIMIT_CHARS] or type(error).__name__
 
 
@@ -37,10 +40,23 @@ def _text_of(error: BaseException) -> str:
 
 def is_device_memory(error: BaseException) -> bool:
     """torch.OutOfMemoryError, by its name: torch is not imported here."""
-    return any(
+    named = any(
         kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
         for kind in type(error).__mro__
     )
+    return named or (isinstance(error, RuntimeError) and _says(error, _DEVICE_TEXTS))
+
+
+def is_memory(error: BaseException) -> bool:
+    """An allocation failed: of main memory or of a GPU's."""
+    if isinstance(error, MemoryError) or is_device_memory(error):
+        return True
+    return isinstance(error, RuntimeError | OSError) and _says(error, _MEMORY_TEXTS)
+
+
+def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
+    said = _text_of(error)
+    return any(text in said for text in texts)
 
 
 def print_traceback(error: BaseException) -> None:
@@ -63,7 +79,7 @@ def _authors_part(trace: TracebackType | None) -> TracebackType | None:
 
 def release_memory(error: BaseException) -> None:
     """After a failed allocation: let go of the tensors that the traceback's frames hold, and of the cache."""
-    if not isinstance(error, MemoryError) and not is_device_memory(error):
+    if not is_memory(error):
         return
     traceback.clear_frames(error.__traceback__)
     gc.collect()

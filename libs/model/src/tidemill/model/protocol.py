@@ -20,7 +20,8 @@ Child to worker on data:
     log      {id, text}                              id null during set-up, and for all that a batch's call is for
     output   {id, value, files}                      one item of an iterator
     metric   {id, key, value, mode}                  mode is "replace", "incr" or "append"
-    done     {id, status, output, files, error, ms, batch}   status "succeeded", "failed" or "canceled"; ms of predict
+    done     {id, status, output, files, error, ms, batch}   status "succeeded", "failed", "out_of_memory" (failed
+                                                     for lack of it) or "canceled"; ms of predict
                                                      time; batch: how many the call was for, only with batch
 "files" is [{pointer, name}]: the JSON pointer inside value or output where the file's URL belongs (null stands there).
 The descriptors of a frame have all arrived when its last byte has. What they lead to is the child's choice: the worker

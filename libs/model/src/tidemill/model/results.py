@@ -18,6 +18,7 @@ from tidemill.model.shapes import Shape
 
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
+OUT_OF_MEMORY: Final = "out_of_memory"  # a failure with a reason that its caller can act on
 CANCELED: Final = "canceled"
 
 # O_NONBLOCK: a pipe that took the file's place must not hold the child up.
@@ -46,7 +47,8 @@ def of_error(error: BaseException, *, canceled: bool) -> Outcome:
     if canceled:
         return CANCELED_OUTCOME
     failure.print_traceback(error)
-    outcome = Outcome(FAILED, error=failure.describe(error))
+    status = OUT_OF_MEMORY if failure.is_memory(error) else FAILED
+    outcome = Outcome(status, error=failure.describe(error))
     failure.release_memory(error)
     return outcome
 

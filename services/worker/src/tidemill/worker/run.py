@@ -142,7 +142,8 @@ class Run:
             return self.end(worker, Stop(Status.CANCELED), completed_at)
         if len(output) > OUTPUT_LIMIT_BYTES:
             return self.end(worker, too_large(), completed_at)
-        failed = done.status == "failed"
+        failed = done.status != "succeeded"
+        code = ErrorCode.OUT_OF_MEMORY if done.status == "out_of_memory" else ErrorCode.MODEL_ERROR
         return Outcome(
             id=self.job.id,
             attempt=self.job.attempt,
@@ -150,7 +151,7 @@ class Run:
             output=None if output == "null" else output,
             logs=self.logs_so_far(),
             error=(done.error or "The model failed without a message.").replace("\0", "") if failed else None,
-            error_code=ErrorCode.MODEL_ERROR if failed else None,
+            error_code=code if failed else None,
             metrics=metrics(self.started_at, self.job.created_at, completed_at, self.measured()),
             worker=worker,
             started_at=self.started_at,
