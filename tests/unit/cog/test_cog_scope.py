@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cog
-from cog._scope import Scope, check_name, current_scope, set_scope
+from cog._scope import BatchScope, Scope, check_name, current_scope, set_scope
 
 
 @pytest.fixture
@@ -130,3 +130,29 @@ def test_threads_see_the_scope_where_one_prediction_runs_at_a_time(scope, for_th
     finally:
         set_scope(None, for_threads=True)
     assert seen == [for_threads]
+
+
+def test_what_a_batch_records_counts_for_each_of_its_predictions():
+    seen = []
+    scopes = [Scope({"n": str(n)}, lambda key, value, mode, n=n: seen.append((n, key, value, mode))) for n in range(2)]
+    batch = BatchScope(scopes)
+    batch.record_metric("tokens", 2, "incr")
+    batch.batch[1].record_metric("tokens", 3, "incr")
+    batch.metrics["done"] = True
+    del batch.metrics["done"]
+    assert seen == [
+        (0, "tokens", 2, "incr"),
+        (1, "tokens", 2, "incr"),
+        (1, "tokens", 3, "incr"),
+        (0, "done", True, "replace"),
+        (1, "done", True, "replace"),
+        (0, "done", None, "replace"),
+        (1, "done", None, "replace"),
+    ]
+    assert scopes[1].metrics["tokens"] == 5
+    assert [scope.context for scope in batch.batch] == [{"n": "0"}, {"n": "1"}]
+
+
+def test_alone_a_scope_is_its_whole_batch():
+    scope = Scope()
+    assert scope.batch == (scope,)

@@ -132,3 +132,39 @@ def test_the_frame_is_strict_json():
     with pytest.raises(protocol.FrameTooLargeError):
         protocol.encode({"t": "done", "output": "x" * protocol.FRAME_LIMIT_BYTES})
     assert json.loads(protocol.encode({"t": "log", "text": "\ud800é"})[4:]) == {"t": "log", "text": "?é"}
+
+
+def test_a_shared_call_is_interrupted_when_all_of_it_is_canceled(ends):
+    worker, child = ends
+    cancelation = Cancelation(child)
+    dropped = []
+    cancelation.withdraw_queued = lambda: dropped.extend(cancelation.take_some())
+    cancelation.begin_all(["a", "b", "c"])
+
+    def model():
+        say(worker, cancel("b"))
+        cancelation.on_signal(0, None)
+        assert dropped == ["b"]
+        say(worker, cancel("a"))
+        cancelation.on_signal(0, None)
+        assert dropped == ["b", "a"]
+        say(worker, cancel("c"))
+        cancelation.on_signal(0, None)
+
+    with pytest.raises(CancelationException):
+        cancelation.call(model)
+    assert cancelation.delivered
+    assert dropped == ["b", "a"]
+    cancelation.end()
+    assert not any(cancelation.take(prediction) for prediction in "abc")
+
+
+def test_who_is_canceled_before_a_shared_call_begins_is_told_once(ends):
+    worker, child = ends
+    cancelation = Cancelation(child)
+    say(worker, cancel("a"))
+    cancelation.receive()
+    cancelation.begin_all(["a", "b"])
+    assert cancelation.take_some() == ["a"]
+    assert cancelation.take_some() == []
+    assert cancelation.call(lambda: "fine") == "fine"
