@@ -58,7 +58,7 @@ async def worker_servers(tmp_path_factory):
         database = await stack.enter_async_context(Database(postgres.url))
         await migrate(database)
         objects = await stack.enter_async_context(Objects(config))
-        yield SimpleNamespace(database=database, objects=objects)
+        yield SimpleNamespace(database=database, objects=objects, url=postgres.url)
 
 
 class FakeInspector:

@@ -15,8 +15,7 @@ from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.frames import FileRef
 from tidemill.hosting.scratch import Scratch
 from tidemill.worker import store
-from tidemill.worker.engine import Refused
-from tidemill.worker.run import Run
+from tidemill.worker.run import Refused, Run
 from tidemill.worker.trainings import FOLDER, Trainings
 
 WEIGHTS = FileRef("/weights", "w.bin")

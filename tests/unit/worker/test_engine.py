@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 
 import msgspec
 import pytest
@@ -9,98 +10,12 @@ from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.limits import OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
-from tidemill.worker import engine as engine_module
-from tidemill.worker.engine import Engine, Ports, Refused
-from tidemill.worker.instance import AHEAD, Instance
+from tidemill.worker.instance import AHEAD
+from tidemill.worker.run import Refused
 
 
-class FakeChild:
-    def __init__(self):
-        self.sent, self.canceled, self.killed = [], [], False
-
-    def send(self, body):
-        self.sent.append(json.loads(body)["id"])
-
-    def cancel(self, prediction_id):
-        self.canceled.append(prediction_id)
-
-    def stop(self):
-        pass
-
-    def kill(self):
-        self.killed = True
-
-
-class FakeRecords:
-    def __init__(self):
-        self.claimed, self.ended, self.retried, self.on_lost = [], [], [], {}
-
-    def claim(self, run, on_lost):
-        run.claimed = True
-        self.claimed.append(run.job.id)
-        self.on_lost[run.job.id] = on_lost
-
-    def end(self, outcome, _chunks):
-        self.ended.append(outcome)
-
-    async def next_attempt(self, runs):
-        self.retried += [run.job.id for run in runs]
-        return {run.job.id for run in runs}
-
-
-class World:
-    def __init__(self, *, files=False, concurrency=1):
-        self.records = FakeRecords()
-        self.gate = asyncio.Event()
-        self.chunks, self.discarded = [], []
-        self.upload_error = self.prepare_error = None
-        ports = Ports(
-            records=self.records,
-            needs_preparation=lambda _queue: files,
-            prepare=self.prepare,
-            upload=self.upload,
-            discard_inputs=lambda run: self.discarded.append(run.job.id),
-            chunk=lambda run, frame: self.chunks.append((run.job.id, frame)),
-        )
-        self.engine = Engine("w", ports, time_limit_s=100, kill_after_s=0.0)
-        self.instance = self.add(concurrency)
-
-    def add(self, concurrency=1):
-        instance = Instance(f"i{len(self.engine.lane('q').instances)}", "q", 0)
-        instance.child, instance.concurrency = FakeChild(), concurrency
-        self.engine.lane("q").instances[instance.id] = instance
-        self.engine.ready(instance)
-        return instance
-
-    async def prepare(self, _instance, _run):
-        await self.gate.wait()
-        if self.prepare_error:
-            raise self.prepare_error
-        return b'{"image":"/tmp/x"}'
-
-    async def upload(self, _run, _value, _files, fds):
-        for fd in fds:
-            engine_module.os.close(fd)
-        await self.gate.wait()
-        return msgspec.Raw(b'"https://files/1"')
-
-    def job(self, name, **more):
-        job = Job(id=name, attempt=1, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now(), **more)
-        self.engine.receive("q", msgspec.json.encode(job), 0)
-
-    def say(self, instance=None, **frame):
-        self.engine.on_frames(instance or self.instance, [json.dumps(frame).encode()])
-
-    def done(self, name, output="ok", status="succeeded", ms=0.1, **more):
-        self.say(t="done", id=name, status=status, output=output, ms=ms, **more)
-
-    @property
-    def ended(self):
-        return {outcome.id: outcome for outcome in self.records.ended}
-
-
-async def test_a_quick_run_is_never_claimed():
-    world = World()
+async def test_a_quick_run_is_never_claimed(new_world):
+    world = new_world()
     world.job("a")
     assert world.instance.child.sent == ["a"]
     world.done("a", {"x": [1]})
@@ -110,8 +25,8 @@ async def test_a_quick_run_is_never_claimed():
     await world.engine.idle()
 
 
-async def test_what_lasts_is_claimed():
-    world = World()
+async def test_what_lasts_is_claimed(new_world):
+    world = new_world()
     world.job("a")
     async with asyncio.timeout(5):
         while not world.records.claimed:
@@ -120,14 +35,14 @@ async def test_what_lasts_is_claimed():
     assert world.ended["a"].status is Status.SUCCEEDED
 
 
-async def test_a_run_that_must_be_announced_is_claimed_at_once():
-    world = World()
+async def test_a_run_that_must_be_announced_is_claimed_at_once(new_world):
+    world = new_world()
     world.job("a", webhook=True)
     assert world.records.claimed == ["a"]
 
 
-async def test_a_slow_child_gets_one_at_a_time_and_a_quick_one_is_sent_ahead():
-    world = World()
+async def test_a_slow_child_gets_one_at_a_time_and_a_quick_one_is_sent_ahead(new_world):
+    world = new_world()
     for number in range(60):
         world.job(f"{number:02}")
     assert len(world.instance.child.sent) == 1
@@ -138,8 +53,8 @@ async def test_a_slow_child_gets_one_at_a_time_and_a_quick_one_is_sent_ahead():
     assert world.instance.child.sent == sorted(world.instance.child.sent)
 
 
-async def test_a_repeated_hint_runs_once():
-    world = World()
+async def test_a_repeated_hint_runs_once(new_world):
+    world = new_world()
     world.job("a")
     world.job("a")
     assert world.instance.child.sent == ["a"]
@@ -147,16 +62,16 @@ async def test_a_repeated_hint_runs_once():
     assert len(world.records.ended) == 1
 
 
-async def test_a_deadline_that_has_passed_aborts():
-    world = World()
+async def test_a_deadline_that_has_passed_aborts(new_world):
+    world = new_world()
     world.job("a", deadline=now() - 1)
     assert world.ended["a"].status is Status.ABORTED
     assert world.ended["a"].error_code == ErrorCode.DEADLINE
     assert not world.instance.child.sent
 
 
-async def test_a_cancel_from_outside_stops_the_run_and_writes_nothing():
-    world = World()
+async def test_a_cancel_from_outside_stops_the_run_and_writes_nothing(new_world):
+    world = new_world()
     world.job("a")
     await world.engine.on_cancel(Cancel(id="a", attempt=1))
     assert world.instance.child.canceled == ["a"]
@@ -165,24 +80,24 @@ async def test_a_cancel_from_outside_stops_the_run_and_writes_nothing():
     await world.engine.idle()
 
 
-async def test_a_cancel_of_an_earlier_attempt_leaves_a_later_one_alone():
-    world = World()
+async def test_a_cancel_of_an_earlier_attempt_leaves_a_later_one_alone(new_world):
+    world = new_world()
     job = Job(id="a", attempt=2, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now())
     world.engine.receive("q", msgspec.json.encode(job), 0)
     await world.engine.on_cancel(Cancel(id="a", attempt=1))
     assert not world.instance.child.canceled
 
 
-async def test_a_claim_that_is_lost_throws_the_result_away():
-    world = World()
+async def test_a_claim_that_is_lost_throws_the_result_away(new_world):
+    world = new_world()
     world.job("a", webhook=True)
     world.records.on_lost["a"](world.engine.runs["a"])
     world.done("a")
     assert not world.records.ended
 
 
-async def test_a_crash_begins_the_next_attempt_and_spares_what_was_sent_ahead():
-    world = World()
+async def test_a_crash_begins_the_next_attempt_and_spares_what_was_sent_ahead(new_world):
+    world = new_world()
     for number in range(20):
         world.job(f"warm{number}")
         world.done(f"warm{number}")
@@ -198,8 +113,8 @@ async def test_a_crash_begins_the_next_attempt_and_spares_what_was_sent_ahead():
     assert "b" in replacement.child.sent
 
 
-async def test_a_second_crash_fails_the_prediction():
-    world = World()
+async def test_a_second_crash_fails_the_prediction(new_world):
+    world = new_world()
     job = Job(id="a", attempt=2, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now())
     world.engine.receive("q", msgspec.json.encode(job), 0)
     world.engine.gone(world.instance, "signal 11")
@@ -207,8 +122,8 @@ async def test_a_second_crash_fails_the_prediction():
     assert world.ended["a"].error_code == ErrorCode.MODEL_CRASHED
 
 
-async def test_items_and_logs_add_up():
-    world = World()
+async def test_items_and_logs_add_up(new_world):
+    world = new_world()
     world.job("a")
     for word in ("x", "y"):
         world.say(t="output", id="a", value=word)
@@ -222,15 +137,15 @@ async def test_items_and_logs_add_up():
     assert [frame for _, frame in world.chunks]
 
 
-async def test_an_iterator_without_items_is_an_empty_answer():
-    world = World()
+async def test_an_iterator_without_items_is_an_empty_answer(new_world):
+    world = new_world()
     world.job("a")
     world.done("a", None)
     assert world.ended["a"].output is None
 
 
-async def test_an_output_over_the_limit_fails():
-    world = World()
+async def test_an_output_over_the_limit_fails(new_world):
+    world = new_world()
     world.job("a")
     for _ in range(3):
         world.say(t="output", id="a", value="x" * (OUTPUT_LIMIT_BYTES // 2))
@@ -238,10 +153,10 @@ async def test_an_output_over_the_limit_fails():
     assert world.ended["a"].error_code == ErrorCode.OUTPUT_TOO_LARGE
 
 
-async def test_files_end_a_run_only_when_they_are_stored():
-    world = World()
-    read, write = engine_module.os.pipe()
-    engine_module.os.close(write)
+async def test_files_end_a_run_only_when_they_are_stored(new_world):
+    world = new_world()
+    read, write = os.pipe()
+    os.close(write)
     world.job("a")
     world.instance.fds.append(read)
     world.done("a", None, files=[{"pointer": "", "name": "x.wav"}])
@@ -252,22 +167,22 @@ async def test_files_end_a_run_only_when_they_are_stored():
     assert world.ended["a"].output == '"https://files/1"'
 
 
-async def test_a_frame_that_announces_files_without_them_is_against_the_rules():
-    world = World()
+async def test_a_frame_that_announces_files_without_them_is_against_the_rules(new_world):
+    world = new_world()
     world.job("a")
     with pytest.raises(ValueError, match="files"):
         world.done("a", None, files=[{"pointer": "", "name": "x"}])
 
 
 @pytest.mark.parametrize("frame", [b"[]", b"{", b'{"t":"ready"}', b'{"t":"nonsense"}', b'{"t":"log","id":1,"text":2}'])
-async def test_what_a_hostile_child_says_is_refused(frame):
-    world = World()
+async def test_what_a_hostile_child_says_is_refused(new_world, frame):
+    world = new_world()
     with pytest.raises((ValueError, msgspec.DecodeError)):
         world.engine.on_frames(world.instance, [frame])
 
 
-async def test_a_child_that_speaks_of_others_predictions_changes_nothing():
-    world = World()
+async def test_a_child_that_speaks_of_others_predictions_changes_nothing(new_world):
+    world = new_world()
     world.job("a")
     world.done("stranger")
     world.say(t="output", id="stranger", value=1)
@@ -277,8 +192,8 @@ async def test_a_child_that_speaks_of_others_predictions_changes_nothing():
     assert list(world.ended) == ["a"]
 
 
-async def test_an_input_that_cannot_be_fetched_fails_with_the_reason():
-    world = World(files=True)
+async def test_an_input_that_cannot_be_fetched_fails_with_the_reason(new_world):
+    world = new_world(files=True)
     world.prepare_error = Refused("image: no such file", ErrorCode.INPUT_FETCH_FAILED)
     world.gate.set()
     world.job("a")
@@ -287,8 +202,8 @@ async def test_an_input_that_cannot_be_fetched_fails_with_the_reason():
     assert world.instance.room == 1
 
 
-async def test_prepared_inputs_are_discarded_at_the_end():
-    world = World(files=True)
+async def test_prepared_inputs_are_discarded_at_the_end(new_world):
+    world = new_world(files=True)
     world.gate.set()
     world.job("a")
     async with asyncio.timeout(5):

@@ -11,8 +11,8 @@ from tidemill.hosting.frames import FileRef
 from tidemill.runtime.objects import ObjectStoreError
 from tidemill.worker import handed_file
 from tidemill.worker import outputs as module
-from tidemill.worker.engine import Refused
 from tidemill.worker.outputs import Outputs
+from tidemill.worker.run import Refused
 
 RUN = SimpleNamespace(job=SimpleNamespace(id="p1", attempt=2))
 

@@ -28,6 +28,7 @@ class Job(Event, frozen=True, kw_only=True, omit_defaults=True):
     deadline: float | None = None  # unix seconds
     webhook: bool = False  # its moves must be announced as they happen
     traceparent: str | None = None
+    priority: int = 0  # above 0: the rows say what runs at this hint
 
 
 class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,6 +101,13 @@ class Demand(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A prediction was accepted for a queue that the sender does not know to be warm."""
 
     queue: str
+
+
+class Urgent(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """An account has a prediction with a priority waiting in a queue: at its hints the rows say what runs."""
+
+    queue: str
+    account: str
 
 
 class QueueRemoved(Event, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,6 +14,7 @@ FILENAME_LIMIT_BYTES: Final = 255  # Replicate's limit, and that of most file sy
 FILE_METADATA_LIMIT_BYTES: Final = 16 * KIB  # metadata is for labels
 FILE_LIFETIME_S: Final = 24 * 3600  # Replicate's lifetime of an uploaded file
 PAGE_SIZE: Final = 100  # Replicate's page of predictions
+PRIORITY_LIMIT: Final = 10  # more steps than anybody tells apart
 BATCH_LIMIT: Final = 100  # predictions in one create; one statement, and a page's worth to answer
 NAME_LIMIT_CHARS: Final = 64  # account and model names
 WAIT_LIMIT_S: Final = 60.0  # Replicate's longest sync wait

@@ -68,6 +68,7 @@ PUSH: Final = "fleet.push"  # a push waits for a worker to make its schema
 WEBHOOK: Final = "webhook.event"  # something for the webhook dispatcher
 WEBHOOK_SETTLE: Final = "webhook.settle"  # one dispatcher asks the leading one whether progress is still on its way
 LOAD: Final = "fleet.load"  # the scheduler tells gateways what waits and what is open
+URGENT: Final = "fleet.urgent"  # an account has a prediction with a priority in a queue: gateway to workers
 QUEUE_REMOVED: Final = "fleet.removed"  # a version was deleted: whoever runs instances of its queue may stop them
 QUEUES_WARM: Final = "fleet.warm"  # the scheduler tells gateways which queues have a ready instance
 

@@ -10,7 +10,7 @@ import msgspec
 import nats
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Demand, Job, Warm
+from tidemill.contracts.events import Demand, Job, Urgent, Warm
 from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.runtime.batch import Batcher
 from tidemill.runtime.bus import Bus, encode
@@ -125,8 +125,11 @@ class Acceptor:
             deadline=p.deadline,
             webhook=p.webhook is not None,
             traceparent=p.traceparent,
+            priority=p.priority,
         )
         try:
+            if p.priority:  # before its hint, so that workers know when the hints before it come
+                await self._bus.send(subjects.URGENT, Urgent(queue=p.queue, account=p.account_id))
             await self._bus.send_bytes(subjects.job(p.queue), encode(job))
             if p.queue not in self._warm:
                 await self._bus.send(subjects.DEMAND, Demand(queue=p.queue))

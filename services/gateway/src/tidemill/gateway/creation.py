@@ -68,6 +68,7 @@ def prepared(call: Call, runnable: Runnable, body: api.CreatePrediction, tracepa
         kind="prediction" if runnable.destination is None else "training",
         deployment=runnable.deployment,
         destination=runnable.destination,
+        priority=body.priority or 0,
     )
 
 

@@ -59,7 +59,7 @@ RETURNING p.id, p.attempt"""  # noqa: S608 - as above
 
 JOBS: Final = f"""
 SELECT p.id, p.attempt, p.queue, p.account_id, p.gateway, p.created_at, p.deadline, p.webhook IS NOT NULL AS webhook,
-    CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input
+    p.priority, CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input
 FROM prediction p WHERE p.id = ANY ($1) AND p.status = '{Status.STARTING}' AND p.worker IS NULL"""  # noqa: S608 - as above
 
 # Until a range of pages is summarized, every stretch reads it whole: 200 ms instead of 10 with a million new rows.
@@ -190,4 +190,5 @@ def _job(row: Record) -> Job:
         created_at=row["created_at"].timestamp(),
         deadline=row["deadline"] and row["deadline"].timestamp(),
         webhook=row["webhook"],
+        priority=row["priority"],
     )

@@ -115,7 +115,8 @@ class Boots:
 
     async def urgent(self, event: Urgent) -> None:
         """What waits for an instance that is still to come is read from the rows when it boots."""
-        if self._engine.lane(event.queue).instances:
+        lane = self._engine.lanes.get(event.queue)
+        if lane is not None and lane.instances:
             self._engine.turns.note(event.queue, [event.account])
 
     async def look_for_urgent(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import OUTPUT_FILE_LIMIT_BYTES
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.worker.engine import Refused
+from tidemill.worker.run import Refused
 
 CHUNK_BYTES: Final = 1024 * 1024
 

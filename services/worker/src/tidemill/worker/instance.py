@@ -33,6 +33,7 @@ class Instance:
         self.concurrency = 1
         self.error: str | None = None
         self.child: Child | None = None
+        self.reserved = 0  # places for runs that the rows are asked about
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.fds: deque[int] = deque()
         self._average_ms = FAST_MS * 2  # unknown models count as slow
@@ -43,7 +44,7 @@ class Instance:
         if self.state != "ready":
             return 0
         ahead = AHEAD if self._average_ms < FAST_MS else 0
-        return max(0, self.concurrency + ahead - len(self.runs))
+        return max(0, self.concurrency + ahead - len(self.runs) - self.reserved)
 
     def begin(self, run: Run, body: bytes, now: float) -> None:
         run.sent = now

@@ -60,7 +60,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     zygotes = Zygotes(home)
     live = Live(bus)
     queues = Queues(live)
-    records = Records(worker, (database.lane(), database.lane(), database.lane()), bus)
+    records = Records(worker, database, bus)
 
     def url_for(object_key: str) -> str:
         expires_at = int(now()) + CANCEL_AFTER_LIMIT_S + config.retention_s
@@ -113,10 +113,12 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
             on_cancel=engine.on_cancel,
             on_push=pushes.on_push,
             on_removed=boots.removed,
+            on_urgent=boots.urgent,
         )
         for listener in surface:
             wire = bus.serve if listener.answers else bus.listen
             await wire(listener.subject, listener.kind, listener.handle)
+        bus.on_reconnected(boots.look_for_urgent)
 
     async def stop_taking() -> None:
         engine.draining = True

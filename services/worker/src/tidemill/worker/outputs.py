@@ -17,9 +17,8 @@ from tidemill.hosting.output_names import HEAD_BYTES, content_type, safe_name
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.objects import Objects, ObjectStoreError
-from tidemill.worker.engine import Refused
 from tidemill.worker.handed_file import CHUNK_BYTES, HandedFile, shrunk
-from tidemill.worker.run import Run
+from tidemill.worker.run import Refused, Run
 
 PARALLEL: Final = 4  # of all runs of the worker; a store on one machine gains nothing from more
 TRIES: Final = 3  # of a file that is too large to be kept for a repeated request

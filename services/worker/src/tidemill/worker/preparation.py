@@ -10,11 +10,10 @@ import msgspec
 from tidemill.contracts.errors import ErrorCode
 from tidemill.runtime.db import Database, insistently
 from tidemill.worker import store
-from tidemill.worker.engine import Refused
 from tidemill.worker.inputs import InputFetchError, Inputs
 from tidemill.worker.instance import Instance
 from tidemill.worker.queues import Queues
-from tidemill.worker.run import Run
+from tidemill.worker.run import Refused, Run
 
 
 class Preparation:

@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Done, Lifecycle, WebhookEvent
+from tidemill.contracts.events import Done, Job, Lifecycle, WebhookEvent
 from tidemill.contracts.prediction import Status
 from tidemill.runtime import outcome
 from tidemill.runtime.batch import Batcher
 from tidemill.runtime.bus import Announcement, Bus
-from tidemill.runtime.db import Lane, Row, insistently
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import Database, Row, insistently
 from tidemill.runtime.outcome import Ended, Outcome
-from tidemill.worker import store
+from tidemill.worker import store, store_turns
 from tidemill.worker.run import Run
+from tidemill.worker.store_turns import Taken
 
 BEHIND_LIMIT: Final = 2_000  # ends that may wait to be written before the worker stops taking jobs
 
@@ -24,9 +26,10 @@ BEHIND_LIMIT: Final = 2_000  # ends that may wait to be written before the worke
 class Records:
     """The writes of one worker."""
 
-    def __init__(self, worker: str, lanes: tuple[Lane, Lane, Lane], bus: Bus) -> None:
+    def __init__(self, worker: str, database: Database, bus: Bus) -> None:
         self._worker = worker
-        self._claiming, self._ending, self._saving = lanes
+        self._database = database
+        self._claiming, self._ending, self._saving = database.lane(), database.lane(), database.lane()
         self._bus = bus
         self._claims: Batcher[Run, Row | None] = Batcher(self._flush_claims)
         self._ends: Batcher[tuple[Outcome, int], bool] = Batcher(self._flush_ends)
@@ -53,6 +56,19 @@ class Records:
     def end(self, ended: Outcome, chunks: int) -> None:
         """`chunks` of live output have been published: whoever streams them waits for the last one."""
         self._ends.add((ended, chunks))
+
+    async def take(self, queue: str, hint: Job) -> Taken:
+        """Claims what runs at a hint of an account with urgent predictions."""
+        started_at = now()
+        taken = await store_turns.take(self._database, self._worker, queue, hint, started_at)
+        if taken.job is not None and taken.row is not None:
+            run = Run(taken.job, queue)
+            run.started_at = started_at
+            self._starts.add((run, taken.row))
+        return taken
+
+    async def unclaim(self, runs: Sequence[Run]) -> set[str]:
+        return await insistently("unclaim", lambda: store.unclaim(self._saving, self._worker, runs))
 
     async def save(self, runs: Sequence[Run]) -> None:
         """Output and logs so far, for those who poll."""

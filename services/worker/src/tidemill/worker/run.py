@@ -26,6 +26,14 @@ class Stop(msgspec.Struct, frozen=True):
     code: ErrorCode | None = None
 
 
+class Refused(Exception):  # noqa: N818 - named after the situation
+    """A run cannot go on for a reason that its user should read."""
+
+    def __init__(self, message: str, code: ErrorCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Run:
     """The state of one attempt. `sent` is when the child got it, `claimed` whether its row says so."""
 

@@ -33,9 +33,23 @@ FROM unnest($1::text[], $2::int[]) AS n (id, attempt)
 WHERE p.id = ANY ($1) AND p.id = n.id AND p.attempt = n.attempt AND p.status IN {SQL_SOURCES[Status.STARTING]}
     AND (p.worker IS NULL OR p.worker = $3)
 RETURNING p.id"""  # noqa: S608 - our own constant
+# Of runs that were claimed and never begun: they lose no attempt. What is urgent is so again.
+UNCLAIM: Final = """
+WITH back AS (
+    UPDATE prediction p SET status = 'starting', worker = NULL, started_at = NULL
+    FROM unnest($1::text[], $2::int[]) AS n (id, attempt)
+    WHERE p.id = ANY ($1) AND p.id = n.id AND p.attempt = n.attempt AND p.status = 'processing' AND p.worker = $3
+    RETURNING p.id, p.queue, p.account_id, p.priority
+), urgent AS (
+    INSERT INTO urgent (id, queue, account_id, priority) SELECT id, queue, account_id, priority FROM back
+    WHERE priority > 0 ON CONFLICT (id) DO UPDATE SET priority = excluded.priority
+)
+SELECT id FROM back"""
 INPUT: Final = "SELECT input FROM prediction WHERE id = $1 AND attempt = $2"
 VERSION: Final = """
-SELECT v.queue, v.id, v.files, v.config, v.openapi_schema, v.streams, m.owner, m.name, m.account_id, q.kind
+SELECT v.queue, v.id, v.files, v.config, v.openapi_schema, v.streams, m.owner, m.name, m.account_id, q.kind,
+    ARRAY(SELECT DISTINCT u.account_id FROM urgent u
+        WHERE u.queue = q.queue AND (u.priority > 0 OR u.runs IS NOT NULL)) AS urgent
 FROM queue_version q JOIN version v ON v.queue = q.version_queue JOIN model m ON m.id = v.model_id
 WHERE q.queue = $1"""
 
@@ -57,6 +71,12 @@ async def next_attempt(lane: Lane, worker: str, runs: Sequence[Run]) -> set[str]
     """Begins the next attempt of runs that were lost with their child; answers those that may go on."""
     rows = columns([(run.job.id, run.job.attempt) for run in runs], 2)
     return {row["id"] for row in await lane.fetch(NEXT_ATTEMPT, *rows, worker)}
+
+
+async def unclaim(lane: Lane, worker: str, runs: Sequence[Run]) -> set[str]:
+    """Gives back what no child has begun; answers what this worker still held."""
+    rows = columns([(run.job.id, run.job.attempt) for run in runs], 2)
+    return {row["id"] for row in await lane.fetch(UNCLAIM, *rows, worker)}
 
 
 async def read_input(database: Database, prediction_id: str, attempt: int) -> bytes | None:

@@ -23,9 +23,9 @@ from tidemill.runtime.db import Database, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import training_store
-from tidemill.worker.engine import Refused, Upload
 from tidemill.worker.handed_file import HandedFile
-from tidemill.worker.run import Run
+from tidemill.worker.hearing import Upload
+from tidemill.worker.run import Refused, Run
 from tidemill.worker.spool import Spooled, SpoolTooLarge, spool
 from tidemill.worker.training_store import Attempt
 

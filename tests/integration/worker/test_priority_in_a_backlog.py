@@ -1,0 +1,313 @@
+"""Priorities while predictions wait: real rows and the real bus, workers whose children run what the test lets them."""
+
+import asyncio
+import contextlib
+import json
+import time
+
+import msgspec
+import pytest
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Cancel, Job, Urgent
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.prediction import Status
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import Database
+from tidemill.runtime.outcome import Outcome, end
+from tidemill.stack import NatsServer
+from tidemill.worker import store_turns
+from tidemill.worker.engine import Engine, Ports
+from tidemill.worker.instance import Instance
+from tidemill.worker.pulls import Pulls
+from tidemill.worker.records import Records
+from tidemill.worker.run import Run
+
+SLOW_MS = 1000.0  # nothing is sent ahead to so slow a child
+
+
+async def until(what, check):
+    deadline = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        await asyncio.sleep(0.01)
+
+
+class Child:
+    def __init__(self):
+        self.at = []
+
+    def send(self, body):
+        self.at.append(json.loads(body)["id"])
+
+    def cancel(self, prediction_id):
+        pass
+
+    def stop(self):
+        pass
+
+    def kill(self):
+        pass
+
+
+class Machine:
+    """One worker with one instance of the queue."""
+
+    def __init__(self, worker, database, bus, queue):
+        self.queue, self.begun = queue, []
+        self.records = Records(worker, database, bus)
+        ports = Ports(
+            records=self.records,
+            needs_preparation=lambda _queue: False,
+            prepare=None,
+            upload=None,
+            discard_inputs=lambda _run: None,
+            chunk=lambda _run, _frame: None,
+        )
+        self.engine = Engine(worker, ports, time_limit_s=100, kill_after_s=5)
+        self.pulls = Pulls(bus, self.engine)
+
+    async def open(self, stack, bus):
+        async def urgent(event):
+            self.engine.turns.note(event.queue, [event.account])
+
+        await bus.listen(subjects.URGENT, Urgent, urgent)
+        self.instance = Instance(f"i_{self.engine.worker}", self.queue, 0)
+        self.instance.child = Child()
+        self.engine.lane(self.queue).instances[self.instance.id] = self.instance
+        task = asyncio.create_task(self.pulls.run())
+
+        async def close():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.pulls.stop()
+            await self.engine.idle()
+            await self.records.drained()
+
+        stack.push_async_callback(close)
+
+    def start(self):
+        self.engine.ready(self.instance)
+
+    async def run_one(self):
+        """Lets the child do what it is at, or gets next; the prediction's id."""
+        await until("work", lambda: self.instance.child.at)
+        prediction = self.instance.child.at.pop(0)
+        self.begun.append(prediction)
+        frame = {"t": "done", "id": prediction, "status": "succeeded", "output": prediction, "ms": SLOW_MS}
+        self.engine.on_frames(self.instance, [json.dumps(frame).encode()])
+        return prediction
+
+    async def run(self, count):
+        return [await self.run_one() for _ in range(count)]
+
+
+class Line:
+    """A queue of its own, and what waits in it."""
+
+    def __init__(self, database, bus, stack):
+        self.database, self.bus, self._stack = database, bus, stack
+        self.queue = new_id()
+        self.names = {}
+
+    async def machine(self):
+        worker = new_id()
+        await self.database.execute(
+            "INSERT INTO worker (id, host, lease_until) VALUES ($1, 'test', now() + interval '1 hour')", worker
+        )
+        machine = Machine(worker, self.database, self.bus, self.queue)
+        await machine.open(self._stack, self.bus)
+        return machine
+
+    async def accept(self, name, *, priority=0, told=True, hint=True):
+        """`name` begins with its account's."""
+        job = Job(
+            id=new_id(),
+            attempt=1,
+            account=name[0],
+            gateway="g",
+            input=msgspec.Raw(b"{}"),
+            created_at=now(),
+            priority=priority,
+        )
+        self.names[job.id] = name
+        await self.database.execute(
+            """INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, priority, created_at)
+            VALUES ($1, $2, 'o/m', 'v', $3, 'g', '{}', $4, now())""",
+            job.id,
+            job.account,
+            self.queue,
+            priority,
+        )
+        if priority and told:
+            await self.bus.send(subjects.URGENT, Urgent(queue=self.queue, account=job.account))
+        if hint:
+            await self.hint(job)
+        return job
+
+    async def hint(self, job):
+        await self.bus.send(subjects.job(self.queue), job)
+
+    def called(self, ids):
+        return " ".join(self.names[each] for each in ids)
+
+    async def statuses(self):
+        rows = await self.database.fetch(
+            "SELECT status, count(*) FROM prediction WHERE queue = $1 GROUP BY 1", self.queue
+        )
+        return dict(map(tuple, rows))
+
+    async def left(self):
+        return await self.database.value("SELECT count(*) FROM urgent WHERE queue = $1", self.queue)
+
+
+@pytest.fixture(scope="session")
+async def nats(tmp_path_factory):
+    server = NatsServer(tmp_path_factory.mktemp("priorities") / "nats")
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest.fixture
+async def line(worker_servers, nats):
+    async with contextlib.AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(Bus(nats.url, "test", retention_s=3600))
+        database = await stack.enter_async_context(Database(worker_servers.url, pool_size=4))
+        yield Line(database, bus, stack)
+
+
+async def test_urgent_ones_run_before_earlier_ordinary_ones_and_nobody_else_waits_for_it(line):
+    machine = await line.machine()
+    machine.start()
+    ordinary = await line.accept("a1")
+    await until("the first to begin", lambda: machine.instance.child.at)
+    for name in ("a2", "b1", "a3", "b2", "a4", "b3"):
+        await line.accept(name)
+    await line.accept("a5", priority=5)
+    await line.accept("a6", priority=10)
+    await line.accept("a7", priority=5)
+    await until("the news", lambda: machine.engine.turns.contested(line.queue, ordinary))
+    order = line.called(await machine.run(10))
+    assert order == "a1 a6 b1 a5 b2 a7 b3 a2 a3 a4"
+    await machine.records.drained()
+    assert await line.statuses() == {"succeeded": 10}
+    assert await line.left() == 0
+    assert not machine.engine.turns.contested(line.queue, ordinary)
+
+
+async def test_two_workers_run_each_exactly_once(line):
+    machines = [await line.machine(), await line.machine()]
+    for number in range(60):
+        await line.accept(f"{'ab'[number % 2]}{number}", priority=(0, 0, 0, 5, 0, 0, 0, 0, 9, 0)[number % 10])
+    for machine in machines:
+        machine.start()
+    ran = 0
+    while ran < 60:
+        busy = [machine for machine in machines if machine.instance.child.at]
+        if not busy:
+            await asyncio.sleep(0.01)
+            continue
+        for machine in busy:
+            await machine.run_one()
+            ran += 1
+    begun = [each for machine in machines for each in machine.begun]
+    assert len(set(begun)) == 60
+    for machine in machines:
+        await machine.records.drained()
+    assert await line.statuses() == {"succeeded": 60}
+    assert await line.left() == 0
+
+
+async def test_an_instance_that_boots_later_reads_from_the_rows_whose_hints_are_contested(line):
+    await line.accept("a1")
+    await line.accept("a2", priority=1)
+    machine = await line.machine()
+    assert await store_turns.contested(line.database, [line.queue]) == [(line.queue, "a")]
+    machine.engine.turns.note(line.queue, ["a"])
+    machine.start()
+    assert line.called(await machine.run(2)) == "a2 a1"
+
+
+async def test_without_any_news_the_urgent_hint_itself_still_runs_once(line):
+    machine = await line.machine()
+    for name in ("a1", "a2"):
+        await line.accept(name)
+    await line.accept("a3", priority=1, told=False)
+    machine.start()
+    assert line.called(await machine.run(3)) == "a1 a2 a3"
+
+
+async def test_canceled_ones_leave_their_turn_to_what_they_displaced(line):
+    machine = await line.machine()
+    machine.start()
+    await line.accept("a1")
+    await until("the first to begin", lambda: machine.instance.child.at)
+    await line.accept("a2")
+    urgent = await line.accept("a3", priority=1)
+    ordinary = await line.accept("a4")
+    await until("the news", lambda: machine.engine.turns.contested(line.queue, ordinary))
+    assert line.called(await machine.run(1)) == "a1"
+    await until("the urgent one to begin", lambda: machine.instance.child.at == [urgent.id])
+    lane = line.database.lane()
+    ended = await end(lane, [Outcome(id=urgent.id, attempt=1, status=Status.CANCELED, completed_at=now())])
+    assert urgent.id in ended
+    await machine.engine.on_cancel(Cancel(id=urgent.id, attempt=1))
+    assert line.called(await machine.run(3)) == "a3 a2 a4"
+    await machine.records.drained()
+    assert await line.statuses() == {"succeeded": 3, "canceled": 1}
+    assert await line.left() == 0
+
+
+async def test_hints_that_are_repeated_run_nothing_twice(line):
+    machine = await line.machine()
+    jobs = [await line.accept("a1"), await line.accept("a2", priority=3), await line.accept("a3")]
+    await line.hint(jobs[1])
+    await line.hint(jobs[1])
+    machine.start()
+    assert sorted(line.called(await machine.run(3)).split()) == ["a1", "a2", "a3"]
+    await line.accept("b1")
+    assert line.called(await machine.run(1)) == "b1"
+    await until("the repeated hints to be gone", lambda: not machine.engine.lane(line.queue).jobs)
+    await machine.engine.idle()
+    assert not machine.instance.child.at
+    await machine.records.drained()
+    assert await line.statuses() == {"succeeded": 4}
+
+
+async def test_a_claim_whose_answer_got_lost_is_found_again(line, monkeypatch):
+    machine = await line.machine()
+    job = await line.accept("a1", priority=2, hint=False)
+    other = await line.accept("a2", priority=1, hint=False)
+    real, calls = line.database.transaction, []
+
+    @contextlib.asynccontextmanager
+    async def cut_off():
+        async with real() as connection:
+            yield connection
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionResetError("the answer to the commit got lost")
+
+    monkeypatch.setattr(line.database, "transaction", cut_off)
+    taken = await store_turns.take(line.database, machine.engine.worker, line.queue, other, now())
+    assert taken.job.id == job.id
+    assert taken.more
+    assert await line.statuses() == {"processing": 1, "starting": 1}
+
+
+async def test_what_is_given_back_is_urgent_again_and_a_next_attempt_too(line):
+    machine = await line.machine()
+    job = await line.accept("a1", priority=2, hint=False)
+    await line.accept("a2", priority=1, hint=False)
+    for _ in range(2):
+        taken = await machine.records.take(line.queue, job)
+        assert (line.names[taken.job.id], taken.job.attempt) == ("a1", 1)
+        run = Run(taken.job, line.queue)
+        assert await machine.records.unclaim([run]) == {job.id}
+    taken = await machine.records.take(line.queue, job)
+    run = Run(taken.job, line.queue)
+    assert await machine.records.next_attempt([run]) == {job.id}
+    taken = await machine.records.take(line.queue, job)
+    assert (line.names[taken.job.id], taken.job.attempt) == ("a1", 2)

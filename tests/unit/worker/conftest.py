@@ -1,0 +1,112 @@
+"""The engine with a made-up child and records, which note what they are asked to do."""
+
+import asyncio
+import json
+import os
+
+import msgspec
+import pytest
+
+from tidemill.contracts.events import Job
+from tidemill.runtime.clock import now
+from tidemill.worker.engine import Engine, Ports
+from tidemill.worker.instance import Instance
+from tidemill.worker.store_turns import Taken
+
+
+class FakeChild:
+    def __init__(self):
+        self.sent, self.canceled, self.killed = [], [], False
+
+    def send(self, body):
+        self.sent.append(json.loads(body)["id"])
+
+    def cancel(self, prediction_id):
+        self.canceled.append(prediction_id)
+
+    def stop(self):
+        pass
+
+    def kill(self):
+        self.killed = True
+
+
+class FakeRecords:
+    def __init__(self):
+        self.claimed, self.ended, self.retried, self.unclaimed = [], [], [], []
+        self.on_lost, self.turns = {}, {}
+
+    def claim(self, run, on_lost):
+        run.claimed = True
+        self.claimed.append(run.job.id)
+        self.on_lost[run.job.id] = on_lost
+
+    async def take(self, _queue, hint):
+        return self.turns.pop(hint.id, Taken())
+
+    async def unclaim(self, runs):
+        self.unclaimed += [run.job.id for run in runs]
+        return {run.job.id for run in runs}
+
+    def end(self, outcome, _chunks):
+        self.ended.append(outcome)
+
+    async def next_attempt(self, runs):
+        self.retried += [run.job.id for run in runs]
+        return {run.job.id for run in runs}
+
+
+class World:
+    def __init__(self, *, files=False, concurrency=1):
+        self.records = FakeRecords()
+        self.gate = asyncio.Event()
+        self.chunks, self.discarded = [], []
+        self.upload_error = self.prepare_error = None
+        ports = Ports(
+            records=self.records,
+            needs_preparation=lambda _queue: files,
+            prepare=self.prepare,
+            upload=self.upload,
+            discard_inputs=lambda run: self.discarded.append(run.job.id),
+            chunk=lambda run, frame: self.chunks.append((run.job.id, frame)),
+        )
+        self.engine = Engine("w", ports, time_limit_s=100, kill_after_s=0.0)
+        self.instance = self.add(concurrency)
+
+    def add(self, concurrency=1):
+        instance = Instance(f"i{len(self.engine.lane('q').instances)}", "q", 0)
+        instance.child, instance.concurrency = FakeChild(), concurrency
+        self.engine.lane("q").instances[instance.id] = instance
+        self.engine.ready(instance)
+        return instance
+
+    async def prepare(self, _instance, _run):
+        await self.gate.wait()
+        if self.prepare_error:
+            raise self.prepare_error
+        return b'{"image":"/tmp/x"}'
+
+    async def upload(self, _run, _value, _files, fds):
+        for fd in fds:
+            os.close(fd)
+        await self.gate.wait()
+        return msgspec.Raw(b'"https://files/1"')
+
+    def job(self, name, **more):
+        job = Job(id=name, attempt=1, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now(), **more)
+        self.engine.receive("q", msgspec.json.encode(job), 0)
+
+    def say(self, instance=None, **frame):
+        self.engine.on_frames(instance or self.instance, [json.dumps(frame).encode()])
+
+    def done(self, name, output="ok", status="succeeded", ms=0.1, **more):
+        self.say(t="done", id=name, status=status, output=output, ms=ms, **more)
+
+    @property
+    def ended(self):
+        return {outcome.id: outcome for outcome in self.records.ended}
+
+
+@pytest.fixture
+def new_world():
+    return World
