@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 FILES_LIMIT: Final = 1000  # file descriptors that one frame may announce
+RUNS_LIMIT: Final = 1024  # that a child may be at; more inputs would fill the memory of both sides
 
 
 class FileRef(msgspec.Struct, frozen=True):
@@ -22,14 +23,32 @@ Files = Annotated[list[FileRef], Meta(max_length=FILES_LIMIT)]
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):
-    concurrency: Annotated[int, Meta(ge=1, le=1024)] = 1
+    concurrency: Annotated[int, Meta(ge=1, le=RUNS_LIMIT)] = 1
+    batch: bool = False  # one call takes up to `concurrency` predictions
+    healthcheck: bool = False  # it answers `check`
     schema: Raw = Raw(b"null")
     phases: dict[str, float] = {}
+
+
+class Running(msgspec.Struct, frozen=True, tag_field="t", tag="running"):
+    """What the next call of a model under @batch is for."""
+
+    ids: Annotated[list[str], Meta(max_length=RUNS_LIMIT)]
+
+
+class Health(msgspec.Struct, frozen=True, tag_field="t", tag="health"):
+    error: str | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="t", tag="failed"):
     error: str
     kind: str
+
+
+class WayOut(msgspec.Struct, frozen=True, tag_field="t", tag="way_out"):
+    """The listening socket of a child's network namespace, before anything of the model's has run."""
+
+    files: Annotated[list[FileRef], Meta(min_length=1, max_length=1)]
 
 
 class Log(msgspec.Struct, frozen=True, tag_field="t", tag="log"):
@@ -57,16 +76,20 @@ class Done(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     files: Files = []
     error: str | None = None
     ms: float = 0.0
+    batch: Annotated[int, Meta(ge=0, le=RUNS_LIMIT)] = 0  # how many the call was for; 0 without @batch
 
 
-ChildFrame = Ready | Failed | Log | Output | Metric | Done
+ChildFrame = WayOut | Ready | Running | Failed | Health | Log | Output | Metric | Done
 decode: Final = msgspec.json.Decoder(ChildFrame).decode
 
 
-def run_frame(prediction_id: str, input_json: bytes, traceparent: str | None = None) -> bytes:
+def run_frame(prediction_id: str, input_json: bytes, traceparent: str | None = None, *, alone: bool = False) -> bytes:
     """The body of a run frame around an input that stays bytes. The id is ours: it needs no escaping.
+
+    `alone` keeps it out of batches.
 
     The model reads the trace context as `cog.current_scope().context["traceparent"]`.
     """
     context = msgspec.json.encode({"traceparent": traceparent}) if traceparent else b"{}"
-    return b'{"t":"run","id":"%s","input":%s,"context":%s}' % (prediction_id.encode(), input_json, context)
+    more = b',"alone":true' if alone else b""
+    return b'{"t":"run","id":"%s","input":%s,"context":%s%s}' % (prediction_id.encode(), input_json, context, more)
