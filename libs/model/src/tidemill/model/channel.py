@@ -7,7 +7,7 @@ is under way by appending behind it.
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from tidemill.model import protocol
@@ -24,6 +24,7 @@ class Channel:
         self._waiting: list[tuple[bytes, Sequence[int]]] = []
         self._writing = False
         self._connected = True
+        self.on_check: Callable[[], None] | None = None  # when the worker asks whether the model is well
 
     def fileno(self) -> int:
         return self._data.fileno()
@@ -92,7 +93,14 @@ class Channel:
             data = self._data.recv(_READ_BYTES, flags)
         except ConnectionError:
             return None
-        return self._decoder.feed(data) if data else None
+        if not data:
+            return None
+        bodies = self._decoder.feed(data)
+        while protocol.CHECK in bodies:
+            bodies.remove(protocol.CHECK)
+            if self.on_check is not None:
+                self.on_check()
+        return bodies
 
 
 def _leave() -> NoReturn:

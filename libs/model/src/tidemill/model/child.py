@@ -7,6 +7,7 @@ line of the model's has run.
 import asyncio
 import contextlib
 import faulthandler
+import functools
 import gc
 import inspect
 import json
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from tidemill.model import c_streams, environment, failure, leftovers, sandbox, syscalls
+from tidemill.model import c_streams, environment, failure, health, leftovers, sandbox, syscalls
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
 from tidemill.model.errors import ContractError
@@ -194,6 +195,8 @@ class _Child:
             asyncio.run(self._serve_async(boot, loaded, logs))
             return 0
         self._set_up_and_tell(boot, loaded, logs)
+        if loaded.healthcheck is not None:
+            self._channel.on_check = functools.partial(health.tell, self._channel, loaded.healthcheck)
         server = SyncServer if loaded.signature.batch is None else BatchServer
         server(loaded, self._channel, logs, self._cancelation, self._current).serve()
         return 0
@@ -206,7 +209,7 @@ class _Child:
             train = self._guarded("import", lambda: load_signature(entry, directory, train=True))
         schema = self._guarded("contract", lambda: openapi_schema(signature, train_signature=train))
         self._end_phase("import")
-        self._tell_ready(boot, signature, schema)
+        self._tell_ready(boot, signature, schema=schema)
 
     def _set_up_and_tell(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
         outcome = self._guarded("setup", lambda: _call_setup(loaded, boot))
@@ -226,6 +229,8 @@ class _Child:
         concurrency = boot.concurrency or loaded.concurrency
         server = AsyncServer(loaded, self._channel, self._control, concurrency)
         self._settle(boot, loaded, logs)
+        if loaded.healthcheck is not None:
+            self._channel.on_check = health.Soon(self._channel, loaded.healthcheck)
         logs.attribute(server.current)
         await server.serve(logs)
 
@@ -236,14 +241,15 @@ class _Child:
         c_streams.flush()
         logs.finish(None)
         self._end_phase("setup")
-        self._tell_ready(boot, loaded.signature, None)
+        self._tell_ready(boot, loaded.signature, healthcheck=loaded.healthcheck is not None)
 
-    def _tell_ready(self, boot: Boot, signature: Signature, schema: Any) -> None:
+    def _tell_ready(self, boot: Boot, signature: Signature, *, schema: Any = None, healthcheck: bool = False) -> None:
         concurrency = (boot.concurrency or signature.concurrency) if signature.is_async else 1
         frame = {
             "t": "ready",
             "concurrency": concurrency if signature.batch is None else signature.batch.max_size,
             "batch": signature.batch is not None,
+            "healthcheck": healthcheck,
             "phases": self._phases,
             "layers": [layer.to_json() for layer in self._layers],
             "schema": schema,

@@ -8,14 +8,17 @@ in "t". File descriptors travel on *data* with SCM_RIGHTS, first in, first out, 
 Worker to child on data:
     boot     {entry, dir, tmp, weights, concurrency, mode, train_entry}   once, first; spec.Boot tells what they mean
     run      {id, input, context, alone}             file inputs are local paths by now; alone: not in a batch
+    check    {}                                      only when nothing runs, to a child that has a healthcheck
 Worker to child on control (for a synchronous model followed by SIGUSR1):
     cancel   {id}
     stop     {}                                      finish what runs, then exit 0
 Child to worker on data:
-    ready    {schema, concurrency, batch, phases, layers}   schema (OpenAPI) only in mode "inspect"; phases: ms by name;
+    ready    {schema, concurrency, batch, healthcheck, phases, layers}
+                                                     schema (OpenAPI) only in mode "inspect"; phases: ms by name;
                                                      layers: of the sandbox, [{name, on, detail}];
                                                      batch: one call takes up to `concurrency` predictions
     running  {ids}                                   what the next call is for; only with batch
+    health   {error}                                 the answer to `check`; error null when it is well
     failed   {error, kind}                           kind: "sandbox", "import", "contract" or "setup"
     log      {id, text}                              id null during set-up, and for all that a batch's call is for
     output   {id, value, files}                      one item of an iterator
@@ -36,6 +39,7 @@ FRAME_LIMIT_BYTES: Final = 8 * 1024 * 1024  # a larger output belongs in a file
 FRAME_LIMIT_FILES: Final = 1000  # an output of frames of a video passes; descriptors are scarce on both sides
 FILES_LIMIT_PER_MESSAGE: Final = 250  # the kernel takes 253 descriptors at a time (SCM_MAX_FD)
 HEADER: Final = struct.Struct(">I")
+CHECK: Final = b'{"t":"check"}'  # the one frame that is known by its bytes
 
 Frame = dict[str, Any]
 
