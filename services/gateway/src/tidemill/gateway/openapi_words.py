@@ -59,6 +59,7 @@ PATH: Final = {
     "token": "A signed capability, as the API put it into a URL.",
     "slug": "The collection's short name.",
     "page": "A page's name; with `.md` it is always Markdown.",
+    "secret": "The name of an environment variable.",
     "prediction_id": "The prediction's id.",
 }
 QUERY: Final = {
