@@ -1,6 +1,7 @@
 import asyncio
 import json
 import time
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.gateway import streams
 from tidemill.gateway.feeds import FEEDS
+from tidemill.gateway.handlers import streams as streams_handler
 from tidemill.runtime.bus import Announcement, encode
 from tidemill.security.delivery import delivery_url
 
@@ -70,13 +72,13 @@ def out(seq, value, attempt=1):
 async def test_live_from_the_first_chunk_on(gateway, running):
     identifier, url = running
     await publish(gateway, identifier, out(0, "Hello"))
-    readers = [asyncio.create_task(read(gateway, url)) for _ in range(3)]
+    readers = [asyncio.create_task(read(gateway, url)) for _ in range(50)]
     await publish(gateway, identifier, Logs(attempt=1, seq=1, text="a\nb\n"), out(2, " wor\nld"), out(3, {"a": 1}))
     await publish(gateway, identifier, Done(attempt=1, seq=4, status=Status.SUCCEEDED))
     expected = [("output", "Hello"), ("logs", "a\nb\n"), ("output", " wor\nld"), ("output", '{"a":1}'), ("done", "{}")]
     for events, ids in await asyncio.wait_for(asyncio.gather(*readers), 20):
         assert events == expected
-        assert [each.partition(":")[2] for each in ids] == ["1", "1", "2", "3", "4"]
+        assert [each.partition(":")[2] for each in ids] == ["1.1.0", "1.1.4", "1.2.4", "1.3.4", "1.3.4.2"]
     assert not gateway.app[FEEDS]._feeds
 
 
@@ -165,3 +167,77 @@ async def test_bad_urls(gateway, running):
     for bad in (url, url[:-1] + "a", f"{gateway.url}/v1/streams/x", expired):
         async with gateway.http.get(bad) as response:
             assert response.status == 404
+
+
+@pytest.fixture
+async def other(servers, start_gateway):
+    async with start_gateway(servers) as gateway:
+        yield gateway
+
+
+async def test_what_breaks_off_at_one_gateway_goes_on_at_another(gateway, other, running):
+    identifier, url = running
+    elsewhere = url.replace(gateway.url, other.url)
+    await publish(gateway, identifier, out(0, "a"), Logs(attempt=1, seq=1, text="one\n"), out(2, "b"))
+    async with gateway.http.get(url) as response:
+        text = b""
+        while text.count(b"event: ") < 3:
+            text += await response.content.readany()
+        events, ids = parse(text.decode())
+    rest = asyncio.create_task(read(other, elsewhere, {"Last-Event-ID": ids[-1]}))
+    from_logs = asyncio.create_task(read(other, elsewhere, {"Last-Event-ID": ids[1]}))
+    await publish(gateway, identifier, Logs(attempt=1, seq=3, text="two\n"), out(4, "c"))
+    await publish(gateway, identifier, Done(attempt=1, seq=5, status=Status.SUCCEEDED))
+    expected = [("logs", "two\n"), ("output", "c"), ("done", "{}")]
+    assert (await asyncio.wait_for(rest, 20))[0] == expected
+    assert (await asyncio.wait_for(from_logs, 20))[0] == [("output", "b"), *expected]
+    await end(gateway, identifier, output=["a", "b", "c"], logs="one\ntwo\n")
+    assert events == [("output", "a"), ("logs", "one\n"), ("output", "b")]
+    assert (await read(other, elsewhere, {"Last-Event-ID": ids[-1]}))[0] == expected
+
+
+async def test_a_client_that_does_not_read_costs_little_and_is_let_go(gateway, running, monkeypatch):
+    monkeypatch.setattr("tidemill.gateway.handlers.streams.WRITE_LIMIT_S", 0.5)
+    held = []
+    original = streams_handler._Client._send
+
+    async def send(client, data):
+        held.append(client)
+        await original(client, data)
+
+    monkeypatch.setattr(streams_handler._Client, "_send", send)
+    identifier, url = running
+    place = urlsplit(url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=1024)
+    try:
+        writer.write(f"GET {place.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await reader.readuntil(b": \n\n")
+        transport = held[0]._call.request.transport
+        block, largest = "x" * 500_000, 0
+        for seq in range(30):
+            await publish(gateway, identifier, out(seq, block))
+            largest = max(largest, transport.get_write_buffer_size())
+        async with asyncio.timeout(20):
+            while identifier in gateway.app[FEEDS]._feeds:
+                largest = max(largest, transport.get_write_buffer_size())
+                await asyncio.sleep(0.02)
+        assert largest <= 256 * 1024
+        assert transport.is_closing()
+    finally:
+        writer.transport.abort()
+    assert gateway.app[FEEDS]._held.bytes == 0
+
+
+async def test_streams_together_hold_no_more_than_they_may(gateway, running, monkeypatch):
+    monkeypatch.setattr("tidemill.gateway.feeds.TRANSCRIPTS_LIMIT_BYTES", 100_000)
+    identifier, url = running
+    reader = asyncio.create_task(read(gateway, url))
+    await publish(gateway, identifier, *(out(seq, "x" * 10_000) for seq in range(10)))
+    events, ids = await asyncio.wait_for(reader, 20)
+    assert 0 < len(events) < 10
+    await end(gateway, identifier, output=["x" * 10_000] * 10)
+    assert (await read(gateway, url, {"Last-Event-ID": ids[-1]}))[0] == [
+        *[("output", "x" * 10_000)] * (10 - len(events)),
+        ("done", "{}"),
+    ]
+    assert gateway.app[FEEDS]._held.bytes == 0

@@ -18,7 +18,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from tidemill.contracts import subjects
 from tidemill.contracts.events import AnyChunk
 from tidemill.contracts.ids import new_id
-from tidemill.contracts.limits import LOGS_LIMIT_BYTES, OUTPUT_LIMIT_BYTES
+from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.gateway.sse import Ending, Transcript
 from tidemill.runtime.bus import Bus
@@ -27,18 +27,30 @@ from tidemill.runtime.telemetry import log
 
 POLL_S: Final = 1.0  # a prediction whose last chunk was lost ends its streams within two of these
 CONSUMER_IDLE_S: Final = 30  # the server forgets consumers that nobody listens to any more
-TRANSCRIPT_LIMIT_CHARS: Final = 2 * (OUTPUT_LIMIT_BYTES + LOGS_LIMIT_BYTES)  # two attempts' worth
-ROW: Final = "SELECT id, status, output, logs, error, created_at, data_removed FROM prediction WHERE id = $1"
+TRANSCRIPT_LIMIT_BYTES: Final = 4 * (
+    OUTPUT_LIMIT_BYTES + LOGS_LIMIT_BYTES
+)  # two attempts' worth, each as text and wire
+TRANSCRIPTS_LIMIT_BYTES: Final = 256 * MIB  # of all together; a stream that grows beyond is let go, and may come back
+ROW: Final = """
+SELECT id, status, attempt, output, logs, error, created_at, data_removed FROM prediction WHERE id = $1"""
 ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"  # noqa: S608 - a constant
 decode: Final = msgspec.json.Decoder(AnyChunk).decode
+
+
+class Held:
+    """What the transcripts of a gateway hold in memory."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 class Feed:
     """What one prediction has put out; `closed` when no more comes of it, ended or not."""
 
-    def __init__(self, prediction_id: str) -> None:
+    def __init__(self, prediction_id: str, second: int, held: "Held") -> None:
         self.id = prediction_id
-        self.transcript = Transcript()
+        self.transcript = Transcript(second)
+        self._held = held
         self.closed = False
         self.clients = 0
         self.inbox = f"_INBOX.feed.{new_id()}"
@@ -51,18 +63,24 @@ class Feed:
         return self._changed
 
     async def receive(self, message: Msg) -> None:
+        if self.closed:
+            return  # its clients are leaving
         try:
             chunk = decode(message.data)
         except msgspec.DecodeError as error:
             log().warning("garbage in a stream", action="decode", prediction=self.id, error=str(error))
             return
+        before = self.transcript.size_bytes
         self.transcript.add(chunk)
-        if self.transcript.size_chars > TRANSCRIPT_LIMIT_CHARS:
+        self._held.bytes += self.transcript.size_bytes - before
+        if self.transcript.size_bytes > TRANSCRIPT_LIMIT_BYTES or self._held.bytes > TRANSCRIPTS_LIMIT_BYTES:
             self.close()
         self.notify()
 
     def finish(self, ending: Ending) -> None:
+        before = self.transcript.size_bytes
         self.transcript.finish(ending)
+        self._held.bytes += self.transcript.size_bytes - before
         self.notify()
 
     def close(self) -> None:
@@ -82,6 +100,7 @@ class Feeds:
         self._bus = bus
         self._database = database
         self._feeds: dict[str, Feed] = {}
+        self._held = Held()
         self._closing = False
         bus.on_reconnected(self._consume_again)
 
@@ -89,10 +108,11 @@ class Feeds:
         return await self._database.row(ROW, prediction_id)
 
     @asynccontextmanager
-    async def following(self, prediction_id: str) -> AsyncIterator[Feed]:
+    async def following(self, prediction_id: str, second: int) -> AsyncIterator[Feed]:
+        """`second` is the unix second in which the prediction was made."""
         feed = self._feeds.get(prediction_id)
         started = feed is not None
-        feed = feed or self._feeds.setdefault(prediction_id, Feed(prediction_id))
+        feed = feed or self._feeds.setdefault(prediction_id, Feed(prediction_id, second, self._held))
         feed.clients += 1
         try:
             if self._closing:
@@ -104,6 +124,7 @@ class Feeds:
             feed.clients -= 1
             if feed.clients == 0:
                 self._feeds.pop(prediction_id, None)
+                self._held.bytes -= feed.transcript.size_bytes
                 await _unsubscribe(feed)
 
     async def _start(self, feed: Feed) -> None:
@@ -163,7 +184,7 @@ class Feeds:
 def ending(row: Row) -> Ending:
     """`row` of a prediction that has ended."""
     output = None if row["output"] is None else msgspec.json.decode(row["output"])
-    return Ending(Status(row["status"]), output, row["logs"] or "", row["error"])
+    return Ending(Status(row["status"]), output, row["logs"] or "", row["error"], row["attempt"])
 
 
 async def _unsubscribe(feed: Feed) -> None:

@@ -1,30 +1,43 @@
 """Live output as server-sent events: from chunks as they come, and from the row when there are none. Pure.
 
-Official clients know the event names output, logs, error and done, and fail on any other. An id is the second in which
-the prediction was made and the number of outputs so far: the same on every gateway, live or from the row, so that
-Last-Event-ID works wherever a client comes back to.
+Official clients know the event names output, logs, error and done, and fail on any other. An id tells the second in
+which the prediction was made, and how far its sender had come: attempt, outputs, characters of logs, and steps of its
+end. It is the same on every gateway, live or from the row, so that Last-Event-ID works wherever a client comes back to.
 """
 
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from tidemill.contracts.events import AnyChunk, Done, Logs, Output, Reset
 from tidemill.contracts.prediction import TERMINAL, Status
 
+Name: TypeAlias = Literal["output", "logs", "error", "done"]
 LINE_END: Final = re.compile(r"\r\n|\r|\n")  # the three that the format knows
-EVENT_ID: Final = re.compile(r"(\d{1,12}):(\d{1,9})")
+EVENT_ID: Final = re.compile(r"\d{1,12}:(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\.([12]))?")
 HEARTBEAT: Final = b": \n\n"
+ERROR_SENT: Final = 1
+DONE_SENT: Final = 2
 _REASONS: Final = {Status.FAILED: "error", Status.CANCELED: "canceled", Status.ABORTED: "canceled"}
 
 
-class Sse(msgspec.Struct, frozen=True):
-    """One event; `number` counts the outputs up to and including it."""
+class Place(NamedTuple):
+    """How far a client has come; in order of what is sent."""
 
-    name: Literal["output", "logs", "error", "done"]
+    attempt: int = 0
+    outputs: int = 0
+    logs_chars: int = 0
+    ended: int = 0  # ERROR_SENT, DONE_SENT
+
+
+class Sse(msgspec.Struct, frozen=True):
+    """One event; whoever has it has come to `place`. `wire` is the event encoded."""
+
+    name: Name
     data: str
-    number: int
+    place: Place
+    wire: bytes
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -34,17 +47,33 @@ class Ending(msgspec.Struct, frozen=True):
     output: Any
     logs: str
     error: str | None
+    attempt: int = 1
 
 
-def encode(event: Sse, second: int) -> bytes:
-    lines = "".join(f"data: {line}\n" for line in LINE_END.split(event.data))
-    return f"event: {event.name}\nid: {second}:{event.number}\n{lines}\n".encode()
+def encode(name: Name, data: str, place: Place, second: int) -> bytes:
+    lines = "".join(f"data: {line}\n" for line in LINE_END.split(data))
+    end = f".{place.ended}" if place.ended else ""
+    identifier = f"{second}:{place.attempt}.{place.outputs}.{place.logs_chars}{end}"
+    return f"event: {name}\nid: {identifier}\n{lines}\n".encode()
 
 
-def number(last_event_id: str | None) -> int:
-    """The number of the event that a client has seen last; below all numbers when it tells of none."""
+def place_of(last_event_id: str | None) -> Place:
+    """Where a client has come to that tells of its last event; the beginning for one that tells of none."""
     match = EVENT_ID.fullmatch(last_event_id or "")
-    return -1 if match is None else int(match[2])
+    return Place() if match is None else Place(*(int(number or 0) for number in match.groups()))
+
+
+def missing(event: Sse, seen: Place) -> str | None:
+    """What a client that has come to `seen` lacks of an event: its data, the rest of a log, or None."""
+    place = event.place
+    if place.attempt != seen.attempt:
+        return event.data if place.attempt > seen.attempt else None  # another attempt begins anew
+    if place.ended or seen.ended:
+        return event.data if place.ended > seen.ended else None
+    if event.name == "output":
+        return event.data if place.outputs > seen.outputs else None
+    lacking = place.logs_chars - seen.logs_chars
+    return event.data[-lacking:] if lacking > 0 else None
 
 
 def text(value: Any) -> str:
@@ -64,20 +93,20 @@ class Transcript:
     Once a chunk is lost the rest comes from the row: an output with a hole would be a wrong one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, second: int) -> None:
+        """`second` is the unix second in which the prediction was made."""
         self.events: list[Sse] = []
-        self.size_chars = 0
+        self.size_bytes = 0  # of what it holds in memory, roughly
         self.ended = False
-        self._attempt = 1
+        self._second = second
+        self._place = Place(attempt=1)
         self._next_seq = 0
         self._hole = False
-        self._outputs_sent = 0  # of this attempt
-        self._logs_sent_chars = 0
 
     def add(self, chunk: AnyChunk) -> None:
-        if self.ended or chunk.attempt < self._attempt:
+        if self.ended or chunk.attempt < self._place.attempt:
             return
-        if chunk.attempt > self._attempt:
+        if chunk.attempt > self._place.attempt:
             self._begin(chunk.attempt)
         if isinstance(chunk, Reset):
             return  # the attempt says it all; what was sent before cannot be taken back
@@ -90,8 +119,8 @@ class Transcript:
         self._add(chunk)
 
     def _begin(self, attempt: int) -> None:
-        self._attempt = attempt
-        self._next_seq = self._outputs_sent = self._logs_sent_chars = 0
+        self._place = Place(attempt)
+        self._next_seq = 0
         self._hole = False
 
     def _add(self, chunk: Output | Logs | Done) -> None:
@@ -106,34 +135,32 @@ class Transcript:
         """Adds what the row has and was not sent, and the end."""
         if self.ended:
             return
-        if logs := ending.logs[self._logs_sent_chars :]:
+        if ending.attempt > self._place.attempt:
+            self._begin(ending.attempt)
+        if logs := ending.logs[self._place.logs_chars :]:
             self._logs(logs)
-        for item in items(ending.output)[self._outputs_sent :]:
+        for item in items(ending.output)[self._place.outputs :]:
             self._output(item)
         self._end(ending.status, ending.error)
 
     def _output(self, data: str) -> None:
-        self._outputs_sent += 1
-        self._append("output", data, self._number + 1)
+        self._append("output", data, self._place._replace(outputs=self._place.outputs + 1))
 
     def _logs(self, data: str) -> None:
-        self._logs_sent_chars += len(data)
-        self._append("logs", data, self._number)
+        self._append("logs", data, self._place._replace(logs_chars=self._place.logs_chars + len(data)))
 
     def _end(self, status: Status, error: str | None) -> None:
         assert status in TERMINAL, "only an end ends a stream"
         if status is Status.FAILED:
-            self._append(
-                "error", msgspec.json.encode({"detail": error or "Something went wrong"}).decode(), self._number
-            )
+            data = msgspec.json.encode({"detail": error or "Something went wrong"}).decode()
+            self._append("error", data, self._place._replace(ended=ERROR_SENT))
         reason = _REASONS.get(status)
-        self._append("done", msgspec.json.encode({"reason": reason} if reason else {}).decode(), self._number + 1)
+        data = msgspec.json.encode({"reason": reason} if reason else {}).decode()
+        self._append("done", data, self._place._replace(ended=DONE_SENT))
         self.ended = True
 
-    @property
-    def _number(self) -> int:
-        return self.events[-1].number if self.events else 0
-
-    def _append(self, name: Literal["output", "logs", "error", "done"], data: str, number: int) -> None:
-        self.size_chars += len(data)
-        self.events.append(Sse(name, data, number))
+    def _append(self, name: Name, data: str, place: Place) -> None:
+        self._place = place
+        wire = encode(name, data, place, self._second)
+        self.size_bytes += len(data) + len(wire)
+        self.events.append(Sse(name, data, place, wire))

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from tidemill.contracts.errors import not_found
+from tidemill.contracts.limits import KIB
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import files_in_output, sse
 from tidemill.gateway.feeds import FEEDS, ending
@@ -18,7 +19,7 @@ from tidemill.security.capability import InvalidCapability
 
 HEARTBEAT_S: Final = 15.0  # the Python client gives up after 30 s of silence
 WRITE_LIMIT_S: Final = 30.0  # a client that takes nothing for so long is gone or hopeless
-WRITE_EVENTS: Final = 256  # events joined in one write; bounds its memory
+WRITE_LIMIT_BYTES: Final = 64 * KIB  # in one write: with what the connection holds back, all that a client may cost
 HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -32,35 +33,44 @@ class _Client:
 
     def __init__(self, call: Call, row: Row) -> None:
         self._call = call
-        self._second = int(row["created_at"].timestamp())
+        self.second = int(row["created_at"].timestamp())
         self._position = 0
-        self._after = sse.number(call.request.headers.get("Last-Event-ID"))
+        self._seen = sse.place_of(call.request.headers.get("Last-Event-ID"))
         self.response = web.StreamResponse(headers=HEADERS)
 
     async def write(self, transcript: sse.Transcript) -> bool:
-        """Writes the next events, at most WRITE_EVENTS. False when there are none."""
-        events = transcript.events[self._position : self._position + WRITE_EVENTS]
-        self._position += len(events)
-        wanted = [event for event in events if event.number > self._after]
-        if wanted:
-            await self._send(b"".join([await self._encoded(event) for event in wanted]))
-        return bool(events)
+        """Writes the next events, about as many as one write may hold. False when there are none."""
+        pieces, size = [], 0
+        events = transcript.events
+        while size < WRITE_LIMIT_BYTES and self._position < len(events):
+            event = events[self._position]
+            self._position += 1
+            lacking = sse.missing(event, self._seen)
+            if lacking is not None:
+                pieces.append(await self._encoded(event, lacking))
+                size += len(pieces[-1])
+        if not pieces:
+            return False
+        await self._send(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return True
 
     def has_all(self, transcript: sse.Transcript) -> bool:
-        return all(event.number <= self._after for event in transcript.events)
+        return all(sse.missing(event, self._seen) is None for event in transcript.events)
 
-    async def _encoded(self, event: sse.Sse) -> bytes:
+    async def _encoded(self, event: sse.Sse, data: str) -> bytes:
         if event.name == "output":
-            data = await files_in_output.for_event(self._call, event.data)
-            event = sse.Sse(event.name, data, event.number)
-        return sse.encode(event, self._second)
+            data = await files_in_output.for_event(self._call, data)
+        # All clients that see an event as it is share its bytes.
+        return event.wire if data is event.data else sse.encode(event.name, data, event.place, self.second)
 
     async def heartbeat(self) -> None:
         await self._send(sse.HEARTBEAT)
 
     async def _send(self, data: bytes) -> None:
-        async with asyncio.timeout(WRITE_LIMIT_S):
-            await self.response.write(data)
+        """A large event goes in pieces: what has been written is held for the client until it takes it."""
+        for start in range(0, len(data), WRITE_LIMIT_BYTES):
+            async with asyncio.timeout(WRITE_LIMIT_S):
+                await self.response.write(data[start : start + WRITE_LIMIT_BYTES])
 
 
 @operation("streams.get", headers=("Last-Event-ID",), answer=EVENTS)
@@ -97,7 +107,7 @@ async def _row(call: Call) -> Row:
 
 
 async def _replay(call: Call, client: _Client, row: Row) -> web.StreamResponse:
-    transcript = sse.Transcript()
+    transcript = sse.Transcript(client.second)
     transcript.finish(ending(row))
     if client.has_all(transcript):
         return web.Response(status=204)  # tells an EventSource, which always comes back, to stay away
@@ -109,7 +119,7 @@ async def _replay(call: Call, client: _Client, row: Row) -> web.StreamResponse:
 
 async def _follow(call: Call, client: _Client, prediction_id: str) -> None:
     await client.response.prepare(call.request)
-    async with call.request.app[FEEDS].following(prediction_id) as feed:
+    async with call.request.app[FEEDS].following(prediction_id, client.second) as feed:
         await client.heartbeat()  # headers go out at once, also to clients that wait for a first byte
         while True:
             changed = feed.changed
