@@ -93,7 +93,8 @@ class World:
         return msgspec.Raw(b'"https://files/1"')
 
     def job(self, name, **more):
-        job = Job(id=name, attempt=1, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now(), **more)
+        fields = {"attempt": 1, "account": "a", "gateway": "g", "input": msgspec.Raw(b"{}"), "created_at": now()}
+        job = Job(id=name, **(fields | more))
         self.engine.receive("q", msgspec.json.encode(job), 0)
 
     def say(self, instance=None, **frame):

@@ -201,7 +201,7 @@ class Boots:
                 instance.child.kill()
             self._bundles.release(bundle)
             raise
-        instance.concurrency = ready.concurrency
+        instance.concurrency, instance.batched = ready.concurrency, ready.batch
         BOOT_SECONDS.observe(monotonic() - started)
         phases = {"fetch": (fetched - started) * 1000, "environment": (built - fetched) * 1000, **ready.phases}
         total = round((monotonic() - started) * 1000, 1)

@@ -40,11 +40,13 @@ class Claims:
         for instance, run in self._unclaimed:
             if run.claimed or instance.runs.get(run.job.id) is not run:
                 continue
-            if moment - run.sent >= CLAIM_AFTER_S * 0.9 and run in instance.running():
+            if moment - run.sent >= CLAIM_AFTER_S * 0.9 and instance.is_at(run):
                 run.started_at = now()
                 self._write(run)
                 continue
-            if moment - run.sent > RECALL_AFTER_S and not run.recalled and instance.child is not None:
+            # What waits for a batched child's next call is not asked back: it would be sent there again at once.
+            late = moment - run.sent > RECALL_AFTER_S and not instance.batched
+            if late and not run.recalled and instance.child is not None:
                 run.recalled = True
                 instance.child.cancel(run.job.id)
             left.append((instance, run))

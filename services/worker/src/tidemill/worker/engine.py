@@ -137,7 +137,7 @@ class Engine:
             instance.runs[job.id] = run  # takes its place; it is sent when its input is ready
             self.then(run, self._prepare_and_begin(instance, run))
             return
-        instance.begin(run, run_frame(job.id, bytes(job.input), job.traceparent), monotonic())
+        self._send(instance, run, bytes(job.input))
         if run.claimed:
             return
         if job.webhook:
@@ -168,8 +168,13 @@ class Engine:
                     self.end(run, run.stop)
             else:
                 run.started_at = now()
-                instance.begin(run, run_frame(run.job.id, body, run.job.traceparent), monotonic())
+                self._send(instance, run, body)
         self.dispatch(self.lane(instance.queue))
+
+    def _send(self, instance: Instance, run: Run, body: bytes) -> None:
+        """What has lost an attempt shares no call again: it may be what ended the child, and the others with it."""
+        frame = run_frame(run.job.id, body, run.job.traceparent, alone=run.job.attempt > 1)
+        instance.begin(run, frame, monotonic())
 
     def _lost(self, run: Run) -> None:
         """Somebody else's by now: the child may stop, and what it still says is thrown away."""

@@ -11,7 +11,7 @@ import msgspec
 
 from tidemill.contracts.prediction import Status
 from tidemill.hosting import frames
-from tidemill.hosting.frames import Done, Log, Metric, Output, decode
+from tidemill.hosting.frames import Done, Log, Metric, Output, Running, decode
 from tidemill.runtime.telemetry import log
 from tidemill.worker.instance import Instance
 from tidemill.worker.run import Refused, Run, Stop, too_large
@@ -49,23 +49,28 @@ class Hearing:
         elif isinstance(frame, Metric):
             if run := instance.runs.get(frame.id):
                 run.add_metric(frame)
+        elif isinstance(frame, Running) and instance.batched:
+            instance.called = frozenset(frame.ids)
         else:
-            raise ValueError(f"unexpected {type(frame).__name__} from a booted child")  # noqa: TRY004 - a protocol error
+            raise ValueError(f"unexpected {type(frame).__name__} from a booted child")
 
     def on_output_bytes(self, instance: Instance, data: bytes) -> None:
-        """What C code or a process of the model's wrote to fd 1 or 2: counted to the run that is on."""
+        """What C code or a process of the model's wrote to fd 1 or 2: counted to the run that is on, or to its call."""
         text = data.decode("utf-8", "replace")
-        running = instance.running()
-        self._on_log(instance, Log(running[0].job.id if running else None, text))
+        self._add_log(instance, instance.sharing() or instance.running()[:1], text)
 
     def _on_log(self, instance: Instance, frame: Log) -> None:
         run = instance.runs.get(frame.id) if frame.id else None
-        if run is None:
-            log().info("model", action="log", instance=instance.id, text=frame.text[:1000])
-            return
-        kept = run.add_log(frame.text)
-        if kept:
-            self._chunk(run, Log(frame.id, kept))
+        said_by_all = instance.sharing() if frame.id is None else []
+        self._add_log(instance, said_by_all if run is None else [run], frame.text)
+
+    def _add_log(self, instance: Instance, runs: Sequence[Run], text: str) -> None:
+        if not runs:
+            log().info("model", action="log", instance=instance.id, text=text[:1000])
+        for run in runs:
+            kept = run.add_log(text)
+            if kept:
+                self._chunk(run, Log(run.job.id, kept))
 
     def _on_output(self, instance: Instance, frame: Output) -> None:
         run = instance.runs.get(frame.id)
@@ -96,7 +101,10 @@ class Hearing:
         run = self._runs.off(instance, frame)
         if run is None:
             _close(fds)
-        elif fds or run.busy:
+            return
+        if frame.batch:
+            run.metrics["batch_size"] = frame.batch
+        if fds or run.busy:
             self._runs.then(run, self._upload_and_end(run, frame, fds))
         else:
             self._runs.finish(run, frame)

@@ -31,6 +31,8 @@ class Instance:
         self.born = now
         self.idle_since = now
         self.concurrency = 1
+        self.batched = False  # one call of the child's takes up to `concurrency` runs, and it says which
+        self.called: frozenset[str] = frozenset()  # the ids of that call
         self.error: str | None = None
         self.child: Child | None = None
         self.reserved = 0  # places for runs that the rows are asked about
@@ -44,6 +46,8 @@ class Instance:
         if self.state != "ready":
             return 0
         ahead = AHEAD if self._average_ms < FAST_MS else 0
+        if self.batched:
+            ahead = max(ahead, self.concurrency)  # the next call's are there when this one's ends
         return max(0, self.concurrency + ahead - len(self.runs) - self.reserved)
 
     def begin(self, run: Run, body: bytes, now: float) -> None:
@@ -69,9 +73,25 @@ class Instance:
             self.child.stop()
 
     def running(self) -> list[Run]:
-        """Those that the child is at: it begins them in the order they came."""
-        return [run for _, run in zip(range(self.concurrency), self.runs.values(), strict=False)]
+        """Those that the child is at: it begins them in the order they came, unless it shares a call among others.
+
+        It is never none while there are runs: somebody must lose an attempt when the child dies.
+        """
+        return self.sharing() or [run for _, run in zip(range(self.concurrency), self.runs.values(), strict=False)]
 
     def ahead(self) -> list[Run]:
         """Those sent ahead that cannot have begun."""
-        return list(self.runs.values())[self.concurrency :]
+        begun = {run.job.id for run in self.running()}
+        return [run for identifier, run in self.runs.items() if identifier not in begun]
+
+    def sharing(self) -> list[Run]:
+        """Those that share the child's call by its own word; none between calls, and where it does not batch."""
+        if not self.called:
+            return []
+        return [run for identifier, run in self.runs.items() if identifier in self.called]
+
+    def is_at(self, run: Run) -> bool:
+        """Whether it is one of the running; asked often, for many."""
+        if self.called.isdisjoint(self.runs):
+            return run in self.running()
+        return run.job.id in self.called
