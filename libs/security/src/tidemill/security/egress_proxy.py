@@ -1,0 +1,216 @@
+"""The proxy between model code and the internet: CONNECT alone, names looked up here, every address judged.
+
+One of it serves one sandbox, over a socket that listens inside. It tells which host and port was asked for and what
+came of it, never what went through. Must never reach what `EgressPolicy` refuses, whatever a name resolves to.
+"""
+
+import asyncio
+import contextlib
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp.abc import AbstractResolver
+
+from tidemill.security.egress_errors import EgressDenied
+from tidemill.security.egress_policy import EgressPolicy, Target
+
+HEAD_LIMIT_BYTES: Final = 8 * 1024  # of a request; what it needs of it is one line
+HEAD_WITHIN_S: Final = 10.0
+CONNECT_WITHIN_S: Final = 10.0  # look-up and all addresses together
+IDLE_LIMIT_S: Final = 300.0  # neither side said anything: longer than any server's keep-alive
+CONNECTIONS_LIMIT: Final = 64  # of one sandbox at a time: parallel downloads pass, a scan does not get far
+PIECE_BYTES: Final = 64 * 1024
+FAREWELL_S: Final = 2.0  # for a refused request: to take its answer and hang up
+FAREWELL_READS: Final = 16
+
+_REQUEST: Final = re.compile(rb"CONNECT (\[[0-9A-Fa-f:.]+\]|[^\s:\[\]@/]+):([0-9]{1,5}) HTTP/1\.[01]")
+
+Tell = Callable[[str, int, str], None]  # host, port and what came of it: a word of OUTCOMES
+OUTCOMES: Final = ("connected", "refused", "failed", "malformed", "busy")
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Which host names may be asked for. `only`: what the model declared, None for any; a name, or `*.` and a domain
+    for all below it. `never`: names of the platform's own.
+    """
+
+    only: tuple[str, ...] | None = None
+    never: frozenset[str] = frozenset()
+
+    def allow(self, host: str) -> bool:
+        name = host.lower().removesuffix(".")
+        if name in self.never:
+            return False
+        return self.only is None or any(_matches(name, pattern) for pattern in self.only)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name.endswith(pattern[1:]) if pattern.startswith("*.") else name == pattern
+
+
+class _Refused(Exception):  # noqa: N818 -- named after the situation
+    def __init__(self, status: str, reason: str, outcome: str = "refused") -> None:
+        super().__init__(reason)
+        self.status = status
+        self.outcome = outcome
+
+
+def asked_for(head: bytes) -> tuple[str, int]:
+    """Host and port of a CONNECT; IPv6 without its brackets. Raises ValueError with words for the model's author."""
+    line = head.partition(b"\r\n")[0]
+    match = _REQUEST.fullmatch(line)
+    if match is None:
+        if re.match(rb"[A-Z]+ http://", line):
+            raise ValueError("only https:// URLs can be reached from here")
+        raise ValueError("this proxy takes CONNECT alone")
+    return match[1].decode("ascii", "replace").strip("[]"), int(match[2])
+
+
+class EgressProxy:
+    """Use from one event loop. `resolver` is shared with other clients, and closed by whoever made it."""
+
+    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver, hosts: Hosts, tell: Tell) -> None:
+        self._policy = policy
+        self._resolver = resolver
+        self._hosts = hosts
+        self._tell = tell
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
+        """Takes the listening socket over; in the end all connections are cut."""
+        listener.settimeout(0)
+        server = await asyncio.start_server(self._take, sock=listener, limit=HEAD_LIMIT_BYTES)
+        try:
+            yield
+        finally:
+            server.close()
+            for task in list(self._connections):
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "streams call back in a task"
+        self._connections.add(task)
+        try:
+            await self._converse(reader, writer)
+        # Whoever hangs up hangs up. A task of asyncio's streams must not end canceled: it would log a traceback.
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = "", 0
+        try:
+            host, port = await _read_request(reader)
+            self._count()
+            outward, out = await self._dial(self._judged(host, port), host, port)
+        except _Refused as refused:
+            self._tell(host, port, refused.outcome)
+            await _answer(reader, writer, refused)
+            return
+        self._tell(host, port, "connected")
+        try:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await _relay((reader, writer), (outward, out))
+        finally:
+            out.transport.abort()
+
+    def _count(self) -> None:
+        if len(self._connections) > CONNECTIONS_LIMIT:
+            raise _Refused("503 Service Unavailable", f"more than {CONNECTIONS_LIMIT} connections at a time", "busy")
+
+    def _judged(self, host: str, port: int) -> Target:
+        shown = f"[{host}]" if ":" in host else host
+        if not self._hosts.allow(host):
+            raise _Refused("403 Forbidden", f"{shown} is not among the hosts that this model may reach")
+        try:
+            return self._policy.target(f"https://{shown}:{port}/")
+        except EgressDenied as denied:
+            raise _Refused("403 Forbidden", f"{shown}:{port} cannot be reached from here: {denied.reason}") from None
+
+    async def _dial(self, target: Target, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        permits = self._policy.permits_listed if target.listed else self._policy.permits
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN_S):
+                found = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
+                allowed = [each["host"] for each in found if permits(each["host"], port)]
+                if not allowed:
+                    raise _Refused("403 Forbidden", f"{host} has no address that may be reached from here")
+                return await _first_that_answers(allowed, port)
+        except (OSError, TimeoutError):
+            raise _Refused("502 Bad Gateway", f"{host}:{port} could not be connected to", "failed") from None
+
+
+async def _first_that_answers(addresses: Iterable[str], port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    error = OSError("no address")
+    for address in addresses:
+        try:
+            # The address is numeric: nothing is looked up again.
+            return await asyncio.open_connection(address, port, limit=PIECE_BYTES)
+        except OSError as failed:
+            error = failed
+    raise error
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[str, int]:
+    try:
+        async with asyncio.timeout(HEAD_WITHIN_S):
+            return asked_for(await reader.readuntil(b"\r\n\r\n"))
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        raise _Refused("400 Bad Request", "this is no request", "malformed") from None
+    except ValueError as error:
+        raise _Refused("405 Method Not Allowed", str(error), "malformed") from None
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refused: _Refused) -> None:
+    """What is unread when a socket closes takes the answer with it: so some of it is read."""
+    body = f"{refused}\n".encode("ascii", "replace")
+    fields = ("Content-Type: text/plain", f"Content-Length: {len(body)}", "Connection: close")
+    writer.write("\r\n".join((f"HTTP/1.1 {refused.status}", *fields, "", "")).encode() + body)
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(FAREWELL_S):
+            await writer.drain()
+            writer.write_eof()
+            for _ in range(FAREWELL_READS):
+                if not await reader.read(PIECE_BYTES):
+                    break
+
+
+End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _relay(near: End, far: End) -> None:
+    """Until both sides have said their last, or neither has said anything for IDLE_LIMIT_S."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(IDLE_LIMIT_S) as idle:
+
+        def moved() -> None:
+            idle.reschedule(loop.time() + IDLE_LIMIT_S)
+
+        copies = [
+            asyncio.create_task(_copy(*ends, moved), name="relay") for ends in ((near[0], far[1]), (far[0], near[1]))
+        ]
+        try:
+            await asyncio.gather(*copies)
+        finally:
+            for copy in copies:
+                copy.cancel()
+            await asyncio.gather(*copies, return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, moved: Callable[[], None]) -> None:
+    while piece := await reader.read(PIECE_BYTES):
+        writer.write(piece)
+        await writer.drain()
+        moved()
+    if writer.can_write_eof():
+        writer.write_eof()
