@@ -137,10 +137,10 @@ class Maker:
         await self.call("POST", "models", json=self._new_model("gone"))
         world.own[f"DELETE {model}"] = {"owner": owner, "name": f"gone-{self._unique}"}
         for secret in ("KEPT", "GONE"):
-            await self.call("PUT", f"models/{self._models.text}/secrets/{secret}", json={"value": "hidden"})
+            await self.call("PUT", f"models/{self._models.text}/secrets/{secret}", json={"value": "hidden well"})
         world.things["models/secrets"] = {"secret": "KEPT"}
         world.own[f"DELETE {model}/secrets/{{secret}}"] = {"secret": "GONE"}
-        world.bodies[f"PUT {model}/secrets/{{secret}}"] = {"value": "hidden"}
+        world.bodies[f"PUT {model}/secrets/{{secret}}"] = {"value": "hidden well"}
         spare = dict(zip(("owner", "name"), self._models.spare.split("/"), strict=True))
         world.own[f"DELETE {model}/versions/{{id}}"] = {**spare, "id": await self._latest(self._models.spare)}
 
