@@ -65,6 +65,11 @@ stack := python + " -m tidemill.stack"
 @bench *ARGS: setup
     exec deploy/clean-env.sh {{ python }} tests/load/bench.py "$@"
 
+# Compare cold boots with coglet's on this machine (--rounds N, --small-only)
+[no-exit-message]
+@bench-boot *ARGS: setup
+    exec deploy/clean-env.sh {{ python }} tests/load/boot_bench.py "$@"
+
 # Install what uv.lock says, and torch, into .venv
 [no-exit-message]
 @setup:

@@ -1,0 +1,233 @@
+"""Cold boots of the same torch models here and in coglet, on a machine that has the files: from nothing to an output.
+
+`./just bench-boot [--rounds N] [--small-only]`. coglet: from starting `python -m cog.server.http` to the first answer.
+Tidemill: from the POST for a version without an instance to its answer (each round is a new version of the same
+files). Both run the very same torch. "dropped": the page cache was told to forget the weights; the disk's speed is
+measured in the same run.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+from coglet_peer import free_port, peer_python
+
+from tidemill.testing.running import RunningStack
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "tests" / "models"
+CACHE = ROOT / ".bench"
+BLOCK_BYTES = 1024 * 1024
+WAIT_FOR_COGLET_S = 120.0
+PAUSE_S = 0.005  # between two tries of a server that is not up yet
+WRITE_WEIGHTS = """
+import sys, torch
+from safetensors.torch import save_file
+torch.manual_seed(0)
+layers = {f"layer{number}": torch.randn(4096, 4096) / 64 for number in range(16)}
+save_file(layers, sys.argv[1] + "/weights.safetensors")
+torch.save(layers, sys.argv[1] + "/weights.pt")
+"""
+
+
+class Case(NamedTuple):
+    """`weights` is the file that the model maps or reads, in the model's directory; None for the small model."""
+
+    name: str
+    directory: Path
+    weights: str | None = None
+
+
+def post(url, body, headers=None):
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json", **(headers or {})}, method="POST")
+    with urllib.request.urlopen(request, timeout=WAIT_FOR_COGLET_S) as response:
+        return json.load(response)
+
+
+def drop_from_page_cache(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
+def read_through(path):
+    """Seconds that one plain sequential read of the file takes, as `dd bs=1M of=/dev/null` does it."""
+    block = bytearray(BLOCK_BYTES)
+    began = time.perf_counter()
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(block):
+            continue
+    return time.perf_counter() - began
+
+
+def boot_coglet(python, directory):
+    """Seconds from the start of the server to its first output."""
+    port = free_port()
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+        "PATH": f"{python.parent}:{os.environ['PATH']}",
+        "PORT": str(port),
+        "COG_LOG_LEVEL": "error",
+        "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
+    }
+    command = [str(python), "-m", "cog.server.http", "--host", "127.0.0.1"]
+    began = time.perf_counter()
+    with (CACHE / "coglet-boot.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=directory, env=env, stdout=log, stderr=log)
+    try:
+        while time.perf_counter() - began < WAIT_FOR_COGLET_S:
+            try:
+                if post(f"http://127.0.0.1:{port}/predictions", {"input": {}})["status"] == "succeeded":
+                    return time.perf_counter() - began
+            except OSError:
+                time.sleep(PAUSE_S)
+        sys.exit(f"coglet did not come up; see {CACHE / 'coglet-boot.log'}")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Tidemill:
+    """A stack of its own; every boot is of a version that no instance has run."""
+
+    def __init__(self, home):
+        self.stack = RunningStack(home, {"TIDEMILL_INSTANCES": "64"})
+        self.stack.up("--no-catalogue")
+        self._versions = 0
+
+    def push(self, case):
+        """A new version of the same files: its digest differs by a file that nobody reads."""
+        self._versions += 1
+        (case.directory / "round.txt").write_text(f"{time.time_ns()} {self._versions}")
+        printed = self.stack.tidemill("push", f"local/{case.directory.name}", str(case.directory))
+        return re.search(r"^Version \S+:([0-9a-f]{64})$", printed, re.MULTILINE)[1]
+
+    def boot(self, version):
+        headers = {"Authorization": f"Bearer {self.stack.token}", "Prefer": "wait"}
+        began = time.perf_counter()
+        prediction = post(f"{self.stack.base_url}/v1/predictions", {"version": version, "input": {}}, headers)
+        took = time.perf_counter() - began
+        if prediction["status"] != "succeeded" or prediction["version"] != version:
+            sys.exit(f"the prediction is {prediction['status']}: {prediction['error']}\n{prediction['logs']}")
+        return took
+
+    def phases(self):
+        """Of all boots since the start, in ms, as the worker logged them."""
+        lines = (self.stack.home / "log" / "worker.log").read_text().splitlines()
+        events = (json.loads(line) for line in lines if '"instance ready"' in line)
+        return [{"boot": event["ms"], **event["phases"]} for event in events]
+
+
+def prepare(python, folder, *, small_only):
+    small = folder / "boot-small"
+    shutil.copytree(MODELS / "boot_small", small)
+    cases = [Case("small torch model", small)]
+    if small_only:
+        return cases
+    weights = CACHE / "boot-weights"
+    if not (weights / "weights.pt").exists():
+        weights.mkdir(parents=True, exist_ok=True)
+        subprocess.run([str(python), "-c", WRITE_WEIGHTS, str(weights)], check=True)
+    ways = {"safetensors": "weights.safetensors", "torch.load(mmap=True)": "weights.pt", "torch.load": "weights.pt"}
+    for number, (how, file) in enumerate(ways.items()):
+        directory = folder / f"boot-large-{number}"
+        shutil.copytree(MODELS / "boot_large", directory)
+        (directory / "how.txt").write_text(how)
+        shutil.copyfile(weights / file, directory / file)
+        cases.append(Case(f"1 GiB, {how}", directory, file))
+    return cases
+
+
+def blob_of(tidemill, case):
+    """The worker's copy of the weights: the one that a boot maps."""
+    size = (case.directory / case.weights).stat().st_size
+    blobs = (tidemill.stack.home).rglob("blobs/??/*")
+    return next(path for path in blobs if path.is_file() and path.stat().st_size == size)
+
+
+def measure(case, python, tidemill, *, dropped):
+    """(coglet's seconds, ours) of one round."""
+    version = tidemill.push(case)
+    if case.weights and not dropped:
+        read_through(case.directory / case.weights)
+        read_through(blob_of(tidemill, case))
+    if dropped:
+        drop_from_page_cache(case.directory / case.weights)
+    theirs = boot_coglet(python, case.directory)
+    if dropped:
+        drop_from_page_cache(blob_of(tidemill, case))
+    return theirs, tidemill.boot(version)
+
+
+def row(name, cache, pairs):
+    theirs, ours = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    worst = min(a / b for a, b in pairs)
+    return f"| {name} | {cache} | {theirs:.2f} s | {ours * 1000:.0f} ms | {ratio:.1f} ({worst:.1f}) |"
+
+
+def disk(case):
+    path = case.directory / case.weights
+    read_through(path)
+    warm = read_through(path)
+    drop_from_page_cache(path)
+    cold = read_through(path)
+    size = path.stat().st_size / 1e6
+    return f"Reading the file once: {size / cold:.0f} MB/s from the disk, {size / warm:.0f} MB/s from the page cache."
+
+
+def run(cases, python, tidemill, rounds):
+    rows = []
+    for case in cases:
+        measure(case, python, tidemill, dropped=False)  # zygotes, bytecode, page cache: a warm machine
+        for dropped in (False, True) if case.weights else (False,):
+            pairs = [measure(case, python, tidemill, dropped=dropped) for _ in range(rounds)]
+            rows.append(row(case.name, "dropped" if dropped else "warm", pairs))
+            print(rows[-1], flush=True)
+    print(
+        "\n| model | page cache of the weights | coglet, start to output | Tidemill, POST to output | ratio (least) |"
+    )
+    print("|---|---|---|---|---|")
+    print("\n".join(rows))
+    for case in cases:
+        if case.weights in {"weights.safetensors", "weights.pt"}:
+            print(f"{case.name}: {disk(case)}")
+    phases = tidemill.phases()
+    medians = {key: statistics.median(one[key] for one in phases if key in one) for key in phases[0]}
+    print("Phases of our boots, median ms:", ", ".join(f"{key} {ms:.1f}" for key, ms in medians.items()))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--small-only", action="store_true", help="leave out the model with 1 GiB of weights")
+    arguments = parser.parse_args()
+    CACHE.mkdir(exist_ok=True)
+    python = peer_python(CACHE, "safetensors", borrowed=Path(sysconfig.get_path("purelib")))
+    with tempfile.TemporaryDirectory(prefix="tidemill-boot-") as folder:
+        cases = prepare(python, Path(folder), small_only=arguments.small_only)
+        tidemill = Tidemill(Path(folder) / "home")
+        try:
+            run(cases, python, tidemill, arguments.rounds)
+        finally:
+            tidemill.stack.down()
+
+
+if __name__ == "__main__":
+    main()
