@@ -3,7 +3,7 @@
 The wire is defined in `tidemill.model.protocol`.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Raw
@@ -93,3 +93,12 @@ def run_frame(prediction_id: str, input_json: bytes, traceparent: str | None = N
     context = msgspec.json.encode({"traceparent": traceparent}) if traceparent else b"{}"
     more = b',"alone":true' if alone else b""
     return b'{"t":"run","id":"%s","input":%s,"context":%s%s}' % (prediction_id.encode(), input_json, context, more)
+
+
+def merged(old: Any, value: Any, mode: str) -> Any:
+    """What a metric is after a Metric frame, given what it was (None before the first)."""
+    if mode == "append":
+        return [*(old if isinstance(old, list) else [] if old is None else [old]), value]
+    if mode == "incr" and isinstance(old, int | float) and isinstance(value, int | float):
+        return old + value
+    return value

@@ -57,10 +57,13 @@ class _Answer:
 class SandboxedInspector:
     """The `push.Inspector` of a real worker."""
 
-    def __init__(self, zygotes: Zygotes, home: Path, required: tuple[str, ...]) -> None:
+    def __init__(
+        self, zygotes: Zygotes, home: Path, required: tuple[str, ...], *, also_read: tuple[Path, ...] = ()
+    ) -> None:
         self._zygotes = zygotes
         self._home = home / "inspections"
         self._required = required
+        self._also_read = also_read  # where links in the model's directory lead
 
     async def inspect(self, directory: Path, environment: Environment, config: ModelConfig) -> tuple[msgspec.Raw, str]:
         tmp = self._home / new_id()
@@ -69,7 +72,8 @@ class SandboxedInspector:
         child = None
         try:
             zygote = await self._zygotes.get(environment)
-            read = (str(directory), *map(str, environment.read_paths), *self._zygotes.runtime_paths())
+            own = map(str, (directory, *self._also_read))
+            read = (*own, *map(str, environment.read_paths), *self._zygotes.runtime_paths())
             sandbox = Sandbox(tmp=str(tmp), read=read, uid=UID, required=self._required)
             boot = host.Boot(
                 entry=config.entry,

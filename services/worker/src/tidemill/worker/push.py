@@ -13,13 +13,14 @@ from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig, Parsed, parse
+from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig
+from tidemill.hosting.directory import read_config
 from tidemill.hosting.environments import Environment, EnvironmentFailed, Environments
 from tidemill.hosting.failures import BootFailed
 from tidemill.hosting.schema_check import SchemaRefused, check
 from tidemill.runtime.db import AWAY, Database, Row, insistently
 from tidemill.runtime.telemetry import log
-from tidemill.security.bundle_paths import ROOT_CONFIG, BundleError
+from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import push_store
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.bundles import Bundles
@@ -30,7 +31,6 @@ LOOK_EVERY_S: Final = 5.0  # for pushes whose hint was lost, and those of worker
 BUILD_LIMIT_S: Final = 3600.0  # fetching 20 GiB and installing torch take minutes each on a slow link
 ATTEMPTS: Final = 2  # a push that took two workers down with it would take down the third
 COG_VERSION: Final = "0.16.0"  # the generation of Cog's API that our module speaks; clients read it
-CONFIG_FILE_LIMIT_BYTES: Final = 2 * 1024 * 1024  # above the limits of those who parse: they give the reason
 
 REASONS: Final = (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed, BootFailed, SchemaRefused)
 
@@ -125,7 +125,7 @@ class Pushes:
     async def _make(
         self, queue: str, version: str, files: list[BundleFile], directory: Path, logs: PushLog
     ) -> tuple[NewVersion, tuple[str, ...]]:
-        parsed = await asyncio.to_thread(_parse, directory)
+        parsed = await asyncio.to_thread(read_config, directory)
         if parsed.config.requirements:
             logs.line(f"Installing {', '.join(parsed.config.requirements)}.")
         environment = await self._environments.ensure(parsed.config, logs.say)
@@ -147,14 +147,3 @@ class Pushes:
         )
         logs.line("Done.")
         return new, warnings
-
-
-def _parse(directory: Path) -> Parsed:
-    def read(path: str) -> bytes | None:
-        file = directory / path
-        if not file.is_file():
-            return None
-        with file.open("rb") as opened:
-            return opened.read(CONFIG_FILE_LIMIT_BYTES)
-
-    return parse(read(ROOT_CONFIG) or b"", read)

@@ -9,7 +9,9 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
 from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.frames import Done, Metric
+from tidemill.hosting.frames import Done, Metric, merged
+from tidemill.runtime import billing
+from tidemill.runtime.billing import Tariff
 from tidemill.runtime.outcome import Outcome, metrics
 from tidemill.worker.progress import progress
 
@@ -38,6 +40,7 @@ class Run:
     """The state of one attempt. `sent` is when the child got it, `claimed` whether its row says so."""
 
     __slots__ = (
+        "boot",
         "claimed",
         "dirty",
         "items",
@@ -58,6 +61,7 @@ class Run:
         "stop",
         "stop_since",
         "tail",
+        "tariff",
     )
 
     def __init__(self, job: Job, queue: str) -> None:
@@ -81,6 +85,8 @@ class Run:
         self.seq = 0
         self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
         self.dirty = False
+        self.tariff: Tariff | None = None
+        self.boot: str | None = None  # of the instance that it waited for, as JSON
 
     @property
     def busy(self) -> bool:
@@ -118,7 +124,7 @@ class Run:
         if value is None:
             self.metrics.pop(frame.key, None)
         elif len(self.metrics) < METRICS_LIMIT or frame.key in self.metrics:
-            self.metrics[frame.key] = _merged(self.metrics.get(frame.key), value, frame.mode)
+            self.metrics[frame.key] = merged(self.metrics.get(frame.key), value, frame.mode)
 
     def next_seq(self) -> int:
         self.seq += 1
@@ -141,6 +147,10 @@ class Run:
         measured = self.measured()
         return msgspec.json.encode(measured).decode() if measured else None
 
+    def _metrics(self, status: Status, started_at: float | None, completed_at: float) -> str:
+        bill = billing.bill(self.tariff, status, started_at, completed_at)
+        return metrics(started_at, self.job.created_at, completed_at, self.measured(), bill)
+
     def outcome(self, worker: str, done: Done, completed_at: float) -> Outcome:
         """How the attempt ended by the child's word, unless we had told it to stop."""
         output = self.output_so_far() or bytes(done.output).decode()
@@ -151,16 +161,18 @@ class Run:
         if len(output) > OUTPUT_LIMIT_BYTES:
             return self.end(worker, too_large(), completed_at)
         failed = done.status != "succeeded"
+        status = Status.FAILED if failed else Status.SUCCEEDED
         code = ErrorCode.OUT_OF_MEMORY if done.status == "out_of_memory" else ErrorCode.MODEL_ERROR
         return Outcome(
             id=self.job.id,
             attempt=self.job.attempt,
-            status=Status.FAILED if failed else Status.SUCCEEDED,
+            status=status,
             output=None if output == "null" else output,
             logs=self.logs_so_far(),
             error=(done.error or "The model failed without a message.").replace("\0", "") if failed else None,
             error_code=code if failed else None,
-            metrics=metrics(self.started_at, self.job.created_at, completed_at, self.measured()),
+            metrics=self._metrics(status, self.started_at, completed_at),
+            boot=self.boot,
             worker=worker,
             started_at=self.started_at,
             completed_at=completed_at,
@@ -177,7 +189,8 @@ class Run:
             logs=self.logs_so_far(),
             error=stop.error,
             error_code=stop.code,
-            metrics=metrics(started_at, self.job.created_at, completed_at, self.measured()),
+            metrics=self._metrics(stop.status, started_at, completed_at),
+            boot=self.boot,
             worker=worker,
             started_at=started_at,
             completed_at=completed_at,
@@ -195,11 +208,3 @@ def _cut(text: str, room_bytes: int) -> str:
         return text
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= room_bytes else raw[:room_bytes].decode("utf-8", "ignore")
-
-
-def _merged(old: Any, value: Any, mode: str) -> Any:
-    if mode == "append":
-        return [*(old if isinstance(old, list) else [] if old is None else [old]), value]
-    if mode == "incr" and isinstance(old, int | float) and isinstance(value, int | float):
-        return old + value
-    return value

@@ -1,0 +1,180 @@
+"""Models of directories, run on this machine for their authors: the worker's environments, zygotes and sandbox, and no
+services. What is built is kept in one directory and used again; an instance's own files go with it.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from secrets import randbelow
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import msgspec
+
+from tidemill.contracts.ids import new_id
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.conversation import Audience, Conversation, Ended
+from tidemill.hosting.directory import read_config
+from tidemill.hosting.environments import Environment, Environments
+from tidemill.hosting.frames import run_frame
+from tidemill.hosting.inspection import SandboxedInspector
+from tidemill.hosting.installer import Installer
+from tidemill.hosting.scratch import Scratch, remove_tree
+from tidemill.hosting.zygotes import Zygotes
+from tidemill.model import host, working_directory
+from tidemill.model.child_process import ChildProcess
+from tidemill.model.sandbox import Sandbox
+
+CANCEL_WITHIN_S: Final = 5.0  # then the child is killed, as the worker does
+GONE_WITHIN_S: Final = 5.0
+FIRST_UID: Final = 210_000  # above the workers' own on the same machine
+UIDS: Final = 10_000
+FOLDER_MODE: Final = 0o755  # the child may run under a uid of its own
+
+
+class LocalModel:
+    """A model that is loaded. `schema` is its OpenAPI document, `warnings` what a push would say."""
+
+    def __init__(
+        self, parts: "_Parts", schema: dict[str, Any], warnings: Sequence[str], heard: Conversation, child: ChildProcess
+    ) -> None:
+        self.schema = schema
+        self.warnings = (*warnings, *parts.environment.warnings)
+        self.concurrency = heard.ready.result().concurrency
+        self.ended = heard.ended  # with how, when its process has gone
+        self._folder = parts.folder
+        self._heard = heard
+        self._child = child
+
+    def input_folder(self) -> Path:
+        """A fresh folder for the files of an input, which the model can read."""
+        folder = self._folder / "inputs" / new_id()
+        folder.mkdir(mode=FOLDER_MODE)
+        return folder
+
+    async def run(self, identifier: str, value: dict[str, Any], audience: Audience) -> Ended:
+        """File inputs are paths below an input_folder(). Canceled, it stops the model before it raises."""
+        ended = self._heard.begin(identifier, audience)
+        if self.ended.done():
+            return Ended(status="failed", error=f"The model's process has ended: {self.ended.result()}.")
+        self._child.send(run_frame(identifier, msgspec.json.encode(value)))
+        try:
+            return await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            await self._cancel(identifier, ended)
+            raise
+
+    async def _cancel(self, identifier: str, ended: asyncio.Future[Ended]) -> None:
+        """Cooperative first, then by force."""
+        self._child.cancel(identifier)
+        done, _ = await asyncio.wait([ended], timeout=CANCEL_WITHIN_S)
+        if not done:
+            self._child.kill()
+            await asyncio.wait([self.ended], timeout=GONE_WITHIN_S)
+
+
+class Workbench:
+    """`home` keeps environments and interpreters between uses, also by several processes at a time."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._scratch = Scratch(home)
+        # Building a source distribution runs its author's code: on the author's own machine that is their business,
+        # but a push would refuse it, and here is where to learn that.
+        self._environments = Environments(home / "environments", Installer(home / "uv"), self._scratch)
+        self._zygotes = Zygotes(home)
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._scratch.__enter__)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._zygotes.close()
+        await self._environments.close()
+        await asyncio.to_thread(self._scratch.__exit__, kind, error, traceback)
+
+    @asynccontextmanager
+    async def open(self, directory: Path, paths: Iterable[str], audience: Audience) -> AsyncIterator[LocalModel]:
+        """The model of `directory`, an absolute path without links. It is given the files `paths` of it.
+
+        Installs what it needs and loads it; `audience` hears what is said meanwhile, and what is of no prediction.
+        Raises ConfigRefused, EnvironmentFailed, BootFailed, ZygoteDiedError, ForkRefusedError, OSError.
+        """
+        parsed = await asyncio.to_thread(read_config, directory)
+        environment = await self._environments.ensure(parsed.config, audience.on_log)
+        folder = self._scratch.fresh()
+        parts = _Parts(parsed.config, environment, folder, (directory, folder / "files"))
+        try:
+            uid = await asyncio.to_thread(_lay_out, directory, sorted(paths), folder)
+            inspector = SandboxedInspector(self._zygotes, self._home, required=(), also_read=parts.originals)
+            raw, _ = await inspector.inspect(folder / "src", environment, parsed.config)
+            heard = Conversation(audience)
+            zygote = await self._zygotes.get(environment)
+            child = await zygote.fork(parts.spec(uid, self._zygotes.runtime_paths()), parts.boot(), heard)
+            try:
+                await heard.ready
+                yield LocalModel(parts, msgspec.json.decode(raw), parsed.warnings, heard, child)
+            finally:
+                child.kill()
+                await asyncio.wait([heard.ended], timeout=GONE_WITHIN_S)
+        finally:
+            await asyncio.to_thread(_remove, folder)
+
+
+class _Parts(NamedTuple):
+    """What a boot is made of."""
+
+    config: ModelConfig
+    environment: Environment
+    folder: Path
+    originals: tuple[Path, ...]  # where links in its working directory lead: what is large is not copied
+
+    def spec(self, uid: int | None, runtime: Iterable[str]) -> host.Spec:
+        read = (*self.originals, self.folder / "inputs", *self.environment.read_paths)
+        sandbox = Sandbox(
+            tmp=str(self.folder / "tmp"),
+            work=str(self.folder / "src"),
+            read=(*map(str, read), *runtime),
+            uid=uid,
+            required=(),
+        )
+        return host.Spec(sandbox=sandbox, env=dict(self.config.environment))
+
+    def boot(self) -> host.Boot:
+        site = self.environment.site
+        return host.Boot(
+            entry=self.config.entry,
+            directory=str(self.folder / "src"),
+            tmp=str(self.folder / "tmp"),
+            concurrency=self.config.concurrency,
+            site=None if site is None else str(site),
+        )
+
+
+def _lay_out(directory: Path, paths: list[str], folder: Path) -> int | None:
+    """The folders of an instance: `files` holds links to what belongs to the model, `src` is made of it.
+
+    Answers whom `src` belongs to, where that is not ourselves.
+    """
+    for name in ("tmp", "inputs", "files"):
+        (folder / name).mkdir(mode=FOLDER_MODE, parents=True)
+    for path in paths:
+        link = folder / "files" / path
+        link.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        link.symlink_to(directory / path)
+    uid = FIRST_UID + randbelow(UIDS) if os.geteuid() == 0 else None
+    working_directory.make(folder / "files", folder / "src", uid)
+    return uid
+
+
+def _remove(folder: Path) -> None:
+    """Root passes through what a model closed; changing modes could follow a link that a process it left just made."""
+    if os.geteuid() == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        remove_tree(folder)
