@@ -153,13 +153,17 @@ class _Child:
 
     def _confine(self) -> None:
         try:
-            self._layers = sandbox.enter(self._spec.sandbox)
+            self._layers, way_out = sandbox.enter_with_way_out(self._spec.sandbox)
         except sandbox.MissingLayerError as error:
             raise _BootError("sandbox", str(error)) from None
+        if way_out is not None:  # the worker's from here on
+            self._channel.send({"t": "way_out", "files": [{"pointer": "", "name": "listener"}]}, [way_out.detach()])
         die_with(self._zygote_pid)
         c_streams.prepare()
         faulthandler.enable(2)
-        environment.install(environment.complete(self._spec.env, self._spec.sandbox.tmp, self._spec.threads))
+        spec = self._spec
+        variables = environment.complete(spec.env, spec.sandbox.tmp, spec.threads, way_out=spec.sandbox.way_out)
+        environment.install(variables)
         _unshare_random_state()
         self._end_phase("sandbox")
 
@@ -176,6 +180,7 @@ class _Child:
 
     def _boot(self, boot: Boot) -> int:
         os.chdir(boot.directory)
+        os.environ.update(boot.secrets)
         if self._spec.sandbox.work is not None:
             leftovers.own(self._spec.sandbox.work)
         if boot.site is not None:

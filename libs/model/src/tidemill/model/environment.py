@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import Final
 
+from tidemill.model.way_out import variables
+
 # Libraries that cache somewhere of their own; the rest follow XDG_CACHE_HOME or HOME.
 _CACHES: Final = {
     "XDG_CACHE_HOME": "cache",
@@ -24,11 +26,12 @@ _USER: Final = {"USER": "model", "LOGNAME": "model"}
 _BASE: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
 
-def complete(allowed: Mapping[str, str], tmp: str, threads: int | None) -> dict[str, str]:
+def complete(allowed: Mapping[str, str], tmp: str, threads: int | None, *, way_out: bool = False) -> dict[str, str]:
     """The whole environment of a child; what `allowed` names wins, but for the places that only `tmp` can be."""
     caches = {name: f"{tmp}/{place}" for name, place in _CACHES.items()}
     pools = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return {**_BASE, **_USER, **caches, **pools, **allowed, **dict.fromkeys(_PLACES, tmp)}
+    proxies = variables() if way_out else {}
+    return {**_BASE, **_USER, **caches, **pools, **allowed, **proxies, **dict.fromkeys(_PLACES, tmp)}
 
 
 def install(environment: Mapping[str, str]) -> None:

@@ -6,13 +6,14 @@ in "t". File descriptors travel on *data* with SCM_RIGHTS, first in, first out, 
 "files". The worker treats every byte from a child as hostile; a frame that breaks these rules poisons the instance.
 
 Worker to child on data:
-    boot     {entry, dir, tmp, weights, concurrency, mode, train_entry}   once, first; spec.Boot tells what they mean
+    boot     {entry, dir, tmp, weights, concurrency, mode, train_entry, site, secrets}   once, first; see spec.Boot
     run      {id, input, context, alone}             file inputs are local paths by now; alone: not in a batch
     check    {}                                      only when nothing runs, to a child that has a healthcheck
 Worker to child on control (for a synchronous model followed by SIGUSR1):
     cancel   {id}
     stop     {}                                      finish what runs, then exit 0
 Child to worker on data:
+    way_out  {files}                                 before anything of the model's has run: a listening socket
     ready    {schema, concurrency, batch, healthcheck, phases, layers}
                                                      schema (OpenAPI) only in mode "inspect"; phases: ms by name;
                                                      layers: of the sandbox, [{name, on, detail}];

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from tidemill.model import identity, landlock, limits, namespaces, seccomp, syscalls
+from tidemill.model import identity, landlock, limits, namespaces, seccomp, syscalls, way_out
 from tidemill.model.landlock import Rule
 from tidemill.model.limits import Limits
 
@@ -69,6 +69,7 @@ class Sandbox:
     limits: Limits = field(default_factory=Limits)
     layers: tuple[str, ...] = LAYERS  # what to try
     required: tuple[str, ...] = REQUIRED  # what must succeed
+    way_out: bool = False  # the network layer leaves one: a socket that the worker accepts on
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Sandbox":
@@ -98,6 +99,7 @@ class _Entry:
         self.layers: dict[str, Layer] = {}
         self.apart = False  # in namespaces of its own
         self.landlock_abi = 0
+        self.listener: socket.socket | None = None
         self._switches_uid = settings.uid is not None and os.geteuid() == 0 and self._wants(IDENTITY)
 
     def _wants(self, name: str) -> bool:
@@ -125,9 +127,17 @@ class _Entry:
             except OSError as error:
                 reason = str(error)
         self._note(NETWORK, "own empty namespace" if self.apart else reason, on=self.apart)
+        if self.settings.way_out:
+            self._open_way_out(reason)
         if self._switches_uid and self.settings.uid is not None:
             os.chown(self.settings.tmp, self.settings.uid, self.settings.uid)
         self._make_mounts(reason)
+
+    def _open_way_out(self, reason: str) -> None:
+        if not self.layers[NETWORK].on:
+            raise MissingLayerError(f"the model asks for the network, which needs a network namespace: {reason}")
+        self.listener = way_out.open_listener()
+        self._note(NETWORK, "own namespace, with the worker's proxy as its way out", on=True)
 
     def _make_mounts(self, reason: str) -> None:
         if not self.apart or not self._wants(MOUNTS):
@@ -159,7 +169,8 @@ class _Entry:
             self._note(FILES, "", on=False)
             return
         try:
-            reach = landlock.Reach(network=self._wants(NETWORK), signals=self._wants(SIGNALS))
+            ports = () if self.listener is None else (way_out.PORT,)
+            reach = landlock.Reach(network=self._wants(NETWORK), signals=self._wants(SIGNALS), tcp_ports=ports)
             self.landlock_abi = landlock.restrict(self._rules(), reach)
         except OSError as error:
             self._note(FILES, str(error), on=False)
@@ -210,7 +221,13 @@ class _Entry:
 
 
 def enter(settings: Sandbox) -> list[Layer]:
-    """Lock this process in for good; it must have one thread. The report has one entry for each of LAYERS.
+    """As `enter_with_way_out`, for those who asked for none."""
+    return enter_with_way_out(settings)[0]
+
+
+def enter_with_way_out(settings: Sandbox) -> tuple[list[Layer], socket.socket | None]:
+    """Lock this process in for good; it must have one thread. The report has one entry for each of LAYERS; the socket
+    is there when the settings ask for a way out.
 
     Raises MissingLayerError naming the required layers that are off: the process must end then, it is half confined.
     """
@@ -223,7 +240,7 @@ def enter(settings: Sandbox) -> list[Layer]:
     if missing:
         named = (f"sandbox layer {layer.name!r} is missing: {layer.detail}" for layer in missing)
         raise MissingLayerError("; ".join(named))
-    return [entry.layers[name] for name in LAYERS]
+    return [entry.layers[name] for name in LAYERS], entry.listener
 
 
 def interpreter_paths() -> list[str]:

@@ -36,6 +36,8 @@ class Boot:
     weights: str | None = None
     concurrency: int | None = None  # None: what the model declares
     train_entry: str | None = None  # for the schema in mode "inspect"
+    # Only here, past the fork: no other child ever sees them.
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     site: str | None = None  # the model's own packages; they come before those that the zygote's interpreter has
 
     def to_frame(self) -> dict[str, Any]:
