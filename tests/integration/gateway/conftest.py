@@ -38,6 +38,7 @@ from tidemill.gateway.triggers import application
 from tidemill.gateway.versions import Versions
 from tidemill.gateway.waiting import Waiters
 from tidemill.runtime import outcome
+from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
@@ -123,6 +124,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
             acceptor=acceptor,
             once=Once(database, database.lane(), acceptor, 5),
             waiters=waiters,
+            tariffs=Tariffs(database, prices(servers.prices)),
         )
         tasks = [asyncio.create_task(limits.run()), asyncio.create_task(waiters.poll())]
         app = application(parts)

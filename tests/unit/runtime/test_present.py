@@ -29,6 +29,8 @@ WAITING = {
     "deployment": None,
     "destination": None,
     "shared_at": None,
+    "boot": None,
+    "priority": 0,
 }
 
 
@@ -69,6 +71,8 @@ def test_what_is_known_is_shown():
         completed_at=AT,
         deadline=AT,
         metrics='{"predict_time": 0.5}',
+        boot='{"total": 2.5}',
+        priority=3,
         webhook="https://hook.example/",
         webhook_events=["start"],
         stream_url="https://tide.example/v1/streams/t",
@@ -76,6 +80,7 @@ def test_what_is_known_is_shown():
     assert (seen["logs"], seen["output"], seen["error"], seen["error_code"]) == ("line\n", ["a"], "no", "model_error")
     assert seen["started_at"] == seen["completed_at"] == seen["deadline"] == seen["created_at"]
     assert seen["metrics"] == {"predict_time": 0.5}
+    assert (seen["boot"], seen["priority"]) == ({"total": 2.5}, 3)
     assert (seen["webhook"], seen["webhook_events_filter"]) == ("https://hook.example/", ["start"])
     assert seen["urls"]["stream"] == "https://tide.example/v1/streams/t"
 

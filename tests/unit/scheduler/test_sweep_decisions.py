@@ -110,6 +110,7 @@ def test_a_run_over_its_limit_fails_after_the_worker_had_its_chance():
 def test_a_queue_that_is_gone_fails_what_waits_but_not_what_runs():
     ended = decision(with_(WAITING, known=False))
     assert ended.status is Status.FAILED
+    assert ended.code is ErrorCode.VERSION_DELETED
     assert "no longer exists" in ended.error
     assert decision(with_(RUNNING, known=False)) == Keep()
 
@@ -182,4 +183,4 @@ def test_a_run_with_a_live_worker_and_time_left_is_left_alone(row, sent, seen):
 def test_open_predictions_of_a_disabled_deployment_are_canceled():
     for row in (WAITING, RUNNING):
         end = decision(row, with_(QUIET, closed=True))
-        assert (end.status, end.code) == (Status.CANCELED, None)
+        assert (end.status, end.code) == (Status.CANCELED, ErrorCode.DEPLOYMENT_DISABLED)

@@ -25,6 +25,9 @@ Link = Annotated[str, Meta(pattern=r"^(https?://\S+)?$", max_length=URL_LIMIT_BY
 Description = Annotated[str, Meta(max_length=DESCRIPTION_LIMIT_CHARS)]
 WebhookEventName = Literal["start", "output", "logs", "completed"]
 Visibility = Literal["public", "private"]
+# Why a prediction is still starting: others are before it, an instance boots, the last boot failed and the next one is
+# held off for a while, or no machine has room for an instance.
+WaitingFor = Literal["queue", "instance_boot", "boot_retry", "capacity"]
 
 
 class CreatePrediction(msgspec.Struct, kw_only=True):
@@ -62,7 +65,7 @@ class Prediction(msgspec.Struct, kw_only=True):
     output: Raw
     data_removed: bool
     error: str | None
-    error_code: str | UnsetType = UNSET
+    error_code: Annotated[str, Meta(description="Why it failed, for programs")] | UnsetType = UNSET
     status: Status
     source: str
     created_at: str
@@ -76,6 +79,10 @@ class Prediction(msgspec.Struct, kw_only=True):
     deployment: str | UnsetType = UNSET
     destination: str | UnsetType = UNSET
     metrics: Raw | UnsetType = UNSET
+    boot: Annotated[Raw, Meta(description="Seconds by phase of the boot that it waited for")] | UnsetType = UNSET
+    priority: Annotated[int, Meta(description="Where it is not 0")] | UnsetType = UNSET
+    queue_position: Annotated[int, Meta(description="1: the next to begin. While it is starting")] | UnsetType = UNSET
+    waiting_for: WaitingFor | UnsetType = UNSET
     urls: PredictionUrls
     webhook: str | UnsetType = UNSET
     webhook_events_filter: list[str] | UnsetType = UNSET

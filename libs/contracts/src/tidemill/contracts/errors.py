@@ -6,7 +6,7 @@ from typing import Any
 
 
 class ErrorCode(StrEnum):
-    """Why a prediction failed when it was not the model's own exception."""
+    """Why a prediction did not succeed, for programs. docs/errors.md says what each means; new ones may come."""
 
     MODEL_ERROR = "model_error"
     MODEL_CRASHED = "model_crashed"
@@ -18,6 +18,9 @@ class ErrorCode(StrEnum):
     INPUT_FETCH_FAILED = "input_fetch_failed"
     OUTPUT_TOO_LARGE = "output_too_large"
     OUTPUT_UPLOAD_FAILED = "output_upload_failed"
+    VERSION_DELETED = "version_deleted"
+    DEPLOYMENT_DISABLED = "deployment_disabled"
+    INTERNAL = "internal"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem

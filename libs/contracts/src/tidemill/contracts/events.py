@@ -45,7 +45,11 @@ class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
     )
     logs: Annotated[str | None, Meta(description="Absent also when `partial` is set.")] = None
     error: Annotated[str | None, Meta(description="Why it failed, for people.")] = None
+    error_code: Annotated[str | None, Meta(description="Why it failed, for programs; docs/errors.md has them.")] = None
     metrics: Raw | UnsetType = UNSET
+    boot: Annotated[
+        Raw | UnsetType, Meta(description="Seconds by phase of the boot that it waited for; absent when it did not.")
+    ] = UNSET
     created_at: float = 0
     started_at: float | None = None
     completed_at: float | None = None

@@ -24,7 +24,7 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
     gpu_memory_bytes: int = 0
 
 
-# The prices are what such machines are commonly rented for by the second; an operator's own are the ledger's matter.
+# The prices are what such machines are commonly rented for by the second; an operator's own replace them.
 _CPUS: Final = (
     Hardware(sku="cpu-small", name="CPU (Small)", price_usd_per_s=0.000025, memory_bytes=2 * GIB),
     Hardware(sku="cpu", name="CPU", price_usd_per_s=0.0001, memory_bytes=8 * GIB),

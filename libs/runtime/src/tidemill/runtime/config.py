@@ -27,6 +27,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     otlp_url: str | None = None  # where spans go; none are made without it
     trace_ratio: float = 0.01
     drain_s: float = 30.0  # how long in-flight work may take after SIGTERM
+    prices: str = ""  # dollars a second by hardware where they differ from the defaults: "cpu=0.0001,gpu-t4=0.0002"
     retention_s: int = 3600  # inputs, outputs and logs of API predictions live this long after completion
 
 

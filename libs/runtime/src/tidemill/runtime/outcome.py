@@ -5,6 +5,7 @@ is ever stored and announced, whoever comes first.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -31,19 +32,26 @@ class Outcome(msgspec.Struct, kw_only=True, frozen=True):
     error: str | None = None
     error_code: str | None = None
     metrics: str | None = None
+    boot: str | None = None
     worker: str | None = None
     started_at: float | None = None
     completed_at: float
 
 
 def metrics(
-    started_at: float | None, created_at: float, completed_at: float, recorded: Mapping[str, Any] | None = None
+    started_at: float | None,
+    created_at: float,
+    completed_at: float,
+    recorded: Mapping[str, Any] = MappingProxyType({}),
+    bill: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
-    """The metrics member as JSON text: predict_time and total_time in seconds, and what the model recorded."""
+    """The metrics member as JSON text: predict_time and total_time in seconds, what the model recorded, and what
+    `billing.bill` says, which no model can overwrite.
+    """
     times = {"total_time": max(0.0, round(completed_at - created_at, 6))}
     if started_at is not None:
         times["predict_time"] = max(0.0, round(completed_at - started_at, 6))
-    return msgspec.json.encode({**(recorded or {}), **times}).decode()
+    return msgspec.json.encode({**recorded, **times, **bill}).decode()
 
 
 class Ended(msgspec.Struct, kw_only=True, frozen=True):
@@ -65,8 +73,9 @@ class Ended(msgspec.Struct, kw_only=True, frozen=True):
 END: Final = f"""
 WITH outcome AS (
     SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[])
-    AS o (id, attempt, status, output, logs, error, error_code, metrics, worker, started_at, completed_at, delivery)
+        $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[])
+    AS o (id, attempt, status, output, logs, error, error_code, metrics, worker, started_at, completed_at, delivery,
+        boot)
 ), ended AS (
     UPDATE prediction p SET
         status = o.status,
@@ -75,6 +84,7 @@ WITH outcome AS (
         error = o.error,
         error_code = o.error_code,
         metrics = COALESCE(o.metrics::json, p.metrics),
+        boot = COALESCE(o.boot::json, p.boot),
         worker = COALESCE(o.worker, p.worker),
         started_at = COALESCE(p.started_at, o.started_at),
         completed_at = o.completed_at
@@ -110,10 +120,11 @@ async def end(lane: Lane, outcomes: Sequence[Outcome]) -> dict[str, Ended]:
             None if o.started_at is None else at(o.started_at),
             at(o.completed_at),
             f"msg_{new_id()}",
+            o.boot,
         )
         for o in outcomes
     ]
-    ended = await lane.fetch(END, *columns(rows, 12))
+    ended = await lane.fetch(END, *columns(rows, 13))
     return {
         row["id"]: Ended(
             id=row["id"],
@@ -153,7 +164,9 @@ def lifecycle(ended: Ended, outcome: Outcome) -> Lifecycle:
         output=UNSET if partial or outcome.output is None else raw(outcome.output.encode()),
         logs=None if partial else outcome.logs,
         error=outcome.error,
+        error_code=outcome.error_code,
         metrics=UNSET if outcome.metrics is None else raw(outcome.metrics.encode()),
+        boot=UNSET if outcome.boot is None else raw(outcome.boot.encode()),
         created_at=ended.created_at,
         started_at=outcome.started_at,
         completed_at=outcome.completed_at,

@@ -45,6 +45,8 @@ def prediction(row: Columns, public_url: str, *, stream_url: str | None, kept_s:
         data_deleted_at=_data_deleted_at(row, kept_s),
         shared_at=_moment(row["shared_at"]),
         metrics=UNSET if row["metrics"] is None else _raw(row["metrics"]),
+        boot=UNSET if row["boot"] is None else _raw(row["boot"]),
+        priority=row["priority"] or UNSET,
         deployment=_known(row["deployment"]),
         destination=_known(row["destination"]),
         urls=urls(row["id"], row["kind"], public_url, stream_url),

@@ -23,6 +23,7 @@ AT_START: Final = {
     "error_code": None,
     "metrics": None,
     "completed_at": None,
+    "boot": None,
 }
 
 

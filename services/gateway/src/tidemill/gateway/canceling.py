@@ -6,7 +6,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Cancel
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway.parts import Parts
-from tidemill.runtime import outcome
+from tidemill.runtime import billing, outcome
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
 
@@ -18,11 +18,13 @@ async def cancel(parts: Parts, look: Callable[[], Awaitable[Row]]) -> Row:
     while Status(row["status"]) not in TERMINAL:
         completed_at = now()
         started_at = None if row["started_at"] is None else row["started_at"].timestamp()
+        tariff = (await parts.tariffs.of([row["queue"]])).get(row["queue"])
+        bill = billing.bill(tariff, Status.CANCELED, started_at, completed_at)
         canceled = outcome.Outcome(
             id=row["id"],
             attempt=row["attempt"],
             status=Status.CANCELED,
-            metrics=outcome.metrics(started_at, row["created_at"].timestamp(), completed_at),
+            metrics=outcome.metrics(started_at, row["created_at"].timestamp(), completed_at, bill=bill),
             completed_at=completed_at,
         )
         ended = await outcome.end(parts.ending, [canceled])

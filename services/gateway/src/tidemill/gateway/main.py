@@ -25,6 +25,7 @@ from tidemill.gateway.parts import Parts
 from tidemill.gateway.triggers import application
 from tidemill.gateway.versions import Versions
 from tidemill.gateway.waiting import Waiters
+from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
@@ -63,6 +64,7 @@ async def build(config: Config) -> Service:
         acceptor=acceptor,
         once=once,
         waiters=waiters,
+        tariffs=Tariffs(database, _prices(config)),
     )
 
     async def ended(event: Lifecycle) -> None:
@@ -117,6 +119,13 @@ def _proxies(config: Config) -> Networks:
         return networks(config.trusted_proxies)
     except ValueError as error:
         raise StartError(f"TIDEMILL_TRUSTED_PROXIES cannot be read: {error}") from None
+
+
+def _prices(config: Config) -> dict[str, float]:
+    try:
+        return prices(config.prices)
+    except ValueError as error:
+        raise StartError(f"TIDEMILL_PRICES cannot be read: {error}") from None
 
 
 def cli() -> None:

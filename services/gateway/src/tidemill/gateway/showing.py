@@ -31,6 +31,7 @@ def starting(call: Call, accepted: Accepted, streams_output: bool) -> api.Predic
         source=accepted.source,
         created_at=rfc3339(accepted.created_at),
         deadline=UNSET if accepted.deadline is None else rfc3339(accepted.deadline),
+        priority=accepted.priority or UNSET,
         deployment=accepted.deployment or UNSET,
         destination=accepted.destination or UNSET,
         urls=present.urls(
@@ -49,7 +50,9 @@ def ended(call: Call, prediction: api.Prediction, event: Lifecycle) -> api.Predi
     prediction.output = present.NULL if isinstance(event.output, UnsetType) else event.output
     prediction.logs = event.logs or ""
     prediction.error = event.error
+    prediction.error_code = event.error_code or UNSET
     prediction.metrics = event.metrics
+    prediction.boot = event.boot
     if event.started_at is not None:
         prediction.started_at = rfc3339(event.started_at)
     if event.completed_at is not None:

@@ -99,7 +99,7 @@ KEEP: Final = Keep()
 def decide(row: Row, hints: Hints, seen: Circumstances, rules: Rules) -> Decision:
     """One decision for an open row. Nothing is decided about a terminal one."""
     if seen.closed and row.status not in TERMINAL:
-        return End(Status.CANCELED, None, DEPLOYMENT_DISABLED)
+        return End(Status.CANCELED, ErrorCode.DEPLOYMENT_DISABLED, DEPLOYMENT_DISABLED)
     if row.status is Status.STARTING:
         return _unstarted(row, hints, seen, rules)
     if row.status is Status.PROCESSING:
@@ -111,7 +111,7 @@ def _unstarted(row: Row, hints: Hints, seen: Circumstances, rules: Rules) -> Dec
     if row.deadline is not None and row.deadline <= seen.now:
         return End(Status.ABORTED, ErrorCode.DEADLINE, DEADLINE_UNSTARTED)
     if not row.known:
-        return End(Status.FAILED, ErrorCode.BOOT_FAILED, NO_VERSION)
+        return End(Status.FAILED, ErrorCode.VERSION_DELETED, NO_VERSION)
     if seen.doomed is not None:
         return End(Status.FAILED, ErrorCode.BOOT_FAILED, boot_error(seen.doomed))
     return Republish() if _hint_lost(row, hints, seen, rules) else KEEP

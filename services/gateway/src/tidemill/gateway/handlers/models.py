@@ -22,9 +22,9 @@ MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
 
 
 @operation("hardware.list", Scope.MODELS_READ, answer=list[Hardware])
-async def hardware(_call: Call) -> web.Response:
+async def hardware(call: Call) -> web.Response:
     """What models and deployments may ask for, with the price of a second."""
-    return json_response(list(HARDWARE.values()))
+    return json_response(call.parts.tariffs.hardware())
 
 
 @operation("models.list", Scope.MODELS_READ, query=queries.Models, answer=api.Page[api.Model])
