@@ -16,12 +16,21 @@ CHUNK_BYTES = 1024 * 1024
 
 def files_of(directory: Path) -> list[BundleFile]:
     """Regular files below `directory` but those that .dockerignore names. Raises CommandError for links."""
+    return [_file(directory, path) for path in paths_of(directory)]
+
+
+def paths_of(directory: Path) -> list[str]:
+    """The same without their digests, sorted. Raises CommandError."""
     if not (directory / "cog.yaml").is_file():
         raise CommandError(f"{directory} has no cog.yaml")
-    return sorted(_walk(directory), key=lambda file: file.path)
+    paths = sorted(_walk(directory))
+    for path in paths:
+        if (directory / path).is_symlink() or not (directory / path).is_file():
+            raise CommandError(f"{path} is a link or no regular file; a model may hold regular files only")
+    return paths
 
 
-def _walk(directory: Path) -> Iterator[BundleFile]:
+def _walk(directory: Path) -> Iterator[str]:
     ignore = directory / ".dockerignore"
     patterns = ignore.read_text().splitlines() if ignore.is_file() else []
     left_out = pathspec.GitIgnoreSpec.from_lines([*ALWAYS_LEFT_OUT, *patterns])
@@ -32,12 +41,11 @@ def _walk(directory: Path) -> Iterator[BundleFile]:
         for name in [*names, *(name for name in folders if (here / name).is_symlink())]:
             path = (relative / name).as_posix()
             if not left_out.match_file(path):
-                yield _file(here / name, path)
+                yield path
 
 
-def _file(file: Path, path: str) -> BundleFile:
-    if file.is_symlink() or not file.is_file():
-        raise CommandError(f"{path} is a link or no regular file; a model may hold regular files only")
+def _file(directory: Path, path: str) -> BundleFile:
+    file = directory / path
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):

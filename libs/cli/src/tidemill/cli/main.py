@@ -14,6 +14,7 @@ from tidemill.cli import (
     mcp_command,
     model_secrets,
     organizations,
+    predict,
     push,
     run,
     tokens,
@@ -38,6 +39,7 @@ app.add_typer(deployments.deployment, name="deployment")
 app.add_typer(model_secrets.secret, name="secret")
 accounts.account.command("limit")(account_limits.limit)
 accounts.account.command("official")(collections.official)
+app.command("predict")(predict.predict)
 app.command("push")(push.push)
 app.command("run")(run.run)
 app.command("mcp")(mcp_command.mcp)

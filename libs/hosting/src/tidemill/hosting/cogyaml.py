@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.hosting import requirements, yamltree
 from tidemill.hosting.requirements import RequirementRefused, Requirements
 
@@ -16,16 +17,16 @@ DEFAULT_PLACES: Final = ("https://download.pytorch.org/", "https://pypi.org/")
 CONCURRENCY_LIMIT: Final = 1024  # of one instance; more are files and sockets that a child does not have
 ENVIRONMENT_LIMIT: Final = 256  # variables; exec gives arguments and variables 2 MiB together
 ENVIRONMENT_VALUE_LIMIT_CHARS: Final = 32_768
+NETWORK_HOSTS_LIMIT: Final = 100  # a model that talks to more wants the internet
+HOST_LIMIT_CHARS: Final = 253  # RFC 1035
 REQUIREMENTS_LIMIT_BYTES: Final = 1024 * 1024  # as cog.yaml itself
 
 Read = Callable[[str], bytes | None]  # a file of the bundle by its path; None when there is none
 
 _REFERENCE: Final = re.compile(r"(?P<file>[^:\0\\]+\.py):(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
 _PYTHON_VERSION: Final = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,3})?")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# These decide what the child itself loads and which variables the platform speaks through.
-_RESERVED_PREFIXES: Final = ("TIDEMILL_", "COG_", "LD_", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
-_RESERVED: Final = frozenset({"PATH", "HOME", "TMPDIR", "VIRTUAL_ENV"})
+_LABEL: Final = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST: Final = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})+")
 
 
 class ConfigRefused(Exception):  # noqa: N818 - named after the situation
@@ -50,6 +51,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     environment: tuple[tuple[str, str], ...] = ()
     gpu: bool = False
     network: bool = False  # asks for the network while it runs; the operator decides
+    network_hosts: tuple[str, ...] = ()  # the only ones it asks for; none named: the whole public internet
 
 
 class Parsed(msgspec.Struct, frozen=True):
@@ -76,7 +78,7 @@ class _Concurrency(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Extension(msgspec.Struct, forbid_unknown_fields=True):
-    network: bool = False
+    network: bool | list[str] = False
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,6 +103,7 @@ def parse(raw: bytes, read: Read, *, allowed_places: Sequence[str] = DEFAULT_PLA
     _refuse_container_steps(build, document)
     wanted = _requirements(build, read, allowed_places)
     concurrency = document.concurrency or _Concurrency()
+    network = document.tidemill.network if document.tidemill is not None else False
     config = ModelConfig(
         entry=_entry(document, read),
         train_entry=None if document.train is None else _reference("train", document.train, read),
@@ -111,7 +114,8 @@ def parse(raw: bytes, read: Read, *, allowed_places: Sequence[str] = DEFAULT_PLA
         concurrency=_checked_concurrency(concurrency.max),
         environment=_environment(document.environment or []),
         gpu=bool(build.gpu),
-        network=document.tidemill is not None and document.tidemill.network,
+        network=bool(network),
+        network_hosts=_network_hosts(network) if isinstance(network, list) else (),
     )
     return Parsed(config, (*_ignored(build, document), *wanted.warnings))
 
@@ -224,15 +228,24 @@ def _checked_concurrency(given: int | None) -> int | None:
     return given
 
 
+def _network_hosts(given: list[str]) -> tuple[str, ...]:
+    if len(given) > NETWORK_HOSTS_LIMIT:
+        raise ConfigRefused(f"tidemill.network names more than {NETWORK_HOSTS_LIMIT} hosts")
+    for host in given:
+        if len(host) > HOST_LIMIT_CHARS or _HOST.fullmatch(host) is None:
+            raise ConfigRefused(f"tidemill.network must name hosts like huggingface.co or *.hf.co, not {host[:120]!a}")
+    return tuple(sorted({host.lower() for host in given}))
+
+
 def _environment(entries: Sequence[str]) -> tuple[tuple[str, str], ...]:
     if len(entries) > ENVIRONMENT_LIMIT:
         raise ConfigRefused(f"environment has more than {ENVIRONMENT_LIMIT} variables")
     variables: dict[str, str] = {}
     for entry in entries:
         name, equals, value = entry.partition("=")
-        if not equals or _VARIABLE.fullmatch(name) is None:
+        if not equals or not is_variable_name(name):
             raise ConfigRefused(f'environment has {entry[:120]!a}, which is not like "NAME=value"')
-        if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
+        if is_reserved(name):
             raise ConfigRefused(f"environment sets {name}, which the platform sets itself")
         if "\0" in value or len(value) > ENVIRONMENT_VALUE_LIMIT_CHARS:
             raise ConfigRefused(f"environment sets {name} to a value that is too long or has a NUL")

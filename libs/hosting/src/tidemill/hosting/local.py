@@ -15,10 +15,11 @@ from typing import Any, Final, NamedTuple, Self
 import msgspec
 
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig
 from tidemill.hosting.conversation import Audience, Conversation, Ended
 from tidemill.hosting.directory import read_config
-from tidemill.hosting.environments import Environment, Environments
+from tidemill.hosting.environments import Environment, EnvironmentFailed, Environments
+from tidemill.hosting.failures import BootFailed
 from tidemill.hosting.frames import run_frame
 from tidemill.hosting.inspection import SandboxedInspector
 from tidemill.hosting.installer import Installer
@@ -33,6 +34,8 @@ GONE_WITHIN_S: Final = 5.0
 FIRST_UID: Final = 210_000  # above the workers' own on the same machine
 UIDS: Final = 10_000
 FOLDER_MODE: Final = 0o755  # the child may run under a uid of its own
+# Why a model does not come up; each message is for its author.
+REASONS: Final = (ConfigRefused, EnvironmentFailed, BootFailed, host.ForkRefusedError, host.ZygoteDiedError, OSError)
 
 
 class LocalModel:
@@ -103,7 +106,7 @@ class Workbench:
         """The model of `directory`, an absolute path without links. It is given the files `paths` of it.
 
         Installs what it needs and loads it; `audience` hears what is said meanwhile, and what is of no prediction.
-        Raises ConfigRefused, EnvironmentFailed, BootFailed, ZygoteDiedError, ForkRefusedError, OSError.
+        Raises one of REASONS.
         """
         parsed = await asyncio.to_thread(read_config, directory)
         environment = await self._environments.ensure(parsed.config, audience.on_log)

@@ -1,0 +1,56 @@
+"""What `-i name=value` means, by the schema of the model that gets it. Pure; no file is opened here."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tidemill.cli.api import CommandError
+
+DEPTH_LIMIT: Final = 8  # of references and alternatives inside one property; ours have two
+FILE: Final = "@"  # before the path of a file
+
+
+def values_of(given: Iterable[str], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The input. `@path` becomes a file: URL; a list's name may be given several times. Raises CommandError."""
+    components = schema["components"]["schemas"]
+    properties = components["Input"].get("properties", {})
+    values: dict[str, Any] = {}
+    for item in given:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise CommandError(f"{item!r} is not of the form name=value")
+        if name not in properties:
+            raise CommandError(f"the model has no input {name!r}; it has {', '.join(properties) or 'none'}")
+        kinds = _kinds(properties[name], components, DEPTH_LIMIT)
+        value = _value(text, kinds)
+        if "array" in kinds and not isinstance(value, list):
+            value = [*values.get(name, []), value]
+        values[name] = value
+    return values
+
+
+def _kinds(definition: Mapping[str, Any], components: Mapping[str, Any], depth: int) -> set[str]:
+    """The JSON types that a property can have."""
+    if depth == 0:
+        return set()
+    kinds = {str(definition["type"])} if "type" in definition else set()
+    for way in ("allOf", "anyOf", "oneOf"):
+        for alternative in definition.get(way, ()):
+            kinds |= _kinds(alternative, components, depth - 1)
+    name = str(definition.get("$ref", "")).rpartition("/")[2]
+    return kinds | _kinds(components.get(name, {}), components, depth - 1) if name else kinds
+
+
+def _value(text: str, kinds: set[str]) -> Any:
+    if text.startswith(FILE):
+        path = Path(text.removeprefix(FILE))
+        if not path.is_file():
+            raise CommandError(f"there is no file {path}")
+        return path.resolve().as_uri()
+    if kinds == {"string"}:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
