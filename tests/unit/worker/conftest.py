@@ -7,7 +7,9 @@ import os
 import msgspec
 import pytest
 
+from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
+from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import now
 from tidemill.worker.engine import Engine, Ports
 from tidemill.worker.instance import Instance
@@ -99,6 +101,9 @@ class World:
 
     def say(self, instance=None, **frame):
         self.engine.on_frames(instance or self.instance, [json.dumps(frame).encode()])
+
+    def crash(self):
+        self.engine.gone(self.instance, Ending("The model's process ended: signal 11.", ErrorCode.MODEL_CRASHED))
 
     def done(self, name, output="ok", status="succeeded", ms=0.1, **more):
         self.say(t="done", id=name, status=status, output=output, ms=ms, **more)

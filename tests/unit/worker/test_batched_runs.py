@@ -53,7 +53,7 @@ async def test_those_of_the_call_are_claimed_and_those_of_the_next_are_neither_c
 async def test_a_crash_costs_the_call_an_attempt_and_the_others_nothing(world):
     jobs(world, "abcdef")
     call(world, "bcf")
-    world.engine.gone(world.instance, "signal 11")
+    world.crash()
     await until(lambda: len(world.records.retried) == 3)
     assert sorted(world.records.retried) == ["b", "c", "f"]
     assert world.ended == {}
@@ -64,7 +64,7 @@ async def test_a_crash_costs_the_call_an_attempt_and_the_others_nothing(world):
 
 async def test_a_crash_before_any_call_costs_those_that_came_first(world):
     jobs(world, "abcdef")
-    world.engine.gone(world.instance, "signal 11")
+    world.crash()
     await until(lambda: len(world.records.retried) == SIZE)
     assert sorted(world.records.retried) == list("abcd")
 
@@ -81,7 +81,7 @@ async def test_the_last_attempt_lost_fails_those_of_the_call_alone(world):
     jobs(world, "ab", attempt=ATTEMPTS)
     jobs(world, "cd")
     call(world, "a")
-    world.engine.gone(world.instance, "signal 11")
+    world.crash()
     assert {name: outcome.status for name, outcome in world.ended.items()} == {"a": Status.FAILED}
 
 

@@ -104,7 +104,7 @@ async def test_a_crash_begins_the_next_attempt_and_spares_what_was_sent_ahead(ne
     for name in ("a", "b", "c"):
         world.job(name)
     other = world.instance
-    world.engine.gone(world.instance, "signal 9")
+    world.crash()
     replacement = world.add()
     assert replacement is not other
     async with asyncio.timeout(5):
@@ -117,7 +117,7 @@ async def test_a_second_crash_fails_the_prediction(new_world):
     world = new_world()
     job = Job(id="a", attempt=2, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now())
     world.engine.receive("q", msgspec.json.encode(job), 0)
-    world.engine.gone(world.instance, "signal 11")
+    world.crash()
     assert world.ended["a"].status is Status.FAILED
     assert world.ended["a"].error_code == ErrorCode.MODEL_CRASHED
 

@@ -20,7 +20,8 @@ async def test_ready_instances_of_the_queue_drain(tmp_path):
         "gone": SimpleNamespace(instances={"a": instance("gone"), "b": instance("gone", "failed")}),
         "kept": SimpleNamespace(instances={"c": instance("kept")}),
     }
-    boots = Boots(SimpleNamespace(lanes=lanes), *[None] * 5, home=tmp_path, capacity=4, timeout_s=1, sandbox="required")
+    rest = {"home": tmp_path, "capacity": 4, "timeout_s": 1, "sandbox": "required", "watcher": None}
+    boots = Boots(SimpleNamespace(lanes=lanes), *[None] * 5, **rest)
     for _ in range(2):
         await boots.removed(QueueRemoved(queue="gone"))
         states = {name: one.state for lane in lanes.values() for name, one in lane.instances.items()}

@@ -85,7 +85,7 @@ async def test_a_claim_for_an_instance_that_went_away_is_given_back(new_world):
     world = new_world()
     world.records.turns["u"] = Taken(job=job("u", priority=5))
     world.job("u", priority=5)
-    world.engine.gone(world.instance, "signal 9")
+    world.crash()
     world.instance.state = "failed"
     await world.engine.idle()
     assert world.records.unclaimed == ["u"]
@@ -99,7 +99,7 @@ async def test_claimed_runs_that_a_crash_finds_waiting_are_given_back_and_lose_n
         world.done(f"warm{number}")
     for name in ("a", "b"):
         world.job(name, webhook=True)
-    world.engine.gone(world.instance, "signal 9")
+    world.crash()
     replacement = world.add()
     await until(lambda: "b" in replacement.child.sent)
     assert world.records.unclaimed == ["b"]

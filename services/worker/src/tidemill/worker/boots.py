@@ -12,6 +12,7 @@ from prometheus_client import Histogram
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved, Urgent
+from tidemill.contracts.hardware import HARDWARE
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment, EnvironmentFailed, Environments
 from tidemill.hosting.failures import BootFailed
@@ -28,10 +29,12 @@ from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import store, store_turns
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.bundles import Bundles
+from tidemill.worker.crashes import CrashHistory
 from tidemill.worker.engine import Engine
 from tidemill.worker.instance import Instance
 from tidemill.worker.link import Link
 from tidemill.worker.queues import Queues
+from tidemill.worker.watching import Watched, Watcher
 
 FAILED_SHOWN_S: Final = 15.0  # a failed instance stays in the heartbeat so that the scheduler learns why
 SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error
@@ -68,6 +71,7 @@ class Boots:
         capacity: int,
         timeout_s: float,
         sandbox: str,
+        watcher: Watcher,
     ) -> None:
         self._engine = engine
         self._database = database
@@ -83,6 +87,8 @@ class Boots:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._environments_of: dict[str, str] = {}  # digests by instance
         self._links: dict[str, Link] = {}
+        self._watcher = watcher
+        self._crashes = CrashHistory()
         self.changed = asyncio.Event()
 
     def _instances(self) -> dict[str, Instance]:
@@ -143,6 +149,7 @@ class Boots:
         """One instance from first to last."""
         self.changed.set()
         try:
+            await asyncio.sleep(self._crashes.wait_s(instance.queue, monotonic()))
             async with asyncio.timeout(self._timeout_s):
                 ended = await self._boot(instance)
         except REASONS as error:
@@ -156,6 +163,8 @@ class Boots:
             self._engine.ready(instance)
             self.changed.set()
             await ended
+            crashed = self._links[instance.id].crashed
+            self._crashes.ended(instance.queue, monotonic(), crashed=crashed, finished=instance.finished)
         finally:
             self._engine.lane(instance.queue).instances.pop(instance.id, None)
             self._tasks.pop(instance.id, None)
@@ -165,6 +174,7 @@ class Boots:
 
     async def _clear(self, instance: Instance) -> None:
         """Removes what the instance wrote, once nobody is left to write more."""
+        self._watcher.forget(instance.id)
         link = self._links.pop(instance.id, None)
         if link is not None and instance.child is not None:
             await asyncio.wait([link.ended], timeout=GONE_WITHIN_S)
@@ -195,6 +205,8 @@ class Boots:
             self._engine.turns.note(instance.queue, row["urgent"])
             link, child = await self._fork(instance, config, directory, environment)
             instance.child = child
+            watched = Watched(instance, link, child.pid, self._home / instance.id, _memory_limit(row["hardware"]))
+            self._watcher.watch(watched)
             ready = await _ready(link)
         except BaseException:
             if instance.child is not None:
@@ -234,7 +246,7 @@ class Boots:
         )
         if self._queues.trains(instance.queue):
             boot = _training(boot, config)
-        link = self._links[instance.id] = Link(self._engine, instance)
+        link = self._links[instance.id] = Link(self._engine, instance, self._watcher.fresh_kernel_kills)
         return link, await zygote.fork(spec, boot, link)
 
     def _fail(self, instance: Instance, error: str) -> None:
@@ -249,6 +261,11 @@ class Boots:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._zygotes.close()
+
+
+def _memory_limit(sku: str) -> int | None:
+    hardware = HARDWARE.get(sku)
+    return None if hardware is None else hardware.memory_bytes
 
 
 def _training(boot: host.Boot, config: ModelConfig) -> host.Boot:

@@ -10,6 +10,8 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     time_limit_s: float = 1800.0  # of one prediction's run; Replicate's default
     kill_after_s: float = 5.0  # how long a run may take to obey a cancel
     boot_timeout_s: float = 600.0  # fetch, environment and set-up together
+    health_every_s: float = 30.0  # how often models that run nothing are asked by their own healthcheck()
+    instance_disk_bytes: int = 50 * 1024**3  # what one instance may write; models fetch weights when they start
     save_every_s: float = 0.5  # how often the rows of long runs are brought up to date
     egress_allow: str = ""  # hosts and networks that input URLs may reach besides the public internet
     cache_limit_bytes: int = 50 * 1024**3  # model files kept on disk

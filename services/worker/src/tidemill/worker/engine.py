@@ -15,6 +15,7 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
+from tidemill.hosting.failures import Ending
 from tidemill.hosting.frames import Done, run_frame
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log, record
@@ -282,7 +283,7 @@ class Engine:
         instance.idle_since = monotonic()
         self.dispatch(self.lane(instance.queue))
 
-    def gone(self, instance: Instance, how: str) -> None:
+    def gone(self, instance: Instance, ending: Ending) -> None:
         """The child has ended. What it was at loses an attempt; what was only sent ahead loses nothing."""
         lane = self.lane(instance.queue)
         lane.instances.pop(instance.id, None)
@@ -298,8 +299,8 @@ class Engine:
         for run in begun:
             if run.stop is not None:  # it was killed because it would not stop
                 self.end(run, run.stop)
-            elif run.job.attempt >= ATTEMPTS:
-                self.end(run, Stop(Status.FAILED, f"The model's process ended: {how}.", ErrorCode.MODEL_CRASHED))
+            elif ending.final or run.job.attempt >= ATTEMPTS:
+                self.end(run, Stop(Status.FAILED, ending.error, ending.code))
             else:
                 self.then(run, self._try_again(lane, run))
         self.dispatch(lane)

@@ -38,6 +38,7 @@ class Instance:
         self.reserved = 0  # places for runs that the rows are asked about
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.fds: deque[int] = deque()
+        self.finished = 0  # runs that it has ended itself
         self._average_ms = FAST_MS * 2  # unknown models count as slow
 
     @property
@@ -59,6 +60,7 @@ class Instance:
     def finish(self, prediction_id: str, ms: float, now: float) -> Run | None:
         """Takes the run off; None when the child speaks of one that it was not given."""
         run = self.runs.pop(prediction_id, None)
+        self.finished += 1
         self._average_ms += SMOOTHING * (ms - self._average_ms)
         if not self.runs:
             self.idle_since = now

@@ -1,23 +1,37 @@
 """What the worker hears from one child: first how the boot went, then everything for the engine."""
 
 import asyncio
+import signal
 from collections import deque
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
-from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
-from tidemill.hosting.frames import Failed, Log, Ready, decode
+from tidemill.contracts.errors import ErrorCode
+from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, describe, ending
+from tidemill.hosting.frames import Failed, Health, Log, Ready, decode
+from tidemill.model import protocol
 from tidemill.model.child_process import Exit
 from tidemill.worker.engine import Engine
 from tidemill.worker.instance import Instance
+
+PRINTED_BYTES: Final = 4096  # of what was printed last; what a process says when it gives up is short
+HEALTH: Final = b'{"t":"health"'  # how our own child begins it; any other spelling breaks the rules
 
 
 class Link:
     """The ChildEvents of one instance (tidemill.model.child_process)."""
 
-    def __init__(self, engine: Engine, instance: Instance) -> None:
+    def __init__(self, engine: Engine, instance: Instance, kernel_kills: Callable[[], int]) -> None:
         self._engine = engine
         self._instance = instance
+        self._kernel_kills = kernel_kills
+        self._ending: Ending | None = None  # why we killed it
+        self._printed = b""
+        self._health: asyncio.Future[str | None] | None = None
+        self.has_healthcheck = False
+        self.crashed = False
         self._log = ""
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -32,14 +46,41 @@ class Link:
         try:
             while bodies and not self.ready.done():
                 self._on_boot_frame(bodies.pop(0))
+            if self._health is not None:
+                bodies = [body for body in bodies if not self._is_health(body)]
             if bodies:
                 self._engine.on_frames(self._instance, bodies)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"it sent what is no frame: {error}") from None
 
+    async def check(self) -> str | None:
+        """What the model says is wrong with it, None when it is well. For a booted child that has a healthcheck."""
+        assert self._instance.child is not None, "a booted instance has a child"
+        self._health = asyncio.get_running_loop().create_future()
+        self._instance.child.send(protocol.CHECK)
+        try:
+            return await self._health
+        finally:
+            self._health = None
+
+    def _is_health(self, body: bytes) -> bool:
+        if not body.startswith(HEALTH):
+            return False
+        frame = decode(body)
+        if isinstance(frame, Health) and self._health is not None and not self._health.done():
+            self._health.set_result(frame.error)
+        return True
+
+    def condemn(self, ending: Ending) -> None:
+        """Ends the child; what it was at hears why."""
+        if self._ending is None and self._instance.child is not None:
+            self._ending = ending
+            self._instance.child.kill()
+
     def _on_boot_frame(self, body: bytes) -> None:
         frame = decode(body)
         if isinstance(frame, Ready):
+            self.has_healthcheck = frame.healthcheck
             self.ready.set_result(frame)
         elif isinstance(frame, Failed):
             self.ready.set_exception(BootFailed(frame.error))
@@ -49,6 +90,7 @@ class Link:
             raise ValueError(f"it sent {type(frame).__name__} before it was ready")  # noqa: TRY004 - see ChildEvents
 
     def on_log_bytes(self, data: bytes) -> None:
+        self._printed = (self._printed + data)[-PRINTED_BYTES:]
         if self.ready.done():
             self._engine.on_output_bytes(self._instance, data)
         else:
@@ -58,8 +100,17 @@ class Link:
         self._log = (self._log + text)[-BOOT_LOG_LIMIT_CHARS:]
 
     def on_exit(self, ended: Exit) -> None:
-        how = describe(ended)
+        if self._health is not None and not self._health.done():
+            self._health.set_result(None)  # its end is told by other ways
+        told = self._ending or ending(ended, kernel_kills=self._kernel_kills(), printed=self._printed)
+        self.crashed = self._was_its_own(ended) or told.code is ErrorCode.OUT_OF_MEMORY
         if not self.ready.done():
+            how = describe(ended) if told.code is ErrorCode.MODEL_CRASHED and self._ending is None else told.error
             self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
-        self._engine.gone(self._instance, how)
+        self._engine.gone(self._instance, told)
         self.ended.set_result(None)
+
+    def _was_its_own(self, ended: Exit) -> bool:
+        """Not ours: a run that would not stop is killed for what its user did."""
+        broke = ended.poisoned is not None or ended.signal not in {None, signal.SIGKILL}
+        return self._ending is not None or broke or ended.code not in {None, 0}

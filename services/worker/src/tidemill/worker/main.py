@@ -40,6 +40,7 @@ from tidemill.worker.records import Records
 from tidemill.worker.trainings import Trainings
 from tidemill.worker.triggers import listeners
 from tidemill.worker.upkeep import evict
+from tidemill.worker.watching import Watcher
 
 
 async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list of parts
@@ -89,6 +90,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
         time_limit_s=config.time_limit_s,
         kill_after_s=config.kill_after_s,
     )
+    watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
     boots = Boots(
         engine,
         database,
@@ -100,6 +102,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
         capacity=config.instances,
         timeout_s=config.boot_timeout_s,
         sandbox=config.sandbox,
+        watcher=watcher,
     )
     required = REQUIRED if config.sandbox == "required" else ()
     pushes = Pushes(worker, database, bundles, environments, SandboxedInspector(zygotes, home, required))
@@ -142,6 +145,9 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     service.task("heartbeat", lambda: beat(bus, engine, config.instances, boots.changed))
     service.task("pulls", pulls.run)
     service.task("watch", engine.watch)
+    service.task("memory", watcher.memory)
+    service.task("disk", watcher.disk)
+    service.task("health", watcher.health)
     service.task("progress", lambda: engine.save_progress(config.save_every_s))
     service.task("live output", live.publish)
     service.task("pushes", pushes.run)
