@@ -7,7 +7,9 @@ measured in the same run.
 """
 
 import argparse
+import ctypes
 import json
+import mmap
 import os
 import re
 import shutil
@@ -31,6 +33,8 @@ MODELS = ROOT / "tests" / "models"
 CACHE = ROOT / ".bench"
 BLOCK_BYTES = 1024 * 1024
 WAIT_FOR_COGLET_S = 120.0
+DROPPED_SHARE = 0.01  # of the file's pages
+DROP_WITHIN_S = 30.0
 PAUSE_S = 0.005  # between two tries of a server that is not up yet
 WRITE_WEIGHTS = """
 import sys, torch
@@ -58,12 +62,34 @@ def post(url, body, headers=None):
 
 
 def drop_from_page_cache(path):
+    """Pages that a process still maps stay: whoever has booted from the file must have ended."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        deadline = time.monotonic() + DROP_WITHIN_S
+        while cached_share(descriptor) > DROPPED_SHARE:
+            if time.monotonic() > deadline:
+                sys.exit(f"{path} stays in the page cache: some process maps it")
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            time.sleep(PAUSE_S)
     finally:
         os.close(descriptor)
+
+
+def cached_share(descriptor):
+    """Of a file's pages, those in the page cache, by mincore(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    size = os.fstat(descriptor).st_size
+    pages = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+    length = ctypes.c_size_t(size)
+    address = ctypes.c_void_p(libc.mmap(None, length, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, ctypes.c_long(0)))
+    try:
+        if libc.mincore(address, length, pages):
+            raise OSError(ctypes.get_errno(), "mincore")
+    finally:
+        libc.munmap(address, length)
+    return sum(page & 1 for page in pages) / len(pages)
 
 
 def read_through(path):
@@ -127,6 +153,12 @@ class Tidemill:
             sys.exit(f"the prediction is {prediction['status']}: {prediction['error']}\n{prediction['logs']}")
         return took
 
+    def end(self, case, version):
+        """Deletes the version, and with it its instance, which maps the weights."""
+        url = f"{self.stack.base_url}/v1/models/local/{case.directory.name}/versions/{version}"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.stack.token}"}, method="DELETE")
+        urllib.request.urlopen(request, timeout=WAIT_FOR_COGLET_S).close()
+
     def phases(self):
         """Of all boots since the start, in ms, as the worker logged them."""
         lines = (self.stack.home / "log" / "worker.log").read_text().splitlines()
@@ -172,7 +204,10 @@ def measure(case, python, tidemill, *, dropped):
     theirs = boot_coglet(python, case.directory)
     if dropped:
         drop_from_page_cache(blob_of(tidemill, case))
-    return theirs, tidemill.boot(version)
+    ours = tidemill.boot(version)
+    if case.weights:
+        tidemill.end(case, version)
+    return theirs, ours
 
 
 def row(name, cache, pairs):

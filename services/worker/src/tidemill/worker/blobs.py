@@ -4,42 +4,33 @@ What stands under a digest has been checked against it and is on the disk. Nobod
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
 from io import FileIO
 from pathlib import Path
-from typing import Final, Protocol
-
-import aiohttp
+from typing import Final
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.hosting.flights import Flights
 from tidemill.hosting.scratch import Scratch, sync_directory
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.runtime.db import backoffs
-from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
-from tidemill.runtime.telemetry import log
-from tidemill.worker.spool import SpoolTooLarge, spool
+from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
+from tidemill.worker.downloads import BlobUnavailable, Download, Source, forget
 
-PARALLEL: Final = 8  # downloads at once: enough to fill a link with files of any size
-TRIES: Final = 4  # of one download; a store that is restarting is back by then
+__all__ = ["BlobUnavailable", "Blobs", "StoredBlobs"]
+
+PARALLEL: Final = 8  # connections at once: enough to fill a link with files of any size
+PARTIAL: Final = "partial"
+PARTIAL_LIFE_S: Final = 24 * 3600.0  # what has not gone on for so long belongs to a boot that nobody repeats
 BLOB_MODE: Final = 0o444
 EXECUTABLE_MODE: Final = 0o555
-
-
-class BlobUnavailable(Exception):  # noqa: N818 - named after the situation
-    """A file of the model cannot be had; the message is fit for the model's author."""
-
-
-class Source(Protocol):
-    """Where blobs come from. Raises ObjectMissing or ObjectStoreError, on entering or while the bytes are read."""
-
-    def open(self, digest: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
 
 
 class StoredBlobs:
@@ -49,9 +40,20 @@ class StoredBlobs:
         self._objects = objects
 
     @asynccontextmanager
-    async def open(self, digest: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        async with self._objects.get(blob_key(digest)) as response:
-            yield response.content.iter_chunked(CHUNK_BYTES)
+    async def open(self, digest: str, start: int, stop: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._objects.get(blob_key(digest), byte_range=f"bytes={start}-{stop - 1}") as response:
+            if response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                yield _nothing()
+            elif response.status == HTTPStatus.PARTIAL_CONTENT or start == 0:
+                yield response.content.iter_chunked(CHUNK_BYTES)
+            else:
+                raise ObjectStoreError("the store does not serve ranges")
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The file is shorter than it should be: the digest's matter, not the store's."""
+    for chunk in list[bytes]():
+        yield chunk
 
 
 class Blobs:
@@ -117,33 +119,21 @@ class Blobs:
             await self._flights.join(f"{file.sha256}.x", lambda: finish_in_thread(self._copy, file))
 
     async def _download(self, digest: str, size: int) -> None:
-        async with self._slots:
-            for attempt, wait in zip(range(1, TRIES + 1), backoffs(), strict=False):
-                try:
-                    return await self._download_once(digest, size)
-                except ObjectMissing:
-                    raise BlobUnavailable(f"the file with sha256 {digest} is not in the store") from None
-                except (ObjectStoreError, aiohttp.ClientError, TimeoutError) as error:
-                    reason = str(error) or type(error).__name__
-                    log().warning("blob not fetched", action="retry", digest=digest, error=reason)
-                    if attempt < TRIES:
-                        await asyncio.sleep(wait)
-        raise BlobUnavailable(f"the file with sha256 {digest} could not be fetched from the store")
+        partial = self.directory / PARTIAL / digest
+        await Download(self._source, self._slots, partial, digest, size).run()
+        await finish_in_thread(self._keep, partial, self._plain(digest))
 
-    async def _download_once(self, digest: str, size: int) -> None:
-        partial = self._scratch.fresh()
-        file = FileIO(partial, "xb")
-        try:
-            async with self._source.open(digest) as chunks:
-                spooled = await spool(chunks, file, limit_bytes=size, digest=True)
-            if spooled != (size, digest):
-                raise BlobUnavailable(f"the store holds other bytes than those with sha256 {digest}")
-            await finish_in_thread(_settle, file, partial, self._plain(digest), BLOB_MODE)
-        except SpoolTooLarge:
-            raise BlobUnavailable(f"the store holds other bytes than those with sha256 {digest}") from None
-        finally:
-            file.close()
-            partial.unlink(missing_ok=True)
+    def _keep(self, partial: Path, final: Path) -> None:
+        with FileIO(partial, "rb+") as file:
+            _settle(file, partial, final, BLOB_MODE)
+        forget(partial)
+
+    def forget_partials(self, now: float) -> None:
+        """Removes what was begun and has been left alone for PARTIAL_LIFE_S. Blocking; `now` is unix seconds."""
+        for partial in (self.directory / PARTIAL).glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if partial.stat().st_mtime < now - PARTIAL_LIFE_S:
+                    partial.unlink()
 
     def _copy(self, file: BundleFile) -> None:
         partial = self._scratch.fresh()

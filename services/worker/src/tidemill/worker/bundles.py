@@ -17,6 +17,7 @@ from tidemill.contracts.ids import is_id
 from tidemill.hosting.flights import Flights
 from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
 from tidemill.hosting.threads import finish_in_thread
+from tidemill.runtime.clock import now
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import check_paths
 from tidemill.worker.blobs import Blobs
@@ -132,6 +133,7 @@ class Bundles:
             removals = await finish_in_thread(self._plan, busy, limit_bytes)
             doomed = [self._directory / queue for queue in removals.queues]
             graves = await finish_in_thread(self._bury, doomed, [Path(name) for name in removals.blobs])
+        await finish_in_thread(self._blobs.forget_partials, now())
         for grave in graves:  # already out of sight: taking it apart may take its time
             await finish_in_thread(self._scratch.discard, grave)
         if removals.blobs:
