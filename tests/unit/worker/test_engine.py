@@ -10,6 +10,7 @@ from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.limits import OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
+from tidemill.worker import engine as engine_module
 from tidemill.worker.instance import AHEAD
 from tidemill.worker.run import Refused
 
@@ -190,6 +191,30 @@ async def test_a_child_that_speaks_of_others_predictions_changes_nothing(new_wor
     assert not world.records.ended
     world.done("a")
     assert list(world.ended) == ["a"]
+
+
+@pytest.mark.parametrize(("account_s", "limit_s"), [(None, 100), (10, 10), (200, 100)])
+async def test_the_shorter_of_the_workers_and_the_accounts_time_limit_holds(new_world, monkeypatch, account_s, limit_s):
+    monkeypatch.setattr(engine_module, "WATCH_S", 0.001)
+    world = new_world()
+    world.engine.limit_times({"b": 1} if account_s is None else {"a": account_s, "b": 1})
+    world.job("a", webhook=True)
+    run = world.engine.runs["a"]
+    watching = asyncio.create_task(world.engine.watch())
+    try:
+        run.started_at = now() - limit_s + 5
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert run.stop is None
+        run.started_at = now() - limit_s - 1
+        async with asyncio.timeout(5):
+            while run.stop is None:
+                await asyncio.sleep(0.001)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert run.stop.code is ErrorCode.TIME_LIMIT
+    assert run.stop.error == f"The prediction ran longer than the time limit of {limit_s} s."
 
 
 async def test_an_input_that_cannot_be_fetched_fails_with_the_reason(new_world):

@@ -6,11 +6,14 @@ import typer
 
 from tidemill.cli.api import CommandError
 from tidemill.cli.database import Connection, with_database
-from tidemill.contracts.limits import CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
+from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S, CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
 
 MOST: Final = 1_000_000  # what the database's own checks allow
 
-_NUMBERS: Final = ("creates_per_minute", "creates_burst", "requests_per_minute", "requests_burst", "open_predictions")
+_NUMBERS: Final = (
+    *("creates_per_minute", "creates_burst", "requests_per_minute", "requests_burst", "open_predictions"),
+    "time_limit_s",
+)
 _SETS: Final = ", ".join(
     f"{name} = CASE WHEN $3 THEN ${n} ELSE COALESCE(${n}, {name}) END" for n, name in enumerate(_NUMBERS, 4)
 )
@@ -33,13 +36,16 @@ def limit(
     open_predictions: Annotated[
         int | None, typer.Option(min=0, max=MOST, help="Predictions that have not ended, at a time.")
     ] = None,
+    time_limit_s: Annotated[
+        int | None, typer.Option(min=1, max=CANCEL_AFTER_LIMIT_S, help="Of each run; the workers' own limit stays.")
+    ] = None,
     unlimited: Annotated[bool | None, typer.Option("--unlimited/--limited", help="Count nothing.")] = None,
     default: Annotated[bool, typer.Option("--default", help="Forget what was set before, except what is set now.")] = (
         False
     ),
 ) -> None:
-    """Set how much an account may do. Gateways heed it within a few seconds."""
-    numbers = (creates_per_minute, creates_burst, requests_per_minute, requests_burst, open_predictions)
+    """Set how much an account may do. Gateways and workers heed it within a few seconds."""
+    numbers = (creates_per_minute, creates_burst, requests_per_minute, requests_burst, open_predictions, time_limit_s)
 
     async def change(connection: Connection) -> tuple[bool, list[int | None]] | None:
         row = await connection.fetchrow(_LIMIT, username, unlimited, default, *numbers)
@@ -56,11 +62,12 @@ def lines(unlimited: bool, numbers: list[int | None]) -> list[str]:
     """What holds for an account, for people."""
     if unlimited:
         return ["no limits"]
-    creates, creates_burst, requests, requests_burst, open_predictions = numbers
+    creates, creates_burst, requests, requests_burst, open_predictions, time_limit_s = numbers
     return [
         _rate("creates", creates, creates_burst, CREATES_PER_MINUTE),
         _rate("other requests", requests, requests_burst, REQUESTS_PER_MINUTE),
         f"open predictions: {_or_default(open_predictions, OPEN_PREDICTIONS)}",
+        "time of a run: as long as the workers let it" if time_limit_s is None else f"time of a run: {time_limit_s} s",
     ]
 
 

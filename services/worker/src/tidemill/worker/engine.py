@@ -5,7 +5,7 @@ have been written, and no end counts that the fence does not accept (ADR 2).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -55,6 +55,7 @@ class Engine:
         self.runs: dict[str, Run] = {}
         self.turns = Turns()
         self.draining = False
+        self.time_limits: Mapping[str, float] = {}  # of accounts that have their own
         self.topping = asyncio.Event()  # set when some lane may want more jobs
         self._ports = ports
         self._time_limit_s = time_limit_s
@@ -264,9 +265,15 @@ class Engine:
                     self._kill_if_stubborn(run)
                 elif run.job.deadline is not None and run.job.deadline <= moment:
                     self.stop(run, Stop(Status.CANCELED, None, ErrorCode.DEADLINE))
-                elif run.claimed and moment - run.started_at > self._time_limit_s:
-                    message = f"The prediction ran longer than the time limit of {self._time_limit_s:g} s."
+                elif run.claimed and moment - run.started_at > (limit := self._limit_s(run)):
+                    message = f"The prediction ran longer than the time limit of {limit:g} s."
                     self.stop(run, Stop(Status.FAILED, message, ErrorCode.TIME_LIMIT))
+
+    def _limit_s(self, run: Run) -> float:
+        return min(self._time_limit_s, self.time_limits.get(run.job.account, self._time_limit_s))
+
+    def limit_times(self, by_account: Mapping[str, float]) -> None:
+        self.time_limits = by_account
 
     def _kill_if_stubborn(self, run: Run) -> None:
         if monotonic() - run.stop_since < self._kill_after_s:

@@ -23,6 +23,7 @@ from tidemill.runtime.service import Service, StartError, main
 from tidemill.security.delivery import delivery_url, object_key_of_url
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.worker import time_limits
 from tidemill.worker.blobs import Blobs, StoredBlobs
 from tidemill.worker.boots import Boots
 from tidemill.worker.bundles import Bundles
@@ -145,6 +146,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     service.task("heartbeat", lambda: beat(bus, engine, config.instances, boots.changed))
     service.task("pulls", pulls.run)
     service.task("watch", engine.watch)
+    service.task("time limits", lambda: time_limits.follow(database, engine.limit_times))
     service.task("memory", watcher.memory)
     service.task("disk", watcher.disk)
     service.task("health", watcher.health)
