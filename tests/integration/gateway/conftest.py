@@ -37,6 +37,7 @@ from tidemill.gateway.parts import Parts
 from tidemill.gateway.triggers import application
 from tidemill.gateway.versions import Versions
 from tidemill.gateway.waiting import Waiters
+from tidemill.gateway.waiting_room import WaitingRoom
 from tidemill.runtime import outcome
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
@@ -97,6 +98,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
         acceptor = Acceptor(database.lane(), bus, name, 5)
         versions = Versions(database, 5)
         waiters = Waiters(database, 1)
+        waiting_room = WaitingRoom(database, bus)
         admission = Admission(Crowd(servers.queue_age_limit_s, servers.queue_waiting_limit))
 
         async def ended(event: Lifecycle) -> None:
@@ -124,6 +126,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
             acceptor=acceptor,
             once=Once(database, database.lane(), acceptor, 5),
             waiters=waiters,
+            waiting_room=waiting_room,
             tariffs=Tariffs(database, prices(servers.prices)),
         )
         tasks = [asyncio.create_task(limits.run()), asyncio.create_task(waiters.poll())]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Load
+from tidemill.contracts.events import Line, LineAsked, Load
 
 
 async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bus, wait_until):
@@ -33,3 +33,20 @@ async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bu
     )
     await wait_until("one less", lambda: told[-1].open.get("a") == 2)
     assert told[-1].queues[0].waiting == 1
+
+
+async def test_the_leader_says_who_waits_in_a_queue_and_a_standby_leaves_it_to_it(schedulers, rows, bus, wait_until):
+    queue = await rows.queue()
+    waiting = [await rows.prediction(queue) for _ in range(3)]
+    await schedulers.start()
+    await schedulers.start()
+
+    async def line():
+        return await bus.ask(subjects.LINE, LineAsked(queue=queue), Line, timeout_s=1.0)
+
+    async def known():
+        found = await line()
+        return found is not None and found.ids == waiting and found.whole
+
+    await wait_until("the line", known)
+    assert (await bus.ask(subjects.LINE, LineAsked(queue="other"), Line, timeout_s=1.0)).ids == []

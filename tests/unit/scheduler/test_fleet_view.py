@@ -121,3 +121,11 @@ def test_a_ready_queue_is_quiet_since_nothing_waits_for_it():
     assert fleet.quiet_s("q", NOW + 2) == 2
     note(NOW + 2, 1)
     assert fleet.quiet_s("q", NOW + 3) == 0
+
+
+def test_a_queue_boots_until_it_has_a_ready_instance():
+    fleet = Fleet(silent_after_s=3)
+    fleet.hear(beat("w", ("i1", "cold", "booting"), ("i2", "warm", "ready"), ("i3", "warm", "booting")), NOW)
+    fleet.asked_boot("i4", "asked", "w")
+    view = fleet.view(NOW)
+    assert (view.ready_queues(), view.booting_queues()) == (["warm"], ["asked", "cold"])

@@ -104,3 +104,10 @@ def test_queues_are_found_by_name():
     assert watch.waiting_in({"q"}) == ["a"]
     assert watch.unclaimed() == ["a", "b"]
     assert len(watch) == 3
+
+
+def test_lines_hold_those_that_wait_in_the_order_of_acceptance():
+    watch = Watch(late_after_s=1)
+    rows = [row("b", accepted_at=NOW + 1), row("a"), row("other", queue="r"), running("runs", accepted_at=NOW - 1)]
+    watch.saw(rows, NOW)
+    assert watch.lines() == {"q": ["a", "b"], "r": ["other"]}

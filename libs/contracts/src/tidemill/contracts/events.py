@@ -145,9 +145,32 @@ class PushWaiting(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Warm(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """All queues with at least one ready instance, from the scheduler, whenever it changes and every few seconds."""
+    """All queues with at least one ready instance, from the scheduler, whenever it changes and every few seconds.
+
+    `booting`: queues without a ready instance that have one coming; `retrying`: those whose next boot is held off,
+    because the last one failed.
+    """
 
     queues: list[str]
+    booting: list[str] = []
+    retrying: list[str] = []
+
+
+class LineAsked(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A gateway asks the scheduler who waits in a queue."""
+
+    queue: str
+
+
+class Line(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Who waits, in the order of acceptance; some may have begun or ended a moment ago.
+
+    Who was accepted after `until`, in unix seconds, is not counted; `whole`: nobody else was left out.
+    """
+
+    ids: list[str] = []
+    until: float = 0
+    whole: bool = True
 
 
 class QueueLoad(Event, frozen=True, kw_only=True, omit_defaults=True):

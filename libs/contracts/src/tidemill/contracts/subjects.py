@@ -70,6 +70,7 @@ WEBHOOK_SETTLE: Final = "webhook.settle"  # one dispatcher asks the leading one 
 LOAD: Final = "fleet.load"  # the scheduler tells gateways what waits and what is open
 URGENT: Final = "fleet.urgent"  # an account has a prediction with a priority in a queue: gateway to workers
 QUEUE_REMOVED: Final = "fleet.removed"  # a version was deleted: whoever runs instances of its queue may stop them
+LINE: Final = "fleet.line"  # a gateway asks the scheduler who waits in a queue
 QUEUES_WARM: Final = "fleet.warm"  # the scheduler tells gateways which queues have a ready instance
 
 

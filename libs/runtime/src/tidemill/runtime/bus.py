@@ -196,12 +196,14 @@ class Bus:
             await subscription.unsubscribe()
         return answers
 
-    async def serve(self, subject: str, kind: Any, handle: Callable[[Any], Awaitable[msgspec.Struct]]) -> None:
-        """Answers requests on `subject`."""
+    async def serve(self, subject: str, kind: Any, handle: Callable[[Any], Awaitable[msgspec.Struct | None]]) -> None:
+        """Answers requests on `subject`; None leaves the answer to somebody else."""
         decode = msgspec.json.Decoder(kind).decode
 
         async def receive(message: Msg) -> None:
-            await self._client.publish(message.reply, encode(await handle(decode(message.data))))
+            answer = await handle(decode(message.data))
+            if answer is not None:
+                await self._client.publish(message.reply, encode(answer))
 
         await self.listen_raw(subject, receive)
 

@@ -25,6 +25,7 @@ from tidemill.gateway.parts import Parts
 from tidemill.gateway.triggers import application
 from tidemill.gateway.versions import Versions
 from tidemill.gateway.waiting import Waiters
+from tidemill.gateway.waiting_room import WaitingRoom
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
@@ -41,6 +42,7 @@ async def build(config: Config) -> Service:
     objects = Objects(config)
     durables = Durables(bus)
     waiters = Waiters(database, config.wait_poll_s)
+    waiting_room = WaitingRoom(database, bus)
     acceptor = Acceptor(database.lane(), bus, gateway, config.accept_timeout_s)
     once = Once(database, database.lane(), acceptor, config.accept_timeout_s)
     versions = Versions(database, config.version_cache_s)
@@ -64,6 +66,7 @@ async def build(config: Config) -> Service:
         acceptor=acceptor,
         once=once,
         waiters=waiters,
+        waiting_room=waiting_room,
         tariffs=Tariffs(database, _prices(config)),
     )
 
@@ -75,6 +78,7 @@ async def build(config: Config) -> Service:
         await bus.listen(subjects.gateway_events(gateway), Lifecycle, ended)
         await bus.listen(subjects.LOAD, Load, admission.on_load)
         await bus.listen(subjects.QUEUES_WARM, Warm, acceptor.on_warm)
+        await bus.listen(subjects.QUEUES_WARM, Warm, waiting_room.on_warm)
 
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))

@@ -13,6 +13,7 @@ from tidemill.gateway.idempotency import Once
 from tidemill.gateway.limits import Limits
 from tidemill.gateway.versions import Versions
 from tidemill.gateway.waiting import Waiters
+from tidemill.gateway.waiting_room import WaitingRoom
 from tidemill.runtime.billing import Tariffs
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, Lane
@@ -36,6 +37,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     acceptor: Acceptor
     once: Once
     waiters: Waiters
+    waiting_room: WaitingRoom
     tariffs: Tariffs
 
     @property

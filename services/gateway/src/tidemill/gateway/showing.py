@@ -64,6 +64,7 @@ def ended(call: Call, prediction: api.Prediction, event: Lifecycle) -> api.Predi
 async def in_full(call: Call, row: Row) -> api.Prediction:
     """With files as this client can read them. `row` has the columns of store.prediction."""
     prediction = of_row(call, row)
+    await call.parts.waiting_room.tell(row, prediction)
     return await files_in_output.for_client(call, prediction)
 
 

@@ -70,6 +70,11 @@ class View(NamedTuple):
         """Queues with an instance that takes predictions now, sorted."""
         return sorted({each.queue for each in self.instances if each.state == "ready"})
 
+    def booting_queues(self) -> list[str]:
+        """Queues without such an instance that will have one soon, sorted."""
+        coming = {each.queue for each in self.instances if each.state == "booting"}
+        return sorted(coming.difference(self.ready_queues()))
+
 
 class Failure(NamedTuple):
     """An instance that has failed; seen once."""

@@ -28,8 +28,9 @@ async def build(config: Config) -> Service:
     async def listen() -> None:
         for call in triggers.on_reconnected(planner, sweeper):
             bus.on_reconnected(call)
-        for subject, kind, handle in triggers.listeners(planner):
-            await bus.listen(subject, kind, handle)
+        for listener in triggers.listeners(planner, sweeper):
+            wire = bus.serve if listener.answers else bus.listen
+            await wire(listener.subject, listener.kind, listener.handle)
 
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))

@@ -12,7 +12,8 @@ from tidemill.scheduler.handlers.sweeper import Sweeper
 class Listener(NamedTuple):
     subject: str
     kind: type
-    handle: Callable[[Any], Awaitable[None]]
+    handle: Callable[[Any], Awaitable[Any]]
+    answers: bool = False
 
 
 class Timer(NamedTuple):
@@ -22,10 +23,11 @@ class Timer(NamedTuple):
     main: Callable[[], Coroutine[Any, Any, None]]
 
 
-def listeners(planner: Planner) -> tuple[Listener, ...]:
+def listeners(planner: Planner, sweeper: Sweeper) -> tuple[Listener, ...]:
     return (
         Listener(subjects.HEARTBEAT, events.Heartbeat, planner.hear),
         Listener(subjects.DEMAND, events.Demand, planner.want),
+        Listener(subjects.LINE, events.LineAsked, sweeper.line, answers=True),
     )
 
 

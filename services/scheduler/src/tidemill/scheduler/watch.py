@@ -98,6 +98,14 @@ class Watch:
             late=Counter(entry.row.queue for entry in entries if entry.late),
         )
 
+    def lines(self) -> dict[str, list[str]]:
+        """Those that wait, by queue, in the order of acceptance."""
+        found: dict[str, list[str]] = {}
+        waiting = [entry.row for entry in self._entries.values() if entry.row.waits]
+        for row in sorted(waiting, key=lambda row: (row.accepted_at, row.id)):
+            found.setdefault(row.queue, []).append(row.id)
+        return found
+
     def rows(self) -> list[Row]:
         """All open predictions, each as of its last look."""
         return [entry.row for entry in self._entries.values()]

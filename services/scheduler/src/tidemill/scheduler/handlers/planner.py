@@ -60,7 +60,7 @@ class Planner:
         self._cold_since: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._listening_since = 0.0
-        self._warm: list[str] | None = None
+        self._warm: events.Warm | None = None
         self._warm_told_at = 0.0
 
     async def hear(self, beat: events.Heartbeat) -> None:
@@ -166,7 +166,8 @@ class Planner:
         return None
 
     async def _tell_warm(self, view: View, now: float) -> None:
-        warm = view.ready_queues()
+        retrying = sorted(self._history.held_off(now).difference(view.ready_queues()))
+        warm = events.Warm(queues=view.ready_queues(), booting=view.booting_queues(), retrying=retrying)
         if self._bus.connected and (warm != self._warm or now - self._warm_told_at >= self._config.warm_s):
-            await self._bus.send(subjects.QUEUES_WARM, events.Warm(queues=warm))
+            await self._bus.send(subjects.QUEUES_WARM, warm)
             self._warm, self._warm_told_at = warm, now

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from prometheus_client import Gauge
 
+from tidemill.contracts.events import Line
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Lane
 from tidemill.scheduler import store
@@ -21,6 +22,7 @@ from tidemill.scheduler.watch import Watch
 LOOKS_PER_SWEEP: Final = 5000  # rows looked at again in one sweep: some 50 ms of the database
 SLICES_PER_SWEEP: Final = 10  # of the backlog after an outage, so that what is fresh is read every second all the same
 REACH_EVERY_S: Final = 10.0  # how much is read again after a crash, and how much lies unsummarized
+LINE_LIMIT: Final = 2_000  # of a line that is told; whoever is further back has other worries than the number
 JUST_BEFORE_S: Final = 0.001  # a stretch begins after its start: the oldest open row must be in the next one
 
 OPEN: Final = Gauge("tidemill_scheduler_open_predictions", "Open predictions that the sweep watches")
@@ -55,8 +57,20 @@ class Round:
         self._quiet_s = quiet_s
         self._stretches = Stretches(reached)
         self.workers: frozenset[str] = frozenset()  # with a lease, as of the last sweep
+        self._lines: dict[str, list[str]] | None = None
+        self._seen_until: float | None = None
         self._bus_back_at = 0.0
         self._reach_saved_at = 0.0
+
+    def line(self, queue: str) -> Line | None:
+        """Who waits in a queue, as of the last sweep; nothing before the first. Made when asked, for all queues."""
+        if self._seen_until is None:
+            return None
+        if self._lines is None:
+            self._lines = self.watch.lines()
+        ids = self._lines.get(queue, [])
+        whole = len(ids) <= LINE_LIMIT
+        return Line(ids=ids[:LINE_LIMIT], until=self._seen_until, whole=whole)
 
     async def sweep(self, news: News) -> None:
         clock = await store.clock(self._lane)
@@ -68,6 +82,7 @@ class Round:
         await self._look_again(clock, news)
         await self._read_settled(clock.now, news)
         await self._save_reach(clock.now)
+        self._lines, self._seen_until = None, self._stretches.seen_until()
         OPEN.set(len(self.watch))
         await self._tell_load(clock.now, monotonic() - started)
 

@@ -7,6 +7,7 @@ so each time of leadership begins with an empty one.
 import asyncio
 from typing import Final
 
+from tidemill.contracts.events import Line, LineAsked
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database, Lane
@@ -38,6 +39,10 @@ class Sweeper:
     def waiting(self) -> Waiting:
         """What the rows say to the planner."""
         return Waiting() if self._round is None else self._round.watch.waiting()
+
+    async def line(self, asked: LineAsked) -> Line | None:
+        """Who waits in a queue; nothing while another leads, who answers."""
+        return None if self._round is None else self._round.line(asked.queue)
 
     def live_workers(self) -> frozenset[str]:
         """Those whose lease was alive at the last sweep; empty until there was one."""

@@ -1,0 +1,139 @@
+"""Priority, place in the queue and the reason of waiting, with a scheduler that the test plays."""
+
+import asyncio
+
+import pytest
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Job, Line, LineAsked, Urgent, Warm
+from tidemill.runtime.clock import now
+
+
+class Scheduler:
+    def __init__(self):
+        self.line, self.asked = Line(), 0
+
+    async def answer(self, _asked):
+        self.asked += 1
+        return self.line
+
+
+@pytest.fixture(scope="module")
+async def scheduler(gateway):
+    played = Scheduler()
+    await gateway.parts.bus.serve(subjects.LINE, LineAsked, played.answer)
+    return played
+
+
+@pytest.fixture(autouse=True)
+def forgetful(gateway, scheduler):
+    """Nothing is remembered from the test before."""
+    gateway.parts.waiting_room._places.clear()
+    scheduler.asked = 0
+
+
+@pytest.fixture
+def create(gateway, alice, echo):
+    async def make(**more):
+        body = {"version": echo, "input": {"text": "x"}, **more}
+        async with gateway.http.post(f"{gateway.url}/v1/predictions", json=body, headers=alice.headers) as response:
+            return response.status, await response.json()
+
+    return make
+
+
+@pytest.fixture
+def get(gateway, alice):
+    async def look(prediction):
+        path = f"{gateway.url}/v1/predictions/{prediction}"
+        async with gateway.http.get(path, headers=alice.headers) as response:
+            assert response.status == 200
+            return await response.json()
+
+    return look
+
+
+async def queue_of(gateway, prediction):
+    return await gateway.parts.database.value("SELECT queue FROM prediction WHERE id = $1", prediction)
+
+
+async def test_those_that_wait_are_told_their_place_and_those_that_began_are_not(gateway, scheduler, create, get):
+    ids = [(await create())[1]["id"] for _ in range(3)]
+    scheduler.line = Line(ids=ids[:2], until=now())
+    newest = (await create())[1]["id"]
+    scheduler.line = Line(ids=ids, until=scheduler.line.until)
+    places = [(await get(each)).get("queue_position") for each in (*ids, newest)]
+    assert places == [1, 2, 3, 4]
+    assert scheduler.asked == 1
+
+    await gateway.parts.database.execute("UPDATE prediction SET status = 'processing' WHERE id = $1", ids[0])
+    gateway.parts.waiting_room._places.clear()
+    places = [(await get(each)).get("queue_position") for each in (*ids, newest)]
+    assert places == [None, 1, 2, 3]
+
+
+async def test_many_who_poll_at_once_share_one_question(scheduler, create, get):
+    prediction = (await create())[1]["id"]
+    scheduler.line = Line(ids=[prediction], until=now())
+    seen = await asyncio.gather(*(get(prediction) for _ in range(20)))
+    assert {each["queue_position"] for each in seen} == {1}
+    assert scheduler.asked == 1
+
+
+async def test_the_reason_is_what_the_scheduler_said_last(gateway, create, get):
+    prediction = (await create())[1]["id"]
+    queue, room = await queue_of(gateway, prediction), gateway.parts.waiting_room
+    for warm, why in (
+        (Warm(queues=[queue]), "queue"),
+        (Warm(queues=[], booting=[queue]), "instance_boot"),
+        (Warm(queues=[], retrying=[queue]), "boot_retry"),
+    ):
+        await room.on_warm(warm)
+        assert (await get(prediction))["waiting_for"] == why
+    await room.on_warm(Warm(queues=[]))
+    assert "waiting_for" not in await get(prediction)  # it may be the next to be placed
+    await gateway.parts.database.execute(
+        "UPDATE prediction SET accepted_at = accepted_at - interval '1 minute' WHERE id = $1", prediction
+    )
+    assert (await get(prediction))["waiting_for"] == "capacity"
+
+
+async def test_ended_ones_are_told_nothing(create, get, finish):
+    prediction = (await create())[1]["id"]
+    await finish(prediction)
+    shown = await get(prediction)
+    assert not {"queue_position", "waiting_for"} & set(shown)
+
+
+async def test_a_priority_goes_into_the_row_the_hint_and_the_news(gateway, create, get):
+    urgent, jobs = [], []
+
+    async def hear_urgent(event):
+        urgent.append(event)
+
+    async def hear_job(event):
+        jobs.append(event)
+
+    plain = (await create())[1]
+    assert "priority" not in plain
+    queue = await queue_of(gateway, plain["id"])
+    await gateway.parts.bus.listen(subjects.URGENT, Urgent, hear_urgent)
+    await gateway.parts.bus.listen(subjects.job(queue), Job, hear_job)
+    status, made = await create(priority=7)
+    assert (status, made["priority"]) == (201, 7)
+    assert (await get(made["id"]))["priority"] == 7
+    await create(priority=0)
+    await create(priority=None)
+    async with asyncio.timeout(10):
+        while len(jobs) < 3:
+            await asyncio.sleep(0.01)
+    assert [job.priority for job in jobs] == [7, 0, 0]
+    assert [event.queue for event in urgent] == [queue]
+    row = await gateway.parts.database.row("SELECT * FROM urgent WHERE id = $1", made["id"])
+    assert (row["queue"], row["priority"], row["runs"]) == (queue, 7, None)
+
+
+@pytest.mark.parametrize("priority", [-1, 11, 1.5, "high", True, [1]])
+async def test_what_is_no_priority_is_refused(create, priority):
+    status, _ = await create(priority=priority)
+    assert status == 422
