@@ -60,6 +60,7 @@ class Machine:
         ports = Ports(
             records=self.records,
             needs_preparation=lambda _queue: False,
+            tariff=lambda _queue: None,
             prepare=None,
             upload=None,
             discard_inputs=lambda _run: None,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from prometheus_client import Histogram
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved, Urgent
@@ -26,8 +25,9 @@ from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
-from tidemill.worker import store, store_turns
+from tidemill.worker import boot_phases, store, store_turns
 from tidemill.worker.blobs import BlobUnavailable
+from tidemill.worker.boot_phases import Moments
 from tidemill.worker.bundles import Bundles
 from tidemill.worker.crashes import CrashHistory
 from tidemill.worker.engine import Engine
@@ -41,7 +41,6 @@ SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error
 GONE_WITHIN_S: Final = 5.0  # a killed process is reaped in milliseconds; its files may then be removed
 FIRST_UID: Final = 200_000  # above system users and ordinary ones; one for each instance
 UIDS: Final = 10_000
-BOOT_SECONDS: Final = Histogram("tidemill_worker_boot_seconds", "From the command to a ready instance")
 REASONS: Final = (
     BootFailed,
     BundleError,
@@ -203,6 +202,7 @@ class Boots:
             built = monotonic()
             self._queues.learn(instance.queue, row)
             self._engine.turns.note(instance.queue, row["urgent"])
+            await self._queues.price(instance.queue)
             link, child = await self._fork(instance, config, directory, environment)
             instance.child = child
             watched = Watched(instance, link, child.pid, self._home / instance.id, _memory_limit(row["hardware"]))
@@ -214,12 +214,9 @@ class Boots:
             self._bundles.release(bundle)
             raise
         instance.concurrency, instance.batched = ready.concurrency, ready.batch
-        BOOT_SECONDS.observe(monotonic() - started)
-        phases = {"fetch": (fetched - started) * 1000, "environment": (built - fetched) * 1000, **ready.phases}
-        total = round((monotonic() - started) * 1000, 1)
-        rounded = {name: round(ms, 1) for name, ms in phases.items()}
-        logger = log().bind(action="boot", instance=instance.id, queue=instance.queue)
-        logger.info("instance ready", ms=total, phases=rounded)
+        booted = boot_phases.phases(Moments(started, fetched, built, monotonic()), ready.phases)
+        instance.boot = boot_phases.record(booted)
+        log().info("instance ready", action="boot", instance=instance.id, queue=instance.queue, seconds=booted)
         link.ended.add_done_callback(lambda _: self._bundles.release(bundle))
         return link.ended
 

@@ -17,6 +17,7 @@ from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
 from tidemill.hosting.failures import Ending
 from tidemill.hosting.frames import Done, run_frame
+from tidemill.runtime.billing import Tariff
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log, record
 from tidemill.worker.claims import Claims
@@ -40,6 +41,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
     records: Records
     needs_preparation: Callable[[str], bool]
+    tariff: Callable[[str], Tariff | None]
     prepare: Prepare
     upload: Upload
     discard_inputs: Callable[[Run], None]
@@ -129,6 +131,7 @@ class Engine:
     def _begin(self, instance: Instance, run: Run) -> None:
         job = run.job
         self.runs[job.id] = run
+        run.tariff, run.boot = self._ports.tariff(instance.queue), instance.boot_waited_for(job.created_at)
         if job.deadline is not None and job.deadline <= now():
             status = Status.CANCELED if run.claimed else Status.ABORTED
             self.end(run, Stop(status, "The deadline passed before the prediction began.", ErrorCode.DEADLINE))
@@ -287,7 +290,7 @@ class Engine:
 
     def ready(self, instance: Instance) -> None:
         instance.state = "ready"
-        instance.idle_since = monotonic()
+        instance.idle_since, instance.ready_at = monotonic(), now()
         self.dispatch(self.lane(instance.queue))
 
     def gone(self, instance: Instance, ending: Ending) -> None:
@@ -340,7 +343,7 @@ class Engine:
                 await work
             except Exception as error:  # noqa: BLE001 - the boundary of what is done for a child
                 log().error("run failed here", action="run", prediction=run.job.id, exc_info=error)
-                self.end(run, Stop(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.WORKER_LOST))
+                self.end(run, Stop(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.INTERNAL))
 
         run.tail = self._own(follow(), f"run {run.job.id}")
 

@@ -35,6 +35,8 @@ class Instance:
         self.called: frozenset[str] = frozenset()  # the ids of that call
         self.error: str | None = None
         self.child: Child | None = None
+        self.ready_at = 0.0  # unix seconds
+        self.boot: str | None = None  # seconds by phase, as JSON
         self.reserved = 0  # places for runs that the rows are asked about
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.fds: deque[int] = deque()
@@ -50,6 +52,10 @@ class Instance:
         if self.batched:
             ahead = max(ahead, self.concurrency)  # the next call's are there when this one's ends
         return max(0, self.concurrency + ahead - len(self.runs) - self.reserved)
+
+    def boot_waited_for(self, created_at: float) -> str | None:
+        """The boot's phases, for a prediction that was there before the instance was ready."""
+        return self.boot if created_at < self.ready_at else None
 
     def begin(self, run: Run, body: bytes, now: float) -> None:
         run.sent = now

@@ -14,6 +14,7 @@ from tidemill.hosting.installer import Installer
 from tidemill.hosting.scratch import Scratch
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.model.sandbox import REQUIRED
+from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
@@ -61,7 +62,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     environments = Environments(home / "environments", Installer(home / "uv"), scratch)
     zygotes = Zygotes(home)
     live = Live(bus)
-    queues = Queues(live)
+    queues = Queues(live, Tariffs(database, _prices(config)))
     records = Records(worker, database, bus)
 
     def url_for(object_key: str) -> str:
@@ -83,6 +84,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
         Ports(
             records=records,
             needs_preparation=queues.needs_preparation,
+            tariff=queues.tariff,
             prepare=preparation.prepare,
             upload=trainings.upload,
             discard_inputs=preparation.discard,
@@ -145,6 +147,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     service.task("lease", lease.keep)
     service.task("heartbeat", lambda: beat(bus, engine, config.instances, boots.changed))
     service.task("pulls", pulls.run)
+    service.task("prices", queues.follow_prices)
     service.task("watch", engine.watch)
     service.task("time limits", lambda: time_limits.follow(database, engine.limit_times))
     service.task("memory", watcher.memory)
@@ -191,6 +194,13 @@ async def _closing(  # noqa: PLR0917 - what must be closed, in order
         await bundles.close()
         await blobs.close()
         await egress.close()
+
+
+def _prices(config: Config) -> dict[str, float]:
+    try:
+        return prices(config.prices)
+    except ValueError as error:
+        raise StartError(f"TIDEMILL_PRICES cannot be read: {error}") from None
 
 
 def cli() -> None:
