@@ -242,3 +242,15 @@ def test_tuples_and_arrays_are_outputs_too():
 
     assert batches.outputs_of(("a", "b"), 2) == ["a", "b"]
     assert batches.outputs_of(np.array([1.0, 2.0]), 2) == [1.0, 2.0]
+
+
+def test_the_example_of_the_documentation_is_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    page = (Path(__file__).resolve().parents[3] / "docs" / "batching.md").read_text()
+    (tmp_path / "documented.py").write_text(page.split("```python\n")[1].split("```")[0])
+    signature = load_signature("documented.py:Predictor", tmp_path)
+    assert signature.batch == cog._marks.BatchSettings(32, 5)
+    assert [(parameter.name, parameter.batched) for parameter in signature.parameters] == [
+        ("text", True),
+        ("scale", False),
+    ]
