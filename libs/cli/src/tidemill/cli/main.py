@@ -11,6 +11,7 @@ from tidemill.cli import (
     collections,
     deployments,
     examples,
+    init,
     mcp_command,
     model_secrets,
     organizations,
@@ -39,6 +40,7 @@ app.add_typer(deployments.deployment, name="deployment")
 app.add_typer(model_secrets.secret, name="secret")
 accounts.account.command("limit")(account_limits.limit)
 accounts.account.command("official")(collections.official)
+app.command("init")(init.init)
 app.command("predict")(predict.predict)
 app.command("push")(push.push)
 app.command("run")(run.run)
