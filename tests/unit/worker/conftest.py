@@ -63,10 +63,11 @@ class World:
         self.records = FakeRecords()
         self.gate = asyncio.Event()
         self.chunks, self.discarded = [], []
-        self.upload_error = self.prepare_error = None
+        self.upload_error = self.prepare_error = self.tariff = None
         ports = Ports(
             records=self.records,
             needs_preparation=lambda _queue: files,
+            tariff=lambda _queue: self.tariff,
             prepare=self.prepare,
             upload=self.upload,
             discard_inputs=lambda run: self.discarded.append(run.job.id),
