@@ -44,7 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     # Webhooks go to this machine, and what is deleted is not waited for long.
-    settings = {"TIDEMILL_EGRESS_ALLOW": "127.0.0.1/32", "TIDEMILL_EVERY_S": "2"}
+    settings = {
+        "TIDEMILL_EGRESS_ALLOW": "127.0.0.1/32",
+        "TIDEMILL_EVERY_S": "2",
+        "TIDEMILL_MODEL_NETWORK": "declared",  # to models that ask; to this machine by another of its addresses
+        "TIDEMILL_MODEL_NETWORK_ALLOW": "127.0.0.2/32",
+    }
     running = RunningStack(tmp_path_factory.mktemp("e2e") / "home", settings)
     try:
         running.up("--no-catalogue")

@@ -20,6 +20,7 @@ from tidemill.cli import (
     run,
     tokens,
     webhooks,
+    workers,
 )
 from tidemill.cli.api import CommandError
 
@@ -38,6 +39,8 @@ app.add_typer(collections.collection, name="collection")
 app.add_typer(examples.example, name="example")
 app.add_typer(deployments.deployment, name="deployment")
 app.add_typer(model_secrets.secret, name="secret")
+app.add_typer(workers.worker, name="worker")
+app.add_typer(workers.model, name="model")
 accounts.account.command("limit")(account_limits.limit)
 accounts.account.command("official")(collections.official)
 app.command("init")(init.init)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from prometheus_client import Counter as Metric
+
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
 from tidemill.contracts.ids import is_id
@@ -26,6 +28,7 @@ from tidemill.worker.eviction import CachedBlob, CachedVersion, Removals, plan
 MARKER: Final = "complete"  # holds the version's id; its modification time is the version's last use
 SOURCE: Final = "src"
 DIRECTORY_MODE: Final = 0o555
+USES: Final = Metric("tidemill_worker_cache_versions_total", "Versions needed, by whether they lay here", ["outcome"])
 TRIES: Final = 3  # of linking: a blob may be evicted between its check and its link
 
 
@@ -38,6 +41,7 @@ class Bundles:
         self._scratch = scratch
         self._uses: Counter[str] = Counter()
         self._flights: Flights[str, None] = Flights("version")
+        self.uses: Counter[str] = Counter()  # "found" on the disk, or "made" of what had to be fetched first
         self._changes = asyncio.Lock()  # nothing is taken into use while it is decided what goes
 
     async def acquire(self, queue: str, files: Sequence[BundleFile]) -> Path:
@@ -76,7 +80,9 @@ class Bundles:
     async def _ensure(self, queue: str, files: Sequence[BundleFile]) -> None:
         identifier = version_id(files)
         if await finish_in_thread(self._is_complete, queue, identifier):
+            self._count("found")
             return
+        self._count("made")
         check_paths([(file.path, file.size) for file in files])
         with self._blobs.wanted(files):
             for attempt in range(1, TRIES + 1):
@@ -89,6 +95,10 @@ class Bundles:
                 else:
                     break
         log().info("version on disk", action="fetch", queue=queue, files=len(files))
+
+    def _count(self, outcome: str) -> None:
+        self.uses[outcome] += 1
+        USES.labels(outcome).inc()
 
     def _is_complete(self, queue: str, identifier: str) -> bool:
         marker = self._directory / queue / MARKER

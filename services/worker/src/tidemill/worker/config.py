@@ -1,5 +1,7 @@
 """What the worker can be told."""
 
+from typing import Literal
+
 from tidemill.runtime.config import ObjectStore
 
 
@@ -15,7 +17,9 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     save_every_s: float = 0.5  # how often the rows of long runs are brought up to date
     egress_allow: str = ""  # hosts and networks that input URLs may reach besides the public internet
     cache_limit_bytes: int = 50 * 1024**3  # model files kept on disk
-    sandbox: str = (
-        "required"  # "required" refuses to run models where a layer is missing; "available" uses what there is
-    )
+    # The layers without which a model that is not trusted does not run: "required" (what root and an ordinary user can
+    # have alike), "all", "available" (none: what there is), or their names with commas between.
+    sandbox: str = "required"
+    model_network: Literal["deny", "declared"] = "deny"  # "declared": models that ask for the internet get it
+    model_network_allow: str = ""  # hosts and networks besides that these models may reach
     drain_s: float = 30.0

@@ -3,6 +3,7 @@
 from collections import OrderedDict, deque
 from typing import Final, Literal, Protocol
 
+from tidemill.worker.privileges import About
 from tidemill.worker.run import Run
 
 FAST_MS: Final = 5.0  # below this, waking a process costs more than running: work is sent ahead
@@ -37,6 +38,8 @@ class Instance:
         self.child: Child | None = None
         self.ready_at = 0.0  # unix seconds
         self.boot: str | None = None  # seconds by phase, as JSON
+        self.about: About | None = None  # known since its boot began
+        self.gpus: tuple[str, ...] = ()  # the devices assigned to it
         self.reserved = 0  # places for runs that the rows are asked about
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.fds: deque[int] = deque()

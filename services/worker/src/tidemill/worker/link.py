@@ -4,27 +4,42 @@ import asyncio
 import signal
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, describe, ending
-from tidemill.hosting.frames import Failed, Health, Log, Ready, decode
+from tidemill.hosting.frames import Failed, Health, Log, Ready, WayOut, decode
 from tidemill.model import protocol
 from tidemill.model.child_process import Exit
 from tidemill.worker.engine import Engine
 from tidemill.worker.instance import Instance
+from tidemill.worker.redaction import Redactor
 
 PRINTED_BYTES: Final = 4096  # of what was printed last; what a process says when it gives up is short
 HEALTH: Final = b'{"t":"health"'  # how our own child begins it; any other spelling breaks the rules
 
 
+class Privileged(NamedTuple):
+    """What the model was given beyond its files: secrets to keep out of logs, and who takes its way out."""
+
+    redactor: Redactor = Redactor(())
+    on_way_out: Callable[[int], None] | None = None
+
+
+PLAIN: Final = Privileged()
+
+
 class Link:
     """The ChildEvents of one instance (tidemill.model.child_process)."""
 
-    def __init__(self, engine: Engine, instance: Instance, kernel_kills: Callable[[], int]) -> None:
+    def __init__(
+        self, engine: Engine, instance: Instance, kernel_kills: Callable[[], int], privileges: Privileged = PLAIN
+    ) -> None:
         self._engine = engine
+        self._redactor = privileges.redactor or None
+        self._on_way_out = privileges.on_way_out
         self._instance = instance
         self._kernel_kills = kernel_kills
         self._ending: Ending | None = None  # why we killed it
@@ -44,6 +59,8 @@ class Link:
     def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
         self._instance.fds = files
         try:
+            if self._redactor is not None:
+                bodies = [self._redactor.frame(body) for body in bodies]
             while bodies and not self.ready.done():
                 self._on_boot_frame(bodies.pop(0))
             if self._health is not None:
@@ -86,10 +103,24 @@ class Link:
             self.ready.set_exception(BootFailed(frame.error))
         elif isinstance(frame, Log):
             self._add_log(frame.text)
+        elif isinstance(frame, WayOut) and self._on_way_out is not None:
+            self._take_way_out(self._on_way_out)
         else:
-            raise ValueError(f"it sent {type(frame).__name__} before it was ready")  # noqa: TRY004 - see ChildEvents
+            raise ValueError(f"it sent {type(frame).__name__} before it was ready")
+
+    def _take_way_out(self, take: Callable[[int], None]) -> None:
+        if not self._instance.fds:
+            raise ValueError("it announced a socket that did not come with it")
+        self._on_way_out = None
+        take(self._instance.fds.popleft())
+
+    def note(self, text: str) -> None:
+        """The platform's own words, in the set-up's log."""
+        self._add_log(text)
 
     def on_log_bytes(self, data: bytes) -> None:
+        if self._redactor is not None:
+            data = self._redactor.log_bytes(data)
         self._printed = (self._printed + data)[-PRINTED_BYTES:]
         if self.ready.done():
             self._engine.on_output_bytes(self._instance, data)

@@ -1,0 +1,54 @@
+"""What the operator's policy and a model's declaration make of one instance's sandbox. Pure.
+
+The operator says which layers must hold and whether models may have a network at all; the model says whether it wants
+one; the operator's trust in a model lifts the first, never the second.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.model.sandbox import LAYERS, REQUIRED
+
+NAMED_SETS: Final = {"required": REQUIRED, "all": LAYERS, "available": ()}
+NETWORK_DENIED: Final = "The model asks for the network; this worker's operator gives models none.\n"
+
+Network = Literal["deny", "declared"]
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """`required`: the layers without which a model that is not trusted does not run."""
+
+    required: tuple[str, ...] = REQUIRED
+    network: Network = "deny"
+
+
+class Confined(msgspec.Struct, frozen=True, kw_only=True):
+    """For one instance. `hosts`: the only ones that its way out may lead to, None for the whole public internet."""
+
+    required: tuple[str, ...]
+    way_out: bool = False
+    hosts: tuple[str, ...] | None = None
+    note: str = ""  # for the set-up's log
+
+
+def required_layers(setting: str) -> tuple[str, ...]:
+    """Of `required`, `all`, `available`, or names of layers with commas between. Raises ValueError."""
+    if setting in NAMED_SETS:
+        return NAMED_SETS[setting]
+    names = [each.strip() for each in setting.split(",") if each.strip()]
+    unknown = [name for name in names if name not in LAYERS]
+    if unknown or not names:
+        known = ", ".join((*NAMED_SETS, *LAYERS))
+        raise ValueError(f"{', '.join(unknown) or 'nothing'} is none of: {known}")
+    return tuple(name for name in LAYERS if name in names)
+
+
+def confine(policy: Policy, config: ModelConfig, *, trusted: bool) -> Confined:
+    required = () if trusted else policy.required
+    if not config.network:
+        return Confined(required=required)
+    if policy.network == "deny":
+        return Confined(required=required, note=NETWORK_DENIED)
+    return Confined(required=required, way_out=True, hosts=config.network_hosts or None)
