@@ -1,7 +1,7 @@
 """Continues a text in the manner of its sources, a piece at a time, with a transformer of three million weights."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path as LocalPath
 from typing import Optional
 
 import torch
@@ -9,21 +9,22 @@ from bpe import END_OF_TEXT, Tokenizer
 from sampling import Sampling, choose
 from transformer import KeyValueCache, Shape, Transformer
 
-from cog import BasePredictor, ConcatenateIterator, Input
+from cog import BasePredictor, ConcatenateIterator, Input, Path
 
-HERE = Path(__file__).parent
+HERE = LocalPath(__file__).parent
 
 # Only a prompt's last tokens are read; the limit bounds the work of cutting it into tokens (about ten pages).
 MAX_PROMPT_CHARACTERS = 20_000
 
 
 class Predictor(BasePredictor):
-    def setup(self) -> None:
+    def setup(self, weights: Optional[Path] = None) -> None:
+        """`weights` are what `fine_tune.py` has made of those of this folder."""
         # The products are too small to share out: a second thread gains a third on an idle machine, and waiting for
         # it makes generation twenty times slower on a busy one.
         torch.set_num_threads(1)
         self.tokenizer = Tokenizer.load(HERE / "vocabulary.json")
-        saved = torch.load(HERE / "weights.pt", map_location="cpu", weights_only=True, mmap=True)
+        saved = torch.load(weights or HERE / "weights.pt", map_location="cpu", weights_only=True, mmap=True)
         self.model = Transformer(Shape(**saved["shape"]))
         self.model.load_state_dict({name: weight.float() for name, weight in saved["weights"].items()}, assign=True)
         self.model.requires_grad_(False)

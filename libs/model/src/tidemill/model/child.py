@@ -181,6 +181,8 @@ class _Child:
     def _boot(self, boot: Boot) -> int:
         os.chdir(boot.directory)
         os.environ.update(boot.secrets)
+        if boot.weights is not None:  # as Cog says it, for what takes no `weights` in its setup
+            os.environ["COG_WEIGHTS"] = boot.weights
         if self._spec.sandbox.work is not None:
             leftovers.own(self._spec.sandbox.work)
         if boot.site is not None:
