@@ -5,8 +5,14 @@ import asyncio
 import pytest
 
 from tidemill.contracts import subjects
+from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job, Line, LineAsked, Urgent, Warm
+from tidemill.contracts.hardware import HARDWARE
+from tidemill.contracts.prediction import Status
+from tidemill.runtime import outcome
 from tidemill.runtime.clock import now
+
+WAITING = "SELECT id FROM prediction WHERE account_id = $1 AND status = 'starting'"
 
 
 class Scheduler:
@@ -137,3 +143,68 @@ async def test_a_priority_goes_into_the_row_the_hint_and_the_news(gateway, creat
 async def test_what_is_no_priority_is_refused(create, priority):
     status, _ = await create(priority=priority)
     assert status == 422
+
+
+async def canceled(gateway, alice, prediction):
+    path = f"{gateway.url}/v1/predictions/{prediction}/cancel"
+    async with gateway.http.post(path, headers=alice.headers) as response:
+        return (await response.json())["metrics"]
+
+
+async def test_a_canceled_run_costs_what_it_ran_and_one_that_never_began_nothing(gateway, alice, create):
+    waiting, running = [(await create())[1]["id"] for _ in range(2)]
+    await gateway.parts.database.execute(
+        "UPDATE prediction SET status = 'processing', started_at = now() - interval '10 s' WHERE id = $1", running
+    )
+    metrics = await canceled(gateway, alice, running)
+    assert metrics["hardware"] == "cpu"
+    assert metrics["cost"] == pytest.approx(metrics["predict_time"] * HARDWARE["cpu"].price_usd_per_s, rel=1e-3)
+    assert metrics["predict_time"] >= 10
+    assert (await canceled(gateway, alice, waiting))["cost"] == 0
+
+
+async def test_runs_of_a_model_that_has_become_private_have_no_cost(gateway, alice, create, echo):
+    prediction = (await create())[1]["id"]
+    owner, name = echo.split("/")
+    visible = "UPDATE model SET visibility = $3 WHERE owner = $1 AND name = $2"
+    await gateway.parts.database.execute(visible, owner, name, "private")
+    try:
+        metrics = await canceled(gateway, alice, prediction)
+    finally:
+        await gateway.parts.database.execute(visible, owner, name, "public")
+    assert metrics["hardware"] == "cpu"
+    assert "cost" not in metrics
+
+
+async def test_the_end_tells_why_it_failed_and_which_boot_it_waited_for(gateway, alice, echo):
+    """To a client that waits, by the event; and to whoever asks later, by the row."""
+
+    async def fail():
+        async with asyncio.timeout(10):
+            while (row := await gateway.parts.database.row(WAITING, alice.id)) is None:
+                await asyncio.sleep(0.01)
+        failed = outcome.Outcome(
+            id=row["id"],
+            attempt=1,
+            status=Status.FAILED,
+            logs="",
+            error="no",
+            error_code=ErrorCode.OUT_OF_MEMORY,
+            boot='{"total": 1.5}',
+            metrics=outcome.metrics(now() - 1, now() - 1, now(), {"cost": 3}, {"cost": 0}),
+            started_at=now() - 1,
+            completed_at=now(),
+        )
+        done = await outcome.end(gateway.parts.ending, [failed])
+        await outcome.announce(gateway.parts.bus, [(done[failed.id], failed)])
+
+    body, headers = {"version": echo, "input": {"text": "x"}}, {**alice.headers, "Prefer": "wait"}
+    failing = asyncio.create_task(fail())
+    async with gateway.http.post(f"{gateway.url}/v1/predictions", json=body, headers=headers) as response:
+        told = await response.json()
+    await failing
+    async with gateway.http.get(f"{gateway.url}/v1/predictions/{told['id']}", headers=alice.headers) as response:
+        read = await response.json()
+    for seen in (told, read):
+        assert (seen["status"], seen["error_code"], seen["boot"]) == ("failed", "out_of_memory", {"total": 1.5})
+        assert seen["metrics"]["cost"] == 0
