@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import msgspec
 import typer
 from rich.progress import Progress
 
 from tidemill.cli import about as about_model
-from tidemill.cli import examples
+from tidemill.cli import examples, rehearsal
 from tidemill.cli.about import About
 from tidemill.cli.api import Api, CommandError
 from tidemill.cli.bundle import CHUNK_BYTES, files_of
@@ -18,6 +19,8 @@ from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
 
 POLL_S = 0.3
+UPLOAD_TRIES = 3  # of one file; a push that is begun again sends only what is missing
+UPLOAD_PAUSE_S = 1.0
 
 
 def push(
@@ -49,6 +52,10 @@ def push(
         typer.Option(exists=True, dir_okay=False, help="An input that is run and shown; else example.json in DIR."),
     ] = None,
     no_example: Annotated[bool, typer.Option("--no-example", help="Run no example.")] = False,
+    lint: Annotated[bool, typer.Option("--lint", help="Say what is wrong with DIR, and send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="The same, and also build and import it on this machine.")
+    ] = False,
 ) -> None:
     """Push a model directory. Only files that the server lacks are uploaded.
 
@@ -56,6 +63,10 @@ def push(
     """
     if not all(model.partition("/")):
         raise CommandError(f"{model!r} is not of the form OWNER/NAME")
+    if lint or dry_run:
+        rehearsal.rehearse(directory, imports=dry_run)
+        return
+    rehearsal.warn_of_secrets(directory)
     about = About(
         description=description,
         readme=readme,
@@ -125,7 +136,14 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
 
         for digest, file in wanted.items():
             headers = {"Content-Length": str(file.size), "Content-Type": "application/octet-stream"}
-            api.call("PUT", f"blobs/{digest}", content=body(directory / file.path), headers=headers)
+            for tries_left in reversed(range(UPLOAD_TRIES)):
+                try:
+                    api.call("PUT", f"blobs/{digest}", content=body(directory / file.path), headers=headers)
+                    break
+                except httpx.TransportError:
+                    if not tries_left:
+                        raise
+                    time.sleep(UPLOAD_PAUSE_S)
 
 
 def _follow(api: Api, pushed: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ services. What is built is kept in one directory and used again; an instance's o
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import randbelow
@@ -22,7 +22,8 @@ from tidemill.hosting.environments import Environment, EnvironmentFailed, Enviro
 from tidemill.hosting.failures import BootFailed
 from tidemill.hosting.frames import run_frame
 from tidemill.hosting.inspection import SandboxedInspector
-from tidemill.hosting.installer import Installer
+from tidemill.hosting.installer import Installer, Say
+from tidemill.hosting.schema_check import SchemaRefused, check
 from tidemill.hosting.scratch import Scratch, remove_tree
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host, working_directory
@@ -35,17 +36,29 @@ FIRST_UID: Final = 210_000  # above the workers' own on the same machine
 UIDS: Final = 10_000
 FOLDER_MODE: Final = 0o755  # the child may run under a uid of its own
 # Why a model does not come up; each message is for its author.
-REASONS: Final = (ConfigRefused, EnvironmentFailed, BootFailed, host.ForkRefusedError, host.ZygoteDiedError, OSError)
+REASONS: Final = (
+    ConfigRefused,
+    EnvironmentFailed,
+    BootFailed,
+    SchemaRefused,
+    host.ForkRefusedError,
+    host.ZygoteDiedError,
+    OSError,
+)
+
+
+class Inspected(NamedTuple):
+    """An OpenAPI document, and what a push would warn of."""
+
+    schema: dict[str, Any]
+    warnings: tuple[str, ...]
 
 
 class LocalModel:
-    """A model that is loaded. `schema` is its OpenAPI document, `warnings` what a push would say."""
+    """A model that is loaded. `schema` and `warnings` are those of Inspected."""
 
-    def __init__(
-        self, parts: "_Parts", schema: dict[str, Any], warnings: Sequence[str], heard: Conversation, child: ChildProcess
-    ) -> None:
-        self.schema = schema
-        self.warnings = (*warnings, *parts.environment.warnings)
+    def __init__(self, parts: "_Parts", heard: Conversation, child: ChildProcess) -> None:
+        self.schema, self.warnings = parts.inspected
         self.concurrency = heard.ready.result().concurrency
         self.ended = heard.ended  # with how, when its process has gone
         self._folder = parts.folder
@@ -101,6 +114,11 @@ class Workbench:
         await self._environments.close()
         await asyncio.to_thread(self._scratch.__exit__, kind, error, traceback)
 
+    async def inspect(self, directory: Path, paths: Iterable[str], say: Say) -> Inspected:
+        """As a push does it: installed and imported, but not set up. Arguments and errors are those of `open`."""
+        async with self._prepared(directory, paths, say) as parts:
+            return parts.inspected
+
     @asynccontextmanager
     async def open(self, directory: Path, paths: Iterable[str], audience: Audience) -> AsyncIterator[LocalModel]:
         """The model of `directory`, an absolute path without links. It is given the files `paths` of it.
@@ -108,23 +126,31 @@ class Workbench:
         Installs what it needs and loads it; `audience` hears what is said meanwhile, and what is of no prediction.
         Raises one of REASONS.
         """
-        parsed = await asyncio.to_thread(read_config, directory)
-        environment = await self._environments.ensure(parsed.config, audience.on_log)
-        folder = self._scratch.fresh()
-        parts = _Parts(parsed.config, environment, folder, (directory, folder / "files"))
-        try:
-            uid = await asyncio.to_thread(_lay_out, directory, sorted(paths), folder)
-            inspector = SandboxedInspector(self._zygotes, self._home, required=(), also_read=parts.originals)
-            raw, _ = await inspector.inspect(folder / "src", environment, parsed.config)
+        async with self._prepared(directory, paths, audience.on_log) as parts:
             heard = Conversation(audience)
-            zygote = await self._zygotes.get(environment)
-            child = await zygote.fork(parts.spec(uid, self._zygotes.runtime_paths()), parts.boot(), heard)
+            zygote = await self._zygotes.get(parts.environment)
+            child = await zygote.fork(parts.spec(self._zygotes.runtime_paths()), parts.boot(), heard)
             try:
                 await heard.ready
-                yield LocalModel(parts, msgspec.json.decode(raw), parsed.warnings, heard, child)
+                yield LocalModel(parts, heard, child)
             finally:
                 child.kill()
                 await asyncio.wait([heard.ended], timeout=GONE_WITHIN_S)
+
+    @asynccontextmanager
+    async def _prepared(self, directory: Path, paths: Iterable[str], say: Say) -> "AsyncIterator[_Parts]":
+        parsed = await asyncio.to_thread(read_config, directory)
+        environment = await self._environments.ensure(parsed.config, say)
+        folder = self._scratch.fresh()
+        originals = (directory, folder / "files")
+        try:
+            uid = await asyncio.to_thread(_lay_out, directory, sorted(paths), folder)
+            inspector = SandboxedInspector(self._zygotes, self._home, required=(), also_read=originals)
+            raw, _ = await inspector.inspect(folder / "src", environment, parsed.config)
+            inspected = Inspected(
+                msgspec.json.decode(check(bytes(raw)).text), (*parsed.warnings, *environment.warnings)
+            )
+            yield _Parts(parsed.config, environment, folder, originals, uid, inspected)
         finally:
             await asyncio.to_thread(_remove, folder)
 
@@ -136,14 +162,16 @@ class _Parts(NamedTuple):
     environment: Environment
     folder: Path
     originals: tuple[Path, ...]  # where links in its working directory lead: what is large is not copied
+    uid: int | None
+    inspected: Inspected
 
-    def spec(self, uid: int | None, runtime: Iterable[str]) -> host.Spec:
+    def spec(self, runtime: Iterable[str]) -> host.Spec:
         read = (*self.originals, self.folder / "inputs", *self.environment.read_paths)
         sandbox = Sandbox(
             tmp=str(self.folder / "tmp"),
             work=str(self.folder / "src"),
             read=(*map(str, read), *runtime),
-            uid=uid,
+            uid=self.uid,
             required=(),
         )
         return host.Spec(sandbox=sandbox, env=dict(self.config.environment))

@@ -1,0 +1,40 @@
+"""`tidemill push --lint` and `--dry-run`: no token, no server, and what a push would say."""
+
+PREDICT = """from cog import BasePredictor, Input
+
+
+class Predictor(BasePredictor):
+    def setup(self) -> None:
+        raise RuntimeError("a push does not set a model up")
+
+    def predict(self, text: str = Input(description="What to say")) -> str:
+        return text
+"""
+
+
+def test_a_dry_run_imports_and_sends_nothing(tidemill, model):
+    done = tidemill("push", "ada/mill", model(PREDICT), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "input text: What to say" in done.stdout
+    assert "2 files" in done.stdout
+    assert "Nothing was sent." in done.stdout
+
+
+def test_a_dry_run_fails_as_the_push_would(tidemill, model):
+    done = tidemill("push", "ada/mill", model(PREDICT.replace("import", "import nothing_here\nimport", 1)), "--dry-run")
+    assert done.returncode == 1
+    unannotated = tidemill("push", "ada/mill", model(PREDICT.replace(" -> str", "")), "--dry-run")
+    assert unannotated.returncode == 1
+    assert "the return annotation is missing" in unannotated.stderr
+
+
+def test_a_lint_names_errors_and_warnings_and_runs_nothing(tidemill, model):
+    directory = model("raise SystemExit('it was run')", **{".env": "KEY=1"})
+    warned = tidemill("push", "ada/mill", directory, "--lint")
+    assert (warned.returncode, warned.stdout) == (0, "")
+    assert "warning: .env: such files hold secrets" in warned.stderr
+    (directory / "cog.yaml").write_text("build:\n  system_packages: [ffmpeg]\npredict: 'predict.py:Predictor'\n")
+    refused = tidemill("push", "ada/mill", directory, "--lint")
+    assert refused.returncode == 1
+    assert "error: cog.yaml: build.system_packages needs a container" in refused.stderr
+    assert "a push would fail: 1 error" in refused.stderr
