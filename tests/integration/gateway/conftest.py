@@ -107,7 +107,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
 
         await bus.listen(subjects.gateway_events(name), Lifecycle, ended)
         await bus.listen(subjects.LOAD, Load, admission.on_load)
-        accounts = Accounts(database, 5, allowances.default(servers))
+        accounts = Accounts(database, servers.token_cache_s, allowances.default(servers))
         limits = Limits(database.lane())
         parts = Parts(
             config=servers,

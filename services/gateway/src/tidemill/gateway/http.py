@@ -32,6 +32,7 @@ BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
 # Many write the + of a time's zone as it is, and a + in a query is a space.
 UNESCAPED_PLUS: Final = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:.]+) (\d\d:\d\d)$")
+PASSING: Final = frozenset({429, 503})  # statuses that tell when to come again
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -46,6 +47,10 @@ class Call(NamedTuple):
     def account(self) -> Account:
         """Whom the request acts for."""
         return self.caller.account
+
+    def location(self, path: str) -> dict[str, str]:
+        """The header of an answer about something new, which is at `path` below the API's base."""
+        return {"Location": f"{self.parts.api_url}{path}"}
 
     def path(self, name: str) -> str:
         """A parameter of the path. Raises the 404 problem for text that no name can be."""
@@ -150,18 +155,23 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 def problem_response(problem: Problem) -> web.Response:
-    return web.Response(
+    response = web.Response(
         body=encode(problem.body()),
         status=problem.status,
         content_type="application/problem+json",
         headers=problem.headers,
     )
+    if problem.status in PASSING:
+        response.headers.setdefault("Retry-After", "1")  # whoever raised it knew no better
+    return response
 
 
 def bind(parts: "Parts", route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """An aiohttp handler that authenticates, calls the route's handler and turns whatever it raises into a problem."""
     handler, scope, takes = route.operation.handler, route.operation.scope, route.operation.takes
     anonymous = route.operation.anonymous
+    # Frameworks that cache GETs would poll their own cache for ever; nor is what needs a token for any cache.
+    uncached = scope is not None and route.method == "GET"
     seconds = SECONDS.labels(route.path)
     counters: dict[int, Any] = {}
 
@@ -179,6 +189,8 @@ def bind(parts: "Parts", route: Route) -> Callable[[web.Request], Awaitable[web.
             response = problem_response(problem_of(error))
         except Exception as error:  # noqa: BLE001 - this is the boundary
             response = problem_response(_unexpected(error, request))
+        if uncached:
+            response.headers.setdefault("Cache-Control", "no-store")
         if caller.account.allowances is not None:
             limits.tell(request, response)
         seconds.observe(asyncio.get_running_loop().time() - started)

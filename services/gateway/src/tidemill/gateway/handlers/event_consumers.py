@@ -48,7 +48,7 @@ async def create(call: Call) -> web.Response:
         await call.parts.durables.ensure([row])
     except BUS_AWAY as error:  # whoever connects to use it makes it then
         log().warning("consumer not made yet", action="create", error=str(error) or type(error).__name__)
-    return json_response(_shown(row), status=201)
+    return json_response(_shown(row), 201, call.location(f"/event-consumers/{row['id']}"))
 
 
 @operation(

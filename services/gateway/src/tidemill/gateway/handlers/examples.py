@@ -51,7 +51,7 @@ async def create(call: Call) -> web.Response:
     added = await store_examples.example(call.parts.database, model_id, prediction_id)
     if added is None:
         raise not_found()
-    return json_response(showing_models.example(call, added), 201)
+    return json_response(showing_models.example(call, added), 201, call.location(f"/predictions/{added['id']}"))
 
 
 async def _candidate(call: Call, model_id: str, prediction_id: str) -> Row:

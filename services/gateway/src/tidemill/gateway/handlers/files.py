@@ -39,7 +39,7 @@ async def create(call: Call) -> web.Response:
         form = await receive(call.request, spool)
         metadata = msgspec.json.encode(form.labels()).decode()
         row = await _store(call, form, spool, metadata)
-    return json_response(_file(call, row), 201)
+    return json_response(_file(call, row), 201, call.location(f"/files/{row['id']}"))
 
 
 async def _store(call: Call, form: Form, spool: Spool, metadata: str) -> Row:

@@ -65,7 +65,8 @@ async def create(call: Call) -> web.Response:
         if await store_models.own_model_id(call.parts.database, call.account.id, body.owner, body.name):
             raise conflict(f"A model named {body.owner}/{body.name} exists already.")
         raise unprocessable(f"An account may have at most {store_models.MODELS_LIMIT} models.")
-    return json_response(await _shown(call, body.owner, body.name), 201)
+    location = call.location(f"/models/{body.owner}/{body.name}")
+    return json_response(await _shown(call, body.owner, body.name), 201, location)
 
 
 @operation("models.get", Scope.MODELS_READ, answer=api.Model)

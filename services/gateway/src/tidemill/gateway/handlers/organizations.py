@@ -63,7 +63,8 @@ async def create(call: Call) -> web.Response:
     if not made:
         limit = store_organizations.OWNED_ORGANIZATIONS_LIMIT
         raise unprocessable(f"A user may own at most {limit} organizations.")
-    return json_response(_organization(await _found(call, body.username)), 201)
+    organization = _organization(await _found(call, body.username))
+    return json_response(organization, 201, call.location(f"/organizations/{body.username}"))
 
 
 @operation("organizations.get", Scope.ACCOUNT_READ, answer=Organization)

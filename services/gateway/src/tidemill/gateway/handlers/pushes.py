@@ -45,7 +45,7 @@ async def create(call: Call) -> web.Response:
     missing = await store_pushes.missing(parts.database, push_id)
     if not missing:
         await _queue(call, push_id)
-    return json_response(await _push(call, push_id), 201, NO_STORE)
+    return json_response(await _push(call, push_id), 201, {**NO_STORE, **call.location(f"/pushes/{push_id}")})
 
 
 def _checked(body: bytes) -> str:
@@ -109,7 +109,7 @@ async def put_blob(call: Call) -> web.Response:
                 await spool.add(chunk)
         if not known:
             await _keep(call, digest, spool)
-    return json_response(api.Blob(digest, length), 200 if known else 201)
+    return json_response(api.Blob(digest, length), 200 if known else 201, call.location(f"/blobs/{digest}"))
 
 
 def _length(request: web.Request) -> int:

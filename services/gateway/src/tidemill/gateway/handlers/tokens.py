@@ -67,7 +67,8 @@ async def create(call: Call) -> web.Response:
     row = await store_tokens.token(call.parts.database, call.caller, token_id)
     if row is None:  # the membership ended meanwhile, and with it the token
         raise not_found()
-    return json_response(NewToken(token=secret, **_facts(row)), 201, {"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store", **call.location(f"/tokens/{row['id']}")}
+    return json_response(NewToken(token=secret, **_facts(row)), 201, headers)
 
 
 async def _acts_for(call: Call, username: str | None) -> tuple[str, Role]:
