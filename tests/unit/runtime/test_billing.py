@@ -42,3 +42,7 @@ def test_an_operators_prices_replace_the_defaults():
 def test_prices_that_are_none_are_refused(setting):
     with pytest.raises(ValueError, match=r"no hardware|price|float"):
         prices(setting)
+
+
+def test_runs_that_had_the_hardware_at_once_share_its_price():
+    assert bill(Tariff("cpu", 1.0), Status.SUCCEEDED, 1.0, 5.0, sharers=8)["cost"] == 0.5

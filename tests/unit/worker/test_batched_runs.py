@@ -7,6 +7,8 @@ import pytest
 
 from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
+from tidemill.runtime.billing import Tariff
+from tidemill.runtime.clock import now
 
 SIZE = 4
 
@@ -91,6 +93,17 @@ async def test_each_has_the_size_of_its_call_among_its_metrics(world):
     world.done("a", batch=2)
     world.done("b", batch=2)
     assert {json.loads(outcome.metrics)["batch_size"] for outcome in world.records.ended} == {2}
+
+
+async def test_those_of_a_call_share_its_cost(world):
+    jobs(world, "ab")
+    for run in world.engine.runs.values():
+        run.tariff, run.claimed, run.started_at = Tariff("cpu", 1.0), True, now() - 8.0
+    call(world, "ab")
+    world.done("a", batch=2, ms=8000.0)
+    world.done("b", ms=8000.0)
+    cost = {name: json.loads(world.ended[name].metrics)["cost"] for name in "ab"}
+    assert cost["a"] == pytest.approx(cost["b"] / 2, rel=0.1)
 
 
 async def test_what_a_call_prints_is_in_the_logs_of_all_of_it(world):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
-from tidemill.hosting.frames import Done, Failed, FileRef, Log, Metric, Output, Ready, decode, merged
+from tidemill.hosting.frames import Done, Failed, FileRef, Log, Metric, Output, Ready, Running, decode, merged
 from tidemill.hosting.json_pointer import NoSuchPlace, put_at
 from tidemill.hosting.output_names import safe_name
 from tidemill.model.child_process import Exit
@@ -63,6 +63,7 @@ class Conversation:
     def __init__(self, say: Audience) -> None:
         self._boot = say
         self._heard: dict[str, _Heard] = {}
+        self._called: frozenset[str] = frozenset()  # by the ids that share a call of a model under @batch
         self._log = ""
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -85,6 +86,8 @@ class Conversation:
             self.ready.set_exception(BootFailed(f"{frame.error}\n{self._log[-2000:]}".strip()))
         elif isinstance(frame, Log):
             self._on_log(frame.id, frame.text)
+        elif isinstance(frame, Running):
+            self._called = frozenset(frame.ids)
         elif isinstance(frame, Output | Done | Metric):
             self._on_progress(frame, files)
 
@@ -107,15 +110,19 @@ class Conversation:
             heard.audience.on_item(value)
             return
         del self._heard[frame.id]
+        if frame.batch:
+            heard.metrics["batch_size"] = frame.batch
         heard.end(frame.status if frame.status in {"succeeded", "canceled"} else "failed", value, frame.error, frame.ms)
 
     def on_log_bytes(self, data: bytes) -> None:
         self._on_log(next(iter(self._heard), None), data.decode("utf-8", "replace"))
 
     def _on_log(self, identifier: str | None, text: str) -> None:
-        heard = None if identifier is None else self._heard.get(identifier)
-        if heard is not None:
-            heard.audience.on_log(text)
+        speaking = self._called if identifier is None else {identifier}
+        heard = [each for one, each in self._heard.items() if one in speaking]
+        for each in heard:
+            each.audience.on_log(text)
+        if heard:
             return
         self._log = (self._log + text)[-BOOT_LOG_LIMIT_CHARS:]
         self._boot.on_log(text)

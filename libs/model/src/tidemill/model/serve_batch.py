@@ -72,6 +72,7 @@ class BatchServer:
         self._queued: deque[_Member] = deque()
         self._halves: list[list[_Member]] = []  # of calls that raised
         self._running: dict[str, _Member] = {}
+        self._size = 0  # of the call
         self._arrivals = select.poll()
         self._arrivals.register(channel.fileno(), select.POLLIN)
 
@@ -151,7 +152,7 @@ class BatchServer:
 
     def _drop_canceled(self) -> None:
         for prediction in self._cancelation.take_some():
-            self._answer(self._running.pop(prediction), results.CANCELED_OUTCOME)
+            self._answer(self._running.pop(prediction), results.CANCELED_OUTCOME, self._size)
 
     # Running
 
@@ -159,6 +160,7 @@ class BatchServer:
         calls = self._prepare([member for member in members if not self._is_canceled(member)])
         if calls:
             self._running = {member.id: member for member, _ in calls}
+            self._size = len(calls)
             self._call(calls)
         self._channel.flush()
 
@@ -217,7 +219,7 @@ class BatchServer:
     def _after(self, error: BaseException, members: Sequence[_Member]) -> None:
         if self._cancelation.delivered:
             for member in members:
-                self._answer(member, results.CANCELED_OUTCOME)
+                self._answer(member, results.CANCELED_OUTCOME, self._size)
         elif len(members) == 1 or isinstance(error, ContractError):
             self._fail(error, members)
         elif members:

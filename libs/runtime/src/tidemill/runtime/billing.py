@@ -44,14 +44,19 @@ def prices(setting: str) -> dict[str, float]:
     return found
 
 
-def bill(tariff: Tariff | None, status: Status, started_at: float | None, completed_at: float) -> dict[str, Any]:
-    """What the metrics say of it: `hardware`, and `cost` in dollars where the run is billed."""
+def bill(
+    tariff: Tariff | None, status: Status, started_at: float | None, completed_at: float, *, sharers: int = 1
+) -> dict[str, Any]:
+    """What the metrics say of it: `hardware`, and `cost` in dollars where the run is billed.
+
+    `sharers` runs had the hardware at once, in one call of a model under @batch: each pays its part.
+    """
     if tariff is None:
         return {}
     if tariff.usd_per_s is None:
         return {"hardware": tariff.hardware}
     ran_s = 0.0 if started_at is None or status in FREE else max(0.0, completed_at - started_at)
-    return {"hardware": tariff.hardware, "cost": round(ran_s * tariff.usd_per_s, COST_DIGITS)}
+    return {"hardware": tariff.hardware, "cost": round(ran_s * tariff.usd_per_s / sharers, COST_DIGITS)}
 
 
 class Tariffs:

@@ -103,7 +103,7 @@ class Hearing:
             _close(fds)
             return
         if frame.batch:
-            run.metrics["batch_size"] = frame.batch
+            run.share(frame.batch)
         if fds or run.busy:
             self._runs.then(run, self._upload_and_end(run, frame, fds))
         else:

@@ -57,6 +57,7 @@ class Run:
         "recalled",
         "sent",
         "seq",
+        "sharers",
         "started_at",
         "stop",
         "stop_since",
@@ -86,6 +87,7 @@ class Run:
         self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
         self.dirty = False
         self.tariff: Tariff | None = None
+        self.sharers = 1  # runs of its call, itself among them
         self.boot: str | None = None  # of the instance that it waited for, as JSON
 
     @property
@@ -126,6 +128,10 @@ class Run:
         elif len(self.metrics) < METRICS_LIMIT or frame.key in self.metrics:
             self.metrics[frame.key] = merged(self.metrics.get(frame.key), value, frame.mode)
 
+    def share(self, batch: int) -> None:
+        """It was one of `batch` runs in one call of a model under @batch."""
+        self.metrics["batch_size"] = self.sharers = batch
+
     def next_seq(self) -> int:
         self.seq += 1
         return self.seq - 1
@@ -148,7 +154,7 @@ class Run:
         return msgspec.json.encode(measured).decode() if measured else None
 
     def _metrics(self, status: Status, started_at: float | None, completed_at: float) -> str:
-        bill = billing.bill(self.tariff, status, started_at, completed_at)
+        bill = billing.bill(self.tariff, status, started_at, completed_at, sharers=self.sharers)
         return metrics(started_at, self.job.created_at, completed_at, self.measured(), bill)
 
     def outcome(self, worker: str, done: Done, completed_at: float) -> Outcome:
