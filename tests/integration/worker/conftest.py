@@ -67,7 +67,8 @@ class FakeInspector:
     def __init__(self):
         self.answer, self.printed, self.seen = msgspec.Raw(json.dumps(SCHEMA).encode()), "imported\n", []
 
-    async def inspect(self, directory, environment, config):
+    async def inspect(self, directory, environment, config, *, trusted):
+        assert trusted is False
         self.seen.append((directory, environment, config))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -82,10 +83,14 @@ class Workshop:
         self.worker, self.model_id, self.account_id = worker, model_id, account_id
         self.bundles, self.inspector = bundles, FakeInspector()
         self.environments = environments
+        self.announced = []
         self.pushes = self.builder(worker)
 
     def builder(self, worker):
-        return Pushes(worker, self.database, self.bundles, self.environments, self.inspector)
+        return Pushes(worker, self.database, self.bundles, self.environments, self.inspector, self.announce)
+
+    async def announce(self, queue):
+        self.announced.append(queue)
 
     async def new_worker(self, lease_s=3600):
         worker = new_id()

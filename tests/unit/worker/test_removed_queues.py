@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from tidemill.contracts.events import QueueRemoved
 from tidemill.worker.boots import Boots
+from tidemill.worker.gpu_devices import NoGpus
 
 
 class Instance(SimpleNamespace):
@@ -20,7 +21,15 @@ async def test_ready_instances_of_the_queue_drain(tmp_path):
         "gone": SimpleNamespace(instances={"a": instance("gone"), "b": instance("gone", "failed")}),
         "kept": SimpleNamespace(instances={"c": instance("kept")}),
     }
-    rest = {"home": tmp_path, "capacity": 4, "timeout_s": 1, "sandbox": "required", "watcher": None}
+    rest = {
+        "home": tmp_path,
+        "capacity": 4,
+        "timeout_s": 1,
+        "privileges": None,
+        "ways_out": None,
+        "watcher": None,
+        "machine": NoGpus(),
+    }
     boots = Boots(SimpleNamespace(lanes=lanes), *[None] * 5, **rest)
     for _ in range(2):
         await boots.removed(QueueRemoved(queue="gone"))

@@ -144,6 +144,12 @@ class PushWaiting(Event, frozen=True, kw_only=True, omit_defaults=True):
     id: str
 
 
+class VersionMade(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A model has a new version: workers with room may fetch its files and build its environment ahead."""
+
+    queue: str
+
+
 class Warm(Event, frozen=True, kw_only=True, omit_defaults=True):
     """All queues with at least one ready instance, from the scheduler, whenever it changes and every few seconds.
 

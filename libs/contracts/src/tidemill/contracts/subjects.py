@@ -65,6 +65,7 @@ def output(prediction_id: str) -> str:
 DEMAND: Final = "fleet.demand"  # a queue has work and perhaps no instance: gateway to scheduler
 HEARTBEAT: Final = "fleet.heartbeat"  # the state of one worker, every second
 PUSH: Final = "fleet.push"  # a push waits for a worker to make its schema
+VERSION_MADE: Final = "fleet.version"  # a version was made: workers may fetch ahead what it needs
 WEBHOOK: Final = "webhook.event"  # something for the webhook dispatcher
 WEBHOOK_SETTLE: Final = "webhook.settle"  # one dispatcher asks the leading one whether progress is still on its way
 LOAD: Final = "fleet.load"  # the scheduler tells gateways what waits and what is open

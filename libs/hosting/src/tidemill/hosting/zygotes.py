@@ -12,7 +12,11 @@ from tidemill.model.host import Zygote, ZygoteDiedError, make_runtime_path
 from tidemill.runtime.telemetry import log
 
 WARMED: Final = 4  # each holds its imports in memory: about 250 MB with torch, shared with its children
-INHERITED: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+INHERITED: Final = ("PATH", "LANG", "LD_LIBRARY_PATH")
+# No zygote may touch a GPU: a fork of what has cannot use one. It sees none, and torch, should a library ask it at
+# import, looks without CUDA. Children are told of their own devices after the fork.
+NO_GPU: Final = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+_GPU_FILES: Final = "/dev/nvidia"
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -69,8 +73,12 @@ class Zygotes:
     async def _start(self, environment: Environment) -> Zygote:
         path = await asyncio.to_thread(make_runtime_path, self._runtime)
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        env = {**inherited, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}
+        env = {**inherited, **NO_GPU, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}
         zygote = await Zygote.start(str(environment.python), preload=environment.preload, env=env)
+        if await asyncio.to_thread(holds_gpu, zygote.process.pid):
+            log().warning("a module touches GPUs when imported", action="zygote", environment=environment.zygote)
+            await zygote.close()
+            zygote = await Zygote.start(str(environment.python), preload=(), env=env)
         await asyncio.to_thread(self._remember, environment)
         log().info("zygote ready", action="zygote", environment=environment.zygote, modules=zygote.modules)
         return zygote
@@ -84,3 +92,19 @@ class Zygotes:
         for zygote in list(self._zygotes.values()):
             await zygote.close()
         self._zygotes.clear()
+
+
+def holds_gpu(pid: int) -> bool:
+    """Whether the process has a device file of a GPU open, as it must for a context."""
+    try:
+        entries = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it is gone: its caller will hear
+        return False
+    return any(_target(entry).startswith(_GPU_FILES) for entry in entries)
+
+
+def _target(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:  # closed meanwhile
+        return ""

@@ -106,6 +106,14 @@ class Blobs:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
+    def missing_bytes(self, files: Sequence[BundleFile]) -> int:
+        """What is still to be fetched of them. Blocking."""
+        return sum(file.size for file in self._missing(files))
+
+    def stored_bytes(self) -> int:
+        """What all blobs take. Blocking."""
+        return sum(path.stat().st_size for path in self.directory.glob("??/*"))
+
     def _missing(self, files: Sequence[BundleFile]) -> list[BundleFile]:
         """One entry for each blob that is not there with its full size."""
         blobs = {self.path(file): file for file in files}

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,21 +21,26 @@ from tidemill.hosting.scratch import remove_tree
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host, working_directory
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
-from tidemill.model.sandbox import LAYERS, REQUIRED, Sandbox
+from tidemill.model.sandbox import LAYERS, Sandbox
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
-from tidemill.worker import boot_phases, store, store_turns
+from tidemill.worker import boot_phases, gpus, store, store_turns
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.boot_phases import Moments
 from tidemill.worker.bundles import Bundles
 from tidemill.worker.crashes import CrashHistory
 from tidemill.worker.engine import Engine
+from tidemill.worker.gpu_assignments import GpuAssignments, NoSuchGpu
+from tidemill.worker.gpu_devices import Gpus
 from tidemill.worker.instance import Instance
-from tidemill.worker.link import Link
+from tidemill.worker.link import Link, Privileged
+from tidemill.worker.privileges import Privileges
 from tidemill.worker.queues import Queues
+from tidemill.worker.redaction import Redactor
 from tidemill.worker.watching import Watched, Watcher
+from tidemill.worker.ways_out import WaysOut
 
 FAILED_SHOWN_S: Final = 15.0  # a failed instance stays in the heartbeat so that the scheduler learns why
 SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error
@@ -47,6 +53,7 @@ REASONS: Final = (
     BlobUnavailable,
     EnvironmentFailed,
     ForkRefusedError,
+    NoSuchGpu,
     ZygoteDiedError,
     TimeoutError,
     OSError,
@@ -69,8 +76,10 @@ class Boots:
         home: Path,
         capacity: int,
         timeout_s: float,
-        sandbox: str,
+        privileges: Privileges,
+        ways_out: WaysOut,
         watcher: Watcher,
+        machine: Gpus,
     ) -> None:
         self._engine = engine
         self._database = database
@@ -81,13 +90,15 @@ class Boots:
         self._home = home / "instances"
         self._capacity = capacity
         self._timeout_s = timeout_s
-        self._required = REQUIRED if sandbox == "required" else ()
+        self._privileges = privileges
+        self._ways_out = ways_out
         self._next_uid = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._environments_of: dict[str, str] = {}  # digests by instance
         self._links: dict[str, Link] = {}
         self._watcher = watcher
         self._crashes = CrashHistory()
+        self.gpus = GpuAssignments(machine, idle_s=self._idle_s, stop=self._make_room)
         self.changed = asyncio.Event()
 
     def _instances(self) -> dict[str, Instance]:
@@ -138,6 +149,18 @@ class Boots:
     def environments_in_use(self) -> frozenset[str]:
         return frozenset(self._environments_of.values())
 
+    def _idle_s(self, identifier: str) -> float | None:
+        """None while the instance must not stop for another's sake."""
+        instance = self._instances().get(identifier)
+        if instance is None or instance.state != "ready" or instance.runs:
+            return None
+        return monotonic() - instance.idle_since
+
+    def _make_room(self, identifier: str) -> None:
+        instance = self._instances().get(identifier)
+        if instance is not None:
+            self._stop(instance)
+
     def _stop(self, instance: Instance) -> None:
         if instance.state == "ready":
             instance.drain()
@@ -153,6 +176,7 @@ class Boots:
                 ended = await self._boot(instance)
         except REASONS as error:
             self._fail(instance, str(error) or self._took_too_long(instance))
+            await self._give_gpus_back(instance)
             await asyncio.sleep(FAILED_SHOWN_S)
         except asyncio.CancelledError:
             if instance.child is not None:
@@ -169,11 +193,20 @@ class Boots:
             self._tasks.pop(instance.id, None)
             self._environments_of.pop(instance.id, None)
             await self._clear(instance)
+            self.gpus.release(instance.id)
             self.changed.set()
+
+    async def _give_gpus_back(self, instance: Instance) -> None:
+        """A boot that failed is shown for a while; others need not wait for it."""
+        link = self._links.get(instance.id)
+        if link is not None and instance.child is not None:
+            await asyncio.wait([link.ended], timeout=GONE_WITHIN_S)
+        self.gpus.release(instance.id)
 
     async def _clear(self, instance: Instance) -> None:
         """Removes what the instance wrote, once nobody is left to write more."""
         self._watcher.forget(instance.id)
+        await self._ways_out.close(instance.id)
         link = self._links.pop(instance.id, None)
         if link is not None and instance.child is not None:
             await asyncio.wait([link.ended], timeout=GONE_WITHIN_S)
@@ -203,7 +236,9 @@ class Boots:
             self._queues.learn(instance.queue, row)
             self._engine.turns.note(instance.queue, row["urgent"])
             await self._queues.price(instance.queue)
-            link, child = await self._fork(instance, config, directory, environment)
+            grant = await self.gpus.assign(instance.id, gpus.wish(row["hardware"], asks=config.gpu))
+            instance.gpus = tuple(device.uuid for device in grant.devices)
+            link, child = await self._fork(instance, config, directory, environment, grant)
             instance.child = child
             watched = Watched(instance, link, child.pid, self._home / instance.id, _memory_limit(row["hardware"]))
             self._watcher.watch(watched)
@@ -221,9 +256,11 @@ class Boots:
         return link.ended
 
     async def _fork(
-        self, instance: Instance, config: ModelConfig, directory: Path, environment: Environment
+        self, instance: Instance, config: ModelConfig, directory: Path, environment: Environment, grant: gpus.Grant
     ) -> tuple[Link, host.ChildProcess]:
         self._environments_of[instance.id] = environment.digest
+        given = await self._privileges.given(instance.queue, config)
+        confined, instance.about = given.confined, given.about
         zygote = await self._zygotes.get(environment)
         tmp, inputs, work = (self._home / instance.id / name for name in ("tmp", "inputs", "src"))
         await asyncio.to_thread(_make, tmp, inputs)
@@ -231,19 +268,32 @@ class Boots:
         self._next_uid = (self._next_uid + 1) % UIDS
         uid = FIRST_UID + self._next_uid
         await asyncio.to_thread(working_directory.make, directory, work, uid if os.geteuid() == 0 else None)
-        sandbox = Sandbox(tmp=str(tmp), work=str(work), read=read, uid=uid, layers=LAYERS, required=self._required)
-        spec = host.Spec(sandbox=sandbox, env=dict(config.environment))
+        sandbox = Sandbox(
+            tmp=str(tmp),
+            work=str(work),
+            read=read,
+            devices=grant.files,
+            uid=uid,
+            layers=LAYERS,
+            required=confined.required,
+            way_out=confined.way_out,
+        )
+        spec = host.Spec(sandbox=sandbox, env={**dict(config.environment), **grant.environment})
         boot = host.Boot(
             entry=config.entry,
             directory=str(work),
             tmp=str(tmp),
             weights=None if config.weights is None else str(directory / config.weights),
             concurrency=config.concurrency,
+            secrets=given.secrets,
             site=None if environment.site is None else str(environment.site),
         )
         if self._queues.trains(instance.queue):
             boot = _training(boot, config)
-        link = self._links[instance.id] = Link(self._engine, instance, self._watcher.fresh_kernel_kills)
+        take = partial(self._ways_out.open, instance.id, confined.hosts) if confined.way_out else None
+        privileged = Privileged(Redactor(given.secrets.values()), take)
+        link = self._links[instance.id] = Link(self._engine, instance, self._watcher.fresh_kernel_kills, privileged)
+        link.note(confined.note)
         return link, await zygote.fork(spec, boot, link)
 
     def _fail(self, instance: Instance, error: str) -> None:
@@ -258,6 +308,7 @@ class Boots:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._zygotes.close()
+        await self._ways_out.close_all()
 
 
 def _memory_limit(sku: str) -> int | None:

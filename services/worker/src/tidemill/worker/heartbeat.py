@@ -12,6 +12,7 @@ from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 from tidemill.worker import store
 from tidemill.worker.engine import Engine
+from tidemill.worker.gpu_assignments import GpuAssignments
 
 HEARTBEAT_S = 1.0
 RENEWALS_PER_LEASE = 5  # so that one slow write loses nothing
@@ -55,7 +56,13 @@ class Lease:
             return  # it will run out
 
 
-def heartbeat(engine: Engine, instances: int, host: str) -> Heartbeat:
+def capacity(instances: int, gpus: GpuAssignments) -> Capacity:
+    """What the worker offers; it does not change while it lives."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Capacity(instances=instances, memory_bytes=memory, gpus=gpus.count, gpu_memory_bytes=gpus.memory_bytes)
+
+
+def heartbeat(engine: Engine, offered: Capacity, host: str) -> Heartbeat:
     """The state of the worker as the scheduler sees it."""
     now = monotonic()
     states = [
@@ -73,24 +80,23 @@ def heartbeat(engine: Engine, instances: int, host: str) -> Heartbeat:
         for instance in lane.instances.values()
     ]
     queues = [QueueState(queue=lane.queue, waiting=lane.waiting) for lane in engine.lanes.values() if lane.instances]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Heartbeat(
         worker=engine.worker,
         host=host,
-        capacity=Capacity(instances=instances, memory_bytes=memory),
+        capacity=offered,
         instances=states,
         queues=queues,
         draining=engine.draining,
     )
 
 
-async def beat(bus: Bus, engine: Engine, instances: int, changed: asyncio.Event) -> None:
+async def beat(bus: Bus, engine: Engine, offered: Capacity, changed: asyncio.Event) -> None:
     """Named task: tells the scheduler at once when an instance changes, and every HEARTBEAT_S."""
     host = socket.gethostname()
     while True:
         changed.clear()
         if bus.connected:
-            await bus.send(subjects.HEARTBEAT, heartbeat(engine, instances, host))
+            await bus.send(subjects.HEARTBEAT, heartbeat(engine, offered, host))
         try:
             async with asyncio.timeout(HEARTBEAT_S):
                 await changed.wait()

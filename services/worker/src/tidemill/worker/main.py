@@ -6,6 +6,10 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import nats.errors
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import VersionMade
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
 from tidemill.hosting.environments import Environments
@@ -13,7 +17,6 @@ from tidemill.hosting.inspection import SandboxedInspector
 from tidemill.hosting.installer import Installer
 from tidemill.hosting.scratch import Scratch
 from tidemill.hosting.zygotes import Zygotes
-from tidemill.model.sandbox import REQUIRED
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
@@ -29,20 +32,26 @@ from tidemill.worker.blobs import Blobs, StoredBlobs
 from tidemill.worker.boots import Boots
 from tidemill.worker.bundles import Bundles
 from tidemill.worker.config import Config
+from tidemill.worker.confinement import Policy, required_layers
 from tidemill.worker.engine import Engine, Ports
-from tidemill.worker.heartbeat import Lease, beat
+from tidemill.worker.gpu_devices import discover
+from tidemill.worker.heartbeat import Lease, beat, capacity
 from tidemill.worker.inputs import Inputs
 from tidemill.worker.live import Live
 from tidemill.worker.outputs import Outputs
+from tidemill.worker.prefetch import Prefetch
 from tidemill.worker.preparation import Preparation
+from tidemill.worker.privileges import Privileges
 from tidemill.worker.pulls import Pulls
 from tidemill.worker.push import Pushes
 from tidemill.worker.queues import Queues
 from tidemill.worker.records import Records
+from tidemill.worker.report import Reporter, Settings
 from tidemill.worker.trainings import Trainings
 from tidemill.worker.triggers import listeners
 from tidemill.worker.upkeep import evict
 from tidemill.worker.watching import Watcher
+from tidemill.worker.ways_out import Platform, WaysOut
 
 
 async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list of parts
@@ -94,6 +103,10 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
         kill_after_s=config.kill_after_s,
     )
     watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
+    policy = _policy(config)
+    platform = Platform((config.database_url, config.nats_url, config.s3_url, config.public_url))
+    ways_out = WaysOut(platform, Allow.parse(config.model_network_allow))
+    watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
     boots = Boots(
         engine,
         database,
@@ -104,11 +117,21 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
         home=home,
         capacity=config.instances,
         timeout_s=config.boot_timeout_s,
-        sandbox=config.sandbox,
+        privileges=Privileges(database, key, policy),
+        ways_out=ways_out,
         watcher=watcher,
+        machine=discover(),
     )
-    required = REQUIRED if config.sandbox == "required" else ()
-    pushes = Pushes(worker, database, bundles, environments, SandboxedInspector(zygotes, home, required))
+    inspector = SandboxedInspector(zygotes, home, policy.required)
+
+    async def version_made(queue: str) -> None:
+        with contextlib.suppress(nats.errors.Error):  # a hint: those who miss it fetch when they boot
+            await bus.send(subjects.VERSION_MADE, VersionMade(queue=queue))
+
+    pushes = Pushes(worker, database, bundles, environments, inspector, version_made)
+    prefetch = Prefetch(database, blobs, bundles, environments, zygotes, config.cache_limit_bytes // 2)
+    about = Settings(home=home, capacity=config.instances, cache_limit_bytes=config.cache_limit_bytes)
+    reporter = Reporter(engine, database, bundles, policy, about)
     lease = Lease(database, worker, config.lease_s)
     pulls = Pulls(bus, engine)
 
@@ -119,6 +142,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
             on_cancel=engine.on_cancel,
             on_push=pushes.on_push,
             on_removed=boots.removed,
+            on_version=prefetch.on_version,
             on_urgent=boots.urgent,
         )
         for listener in surface:
@@ -141,11 +165,15 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     service.resource("bus", bus)
     service.resource("objects", objects)
     service.start("zygotes", zygotes.warm)
+    service.start("platform", platform.look_up)
+    service.start("sandbox", reporter.look_at_layers)
     service.start("lease", lease.register)
     service.resource("instances", _closing(boots, lease, blobs, bundles, environments, egress))
     service.start("listeners", listen)
     service.task("lease", lease.keep)
-    service.task("heartbeat", lambda: beat(bus, engine, config.instances, boots.changed))
+    service.task("heartbeat", lambda: beat(bus, engine, capacity(config.instances, boots.gpus), boots.changed))
+    service.task("GPUs", boots.gpus.observe)
+    service.task("report", reporter.run)
     service.task("pulls", pulls.run)
     service.task("prices", queues.follow_prices)
     service.task("watch", engine.watch)
@@ -156,6 +184,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     service.task("progress", lambda: engine.save_progress(config.save_every_s))
     service.task("live output", live.publish)
     service.task("pushes", pushes.run)
+    service.task("prefetch", prefetch.run)
     service.task("eviction", lambda: evict(bundles, environments, boots, config.cache_limit_bytes))
     service.drain("pulls", stop_taking)
     service.drain("runs", finish)
@@ -194,6 +223,13 @@ async def _closing(  # noqa: PLR0917 - what must be closed, in order
         await bundles.close()
         await blobs.close()
         await egress.close()
+
+
+def _policy(config: Config) -> Policy:
+    try:
+        return Policy(required=required_layers(config.sandbox), network=config.model_network)
+    except ValueError as error:
+        raise StartError(f"TIDEMILL_SANDBOX cannot be read: {error}") from None
 
 
 def _prices(config: Config) -> dict[str, float]:

@@ -4,6 +4,7 @@ Whatever goes wrong fails the push with its reason and creates nothing. What was
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -38,22 +39,35 @@ REASONS: Final = (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed
 class Inspector(Protocol):
     """Imports a model in the sandbox and tells its schema."""
 
-    async def inspect(self, directory: Path, environment: Environment, config: ModelConfig) -> tuple[msgspec.Raw, str]:
+    async def inspect(
+        self, directory: Path, environment: Environment, config: ModelConfig, *, trusted: bool
+    ) -> tuple[msgspec.Raw, str]:
         """(OpenAPI document, what was printed). Raises BootFailed."""
         ...
+
+
+# Tells other workers of a new version's queue.
+Announce = Callable[[str], Awaitable[None]]
 
 
 class Pushes:
     """Builds one push at a time: environments are built by all cores anyway."""
 
-    def __init__(
-        self, worker: str, database: Database, bundles: Bundles, environments: Environments, inspector: Inspector
+    def __init__(  # noqa: PLR0917 - the parts of it, wired once in main
+        self,
+        worker: str,
+        database: Database,
+        bundles: Bundles,
+        environments: Environments,
+        inspector: Inspector,
+        announce: Announce,
     ) -> None:
         self._worker = worker
         self._database = database
         self._bundles = bundles
         self._environments = environments
         self._inspector = inspector
+        self._announce = announce
         self._wake = asyncio.Event()
 
     async def on_push(self, _: PushWaiting) -> None:
@@ -96,6 +110,8 @@ class Pushes:
     async def _succeed(self, push_id: str, end: Succeeded) -> None:
         done = await insistently("push", lambda: push_store.succeed(self._database, push_id, self._worker, end))
         log().info("pushed" if done else "push lost", action="push", push=push_id, version=end.version)
+        if done and end.new is not None:
+            await self._announce(end.new.queue)
 
     async def _fail(self, push_id: str, reason: str, logs: PushLog) -> None:
         reason = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -114,7 +130,7 @@ class Pushes:
         logs.line(f"Fetching {len(files)} files, {sum(file.size for file in files):,} bytes.")
         directory = await self._bundles.acquire(queue, files)
         try:
-            new, warnings = await self._make(queue, version, files, directory, logs)
+            new, warnings = await self._make(queue, version, files, directory, logs, trusted=row["trusted"])
         except BaseException:
             self._bundles.release(queue)
             await self._bundles.discard(queue)
@@ -123,7 +139,7 @@ class Pushes:
         return Succeeded(version=version, warnings=warnings, logs=logs.text, new=new)
 
     async def _make(
-        self, queue: str, version: str, files: list[BundleFile], directory: Path, logs: PushLog
+        self, queue: str, version: str, files: list[BundleFile], directory: Path, logs: PushLog, *, trusted: bool
     ) -> tuple[NewVersion, tuple[str, ...]]:
         parsed = await asyncio.to_thread(read_config, directory)
         if parsed.config.requirements:
@@ -133,7 +149,7 @@ class Pushes:
         for warning in warnings:
             logs.line(warning)
         logs.line(f"Importing {parsed.config.entry}.")
-        raw, printed = await self._inspector.inspect(directory, environment, parsed.config)
+        raw, printed = await self._inspector.inspect(directory, environment, parsed.config, trusted=trusted)
         logs.say(printed)
         schema = check(bytes(raw))
         new = NewVersion(

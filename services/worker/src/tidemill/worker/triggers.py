@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Cancel, Command, PushWaiting, QueueRemoved, Urgent
+from tidemill.contracts.events import Cancel, Command, PushWaiting, QueueRemoved, Urgent, VersionMade
 
 
 class Listener(NamedTuple):
@@ -28,6 +28,7 @@ def listeners(
     on_cancel: Callable[[Cancel], Awaitable[None]],
     on_push: Callable[[PushWaiting], Awaitable[None]],
     on_removed: Callable[[QueueRemoved], Awaitable[None]],
+    on_version: Callable[[VersionMade], Awaitable[None]],
     on_urgent: Callable[[Urgent], Awaitable[None]],
 ) -> tuple[Listener, ...]:
     """Besides these, the worker pulls jobs (`pulls`) of every queue it has instances for."""
@@ -36,5 +37,6 @@ def listeners(
         Listener(subjects.CANCEL, Cancel, on_cancel),
         Listener(subjects.PUSH, PushWaiting, on_push),
         Listener(subjects.QUEUE_REMOVED, QueueRemoved, on_removed),
+        Listener(subjects.VERSION_MADE, VersionMade, on_version),
         Listener(subjects.URGENT, Urgent, on_urgent),
     )
