@@ -131,7 +131,7 @@ async def test_progress_is_seen_while_it_builds(workshop):
     push_id = await workshop.push(files)
     seen = asyncio.Event()
 
-    async def inspect(*_args):
+    async def inspect(*_args, **_trust):
         while "Importing" not in (await workshop.row(push_id))["logs"]:
             await asyncio.sleep(0.05)
         seen.set()
@@ -149,7 +149,7 @@ async def test_a_push_of_a_dead_worker_is_taken_over_and_the_dead_one_is_fenced_
     entered, resume = asyncio.Event(), asyncio.Event()
     answer = workshop.inspector.answer
 
-    async def inspect(*_args):
+    async def inspect(*_args, **_trust):
         if not entered.is_set():
             entered.set()
             await resume.wait()

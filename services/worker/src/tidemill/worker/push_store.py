@@ -16,7 +16,8 @@ UPDATE push SET status = 'building', worker = $1, attempt = attempt + 1, logs = 
     WHERE p.status = 'queued' OR (p.status = 'building' AND w.id IS NULL)
     ORDER BY p.created_at LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
     AND EXISTS (SELECT FROM worker WHERE id = $1 AND lease_until > now())
-RETURNING id, account_id, model_id, files, attempt"""
+RETURNING id, account_id, model_id, files, attempt,
+    (SELECT m.trusted FROM model m WHERE m.id = push.model_id) AS trusted"""
 LOGS: Final = "UPDATE push SET logs = $3 WHERE id = $1 AND worker = $2 AND status = 'building'"
 FAIL: Final = """
 UPDATE push SET status = 'failed', error = $3, logs = $4, completed_at = now()
