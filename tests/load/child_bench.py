@@ -29,6 +29,7 @@ class Counter:
 
     def __init__(self) -> None:
         self.done = 0
+        self.calls = 0  # of a model that batches
         self.goal = 0
         self.reached: asyncio.Future[None] | None = None
         self.ready: asyncio.Future[dict] = asyncio.get_running_loop().create_future()
@@ -42,6 +43,8 @@ class Counter:
                 answered += 1
             elif body.startswith(b'{"t":"ready"'):
                 self.ready.set_result(json.loads(body))
+            elif body.startswith(b'{"t":"running"'):
+                self.calls += 1
             else:
                 raise ValueError(body)
         self.done += answered
@@ -62,13 +65,15 @@ class Counter:
 
 
 async def boot(zygote: Zygote, model: str, tmp: Path, number: int = 0) -> tuple[host.ChildProcess, Counter]:
+    """`model` is a directory, or "directory:Name" for another entry than its Predictor."""
+    model, _, name = model.partition(":")
     directory = str(MODELS / model)
     own = tmp / f"{model}-{number}"
     own.mkdir()
     counter = Counter()
     sandbox = Sandbox(tmp=str(own), read=(directory,), uid=None if UID is None else UID + number)
     spec = Spec(sandbox, threads=1)
-    child = await zygote.fork(spec, Boot("predict.py:Predictor", directory, str(own)), counter)
+    child = await zygote.fork(spec, Boot(f"predict.py:{name or 'Predictor'}", directory, str(own)), counter)
     return child, counter
 
 
@@ -76,8 +81,8 @@ def child_cpu_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-async def measure_predictions(zygote: Zygote, tmp: Path, ahead: int, number: int) -> None:
-    child, counter = await boot(zygote, "proc_noop", tmp, number)
+async def measure_predictions(zygote: Zygote, tmp: Path, model: str, ahead: int, number: int) -> None:
+    child, counter = await boot(zygote, model, tmp, number)
     await counter.ready
     body = b'{"t":"run","id":"%d","input":{"text":"hello"},"context":{}}'
     sent = 0
@@ -94,7 +99,9 @@ async def measure_predictions(zygote: Zygote, tmp: Path, ahead: int, number: int
     await counter.until(PREDICTIONS)
     after = time.perf_counter(), time.process_time(), child_cpu_s(child.pid)
     wall, ours, theirs = ((b - a) / PREDICTIONS * 1e6 for a, b in zip(before, after, strict=True))
-    print(f"{ahead:3} ahead: {1e6 / wall:8.0f}/s   host {ours:5.1f} us   child {theirs:5.1f} us   wall {wall:5.1f} us")
+    calls = f"   {PREDICTIONS / counter.calls:5.1f} a call" if counter.calls else ""
+    costs = f"host {ours:5.1f} us   child {theirs:5.1f} us   wall {wall:5.1f} us{calls}"
+    print(f"{model.partition(':')[0]:10} {ahead:3} ahead: {1e6 / wall:8.0f}/s   {costs}")
     child.stop()
     await counter.ended
 
@@ -128,7 +135,9 @@ async def main() -> None:
         zygote = await Zygote.start(sys.executable, preload=["torch", "numpy"], env=environment)
         print(f"zygote ready in {time.perf_counter() - started:.2f} s {zygote.modules} {zygote.failed_modules}")
         for number, ahead in enumerate((1, 8, 32, 128)):
-            await measure_predictions(zygote, tmp, ahead, number)
+            await measure_predictions(zygote, tmp, "proc_noop", ahead, number)
+        for number, ahead in enumerate((1, 32, 128)):
+            await measure_predictions(zygote, tmp, "proc_batch:at_hand", ahead, 10 + number)
         await measure_forks(zygote, tmp)
         await zygote.close()
         shutil.rmtree(tmp / "runtime")

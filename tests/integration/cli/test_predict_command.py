@@ -53,6 +53,13 @@ def test_text_comes_out(tidemill, models):
     assert (done.returncode, done.stdout) == (0, "[hello there][hello there]\n"), done.stderr
 
 
+def test_a_batching_model_answers_one(tidemill, models):
+    done = tidemill("predict", models / "e2e_batch", "-i", "text=hello")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["text"] == "hello"
+    assert "scoring 1 texts" in done.stderr
+
+
 def test_streamed_text_is_one_line(tidemill, models):
     done = tidemill("predict", models / "e2e_tokens", "-i", "text=one  two three", "-i", "delay_s=0.05")
     assert (done.returncode, done.stdout) == (0, "one  two three\n"), done.stderr
