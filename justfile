@@ -60,6 +60,11 @@ stack := python + " -m tidemill.stack"
 @fuzz *ARGS: setup
     exec deploy/clean-env.sh {{ python }} tests/load/fuzz.py "$@"
 
+# Ten thousand predictions that crash, hang and run out of memory (arguments go to tests/load/soak.py)
+[no-exit-message]
+@soak *ARGS: setup
+    exec deploy/clean-env.sh {{ python }} tests/load/soak.py "$@"
+
 # Compare with coglet on this machine (arguments go to tests/load/bench.py)
 [no-exit-message]
 @bench *ARGS: setup

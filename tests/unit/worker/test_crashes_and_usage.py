@@ -17,14 +17,14 @@ def crashed(history, times, now=0.0):
         history.ended("q", now, crashed=True, finished=0)
 
 
-def test_one_crash_costs_nothing_and_every_further_one_twice_as_long_up_to_a_limit():
+def test_two_crashes_cost_nothing_and_every_further_one_twice_as_long_up_to_a_limit():
     history = CrashHistory()
     assert history.wait_s("q", 0) == 0
     waits = []
     for _ in range(12):
         crashed(history, 1)
         waits.append(history.wait_s("q", 0))
-    assert waits[:4] == [0, FIRST_WAIT_S, 2 * FIRST_WAIT_S, 4 * FIRST_WAIT_S]
+    assert waits[:5] == [0, 0, FIRST_WAIT_S, 2 * FIRST_WAIT_S, 4 * FIRST_WAIT_S]
     assert waits[-1] == WAIT_LIMIT_S
     crashed(history, 6000)
     assert history.wait_s("q", 0) == WAIT_LIMIT_S

@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-FIRST_WAIT_S: Final = 1.0  # after the second crash in a row: one alone may be anybody's bad luck
+FREE: Final = 2  # one prediction that crashes a model has two attempts
+FIRST_WAIT_S: Final = 1.0  # after one crash more, in a row
 WAIT_LIMIT_S: Final = 60.0  # it may have been mended, by other inputs or a machine with more memory
 
 
@@ -31,8 +32,8 @@ class CrashHistory:
     def wait_s(self, queue: str, now: float) -> float:
         """How long a boot must still wait."""
         crashes = self._crashes.get(queue)
-        if crashes is None or crashes.count < 2:
+        if crashes is None or crashes.count <= FREE:
             return 0.0
         # The exponent is bounded before the power is taken: 2.0 ** 5000 overflows.
-        pause_s = min(FIRST_WAIT_S * 2.0 ** min(crashes.count - 2, 30), WAIT_LIMIT_S)
+        pause_s = min(FIRST_WAIT_S * 2.0 ** min(crashes.count - FREE - 1, 30), WAIT_LIMIT_S)
         return max(0.0, crashes.last + pause_s - now)
