@@ -1,4 +1,4 @@
-"""A small soak (the whole one is tests/load/soak.py): instances that crash, hang and run out of memory leave nothing."""
+"""A small soak (the whole one: tests/load/soak.py): instances that crash, hang and run out of memory leave nothing."""
 
 from pathlib import Path
 

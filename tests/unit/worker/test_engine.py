@@ -217,6 +217,14 @@ async def test_the_shorter_of_the_workers_and_the_accounts_time_limit_holds(new_
     assert run.stop.error == f"The prediction ran longer than the time limit of {limit_s} s."
 
 
+async def test_what_a_read_cut_in_two_is_one_character(new_world):
+    world = new_world()
+    world.job("a")
+    for byte in "é€\n".encode():
+        world.engine.on_output_bytes(world.instance, bytes([byte]))
+    assert world.engine.runs["a"].logs_so_far() == "é€\n"
+
+
 async def test_an_input_that_cannot_be_fetched_fails_with_the_reason(new_world):
     world = new_world(files=True)
     world.prepare_error = Refused("image: no such file", ErrorCode.INPUT_FETCH_FAILED)

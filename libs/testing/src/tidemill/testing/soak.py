@@ -18,7 +18,7 @@ import msgspec
 import nats
 import psutil
 
-from tidemill.testing.running import RunningStack
+from tidemill.testing.running import RunningStack, until
 
 MODEL: Final = "local/soak"
 # So that hung children are killed soon, and instances stop when all is over.
@@ -112,10 +112,8 @@ class Soak:
 
     async def _all_heard(self) -> None:
         """An end is announced a moment after it is stored; what never is shows among the faults."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(HEARD_WITHIN_S):
-                while len(self.heard.keys() & self._by_id.keys()) < len(self._by_id):
-                    await asyncio.sleep(LOOK_EVERY_S)
+        with contextlib.suppress(AssertionError):
+            await until("all are heard of", lambda: self._by_id.keys() <= self.heard.keys(), within_s=HEARD_WITHIN_S)
 
     async def _hear(self, message: Any) -> None:
         event = json.loads(message.data)

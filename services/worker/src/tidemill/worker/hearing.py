@@ -56,7 +56,7 @@ class Hearing:
 
     def on_output_bytes(self, instance: Instance, data: bytes) -> None:
         """What C code or a process of the model's wrote to fd 1 or 2: counted to the run that is on, or to its call."""
-        text = data.decode("utf-8", "replace")
+        text = instance.decoded(data)
         self._add_log(instance, instance.sharing() or instance.running()[:1], text)
 
     def _on_log(self, instance: Instance, frame: Log) -> None:

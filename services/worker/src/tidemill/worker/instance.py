@@ -1,5 +1,6 @@
 """One instance: a child that has a model loaded, and the runs it was given, in order; how many more it takes."""
 
+import codecs
 from collections import OrderedDict, deque
 from typing import Final, Literal, Protocol
 
@@ -43,6 +44,7 @@ class Instance:
         self.reserved = 0  # places for runs that the rows are asked about
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.fds: deque[int] = deque()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.finished = 0  # runs that it has ended itself
         self._average_ms = FAST_MS * 2  # unknown models count as slow
 
@@ -76,6 +78,10 @@ class Instance:
             if self.state == "draining" and self.child is not None:
                 self.child.stop()
         return run
+
+    def decoded(self, data: bytes) -> str:
+        """The next of its standard streams as text; a character may be cut by the end of a read."""
+        return self._decoder.decode(data)
 
     def drain(self) -> None:
         """Takes nothing more; the child leaves when what it was given is done."""
