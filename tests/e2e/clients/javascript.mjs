@@ -3,6 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const Replicate = createRequire(`${process.env.CLIENT_HOME}/`)("replicate");
@@ -11,6 +12,12 @@ const WITHIN_MS = 60_000;
 
 const scenarios = {
   text: ({ model, given }) => replicate.run(model, { input: given }),
+
+  async file_of({ model, url }) {
+    const output = await replicate.run(model, { input: { image: url } });
+    const bytes = Buffer.from(await (await output.blob()).arrayBuffer());
+    return { type: output.constructor.name, content: bytes.toString("base64") };
+  },
 
   async file({ model, path }) {
     const output = await replicate.run(model, { input: { image: await readFile(path) } });
@@ -71,6 +78,23 @@ const scenarios = {
       return { type: error.name, status: error.response.status, message: error.message };
     }
     return null;
+  },
+
+  async train({ model, path, given, destination, then }) {
+    const [owner, name] = destination.split("/");
+    await replicate.models.create(owner, name, { visibility: "private", hardware: "cpu" });
+    const version = (await replicate.models.get(...model.split("/"))).latest_version.id;
+    const file = await replicate.files.create(new File([await readFile(path)], basename(path)));
+    const input = { text: file.urls.get, ...given };
+    let training = await replicate.trainings.create(...model.split("/"), version, { destination, input });
+    while (!["succeeded", "failed", "canceled"].includes(training.status)) {
+      await sleep(200);
+      training = await replicate.trainings.get(training.id);
+    }
+    const { status, output, logs, error } = training;
+    const latest = (await replicate.models.get(owner, name)).latest_version?.id ?? null;
+    const said = status === "succeeded" ? await replicate.run(destination, { input: then }) : null;
+    return { status, output, logs, error, latest, then: said };
   },
 };
 

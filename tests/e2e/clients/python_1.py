@@ -18,6 +18,11 @@ def text(model, given):
     return replicate.run(model, input=given)
 
 
+def file_of(model, url):
+    output = replicate.run(model, input={"image": url})
+    return {"type": type(output).__name__, "content": base64.b64encode(output.read()).decode()}
+
+
 def file(model, path):
     with Path(path).open("rb") as image:
         output = replicate.run(model, input={"image": image})
@@ -80,6 +85,22 @@ def error(model, given):
     except replicate.exceptions.ReplicateError as error:
         return {"status": error.status, "title": error.title, "detail": error.detail}
     return None
+
+
+def train(model, path, given, destination, then):
+    owner, name = destination.split("/")
+    replicate.models.create(owner=owner, name=name, visibility="private", hardware="cpu")
+    version = replicate.models.get(model).latest_version.id
+    with Path(path).open("rb") as text:
+        sent = {"text": text, **given}
+        training = replicate.trainings.create(model=model, version=version, input=sent, destination=destination)
+    while training.status not in {"succeeded", "failed", "canceled"}:
+        time.sleep(0.2)
+        training.reload()
+    output = replicate.run(destination, input=then) if training.status == "succeeded" else None
+    ended = {name: getattr(training, name) for name in ("status", "output", "logs", "error")}
+    latest = replicate.models.get(destination).latest_version
+    return {**ended, "latest": latest and latest.id, "then": output}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ def text(model, given):
     return replicate.run(model, input=given)
 
 
+def file_of(model, url):
+    output = replicate.run(model, input={"image": url})
+    return {"type": type(output).__name__, "content": base64.b64encode(output.read()).decode()}
+
+
 def file(model, path):
     with Path(path).open("rb") as image:
         output = replicate.run(model, input={"image": image})
@@ -104,6 +109,25 @@ def impatient(model, given):
     owner, name = model.split("/")
     made = client.models.predictions.create(model_owner=owner, model_name=name, input=given, prefer="wait")
     return {"id": made.id, "output": made.output, "all": [each.id for each in client.predictions.list().results]}
+
+
+def train(model, path, given, destination, then):
+    owner, name = destination.split("/")
+    replicate.models.create(owner=owner, name=name, visibility="private", hardware="cpu")
+    model_owner, model_name = model.split("/")
+    version = replicate.models.get(model_owner=model_owner, model_name=model_name).latest_version.id
+    text = replicate.files.create(content=Path(path)).urls.get
+    sent = {"text": text, **given}
+    where = {"model_owner": model_owner, "model_name": model_name, "version_id": version}
+    training = replicate.trainings.create(**where, destination=destination, input=sent)
+    while training.status not in {"succeeded", "failed", "canceled"}:
+        time.sleep(0.2)
+        training = replicate.trainings.get(training_id=training.id)
+    output = replicate.run(destination, input=then) if training.status == "succeeded" else None
+    latest = replicate.models.get(model_owner=owner, model_name=name).latest_version
+    made = {"weights": training.output.weights, "version": training.output.version} if training.output else None
+    ended = {"status": training.status, "output": made, "logs": training.logs, "error": training.error}
+    return {**ended, "latest": latest and latest.id, "then": output}
 
 
 if __name__ == "__main__":
