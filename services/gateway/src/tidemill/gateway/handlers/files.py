@@ -90,9 +90,10 @@ async def delete(call: Call) -> web.Response:
 
 @operation("files.download", query=queries.Signed, headers=CONDITIONS, answer=BYTES, errors=(412,))
 async def download(call: Call) -> web.StreamResponse:
-    """Download a file by its signed URL, which its description has as `urls.download`.
+    """Download a file by its signed URL.
 
-    It can be had in parts (`Range`) and on conditions. Bad, expired and missing URLs look alike.
+    The file's description has the URL as `urls.download`. The file can be had in parts (`Range`) and on conditions.
+    Bad, expired and missing URLs look alike.
     """
     file_id = call.path("id")
     try:
