@@ -12,6 +12,7 @@ from tidemill.cli import (
     deployments,
     examples,
     init,
+    logs,
     mcp_command,
     model_secrets,
     organizations,
@@ -19,6 +20,7 @@ from tidemill.cli import (
     push,
     run,
     tokens,
+    train,
     webhooks,
     workers,
 )
@@ -47,6 +49,8 @@ app.command("init")(init.init)
 app.command("predict")(predict.predict)
 app.command("push")(push.push)
 app.command("run")(run.run)
+app.command("logs")(logs.logs)
+app.command("train")(train.train)
 app.command("mcp")(mcp_command.mcp)
 
 

@@ -26,7 +26,7 @@ def run(
 ) -> None:
     """Run a model and print what it makes; text appears as it comes, files are saved."""
     api = Api()
-    values = dict(_input(api, item) for item in inputs or [])
+    values = dict(input_of(api, item) for item in inputs or [])
     path = "predictions" if ":" in model else f"models/{model}/predictions"
     body = {"input": values, **({"version": model} if ":" in model else {})}
     prediction = api.call("POST", path, json=body)
@@ -43,7 +43,8 @@ def run(
         _save(prediction["output"], output, api)
 
 
-def _input(api: Api, item: str) -> tuple[str, Any]:
+def input_of(api: Api, item: str) -> tuple[str, Any]:
+    """Name and value of `key=value`; a file is uploaded and its URL is the value. Raises CommandError."""
     key, separator, value = item.partition("=")
     if not separator:
         raise CommandError(f"{item!r} is not of the form key=value")
