@@ -9,6 +9,7 @@ from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.billing import Tariff
 from tidemill.runtime.clock import now
+from tidemill.worker.run import Stop
 
 SIZE = 4
 
@@ -85,6 +86,34 @@ async def test_the_last_attempt_lost_fails_those_of_the_call_alone(world):
     call(world, "a")
     world.crash()
     assert {name: outcome.status for name, outcome in world.ended.items()} == {"a": Status.FAILED}
+
+
+@pytest.fixture
+async def watching(world):
+    task = asyncio.create_task(world.engine.watch())
+    yield
+    task.cancel()
+
+
+async def test_a_child_that_does_not_stop_is_not_killed_while_others_want_its_call(world, watching):
+    jobs(world, "abc")
+    call(world, "ab")
+    world.engine.stop(world.engine.runs["a"], Stop(Status.CANCELED))
+    await until(lambda: "a" in world.ended)
+    assert world.ended["a"].status is Status.CANCELED
+    assert not world.instance.child.killed
+    world.done("a", batch=2)
+    world.done("b", batch=2)
+    assert [outcome.id for outcome in world.records.ended] == ["a", "b"]
+
+
+async def test_it_is_killed_when_nobody_wants_its_call(world, watching):
+    jobs(world, "abc")
+    call(world, "ab")
+    for name in "ab":
+        world.engine.stop(world.engine.runs[name], Stop(Status.CANCELED))
+    await until(lambda: world.instance.child.killed)
+    assert world.ended == {}
 
 
 async def test_each_has_the_size_of_its_call_among_its_metrics(world):

@@ -265,7 +265,7 @@ class Engine:
             moment = now()
             for run in list(self.runs.values()):
                 if run.stop is not None:
-                    self._kill_if_stubborn(run)
+                    self._end_if_stubborn(run, run.stop)
                 elif run.job.deadline is not None and run.job.deadline <= moment:
                     self.stop(run, Stop(Status.CANCELED, None, ErrorCode.DEADLINE))
                 elif run.claimed and moment - run.started_at > (limit := self._limit_s(run)):
@@ -278,11 +278,14 @@ class Engine:
     def limit_times(self, by_account: Mapping[str, float]) -> None:
         self.time_limits = by_account
 
-    def _kill_if_stubborn(self, run: Run) -> None:
+    def _end_if_stubborn(self, run: Run, stop: Stop) -> None:
         if monotonic() - run.stop_since < self._kill_after_s:
             return
         instance = self._instance_of(run)
-        if instance is not None and instance.child is not None:
+        if instance is not None and instance.goes_on_without(run):
+            del instance.runs[run.job.id]  # what the child still says of it is nobody's
+            self.end(run, stop)
+        elif instance is not None and instance.child is not None:
             log().warning("killing", action="kill", instance=instance.id, prediction=run.job.id)
             instance.child.kill()
 
