@@ -53,7 +53,7 @@ class WaysOut:
         self._platform = platform
         self._allow = allow
         self._resolver = IsolatedResolver()
-        self._open: dict[str, asyncio.Task[None]] = {}
+        self._open: dict[str, tuple[asyncio.Task[None], socket.socket]] = {}
 
     def open(self, instance: str, hosts: tuple[str, ...] | None, descriptor: int) -> None:
         """Takes the descriptor over. Raises ValueError when it is none that a child of ours sends."""
@@ -68,13 +68,15 @@ class WaysOut:
             log().info("model connects", action="egress", instance=instance, host=host, port=port, outcome=outcome)
 
         proxy = EgressProxy(policy, self._resolver, Hosts(hosts, self._platform.names), tell)
-        self._open[instance] = asyncio.create_task(_serve(proxy, listener), name=f"way out of {instance}")
+        task = asyncio.create_task(_serve(proxy, listener), name=f"way out of {instance}")
+        self._open[instance] = (task, listener)
 
     async def close(self, instance: str) -> None:
-        task = self._open.pop(instance, None)
-        if task is not None:
+        if instance in self._open:
+            task, listener = self._open.pop(instance)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            listener.close()  # a task that had not begun never took it over
 
     async def close_all(self) -> None:
         for instance in list(self._open):

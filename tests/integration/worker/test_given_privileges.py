@@ -1,0 +1,156 @@
+"""What an instance is given, from the rows; and what the operator is told of workers and says of models."""
+
+import asyncio
+import json
+import socket
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from tidemill.cli.api import CommandError
+from tidemill.cli.main import app
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.worker_report import WorkerReport
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.failures import BootFailed
+from tidemill.model.sandbox import LAYERS, REQUIRED
+from tidemill.security import sealed
+from tidemill.security.egress_policy import Allow
+from tidemill.worker.confinement import Policy
+from tidemill.worker.engine import Engine
+from tidemill.worker.instance import Instance
+from tidemill.worker.lanes import QueueLane
+from tidemill.worker.privileges import Privileges
+from tidemill.worker.report import Reporter, Settings, available
+from tidemill.worker.ways_out import Platform, WaysOut
+
+KEY = b"\x5a" * 32
+CONFIG = ModelConfig(entry="predict.py:Predictor", network=True)
+
+
+@pytest.fixture
+async def queue(workshop):
+    """Of a version of the workshop's model."""
+    queue = new_id()
+    await workshop.database.execute(
+        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
+        "VALUES ($1, 'v', $2, '0.16', '{}', '[]', '{}', false)",
+        *(queue, workshop.model_id),
+    )
+    return queue
+
+
+@pytest.fixture
+def command(worker_servers, monkeypatch):
+    monkeypatch.setenv("TIDEMILL_DATABASE_URL", worker_servers.url)
+
+    async def run(*arguments):
+        result = await asyncio.to_thread(CliRunner().invoke, app, list(arguments))
+        if isinstance(result.exception, CommandError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+async def keep(workshop, name, value, key=KEY):
+    kept = sealed.seal(key, sealed.place(workshop.model_id, name), value)
+    await workshop.database.execute(
+        "INSERT INTO model_secret (model_id, name, sealed) VALUES ($1, $2, $3)", workshop.model_id, name, kept
+    )
+
+
+async def test_secrets_trust_and_network(workshop, queue, command):
+    privileges = Privileges(workshop.database, KEY, Policy(network="declared"))
+    given = await privileges.given(queue, CONFIG)
+    assert (given.secrets, given.confined.required, given.confined.way_out) == ({}, REQUIRED, True)
+    await keep(workshop, "B_KEY", "correct horse")
+    await keep(workshop, "A_KEY", "battery staple")
+    assert "no longer" not in await command("model", "trust", f"{workshop.account_id}/m")
+    given = await privileges.given(queue, CONFIG)
+    assert given.secrets == {"A_KEY": "battery staple", "B_KEY": "correct horse"}
+    assert given.confined.required == ()
+    assert (given.about.model, given.about.version) == (f"{workshop.account_id}/m", "v")
+    assert (given.about.trusted, given.about.network) == (True, True)
+    assert "staple" not in repr(given)
+    await command("model", "trust", "--off", f"{workshop.account_id}/m")
+    assert (await privileges.given(queue, CONFIG)).confined.required == REQUIRED
+    with pytest.raises(CommandError, match="there is no model"):
+        await command("model", "trust", "nobody/nothing")
+
+
+async def test_secrets_under_another_key_fail_the_boot_with_the_reason(workshop, queue):
+    await keep(workshop, "A_KEY", "battery staple", b"\x01" * 32)
+    with pytest.raises(BootFailed, match="TIDEMILL_SIGNING_KEY is not the one"):
+        await Privileges(workshop.database, KEY, Policy()).given(queue, CONFIG)
+    with pytest.raises(BootFailed, match="does not exist"):
+        await Privileges(workshop.database, KEY, Policy()).given(new_id(), CONFIG)
+
+
+async def test_workers_report_and_operators_read_it(workshop, command):
+    assert "has not reported yet" in await command("worker", "status")
+    engine = Engine.__new__(Engine)
+    lane = QueueLane("q")
+    engine.worker, engine.lanes, engine.draining = workshop.worker, {"q": lane}, False
+    instance = Instance(new_id(), "q", 0.0)
+    instance.error, instance.gpus = "it broke\nbadly", ("GPU-1",)
+    instance.boot = json.dumps({"fetch": 0.25, "total": 1.5})
+    lane.instances[instance.id] = instance
+    settings = Settings(home=workshop.home, capacity=4, cache_limit_bytes=50 * 1024**3)
+    (workshop.home / "blobs").mkdir()
+    (workshop.home / "blobs" / "a").write_bytes(bytes(3 << 20))
+    reporter = Reporter(engine, workshop.database, workshop.bundles, Policy(), settings)
+    await reporter.look_at_layers()
+    running = asyncio.create_task(reporter.run())
+    async with asyncio.timeout(20):
+        while "instances  1 of 4" not in (shown := await command("worker", "status")):
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    for words in ("sandbox    ", "syscalls", "3 MiB of 50.0 GiB", "GPU GPU-1", "boot: fetch 250 ms", "it broke"):
+        assert words in shown, shown
+    assert "badly" not in shown
+    everybody = json.loads(await command("worker", "status", "--json"))
+    (found,) = [each for each in everybody if each["id"] == workshop.worker]
+    report = msgspec.convert(found["report"], WorkerReport)
+    assert [layer.name for layer in report.layers] == list(LAYERS)
+    assert {layer.name for layer in report.layers if layer.required} == set(REQUIRED)
+    await workshop.database.execute('UPDATE worker SET report = \'{"of": "another release"}\'')
+    assert "has not reported yet" in await command("worker", "status")
+    await workshop.database.execute("UPDATE worker SET lease_until = now()")
+    assert await command("worker", "status") == "No worker is running.\n"
+
+
+async def test_where_not_even_the_attempt_works_every_layer_is_missing(tmp_path, monkeypatch):
+    async def fails(*_args):
+        raise OSError("no such thing here")
+
+    monkeypatch.setattr("tidemill.model.host.available_layers", fails)
+    assert [(layer.on, layer.detail) for layer in await available(tmp_path)] == [(False, "no such thing here")] * 7
+
+
+async def test_the_platforms_own_servers_are_known_by_name_and_address():
+    platform = Platform(["postgresql://me:secret@localhost:5432/db", "nats://127.0.0.1:4222,nats://[::1]:4222", "bad"])
+    assert platform.names >= {"localhost", "127.0.0.1", "::1", "bad", socket.gethostname().lower()}
+    await platform.look_up()
+    assert "127.0.0.1/32" in map(str, platform.networks)
+
+
+@pytest.mark.parametrize("what", ["file", "unix", "not listening", "second"])
+async def test_what_is_no_listening_socket_of_a_child_is_refused_and_closed(tmp_path, what):
+    ways = WaysOut(Platform([]), Allow())
+    made = {
+        "file": lambda: (tmp_path / "x").open("w"),
+        "unix": lambda: socket.socket(socket.AF_UNIX),
+        "not listening": socket.socket,
+        "second": lambda: socket.create_server(("127.0.0.1", 0)),
+    }
+    if what == "second":
+        ways.open("i", None, socket.create_server(("127.0.0.1", 0)).detach())
+    with made[what]() as held, pytest.raises(ValueError, match="it sent"):
+        ways.open("i", None, socket.dup(held.fileno()))
+    await ways.close("i")
+    await ways.close("never opened")
+    await ways.close_all()
