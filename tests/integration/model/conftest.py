@@ -141,7 +141,8 @@ class Launcher:
         settings = Sandbox(tmp=tmp, read=(source,), uid=next(_uids) if os.geteuid() == 0 else None)
         spec = Spec(replace(settings, **(sandbox or {})), env or {}, threads=1)
         child = Child()
-        child.process = await self.zygote.fork(spec, Boot(entry, source, tmp, **boot), child)
+        frame = Boot(**{"entry": entry, "directory": source, "tmp": tmp, **boot})
+        child.process = await self.zygote.fork(spec, frame, child)
         self.children.append(child)
         return child
 
