@@ -59,3 +59,10 @@ async def test_a_canceled_one_leaves_the_others_alone(stack, predict):
         async with session.post(url) as response:
             assert response.status == 200
     assert [each["output"]["text"] for each in await asyncio.gather(*others)] == ["x", "y", "z"]
+
+
+async def test_one_that_ends_the_process_takes_nobody_with_it(predict):
+    poison, *others = await asyncio.gather(*(predict(text=text) for text in ["crash", "a", "b", "c", "d"]))
+    assert poison["status"] == "failed"
+    assert "signal 11" in poison["error"]
+    assert [each["output"]["text"] for each in others] == ["a", "b", "c", "d"]

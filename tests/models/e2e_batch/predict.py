@@ -1,5 +1,7 @@
-"""Scores texts with one call of a small network for many of them; an empty text has no score."""
+"""Scores texts with one call of a small network for many of them; an empty text has no score, and one ends the process."""
 
+import os
+import signal
 import tempfile
 
 import cog
@@ -21,6 +23,8 @@ class Predictor(BasePredictor):
         scale: float = Input(default=1.0, description="One call is for one scale"),
     ) -> Batch[dict]:
         print(f"scoring {len(text)} texts")
+        if "crash" in text:
+            os.kill(os.getpid(), signal.SIGSEGV)
         rows = torch.tensor([self.features(each) for each in text])
         scores = (self.network(rows).squeeze(1) * scale).tolist()
         return Batch(self.answer(*each) for each in zip(text, as_file, scores))
