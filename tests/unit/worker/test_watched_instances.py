@@ -75,7 +75,7 @@ async def test_too_much_memory_ends_it_and_says_how_much(world, monkeypatch):
     ((_, ending),) = world.engine.gone_with
     error = "The model used 3 GiB of memory; its hardware gives it 2 GiB."
     assert ending == Ending(error, ErrorCode.OUT_OF_MEMORY, final=True)
-    assert world.link.crashed
+    assert world.link.crash == ending
 
 
 async def test_what_fits_lives_on(world, monkeypatch):
@@ -97,7 +97,7 @@ async def test_a_kill_of_the_kernels_is_told_from_ours(world):
     link.on_frames([b'{"t":"ready"}'], deque())
     link.on_exit(Exit(None, 9))
     assert world.engine.gone_with[0][1].code is ErrorCode.OUT_OF_MEMORY
-    assert link.crashed
+    assert link.crash is not None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ async def test_a_kill_of_the_kernels_is_told_from_ours(world):
 )
 async def test_what_we_end_is_no_crash(world, ended, crashed):
     world.link.on_exit(ended)
-    assert world.link.crashed is crashed
+    assert (world.link.crash is not None) is crashed
 
 
 async def test_one_that_is_well_is_asked_again_and_again(world):
@@ -165,6 +165,14 @@ async def test_a_check_ends_with_its_child(world):
     await asyncio.sleep(0)
     world.link.on_exit(Exit(None, 11))
     assert await asked is None
+
+
+async def test_a_long_set_up_keeps_the_end_of_its_log_and_says_what_is_missing(world):
+    link = Link(world.engine, world.instance, lambda: 0)
+    link.on_log_bytes(b"x" * 60_000)
+    assert link.log == "x" * 60_000
+    link.on_log_bytes(b"y" * 10_000)
+    assert link.log == "[the first 4464 characters were dropped]\n" + "x" * 55_536 + "y" * 10_000
 
 
 async def test_what_has_gone_is_not_ended_again(world):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from tidemill.hosting.scratch import remove_tree
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host, working_directory
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
+from tidemill.model.limits import Limits
 from tidemill.model.sandbox import LAYERS, Sandbox
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database
@@ -29,6 +31,7 @@ from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import boot_phases, gpus, store, store_turns
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.boot_phases import Moments
+from tidemill.worker.boot_records import BootRecords
 from tidemill.worker.bundles import Bundles
 from tidemill.worker.crashes import CrashHistory
 from tidemill.worker.engine import Engine
@@ -98,6 +101,7 @@ class Boots:
         self._links: dict[str, Link] = {}
         self._watcher = watcher
         self._crashes = CrashHistory()
+        self._records = BootRecords(database)
         self.gpus = GpuAssignments(machine, idle_s=self._idle_s, stop=self._make_room)
         self.changed = asyncio.Event()
 
@@ -176,6 +180,7 @@ class Boots:
                 ended = await self._boot(instance)
         except REASONS as error:
             self._fail(instance, str(error) or self._took_too_long(instance))
+            await self._records.booted(instance, self._printed(instance))
             await self._give_gpus_back(instance)
             await asyncio.sleep(FAILED_SHOWN_S)
         except asyncio.CancelledError:
@@ -185,9 +190,12 @@ class Boots:
         else:
             self._engine.ready(instance)
             self.changed.set()
+            await self._records.booted(instance, self._printed(instance))
             await ended
-            crashed = self._links[instance.id].crashed
-            self._crashes.ended(instance.queue, monotonic(), crashed=crashed, finished=instance.finished)
+            crash = self._links[instance.id].crash
+            self._crashes.ended(instance.queue, monotonic(), crashed=crash is not None, finished=instance.finished)
+            if crash is not None:
+                await self._records.crashed(instance, crash)
         finally:
             self._engine.lane(instance.queue).instances.pop(instance.id, None)
             self._tasks.pop(instance.id, None)
@@ -215,9 +223,11 @@ class Boots:
         await asyncio.to_thread(remove, self._home / instance.id)
 
     def _took_too_long(self, instance: Instance) -> str:
+        return f"it took longer than {self._timeout_s:g} s\n{self._printed(instance)[-SHOWN_LOG_CHARS:]}".strip()
+
+    def _printed(self, instance: Instance) -> str:
         link = self._links.get(instance.id)
-        printed = link.log[-SHOWN_LOG_CHARS:] if link is not None else ""
-        return f"it took longer than {self._timeout_s:g} s\n{printed}".strip()
+        return "" if link is None else link.log
 
     async def _boot(self, instance: Instance) -> asyncio.Future[None]:
         """Returns when the model is ready; the future ends with the process."""
@@ -238,6 +248,8 @@ class Boots:
             await self._queues.price(instance.queue)
             grant = await self.gpus.assign(instance.id, gpus.wish(row["hardware"], asks=config.gpu))
             instance.gpus = tuple(device.uuid for device in grant.devices)
+            if not grant.devices:  # CUDA reserves much that it never touches
+                instance.data_limit_bytes = _data_limit(row["hardware"], files)
             link, child = await self._fork(instance, config, directory, environment, grant)
             instance.child = child
             watched = Watched(instance, link, child.pid, self._home / instance.id, _memory_limit(row["hardware"]))
@@ -277,6 +289,7 @@ class Boots:
             layers=LAYERS,
             required=confined.required,
             way_out=confined.way_out,
+            limits=Limits(data_bytes=instance.data_limit_bytes),
         )
         spec = host.Spec(sandbox=sandbox, env={**dict(config.environment), **grant.environment})
         boot = host.Boot(
@@ -314,6 +327,15 @@ class Boots:
 def _memory_limit(sku: str) -> int | None:
     hardware = HARDWARE.get(sku)
     return None if hardware is None else hardware.memory_bytes
+
+
+def _data_limit(sku: str, files: Sequence[BundleFile]) -> int | None:
+    """What the kernel lets the process have, so that its allocations fail before it is ended for what it uses.
+
+    Weights that are mapped to be changed privately count, and use memory only where they are changed.
+    """
+    limit = _memory_limit(sku)
+    return None if limit is None else limit + sum(file.size for file in files)
 
 
 def _training(boot: host.Boot, config: ModelConfig) -> host.Boot:

@@ -46,6 +46,7 @@ class Instance:
         self.fds: deque[int] = deque()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self.finished = 0  # runs that it has ended itself
+        self.data_limit_bytes: int | None = None  # private memory that its process may have
         self._average_ms = FAST_MS * 2  # unknown models count as slow
 
     @property

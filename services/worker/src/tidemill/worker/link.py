@@ -46,15 +46,17 @@ class Link:
         self._printed = b""
         self._health: asyncio.Future[str | None] | None = None
         self.has_healthcheck = False
-        self.crashed = False
+        self.crash: Ending | None = None  # how it ended by its own doing
         self._log = ""
+        self._dropped = 0
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def log(self) -> str:
         """What the model printed while it booted."""
-        return self._log
+        dropped = f"[the first {self._dropped} characters were dropped]\n" if self._dropped else ""
+        return dropped + self._log
 
     def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
         self._instance.fds = files
@@ -128,13 +130,16 @@ class Link:
             self._add_log(data.decode("utf-8", "replace"))
 
     def _add_log(self, text: str) -> None:
-        self._log = (self._log + text)[-BOOT_LOG_LIMIT_CHARS:]
+        whole = self._log + text
+        self._log = whole[-BOOT_LOG_LIMIT_CHARS:]
+        self._dropped += len(whole) - len(self._log)
 
     def on_exit(self, ended: Exit) -> None:
         if self._health is not None and not self._health.done():
             self._health.set_result(None)  # its end is told by other ways
         told = self._ending or ending(ended, kernel_kills=self._kernel_kills(), printed=self._printed)
-        self.crashed = self._was_its_own(ended) or told.code is ErrorCode.OUT_OF_MEMORY
+        if self._was_its_own(ended) or told.code is ErrorCode.OUT_OF_MEMORY:
+            self.crash = told
         if not self.ready.done():
             how = describe(ended) if told.code is ErrorCode.MODEL_CRASHED and self._ending is None else told.error
             self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
