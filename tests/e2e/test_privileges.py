@@ -109,3 +109,26 @@ async def test_a_model_that_declared_it_downloads_and_reaches_nothing_of_ours(st
         closed = await predict(stack, "e2e-closed", do="download", host=FAR, port=port)
         assert closed["status"] == "failed"
         assert "HTTPS_PROXY" in closed["error"]
+
+
+@pytest.mark.usefixtures("models")
+async def test_operators_see_the_sandbox_and_what_runs_in_it(stack):
+    done = await predict(stack, "e2e-open", do="key")
+    assert done["status"] == "succeeded"
+
+    async def shown():
+        while True:
+            for found in json.loads(await asyncio.to_thread(stack.tidemill, "worker", "status", "--json")):
+                for instance in (found["report"] or {"instances": ()})["instances"]:
+                    if instance["model"] == "local/e2e-open" and instance["memory_bytes"]:
+                        return found["report"], instance
+            await asyncio.sleep(0.5)
+
+    report, instance = await asyncio.wait_for(shown(), 60)
+    assert {layer["name"] for layer in report["layers"] if layer["on"]} >= {"network", "files", "syscalls"}
+    assert (instance["state"], instance["network"], instance["trusted"]) == ("ready", True, False)
+    assert set(instance["boot"]) >= {"fetch", "environment", "fork", "import", "setup", "total"}
+    assert report["cache"]["made"] >= 1
+    people = await asyncio.to_thread(stack.tidemill, "worker", "status")
+    assert "local/e2e-open:" in people
+    assert "for models that declare it" in people
