@@ -2,8 +2,8 @@
 
 `./just bench-boot [--rounds N] [--small-only]`. coglet: from starting `python -m cog.server.http` to the first answer.
 Tidemill: from the POST for a version without an instance to its answer (each round is a new version of the same
-files). Both run the very same torch. "dropped": the page cache was told to forget the weights; the disk's speed is
-measured in the same run.
+files). Both run the very same torch. "dropped": the page cache holds nothing of the weights (a virtual machine's host
+may); "one read" is what a plain read of the same file takes in the same state, each round.
 """
 
 import argparse
@@ -160,10 +160,10 @@ class Tidemill:
         urllib.request.urlopen(request, timeout=WAIT_FOR_COGLET_S).close()
 
     def phases(self):
-        """Of all boots since the start, in ms, as the worker logged them."""
+        """Seconds by phase of all boots since the start, as the worker logged them."""
         lines = (self.stack.home / "log" / "worker.log").read_text().splitlines()
         events = (json.loads(line) for line in lines if '"instance ready"' in line)
-        return [{"boot": event["ms"], **event["phases"]} for event in events]
+        return [event["seconds"] for event in events]
 
 
 def prepare(python, folder, *, small_only):
@@ -193,38 +193,36 @@ def blob_of(tidemill, case):
     return next(path for path in blobs if path.is_file() and path.stat().st_size == size)
 
 
+class Round(NamedTuple):
+    """Seconds: coglet's, ours, and one read of the weights with the page cache in the same state."""
+
+    theirs: float
+    ours: float
+    reading: float | None
+
+
 def measure(case, python, tidemill, *, dropped):
-    """(coglet's seconds, ours) of one round."""
     version = tidemill.push(case)
-    if case.weights and not dropped:
-        read_through(case.directory / case.weights)
-        read_through(blob_of(tidemill, case))
-    if dropped:
-        drop_from_page_cache(case.directory / case.weights)
+    if not case.weights:
+        return Round(boot_coglet(python, case.directory), tidemill.boot(version), None)
+    bring = drop_from_page_cache if dropped else read_through
+    blob = blob_of(tidemill, case)
+    bring(case.directory / case.weights)
     theirs = boot_coglet(python, case.directory)
-    if dropped:
-        drop_from_page_cache(blob_of(tidemill, case))
+    bring(blob)
+    reading = read_through(blob)
+    bring(blob)
     ours = tidemill.boot(version)
-    if case.weights:
-        tidemill.end(case, version)
-    return theirs, ours
+    tidemill.end(case, version)
+    return Round(theirs, ours, reading)
 
 
-def row(name, cache, pairs):
-    theirs, ours = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(a / b for a, b in pairs)
-    worst = min(a / b for a, b in pairs)
-    return f"| {name} | {cache} | {theirs:.2f} s | {ours * 1000:.0f} ms | {ratio:.1f} ({worst:.1f}) |"
-
-
-def disk(case):
-    path = case.directory / case.weights
-    read_through(path)
-    warm = read_through(path)
-    drop_from_page_cache(path)
-    cold = read_through(path)
-    size = path.stat().st_size / 1e6
-    return f"Reading the file once: {size / cold:.0f} MB/s from the disk, {size / warm:.0f} MB/s from the page cache."
+def row(name, cache, rounds):
+    theirs, ours = statistics.median(r.theirs for r in rounds), statistics.median(r.ours for r in rounds)
+    ratios = [r.theirs / r.ours for r in rounds]
+    ratio = f"{statistics.median(ratios):.1f} ({min(ratios):.1f})"
+    reading = f"{statistics.median(r.reading for r in rounds) * 1000:.0f} ms" if rounds[0].reading else "-"
+    return f"| {name} | {cache} | {theirs:.2f} s | {ours * 1000:.0f} ms | {ratio} | {reading} |"
 
 
 def run(cases, python, tidemill, rounds):
@@ -232,20 +230,15 @@ def run(cases, python, tidemill, rounds):
     for case in cases:
         measure(case, python, tidemill, dropped=False)  # zygotes, bytecode, page cache: a warm machine
         for dropped in (False, True) if case.weights else (False,):
-            pairs = [measure(case, python, tidemill, dropped=dropped) for _ in range(rounds)]
-            rows.append(row(case.name, "dropped" if dropped else "warm", pairs))
+            measured = [measure(case, python, tidemill, dropped=dropped) for _ in range(rounds)]
+            rows.append(row(case.name, "dropped" if dropped else "warm", measured))
             print(rows[-1], flush=True)
-    print(
-        "\n| model | page cache of the weights | coglet, start to output | Tidemill, POST to output | ratio (least) |"
-    )
-    print("|---|---|---|---|---|")
+    print("\n| model | page cache | coglet, start to output | Tidemill, POST to output | ratio (least) | one read |")
+    print("|---|---|---|---|---|---|")
     print("\n".join(rows))
-    for case in cases:
-        if case.weights in {"weights.safetensors", "weights.pt"}:
-            print(f"{case.name}: {disk(case)}")
     phases = tidemill.phases()
-    medians = {key: statistics.median(one[key] for one in phases if key in one) for key in phases[0]}
-    print("Phases of our boots, median ms:", ", ".join(f"{key} {ms:.1f}" for key, ms in medians.items()))
+    medians = {key: statistics.median(one[key] for one in phases) for key in phases[0]}
+    print("Phases of our boots, median ms:", ", ".join(f"{key} {s * 1000:.1f}" for key, s in medians.items()))
 
 
 def main():

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tidemill.contracts.events import VersionMade
 from tidemill.hosting.scratch import Scratch
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.worker.blobs import Blobs, StoredBlobs
@@ -32,7 +31,7 @@ async def test_who_builds_a_version_tells_and_others_fetch_it(workshop, other):
     (version,) = await workshop.versions()
     assert workshop.announced == [version["queue"]]
 
-    assert await prefetch.fetch(VersionMade(queue=workshop.announced[0]).queue) == "fetched"
+    assert await prefetch.fetch(workshop.announced[0]) == "fetched"
     assert (home / "versions" / version["queue"] / "src" / "predict.py").read_bytes() == b"x = 1"
     assert (home / "zygotes.json").exists()
 
