@@ -10,6 +10,7 @@ from tidemill.cli import (
     accounts,
     collections,
     deployments,
+    dev,
     examples,
     init,
     logs,
@@ -45,6 +46,7 @@ app.add_typer(workers.worker, name="worker")
 app.add_typer(workers.model, name="model")
 accounts.account.command("limit")(account_limits.limit)
 accounts.account.command("official")(collections.official)
+app.command("dev")(dev.dev)
 app.command("init")(init.init)
 app.command("predict")(predict.predict)
 app.command("push")(push.push)

@@ -1,0 +1,64 @@
+"""`tidemill dev`: a directory's model behind the API's predictions, on this machine, loaded anew as it is edited."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import tempfile
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from aiohttp import web
+
+from tidemill.cli.api import CommandError
+from tidemill.cli.dev_loader import Loader
+from tidemill.cli.dev_server import DevServer
+from tidemill.cli.init import name_of
+from tidemill.cli.local_models import workbench
+
+HOST: Final = "127.0.0.1"  # it asks for no token
+STOP_WITHIN_S: Final = 2.0  # of open connections
+
+
+def dev(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Has cog.yaml.")
+    ] = Path(),
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 5001,
+) -> None:
+    """Serve a directory's model and load it anew whenever a file changes. Errors are printed; the server stays.
+
+    POST /predictions with {"input": {…}}, `Prefer: wait` or the stream at `urls.stream`, as with the API; official
+    clients work with the printed base URL and any token.
+    """
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(_serve(directory.resolve(), port))
+
+
+async def _serve(directory: Path, port: int) -> None:
+    name = f"local/{name_of(directory)}"
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)  # as asyncio.run does with Ctrl-C
+    with _listening(port) as listening, tempfile.TemporaryDirectory(prefix="tidemill-dev-") as outputs:
+        base = f"http://{HOST}:{listening.getsockname()[1]}"
+        async with workbench() as bench:
+            loader = Loader(bench, directory)
+            server = DevServer(loader, Path(outputs), name, base)
+            runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=STOP_WITHIN_S)
+            await runner.setup()
+            try:
+                await web.SockSite(runner, listening).start()
+                typer.echo(f"serving {name} at {base}", err=True)
+                await loader.run()
+            finally:
+                await runner.cleanup()
+
+
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise CommandError(f"port {port} cannot be had: {error.strerror}") from None
