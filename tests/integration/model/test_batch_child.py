@@ -1,6 +1,8 @@
 """Models under `@cog.batch` in real children: one call for many predictions, each with its own end."""
 
+import asyncio
 import json
+import random
 
 import pytest
 
@@ -180,3 +182,29 @@ async def test_a_child_that_stops_finishes_its_call(child):
     child.process.stop()
     assert (await child.exit()).code == 0
     assert {done["id"]: done["output"] for done in child.of("done")} == {"x": "x", "y": "y"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_each_prediction_ends_once_and_as_it_should(child, seed):
+    chance = random.Random(seed)
+    kinds = ["echo", "echo", "echo", "fail", "nan", "raise", "say", "file", "metric"]
+    wanted = {f"p{number}": chance.choice(kinds) for number in range(300)}
+    canceled = set()
+    for name, kind in wanted.items():
+        child.run(name, do=kind, text=name, mode=chance.choice("ab"), seconds=chance.choice([0, 0, 0.002]))
+        if chance.random() < 0.2:
+            victim = chance.choice(list(wanted))
+            canceled.add(victim)
+            child.process.cancel(victim)
+        if chance.random() < 0.1:
+            await asyncio.sleep(0)
+    for name in wanted:
+        await child.done(name)
+    assert len(child.of("done")) == len(wanted)
+    for name, kind in wanted.items():
+        done = child.of("done", name)[0]
+        expected = "failed" if kind in {"fail", "nan", "raise"} else "succeeded"
+        assert done["status"] == expected or (name in canceled and done["status"] == "canceled"), (name, done)
+        if done["status"] == "succeeded":
+            assert done["output"] == (None if kind == "file" else name)
+    assert (await child.predict("last", text="still here"))["output"] == "still here"
