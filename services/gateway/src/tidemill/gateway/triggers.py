@@ -105,6 +105,7 @@ EXTENSIONS: Final = (
     Route("DELETE", "/organizations/{name}/members/{username}", organizations.remove_member),
     Route("POST", f"{MODEL}/examples", examples.create),
     Route("DELETE", f"{MODEL}/examples/{{id}}", examples.delete),
+    Route("GET", f"{MODEL}/versions/{{id}}/boots", versions.boots),
     Route("GET", f"{MODEL}/secrets", secrets.list_),
     Route("GET", f"{MODEL}/secrets/{{secret}}", secrets.get),
     Route("PUT", f"{MODEL}/secrets/{{secret}}", secrets.set_),

@@ -1,21 +1,24 @@
-"""Versions of models: list, get, delete."""
+"""Versions of models: list, get, delete, and what became of their instances."""
 
 import contextlib
 import re
 from typing import Final
 
+import msgspec
 import nats
 from aiohttp import web
 
 from tidemill.contracts import api, subjects
 from tidemill.contracts.access import Scope
+from tidemill.contracts.api_boots import Boot
 from tidemill.contracts.errors import conflict, not_found, unavailable
 from tidemill.contracts.events import QueueRemoved
-from tidemill.gateway import queries, showing_models, store_versions
+from tidemill.gateway import queries, showing_models, store_boots, store_versions
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.http import Call, json_response, operation
 from tidemill.gateway.named_models import named, own_id, visible_here
 from tidemill.gateway.pages import page
+from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row
 
 VERSIONS_PAGE_SIZE: Final = 25  # each carries its schema
@@ -64,6 +67,27 @@ async def delete(call: Call) -> web.Response:
         await parts.bus.send(subjects.QUEUE_REMOVED, QueueRemoved(queue=row["queue"]))
     owner, name = named(call)
     return web.Response(status=202, headers={"Location": f"{parts.api_url}/models/{owner}/{name}/versions"})
+
+
+@operation("models.versions.boots", Scope.MODELS_READ, answer=list[Boot])
+async def boots(call: Call) -> web.Response:
+    """How the last 20 instances of a version of your own model came up, the newest first.
+
+    With how long each phase took, what its set-up printed, and why it failed or was ended where it was.
+    """
+    version = await _version(call, await own_id(call))
+    return json_response([_boot(row) for row in await store_boots.boots(call.parts.database, version["queue"])])
+
+
+def _boot(row: Row) -> Boot:
+    return Boot(
+        instance=row["instance"],
+        began_at=rfc3339(unix(row["began_at"])),
+        ready_at=None if row["ready_at"] is None else rfc3339(unix(row["ready_at"])),
+        error=row["error"],
+        phases=None if row["phases"] is None else msgspec.json.decode(row["phases"], type=dict[str, float]),
+        logs=row["logs"],
+    )
 
 
 async def _version(call: Call, model_id: str) -> Row:

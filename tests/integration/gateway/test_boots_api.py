@@ -1,0 +1,54 @@
+"""What became of a version's instances: for the model's owner alone, the newest first."""
+
+import json
+
+from tidemill.contracts.ids import new_id
+
+
+async def made(gateway, account):
+    """A public model with one version and two boots of it: the path of the version."""
+    connection, name, queue, version = gateway.parts.database, f"n-{new_id()}", new_id(), new_id()
+    version = (version * 3)[:64].replace(version[0], "a")
+    identifier = "".join("0123456789abcdef"[ord(each) % 16] for each in version)
+    model = new_id()
+    await connection.execute(
+        "INSERT INTO model (id, account_id, owner, name, visibility, hardware, published_at)"
+        " VALUES ($1, $2, $3, $4, 'public', 'cpu', now())",
+        *(model, account.id, account.username, name),
+    )
+    await connection.execute(
+        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams)"
+        " VALUES ($1, $2, $3, '0', '{}', '[]', '{}', false)",
+        *(queue, identifier, model),
+    )
+    for instance, ready, error, phases in (("i1", None, "no weights", None), ("i2", "now", None, {"total": 0.5})):
+        await connection.execute(
+            "INSERT INTO boot (instance, version_queue, began_at, ready_at, error, phases, logs) VALUES"
+            " ($1, $2, clock_timestamp(), CASE WHEN $3::text IS NULL THEN NULL ELSE now() END, $4, $5::text::json, $6)",
+            *(f"{instance}-{queue}", queue, ready, error, None if phases is None else json.dumps(phases), "set up\n"),
+        )
+    return f"/models/{account.username}/{name}/versions/{identifier}"
+
+
+async def ask(gateway, account, path):
+    async with gateway.http.get(f"{gateway.url}/v1{path}", headers=account.headers) as response:
+        return response.status, await response.json()
+
+
+async def test_the_owner_sees_how_instances_came_up(gateway, alice):
+    path = await made(gateway, alice)
+    status, boots = await ask(gateway, alice, f"{path}/boots")
+    assert status == 200
+    assert [boot["instance"][:2] for boot in boots] == ["i2", "i1"]
+    assert [boot["error"] for boot in boots] == [None, "no weights"]
+    assert [boot["phases"] for boot in boots] == [{"total": 0.5}, None]
+    assert boots[0]["ready_at"].endswith("Z")
+    assert boots[1]["ready_at"] is None
+    assert {boot["logs"] for boot in boots} == {"set up\n"}
+
+
+async def test_who_may_run_a_model_sees_nothing_of_it(gateway, alice, bob):
+    path = await made(gateway, alice)
+    assert (await ask(gateway, bob, path))[0] == 200
+    assert (await ask(gateway, bob, f"{path}/boots"))[0] in {403, 404}
+    assert (await ask(gateway, alice, f"{path[:-64]}{'0' * 64}/boots"))[0] == 404
