@@ -86,7 +86,6 @@ async def test_a_claim_for_an_instance_that_went_away_is_given_back(new_world):
     world.records.turns["u"] = Taken(job=job("u", priority=5))
     world.job("u", priority=5)
     world.crash()
-    world.instance.state = "failed"
     await world.engine.idle()
     assert world.records.unclaimed == ["u"]
     assert not world.engine.runs

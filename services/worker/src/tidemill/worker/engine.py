@@ -86,6 +86,8 @@ class Engine:
         except msgspec.DecodeError as error:
             log().warning("garbage job", action="drop", queue=queue, error=str(error))
             return
+        if job.priority:
+            self.turns.note(queue, [job.account])
         if job.priority or job.id not in self.runs:  # else the hint was repeated
             lane.jobs.append(job)
         self.dispatch(lane)
@@ -123,7 +125,7 @@ class Engine:
         known = self.runs.get(run.job.id)
         if known is not None:  # by a hint that was repeated
             known.claimed = True
-        elif instance.state == "ready":
+        elif instance.state == "ready" and self.lane(instance.queue).instances.get(instance.id) is instance:
             self._begin(instance, run)
         else:
             await self._give_back([run])
