@@ -11,6 +11,7 @@ _SET: Final = """
 INSERT INTO model_secret (model_id, name, sealed) VALUES ($1, $2, $3)
 ON CONFLICT (model_id, name) DO UPDATE SET sealed = EXCLUDED.sealed, updated_at = now()
 RETURNING name, created_at, updated_at"""
+_LOCK: Final = "SELECT FROM model WHERE id = $1 FOR NO KEY UPDATE"
 _ROOM: Final = f"""
 SELECT count(*) < {SECRETS_LIMIT} FROM model_secret WHERE model_id = $1 AND name <> $2"""  # noqa: S608 - ours
 _DELETE: Final = "DELETE FROM model_secret WHERE model_id = $1 AND name = $2 RETURNING name"
@@ -25,9 +26,9 @@ async def secret(database: Database, model_id: str, name: str) -> Row | None:
 
 
 async def set_secret(database: Database, model_id: str, name: str, sealed: bytes) -> Row | None:
-    """None when the model has SECRETS_LIMIT others."""
+    """None when the model has SECRETS_LIMIT others. Raises ForeignKeyViolationError when the model has just gone."""
     async with database.transaction() as connection:
-        await connection.execute("SELECT FROM model WHERE id = $1 FOR UPDATE", model_id)  # one after the other
+        await connection.execute(_LOCK, model_id)  # one after the other, so that each is counted
         if not await connection.fetchval(_ROOM, model_id, name):
             return None
         row: Row | None = await connection.fetchrow(_SET, model_id, name, sealed)

@@ -105,7 +105,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
     policy = _policy(config)
     platform = Platform((config.database_url, config.nats_url, config.s3_url, config.public_url))
-    ways_out = WaysOut(platform, Allow.parse(config.model_network_allow))
+    ways_out = WaysOut(platform, _allow(config))
     watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
     boots = Boots(
         engine,
@@ -223,6 +223,13 @@ async def _closing(  # noqa: PLR0917 - what must be closed, in order
         await bundles.close()
         await blobs.close()
         await egress.close()
+
+
+def _allow(config: Config) -> Allow:
+    try:
+        return Allow.parse(config.model_network_allow)
+    except ValueError as error:
+        raise StartError(f"TIDEMILL_MODEL_NETWORK_ALLOW cannot be read: {error}") from None
 
 
 def _policy(config: Config) -> Policy:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from prometheus_client import Counter
@@ -46,14 +46,19 @@ class Platform:
         return {str(info[4][0]).partition("%")[0] for info in infos}
 
 
+class _WayOut(NamedTuple):
+    task: asyncio.Task[None]
+    listener: socket.socket
+    resolver: IsolatedResolver
+
+
 class WaysOut:
     """Use from one event loop."""
 
     def __init__(self, platform: Platform, allow: Allow) -> None:
         self._platform = platform
         self._allow = allow
-        self._resolver = IsolatedResolver()
-        self._open: dict[str, tuple[asyncio.Task[None], socket.socket]] = {}
+        self._open: dict[str, _WayOut] = {}
 
     def open(self, instance: str, hosts: tuple[str, ...] | None, descriptor: int) -> None:
         """Takes the descriptor over. Raises ValueError when it is none that a child of ours sends."""
@@ -67,21 +72,22 @@ class WaysOut:
             CONNECTIONS.labels(outcome).inc()
             log().info("model connects", action="egress", instance=instance, host=host, port=port, outcome=outcome)
 
-        proxy = EgressProxy(policy, self._resolver, Hosts(hosts, self._platform.names), tell)
+        resolver = IsolatedResolver()  # each its own: names that take for ever are its own trouble alone
+        proxy = EgressProxy(policy, resolver, Hosts(hosts, self._platform.names), tell)
         task = asyncio.create_task(_serve(proxy, listener), name=f"way out of {instance}")
-        self._open[instance] = (task, listener)
+        self._open[instance] = _WayOut(task, listener, resolver)
 
     async def close(self, instance: str) -> None:
         if instance in self._open:
-            task, listener = self._open.pop(instance)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            listener.close()  # a task that had not begun never took it over
+            way_out = self._open.pop(instance)
+            way_out.task.cancel()
+            await asyncio.gather(way_out.task, return_exceptions=True)
+            way_out.listener.close()  # a task that had not begun never took it over
+            await way_out.resolver.close()
 
     async def close_all(self) -> None:
         for instance in list(self._open):
             await self.close(instance)
-        await self._resolver.close()
 
 
 def _listener(descriptor: int) -> socket.socket:

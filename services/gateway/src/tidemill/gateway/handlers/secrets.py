@@ -1,6 +1,7 @@
 """Run-time secrets of models: set, list, delete. An extension; values go in and never come out."""
 
 from aiohttp import web
+from asyncpg import ForeignKeyViolationError
 
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api_secrets import SECRET_NAME_LIMIT_CHARS, SECRETS_LIMIT, Secret, SetSecret
@@ -49,7 +50,10 @@ async def set_(call: Call) -> web.Response:
     if "\0" in value:
         raise unprocessable("A secret may not contain the character U+0000: no environment variable can.")
     kept = sealed.seal(call.parts.signing_key, sealed.place(model_id, name), value)
-    row = await store_secrets.set_secret(call.parts.database, model_id, name, kept)
+    try:
+        row = await store_secrets.set_secret(call.parts.database, model_id, name, kept)
+    except ForeignKeyViolationError:
+        raise not_found() from None
     if row is None:
         raise unprocessable(f"A model may have at most {SECRETS_LIMIT} secrets.")
     return json_response(_shown(row))
