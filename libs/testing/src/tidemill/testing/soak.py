@@ -50,12 +50,12 @@ KINDS: Final = (
     Kind("litter", 20, _WELL),
     Kind("fail", 30, _failed("model_error")),
     Kind("hang", 40, frozenset()),  # always canceled
-    Kind("segfault", 15, _failed("model_crashed")),
-    Kind("leave", 15, _failed("model_crashed")),
-    Kind("killed", 10, _failed("model_crashed", "out_of_memory")),
+    Kind("segfault", 25, _failed("model_crashed")),
+    Kind("leave", 25, _failed("model_crashed")),
+    Kind("killed", 20, _failed("model_crashed", "out_of_memory")),
     Kind("memory", 10, _failed("out_of_memory")),
     Kind("hungry", 1, _failed("out_of_memory")),
-    Kind("echo", 799, _WELL),
+    Kind("echo", 769, _WELL),
 )
 _BY_NAME: Final = {kind.do: kind for kind in KINDS}
 CANCELED_SHARE: Final = 0.05  # of what does not hang
