@@ -147,3 +147,17 @@ async def test_a_webhook_leads_to_no_forbidden_address(stack, site):
             assert delivery["last_error"], url
             assert delivery["last_status"] in {None, 302}, url
     assert site.caught == []
+
+
+async def test_files_are_streamed_as_files_and_text_is_not(stack, javascript):
+    """The JavaScript client goes by the stream's path."""
+    streamed = await javascript("stream_files", model="local/e2e_files", given={"text": "one two three"})
+    assert streamed == [{"type": "FileOutput", "text": word} for word in ("one", "two", "three")]
+    async with stack.session() as http:
+        paths = []
+        for model in ("e2e_files", "e2e_tokens", "e2e_text"):
+            _, made = await created(http, version=f"local/{model}", input={"text": "x"})
+            async with http.get(f"/v1/predictions/{made['id']}") as response:
+                assert (await response.json())["urls"] == made["urls"]
+            paths.append(made["urls"].get("stream", "").removeprefix(stack.base_url).rpartition("/")[0])
+    assert paths == ["/v1/files/streams", "/v1/streams", ""]

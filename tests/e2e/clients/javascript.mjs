@@ -35,6 +35,14 @@ const scenarios = {
     return { events, status_at_first: seen };
   },
 
+  async stream_files({ model, given }) {
+    const files = [];
+    for await (const { event, data } of replicate.stream(model, { input: given })) {
+      if (event === "output") files.push({ type: data.constructor.name, text: await (await data.blob()).text() });
+    }
+    return files;
+  },
+
   async poll({ model, given }) {
     const prediction = await replicate.predictions.create({ model, input: given });
     const { status, output, metrics } = await replicate.wait(prediction);

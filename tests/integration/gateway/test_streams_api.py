@@ -127,6 +127,12 @@ async def test_what_has_ended_is_replayed(gateway, running, status, output, expe
     assert (await read(gateway, url))[0] == expected
 
 
+async def test_streams_of_files_have_a_path_of_their_own(gateway, running):
+    identifier, url = running
+    await end(gateway, identifier, output="x")
+    assert await read(gateway, url.replace("/v1/streams/", "/v1/files/streams/")) == await read(gateway, url)
+
+
 async def test_going_on_after_the_last_event(gateway, running):
     identifier, url = running
     await end(gateway, identifier, output=["a", "b", "c"])

@@ -203,6 +203,7 @@ PUBLIC = {
     "docs.reference.page": "documentation",
     "files.download": "the query is a signed capability",
     "streams.get": "the path is a signed capability",
+    "streams.get_files": "the path is a signed capability",
 }
 # Operations that answer without a token too, and what.
 ANONYMOUS = {"predictions.get": "what its account has shared"}

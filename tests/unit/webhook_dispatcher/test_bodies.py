@@ -33,7 +33,7 @@ ROW = {
     "shared_at": None,
     "boot": None,
     "data_removed": False,
-    "streams": False,
+    "streams": None,
     "is_example": False,
     "retention_s": None,
 }
@@ -51,9 +51,12 @@ def test_a_body_holds_no_secret_and_no_column_of_ours():
 
 
 def test_the_stream_url_is_the_one_that_the_api_gives():
-    config = SimpleNamespace(retention_s=CONFIG.retention_s)
-    parts = SimpleNamespace(config=config, api_url="https://tide.example/v1", signing_key=bytes.fromhex("5a" * 32))
-    assert body(streams=True)["urls"]["stream"] == streams.url(parts, "p", CREATED.timestamp())
+    config = SimpleNamespace(retention_s=CONFIG.retention_s, public_url="https://tide.example/")
+    parts = SimpleNamespace(config=config, signing_key=bytes.fromhex("5a" * 32))
+    for carried, path in (("text", "/v1/streams/"), ("files", "/v1/files/streams/")):
+        url = body(streams=carried)["urls"]["stream"]
+        assert url == streams.url(parts, "p", CREATED.timestamp(), carried)
+        assert url.startswith(f"https://tide.example{path}")
     assert "stream" not in body()["urls"]
 
 

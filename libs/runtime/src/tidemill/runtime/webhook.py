@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.db import Row
 from tidemill.runtime.present import prediction
-from tidemill.security import capability, webhooks
+from tidemill.runtime.stream_urls import stream_url
+from tidemill.security import webhooks
 
 # What a row that has ended did not have yet when it began.
 AT_START: Final = {
@@ -52,9 +52,15 @@ class Bodies(NamedTuple):
         return msgspec.json.encode(prediction(fields, self.public_url, stream_url=stream, kept_s=kept_s))
 
     def _stream_url(self, row: Row) -> str:
-        expires_at = int(row["created_at"].timestamp()) + CANCEL_AFTER_LIMIT_S + self.retention_s
-        token = capability.seal(self.signing_key, "stream", row["id"], expires_at)
-        return f"{self.public_url.rstrip('/')}/v1/streams/{token}"
+        created_at = row["created_at"].timestamp()
+        return stream_url(
+            self.signing_key,
+            self.public_url,
+            row["id"],
+            created_at=created_at,
+            retention_s=self.retention_s,
+            carried=row["streams"],
+        )
 
 
 def headers(secrets: Sequence[str], message_id: str, at_s: int, body: bytes) -> dict[str, str]:

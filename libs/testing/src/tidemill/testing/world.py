@@ -118,6 +118,7 @@ class Maker:
         world.things["delivery"] = {"token": token, "name": name}
         stream = (await self.run(models.tokens, {"text": "one two"}))["urls"]["stream"]
         world.things["streams"] = {"token": urlsplit(stream).path.rpartition("/")[2]}
+        world.things["files/streams"] = world.things["streams"]
         plain = {"input": {"text": "plain"}}
         world.bodies["POST /predictions"] = {"version": models.text, **plain}
         world.bodies["POST /models/{owner}/{name}/predictions"] = plain

@@ -16,6 +16,7 @@ from tidemill.gateway.creation import prepared, traceparent_of
 from tidemill.gateway.http import Call, decode, json_response
 from tidemill.gateway.idempotency import KEY_LIFETIME_S, Claim, Earlier, asked_key, fingerprint
 from tidemill.gateway.joining import REPLAYED
+from tidemill.runtime.stream_urls import Carried
 from tidemill.runtime.telemetry import span
 
 encode: Final = msgspec.json.Encoder().encode
@@ -25,7 +26,7 @@ class Checked(NamedTuple):
     """An item that may be accepted, or the problem that refuses it."""
 
     accepted: Accepted | None
-    streams: bool = False
+    streams: Carried | None = None
     problem: ItemProblem | None = None
 
 

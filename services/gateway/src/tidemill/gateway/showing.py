@@ -14,9 +14,10 @@ from tidemill.gateway.kept_files import RENEW_AFTER_S, Renewer
 from tidemill.runtime import present
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
+from tidemill.runtime.stream_urls import Carried
 
 
-def starting(call: Call, accepted: Accepted, streams_output: bool) -> api.Prediction:  # noqa: FBT001 - one place
+def starting(call: Call, accepted: Accepted, carried: Carried | None) -> api.Prediction:
     parts = call.parts
     return api.Prediction(
         id=accepted.id,
@@ -38,7 +39,7 @@ def starting(call: Call, accepted: Accepted, streams_output: bool) -> api.Predic
             accepted.id,
             accepted.kind,
             parts.config.public_url,
-            streams.url(parts, accepted.id, accepted.created_at) if streams_output else None,
+            streams.url(parts, accepted.id, accepted.created_at, carried) if carried else None,
         ),
         webhook=accepted.webhook or UNSET,
         webhook_events_filter=UNSET if accepted.webhook_events is None else accepted.webhook_events,
@@ -70,7 +71,7 @@ async def in_full(call: Call, row: Row) -> api.Prediction:
 
 def of_row(call: Call, row: Row) -> api.Prediction:
     parts = call.parts
-    stream = streams.url(parts, row["id"], row["created_at"].timestamp()) if row["streams"] else None
+    stream = streams.url(parts, row["id"], row["created_at"].timestamp(), row["streams"]) if row["streams"] else None
     prediction = present.prediction(
         dict(row.items()),
         parts.config.public_url,

@@ -12,14 +12,15 @@ from tidemill.gateway import queries
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.pages import comparison
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.stream_urls import JOINS, STREAMS
 
 SCAN_LIMIT: Final = 20_000  # rows that one page of a filtered list reads at most; the next page goes on behind them
 CLOCK_SLACK_MS: Final = 60_000  # an id is made in the same millisecond as its created_at, or in one of the next
 IDS_END_MS: Final = (1 << 48) - 1  # no id is made later than this
 
-_COLUMNS: Final = """p.*, COALESCE(v.streams, false) AS streams, a.retention_s,
+_COLUMNS: Final = f"""p.*, {STREAMS}, a.retention_s,
     EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id) AS is_example"""
-_JOINS: Final = "LEFT JOIN account a ON a.id = p.account_id LEFT JOIN queue_version v ON v.queue = p.queue"
+_JOINS: Final = f"LEFT JOIN account a ON a.id = p.account_id {JOINS}"
 _ONE: Final = f"""
 SELECT {_COLUMNS} FROM prediction p {_JOINS}
 WHERE p.id = $1 AND ($2::text IS NULL OR p.kind = $2) AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants

@@ -8,6 +8,7 @@ from tidemill.gateway import queries
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.pages import comparison
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.stream_urls import JOINS, STREAMS
 
 SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1"  # noqa: S105 - a statement, not a secret
 LOCK_SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1 FOR UPDATE"  # noqa: S105 - as above
@@ -55,12 +56,12 @@ AT_ENDPOINT: Final = """EXISTS (SELECT FROM webhook_endpoint e
     WHERE e.id = $%d AND e.account_id = d.account_id AND e.host = d.host AND e.path IN ('', d.path))"""
 
 # For those who listen: what a prediction's receiver is told, and under which id.
-MIRRORED: Final = """
-SELECT p.*, COALESCE(v.streams, false) AS streams, a.retention_s,
+MIRRORED: Final = f"""
+SELECT p.*, {STREAMS}, a.retention_s,
     EXISTS (SELECT FROM example x WHERE x.prediction_id = p.id) AS is_example,
     (SELECT d.id FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.event = 'completed' LIMIT 1) AS delivery
-FROM prediction p JOIN account a ON a.id = p.account_id LEFT JOIN queue_version v ON v.queue = p.queue
-WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL"""
+FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
+WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
 MISSED: Final = """
 SELECT id, prediction_id FROM webhook_delivery
 WHERE account_id = $1 AND id > $2 AND event = 'completed' ORDER BY id LIMIT $3"""

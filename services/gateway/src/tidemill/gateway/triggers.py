@@ -127,6 +127,7 @@ EXTENSIONS: Final = (
     Route("PUT", "/blobs/{sha256}", pushes.put_blob),
     Route("GET", "/delivery/{token}/{name}", delivery.get),
     Route("GET", "/streams/{token}", streams.get),
+    Route("GET", "/files/streams/{token}", streams.get_files),
     Route("GET", "/openapi.json", docs.openapi),
     Route("GET", "/asyncapi.json", asyncapi.get),
     Route("GET", "/docs", docs.index),

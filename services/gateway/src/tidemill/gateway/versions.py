@@ -10,6 +10,7 @@ from tidemill.gateway.auth import Account
 from tidemill.gateway.validation import Check, checker
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.stream_urls import Carried
 
 CACHE_LIMIT: Final = 10_000
 REFERENCE: Final = re.compile(
@@ -18,7 +19,7 @@ REFERENCE: Final = re.compile(
 VISIBLE: Final = "(m.visibility = 'public' OR m.account_id = $1)"
 # The same files may be a version of several models: one's own comes first, then the oldest.
 FIND: Final = f"""
-SELECT v.queue, v.id, v.openapi_schema, v.streams, m.owner, m.name
+SELECT v.queue, v.id, v.openapi_schema, v.streams, v.streams_files, m.owner, m.name
 FROM version v JOIN model m ON m.id = v.model_id
 WHERE {VISIBLE} AND ($2::text IS NULL OR (m.owner = $2 AND m.name = $3))
     AND (v.id = $4 OR ($4::text IS NULL AND v.queue = m.latest_queue))
@@ -31,7 +32,7 @@ class Runnable(msgspec.Struct, frozen=True):
     model: str
     version: str
     queue: str
-    streams: bool
+    streams: Carried | None
     check: Check
     schema: dict[str, Any]
     deployment: str | None = None  # owner/name, when `queue` is that of its release
@@ -86,8 +87,7 @@ class Versions:
         known = self._by_queue.get(row["queue"])
         if known is None:
             schema = msgspec.json.decode(row["openapi_schema"])
-            known = Runnable(
-                f"{row['owner']}/{row['name']}", row["id"], row["queue"], row["streams"], checker(schema), schema
-            )
+            carried: Carried | None = "files" if row["streams_files"] else "text" if row["streams"] else None
+            known = Runnable(f"{row['owner']}/{row['name']}", row["id"], row["queue"], carried, checker(schema), schema)
             self._by_queue[row["queue"]] = known
         return known

@@ -3,6 +3,7 @@
 from typing import Final
 
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.stream_urls import JOINS, STREAMS
 from tidemill.webhook_dispatcher.lanes import Lanes
 from tidemill.webhook_dispatcher.sending import Answer
 
@@ -56,16 +57,16 @@ UPDATE webhook_delivery SET tries = $2, leased_until = NULL, last_status = $3, l
     next_attempt_at = now() + make_interval(secs => $5), body = COALESCE(body, $6), log = log || $7::jsonb
 WHERE id = $1 AND status = 'pending' AND tries = $2 - 1"""
 RELEASE: Final = "UPDATE webhook_delivery SET leased_until = NULL WHERE id = ANY ($1)"
-PREDICTION: Final = """
-SELECT p.*, a.webhook_secret, COALESCE(v.streams, false) AS streams, webhook_host(p.webhook) AS webhook_host,
+PREDICTION: Final = f"""
+SELECT p.*, a.webhook_secret, {STREAMS}, webhook_host(p.webhook) AS webhook_host,
     ARRAY(SELECT b.secret FROM webhook_secret_before b WHERE b.account_id = a.id AND b.signs_until > now()
         ORDER BY b.signs_until DESC) AS secrets_before,
     a.retention_s, EXISTS (SELECT FROM example x WHERE x.prediction_id = p.id) AS is_example,
     EXISTS (SELECT FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.event = 'start') AS start_told,
     EXISTS (SELECT FROM webhook_endpoint e WHERE e.account_id = p.account_id AND e.host = webhook_host(p.webhook)
         AND e.path IN ('', webhook_path(p.webhook)) AND (e.disabled_at IS NOT NULL OR e.open_until > now())) AS shut
-FROM prediction p JOIN account a ON a.id = p.account_id LEFT JOIN queue_version v ON v.queue = p.queue
-WHERE p.id = $1 AND p.deleted_at IS NULL"""
+FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
+WHERE p.id = $1 AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
 LOG_PROGRESS: Final = """
 INSERT INTO webhook_delivery (id, prediction_id, account_id, url, event, status, tries, last_status, last_error, log,
     completed_at)

@@ -11,9 +11,9 @@ from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import files_in_output, sse
 from tidemill.gateway.feeds import FEEDS, ending
 from tidemill.gateway.http import EVENTS, Call, operation
-from tidemill.gateway.streams import KIND
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
+from tidemill.runtime.stream_urls import KIND
 from tidemill.security import capability
 from tidemill.security.capability import InvalidCapability
 
@@ -73,12 +73,7 @@ class _Client:
                 await self.response.write(data[start : start + WRITE_LIMIT_BYTES])
 
 
-@operation("streams.get", headers=("Last-Event-ID",), answer=EVENTS)
-async def get(call: Call) -> web.StreamResponse:
-    """Stream a prediction's live output.
-
-    It begins with the first event, or after Last-Event-ID, and ends after `done`.
-    """
+async def _stream(call: Call) -> web.StreamResponse:
     row = await _row(call)
     client = _Client(call, row)
     if call.request.method == "HEAD":
@@ -93,6 +88,24 @@ async def get(call: Call) -> web.StreamResponse:
         if call.request.transport is not None:
             call.request.transport.abort()
     return client.response
+
+
+@operation("streams.get", headers=("Last-Event-ID",), answer=EVENTS)
+async def get(call: Call) -> web.StreamResponse:
+    """Stream a prediction's live output.
+
+    It begins with the first event, or after Last-Event-ID, and ends after `done`.
+    """
+    return await _stream(call)
+
+
+@operation("streams.get_files", headers=("Last-Event-ID",), answer=EVENTS)
+async def get_files(call: Call) -> web.StreamResponse:
+    """Stream the files that a prediction makes.
+
+    As the stream of text; clients take each `output` for the URL of a file.
+    """
+    return await _stream(call)
 
 
 async def _row(call: Call) -> Row:

@@ -50,7 +50,7 @@ async def create(call: Call) -> web.Response:
     trainable = msgspec.structs.replace(
         runnable,
         queue=await store_trainings.queue(call.parts.database, runnable.queue),
-        streams=False,
+        streams=None,
         check=checker(runnable.schema, INPUT),
         destination=body.destination,
     )

@@ -1,0 +1,24 @@
+"""Where live output is: signed URLs that need no token, since clients send none to them.
+
+The JavaScript client takes a stream for one of files by its path, so those of text must not lie below `/files/`.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
+from tidemill.security import capability
+
+KIND: Final = "stream"
+Carried: TypeAlias = Literal["text", "files"]
+PATHS: Final[dict[Carried, str]] = {"text": "/v1/streams/", "files": "/v1/files/streams/"}
+# SQL of what a prediction `p` streams: its column, null where it streams nothing, and the joins that it needs.
+STREAMS: Final = "CASE WHEN w.streams_files THEN 'files' WHEN v.streams THEN 'text' END AS streams"
+JOINS: Final = "LEFT JOIN queue_version v ON v.queue = p.queue LEFT JOIN version w ON w.queue = v.version_queue"
+
+
+def stream_url(
+    key: bytes, public_url: str, prediction_id: str, *, created_at: float, retention_s: int, carried: Carried
+) -> str:
+    """Good for as long as the prediction can run and its output is kept. The same URL at every call."""
+    expires_at = int(created_at) + CANCEL_AFTER_LIMIT_S + retention_s
+    return f"{public_url.rstrip('/')}{PATHS[carried]}{capability.seal(key, KIND, prediction_id, expires_at)}"
