@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting.frames import Done, Failed, Log, decode
-from tidemill.worker.redaction import MARK, Redactor
+from tidemill.hosting.frames import Done, Failed, Health, Log, decode
+from tidemill.worker.redaction import MARK, Redactor, begun_bytes
 
 SECRET = 'hf_"quoted"\\and\nof two lines ü'
 REDACTOR = Redactor([SECRET, "hf_plain-token", "short"])
@@ -50,8 +50,36 @@ def test_results_stay_to_the_byte(body):
     assert REDACTOR.frame(body) is body
 
 
+def test_what_a_healthcheck_says():
+    health = decode(REDACTOR.frame(frame(t="health", error="bad key hf_plain-token")))
+    assert health == Health(f"bad key {MARK}")
+
+
 def test_what_c_code_prints():
     assert REDACTOR.log_bytes(b"\xff hf_plain-token\n") == b"\xff [secret]\n"
+    assert REDACTOR.rest() == b""
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_a_secret_in_two_or_three_pieces(first, second):
+    text = b"before hf_plain-token between hf_plain-tokem after"
+    redactor, cuts = Redactor(["hf_plain-token"]), sorted((first, second))
+    pieces = (text[: cuts[0]], text[cuts[0] : cuts[1]], text[cuts[1] :])
+    said = b"".join(redactor.log_bytes(piece) for piece in pieces) + redactor.rest()
+    assert said == b"before [secret] between hf_plain-tokem after"
+
+
+def test_what_never_went_on_is_shown_only_when_it_tells_nothing():
+    redactor = Redactor(["hf_plain-token"])
+    assert (redactor.log_bytes(b"x hf"), redactor.rest()) == (b"x ", b"hf")
+    assert (redactor.log_bytes(b"x hf_plain-toke"), redactor.rest()) == (b"x ", MARK.encode())
+    assert redactor.rest() == b""
+
+
+@given(st.binary(max_size=12), st.binary(min_size=2, max_size=8))
+def test_how_much_of_a_secret_has_begun(data, value):
+    counts = [count for count in range(1, len(value)) if data.endswith(value[:count])]
+    assert begun_bytes(data, value) == max(counts, default=0)
 
 
 def test_one_secret_within_another():

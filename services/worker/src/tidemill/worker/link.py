@@ -15,7 +15,7 @@ from tidemill.model import protocol
 from tidemill.model.child_process import Exit
 from tidemill.worker.engine import Engine
 from tidemill.worker.instance import Instance
-from tidemill.worker.redaction import Redactor
+from tidemill.worker.redaction import Redactor, ends_something
 
 PRINTED_BYTES: Final = 4096  # of what was printed last; what a process says when it gives up is short
 HEALTH: Final = b'{"t":"health"'  # how our own child begins it; any other spelling breaks the rules
@@ -62,7 +62,7 @@ class Link:
         self._instance.fds = files
         try:
             if self._redactor is not None:
-                bodies = [self._redactor.frame(body) for body in bodies]
+                bodies = self._redacted(self._redactor, bodies)
             while bodies and not self.ready.done():
                 self._on_boot_frame(bodies.pop(0))
             if self._health is not None:
@@ -120,9 +120,19 @@ class Link:
         """The platform's own words, in the set-up's log."""
         self._add_log(text)
 
+    def _redacted(self, redactor: Redactor, bodies: list[bytes]) -> list[bytes]:
+        """What was held back of the pipe belongs to what now ends, and comes before it."""
+        if any(map(ends_something, bodies)) and (rest := redactor.rest()):
+            self._on_printed(rest)
+        return [redactor.frame(body) for body in bodies]
+
     def on_log_bytes(self, data: bytes) -> None:
         if self._redactor is not None:
             data = self._redactor.log_bytes(data)
+        if data:
+            self._on_printed(data)
+
+    def _on_printed(self, data: bytes) -> None:
         self._printed = (self._printed + data)[-PRINTED_BYTES:]
         if self.ready.done():
             self._engine.on_output_bytes(self._instance, data)
@@ -135,6 +145,8 @@ class Link:
         self._dropped += len(whole) - len(self._log)
 
     def on_exit(self, ended: Exit) -> None:
+        if self._redactor is not None and (rest := self._redactor.rest()):
+            self._on_printed(rest)
         if self._health is not None and not self._health.done():
             self._health.set_result(None)  # its end is told by other ways
         told = self._ending or ending(ended, kernel_kills=self._kernel_kills(), printed=self._printed)
