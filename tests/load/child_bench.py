@@ -81,7 +81,7 @@ def child_cpu_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-async def measure_predictions(zygote: Zygote, tmp: Path, model: str, ahead: int, number: int) -> None:
+async def measure_predictions(zygote: Zygote, tmp: Path, ahead: int, number: int, model: str = "proc_noop") -> None:
     child, counter = await boot(zygote, model, tmp, number)
     await counter.ready
     body = b'{"t":"run","id":"%d","input":{"text":"hello"},"context":{}}'
@@ -135,9 +135,9 @@ async def main() -> None:
         zygote = await Zygote.start(sys.executable, preload=["torch", "numpy"], env=environment)
         print(f"zygote ready in {time.perf_counter() - started:.2f} s {zygote.modules} {zygote.failed_modules}")
         for number, ahead in enumerate((1, 8, 32, 128)):
-            await measure_predictions(zygote, tmp, "proc_noop", ahead, number)
+            await measure_predictions(zygote, tmp, ahead, number)
         for number, ahead in enumerate((1, 32, 128)):
-            await measure_predictions(zygote, tmp, "proc_batch:at_hand", ahead, 10 + number)
+            await measure_predictions(zygote, tmp, ahead, 10 + number, "proc_batch:at_hand")
         await measure_forks(zygote, tmp)
         await zygote.close()
         shutil.rmtree(tmp / "runtime")
