@@ -31,8 +31,10 @@ class Predictor(BasePredictor):
         raise ValueError(text)
 
     def hang(self, text, seconds):
-        """In C, with the interpreter's lock held: nothing of Python's can run any more."""
-        ctypes.PyDLL(None).sleep(600)
+        """In C, with the interpreter's lock held: nothing of Python's can run any more, and no signal wakes it."""
+        library, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+        library.pthread_mutex_lock(mutex)
+        library.pthread_mutex_lock(mutex)
         return text
 
     def segfault(self, text, seconds):

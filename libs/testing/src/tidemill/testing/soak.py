@@ -18,6 +18,7 @@ import msgspec
 import nats
 import psutil
 
+from tidemill.contracts import subjects
 from tidemill.testing.running import RunningStack, until
 
 MODEL: Final = "local/soak"
@@ -100,7 +101,7 @@ class Soak:
         """Creates all of them, and returns when each has ended. Raises TimeoutError."""
         async with asyncio.timeout(within_s), self._stack.session() as session:
             client = await nats.connect(self._stack.env["TIDEMILL_NATS_URL"])
-            await client.subscribe("prediction.*.completed.*", cb=self._hear)
+            await client.subscribe(subjects.prediction("*", "completed", "*", "prediction"), cb=self._hear)
             looking = asyncio.create_task(self._look(), name="look")
             try:
                 gate = asyncio.Semaphore(self._at_once)
