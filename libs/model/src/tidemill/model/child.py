@@ -24,12 +24,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from tidemill.model import c_streams, environment, failure, health, leftovers, sandbox, syscalls
+from tidemill.model import c_streams, environment, failure, health, leftovers, sandbox, static_signature, syscalls
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
 from tidemill.model.errors import ContractError
 from tidemill.model.introspect import Signature
-from tidemill.model.load import Loaded, load_predictor, load_signature, load_train, setup_arguments
+from tidemill.model.load import (
+    PREDICT_NAMES,
+    TRAIN_NAMES,
+    Loaded,
+    load_predictor,
+    load_signature,
+    load_train,
+    setup_arguments,
+)
 from tidemill.model.logs import Logs
 from tidemill.model.schema import openapi_schema
 from tidemill.model.serve_async import AsyncServer
@@ -38,6 +46,7 @@ from tidemill.model.serve_sync import Current, SyncServer
 from tidemill.model.spec import Boot, Spec
 
 BOOT_FAILED_EXIT_CODE: Final = 70
+REASON_LIMIT_CHARS: Final = 500  # of why a schema is a guess
 _CLOSE_RANGE: Final = 436
 _LAST_DESCRIPTOR: Final = 0x7FFF_FFFF
 
@@ -210,13 +219,34 @@ class _Child:
 
     def _tell_schema(self, boot: Boot, directory: Path) -> None:
         train: Signature | None = None
-        signature: Signature = self._guarded("import", lambda: load_signature(boot.entry, directory))
+        signature, guessed = self._signature(boot.entry, directory)
         if boot.train_entry is not None:
-            entry = boot.train_entry
-            train = self._guarded("import", lambda: load_signature(entry, directory, train=True))
+            train, _ = self._signature(boot.train_entry, directory, train=True)
         schema = self._guarded("contract", lambda: openapi_schema(signature, train_signature=train))
+        if guessed is not None:
+            schema[static_signature.GUESSED] = guessed
         self._end_phase("import")
         self._tell_ready(boot, signature, schema=schema)
+
+    def _signature(self, entry: str, directory: Path, *, train: bool = False) -> tuple[Signature, str | None]:
+        """And why it is only a guess, where it is one."""
+        try:
+            return load_signature(entry, directory, train=train), None
+        except BaseException as error:  # noqa: BLE001  the boundary, as in _guarded
+            if not static_signature.lacks_what_a_push_lacks(error):
+                raise _boot_error("import", error) from None
+            reason = f"{type(error).__name__}: {error}"[:REASON_LIMIT_CHARS]
+        names = TRAIN_NAMES if train else PREDICT_NAMES
+        return self._guarded("import", lambda: static_signature.read_signature(entry, directory, names)), reason
+
+    def _corrected(self, boot: Boot, loaded: Loaded) -> Any:
+        """The schema of a version that has a guessed one; None where nobody asks."""
+        if not boot.tell_schema or boot.mode != "predict":
+            return None
+        train: Signature | None = None
+        if boot.train_entry is not None:
+            train, _ = self._signature(boot.train_entry, Path(boot.directory), train=True)
+        return self._guarded("contract", lambda: openapi_schema(loaded.signature, train_signature=train))
 
     def _set_up_and_tell(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
         outcome = self._guarded("setup", lambda: _call_setup(loaded, boot))
@@ -234,12 +264,12 @@ class _Child:
             except BaseException as error:  # noqa: BLE001  the boundary, as in _guarded
                 raise _boot_error("setup", error) from None
         concurrency = boot.concurrency or loaded.concurrency
-        server = AsyncServer(loaded, self._channel, self._control, concurrency)
+        server = AsyncServer(loaded, self._channel, self._control, logs, concurrency)
         self._settle(boot, loaded, logs)
         if loaded.healthcheck is not None:
             self._channel.on_check = health.Soon(self._channel, loaded.healthcheck)
         logs.attribute(server.current)
-        await server.serve(logs)
+        await server.serve()
 
     def _settle(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
         # Weights and modules stay for good: later collections need not walk them. What setup dropped goes first.
@@ -248,7 +278,8 @@ class _Child:
         c_streams.flush()
         logs.finish(None)
         self._end_phase("setup")
-        self._tell_ready(boot, loaded.signature, healthcheck=loaded.healthcheck is not None)
+        schema = self._corrected(boot, loaded)
+        self._tell_ready(boot, loaded.signature, schema=schema, healthcheck=loaded.healthcheck is not None)
 
     def _tell_ready(self, boot: Boot, signature: Signature, *, schema: Any = None, healthcheck: bool = False) -> None:
         concurrency = (boot.concurrency or signature.concurrency) if signature.is_async else 1

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, TextIO, cast
 
+from tidemill.model.secret_inputs import SecretInputs
+
 Send = Callable[[str | None, str], None]  # prediction (None: of no prediction), text
 
 # One frame of a very long text; well under the frame limit, large enough not to matter.
@@ -36,6 +38,7 @@ class Logs:
         self._shield = shield
         self._lock = threading.RLock()
         self._unfinished: dict[tuple[str | None, str], str] = {}
+        self.secrets = SecretInputs()
 
     def attribute(self, current: Callable[[], str | None]) -> None:
         """From here on `current` says whose text it is."""
@@ -65,6 +68,7 @@ class Logs:
                 self._emit(prediction, self._unfinished.pop((prediction, stream), ""))
 
     def _emit(self, prediction: str | None, text: str) -> None:
+        text = self.secrets.cleaned(text)
         for start in range(0, len(text), _PIECE_CHARS):
             self._send(prediction, text[start : start + _PIECE_CHARS])
 

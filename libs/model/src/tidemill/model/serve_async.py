@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from cog._scope import Scope, set_scope
 from tidemill.model import c_streams, protocol, results
+from tidemill.model.arguments import Arguments
 from tidemill.model.channel import Channel
-from tidemill.model.coerce import build_kwargs
 from tidemill.model.load import Loaded
 from tidemill.model.logs import Logs
 from tidemill.model.metrics import metric_sink
@@ -42,16 +42,18 @@ class AsyncServer:
         loaded: Loaded,
         channel: Channel,
         control: socket.socket,
+        logs: Logs,
         concurrency: int,
     ) -> None:
         self._loaded = loaded
+        self._arguments = Arguments(loaded.signature, logs.secrets)
         self._shape = loaded.signature.output.shape
         self._channel = channel
         self._results = Results(channel)
         self._control = control
         self._control_decoder = protocol.Decoder()
         self._concurrency = concurrency
-        self._logs: Logs | None = None
+        self._logs = logs
         self._queued: deque[protocol.Frame] = deque()
         self._running: dict[str, _Running] = {}
         self._early: dict[str, None] = {}
@@ -66,9 +68,8 @@ class AsyncServer:
             return prediction if prediction in self._running else None
         return next(iter(self._running)) if len(self._running) == 1 else None
 
-    async def serve(self, logs: Logs) -> None:
+    async def serve(self) -> None:
         """Until `stop` and the end of what runs, or until the worker is gone."""
-        self._logs = logs
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.fileno(), self._on_data)
         loop.add_reader(self._control.fileno(), self._on_control)
@@ -156,8 +157,8 @@ class AsyncServer:
         if c_streams.untaken_bytes():
             self._channel.flush()
             c_streams.wait_until_taken()
-        if self._logs is not None:
-            self._logs.finish(prediction)
+        self._logs.finish(prediction)
+        outcome = self._logs.secrets.end(prediction, outcome)
         del self._running[prediction]
         self._answer(prediction, outcome, elapsed_ms)
         self._start_some()
@@ -177,7 +178,7 @@ class AsyncServer:
 
     async def _outcome(self, frame: protocol.Frame, running: _Running) -> Outcome:
         try:
-            value = self._loaded.call(**build_kwargs(self._loaded.signature, frame["input"]))
+            value = self._loaded.call(**self._arguments.of(frame["id"], frame["input"]))
             if inspect.isawaitable(value):
                 value = await value
             if not self._loaded.is_generator and not inspect.isasyncgen(value):

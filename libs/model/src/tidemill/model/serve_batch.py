@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from cog._scope import BatchScope, Scope, set_scope
 from tidemill.model import batches, c_streams, failure, protocol, results
+from tidemill.model.arguments import Arguments
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import Channel
-from tidemill.model.coerce import build_kwargs
 from tidemill.model.errors import ContractError
 from tidemill.model.load import Loaded
 from tidemill.model.logs import Logs
@@ -63,6 +63,7 @@ class BatchServer:
         self._settings = loaded.signature.batch
         self._parameters = loaded.signature.parameters
         self._common = [parameter for parameter in self._parameters if not parameter.batched]
+        self._arguments = Arguments(loaded.signature, logs.secrets)
         self._shape = loaded.signature.output.shape
         self._channel = channel
         self._results = Results(channel)
@@ -175,10 +176,12 @@ class BatchServer:
         prepared = []
         for member in members:
             member.began = member.began or time.perf_counter()
+            self._current.prediction = member.id
             try:
-                prepared.append((member, build_kwargs(self._loaded.signature, member.values)))
+                prepared.append((member, self._arguments.of(member.id, member.values)))
             except BaseException as error:  # noqa: BLE001  the boundary: converting runs the author's code too
                 self._answer(member, self._failed(member, error))
+        self._current.prediction = None
         return prepared
 
     def _call(self, calls: Sequence[tuple[_Member, dict[str, Any]]]) -> None:
@@ -256,4 +259,5 @@ class BatchServer:
         return Scope(member.context, metric_sink(self._channel, member.id, self._cancelation))
 
     def _answer(self, member: _Member, outcome: Outcome, batch: int = 0) -> None:
+        outcome = self._logs.secrets.end(member.id, outcome)
         self._results.put_done(member.id, outcome, member.elapsed_ms, batch)

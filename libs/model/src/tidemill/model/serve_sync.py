@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from cog._scope import Scope, set_scope
 from tidemill.model import c_streams, protocol, results
+from tidemill.model.arguments import Arguments
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import Channel
-from tidemill.model.coerce import build_kwargs
 from tidemill.model.load import Loaded
 from tidemill.model.logs import Logs
 from tidemill.model.metrics import metric_sink
@@ -47,6 +47,7 @@ class SyncServer:
         current: Current,
     ) -> None:
         self._loaded = loaded
+        self._arguments = Arguments(loaded.signature, logs.secrets)
         self._shape = loaded.signature.output.shape
         self._channel = channel
         self._results = Results(channel)
@@ -111,12 +112,12 @@ class SyncServer:
             c_streams.wait_until_taken()
         self._logs.finish(prediction)
         self._current.prediction = None
-        self._results.put_done(prediction, outcome, elapsed_ms)
+        self._results.put_done(prediction, self._logs.secrets.end(prediction, outcome), elapsed_ms)
         self._channel.flush()
 
     def _outcome(self, prediction: str, values: dict[str, Any]) -> Outcome:
         try:
-            arguments = build_kwargs(self._loaded.signature, values)
+            arguments = self._arguments.of(prediction, values)
             value = self._cancelation.call(functools.partial(self._loaded.call, **arguments))
             if self._loaded.is_generator or isinstance(value, GeneratorType):
                 self._stream(prediction, value)

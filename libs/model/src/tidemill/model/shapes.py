@@ -30,6 +30,7 @@ class Kind(enum.Enum):
 
 
 FILE_KINDS: Final = frozenset({Kind.PATH, Kind.FILE})
+SECRET_KINDS: Final = frozenset({Kind.SECRET})
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,17 @@ def choice_of(values: Iterable[Any]) -> Shape:
 
 def holds_files(shape: Shape) -> bool:
     """Whether a value of this shape may hold a file that has to be fetched or stored."""
+    return _holds(shape, FILE_KINDS)
+
+
+def holds_secrets(shape: Shape) -> bool:
+    """Whether a value of this shape may hold a Secret."""
+    return _holds(shape, SECRET_KINDS)
+
+
+def _holds(shape: Shape, kinds: frozenset[Kind]) -> bool:
     inner = [*shape.options, *(field.shape for field in shape.fields), *([shape.item] if shape.item else [])]
-    return shape.kind in FILE_KINDS or any(holds_files(part) for part in inner)
+    return shape.kind in kinds or any(_holds(part, kinds) for part in inner)
 
 
 def describe(shape: Shape) -> str:

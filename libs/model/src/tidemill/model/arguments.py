@@ -1,0 +1,31 @@
+"""The arguments of each prediction, as a server gives them to the model's function.
+
+What the function does not know is named in the prediction's logs; what is secret is kept out of them.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tidemill.model.coerce import build_kwargs, unknown_inputs
+from tidemill.model.introspect import Signature
+from tidemill.model.secret_inputs import SecretInputs
+from tidemill.model.shapes import holds_secrets
+
+
+class Arguments:
+    def __init__(self, signature: Signature, secrets: SecretInputs) -> None:
+        self._signature = signature
+        self._secrets = secrets
+        self._names = frozenset(parameter.name for parameter in signature.parameters)
+        self._has_secrets = any(holds_secrets(parameter.shape) for parameter in signature.parameters)
+
+    def of(self, prediction: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Called where what is printed goes to the prediction's logs. Raises InputError."""
+        if not values.keys() <= self._names:
+            strangers = ", ".join(map(repr, unknown_inputs(self._signature, values)))
+            sys.stderr.write(f"Warning: the model has no inputs called {strangers}; they are left out.\n")
+        arguments = build_kwargs(self._signature, values)
+        if self._has_secrets:
+            self._secrets.hide(prediction, arguments)
+        return arguments
