@@ -154,8 +154,19 @@ async def test_files_follow_the_client(gateway, running):
     assert events[0] == ("output", "data:image/png;base64,cG5n")
 
 
-async def test_clients_that_vanish_leave_nothing(gateway, running, monkeypatch):
-    monkeypatch.setattr("tidemill.gateway.handlers.streams.HEARTBEAT_S", 0.05)
+async def test_a_silent_stream_says_that_it_is_there(gateway, running):
+    identifier, url = running
+    async with gateway.http.get(url) as response:
+        assert await response.content.readexactly(4) == b": \n\n"
+        await gateway.app[FEEDS].beat()  # nothing yet: it has just spoken
+        for _ in range(3):
+            await gateway.app[FEEDS].beat()
+            assert await response.content.readexactly(4) == b": \n\n"
+        await publish(gateway, identifier, out(0, "a"))
+        assert (await response.content.readuntil(b"\n\n")).startswith(b"event: output\n")
+
+
+async def test_clients_that_vanish_leave_nothing(gateway, running):
     identifier, url = running
     async with gateway.http.get(url) as response:
         assert await response.content.readexactly(4) == b": \n\n"
@@ -163,6 +174,7 @@ async def test_clients_that_vanish_leave_nothing(gateway, running, monkeypatch):
         response.close()
     async with asyncio.timeout(20):
         while identifier in gateway.app[FEEDS]._feeds:
+            await gateway.app[FEEDS].beat()
             await asyncio.sleep(0.02)
 
 

@@ -26,6 +26,8 @@ from tidemill.runtime.db import AWAY, Database, Row
 from tidemill.runtime.telemetry import log
 
 POLL_S: Final = 1.0  # a prediction whose last chunk was lost ends its streams within two of these
+# A stream is silent for at most twice this time; the Python client gives up after 30 s.
+BEAT_S: Final = 7.5
 CONSUMER_IDLE_S: Final = 30  # the server forgets consumers that nobody listens to any more
 TRANSCRIPT_LIMIT_BYTES: Final = 4 * (
     OUTPUT_LIMIT_BYTES + LOGS_LIMIT_BYTES
@@ -53,6 +55,7 @@ class Feed:
         self._held = held
         self.closed = False
         self.clients = 0
+        self.silent = False  # since the last beat
         self.inbox = f"_INBOX.feed.{new_id()}"
         self.subscription: Any = None
         self._changed = asyncio.Event()
@@ -87,7 +90,14 @@ class Feed:
         self.closed = True
         self.notify()
 
+    def beat(self) -> None:
+        """Wakes the clients when nothing else has since the last beat: they tell theirs that they are there."""
+        if self.silent:
+            self.notify()
+        self.silent = True
+
     def notify(self) -> None:
+        self.silent = False
         self.closed = self.closed or self.transcript.ended
         self._changed.set()
         self._changed = asyncio.Event()
@@ -153,6 +163,17 @@ class Feeds:
             if not feed.closed:
                 await self._consume(feed)
 
+    async def keep_alive(self) -> None:
+        """Runs for as long as the gateway does. One clock for all clients: ten thousand timers would cost more."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            await self.beat()
+
+    async def beat(self) -> None:
+        for feed in list(self._feeds.values()):
+            feed.beat()
+            await asyncio.sleep(0)  # the clients of one feed, and then those of the next
+
     async def poll(self) -> None:
         """Runs for as long as the gateway does. A last chunk has one interval to arrive after the row has ended."""
         overdue: set[str] = set()
@@ -202,10 +223,14 @@ def install(app: web.Application, bus: Bus, database: Database) -> None:
     app[FEEDS] = feeds
 
     async def polling(_app: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(feeds.poll(), name="stream poll")
+        tasks = [
+            asyncio.create_task(feeds.poll(), name="stream poll"),
+            asyncio.create_task(feeds.keep_alive(), name="stream heartbeats"),
+        ]
         yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def let_go(_app: web.Application) -> None:
         feeds.close()

@@ -17,9 +17,9 @@ from tidemill.runtime.stream_urls import KIND
 from tidemill.security import capability
 from tidemill.security.capability import InvalidCapability
 
-HEARTBEAT_S: Final = 15.0  # the Python client gives up after 30 s of silence
 WRITE_LIMIT_S: Final = 30.0  # a client that takes nothing for so long is gone or hopeless
 WRITE_LIMIT_BYTES: Final = 64 * KIB  # in one write: with what the connection holds back, all that a client may cost
+AT_ONCE_BYTES: Final = 16 * KIB  # well below what asyncio lets a connection hold back before it makes a writer wait
 HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -54,6 +54,9 @@ class _Client:
         await self._send(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         return True
 
+    def is_up_to_date(self, transcript: sse.Transcript) -> bool:
+        return self._position == len(transcript.events)
+
     def has_all(self, transcript: sse.Transcript) -> bool:
         return all(sse.missing(event, self._seen) is None for event in transcript.events)
 
@@ -68,6 +71,10 @@ class _Client:
 
     async def _send(self, data: bytes) -> None:
         """A large event goes in pieces: what has been written is held for the client until it takes it."""
+        transport = self._call.request.transport
+        if len(data) <= AT_ONCE_BYTES and transport is not None and not transport.get_write_buffer_size():
+            await self.response.write(data)  # does not wait: the connection has room for it
+            return
         for start in range(0, len(data), WRITE_LIMIT_BYTES):
             async with asyncio.timeout(WRITE_LIMIT_S):
                 await self.response.write(data[start : start + WRITE_LIMIT_BYTES])
@@ -140,8 +147,6 @@ async def _follow(call: Call, client: _Client, prediction_id: str) -> None:
                 continue
             if feed.closed:
                 return
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    await changed.wait()
-            except TimeoutError:
+            await changed.wait()
+            if client.is_up_to_date(feed.transcript) and not feed.closed:
                 await client.heartbeat()
