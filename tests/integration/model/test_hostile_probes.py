@@ -64,6 +64,9 @@ PROBES = {
     ),
     # Other processes
     "signal the worker": Probe("import signal; os.kill(WORKER, signal.SIGCONT)", (SIGNALS, IDENTITY), (SIGNALS,)),
+    "change the worker's limits": Probe(
+        "import resource; resource.prlimit(WORKER, resource.RLIMIT_CORE)", (SYSCALLS, IDENTITY), (SYSCALLS,)
+    ),
     "memory that processes share by a key": Probe("assert call({shmget}, {ipc}, 0, 0) >= 0", (MOUNTS,), (MOUNTS,)),
     # Network
     "connect to the internet": Probe(

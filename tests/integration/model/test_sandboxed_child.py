@@ -258,6 +258,46 @@ async def test_where_namespaces_are_forbidden_there_are_no_sockets_at_all(zygote
     assert lines[1:] == [str(errno.EAFNOSUPPORT)] * 4 + ["pair"]
 
 
+WITHOUT_SCOPES = """
+import json, os, signal, sys, time
+from tidemill.model import landlock, sandbox
+landlock.scopes_signals = lambda version: False
+landlock.Reach = lambda **given: REACH(**{**given, "signals": False})
+layers = sandbox.enter(sandbox.Sandbox.from_json(json.loads(sys.argv[1])))
+print({layer.name: layer.on for layer in layers})
+signal.signal(signal.SIGUSR1, lambda *_: print("to itself", flush=True))
+os.kill(os.getpid(), signal.SIGUSR1)
+signal.raise_signal(signal.SIGUSR1)
+child = os.fork()
+if child == 0:
+    time.sleep(60)
+for pid in (os.getppid(), child, -1):
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        print(error.errno, flush=True)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+os.kill(0, signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine not in {"x86_64", "aarch64"}, reason="no table of system calls")
+async def test_where_neither_landlock_nor_a_uid_holds_signals_seccomp_does(zygote_env, common_directory):
+    """As an ordinary user before Linux 6.12: here without a uid of its own, and with a Landlock that has no scopes."""
+    settings = Sandbox(tmp=tempfile.mkdtemp(dir=common_directory))
+    code = WITHOUT_SCOPES.replace("landlock.scopes", "REACH = landlock.Reach\nlandlock.scopes", 1)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, json.dumps(settings.to_json())),
+        env=zygote_env,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    lines = (await process.communicate())[0].decode().splitlines()
+    assert ast.literal_eval(lines[0])["signals"]
+    assert lines[1:] == ["to itself", "to itself", *[str(errno.EPERM)] * 3]
+    assert process.returncode == 0
+
+
 async def test_a_child_that_kills_everybody_kills_nobody(launch):
     child, other = await launch("proc_basic"), await launch("proc_basic")
     done = await child.predict("x", do="probe", text="import os; os.kill(-1, 9); result = 'sent'")

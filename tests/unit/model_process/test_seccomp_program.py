@@ -16,10 +16,12 @@ X86, ARM = MACHINES["x86_64"], MACHINES["aarch64"]
 PERMISSION = 0x50000 | errno.EPERM
 
 
-def verdict(machine, number, *arguments, families=FAMILIES, arch=None):
+def verdict(machine, number, *arguments, families=FAMILIES, arch=None, signals_to=None):
     words = [*arguments, *[0] * 6][:6]
     data = struct.pack("=IIQ6Q", number, machine.audit_arch if arch is None else arch, 0, *words)
-    code = [struct.unpack("=HBBI", chunk) for chunk in _chunks(assemble(program(machine, families)))]
+    code = [
+        struct.unpack("=HBBI", chunk) for chunk in _chunks(assemble(program(machine, families, signals_to=signals_to)))
+    ]
     position, accumulator = 0, 0
     while True:
         kind, if_true, if_false, k = code[position]
@@ -49,7 +51,7 @@ def test_every_denied_call_is_refused(machine, name):
 @given(number=st.integers(0, 600))
 def test_other_calls_pass(machine, number):
     denied = {numbers[machine.column] for numbers in DENIED.values()}
-    special = {machine.socket, machine.clone, machine.clone3}
+    special = {machine.socket, machine.clone, machine.clone3, seccomp.PRLIMIT[machine.column]}
     if number not in denied | special:
         assert verdict(machine, number) == ALLOW
 
@@ -83,8 +85,37 @@ def test_sockets_only_of_the_families_given(machine, family):
     assert verdict(machine, machine.socket, family, families=()) == refused
 
 
+@pytest.mark.parametrize("machine", [X86, ARM])
+@given(pid=st.integers(0, 2**32 - 1))
+def test_limits_of_oneself_alone(machine, pid):
+    number = seccomp.PRLIMIT[machine.column]
+    assert verdict(machine, number, pid) == (PERMISSION if pid else ALLOW)
+
+
+@pytest.mark.parametrize("machine", [X86, ARM])
+@given(pid=st.integers(-(2**31), 2**31 - 1), own=st.integers(2, 2**22))
+def test_signals_to_oneself_and_ones_group_where_nothing_else_holds_them(machine, pid, own):
+    kill, tgkill = (seccomp.TO_ONESELF[name][machine.column] for name in ("kill", "tgkill"))
+    word = pid & 0xFFFF_FFFF
+    assert verdict(machine, kill, word) == ALLOW
+    assert verdict(machine, kill, word, signals_to=own) == (ALLOW if pid in {0, own, -own} else PERMISSION)
+    assert verdict(machine, tgkill, word, signals_to=own) == (ALLOW if pid == own else PERMISSION)
+    assert {verdict(machine, kill, each & 0xFFFF_FFFF, signals_to=own) for each in (0, own, -own)} == {ALLOW}
+
+
+@pytest.mark.parametrize("machine", [X86, ARM])
+def test_no_other_way_to_send_one(machine):
+    for numbers in seccomp.OTHER_SIGNALS.values():
+        assert verdict(machine, numbers[machine.column], 5, signals_to=5) == PERMISSION
+        assert verdict(machine, numbers[machine.column], 5) == ALLOW
+    for _, numbers, commands in seccomp.SIGNAL_OWNERS:
+        number = numbers[machine.column]
+        assert {verdict(machine, number, 3, command, signals_to=5) for command in commands} == {PERMISSION}
+        assert verdict(machine, number, 3, 4, signals_to=5) == ALLOW
+
+
 def test_jumps_fit_in_a_byte():
     for machine in MACHINES.values():
-        code = program(machine, tuple(range(8)))
+        code = program(machine, tuple(range(8)), signals_to=7)
         assert all(0 <= jump <= 255 for _, if_true, if_false, _ in code for jump in (if_true, if_false))
         assert len(seccomp.assemble(code)) == 8 * len(code)

@@ -100,6 +100,7 @@ class _Entry:
         self.apart = False  # in namespaces of its own
         self.landlock_abi = 0
         self.listener: socket.socket | None = None
+        self._filters_signals = False
         self._switches_uid = settings.uid is not None and os.geteuid() == 0 and self._wants(IDENTITY)
 
     def _wants(self, name: str) -> bool:
@@ -202,6 +203,7 @@ class _Entry:
         scoped = landlock.scopes_signals(self.landlock_abi)
         how = "Landlock scope" if scoped else "own uid" if self._switches_uid else "Landlock ABI under 6, shared uid"
         self._note(SIGNALS, how, on=scoped or self._switches_uid)
+        self._filters_signals = self._wants(SIGNALS) and not self.layers[SIGNALS].on
 
     def _filter_calls(self) -> None:
         if not self._wants(SYSCALLS):
@@ -211,11 +213,13 @@ class _Entry:
         # with a port, would be in reach. socketpair() is left, which event loops need.
         families = _IN_A_NAMESPACE if self.apart or not self._wants(NETWORK) else ()
         try:
-            seccomp.install(families)
+            seccomp.install(families, signals_to=os.getpid() if self._filters_signals else None)
         except (OSError, KeyError) as error:
             self._note(SYSCALLS, str(error), on=False)
             return
         self._note(SYSCALLS, "seccomp", on=True)
+        if self._filters_signals:
+            self._note(SIGNALS, f"seccomp, to itself alone ({self.layers[SIGNALS].detail})", on=True)
         if not families:
             self._note(NETWORK, f"seccomp, no sockets ({self.layers[NETWORK].detail})", on=True)
 

@@ -24,7 +24,7 @@ KILL_PROCESS: Final = 0x8000_0000
 _ERRNO: Final = 0x0005_0000
 
 # Offsets in struct seccomp_data {int nr; u32 arch; u64 ip; u64 args[6]}; both machines are little-endian.
-_NR, _ARCH, _ARG0_LOW = 0, 4, 16
+_NR, _ARCH, _ARG0_LOW, _ARG1_LOW = 0, 4, 16, 24
 
 _X32_BIT: Final = 0x4000_0000  # x86_64 only: the x32 ABI would be a second door to every call
 
@@ -103,6 +103,22 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
 }
 
 
+# The limits of another process of one's uid may be changed, and a limit can kill: only one's own are left.
+PRLIMIT: Final = (302, 261)
+
+# Where neither Landlock nor a uid of its own holds signals back: what may go to oneself and one's own group alone, ...
+TO_ONESELF: Final[dict[str, tuple[int, int]]] = {"kill": (62, 129), "tgkill": (234, 131)}
+# ... what is not needed, ...
+OTHER_SIGNALS: Final[dict[str, tuple[int, int]]] = {
+    "tkill": (200, 130),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "pidfd_send_signal": (424, 424),
+}
+# ... and having the kernel send them when a file has news: F_SETOWN and F_SETOWN_EX, FIOSETOWN and SIOCSPGRP.
+SIGNAL_OWNERS: Final = (("fcntl", (72, 25), (8, 15)), ("ioctl", (16, 29), (0x8901, 0x8902)))
+
+
 @dataclass(frozen=True)
 class Machine:
     column: int
@@ -130,13 +146,34 @@ def _on_call(number: int, then: list[Instruction]) -> list[Instruction]:
     return [(_EQUAL, 0, len(then), number), *then]
 
 
-def _sockets(families: tuple[int, ...]) -> list[Instruction]:
-    allow = [(_EQUAL, len(families) - i, 0, family) for i, family in enumerate(families)]
-    return [(_LOAD, 0, 0, _ARG0_LOW), *allow, _refuse(errno.EAFNOSUPPORT), (_RETURN, 0, 0, ALLOW)]
+def _first_argument_in(allowed: tuple[int, ...], refusal: int) -> list[Instruction]:
+    allow = [(_EQUAL, len(allowed) - i, 0, value) for i, value in enumerate(allowed)]
+    return [(_LOAD, 0, 0, _ARG0_LOW), *allow, _refuse(refusal), (_RETURN, 0, 0, ALLOW)]
 
 
-def program(machine: Machine, families: tuple[int, ...]) -> list[Instruction]:
-    """The filter; socket() is left for the address families given (socketpair() always works)."""
+def _second_argument_not_in(refused: tuple[int, ...]) -> list[Instruction]:
+    refuse = [(_EQUAL, len(refused) - i, 0, value) for i, value in enumerate(refused)]
+    return [(_LOAD, 0, 0, _ARG1_LOW), *refuse, (_RETURN, 0, 0, ALLOW), _refuse(errno.EPERM)]
+
+
+def _signals_to(machine: Machine, pid: int) -> list[Instruction]:
+    """To the process `pid` and its group alone."""
+    code: list[Instruction] = []
+    own_group = (0, pid, -pid & 0xFFFF_FFFF)
+    for name, numbers in TO_ONESELF.items():
+        targets = own_group if name == "kill" else (pid,)
+        code += _on_call(numbers[machine.column], _first_argument_in(targets, errno.EPERM))
+    for numbers in OTHER_SIGNALS.values():
+        code += _on_call(numbers[machine.column], [_refuse(errno.EPERM)])
+    for _, numbers, commands in SIGNAL_OWNERS:
+        code += _on_call(numbers[machine.column], _second_argument_not_in(commands))
+    return code
+
+
+def program(machine: Machine, families: tuple[int, ...], *, signals_to: int | None = None) -> list[Instruction]:
+    """The filter; socket() is left for the address families given (socketpair() always works). With `signals_to`, a
+    process id, signals go to that process and its group alone.
+    """
     code: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH),
         (_EQUAL, 1, 0, machine.audit_arch),
@@ -145,7 +182,10 @@ def program(machine: Machine, families: tuple[int, ...]) -> list[Instruction]:
     ]
     if machine.has_x32:
         code += [(_AT_LEAST, 0, 1, _X32_BIT), _refuse(errno.EPERM)]
-    code += _on_call(machine.socket, _sockets(families))
+    code += _on_call(machine.socket, _first_argument_in(families, errno.EAFNOSUPPORT))
+    code += _on_call(PRLIMIT[machine.column], _first_argument_in((0,), errno.EPERM))
+    if signals_to is not None:
+        code += _signals_to(machine, signals_to)
     namespaces = [(_LOAD, 0, 0, _ARG0_LOW), (_ANY_BIT, 0, 1, NEW_NAMESPACES), _refuse(errno.EPERM)]
     code += _on_call(machine.clone, [*namespaces, (_RETURN, 0, 0, ALLOW)])
     # clone3 hides its flags behind a pointer; told that it does not exist, the C library falls back to clone.
@@ -167,12 +207,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(families: tuple[int, ...]) -> None:
+def install(families: tuple[int, ...], *, signals_to: int | None = None) -> None:
     """Filter this process and all its descendants for good. no_new_privs must be set. Raises OSError."""
     machine = MACHINES.get(os.uname().machine)
     if machine is None:
         raise OSError(f"no table of system calls for {os.uname().machine}")
-    code = program(machine, families)
+    code = program(machine, families, signals_to=signals_to)
     instructions = assemble(code)  # must live until the kernel has copied it: the header only points there
     header = bytes(_Program(len(code), instructions))
     syscalls.prctl("seccomp", syscalls.PR_SET_SECCOMP, syscalls.SECCOMP_MODE_FILTER, header)
