@@ -5,8 +5,9 @@ The child opens each file itself and hands over the descriptor, so the worker ne
 
 import os
 import stat
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,10 +62,13 @@ class Results:
         self._sent: dict[str, list[str]] = {}  # files by prediction
 
     def put_item(self, prediction: str, value: Any, shape: Shape | None) -> None:
-        """One item of an iterator. Raises as of_value, OutputError also when the item is too large for a message."""
+        """One item of an iterator. Raises as of_value, OutputError also when the item is too large for a message.
+
+        Its files go as copies: a model may write the next item to the same path while the worker reads this one.
+        """
         output, files = encode_output(value, shape)
         frame = {"t": "output", "id": prediction, "value": output, "files": _listed(files)}
-        self._put(prediction, frame, files)
+        self._put(prediction, frame, files, copied=True)
 
     def put_done(self, prediction: str, outcome: Outcome, elapsed_ms: float, batch: int = 0) -> None:
         try:
@@ -76,8 +80,8 @@ class Results:
         if paths is not None:
             leftovers.delete(paths, born_after=time.time() - elapsed_ms / 1000)
 
-    def _put(self, prediction: str, frame: protocol.Frame, files: Sequence[FileRef]) -> None:
-        descriptors = _open_all(files) if files else ()
+    def _put(self, prediction: str, frame: protocol.Frame, files: Sequence[FileRef], *, copied: bool = False) -> None:
+        descriptors = _open_all(files, _open_copy if copied else _open) if files else ()
         try:
             self._channel.put(frame, descriptors)
         except ValueError as error:
@@ -107,7 +111,7 @@ def _listed(files: Sequence[FileRef]) -> list[dict[str, str]]:
     return [{"pointer": file.pointer, "name": file.name} for file in files]
 
 
-def _open_all(files: Sequence[FileRef]) -> list[int]:
+def _open_all(files: Sequence[FileRef], open_one: Callable[[FileRef], int]) -> list[int]:
     if len(files) > protocol.FRAME_LIMIT_FILES:
         raise OutputError(
             f"the output holds {len(files)} files, over the limit of {protocol.FRAME_LIMIT_FILES}; "
@@ -116,12 +120,29 @@ def _open_all(files: Sequence[FileRef]) -> list[int]:
     opened: list[int] = []
     try:
         for file in files:
-            opened.append(_open(file))  # noqa: PERF401  what is open must be known when one fails
+            opened.append(open_one(file))  # noqa: PERF401  what is open must be known when one fails
     except OutputError:
         for descriptor in opened:
             os.close(descriptor)
         raise
     return opened
+
+
+def _open_copy(file: FileRef) -> int:
+    original = _open(file)
+    try:
+        with tempfile.TemporaryFile(buffering=0) as copy:
+            left = os.fstat(original).st_size
+            while left > 0 and (copied := os.sendfile(copy.fileno(), original, None, left)):
+                left -= copied
+            copy.seek(0)
+            return os.dup(copy.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"the output names the file {file.path!r}, which cannot be copied: {error.strerror}"
+        ) from None
+    finally:
+        os.close(original)
 
 
 def _open(file: FileRef) -> int:

@@ -1,6 +1,7 @@
 """One attempt of a prediction in this worker: what it has produced so far, within limits. No I/O."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from tidemill.hosting.frames import Done, Metric, merged
 from tidemill.runtime import billing
 from tidemill.runtime.billing import Tariff
 from tidemill.runtime.outcome import Outcome, metrics
+from tidemill.worker.metric_names import nested
 from tidemill.worker.progress import progress
 
 _KEPT: Final = f"logs are kept up to {LOGS_LIMIT_BYTES // MIB} MiB"
@@ -145,9 +147,10 @@ class Run:
         kept = self.logs[0] if self.logs else ""
         return f"{kept}\n[{self.logs_dropped} more characters were dropped: {_KEPT}]\n" if self.logs_dropped else kept
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Mapping[str, Any]:
         """What the model recorded, and its progress unless it recorded one itself."""
-        return self.metrics if self.progress is None else {"progress": self.progress, **self.metrics}
+        metrics = nested(self.metrics)
+        return metrics if self.progress is None else {"progress": self.progress, **metrics}
 
     def measured_so_far(self) -> str | None:
         measured = self.measured()
