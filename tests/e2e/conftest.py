@@ -47,6 +47,7 @@ def stack(tmp_path_factory):
     settings = {
         "TIDEMILL_EGRESS_ALLOW": "127.0.0.1/32",
         "TIDEMILL_EVERY_S": "2",
+        "TIDEMILL_HEALTH_EVERY_S": "0.3",
         "TIDEMILL_MODEL_NETWORK": "declared",  # to models that ask; to this machine by another of its addresses
         "TIDEMILL_MODEL_NETWORK_ALLOW": "127.0.0.2/32",
     }
