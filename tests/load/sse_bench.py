@@ -22,8 +22,8 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Done, Output
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.streams import KIND
 from tidemill.runtime.bus import Announcement, encode
+from tidemill.runtime.stream_urls import KIND
 from tidemill.security import capability
 from tidemill.testing.gateways import SIGNING_KEY, gateways
 
