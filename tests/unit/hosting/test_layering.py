@@ -7,6 +7,7 @@ from tidemill.hosting.layering import (
     attempts,
     installed_layers,
     named,
+    relevant,
     remove_stand_ins,
     satisfied,
     write_stand_ins,
@@ -79,6 +80,37 @@ def test_what_the_worker_has_already():
 
 def test_what_is_named():
     assert named(["torch>=2", 'numpy; python_version < "3"'], ("numpy", "torch")) == ("torch",)
+
+
+HUB = Layer("huggingface-hub", "1.0.0", ("requests",))
+REQUESTS = Layer("requests", "2.32.0", ())
+TRANSFORMERS = Layer("transformers", "5.0.0", ("huggingface-hub>=1", "numpy>=2"))
+WITH_TRANSFORMERS = (HUB, *LAYERS, REQUESTS, TRANSFORMERS)
+ALL = ("huggingface-hub", "numpy", "sympy", "torch", "requests", "transformers")
+
+
+def names(layers):
+    return tuple(layer.name for layer in layers)
+
+
+def test_transformers_is_shared_by_those_who_name_it():
+    assert names(relevant(["torch", "transformers>=5"], WITH_TRANSFORMERS)) == ALL
+    assert relevant(["torch", "six"], WITH_TRANSFORMERS) == LAYERS
+    assert relevant(["torch", "requests<2"], WITH_TRANSFORMERS) == LAYERS  # nothing to do with torch
+
+
+def test_another_transformers_or_another_of_its_needs_still_shares_torch_and_its_import():
+    for pin in ("transformers<5", "requests<2"):
+        wanted = ["torch", "transformers", pin]
+        assert relevant(wanted, WITH_TRANSFORMERS) == LAYERS
+        assert attempts(wanted, LAYERS)[0].shares_imports
+
+
+def test_where_transformers_leaves_no_solution_torch_is_shared_without_it():
+    wanted = ["torch", "transformers", "six"]
+    ways = attempts(wanted, relevant(wanted, WITH_TRANSFORMERS))
+    assert [names(way.layers) for way in ways] == [ALL, names(LAYERS), ("numpy", "torch"), ()]
+    assert [way.shares_imports for way in ways] == [True, True, False, False]
 
 
 def test_a_stand_in_is_a_wheel_and_leaves_no_trace(tmp_path):

@@ -21,7 +21,7 @@ from tidemill.hosting import interpreters, layering
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.flights import Flights
 from tidemill.hosting.installer import Installer, InstallFailed, Say, Unsolvable, Wanted
-from tidemill.hosting.layering import LAYERED, Attempt, Layer
+from tidemill.hosting.layering import LAYERED, ON_REQUEST, Attempt, Layer
 from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import backoffs
@@ -77,7 +77,12 @@ class Environments:
     """`directory` holds one directory per digest. `preload` are modules worth importing before the fork."""
 
     def __init__(
-        self, directory: Path, installer: Installer, scratch: Scratch, *, preload: tuple[str, ...] = LAYERED
+        self,
+        directory: Path,
+        installer: Installer,
+        scratch: Scratch,
+        *,
+        preload: tuple[str, ...] = (*LAYERED, *ON_REQUEST),
     ) -> None:
         self._directory = directory
         self._installer = installer
@@ -102,10 +107,10 @@ class Environments:
     async def _plan(self, config: ModelConfig, say: Say) -> _Plan:
         """The interpreter asked for, where it can be had; else the worker's own, with a warning."""
         asked = config.python_version
-        own = _Plan(config, self._own, self._layers, own=True)
+        own = _Plan(config, self._own, layering.relevant(config.requirements, self._layers), own=True)
         if asked is None or interpreters.minor(asked) == interpreters.minor(interpreters.OWN_VERSION):
             return own
-        if self._shares_torch(config):
+        if _shares_torch(own):
             reason = "only there the worker's torch can be shared"
         elif interpreters.minor(asked) < interpreters.OLDEST:
             reason = f"{asked} is too old"
@@ -116,12 +121,6 @@ class Environments:
             reason = f"{asked} cannot be had on this machine"
         warning = f"The model runs on Python {interpreters.OWN_VERSION}: {reason}."
         return msgspec.structs.replace(own, warnings=(warning,))
-
-    def _shares_torch(self, config: ModelConfig) -> bool:
-        """Whether torch is asked for, and the worker's own will do."""
-        first = layering.attempts(config.requirements, self._layers)[0]
-        asked = layering.named(config.requirements, ("torch",))
-        return bool(asked) and any(layer.name == "torch" for layer in first.layers)
 
     async def _find(self, version: str, say: Say) -> Path | None:
         if version not in self._found:
@@ -222,6 +221,13 @@ class Environments:
 
     async def close(self) -> None:
         await self._flights.close()
+
+
+def _shares_torch(plan: _Plan) -> bool:
+    """Whether torch is asked for, and the worker's own will do."""
+    first = layering.attempts(plan.config.requirements, plan.layers)[0]
+    asked = layering.named(plan.config.requirements, ("torch",))
+    return bool(asked) and any(layer.name == "torch" for layer in first.layers)
 
 
 def _record(home: Path) -> Path:

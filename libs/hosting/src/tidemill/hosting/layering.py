@@ -18,6 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LAYERED: Final = ("torch", "numpy")  # gigabytes, and seconds of import
+# Seconds of import too, but with many needs that models pin: shared only by those that name it.
+ON_REQUEST: Final = ("transformers",)
 _STAND_IN: Final = "tidemill"  # a local version that no index has: only the wheel without files can be chosen
 
 
@@ -43,7 +45,7 @@ class Attempt(NamedTuple):
     shares_imports: bool  # what the layers import is the worker's own, so they may be imported ahead
 
 
-def installed_layers(names: Iterable[str] = LAYERED) -> tuple[Layer, ...]:
+def installed_layers(names: Iterable[str] = (*LAYERED, *ON_REQUEST)) -> tuple[Layer, ...]:
     """The named packages as far as this interpreter has them, and all that they need."""
     found: dict[str, Layer] = {}
     waiting = [canonicalize_name(name) for name in names]
@@ -75,13 +77,35 @@ def _layer(name: str, distribution: Distribution) -> Layer:
     return Layer(name, distribution.version, tuple(needs), tuple(extras))
 
 
+def relevant(specifiers: Sequence[str], layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Without those that are there on request, unless they are named and will do with all that they need."""
+    wanted = [Requirement(text) for text in specifiers]
+    requested = closure(layers, (*LAYERED, *named(specifiers, ON_REQUEST)))
+    if all(_satisfies(layer, wanted) for layer in requested):
+        return requested
+    return closure(layers, LAYERED)
+
+
+def closure(layers: Sequence[Layer], roots: Iterable[str]) -> tuple[Layer, ...]:
+    """The roots as far as there are such layers, and all layers that they need."""
+    by_name = {layer.name: layer for layer in layers}
+    found: set[str] = set()
+    waiting = [name for name in roots if name in by_name]
+    while waiting:
+        name = waiting.pop()
+        if name in by_name and name not in found:
+            found.add(name)
+            waiting.extend(canonicalize_name(Requirement(need).name) for need in by_name[name].needs)
+    return tuple(layer for layer in layers if layer.name in found)
+
+
 def attempts(
     specifiers: Sequence[str], layers: Sequence[Layer], roots: Collection[str] = LAYERED
 ) -> tuple[Attempt, ...]:
     """Ways to build, the most sharing first; each later one is for when the one before has no solution. The last one
     uses no layer at all.
 
-    With `layers` from installed_layers(roots).
+    With `layers` from relevant().
     """
     wanted = [Requirement(text) for text in specifiers]
     alone = Attempt(tuple(specifiers), (), (), shares_imports=False)
@@ -91,7 +115,8 @@ def attempts(
     kept = tuple(layer for layer in layers if layer.name in roots and layer.name not in refused)
     ways = [_attempt(wanted, kept, shares_imports=False), alone] if kept else [alone]
     if not refused:
-        ways.insert(0, _attempt(wanted, tuple(layers), shares_imports=True))
+        sets = dict.fromkeys((tuple(layers), closure(layers, roots)))
+        ways[:0] = [_attempt(wanted, each, shares_imports=True) for each in sets if each]
     return tuple(ways)
 
 
