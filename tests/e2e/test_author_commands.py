@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 TRAINABLE = Path(__file__).parent.parent / "models" / "contract_train"
@@ -59,3 +60,43 @@ def test_a_training_makes_its_destination_and_a_version(command):
     refused = command("train", "local/e2e-teachable", "local/e2e-taught")
     assert refused.returncode == 1
     assert "greeting" in refused.stderr
+
+
+# A push imports it where nothing can be written, an instance in a directory of its own.
+WANTS_A_GPU = """import os
+from cog import BasePredictor, Input
+
+if not os.access(".", os.W_OK):
+    raise RuntimeError("Found no NVIDIA driver on your system")
+
+
+def computed():
+    return "sea"
+
+
+class Predictor(BasePredictor):
+    def predict(self, text: str = Input(default=computed())) -> str:
+        return text
+"""
+
+
+def test_a_schema_that_was_guessed_is_corrected_by_the_first_instance(stack, command, tmp_path):
+    (tmp_path / "predict.py").write_text(WANTS_A_GPU)
+    (tmp_path / "cog.yaml").write_text('build:\n  cuda: "12.4"\npredict: "predict.py:Predictor"\n')
+    pushed = command("push", "local/e2e-guessed", tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
+    assert "Found no NVIDIA driver" in pushed.stderr
+
+    def version():
+        headers = {"Authorization": f"Bearer {stack.token}"}
+        url = f"{stack.base_url}/v1/models/local/e2e-guessed"
+        found = httpx.get(url, headers=headers).raise_for_status().json()["latest_version"]
+        return found["warnings"], found["openapi_schema"]["components"]["schemas"]["Input"]["properties"]["text"]
+
+    warnings, text = version()
+    assert len(warnings) == 2
+    assert "default" not in text
+    assert command("run", "local/e2e-guessed").stdout == "sea\n"
+    warnings, text = version()
+    assert warnings == ["build.cuda in cog.yaml is ignored."]
+    assert text["default"] == "sea"

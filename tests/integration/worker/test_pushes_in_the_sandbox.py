@@ -68,3 +68,30 @@ async def test_models_that_cannot_be_read(sandboxed, source, error):
     assert row["status"] == "failed"
     assert error in row["error"], row["error"]
     assert await sandboxed.versions() == []
+
+
+WANTS_A_GPU = b"""
+from cog import BasePredictor, Input, Path
+
+raise RuntimeError("Found no NVIDIA driver on your system")
+
+class Predictor(BasePredictor):
+    def predict(self, image: Path, steps: int = Input(default=20, le=50)) -> Path:
+        return image
+"""
+
+
+async def test_an_import_that_wants_a_gpu_is_guessed_from_the_source(sandboxed):
+    files = await sandboxed.upload(cog__yaml=COG.split(b"build")[0], predict__py=WANTS_A_GPU)
+    push_id = await sandboxed.push(files)
+    assert await sandboxed.pushes.build_next()
+    row = await sandboxed.row(push_id)
+    assert row["status"] == "succeeded", (row["error"], row["logs"])
+    (warning,) = row["warnings"]
+    assert "RuntimeError: Found no NVIDIA driver" in warning
+    (version,) = await sandboxed.versions()
+    config, schema = json.loads(version["config"]), json.loads(version["openapi_schema"])
+    assert config["guessed"]
+    assert config["warnings"] == [warning]
+    assert schema["components"]["schemas"]["Input"]["required"] == ["image"]
+    assert "x-tidemill-guessed" not in schema

@@ -109,9 +109,8 @@ def test_how_the_output_comes(tmp_path, function, array):
 
 
 def test_marks_that_it_knows(tmp_path):
-    (tmp_path / "predict.py").write_text(
-        f"{HEAD}class Predictor(BasePredictor):\n    @concurrent(max=4)\n    async def run(self) -> str:\n        return 'a'\n"
-    )
+    method = "    @concurrent(max=4)\n    async def run(self) -> str:\n        return 'a'\n"
+    (tmp_path / "predict.py").write_text(f"{HEAD}class Predictor(BasePredictor):\n{method}")
     assert read_signature("predict.py:Predictor", tmp_path, PREDICT_NAMES).concurrency == 4
 
 
@@ -124,17 +123,11 @@ def test_what_is_not_there_is_no_guess(tmp_path, source):
 
 
 def test_nothing_is_run(tmp_path):
-    mark = tmp_path / "ran"
-    schemas = guessed(
-        tmp_path,
-        f"""
-open({str(mark)!r}, "w")
-class Predictor(BasePredictor):
-    def predict(self, text: str = Input(default=open({str(mark)!r}, "w")), n: "open({str(mark)!r}, 'w')" = 1) -> str: ...
-""",
-    )
+    opens = f"open({str(tmp_path / 'ran')!r}, 'w')"
+    method = f'    def predict(self, text: str = Input(default={opens}), n: "{opens}" = 1) -> str: ...'
+    schemas = guessed(tmp_path, f"{opens}\nclass Predictor(BasePredictor):\n{method}\n")
     assert set(schemas["Input"]["properties"]) == {"text", "n"}
-    assert not mark.exists()
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
@@ -156,10 +149,6 @@ def test_which_failures_may_be_of_the_place(error, lacks):
 
 
 def test_the_cause_counts():
-    try:
-        try:
-            raise RuntimeError("No CUDA GPUs are available")
-        except RuntimeError as cause:
-            raise ValueError("cannot load") from cause
-    except ValueError as error:
-        assert lacks_what_a_push_lacks(error)
+    error = ValueError("cannot load")
+    error.__cause__ = RuntimeError("No CUDA GPUs are available")
+    assert lacks_what_a_push_lacks(error)

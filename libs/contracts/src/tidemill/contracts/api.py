@@ -93,6 +93,7 @@ class Version(msgspec.Struct, kw_only=True):
     created_at: str
     cog_version: str
     openapi_schema: Raw
+    warnings: Annotated[list[str], Meta(description="What its push warned of")] | UnsetType = UNSET
 
 
 class Model(msgspec.Struct, kw_only=True):

@@ -52,6 +52,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     gpu: bool = False
     network: bool = False  # asks for the network while it runs; the operator decides
     network_hosts: tuple[str, ...] = ()  # the only ones it asks for; none named: the whole public internet
+    guessed: bool = False  # its schema was made of its source, and is corrected by the first that loads it
+    warnings: tuple[str, ...] = ()  # of its push; shown with the version
 
 
 class Parsed(msgspec.Struct, frozen=True):

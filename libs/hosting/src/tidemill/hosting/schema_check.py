@@ -5,6 +5,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from tidemill.model.static_signature import GUESSED
+
 SIZE_LIMIT_BYTES: Final = 512 * 1024  # a model with a hundred inputs has 50 KiB; every gateway holds many
 DEPTH_LIMIT: Final = 64  # as JSON_DEPTH_LIMIT of inputs
 LOCAL: Final = "#/components/schemas/"
@@ -17,6 +19,7 @@ class SchemaRefused(Exception):  # noqa: N818 - named after the situation
 class Checked(NamedTuple):
     text: str
     streams: bool  # the output is an iterator, which clients may stream
+    guessed: str | None = None  # why it is a guess: the model could not be imported where it was made
 
 
 def check(raw: bytes) -> Checked:
@@ -36,7 +39,12 @@ def check(raw: bytes) -> Checked:
         # Anything else would make whoever checks by this schema read a file or a URL of the model's choosing.
         if not isinstance(reference, str) or reference.removeprefix(LOCAL) not in components:
             raise SchemaRefused(f"the schema refers to {ascii(reference)[:120]}, which is not in it")
-    return Checked(raw.decode(), _mapping(components["Output"]).get("x-cog-array-type") == "iterator")
+    guessed = document.pop(GUESSED, None)
+    return Checked(
+        raw.decode() if guessed is None else msgspec.json.encode(document).decode(),
+        _mapping(components["Output"]).get("x-cog-array-type") == "iterator",
+        None if guessed is None else str(guessed),
+    )
 
 
 def _mapping(value: Any) -> dict[str, Any]:

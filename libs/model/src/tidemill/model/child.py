@@ -233,11 +233,18 @@ class _Child:
         try:
             return load_signature(entry, directory, train=train), None
         except BaseException as error:  # noqa: BLE001  the boundary, as in _guarded
-            if not static_signature.lacks_what_a_push_lacks(error):
+            guessed = self._guessed(error, entry, directory, TRAIN_NAMES if train else PREDICT_NAMES)
+            if guessed is None:
                 raise _boot_error("import", error) from None
-            reason = f"{type(error).__name__}: {error}"[:REASON_LIMIT_CHARS]
-        names = TRAIN_NAMES if train else PREDICT_NAMES
-        return self._guarded("import", lambda: static_signature.read_signature(entry, directory, names)), reason
+            return guessed, f"{type(error).__name__}: {error}"[:REASON_LIMIT_CHARS]
+
+    def _guessed(self, error: BaseException, entry: str, directory: Path, names: tuple[str, ...]) -> Signature | None:
+        if not static_signature.lacks_what_a_push_lacks(error):
+            return None
+        try:
+            return static_signature.read_signature(entry, directory, names)
+        except Exception:  # noqa: BLE001  what the import failed of says more
+            return None
 
     def _corrected(self, boot: Boot, loaded: Loaded) -> Any:
         """The schema of a version that has a guessed one; None where nobody asks."""

@@ -35,7 +35,8 @@ class Boot:
     mode: str = "predict"
     weights: str | None = None
     concurrency: int | None = None  # None: what the model declares
-    train_entry: str | None = None  # for the schema in mode "inspect"
+    train_entry: str | None = None  # for the schema
+    tell_schema: bool = False  # with `ready` in mode "predict": the version's own was a guess
     # Only here, past the fork: no other child ever sees them.
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     site: str | None = None  # the model's own packages; they come before those that the zygote's interpreter has

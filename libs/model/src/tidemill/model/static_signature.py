@@ -23,6 +23,7 @@ from cog.input import FieldInfo
 from tidemill.model.errors import ContractError
 from tidemill.model.introspect import Signature, inspect_callable
 
+GUESSED: Final = "x-tidemill-guessed"  # in a schema: why it was made of the source
 SOURCE_LIMIT_BYTES: Final = 1024 * 1024  # a predict.py has 50 KiB at most
 
 # Of a GPU, or of the network: there is neither where a push imports a model.

@@ -1,5 +1,6 @@
 """Models, versions and examples as they are answered. Pure but for the clock that dates the URLs of files."""
 
+import msgspec
 from msgspec import UNSET, Raw
 
 from tidemill.contracts import api
@@ -40,6 +41,7 @@ def version(row: Row) -> api.Version:
         created_at=rfc3339(row["version_created_at"].timestamp()),
         cog_version=row["cog_version"],
         openapi_schema=Raw(row["openapi_schema"].encode()),
+        warnings=msgspec.json.decode(row["version_warnings"] or "[]", type=list[str]) or UNSET,
     )
 
 

@@ -28,7 +28,7 @@ from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
-from tidemill.worker import boot_phases, gpus, store, store_turns
+from tidemill.worker import boot_phases, gpus, guesses, store, store_turns
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.boot_phases import Moments
 from tidemill.worker.boot_records import BootRecords
@@ -260,12 +260,21 @@ class Boots:
                 instance.child.kill()
             self._bundles.release(bundle)
             raise
+        if config.guessed and bytes(ready.schema) != b"null":
+            await self._correct(instance, bundle, config, bytes(ready.schema))
         instance.concurrency, instance.batched = ready.concurrency, ready.batch
         booted = boot_phases.phases(Moments(started, fetched, built, monotonic()), ready.phases)
         instance.boot = boot_phases.record(booted)
         log().info("instance ready", action="boot", instance=instance.id, queue=instance.queue, seconds=booted)
         link.ended.add_done_callback(lambda _: self._bundles.release(bundle))
         return link.ended
+
+    async def _correct(self, instance: Instance, bundle: str, config: ModelConfig, schema: bytes) -> None:
+        """Which of its inputs are files may be something else by now."""
+        if await guesses.correct(self._database, bundle, config, schema):
+            row = await store.version(self._database, instance.queue)
+            if row is not None:
+                self._queues.learn(instance.queue, row)
 
     async def _fork(
         self, instance: Instance, config: ModelConfig, directory: Path, environment: Environment, grant: gpus.Grant
@@ -300,6 +309,8 @@ class Boots:
             concurrency=config.concurrency,
             secrets=given.secrets,
             site=None if environment.site is None else str(environment.site),
+            train_entry=config.train_entry,
+            tell_schema=config.guessed,
         )
         if self._queues.trains(instance.queue):
             boot = _training(boot, config)

@@ -22,7 +22,7 @@ from tidemill.hosting.schema_check import SchemaRefused, check
 from tidemill.runtime.db import AWAY, Database, Row, insistently
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
-from tidemill.worker import push_store
+from tidemill.worker import guesses, push_store
 from tidemill.worker.blobs import BlobUnavailable
 from tidemill.worker.bundles import Bundles
 from tidemill.worker.push_log import PushLog
@@ -152,14 +152,18 @@ class Pushes:
         raw, printed = await self._inspector.inspect(directory, environment, parsed.config, trusted=trusted)
         logs.say(printed)
         schema = check(bytes(raw))
+        config = msgspec.structs.replace(parsed.config, warnings=warnings)
+        if schema.guessed is not None:
+            config = guesses.guessed(config, schema.guessed)
+            logs.line(config.warnings[-1])
         new = NewVersion(
             queue=queue,
             id=version,
             cog_version=COG_VERSION,
             openapi_schema=schema.text,
             files=msgspec.json.encode(files).decode(),
-            config=msgspec.json.encode(parsed.config).decode(),
+            config=msgspec.json.encode(config).decode(),
             streams=schema.streams,
         )
         logs.line("Done.")
-        return new, warnings
+        return new, config.warnings

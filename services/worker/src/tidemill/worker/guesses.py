@@ -1,0 +1,44 @@
+"""Schemas that a push could only guess, because the model's import wanted a GPU or the network: put right by the first
+instance that has loaded the model. Nothing else of a version ever changes.
+"""
+
+from typing import Final
+
+import msgspec
+
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.schema_check import SchemaRefused, check
+from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.telemetry import log
+
+WARNING: Final = (
+    "The model could not be imported here ({reason}), so its schema was made of its source alone; "
+    "the first instance that loads it corrects it."
+)
+_START: Final = WARNING.partition("{")[0]
+CORRECT: Final = """
+UPDATE version SET openapi_schema = $2, streams = $3, config = $4 WHERE queue = $1"""
+
+
+def guessed(config: ModelConfig, reason: str) -> ModelConfig:
+    """With the warning besides those that it has."""
+    warnings = (*config.warnings, WARNING.format(reason=reason))
+    return msgspec.structs.replace(config, guessed=True, warnings=warnings)
+
+
+def known(config: ModelConfig) -> ModelConfig:
+    warnings = tuple(each for each in config.warnings if not each.startswith(_START))
+    return msgspec.structs.replace(config, guessed=False, warnings=warnings)
+
+
+async def correct(database: Database, queue: str, config: ModelConfig, schema: bytes) -> bool:
+    """Of the version whose own queue it is. False when the guess stays, for the next instance to correct."""
+    try:
+        checked = check(schema)
+        fresh = msgspec.json.encode(known(config)).decode()
+        await database.execute(CORRECT, queue, checked.text, checked.streams, fresh)
+    except (SchemaRefused, *AWAY) as error:
+        log().warning("schema not corrected", action="boot", queue=queue, error=str(error))
+        return False
+    log().info("schema corrected", action="boot", queue=queue)
+    return True
