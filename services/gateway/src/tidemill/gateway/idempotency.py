@@ -52,7 +52,7 @@ SELECT id, digest, predictions, problems, expires_at <= now() AS expired FROM id
 WHERE account_id = $1 AND key = $2"""
 EXPIRE: Final = "DELETE FROM idempotency WHERE account_id = $1 AND key = $2 AND expires_at <= now()"
 # Newest first, and each prediction once for every count of retries: of identical requests side by side, every one
-# joins a prediction of its own.
+# joins a prediction of its own. `found` without `joined`: another retry was quicker to join that one.
 JOIN: Final = """
 WITH recent AS (
     SELECT * FROM prediction WHERE account_id = $1 AND id > $2 ORDER BY id DESC LIMIT $3
@@ -61,10 +61,12 @@ WITH recent AS (
     WHERE p.queue = $4 AND p.input::text = $5 AND p.webhook IS NOT DISTINCT FROM $6 AND p.kind = $7
         AND p.destination IS NOT DISTINCT FROM $8 AND NOT p.data_removed
         AND NOT EXISTS (SELECT FROM idempotency i WHERE i.account_id = $1 AND i.key = $9 || p.id)
-    ORDER BY p.id DESC LIMIT 1)
-INSERT INTO idempotency (account_id, key, id, digest, predictions, expires_at)
-SELECT $1, $9 || id, $10, '', ARRAY[id], now() + make_interval(secs => $11) FROM earlier
-ON CONFLICT DO NOTHING RETURNING predictions[1]"""
+    ORDER BY p.id DESC LIMIT 1
+), joined AS (
+    INSERT INTO idempotency (account_id, key, id, digest, predictions, expires_at)
+    SELECT $1, $9 || id, $10, '', ARRAY[id], now() + make_interval(secs => $11) FROM earlier
+    ON CONFLICT DO NOTHING RETURNING predictions[1] AS id)
+SELECT (SELECT id FROM earlier) AS found, (SELECT id FROM joined) AS joined"""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,22 +120,26 @@ class Once:
     async def join(self, accepted: Accepted, prefix: str) -> str | None:
         """The id of the prediction that a request just like this one has made, and that nobody has joined yet."""
         since = id_at(int((now() - RETRY_WINDOW_S) * 1000), 0)
+        arguments = (
+            accepted.account_id,
+            since,
+            RETRY_SCAN_LIMIT,
+            accepted.queue,
+            accepted.input.decode(),
+            accepted.webhook,
+            accepted.kind,
+            accepted.destination,
+            prefix,
+            new_id(),
+            RETRY_WINDOW_S,
+        )
         async with self._scans:
-            found: str | None = await self._database.value(
-                JOIN,
-                accepted.account_id,
-                since,
-                RETRY_SCAN_LIMIT,
-                accepted.queue,
-                accepted.input.decode(),
-                accepted.webhook,
-                accepted.kind,
-                accepted.destination,
-                prefix,
-                new_id(),
-                RETRY_WINDOW_S,
-            )
-        return found
+            while True:
+                row = await self._database.row(JOIN, *arguments)
+                assert row is not None, "a SELECT without FROM answers one row"
+                if row["joined"] is not None or row["found"] is None:
+                    joined: str | None = row["joined"]
+                    return joined
 
     async def drained(self) -> None:
         await self._batcher.drained()
