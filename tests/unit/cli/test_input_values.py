@@ -1,0 +1,67 @@
+"""What `-i name=value` means, by the model's schema."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.cli.api import CommandError
+from tidemill.cli.input_values import values_of
+
+
+def schema(**properties):
+    return {"components": {"schemas": {"Input": {"properties": properties}, "size": {"type": "string"}}}}
+
+
+TEXT, NUMBER, TEXTS = {"type": "string"}, {"type": "number"}, {"type": "array", "items": {"type": "string"}}
+CHOICE = {"allOf": [{"$ref": "#/components/schemas/size"}]}
+EITHER = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+LOOPING = {"allOf": [{"$ref": "#/components/schemas/Looping"}]}
+
+
+@given(st.text().filter(lambda text: not text.startswith("@")))
+def test_a_text_stays_what_it_is(text):
+    assert values_of([f"a={text}"], schema(a=TEXT)) == {"a": text}
+    assert values_of([f"a={text}"], schema(a=CHOICE)) == {"a": text}
+
+
+@pytest.mark.parametrize(
+    ("given", "definition", "value"),
+    [
+        ("1.5", NUMBER, 1.5),
+        ("1", EITHER, 1),
+        ("one", EITHER, "one"),
+        ("one", NUMBER, "one"),  # the model says what is wrong with it
+        ("true", {"type": "boolean"}, True),
+        ('{"a": 1}', {"type": "object"}, {"a": 1}),
+        ("a=b", TEXT, "a=b"),
+        ("", TEXT, ""),
+        ("one", TEXTS, ["one"]),
+        ('["one", "two"]', TEXTS, ["one", "two"]),
+    ],
+)
+def test_other_values_are_json_where_they_can_be(given, definition, value):
+    assert values_of([f"a={given}"], schema(a=definition)) == {"a": value}
+
+
+def test_a_list_grows_and_another_value_is_replaced():
+    assert values_of(["a=x", "a=y", "b=x", "b=y"], schema(a=TEXTS, b=TEXT)) == {"a": ["x", "y"], "b": "y"}
+
+
+def test_a_schema_that_refers_to_itself_ends():
+    document = schema(a=LOOPING)
+    document["components"]["schemas"]["Looping"] = LOOPING
+    assert values_of(["a=1"], document) == {"a": 1}
+
+
+def test_a_file_becomes_its_url(tmp_path):
+    file = tmp_path / "a b.txt"
+    file.write_text("x")
+    assert values_of([f"a=@{file}"], schema(a=TEXT)) == {"a": file.as_uri()}
+    with pytest.raises(CommandError, match="there is no file"):
+        values_of([f"a=@{tmp_path}/none"], schema(a=TEXT))
+
+
+@pytest.mark.parametrize(("item", "reason"), [("a", "name=value"), ("b=1", "no input 'b'; it has a")])
+def test_what_is_malformed_is_told(item, reason):
+    with pytest.raises(CommandError, match=reason):
+        values_of([item], schema(a=TEXT))
