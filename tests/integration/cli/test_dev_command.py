@@ -168,6 +168,16 @@ def test_files_come_as_urls_and_none_of_this_machine(dev, model):
         assert "must be an http, https or data URL" in refused["error"]
 
 
+def test_files_are_sent_ahead(dev, model):
+    with dev(model(FILES)) as served:
+        form = {"files": {"content": ("a note.txt", b"abc", "text/plain")}}
+        sent = served.call("POST", "/v1/files", headers={"Authorization": "Bearer any"}, **form)
+        assert sent.status_code == 201, sent.text
+        made = served.predict(file=sent.json()["urls"]["get"]).json()
+        assert httpx.get(made["output"]).text == "cba"
+        assert served.call("POST", "/v1/files", **form).status_code == 401
+
+
 def test_pages_of_others_are_strangers(dev, model):
     with dev(model(SAYS)) as served:
         body = json.dumps({"input": {}})

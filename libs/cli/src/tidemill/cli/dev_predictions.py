@@ -30,7 +30,7 @@ class Record:
         self._base = base
         self._folder = folder
         self._model = model
-        self._created_at = _now()
+        self._created_at = moment()
         self._started_at: str | None = None
         self._completed_at: str | None = None
         self._streamed: list[bytes] = []
@@ -57,11 +57,11 @@ class Record:
         }
 
     def start(self) -> None:
-        self.status, self._started_at = "processing", _now()
+        self.status, self._started_at = "processing", moment()
 
     def finish(self, ended: Ended) -> None:
         self.status, self.output, self.error = ended.status, ended.output, ended.error
-        self.metrics, self._completed_at = ended.metrics, _now()
+        self.metrics, self._completed_at = ended.metrics, moment()
         if ended.status == "failed":
             self._stream("error", json.dumps({"detail": ended.error}))
         reasons = {"failed": {"reason": "error"}, "canceled": {"reason": "canceled"}}
@@ -113,5 +113,6 @@ class Records:
         return [record.document() for record in reversed(self._records.values())]
 
 
-def _now() -> str:
+def moment() -> str:
+    """Now, as the API writes times."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,6 +6,7 @@ It answers this machine only. A page in the author's browser is a stranger: what
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +18,10 @@ from aiohttp import web
 from tidemill.cli import local_files
 from tidemill.cli.api import CommandError
 from tidemill.cli.dev_loader import Loader
-from tidemill.cli.dev_predictions import Record, Records
+from tidemill.cli.dev_predictions import Record, Records, moment
+from tidemill.contracts.ids import new_id
 from tidemill.hosting.conversation import Ended
+from tidemill.hosting.output_names import safe_name
 
 WAIT_LIMIT_S: Final = 60.0  # as the API has it
 BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024  # files as data: URLs
@@ -44,6 +47,7 @@ class DevServer:
             app.router.add_get(f"{prefix}/predictions/{{id}}", self._get)
             app.router.add_post(f"{prefix}/predictions/{{id}}/cancel", self._cancel)
             app.router.add_get(f"{prefix}/predictions/{{id}}/stream", self._stream)
+            app.router.add_post(f"{prefix}/files", self._keep)
         app.router.add_get("/openapi.json", self._schema)
         app.router.add_static("/outputs", self._folder)
         app.on_shutdown.append(self._stop)
@@ -124,6 +128,30 @@ class DevServer:
             await response.write(b"".join(events))
         return response
 
+    async def _keep(self, request: web.Request) -> web.Response:
+        """A file for an input, as clients send it ahead: the part `content` of a form."""
+        if "Authorization" not in request.headers:  # any; without it a page could send a form unasked
+            raise _Problem(401, "Send an Authorization header, with any token.")
+        part = (await request.post()).get("content")
+        if not isinstance(part, web.FileField):
+            raise _Problem(400, "The form has no file `content`.")
+        name, content, identifier = safe_name(part.filename), await asyncio.to_thread(part.file.read), new_id()
+        path = self._folder / identifier / name
+        await asyncio.to_thread(_write, path, content)
+        document = {
+            "id": identifier,
+            "name": name,
+            "content_type": part.content_type,
+            "size": len(content),
+            "etag": hashlib.md5(content, usedforsecurity=False).hexdigest(),
+            "checksums": {"sha256": hashlib.sha256(content).hexdigest()},
+            "metadata": {},
+            "created_at": moment(),
+            "expires_at": None,
+            "urls": {"get": f"{self._base}/outputs/{identifier}/{name}"},
+        }
+        return web.json_response(document, status=201)
+
     async def _schema(self, _: web.Request) -> web.Response:
         return web.json_response((await self._loaded()).schema)
 
@@ -139,6 +167,11 @@ class DevServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
 
 
 async def _wait(record: Record, preferences: list[str]) -> None:
