@@ -75,6 +75,11 @@ async def test_secrets_trust_and_network(workshop, queue, command):
     assert (given.about.model, given.about.version) == (f"{workshop.account_id}/m", "v")
     assert (given.about.trusted, given.about.network) == (True, True)
     assert "staple" not in repr(given)
+    foreign = msgspec.structs.replace(CONFIG, author=new_id())
+    trained = await privileges.given(queue, foreign)
+    assert (trained.secrets, trained.confined.required, trained.about.trusted) == ({}, REQUIRED, False)
+    own = msgspec.structs.replace(CONFIG, author=workshop.account_id)
+    assert (await privileges.given(queue, own)).secrets == given.secrets
     await command("model", "trust", "--off", f"{workshop.account_id}/m")
     assert (await privileges.given(queue, CONFIG)).confined.required == REQUIRED
     with pytest.raises(CommandError, match="there is no model"):

@@ -126,7 +126,23 @@ async def test_a_training_makes_the_latest_version_of_its_destination(workshop, 
     assert files[f"{FOLDER}/w.bin"] == {"path": f"{FOLDER}/w.bin", "sha256": digest, "size": 7, "executable": False}
     assert {"cog.yaml", "train.py"} < set(files)
     assert json.loads(made["config"])["weights"] == f"{FOLDER}/w.bin"
+    assert json.loads(made["config"])["author"] is None
     assert await workshop.objects.read(blob_key(digest), limit_bytes=100) == b"weights"
+
+
+async def test_a_version_made_of_somebody_elses_remembers_whose_code_it_is(workshop, training, ended):
+    account, model = new_id(), new_id()
+    await workshop.database.execute(
+        "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, 'Other', 'x')", account
+    )
+    await workshop.database.execute(
+        "INSERT INTO model (id, account_id, owner, name, visibility, hardware) "
+        "VALUES ($1, $2, $2, 'n', 'private', 'cpu')",
+        *(model, account),
+    )
+    await ended(await training(account_id=account, destination=f"{account}/n"))
+    made = await workshop.database.row("SELECT * FROM version WHERE model_id = $1", model)
+    assert json.loads(made["config"])["author"] == workshop.account_id
 
 
 async def test_large_weights_arrive_whole(workshop, training, ended):

@@ -42,6 +42,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     entry: str  # file.py:Name
     train_entry: str | None = None
+    author: str | None = None  # the account whose code it is, where a training made the version of somebody else's
     weights: str | None = None  # a file of the version's that its setup is given, for one that a training has made
     python_version: str | None = None
     requirements: tuple[str, ...] = ()  # PEP 508, sorted

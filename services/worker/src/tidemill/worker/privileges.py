@@ -1,6 +1,7 @@
 """What one instance is given beyond its files: secrets of its model's owner, the operator's trust, a way out.
 
-Asked once a boot. Must never log a secret.
+Secrets and trust are for code of the owner's: a version that a training made of somebody else's gets neither. Asked
+once a boot. Must never log a secret.
 """
 
 from typing import Final
@@ -15,7 +16,7 @@ from tidemill.security.sealed import CannotOpen
 from tidemill.worker.confinement import Confined, Policy, confine
 
 _GIVEN: Final = """
-SELECT m.id, m.owner || '/' || m.name AS model, m.trusted, v.id AS version,
+SELECT m.id, m.account_id, m.owner || '/' || m.name AS model, m.trusted, v.id AS version,
     ARRAY(SELECT s.name FROM model_secret s WHERE s.model_id = m.id ORDER BY s.name) AS names,
     ARRAY(SELECT s.sealed FROM model_secret s WHERE s.model_id = m.id ORDER BY s.name) AS sealed
 FROM queue_version q JOIN version v ON v.queue = q.version_queue JOIN model m ON m.id = v.model_id
@@ -51,9 +52,11 @@ class Privileges:
         row = await self._database.row(_GIVEN, queue)
         if row is None:
             raise BootFailed("the version does not exist any more")
-        confined = confine(self._policy, config, trusted=row["trusted"])
-        about = About(model=row["model"], version=row["version"], trusted=row["trusted"], network=confined.way_out)
-        return Given(about=about, confined=confined, secrets=self._opened(row))
+        owns_code = config.author in {None, row["account_id"]}
+        trusted = row["trusted"] and owns_code
+        confined = confine(self._policy, config, trusted=trusted)
+        about = About(model=row["model"], version=row["version"], trusted=trusted, network=confined.way_out)
+        return Given(about=about, confined=confined, secrets=self._opened(row) if owns_code else {})
 
     def _opened(self, row: Row) -> dict[str, str]:
         pairs = zip(row["names"], row["sealed"], strict=True)

@@ -58,7 +58,8 @@ class Reporter:
             if layer.on:
                 continue
             required = layer.name in self._policy.required
-            what = "models that are not trusted are refused, see docs/sandbox.md" if required else "models run without it"
+            refused = "models that are not trusted are refused, see docs/sandbox.md"
+            what = refused if required else "models run without it"
             logger = log().bind(action="sandbox", layer=layer.name, reason=layer.detail, required=required)
             (logger.error if required else logger.warning)(f"a layer of the sandbox is missing: {what}")
 

@@ -15,8 +15,10 @@ from tidemill.worker.push_store import INSERT, LATEST
 
 # The lock holds a cancel up until the version is there or is not.
 BASE: Final = f"""
-SELECT p.account_id, p.destination, m.id AS model_id, v.cog_version, v.openapi_schema, v.files, v.config, v.streams
+SELECT p.account_id, p.destination, m.id AS model_id, b.account_id AS author, v.cog_version,
+    v.openapi_schema, v.files, v.config, v.streams
 FROM prediction p JOIN queue_version q ON q.queue = p.queue JOIN version v ON v.queue = q.version_queue
+    JOIN model b ON b.id = v.model_id
     JOIN model m ON m.owner = split_part(p.destination, '/', 1) AND m.name = split_part(p.destination, '/', 2)
         AND m.account_id = p.account_id
 WHERE p.id = $1 AND p.attempt = $2 AND p.status IN {SQL_OPEN} AND (p.worker IS NULL OR p.worker = $3)
@@ -42,6 +44,7 @@ async def add_version(database: Database, attempt: Attempt, weights: BundleFile)
         if row is None:
             return None
         config = msgspec.json.decode(row["config"], type=ModelConfig)
+        author = config.author or (None if row["author"] == row["account_id"] else row["author"])
         old = {weights.path, config.weights}
         files = [*(f for f in msgspec.json.decode(row["files"], type=list[BundleFile]) if f.path not in old), weights]
         check_paths([(file.path, file.size) for file in files])
@@ -55,7 +58,7 @@ async def add_version(database: Database, attempt: Attempt, weights: BundleFile)
             row["cog_version"],
             row["openapi_schema"],
             msgspec.json.encode(files).decode(),
-            msgspec.json.encode(msgspec.structs.replace(config, weights=weights.path)).decode(),
+            msgspec.json.encode(msgspec.structs.replace(config, weights=weights.path, author=author)).decode(),
             row["streams"],
         )
         await connection.execute(LATEST, row["model_id"], identifier)
