@@ -1,0 +1,101 @@
+"""The life of an instance as users see it: its directory, its limits, its progress, its health, and how it ended."""
+
+import pytest
+
+from tidemill.testing.running import until
+
+MODEL = "local/e2e_instance"
+
+
+@pytest.fixture
+async def api(stack):
+    async with stack.session() as session:
+
+        async def call(method, path, **arguments):
+            async with session.request(method, path, **arguments) as response:
+                assert response.status < 300, await response.text()
+                return await response.json()
+
+        yield call
+
+
+@pytest.fixture
+def predict(api):
+    async def one(model=MODEL, *, wait=True, **values):
+        headers = {"Prefer": "wait=60"} if wait else {}
+        found = await api("POST", f"/v1/models/{model}/predictions", json={"input": values}, headers=headers)
+        if wait and found["status"] in {"starting", "processing"}:
+            return await until("it ends", lambda: ended(found["id"]))
+        return found
+
+    async def ended(identifier):
+        now = await api("GET", f"/v1/predictions/{identifier}")
+        return None if now["status"] in {"starting", "processing"} else now
+
+    return one
+
+
+async def boots(api, model):
+    version = (await api("GET", f"/v1/models/{model}"))["latest_version"]["id"]
+    return await api("GET", f"/v1/models/{model}/versions/{version}/boots")
+
+
+async def test_a_model_writes_beside_its_own_code_and_changes_it(predict):
+    for text in ("one", "two"):
+        found = await predict(do="write", text=text)
+        assert (found["status"], found["error"]) == ("succeeded", None)
+
+
+async def test_a_progress_bar_is_a_metric_while_the_prediction_runs(api, predict):
+    running = await predict(do="bar", wait=False)
+
+    async def progress():
+        return (await api("GET", f"/v1/predictions/{running['id']}")).get("metrics", {}).get("progress")
+
+    assert 0 < await until("the bar has moved", progress) <= 0.9
+    await api("POST", f"/v1/predictions/{running['id']}/cancel")
+
+
+async def test_an_allocation_that_fails_is_out_of_memory_and_costs_no_instance(api, predict):
+    found = await predict(do="allocate")
+    assert (found["status"], found["error_code"]) == ("failed", "out_of_memory")
+    assert found["error"].startswith("the model ran out of memory")
+    assert (await predict(text="on"))["status"] == "succeeded"
+
+
+async def test_a_crash_is_told_with_its_prediction_and_with_the_instance(api, predict):
+    found = await predict(do="crash")
+    assert (found["status"], found["error_code"]) == ("failed", "model_crashed")
+    assert found["error"] == "The model's process ended: signal 11."
+    assert "last words" in found["logs"]
+
+    async def recorded():
+        return [boot for boot in await boots(api, MODEL) if boot["error"]]
+
+    crashed = await until("the boots say so", recorded)
+    assert {boot["error"] for boot in crashed} == {"The model's process ended: signal 11."}
+    assert crashed[0]["logs"] == "loading\n"
+    assert crashed[0]["phases"]["total"] > 0
+
+
+async def test_a_set_up_that_fails_says_why_with_its_log(api, predict):
+    found = await predict("local/e2e_no_setup", text="x")
+    assert (found["status"], found["error_code"]) == ("failed", "boot_failed")
+    assert "there are no weights" in found["error"]
+    assert "looking for weights" in found["error"]
+    failed = (await boots(api, "local/e2e_no_setup"))[0]
+    assert failed["ready_at"] is None
+    assert "there are no weights" in failed["error"]
+    assert failed["logs"].startswith("looking for weights\n")
+    assert "FileNotFoundError" in failed["logs"]
+
+
+async def test_an_instance_that_is_not_well_is_replaced(predict):
+    first = (await predict(do="pid"))["logs"]
+    assert (await predict(do="sicken"))["status"] == "succeeded"
+
+    async def another():
+        found = await predict(do="pid")
+        return found["status"] == "succeeded" and found["logs"] != first
+
+    await until("another instance answers", another, within_s=60)

@@ -1,0 +1,45 @@
+"""A model that uses what an instance is given, and goes beyond it."""
+
+import ctypes
+import os
+import time
+
+from cog import BasePredictor, Path
+
+
+class Predictor(BasePredictor):
+    def setup(self) -> None:
+        print("loading")
+        self.well = True
+
+    def predict(self, do: str = "write", text: str = "") -> Path:
+        getattr(self, do)(text)
+        Path("out.txt").write_text(text)
+        return Path("out.txt")
+
+    def write(self, text: str) -> None:
+        """Changes its own code, as some models do with their settings."""
+        with Path(__file__).open("a") as own:
+            own.write(f"# {text}\n")
+
+    def bar(self, text: str) -> None:
+        """As tqdm draws it, until the file comes or a minute is over."""
+        for number in range(600):
+            print(f"\rDenoising: {min(number, 90):3}%|###       | {number}/100 [00:01<00:03]", end="", flush=True)
+            time.sleep(0.1)
+
+    def allocate(self, text: str) -> None:
+        bytearray(1 << 40)
+
+    def crash(self, text: str) -> None:
+        print("last words", flush=True)
+        ctypes.string_at(0)
+
+    def sicken(self, text: str) -> None:
+        self.well = False
+
+    def pid(self, text: str) -> None:
+        print(os.getpid())
+
+    def healthcheck(self) -> bool:
+        return self.well
