@@ -52,7 +52,7 @@ class Redactor:
         """A frame's body as it may go on. Raises as `decode` for what is no frame."""
         frame = decode(body)
         if isinstance(frame, Log):
-            return self._again(body, frame.text, lambda text: Log(frame.id, text))
+            return self._again(body, frame.text, lambda text: msgspec.structs.replace(frame, text=text))
         if isinstance(frame, Failed | Health | Done) and frame.error is not None:
             return self._again(body, frame.error, lambda text: msgspec.structs.replace(frame, error=text))
         return body
