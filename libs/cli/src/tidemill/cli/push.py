@@ -134,9 +134,11 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
                     progress.advance(task, len(chunk))
                     yield chunk
 
+        sent = 0
         for digest, file in wanted.items():
             headers = {"Content-Length": str(file.size), "Content-Type": "application/octet-stream"}
             for tries_left in reversed(range(UPLOAD_TRIES)):
+                progress.update(task, completed=sent)
                 try:
                     api.call("PUT", f"blobs/{digest}", content=body(directory / file.path), headers=headers)
                     break
@@ -144,6 +146,7 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
                     if not tries_left:
                         raise
                     time.sleep(UPLOAD_PAUSE_S)
+            sent += file.size
 
 
 def _follow(api: Api, pushed: dict[str, Any]) -> None:
