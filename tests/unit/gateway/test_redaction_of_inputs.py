@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.gateway.redaction import MARK, redacted
+from tidemill.gateway.redaction import redacted
+from tidemill.runtime.present import REDACTED as MARK
 
 SECRET = {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True}
 VALUES = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5), st.lists, max_leaves=5)

@@ -112,3 +112,13 @@ def test_what_goes_says_when():
     ):
         assert "data_deleted_at" not in shown(**{"kept_s": 3600, **changes})
     assert shown(shared_at=AT)["shared_at"] == "2026-11-23T09:00:00.250Z"
+
+
+def test_secret_inputs_are_not_shown():
+    given = b'{"token": "hunter2", "text": "a",  "tokens": ["b"]}'
+    row = {**WAITING, "input": given.decode()}
+    shown = present.prediction(row, "https://t", stream_url=None, secret_inputs=["token", "tokens", "absent"])
+    assert msgspec.json.decode(shown.input) == {"token": "[redacted]", "text": "a", "tokens": "[redacted]"}
+    for names in (None, [], ["absent"]):
+        whole = present.prediction(row, "https://t", stream_url=None, secret_inputs=names)
+        assert bytes(whole.input) == given

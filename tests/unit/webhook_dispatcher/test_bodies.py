@@ -35,6 +35,7 @@ ROW = {
     "data_removed": False,
     "streams": None,
     "is_example": False,
+    "secret_inputs": ["token"],
     "retention_s": None,
 }
 

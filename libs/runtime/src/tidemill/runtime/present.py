@@ -3,9 +3,11 @@
 Pure. Keys that are not known yet are left out, as Replicate does.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from tidemill.contracts import api
@@ -14,6 +16,7 @@ from tidemill.contracts.subjects import Kind
 from tidemill.runtime.clock import rfc3339, unix
 
 NULL: Final = Raw(b"null")
+REDACTED: Final = "[redacted]"  # in the place of a secret input
 
 
 class Columns(Protocol):
@@ -22,7 +25,14 @@ class Columns(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
 
-def prediction(row: Columns, public_url: str, *, stream_url: str | None, kept_s: float | None = None) -> api.Prediction:
+def prediction(
+    row: Columns,
+    public_url: str,
+    *,
+    stream_url: str | None,
+    kept_s: float | None = None,
+    secret_inputs: Collection[str] | None = None,
+) -> api.Prediction:
     """`row` has all columns of the table, JSON as text; `stream_url` is given where the version streams, `kept_s` where
     the data goes that many seconds after completion.
     """
@@ -30,7 +40,7 @@ def prediction(row: Columns, public_url: str, *, stream_url: str | None, kept_s:
         id=row["id"],
         model=row["model"],
         version=row["version"],
-        input=_raw(row["input"]),
+        input=without_secrets(_raw(row["input"]), secret_inputs or ()),
         logs=None if row["data_removed"] else row["logs"] or "",
         output=_raw(row["output"]),
         data_removed=row["data_removed"],
@@ -53,6 +63,16 @@ def prediction(row: Columns, public_url: str, *, stream_url: str | None, kept_s:
         webhook=_known(row["webhook"]),
         webhook_events_filter=UNSET if row["webhook_events"] is None else list(row["webhook_events"]),
     )
+
+
+def without_secrets(given: Raw, names: Collection[str]) -> Raw:
+    """An input as it may be shown, to its owner too: what is no secret stays byte for byte."""
+    if not names:
+        return given
+    values = msgspec.json.decode(given)
+    if not isinstance(values, dict) or values.keys().isdisjoint(names):
+        return given
+    return Raw(msgspec.json.encode({name: REDACTED if name in names else value for name, value in values.items()}))
 
 
 def _data_deleted_at(row: Columns, kept_s: float | None) -> str | UnsetType:

@@ -37,7 +37,7 @@ class Bodies(NamedTuple):
     def now(self, row: Row) -> bytes:
         """The prediction as GET answers it.
 
-        `row` has the prediction's columns, `streams`, `is_example`, and its account's `retention_s`.
+        `row` has the prediction's columns, `streams`, `secret_inputs`, `is_example`, and its account's `retention_s`.
         """
         return self._encoded(row, {})
 
@@ -49,7 +49,10 @@ class Bodies(NamedTuple):
         stream = self._stream_url(row) if row["streams"] else None
         fields: dict[str, Any] = {**dict(row.items()), **changes}
         kept_s = None if row["is_example"] else min(self.retention_s, row["retention_s"] or self.retention_s)
-        return msgspec.json.encode(prediction(fields, self.public_url, stream_url=stream, kept_s=kept_s))
+        shown = prediction(
+            fields, self.public_url, stream_url=stream, kept_s=kept_s, secret_inputs=row["secret_inputs"]
+        )
+        return msgspec.json.encode(shown)
 
     def _stream_url(self, row: Row) -> str:
         created_at = row["created_at"].timestamp()

@@ -51,6 +51,7 @@ class Accepted(msgspec.Struct, kw_only=True, frozen=True):
     deployment: str | None = None  # owner/name
     destination: str | None = None  # owner/name, of a training
     priority: int = 0
+    secrets: frozenset[str] = frozenset()  # the inputs that are never shown
 
 
 class Acceptor:

@@ -69,6 +69,7 @@ def prepared(call: Call, runnable: Runnable, body: api.CreatePrediction, tracepa
         deployment=runnable.deployment,
         destination=runnable.destination,
         priority=body.priority or 0,
+        secrets=runnable.secrets,
     )
 
 

@@ -23,7 +23,7 @@ def starting(call: Call, accepted: Accepted, carried: Carried | None) -> api.Pre
         id=accepted.id,
         model=accepted.model,
         version=accepted.version,
-        input=Raw(accepted.input),
+        input=present.without_secrets(Raw(accepted.input), accepted.secrets),
         logs="",
         output=present.NULL,
         data_removed=False,
@@ -77,6 +77,7 @@ def of_row(call: Call, row: Row) -> api.Prediction:
         parts.config.public_url,
         stream_url=stream,
         kept_s=None if row["is_example"] else kept_s(parts.config, row["retention_s"]),
+        secret_inputs=row["secret_inputs"],
     )
     prediction.status = status_for(call.request.headers.get("User-Agent"), prediction.status)
     age_s = now() - row["created_at"].timestamp()

@@ -9,15 +9,16 @@ from tidemill.contracts.ids import new_id
 from tidemill.gateway.cursors import Cursor
 from tidemill.gateway.pages import comparison
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.stream_urls import JOINS
 
 # A statement that met an existing row answers it, which DO NOTHING would not.
 _QUEUE: Final = """
 INSERT INTO training_queue (queue, version_queue) VALUES ($1, $2)
 ON CONFLICT (version_queue) DO UPDATE SET version_queue = excluded.version_queue RETURNING queue"""
-_LIST: Final = """
-SELECT p.*, false AS streams, a.retention_s, false AS is_example
-FROM prediction p JOIN account a ON a.id = p.account_id
-WHERE p.account_id = $1 AND p.kind = 'training' AND p.deleted_at IS NULL"""
+_LIST: Final = f"""
+SELECT p.*, false AS streams, w.secret_inputs, a.retention_s, false AS is_example
+FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
+WHERE p.account_id = $1 AND p.kind = 'training' AND p.deleted_at IS NULL"""  # noqa: S608 - our own constant
 
 
 async def queue(database: Database, version_queue: str) -> str:

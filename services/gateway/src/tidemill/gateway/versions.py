@@ -19,7 +19,7 @@ REFERENCE: Final = re.compile(
 VISIBLE: Final = "(m.visibility = 'public' OR m.account_id = $1)"
 # The same files may be a version of several models: one's own comes first, then the oldest.
 FIND: Final = f"""
-SELECT v.queue, v.id, v.openapi_schema, v.streams, v.streams_files, m.owner, m.name
+SELECT v.queue, v.id, v.openapi_schema, v.streams, v.streams_files, v.secret_inputs, m.owner, m.name
 FROM version v JOIN model m ON m.id = v.model_id
 WHERE {VISIBLE} AND ($2::text IS NULL OR (m.owner = $2 AND m.name = $3))
     AND (v.id = $4 OR ($4::text IS NULL AND v.queue = m.latest_queue))
@@ -37,6 +37,7 @@ class Runnable(msgspec.Struct, frozen=True):
     schema: dict[str, Any]
     deployment: str | None = None  # owner/name, when `queue` is that of its release
     destination: str | None = None  # owner/name, when `queue` is the version's for trainings
+    secrets: frozenset[str] = frozenset()  # names of inputs that are never shown
 
 
 class Versions:
@@ -88,6 +89,14 @@ class Versions:
         if known is None:
             schema = msgspec.json.decode(row["openapi_schema"])
             carried: Carried | None = "files" if row["streams_files"] else "text" if row["streams"] else None
-            known = Runnable(f"{row['owner']}/{row['name']}", row["id"], row["queue"], carried, checker(schema), schema)
+            known = Runnable(
+                model=f"{row['owner']}/{row['name']}",
+                version=row["id"],
+                queue=row["queue"],
+                streams=carried,
+                check=checker(schema),
+                schema=schema,
+                secrets=frozenset(row["secret_inputs"]),
+            )
             self._by_queue[row["queue"]] = known
         return known
