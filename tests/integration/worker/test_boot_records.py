@@ -1,0 +1,72 @@
+"""What is kept of boots, in the real database."""
+
+import hashlib
+
+import pytest
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.contracts.ids import new_id
+from tidemill.hosting.failures import Ending
+from tidemill.runtime.clock import monotonic
+from tidemill.worker.boot_records import KEPT, BootRecords
+from tidemill.worker.instance import Instance
+
+
+@pytest.fixture
+async def queue(worker_servers):
+    database, account, model, queue = worker_servers.database, new_id(), new_id(), new_id()
+    username = f"u-{account}"
+    await database.execute(
+        "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $2, 'n', 'whsec_x')", account, username
+    )
+    await database.execute(
+        "INSERT INTO model (id, account_id, owner, name, visibility, hardware)"
+        " VALUES ($1, $2, $3, 'm', 'private', 'cpu')",
+        *(model, account, username),
+    )
+    await database.execute(
+        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams)"
+        " VALUES ($1, $2, $3, '0', '{}', '[]', '{}', false)",
+        *(queue, hashlib.sha256(queue.encode()).hexdigest(), model),
+    )
+    return queue
+
+
+def instance(queue, number=0, state="ready"):
+    made = Instance(f"i{number:03}-{queue}", queue, monotonic() - 100 + number)
+    made.state = state
+    return made
+
+
+async def kept(worker_servers, queue):
+    return await worker_servers.database.fetch("SELECT * FROM boot WHERE version_queue = $1 ORDER BY began_at", queue)
+
+
+async def test_the_last_ones_are_kept(worker_servers, queue):
+    records = BootRecords(worker_servers.database)
+    for number in range(KEPT + 5):
+        await records.booted(instance(queue, number), f"log {number}")
+    rows = await kept(worker_servers, queue)
+    assert [row["logs"] for row in rows] == [f"log {number}" for number in range(5, KEPT + 5)]
+    assert all(row["ready_at"] > row["began_at"] for row in rows)
+
+
+async def test_a_failure_and_a_later_crash_say_why(worker_servers, queue):
+    records = BootRecords(worker_servers.database)
+    failed, crashed = instance(queue, 1, "failed"), instance(queue, 2)
+    failed.error = "no\0weights"
+    crashed.boot = '{"total": 0.5}'
+    for each in (failed, crashed, crashed):  # the same again changes nothing
+        await records.booted(each, "set\0up")
+    await records.crashed(crashed, Ending("It ended.", ErrorCode.MODEL_CRASHED))
+    first, second = await kept(worker_servers, queue)
+    assert (first["ready_at"], first["error"], first["logs"]) == (None, "no\ufffdweights", "set\ufffdup")
+    assert (second["error"], second["phases"]) == ("It ended.", '{"total": 0.5}')
+
+
+async def test_a_version_that_is_gone_leaves_no_record(worker_servers, queue):
+    records = BootRecords(worker_servers.database)
+    await records.booted(instance(queue), "")
+    await worker_servers.database.execute("DELETE FROM version WHERE queue = $1", queue)
+    await records.booted(instance(queue, 1), "")
+    assert await kept(worker_servers, queue) == []
