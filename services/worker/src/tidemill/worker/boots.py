@@ -179,6 +179,8 @@ class Boots:
             async with asyncio.timeout(self._timeout_s):
                 ended = await self._boot(instance)
         except REASONS as error:
+            if instance.child is not None:
+                instance.child.kill()
             self._fail(instance, str(error) or self._took_too_long(instance))
             await self._records.booted(instance, self._printed(instance))
             await self._give_gpus_back(instance)
@@ -260,13 +262,13 @@ class Boots:
                 instance.child.kill()
             self._bundles.release(bundle)
             raise
+        link.ended.add_done_callback(lambda _: self._bundles.release(bundle))
         if config.guessed and bytes(ready.schema) != b"null":
             await self._correct(instance, bundle, config, bytes(ready.schema))
         instance.concurrency, instance.batched = ready.concurrency, ready.batch
         booted = boot_phases.phases(Moments(started, fetched, built, monotonic()), ready.phases)
         instance.boot = boot_phases.record(booted)
         log().info("instance ready", action="boot", instance=instance.id, queue=instance.queue, seconds=booted)
-        link.ended.add_done_callback(lambda _: self._bundles.release(bundle))
         return link.ended
 
     async def _correct(self, instance: Instance, bundle: str, config: ModelConfig, schema: bytes) -> None:
