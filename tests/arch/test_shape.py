@@ -17,7 +17,7 @@ MAY_USE = {
     "cli": {"contracts", "hosting", "runtime", "security", "stack"},
     "cog": set(),
     "contracts": set(),
-    "hosting": {"contracts", "model", "runtime"},
+    "hosting": {"contracts", "model", "runtime", "security"},
     "model": {"cog"},
     "runtime": {"contracts", "security"},
     "security": {"contracts"},

@@ -146,3 +146,25 @@ def test_an_interrupt_cancels(alone, words, model):
         process.kill()
     assert (process.returncode, out) == (130, "")
     assert "canceled" in errors
+
+
+REACHING = """import urllib.request
+from cog import BasePredictor
+
+
+class Predictor(BasePredictor):
+    def predict(self) -> str:
+        try:
+            return str(urllib.request.urlopen("https://10.0.0.1/", timeout=10).status)
+        except OSError as error:
+            return str(error)
+"""
+
+
+def test_a_model_that_asks_for_the_network_gets_the_guarded_way_out(tidemill, model):
+    cog_yaml = 'predict: "predict.py:Predictor"\n'
+    assert "Tunnel" not in tidemill("predict", model(REACHING, cog_yaml)).stdout
+    done = tidemill("predict", model(REACHING, f"{cog_yaml}tidemill:\n  network: true\n"))
+    if done.returncode and "namespace" in done.stderr:
+        pytest.skip("this system gives no network namespaces")
+    assert "Tunnel connection failed: 403" in done.stdout, done.stderr

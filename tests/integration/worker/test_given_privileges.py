@@ -14,6 +14,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.worker_report import WorkerReport
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.ways_out import Platform, WaysOut
 from tidemill.model.sandbox import LAYERS, REQUIRED
 from tidemill.security import sealed
 from tidemill.security.egress_policy import Allow
@@ -23,7 +24,6 @@ from tidemill.worker.instance import Instance
 from tidemill.worker.lanes import QueueLane
 from tidemill.worker.privileges import Privileges
 from tidemill.worker.report import Reporter, Settings, available
-from tidemill.worker.ways_out import Platform, WaysOut
 
 KEY = b"\x5a" * 32
 CONFIG = ModelConfig(entry="predict.py:Predictor", network=True)

@@ -8,13 +8,14 @@ import os
 import shutil
 import stat
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
-from tidemill.hosting.frames import Done, Failed, FileRef, Log, Metric, Output, Ready, Running, decode, merged
+from tidemill.hosting.frames import Done, Failed, FileRef, Log, Metric, Output, Ready, Running, WayOut, decode, merged
 from tidemill.hosting.json_pointer import NoSuchPlace, put_at
 from tidemill.hosting.output_names import safe_name
 from tidemill.model.child_process import Exit
@@ -58,10 +59,14 @@ class _Heard:
 
 
 class Conversation:
-    """The ChildEvents of one child. `say` gets what is printed while no prediction runs."""
+    """The ChildEvents of one child. `say` gets what is printed while no prediction runs.
 
-    def __init__(self, say: Audience) -> None:
+    `on_way_out` takes over the socket of a child that may reach the internet.
+    """
+
+    def __init__(self, say: Audience, on_way_out: Callable[[int], None] | None = None) -> None:
         self._boot = say
+        self._on_way_out = on_way_out
         self._heard: dict[str, _Heard] = {}
         self._called: frozenset[str] = frozenset()  # by the ids that share a call of a model under @batch
         self._log = ""
@@ -88,6 +93,8 @@ class Conversation:
             self._on_log(frame.id, frame.text)
         elif isinstance(frame, Running):
             self._called = frozenset(frame.ids)
+        elif isinstance(frame, WayOut) and self._on_way_out is not None:
+            self._on_way_out(files.popleft())
         elif isinstance(frame, Output | Done | Metric):
             self._on_progress(frame, files)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from secrets import randbelow
 from types import TracebackType
@@ -25,10 +26,12 @@ from tidemill.hosting.inspection import SandboxedInspector
 from tidemill.hosting.installer import Installer, Say
 from tidemill.hosting.schema_check import SchemaRefused, check
 from tidemill.hosting.scratch import Scratch, remove_tree
+from tidemill.hosting.ways_out import Platform, WaysOut
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host, working_directory
 from tidemill.model.child_process import ChildProcess
 from tidemill.model.sandbox import Sandbox
+from tidemill.security.egress_policy import Allow
 
 CANCEL_WITHIN_S: Final = 5.0  # then the child is killed, as the worker does
 GONE_WITHIN_S: Final = 5.0
@@ -102,6 +105,7 @@ class Workbench:
         # but a push would refuse it, and here is where to learn that.
         self._environments = Environments(home / "environments", Installer(home / "uv"), self._scratch)
         self._zygotes = Zygotes(home)
+        self._ways_out = WaysOut(Platform(()), Allow())  # the public internet, and nothing of this network
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._scratch.__enter__)
@@ -127,7 +131,8 @@ class Workbench:
         Raises one of REASONS.
         """
         async with self._prepared(directory, paths, audience.on_log) as parts:
-            heard = Conversation(audience)
+            instance, hosts = parts.folder.name, parts.config.network_hosts or None
+            heard = Conversation(audience, partial(self._ways_out.open, instance, hosts))
             zygote = await self._zygotes.get(parts.environment)
             child = await zygote.fork(parts.spec(self._zygotes.runtime_paths()), parts.boot(), heard)
             try:
@@ -136,6 +141,7 @@ class Workbench:
             finally:
                 child.kill()
                 await asyncio.wait([heard.ended], timeout=GONE_WITHIN_S)
+                await self._ways_out.close(instance)
 
     @asynccontextmanager
     async def _prepared(self, directory: Path, paths: Iterable[str], say: Say) -> "AsyncIterator[_Parts]":
@@ -173,6 +179,7 @@ class _Parts(NamedTuple):
             read=(*map(str, read), *runtime),
             uid=self.uid,
             required=(),
+            way_out=self.config.network,
         )
         return host.Spec(sandbox=sandbox, env=dict(self.config.environment))
 

@@ -19,6 +19,7 @@ from tidemill.hosting.environments import Environment, EnvironmentFailed, Enviro
 from tidemill.hosting.failures import BootFailed
 from tidemill.hosting.frames import Ready
 from tidemill.hosting.scratch import remove_tree
+from tidemill.hosting.ways_out import WaysOut
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host, working_directory
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
@@ -43,7 +44,6 @@ from tidemill.worker.privileges import Privileges
 from tidemill.worker.queues import Queues
 from tidemill.worker.redaction import Redactor
 from tidemill.worker.watching import Watched, Watcher
-from tidemill.worker.ways_out import WaysOut
 
 FAILED_SHOWN_S: Final = 15.0  # a failed instance stays in the heartbeat so that the scheduler learns why
 SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error

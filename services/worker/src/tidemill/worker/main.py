@@ -16,6 +16,7 @@ from tidemill.hosting.environments import Environments
 from tidemill.hosting.inspection import SandboxedInspector
 from tidemill.hosting.installer import Installer
 from tidemill.hosting.scratch import Scratch
+from tidemill.hosting.ways_out import Platform, WaysOut
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
@@ -51,7 +52,6 @@ from tidemill.worker.trainings import Trainings
 from tidemill.worker.triggers import listeners
 from tidemill.worker.upkeep import evict
 from tidemill.worker.watching import Watcher
-from tidemill.worker.ways_out import Platform, WaysOut
 
 
 async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list of parts
