@@ -4,6 +4,7 @@ A model that wants to give a secret away can; this keeps it out of logs when it 
 results and stay as they are.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -18,23 +19,22 @@ MINIMUM_CHARS: Final = 4  # of what is looked for: a shorter one would take sing
 
 class SecretInputs:
     def __init__(self) -> None:
-        self._of: dict[str, list[str]] = {}
+        self._of: dict[str, re.Pattern[str]] = {}
 
     def hide(self, prediction: str, arguments: Mapping[str, Any]) -> None:
         """From here on until its `end`. Each line of a secret counts for itself, as loggers print lines."""
         found = {part.strip() for secret in _secrets(arguments) for part in (secret, *secret.splitlines())}
-        values = [each for each in found if len(each) >= MINIMUM_CHARS]
+        # The longest first: one may be a part of another.
+        values = sorted((each for each in found if len(each) >= MINIMUM_CHARS), key=len, reverse=True)
         if values:
-            # The longest first: one may be a part of another.
-            self._of[prediction] = sorted(values, key=len, reverse=True)
+            self._of[prediction] = re.compile("|".join(map(re.escape, values)))
 
     def cleaned(self, text: str) -> str:
         """Without the secrets of all that run: a thread's text may count to another prediction than its own."""
         if not self._of:
             return text
         for values in tuple(self._of.values()):
-            for value in values:
-                text = text.replace(value, MARK)
+            text = values.sub(MARK, text)
         return text
 
     def end(self, prediction: str, outcome: Outcome) -> Outcome:

@@ -1,0 +1,101 @@
+"""What is done around a prediction's arguments: strangers are named, secrets kept out of logs and errors."""
+
+import dataclasses
+
+import pytest
+
+from cog import Secret
+from tidemill.model.arguments import Arguments
+from tidemill.model.introspect import inspect_callable
+from tidemill.model.logs import Logs
+from tidemill.model.results import FAILED, SUCCEEDED, Outcome
+from tidemill.model.secret_inputs import MARK, SecretInputs
+
+
+@dataclasses.dataclass
+class Login:
+    user: str
+    password: Secret
+
+
+def predict(
+    text: str = "", token: Secret | None = None, tokens: list[Secret] | None = None, login: Login | None = None
+) -> str:
+    return text
+
+
+def plain(text: str = "") -> str:
+    return text
+
+
+@pytest.fixture
+def secrets():
+    return SecretInputs()
+
+
+def arguments(function, secrets):
+    return Arguments(inspect_callable(function), secrets)
+
+
+def test_unknown_inputs_are_named_and_left_out(secrets, capsys):
+    assert arguments(plain, secrets).of("p", {"text": "a", "stray": 1, "other": None}) == {"text": "a"}
+    assert capsys.readouterr().err == "Warning: the model has no inputs called 'stray', 'other'; they are left out.\n"
+
+
+def test_nothing_is_said_of_known_ones(secrets, capsys):
+    arguments(plain, secrets).of("p", {"text": None})
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"token": "hunter2"},
+        {"tokens": ["a b c d", "hunter2"]},
+        {"login": {"user": "ada", "password": "hunter2"}},
+        {"token": "first line\nhunter2\nlast line"},
+    ],
+)
+def test_secrets_of_any_shape_are_hidden_while_it_runs(secrets, given):
+    arguments(predict, secrets).of("p", given)
+    assert secrets.cleaned("ada has hunter2.") == f"ada has {MARK}."
+    failed = secrets.end("p", Outcome(FAILED, error="wrong: hunter2"))
+    assert failed.error == f"wrong: {MARK}"
+    assert secrets.cleaned("hunter2") == "hunter2"
+
+
+def test_what_would_take_letters_out_of_every_line_stays(secrets):
+    arguments(predict, secrets).of("p", {"token": "a"})
+    assert secrets.cleaned("a banana") == "a banana"
+
+
+def test_the_longer_of_two_goes_whole(secrets):
+    arguments(predict, secrets).of("p", {"tokens": ["secret", "secret-and-more"]})
+    assert secrets.cleaned("secret-and-more") == MARK
+
+
+def test_each_run_has_its_own(secrets):
+    for prediction, token in (("p", "first-token"), ("q", "second-token")):
+        arguments(predict, secrets).of(prediction, {"token": token})
+    secrets.end("p", Outcome(SUCCEEDED))
+    assert secrets.cleaned("first-token second-token") == f"first-token {MARK}"
+
+
+def test_an_outcome_without_secrets_is_the_same_object(secrets):
+    outcome = Outcome(FAILED, error="x")
+    assert secrets.end("p", outcome) is outcome
+
+
+class NoShield:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_logs_are_cleaned_line_by_line():
+    sent = []
+    logs = Logs(lambda prediction, text: sent.append((prediction, text)), lambda: "p", NoShield())
+    arguments(predict, logs.secrets).of("p", {"token": "hunter2-hunter2"})
+    logs.write("stdout", "it is hunter2-")
+    logs.write("stdout", "hunter2\nand ")
+    logs.finish("p")
+    assert sent == [("p", f"it is {MARK}\n"), ("p", "and ")]
