@@ -13,7 +13,8 @@ Carried: TypeAlias = Literal["text", "files"]
 PATHS: Final[dict[Carried, str]] = {"text": "/v1/streams/", "files": "/v1/files/streams/"}
 # SQL of what a prediction `p` streams: its column, null where it streams nothing, and the joins that it needs; with the
 # names of the version's secret inputs, which whoever shows the prediction needs too.
-STREAMS: Final = "CASE WHEN w.streams_files THEN 'files' WHEN v.streams THEN 'text' END AS streams, w.secret_inputs"
+STREAMS: Final = """
+    CASE WHEN v.streams THEN CASE WHEN w.streams_files THEN 'files' ELSE 'text' END END AS streams, w.secret_inputs"""
 JOINS: Final = "LEFT JOIN queue_version v ON v.queue = p.queue LEFT JOIN version w ON w.queue = v.version_queue"
 
 
