@@ -174,3 +174,32 @@ async def test_ends_are_told_on_the_trainings_own_subject_and_by_webhook(
     )
     ended = (await ask("GET", f"/trainings/{made['id']}"))[1]
     assert ended["output"]["version"] == f"{model}:{'0' * 64}"
+
+
+async def test_secret_inputs_of_a_training_are_shown_nowhere(ask, make_model, alice):
+    secret = {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True}
+    takes = {"type": "object", "properties": {"steps": {"type": "integer"}, "key": secret}}
+    model, version = await make_model(alice, schemas={**SCHEMAS, "TrainingInput": takes})
+    sent = {"destination": model, "input": {"steps": 1, "key": "hunter2"}}
+    made = (await ask("POST", f"/models/{model}/versions/{version}/trainings", sent))[1]
+    seen = (await ask("GET", f"/trainings/{made['id']}"))[1]
+    (listed,) = (await ask("GET", "/trainings"))[1]["results"]
+    assert made["input"] == seen["input"] == listed["input"] == {"steps": 1, "key": "[redacted]"}
+
+
+SECRETS = [
+    ({"a": {"x-cog-secret": True}, "b": {"type": "string"}}, ["a"]),
+    ({"a": {"type": "array", "items": {"format": "password"}}, "b": {"anyOf": [{"writeOnly": True}]}}, ["a", "b"]),
+    ({"a": {"x-cog-secret": "true"}, "b": {"default": "password"}}, []),
+    ({}, []),
+    ([], []),
+    ("text", []),
+    (None, []),
+]
+
+
+@pytest.mark.parametrize(("properties", "names"), SECRETS)
+async def test_the_database_knows_secret_inputs_by_any_schema(gateway, properties, names):
+    schema = json.dumps({"components": {"schemas": {"Input": {"properties": properties}}}})
+    assert await gateway.parts.database.value("SELECT secret_inputs_of($1::text::json)", schema) == names
+    assert await gateway.parts.database.value("SELECT secret_inputs_of('[1]')") == []
