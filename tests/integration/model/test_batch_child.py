@@ -208,3 +208,11 @@ async def test_whatever_happens_each_prediction_ends_once_and_as_it_should(child
         if done["status"] == "succeeded":
             assert done["output"] == (None if kind == "file" else name)
     assert (await child.predict("last", text="still here"))["output"] == "still here"
+
+
+async def test_unknown_inputs_are_named_once_in_the_logs_of_their_own_prediction(child):
+    send(child, {"a": {"text": "a", "stray": 1}, "b": {"do": "raise"}, "c": {"text": "c"}})
+    assert await outputs(child, ["a", "c"]) == {"a": "a", "c": "c"}
+    await child.done("b")
+    told = [frame["id"] for frame in child.of("log") if "no inputs called 'stray'" in frame["text"]]
+    assert told == ["a"]

@@ -20,9 +20,12 @@ class Arguments:
         self._names = frozenset(parameter.name for parameter in signature.parameters)
         self._has_secrets = any(holds_secrets(parameter.shape) for parameter in signature.parameters)
 
-    def of(self, prediction: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Called where what is printed goes to the prediction's logs. Raises InputError."""
-        if not values.keys() <= self._names:
+    def of(self, prediction: str, values: Mapping[str, Any], *, again: bool = False) -> dict[str, Any]:
+        """Called where what is printed goes to the prediction's logs, `again` for one that was told already.
+
+        Raises InputError.
+        """
+        if not again and not values.keys() <= self._names:
             strangers = ", ".join(map(repr, unknown_inputs(self._signature, values)))
             sys.stderr.write(f"Warning: the model has no inputs called {strangers}; they are left out.\n")
         arguments = build_kwargs(self._signature, values)

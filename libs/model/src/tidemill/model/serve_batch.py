@@ -175,10 +175,11 @@ class BatchServer:
         """Each with its arguments; those whose input does not fit are answered."""
         prepared = []
         for member in members:
+            again = member.began != _NOT_BEGUN
             member.began = member.began or time.perf_counter()
             self._current.prediction = member.id
             try:
-                prepared.append((member, self._arguments.of(member.id, member.values)))
+                prepared.append((member, self._arguments.of(member.id, member.values, again=again)))
             except BaseException as error:  # noqa: BLE001  the boundary: converting runs the author's code too
                 self._answer(member, self._failed(member, error))
         self._current.prediction = None
