@@ -229,7 +229,7 @@ async def test_every_form_of_the_base_url_is_the_same_route(api, prefix):
     assert (await problem(await api("GET", f"{prefix}/predictions/{UNKNOWN_ID}"))) == MISSING
 
 
-@pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=%00", "source=api", "created_after=yesterday"])
+@pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=%00", "source=elsewhere", "created_after=yesterday"])
 async def test_a_wrong_query_is_a_bad_request(api, query):
     answer = await problem(await api("GET", f"/v1/predictions?{query}"))
     assert answer["status"] == 400

@@ -14,6 +14,7 @@ HARMLESS = {
     "idempotency": "expires within a day",
     "push": "belongs to a model, which must be gone",
     "removed_version": "for the janitor, which empties it",
+    "urgent": "of predictions, which keep the organisation while they have data",
     "token": "ends with the organisation",
     "webhook_delivery": "a record of what was sent, without the account's data once predictions' data is gone",
     "webhook_endpoint": "nothing is sent there any more",

@@ -15,14 +15,14 @@ from tidemill.runtime.db import Row
 from tidemill.security import sealed
 
 
-@operation("models.secrets.list", Scope.MODELS_WRITE, answer=list[Secret])
+@operation("models.secrets.list", Scope.MODELS_READ, answer=list[Secret])
 async def list_(call: Call) -> web.Response:
     """The names of a model's run-time secrets, of a model of your own. Nobody is ever told a value."""
     rows = await store_secrets.secrets_of(call.parts.database, await own_id(call))
     return json_response([_shown(row) for row in rows])
 
 
-@operation("models.secrets.get", Scope.MODELS_WRITE, answer=Secret)
+@operation("models.secrets.get", Scope.MODELS_READ, answer=Secret)
 async def get(call: Call) -> web.Response:
     """Whether a model of your own has a secret of this name, and since when."""
     row = await store_secrets.secret(call.parts.database, await own_id(call), call.path("secret"))
