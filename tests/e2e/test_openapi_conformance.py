@@ -75,6 +75,8 @@ def test_a_plain_request_succeeds(route, everything, session):
     """The one request that a user would begin with: without it the others might all be refused."""
     operation = WHOLE[PATTERN.sub("}", route.path)][route.method.lower()]
     body = everything.bodies.get(f"{route.method} {route.path}", NOT_SET)
+    if isinstance(body, dict):  # other tests of the session may have made things of these names
+        body = {name: f"plain-{value}" if name in {"name", "username"} else value for name, value in body.items()}
     case = operation.Case(
         path_parameters=everything.values(route.method, route.path),
         query=dict(everything.queries.get(route.path, {})),

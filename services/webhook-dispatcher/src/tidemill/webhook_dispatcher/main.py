@@ -43,6 +43,7 @@ async def build(config: Config) -> Service:
         try:
             yield
         finally:
+            await deliveries.stop()
             await progress.stop()
             await egress.close()
 

@@ -25,6 +25,7 @@ class Deliveries:
             endpoint_tries=config.endpoint_tries, account_tries=config.account_tries, tries=config.tries
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
         self._sorted_at = float("-inf")
         self.wake = asyncio.Event()
 
@@ -56,7 +57,7 @@ class Deliveries:
 
     async def _take(self) -> bool:
         """Leases due rows and starts their tries; whether there may be more."""
-        if self._lanes.room <= 0:
+        if self._draining or self._lanes.room <= 0:
             return False
         rows = await store.lease(self._database, self._lanes, BATCH, self._tries.lease_s)
         put_back = [row["id"] for row in rows if not self._start(row)]
@@ -66,7 +67,7 @@ class Deliveries:
 
     def _start(self, row: Row) -> bool:
         place = Endpoint(row["account_id"], row["host"])
-        if not self._lanes.take(place):
+        if self._draining or not self._lanes.take(place):
             return False
         task = asyncio.create_task(self._tries.run(row), name=f"delivery {row['id']}")
         self._tasks.add(task)
@@ -83,5 +84,14 @@ class Deliveries:
 
     async def drained(self) -> None:
         """Tries under way end by their own time-outs; what has not been tried is taken by another dispatcher."""
+        self._draining = True
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def stop(self) -> None:
+        """Breaks off what outlasted the drain: its lease runs out, and another dispatcher tries it again."""
+        self._draining = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
