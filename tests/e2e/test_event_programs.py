@@ -1,6 +1,7 @@
 """Events on NATS against a running stack: the programs of docs/examples hear real predictions."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -96,8 +97,8 @@ async def test_a_durable_consumer_hears_what_happened_before_it_connected(stack,
 async def test_nobody_comes_in_without_a_token(stack):
     for credentials in ({}, {"token": "x"}, {"user": "tidemill", "password": stack.token + "x"}):
         client = Client()
-        # The server hangs up after its refusal, and which of the two is heard first is chance.
-        with pytest.raises((nats.errors.Error, ConnectionResetError), match=r"(?i)authorization|reset"):
+        with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
             await client.connect(stack.env["TIDEMILL_NATS_PUBLIC_URL"], allow_reconnect=False, **credentials)
-        client._transport.close()
-        await client._transport.wait_closed()
+        client._transport.close()  # nats-py leaves it open where it was refused
+        with contextlib.suppress(OSError):  # the server has hung up, perhaps before it read everything
+            await client._transport.wait_closed()
