@@ -26,10 +26,10 @@ stack := python + " -m tidemill.stack"
 @logs *ARGS: _environment
     exec {{ stack }} logs "$@"
 
-# Run the tests (arguments go to pytest)
+# Run the tests, two folders at a time (arguments go to pytest)
 [no-exit-message]
 @test *ARGS: setup
-    exec deploy/clean-env.sh {{ python }} -m pytest "$@"
+    exec deploy/clean-env.sh {{ python }} -m pytest -n 2 --dist loadgroup "$@"
 
 # Check style
 [no-exit-message]

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from tidemill.contracts.ids import new_id
 from tidemill.hosting.file_fields import FileField
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
@@ -17,7 +16,7 @@ from tidemill.worker.inputs import InputFetchError, Inputs
 
 PUBLIC = "http://gateway.lan:8300"
 IMAGE, ALBUM = FileField("image", one=True, many=False), FileField("album", one=False, many=True)
-MINE, THEIRS = new_id(), new_id()
+MINE, THEIRS, NOBODYS = (f"01k0000000000000000000000{end}" for end in "abc")
 
 
 class FakeDatabase:
@@ -136,7 +135,7 @@ async def test_files_of_one_name_do_not_meet(parts, tmp_path):
         ("file:///etc/passwd", "not an http(s) URL or a data: URI"),
         ("data:x", "no comma"),
         (f"{PUBLIC}/v1/files/{THEIRS}", "it does not exist or is not yours"),
-        (f"{PUBLIC}/v1/files/{new_id()}", "it does not exist or is not yours"),
+        (f"{PUBLIC}/v1/files/{NOBODYS}", "it does not exist or is not yours"),
         (f"{PUBLIC}/v1/files/{MINE}", "it does not exist or is not yours"),
         (f"{PUBLIC}/v1/delivery/forged/a.png", "it does not exist any more"),
         (3, "it must be a URL"),
