@@ -17,7 +17,7 @@ from schemathesis.core import NOT_SET
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks as conformance
 
-from tidemill.gateway import openapi
+from tidemill.gateway.reference import openapi
 from tidemill.gateway.triggers import EXTENSIONS, REPLICATE, ROUTES
 from tidemill.testing.world import parameters
 

@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from tidemill.cli.api import CommandError
 from tidemill.cli.main import app
-from tidemill.gateway.allowances import Allowances
-from tidemill.gateway.auth import Accounts
-from tidemill.gateway.gcra import Rate
+from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.limits.allowances import Allowances
+from tidemill.gateway.limits.gcra import Rate
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tidemill.gateway.http import Route
+from tidemill.gateway.call import Route
 from tidemill.gateway.triggers import ROUTES
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

@@ -11,8 +11,8 @@ from nats.aio.client import Client
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.callout import ANSWERS, Callout
-from tidemill.gateway.durable import Durables
+from tidemill.gateway.events.callout import ANSWERS, Callout
+from tidemill.gateway.events.durable import Durables
 from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
 from tidemill.security import tokens

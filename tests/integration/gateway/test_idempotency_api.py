@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tidemill.contracts.ids import new_id
-from tidemill.gateway.accept import Acceptor
-from tidemill.gateway.idempotency import Once
+from tidemill.gateway.predictions.accept import Acceptor
+from tidemill.gateway.predictions.once import Once
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ async def test_a_retry_whose_first_request_made_nothing_makes_one_of_its_own(gat
 
 async def test_what_was_made_long_ago_is_not_joined(gateway, alice, create, monkeypatch):
     _, first, _ = await create(alice)
-    monkeypatch.setattr("tidemill.gateway.idempotency.RETRY_WINDOW_S", 0)
+    monkeypatch.setattr("tidemill.gateway.predictions.once.RETRY_WINDOW_S", 0)
     await asyncio.sleep(0.01)
     assert (await create(alice, x_stainless_retry_count="1"))[1]["id"] != first["id"]
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,7 +12,7 @@ from tidemill.contracts.errors import Problem
 from tidemill.contracts.events import Load, QueueLoad
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import OPEN_PREDICTIONS
-from tidemill.gateway import limits
+from tidemill.gateway.limits import rates
 from tidemill.runtime.db import Lane
 
 
@@ -134,9 +133,9 @@ async def test_what_one_gateway_took_the_other_does_not_give_again(gateway, serv
 
 async def test_without_the_record_each_gateway_limits_alone(gateway, servers, alice, start_gateway, monkeypatch):
     await limit(gateway, alice, requests_per_minute=1, requests_burst=100)
-    monkeypatch.setattr(limits, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(limits, "RETRY_S", 0.01)
-    unchecked = limits.UNCHECKED.labels("requests")._value.get
+    monkeypatch.setattr(rates, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(rates, "RETRY_S", 0.01)
+    unchecked = rates.UNCHECKED.labels("requests")._value.get
     before = unchecked()
     async with start_gateway(servers) as other:
         working, other.parts.limits._lane = other.parts.limits._lane, Lane("postgresql://nobody@127.0.0.1:1/none")
@@ -153,12 +152,12 @@ async def test_many_creates_count_each(gateway, alice):
     await limit(gateway, alice, creates_per_minute=1, creates_burst=10)
     assert (await read(gateway, alice))[0] == 200
 
-    caller = await gateway.parts.accounts.authenticate(alice.headers["Authorization"])
-    first, second = (SimpleNamespace(account=caller.account, request={}) for _ in range(2))
-    await gateway.parts.limits.take(first, 7)
-    assert first.request[limits.VERDICT].remaining == 3
+    account = (await gateway.parts.accounts.authenticate(alice.headers["Authorization"])).account
+    request = {}
+    await gateway.parts.limits.take(request, account, cost=7)
+    assert request[rates.VERDICT].remaining == 3
     with pytest.raises(Problem) as caught:
-        await gateway.parts.limits.take(second, 4)
+        await gateway.parts.limits.take(request, account, cost=4)
     assert caught.value.status == 429
 
 

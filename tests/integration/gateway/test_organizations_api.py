@@ -4,7 +4,7 @@ import json
 import pytest
 
 from tidemill.contracts.ids import new_id
-from tidemill.gateway import store_organizations
+from tidemill.gateway import stores
 
 MISSING = {"detail": "The requested resource could not be found.", "status": 404}
 # Tables with an account's rows that need not be gone before an organisation is deleted, and why.
@@ -172,7 +172,7 @@ async def test_usernames_are_one_namespace(gateway, alice, org, mallory):
 
 
 async def test_a_user_owns_so_many(gateway, new_account, monkeypatch):
-    monkeypatch.setattr("tidemill.gateway.store_organizations.OWNED_ORGANIZATIONS_LIMIT", 1)
+    monkeypatch.setattr("tidemill.gateway.stores.organizations.OWNED_ORGANIZATIONS_LIMIT", 1)
     bob = await new_account()
     assert (await ask(gateway, "POST", "/organizations", bob, json={"username": f"o-{new_id()}"}))[0] == 201
     assert (await ask(gateway, "POST", "/organizations", bob, json={"username": f"o-{new_id()}"}))[0] == 422
@@ -230,8 +230,8 @@ async def test_a_deletion_looks_at_every_table_that_an_account_owns_rows_of(gate
         "WHERE c.column_name = 'account_id' AND c.table_schema = 'public' AND t.table_type = 'BASE TABLE'"
     )
     for table in {row["table_name"] for row in rows} - set(HARMLESS):
-        looked = any(f"FROM {table} " in sql for sql in store_organizations.HOLDINGS.values())
+        looked = any(f"FROM {table} " in sql for sql in stores.organizations.HOLDINGS.values())
         assert looked, (
-            f"{table} has an account_id: add it to HOLDINGS in store_organizations.py when an organisation must not be "
-            f"deleted while it has rows there, or to HARMLESS in this test with the reason why it may"
+            f"{table} has an account_id: add it to HOLDINGS in stores/organizations.py when an organisation must not "
+            f"be deleted while it has rows there, or to HARMLESS in this test with the reason why it may"
         )

@@ -10,9 +10,9 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Done, Logs, Output, Reset
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.gateway import streams
-from tidemill.gateway.feeds import FEEDS
 from tidemill.gateway.handlers import streams as streams_handler
+from tidemill.gateway.live import streams
+from tidemill.gateway.live.feeds import FEEDS
 from tidemill.runtime.bus import Announcement, encode
 from tidemill.security.delivery import delivery_url
 
@@ -247,7 +247,7 @@ async def test_a_client_that_does_not_read_costs_little_and_is_let_go(gateway, r
 
 
 async def test_streams_together_hold_no_more_than_they_may(gateway, running, monkeypatch):
-    monkeypatch.setattr("tidemill.gateway.feeds.TRANSCRIPTS_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr("tidemill.gateway.live.feeds.TRANSCRIPTS_LIMIT_BYTES", 100_000)
     identifier, url = running
     reader = asyncio.create_task(read(gateway, url))
     await publish(gateway, identifier, *(out(seq, "x" * 10_000) for seq in range(10)))

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from tidemill.contracts.ids import is_id, new_id
-from tidemill.gateway.http import EVENTS, FORM
+from tidemill.gateway.call import EVENTS, FORM
 from tidemill.gateway.triggers import ROUTES
 
 PARAMETER = re.compile(r"\{[^}]*\}")

@@ -5,9 +5,9 @@ import pytest
 
 from tidemill.contracts.access import ALL, ROLE_SCOPES
 from tidemill.contracts.ids import new_id
-from tidemill.gateway import store_tokens
-from tidemill.gateway.auth import Accounts
-from tidemill.gateway.token_uses import Uses
+from tidemill.gateway import stores
+from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.access.token_uses import Uses
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY
 
@@ -81,7 +81,7 @@ async def test_a_look_up_under_way_while_a_token_is_revoked_is_not_remembered(ga
 
     async def slow(authorization):
         found = await look_up(authorization)
-        await store_tokens.revoke(gateway.parts.database, made["id"])
+        await stores.tokens.revoke(gateway.parts.database, made["id"])
         accounts.forget(made["id"])
         return found
 
@@ -219,7 +219,7 @@ async def test_whoever_leaves_loses_his_tokens_for_good(gateway, alice, new_acco
 
 async def test_an_account_has_room_for_so_many_tokens(gateway, new_account, monkeypatch):
     account = await new_account()
-    monkeypatch.setattr("tidemill.gateway.store_tokens.LIVE_TOKENS_LIMIT", 3)
+    monkeypatch.setattr("tidemill.gateway.stores.tokens.LIVE_TOKENS_LIMIT", 3)
     made = [await make(gateway, account, expires_in_s=60) for _ in range(2)]
     assert (await ask(gateway, "POST", "/tokens", account, json={"name": "x"}))[0] == 422
     await ask(gateway, "DELETE", f"/tokens/{made[0]['id']}", account)

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, WebhookEvent
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.listening import ACCOUNT_LISTENERS_LIMIT
+from tidemill.gateway.live.listening import ACCOUNT_LISTENERS_LIMIT
 from tidemill.testing.running import until
 
 SECRET = "whsec_dGVzdA=="

@@ -2,10 +2,10 @@ import pytest
 
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.events import Load, QueueLoad
-from tidemill.gateway.admission import LOAD_LIFE_S, MARGIN_S, OWN_LIFE_S, Admission, Crowd
-from tidemill.gateway.allowances import Allowances, of_account
-from tidemill.gateway.auth import Account
-from tidemill.gateway.gcra import Rate
+from tidemill.gateway.access.auth import Account
+from tidemill.gateway.limits.admission import LOAD_LIFE_S, MARGIN_S, OWN_LIFE_S, Admission, Crowd
+from tidemill.gateway.limits.allowances import Allowances, of_account
+from tidemill.gateway.limits.gcra import Rate
 
 LIMITED = Account("a", "a", "a", "user", Allowances(open_predictions=5))
 UNLIMITED = Account("u", "u", "u", "user")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tidemill.contracts import subjects
 from tidemill.contracts.access import ALL, Scope
-from tidemill.gateway import nats_jwt
-from tidemill.gateway.event_rights import SCOPES, Consumer, Rights, label, readable, rights, token_of
-from tidemill.gateway.event_watch import Connected, outdated
+from tidemill.gateway.events import nats_jwt
+from tidemill.gateway.events.rights import SCOPES, Consumer, Rights, label, readable, rights, token_of
+from tidemill.gateway.events.watch import Connected, outdated
 
 SEED = bytes(nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_ACCOUNT)).decode()
 ids = st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=26, max_size=26)

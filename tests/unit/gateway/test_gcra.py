@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.gateway import gcra
-from tidemill.gateway.gcra import Rate
+from tidemill.gateway.limits import gcra
+from tidemill.gateway.limits.gcra import Rate
 
 RATES = st.builds(Rate, st.integers(1, 6000), st.integers(1, 300))
 STEPS = st.lists(st.tuples(st.floats(0, 30), st.integers(1, 5)), max_size=60)

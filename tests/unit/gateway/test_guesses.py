@@ -1,8 +1,8 @@
 import pytest
 
-from tidemill.gateway import guesses as guesses_module
-from tidemill.gateway.client_address import client, networks
-from tidemill.gateway.guesses import FAILURES, Guesses
+from tidemill.gateway.access import guesses as guesses_module
+from tidemill.gateway.access.client_address import client, networks
+from tidemill.gateway.access.guesses import FAILURES, Guesses
 
 
 def test_an_address_that_fails_often_waits_and_is_forgiven():

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from tidemill.contracts.errors import Problem
+from tidemill.gateway.answers.input_files import replaced, texts, upload_id
+from tidemill.gateway.answers.kept_files import DAY_S, Renewer, object_key
 from tidemill.gateway.handlers.search import question
-from tidemill.gateway.input_files import replaced, texts, upload_id
-from tidemill.gateway.kept_files import DAY_S, Renewer, object_key
-from tidemill.gateway.store_discovery import WORDS_LIMIT, tsquery
+from tidemill.gateway.stores.discovery import WORDS_LIMIT, tsquery
 from tidemill.security.delivery import delivery_url, object_key_of_url
 
 KEY, OTHER = b"k" * 32, b"o" * 32

@@ -5,9 +5,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.gateway import ledger as ledger_module
-from tidemill.gateway.gcra import Rate
-from tidemill.gateway.ledger import Key, Ledger, owed_limit
+from tidemill.gateway.limits import ledger as ledger_module
+from tidemill.gateway.limits.gcra import Rate
+from tidemill.gateway.limits.ledger import Key, Ledger, owed_limit
 
 KEY = Key("a", "creates")
 RATE = Rate(per_minute=600, burst=600)

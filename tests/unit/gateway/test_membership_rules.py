@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tidemill.contracts.access import ALL, EVERYTHING, ROLE_SCOPES, Scope, beyond, granted, unknown
 from tidemill.contracts.errors import Problem
-from tidemill.gateway.memberships import MEMBERS_LIMIT, Change, check
+from tidemill.gateway.access.memberships import MEMBERS_LIMIT, Change, check
 
 roles = st.sampled_from(["owner", "member", "viewer"])
 scopes = st.lists(st.sampled_from([*Scope, EVERYTHING, "nonsense"]), max_size=8)

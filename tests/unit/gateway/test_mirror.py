@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.gateway.mirror import FOLLOWED_LIMIT, THROTTLE_S, Due, Mirror
+from tidemill.gateway.live.mirror import FOLLOWED_LIMIT, THROTTLE_S, Due, Mirror
 
 
 def shown(mirror, now):

@@ -10,9 +10,9 @@ import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from tidemill.contracts.access import Scope
-from tidemill.gateway import openapi, openapi_words, reference, reference_writer
-from tidemill.gateway.http import BYTES, EVENTS, FORM, Route, operation
-from tidemill.gateway.library import Library, rendered, title_of, written_pages
+from tidemill.gateway.call import BYTES, EVENTS, FORM, Route, operation
+from tidemill.gateway.reference import openapi, resource_pages, words, writer
+from tidemill.gateway.reference.library import Library, rendered, title_of, written_pages
 from tidemill.gateway.triggers import EXTENSIONS, REPLICATE, ROUTES
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -43,7 +43,7 @@ def test_it_is_a_valid_document_of_openapi_3_1():
 
 
 def test_every_route_is_in_it_once_under_a_name_of_its_own():
-    operations = list(reference.operations(WHOLE))
+    operations = list(resource_pages.operations(WHOLE))
     names = [each["operationId"] for _, _, each in operations]
     assert len(names) == len(set(names)) == len(ROUTES)
     assert {(method, path) for method, path, _ in operations} == {(route.method, route.path) for route in ROUTES}
@@ -63,13 +63,13 @@ def test_every_schema_is_one():
 
 def test_every_declared_header_has_words():
     for route in ROUTES:
-        assert set(route.operation.headers) <= set(openapi_words.HEADERS), route.operation.name
+        assert set(route.operation.headers) <= set(words.HEADERS), route.operation.name
 
 
 def test_every_declared_status_has_words():
     for route in ROUTES:
         declared = {route.operation.status, *route.operation.also, *route.operation.errors}
-        assert declared <= set(openapi_words.STATUSES), route.operation.name
+        assert declared <= set(words.STATUSES), route.operation.name
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation.name)
@@ -152,7 +152,7 @@ def test_query_is_a_method_that_strict_readers_skip():
 
 
 def test_the_files_in_docs_are_what_the_route_table_gives():
-    stale = [path for path, text in reference_writer.written().items() if not _same(DOCS / path, text)]
+    stale = [path for path, text in writer.written().items() if not _same(DOCS / path, text)]
     gone = [page.name for page in (DOCS / "reference").glob("*.md") if f"reference/{page.name}" not in _written()]
     assert not stale + gone, "run `./just docs`"
 
@@ -162,7 +162,7 @@ def _same(path, text):
 
 
 def _written():
-    return reference_writer.written()
+    return writer.written()
 
 
 def test_the_package_has_every_written_page():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.gateway.preconditions import Validators, conditional, in_part, verdict
+from tidemill.gateway.files.preconditions import Validators, conditional, in_part, verdict
 
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 EARLIER = "Wed, 21 Oct 2015 07:27:59 GMT"

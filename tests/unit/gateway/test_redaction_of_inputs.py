@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.gateway.redaction import redacted
+from tidemill.gateway.answers.redaction import redacted
 from tidemill.runtime.present import REDACTED as MARK
 
 SECRET = {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True}

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.gateway import reference
+from tidemill.gateway.reference import resource_pages
 
 SCHEMAS = {
     "Thing": {
@@ -50,7 +50,7 @@ def document(**rest):
 
 
 def test_a_page_shows_an_operation_and_the_objects_it_needs():
-    page = reference.pages(document())["things"]
+    page = resource_pages.pages(document())["things"]
     assert "- [Get a thing](#get-a-thing)" in page
     assert "`GET /v1/things/{id}`" in page
     assert "| `id` (required) | path | string | Its \\| id |" in page
@@ -65,17 +65,18 @@ def test_a_page_shows_an_operation_and_the_objects_it_needs():
 
 
 def test_access_is_told_in_words():
-    open_to_all = reference.pages(document())["things"]
+    open_to_all = resource_pages.pages(document())["things"]
     assert "Needs no token." in open_to_all
-    guarded = reference.pages(document(**{"x-required-scope": "models:read", "x-tidemill-extension": True}))["things"]
+    extension = document(**{"x-required-scope": "models:read", "x-tidemill-extension": True})
+    guarded = resource_pages.pages(extension)["things"]
     assert "Needs a token with the scope `models:read`. An extension" in guarded
 
 
 def test_limits_of_types_are_told():
-    assert reference.type_of({"type": "integer", "minimum": 0, "maximum": 5}) == "integer (from 0, to 5)"
-    assert reference.type_of({"type": "string", "format": "date-time"}) == "string (as date-time)"
+    assert resource_pages.type_of({"type": "integer", "minimum": 0, "maximum": 5}) == "integer (from 0, to 5)"
+    assert resource_pages.type_of({"type": "string", "format": "date-time"}) == "string (as date-time)"
 
 
 @given(st.text(max_size=60))
 def test_anchors_hold_no_space_and_no_markup(heading):
-    assert not re.search(r"[\s()#`\[\]]", reference.slug(heading))
+    assert not re.search(r"[\s()#`\[\]]", resource_pages.slug(heading))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tidemill.contracts.events import Done, Logs, Output, Reset
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.sse import Ending, Place, Transcript, encode, missing, place_of
+from tidemill.gateway.live.sse import Ending, Place, Transcript, encode, missing, place_of
 
 SECOND = 1690212292
 

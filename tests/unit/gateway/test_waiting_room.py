@@ -1,6 +1,6 @@
 import pytest
 
-from tidemill.gateway.waiting_room import DECIDED_AFTER_S, Heard, Places, reason
+from tidemill.gateway.predictions.waiting_room import DECIDED_AFTER_S, Heard, Places, reason
 
 HEARD = Heard(0.0, frozenset({"warm"}), frozenset({"coming"}), frozenset({"broken"}))
 

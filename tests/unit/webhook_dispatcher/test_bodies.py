@@ -2,7 +2,7 @@ import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
-from tidemill.gateway import streams
+from tidemill.gateway.live import streams
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.sending import Sender
 

@@ -8,24 +8,24 @@ from aiohttp import web
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, Load, Warm
 from tidemill.contracts.ids import new_id
-from tidemill.gateway import allowances
-from tidemill.gateway.accept import Acceptor
-from tidemill.gateway.admission import Admission, Crowd
-from tidemill.gateway.auth import Accounts
-from tidemill.gateway.callout import Callout
-from tidemill.gateway.client_address import Networks, networks
+from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.access.client_address import Networks, networks
+from tidemill.gateway.access.door import Door
 from tidemill.gateway.config import Config
-from tidemill.gateway.deployments import Deployments
-from tidemill.gateway.door import Door
-from tidemill.gateway.durable import Durables
-from tidemill.gateway.event_watch import Watch
-from tidemill.gateway.idempotency import Once
-from tidemill.gateway.limits import Limits
+from tidemill.gateway.events.callout import Callout
+from tidemill.gateway.events.durable import Durables
+from tidemill.gateway.events.watch import Watch
+from tidemill.gateway.limits import allowances
+from tidemill.gateway.limits.admission import Admission, Crowd
+from tidemill.gateway.limits.rates import Limits
 from tidemill.gateway.parts import Parts
+from tidemill.gateway.predictions.accept import Acceptor
+from tidemill.gateway.predictions.deployments import Deployments
+from tidemill.gateway.predictions.once import Once
+from tidemill.gateway.predictions.versions import Versions
+from tidemill.gateway.predictions.waiting import Waiters
+from tidemill.gateway.predictions.waiting_room import WaitingRoom
 from tidemill.gateway.triggers import application
-from tidemill.gateway.versions import Versions
-from tidemill.gateway.waiting import Waiters
-from tidemill.gateway.waiting_room import WaitingRoom
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database

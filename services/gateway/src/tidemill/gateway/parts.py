@@ -2,18 +2,18 @@
 
 import msgspec
 
-from tidemill.gateway.accept import Acceptor
-from tidemill.gateway.admission import Admission
-from tidemill.gateway.auth import Accounts
+from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.access.door import Door
 from tidemill.gateway.config import Config
-from tidemill.gateway.deployments import Deployments
-from tidemill.gateway.door import Door
-from tidemill.gateway.durable import Durables
-from tidemill.gateway.idempotency import Once
-from tidemill.gateway.limits import Limits
-from tidemill.gateway.versions import Versions
-from tidemill.gateway.waiting import Waiters
-from tidemill.gateway.waiting_room import WaitingRoom
+from tidemill.gateway.events.durable import Durables
+from tidemill.gateway.limits.admission import Admission
+from tidemill.gateway.limits.rates import Limits
+from tidemill.gateway.predictions.accept import Acceptor
+from tidemill.gateway.predictions.deployments import Deployments
+from tidemill.gateway.predictions.once import Once
+from tidemill.gateway.predictions.versions import Versions
+from tidemill.gateway.predictions.waiting import Waiters
+from tidemill.gateway.predictions.waiting_room import WaitingRoom
 from tidemill.runtime.billing import Tariffs
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, Lane

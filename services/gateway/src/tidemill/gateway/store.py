@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from tidemill.contracts.ids import id_at
 from tidemill.contracts.subjects import Kind
-from tidemill.gateway import queries
-from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.pages import comparison
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.stream_urls import JOINS, STREAMS
 

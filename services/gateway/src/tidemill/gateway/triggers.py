@@ -8,7 +8,8 @@ from typing import Final
 from aiohttp import web
 
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway import cors, feeds
+from tidemill.gateway.access import cors
+from tidemill.gateway.call import Route
 from tidemill.gateway.handlers import (
     account,
     asyncapi,
@@ -32,11 +33,12 @@ from tidemill.gateway.handlers import (
     versions,
     webhooks,
 )
-from tidemill.gateway.http import Route, bind, unmatched
-from tidemill.gateway.library import LIBRARY, Library, written_pages
-from tidemill.gateway.listening import install as install_listeners
-from tidemill.gateway.openapi import document
+from tidemill.gateway.http import bind, unmatched
+from tidemill.gateway.live import feeds
+from tidemill.gateway.live.listening import install as install_listeners
 from tidemill.gateway.parts import Parts
+from tidemill.gateway.reference.library import LIBRARY, Library, written_pages
+from tidemill.gateway.reference.openapi import document
 
 # Official clients disagree about what their base URL holds, so that one value must serve all of them.
 PREFIXES: Final = ("/v1", "", "/v1/v1")

@@ -11,9 +11,9 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.api_accounts import RETENTION_MINIMUM_S, OwnAccount, UpdateAccount
 from tidemill.contracts.api_events import EventsAccess
 from tidemill.contracts.errors import unprocessable
-from tidemill.gateway import store_organizations
-from tidemill.gateway.event_rights import heard, readable
-from tidemill.gateway.http import Call, json_response, operation
+from tidemill.gateway import stores
+from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.events.rights import heard, readable
 from tidemill.runtime.clock import rfc3339
 
 
@@ -34,7 +34,7 @@ async def update(call: Call) -> web.Response:
     `retention_s` is how long inputs, outputs and logs of predictions are kept after they end.
     """
     changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
-    await store_organizations.update(call.parts.database, call.account.id, changes)
+    await stores.organizations.update(call.parts.database, call.account.id, changes)
     call.parts.accounts.forget(call.account.id)
     return json_response(await _own(call))
 
@@ -58,7 +58,7 @@ def _events(call: Call) -> EventsAccess | UnsetType:
 
 
 async def _own(call: Call) -> OwnAccount:
-    row = await store_organizations.account(call.parts.database, call.account.id)
+    row = await stores.organizations.account(call.parts.database, call.account.id)
     return OwnAccount(
         id=call.account.id,
         type=row["type"],

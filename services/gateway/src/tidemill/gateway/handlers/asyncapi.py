@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from tidemill.contracts import asyncapi
-from tidemill.gateway.http import Call, operation
+from tidemill.gateway.call import Call, operation
 
 JSON: Final = "application/json"
 printed: Final = cache(asyncapi.printed)  # one server, one address

@@ -9,10 +9,12 @@ from tidemill.contracts import api
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api_models import Collection, CollectionSummary
 from tidemill.contracts.errors import not_found
-from tidemill.gateway import queries, showing_models, store_discovery, store_examples
-from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.pages import page
+from tidemill.gateway import stores
+from tidemill.gateway.answers import showing_models
+from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.db import Row
 
 SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")
@@ -23,7 +25,7 @@ async def list_(call: Call) -> web.Response:
     """All collections, by their slugs from a to z."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_discovery.collections(call.parts.database, cursor, limit)
+        return await stores.discovery.collections(call.parts.database, cursor, limit)
 
     return json_response(await page(call, "/collections", fetch, _summary))
 
@@ -36,11 +38,11 @@ def _summary(row: Row) -> CollectionSummary:
 async def get(call: Call) -> web.Response:
     """A collection with its models, those that you may see."""
     slug, database = call.path("slug"), call.parts.database
-    row = await store_discovery.collection(database, slug) if SLUG.fullmatch(slug) else None
+    row = await stores.discovery.collection(database, slug) if SLUG.fullmatch(slug) else None
     if row is None:
         raise not_found()
-    members = await store_discovery.members(database, call.account.id, slug)
-    shown = await store_examples.defaults(database, [each["model_id"] for each in members])
+    members = await stores.discovery.members(database, call.account.id, slug)
+    shown = await stores.examples.defaults(database, [each["model_id"] for each in members])
     collection = Collection(
         name=row["name"],
         slug=row["slug"],

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from tidemill.contracts.errors import not_found
-from tidemill.gateway.http import BYTES, Call, operation
-from tidemill.gateway.serving import CONDITIONS, Shown, serve
+from tidemill.gateway.call import BYTES, Call, operation
+from tidemill.gateway.files.serving import CONDITIONS, Shown, serve
 from tidemill.runtime.clock import now
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.delivery import object_key_of_token

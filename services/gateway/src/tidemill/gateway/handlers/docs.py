@@ -5,8 +5,8 @@ from typing import Final
 from aiohttp import web
 
 from tidemill.contracts.errors import not_found
-from tidemill.gateway.http import Call, operation
-from tidemill.gateway.library import LIBRARY, POLICY, Library, rendered
+from tidemill.gateway.call import Call, operation
+from tidemill.gateway.reference.library import LIBRARY, POLICY, Library, rendered
 
 MARKDOWN: Final = "text/markdown"
 HTML: Final = "text/html"

@@ -8,10 +8,11 @@ from tidemill.contracts import api, api_events, subjects
 from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
 from tidemill.contracts.ids import is_id
-from tidemill.gateway import queries, store_events
-from tidemill.gateway.event_rights import SCOPES, readable
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.pages import page
+from tidemill.gateway import stores
+from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.events.rights import SCOPES, readable
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.bus import AWAY as BUS_AWAY
 from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row
@@ -39,9 +40,9 @@ async def create(call: Call) -> web.Response:
     lacking = [SCOPES[kind] for kind in kinds if SCOPES[kind] not in call.caller.scopes]
     if lacking or not kinds:
         raise forbidden(f"This token lacks the scope {lacking[0] if lacking else Scope.PREDICTIONS_READ}.")
-    row = await store_events.add(call.parts.database, call.account.id, body.name, kinds)
+    row = await stores.events.add(call.parts.database, call.account.id, body.name, kinds)
     if row is None:
-        if await store_events.name_taken(call.parts.database, call.account.id, body.name):
+        if await stores.events.name_taken(call.parts.database, call.account.id, body.name):
             raise conflict(f"There is an event consumer {body.name} already.")
         raise unprocessable(f"An account can have {api_events.EVENT_CONSUMERS_LIMIT} event consumers.")
     try:
@@ -62,7 +63,7 @@ async def list_(call: Call) -> web.Response:
     listed = await page(
         call,
         "/event-consumers",
-        lambda cursor, limit: store_events.page(call.parts.database, call.account.id, cursor, limit),
+        lambda cursor, limit: stores.events.page(call.parts.database, call.account.id, cursor, limit),
         _shown,
     )
     return json_response(listed, headers=NO_STORE)
@@ -72,7 +73,7 @@ async def list_(call: Call) -> web.Response:
 async def get(call: Call) -> web.Response:
     """Show a durable consumer and how far it is."""
     identifier = call.path("id")
-    row = await store_events.one(call.parts.database, call.account.id, identifier) if is_id(identifier) else None
+    row = await stores.events.one(call.parts.database, call.account.id, identifier) if is_id(identifier) else None
     if row is None:
         raise not_found()
     state = await call.parts.durables.state(identifier)
@@ -88,7 +89,7 @@ async def get(call: Call) -> web.Response:
 async def delete(call: Call) -> web.Response:
     """Delete a durable consumer; what it has not delivered yet it never will."""
     identifier = call.path("id")
-    known = is_id(identifier) and await store_events.remove(call.parts.database, call.account.id, identifier)
+    known = is_id(identifier) and await stores.events.remove(call.parts.database, call.account.id, identifier)
     if not known:
         raise not_found()
     await call.parts.durables.remove(identifier)

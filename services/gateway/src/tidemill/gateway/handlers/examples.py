@@ -12,11 +12,13 @@ from tidemill.contracts.errors import Problem, conflict, not_found, unprocessabl
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import EXAMPLES_LIMIT
 from tidemill.contracts.prediction import Status
-from tidemill.gateway import input_files, queries, showing_models, store_examples
-from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.named_models import named, own_id, visible_here
-from tidemill.gateway.pages import page
+from tidemill.gateway import stores
+from tidemill.gateway.access.named_models import named, own_id, visible_here
+from tidemill.gateway.answers import input_files, showing_models
+from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.db import Row
 
 
@@ -26,7 +28,7 @@ async def list_(call: Call) -> web.Response:
     model = await visible_here(call)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_examples.examples(call.parts.database, model["model_id"], cursor, limit)
+        return await stores.examples.examples(call.parts.database, model["model_id"], cursor, limit)
 
     path = f"/models/{model['owner']}/{model['name']}/examples"
     return json_response(await page(call, path, fetch, lambda row: showing_models.example(call, row)))
@@ -44,11 +46,11 @@ async def create(call: Call) -> web.Response:
     model_id = await own_id(call)
     prediction_id = (await call.body(AddExample)).prediction
     row = await _candidate(call, model_id, prediction_id)
-    if await store_examples.example(call.parts.database, model_id, prediction_id) is None:
+    if await stores.examples.example(call.parts.database, model_id, prediction_id) is None:
         rewritten = await input_files.kept(call, prediction_id, row["input"])
-        if not await store_examples.add(call.parts.database, model_id, prediction_id, rewritten):
+        if not await stores.examples.add(call.parts.database, model_id, prediction_id, rewritten):
             raise conflict(f"A model may have at most {EXAMPLES_LIMIT} examples, of predictions that have their data.")
-    added = await store_examples.example(call.parts.database, model_id, prediction_id)
+    added = await stores.examples.example(call.parts.database, model_id, prediction_id)
     if added is None:
         raise not_found()
     return json_response(showing_models.example(call, added), 201, call.location(f"/predictions/{added['id']}"))
@@ -59,7 +61,7 @@ async def _candidate(call: Call, model_id: str, prediction_id: str) -> Row:
     parts = call.parts
     row = None
     if is_id(prediction_id):
-        row = await store_examples.candidate(
+        row = await stores.examples.candidate(
             parts.database, call.account.id, prediction_id, model_id, parts.config.retention_s
         )
     if row is None:
@@ -86,6 +88,6 @@ def _secrets(schema: dict[str, Any], given: str) -> list[str]:
 async def delete(call: Call) -> web.Response:
     """Take an example away from your own model. The prediction stays, its data only as long as that of any other."""
     model_id, prediction_id = await own_id(call), call.path("id")
-    if not is_id(prediction_id) or not await store_examples.remove(call.parts.database, model_id, prediction_id):
+    if not is_id(prediction_id) or not await stores.examples.remove(call.parts.database, model_id, prediction_id):
         raise not_found()
     return web.Response(status=204)

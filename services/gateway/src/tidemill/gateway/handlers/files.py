@@ -12,13 +12,14 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import FILE_LIFETIME_S, FILE_LIMIT_BYTES
-from tidemill.gateway import queries, store_files
-from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import BYTES, FORM, Call, json_response, operation
-from tidemill.gateway.pages import page
-from tidemill.gateway.serving import CONDITIONS, Shown, forget, serve
-from tidemill.gateway.spool import Spool
-from tidemill.gateway.uploads import Form, receive
+from tidemill.gateway import stores
+from tidemill.gateway.call import BYTES, FORM, Call, json_response, operation
+from tidemill.gateway.files.serving import CONDITIONS, Shown, forget, serve
+from tidemill.gateway.files.spool import Spool
+from tidemill.gateway.files.uploads import Form, receive
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security.capability import sign_download, verify_download
@@ -47,7 +48,7 @@ async def _store(call: Call, form: Form, spool: Spool, metadata: str) -> Row:
     file_id = new_id()
     key = f"files/{file_id}"
     await spool.store(call.parts.objects, key, form.content_type())
-    return await store_files.create(
+    return await stores.files.create(
         call.parts.database,
         file_id,
         call.account.id,
@@ -67,7 +68,7 @@ async def list_(call: Call) -> web.Response:
     """List uploaded files, newest first."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_files.files(call.parts.database, call.account.id, cursor, limit)
+        return await stores.files.files(call.parts.database, call.account.id, cursor, limit)
 
     return json_response(await page(call, "/files", fetch, lambda row: _file(call, row)))
 
@@ -84,7 +85,7 @@ async def delete(call: Call) -> web.Response:
     row = await _own(call)
     # The object goes first: were it the other way round, a break in between would leave bytes that nobody knows of.
     await forget(call.parts.objects, row["object_key"])
-    await store_files.delete(call.parts.database, row["id"], call.account.id)
+    await stores.files.delete(call.parts.database, row["id"], call.account.id)
     return web.Response(status=204)
 
 
@@ -100,7 +101,7 @@ async def download(call: Call) -> web.StreamResponse:
         asked = call.asked(queries.Signed)
     except Problem:
         raise _missing() from None
-    row = await store_files.file_of_owner(call.parts.database, file_id, asked.owner) if is_id(file_id) else None
+    row = await stores.files.file_of_owner(call.parts.database, file_id, asked.owner) if is_id(file_id) else None
     if row is None:
         raise _missing()
     secret = files_secret(call.parts.signing_key, row["account_id"])
@@ -112,7 +113,7 @@ async def download(call: Call) -> web.StreamResponse:
 
 async def _own(call: Call) -> Row:
     file_id = call.path("id")
-    row = await store_files.file(call.parts.database, file_id, call.account.id) if is_id(file_id) else None
+    row = await stores.files.file(call.parts.database, file_id, call.account.id) if is_id(file_id) else None
     if row is None:
         raise _missing()
     return row

@@ -12,10 +12,11 @@ from tidemill.contracts.api_webhooks import DEFAULT_EVENTS, MirroredWebhook
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.gateway import queries, store_webhooks
-from tidemill.gateway.http import EVENTS, Call, operation
-from tidemill.gateway.listening import LISTENERS, Listener
-from tidemill.gateway.mirror import Due
+from tidemill.gateway import stores
+from tidemill.gateway.call import EVENTS, Call, operation
+from tidemill.gateway.listing import queries
+from tidemill.gateway.live.listening import LISTENERS, Listener
+from tidemill.gateway.live.mirror import Due
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.db import AWAY, Row
 from tidemill.runtime.webhook import Bodies, headers
@@ -57,7 +58,7 @@ class _Connection:
         last = self._call.request.headers.get("Last-Event-ID", "")
         if DELIVERY_ID.fullmatch(last):
             database, account_id = self._call.parts.database, self._call.account.id
-            for row in await store_webhooks.missed(database, account_id, last, MISSED_LIMIT):
+            for row in await stores.webhooks.missed(database, account_id, last, MISSED_LIMIT):
                 self._listener.mirror.missed(row["prediction_id"])
 
     async def _wait(self) -> None:
@@ -74,14 +75,14 @@ class _Connection:
 
     async def _show(self, due: Due) -> None:
         call = self._call
-        row = await store_webhooks.mirrored(call.parts.database, due.prediction, call.account.id)
+        row = await stores.webhooks.mirrored(call.parts.database, due.prediction, call.account.id)
         if row is None or not self._wanted(row, due.event):
             return
         started = due.event == "start"
         body = self._bodies.at_start(row) if started else self._bodies.now(row)
         delivery = row["delivery"] if due.event == "completed" else None
         message_id = delivery or f"msg_{new_id()}"
-        secrets = await store_webhooks.secrets(call.parts.database, call.account.id)
+        secrets = await stores.webhooks.secrets(call.parts.database, call.account.id)
         mirrored = MirroredWebhook(
             event=due.event,
             prediction=due.prediction,

@@ -10,12 +10,14 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.api_models import UpdateModel
 from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, Hardware, unknown_hardware
-from tidemill.gateway import queries, showing_models, store_examples, store_models
-from tidemill.gateway.cursors import Cursor
+from tidemill.gateway import stores
+from tidemill.gateway.access.named_models import named, own_id, visible
+from tidemill.gateway.answers import showing_models
+from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers import search
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.named_models import named, own_id, visible
-from tidemill.gateway.pages import page
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.db import Row
 
 MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
@@ -40,8 +42,8 @@ async def list_(call: Call) -> web.Response:
     shown: dict[str, Row] = {}
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        rows = await store_models.models(call.parts.database, call.account.id, asked, cursor, limit)
-        shown.update(await store_examples.defaults(call.parts.database, [row["model_id"] for row in rows]))
+        rows = await stores.models.models(call.parts.database, call.account.id, asked, cursor, limit)
+        shown.update(await stores.examples.defaults(call.parts.database, [row["model_id"] for row in rows]))
         return rows
 
     def present(row: Row) -> api.Model:
@@ -61,10 +63,10 @@ async def create(call: Call) -> web.Response:
         raise forbidden("You can only create models for your own account.")
     if body.hardware not in HARDWARE:
         raise unknown_hardware()
-    if not await store_models.create(call.parts.database, call.account.id, body):
-        if await store_models.own_model_id(call.parts.database, call.account.id, body.owner, body.name):
+    if not await stores.models.create(call.parts.database, call.account.id, body):
+        if await stores.models.own_model_id(call.parts.database, call.account.id, body.owner, body.name):
             raise conflict(f"A model named {body.owner}/{body.name} exists already.")
-        raise unprocessable(f"An account may have at most {store_models.MODELS_LIMIT} models.")
+        raise unprocessable(f"An account may have at most {stores.models.MODELS_LIMIT} models.")
     location = call.location(f"/models/{body.owner}/{body.name}")
     return json_response(await _shown(call, body.owner, body.name), 201, location)
 
@@ -77,7 +79,7 @@ async def get(call: Call) -> web.Response:
 
 async def _shown(call: Call, owner: str, name: str) -> api.Model:
     row = await visible(call, owner, name)
-    shown = await store_examples.defaults(call.parts.database, [row["model_id"]])
+    shown = await stores.examples.defaults(call.parts.database, [row["model_id"]])
     return showing_models.model(call, row, shown.get(row["model_id"]))
 
 
@@ -93,9 +95,9 @@ async def update(call: Call) -> web.Response:
     if changes.get("hardware", "cpu") not in HARDWARE:
         raise unknown_hardware()
     chosen = changes.get("default_example")
-    if chosen is not None and await store_examples.example(call.parts.database, model_id, chosen) is None:
+    if chosen is not None and await stores.examples.example(call.parts.database, model_id, chosen) is None:
         raise unprocessable("default_example must be the id of one of the model's examples")
-    await store_models.update(call.parts.database, model_id, changes)
+    await stores.models.update(call.parts.database, model_id, changes)
     call.parts.versions.forget()  # a model that is private from now on must not be run by others for a while yet
     return json_response(await _shown(call, *named(call)))
 
@@ -108,7 +110,7 @@ def _changes(body: UpdateModel) -> dict[str, Any]:
 @operation("models.delete", Scope.MODELS_WRITE, status=204, errors=(409,))
 async def delete(call: Call) -> web.Response:
     """Delete a model of your own that is private and has no versions left."""
-    refusal = await store_models.delete(call.parts.database, await own_id(call))
+    refusal = await stores.models.delete(call.parts.database, await own_id(call))
     if refusal is not None:
         raise conflict(refusal)
     return web.Response(status=204)
@@ -117,7 +119,7 @@ async def delete(call: Call) -> web.Response:
 @operation("models.readme.get", Scope.MODELS_READ, answer="text/plain")
 async def readme(call: Call) -> web.Response:
     """A model's README as Markdown; 404 when it has none."""
-    text = await store_models.readme(call.parts.database, call.account.id, *named(call))
+    text = await stores.models.readme(call.parts.database, call.account.id, *named(call))
     if not text:
         raise not_found()
     return web.Response(text=text, content_type="text/plain", charset="utf-8")

@@ -16,11 +16,13 @@ from tidemill.contracts.api_accounts import (
     UpdateAccount,
 )
 from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
-from tidemill.gateway import memberships, queries, store_organizations
-from tidemill.gateway.cursors import Cursor
+from tidemill.gateway import stores
+from tidemill.gateway.access import memberships
+from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.account import changes_of
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.pages import page
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
@@ -33,7 +35,7 @@ async def list_(call: Call) -> web.Response:
     """
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_organizations.organizations(call.parts.database, call.caller, cursor, limit)
+        return await stores.organizations.organizations(call.parts.database, call.caller, cursor, limit)
 
     return json_response(await page(call, "/organizations", fetch, _organization))
 
@@ -57,11 +59,11 @@ async def create(call: Call) -> web.Response:
     if body.username in RESERVED_USERNAMES:
         raise unprocessable(f"The username {body.username} is reserved.")
     try:
-        made = await store_organizations.create(call.parts.database, call.account.id, body)
-    except store_organizations.Taken:
+        made = await stores.organizations.create(call.parts.database, call.account.id, body)
+    except stores.organizations.Taken:
         raise conflict(f"The username {body.username} is taken.") from None
     if not made:
-        limit = store_organizations.OWNED_ORGANIZATIONS_LIMIT
+        limit = stores.organizations.OWNED_ORGANIZATIONS_LIMIT
         raise unprocessable(f"A user may own at most {limit} organizations.")
     organization = _organization(await _found(call, body.username))
     return json_response(organization, 201, call.location(f"/organizations/{body.username}"))
@@ -80,7 +82,7 @@ async def update(call: Call) -> web.Response:
     if row["role"] != "owner":
         raise memberships.owners_only()
     changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
-    await store_organizations.update(call.parts.database, row["id"], changes)
+    await stores.organizations.update(call.parts.database, row["id"], changes)
     call.parts.accounts.forget(row["id"])
     return json_response(_organization(await _found(call, row["username"])))
 
@@ -92,7 +94,7 @@ async def delete(call: Call) -> web.Response:
     409 says what it still has: models, deployments, event consumers, files, or predictions whose data is still kept.
     Its username stays taken.
     """
-    organization_id = await store_organizations.delete(call.parts.database, call.caller, call.path("name"))
+    organization_id = await stores.organizations.delete(call.parts.database, call.caller, call.path("name"))
     call.parts.accounts.forget(organization_id)
     return web.Response(status=204)
 
@@ -103,7 +105,7 @@ async def members(call: Call) -> web.Response:
     row = await _found(call, call.path("name"))
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_organizations.members(call.parts.database, row["id"], cursor, limit)
+        return await stores.organizations.members(call.parts.database, row["id"], cursor, limit)
 
     return json_response(await page(call, f"/organizations/{row['username']}/members", fetch, _member))
 
@@ -116,7 +118,7 @@ async def set_member(call: Call) -> web.Response:
     the webhook secret. The last owner cannot take another role (409).
     """
     body = await call.body(SetMember)
-    changed = await store_organizations.set_member(
+    changed = await stores.organizations.set_member(
         call.parts.database, call.caller, call.path("name"), call.path("username"), body.role
     )
     call.parts.accounts.forget(changed.organization_id)
@@ -129,7 +131,7 @@ async def remove_member(call: Call) -> web.Response:
 
     The last owner cannot leave (409).
     """
-    changed = await store_organizations.set_member(
+    changed = await stores.organizations.set_member(
         call.parts.database, call.caller, call.path("name"), call.path("username"), None
     )
     call.parts.accounts.forget(changed.organization_id)
@@ -137,7 +139,7 @@ async def remove_member(call: Call) -> web.Response:
 
 
 async def _found(call: Call, username: str) -> Row:
-    row = await store_organizations.organization(call.parts.database, call.caller, username)
+    row = await stores.organizations.organization(call.parts.database, call.caller, username)
     if row is None:
         raise not_found()
     return row

@@ -8,11 +8,14 @@ from tidemill.contracts.api_predictions import Batch, CreateBatch, CreateBatchIt
 from tidemill.contracts.errors import Problem, conflict, not_found, unauthenticated, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway import batch, deletion, queries, sharing, showing, store
-from tidemill.gateway.canceling import cancel as cancel_open
-from tidemill.gateway.creation import create as create_prediction
-from tidemill.gateway.http import Call, decode, json_response, operation
-from tidemill.gateway.pages import page
+from tidemill.gateway import store
+from tidemill.gateway.answers import sharing, showing
+from tidemill.gateway.call import Call, decode, json_response, operation
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.pages import page
+from tidemill.gateway.predictions import batch, deletion
+from tidemill.gateway.predictions.canceling import cancel as cancel_open
+from tidemill.gateway.predictions.creation import create as create_prediction
 from tidemill.runtime.db import Row
 
 RUNNING = ("Prefer", "Cancel-After", "Idempotency-Key")
@@ -72,7 +75,8 @@ async def create_batch(call: Call) -> web.Response:
     """
     body = await call.body(CreateBatchItems)
     if len(body.predictions) > 1:
-        await call.parts.limits.take(call, len(body.predictions) - 1)  # the request itself was counted as one
+        rest = len(body.predictions) - 1  # the request itself was counted as one
+        await call.parts.limits.take(call.request, call.account, cost=rest)
     return await batch.create(call, body)
 
 

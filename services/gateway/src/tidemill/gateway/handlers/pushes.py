@@ -17,9 +17,9 @@ from tidemill.contracts.errors import Problem, bad_request, not_found, unprocess
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import BUNDLE_FILE_LIMIT_BYTES, GIB, MANIFEST_LIMIT_BYTES
-from tidemill.gateway import store_models, store_pushes
-from tidemill.gateway.http import BYTES, Call, decode, json_response, operation, refuse_encoded
-from tidemill.gateway.spool import Spool
+from tidemill.gateway import stores
+from tidemill.gateway.call import BYTES, Call, decode, json_response, operation, refuse_encoded
+from tidemill.gateway.files.spool import Spool
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.objects import CHUNK_BYTES
 from tidemill.security.bundle_paths import BundleError, check_paths
@@ -35,14 +35,14 @@ async def create(call: Call) -> web.Response:
     Those that are missing are uploaded next; it is queued at once when none is.
     """
     parts = call.parts
-    model_id = await store_models.own_model_id(parts.database, call.account.id, call.path("owner"), call.path("name"))
+    model_id = await stores.models.own_model_id(parts.database, call.account.id, call.path("owner"), call.path("name"))
     if model_id is None:
         raise not_found()
     # A hundred thousand files take long enough to check that other requests would feel it.
     files = await asyncio.to_thread(_checked, await call.read(MANIFEST_LIMIT_BYTES))
     push_id = new_id()
-    await store_pushes.create(parts.database, push_id, call.account.id, model_id, files)
-    missing = await store_pushes.missing(parts.database, push_id)
+    await stores.pushes.create(parts.database, push_id, call.account.id, model_id, files)
+    missing = await stores.pushes.missing(parts.database, push_id)
     if not missing:
         await _queue(call, push_id)
     return json_response(await _push(call, push_id), 201, {**NO_STORE, **call.location(f"/pushes/{push_id}")})
@@ -82,7 +82,7 @@ async def start(call: Call) -> web.Response:
 
 
 async def _queue(call: Call, push_id: str) -> None:
-    await store_pushes.queue(call.parts.database, push_id)
+    await stores.pushes.queue(call.parts.database, push_id)
     try:
         await call.parts.bus.send(subjects.PUSH, PushWaiting(id=push_id))
     except nats.errors.Error:
@@ -102,7 +102,7 @@ async def put_blob(call: Call) -> web.Response:
         raise not_found()
     refuse_encoded(call.request)
     length = _length(call.request)
-    known = await store_pushes.has_blob(parts.database, call.account.id, digest)
+    known = await stores.pushes.has_blob(parts.database, call.account.id, digest)
     with Spool.opened(length, bad_request("More bytes came than announced.")) as spool:
         async for chunk in call.request.content.iter_chunked(CHUNK_BYTES):
             if not known:
@@ -125,19 +125,19 @@ async def _keep(call: Call, digest: str, spool: Spool) -> None:
     if spool.sha256 != digest:
         raise unprocessable(f"The sha256 of the bytes received is {spool.sha256}.", "Digest mismatch")
     await spool.store(call.parts.objects, f"blobs/{digest}", "application/octet-stream")
-    await store_pushes.add_blob(call.parts.database, call.account.id, digest, spool.size)
+    await stores.pushes.add_blob(call.parts.database, call.account.id, digest, spool.size)
 
 
 async def _push(call: Call, push_id: str) -> api.Push:
     database = call.parts.database
-    row = await store_pushes.push(database, push_id, call.account.id) if is_id(push_id) else None
+    row = await stores.pushes.push(database, push_id, call.account.id) if is_id(push_id) else None
     if row is None:
         raise not_found()
     return api.Push(
         id=row["id"],
         model=row["model"],
         status=row["status"],
-        missing=await store_pushes.missing(database, push_id) if row["status"] == "uploading" else [],
+        missing=await stores.pushes.missing(database, push_id) if row["status"] == "uploading" else [],
         version=row["version"],
         error=row["error"],
         warnings=row["warnings"],

@@ -11,10 +11,12 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.api_models import FoundCollection, FoundModel, SearchMetadata, SearchResults
 from tidemill.contracts.errors import Problem, bad_request, unprocessable
 from tidemill.contracts.limits import BODY_LIMIT_BYTES, SEARCH_LIMIT_CHARS
-from tidemill.gateway import queries, showing_models, store_discovery, store_examples, store_models
-from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.pages import page
+from tidemill.gateway import stores
+from tidemill.gateway.answers import showing_models
+from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.db import Row
 
 SEARCH_PAGE_SIZE: Final = 25  # models carry their schema and an example
@@ -55,10 +57,10 @@ async def page_of(call: Call, text: str) -> api.Page[Any]:
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         database = call.parts.database
         if text:
-            rows = await store_discovery.search(database, text, cursor, limit)
+            rows = await stores.discovery.search(database, text, cursor, limit)
         else:
-            rows = await store_models.models(database, call.account.id, everything, cursor, limit)
-        shown.update(await store_examples.defaults(database, [row["model_id"] for row in rows]))
+            rows = await stores.models.models(database, call.account.id, everything, cursor, limit)
+        shown.update(await stores.examples.defaults(database, [row["model_id"] for row in rows]))
         return rows
 
     def present(row: Row) -> api.Model:
@@ -74,9 +76,9 @@ async def everything(call: Call) -> web.Response:
         raise Problem(400, 'Query parameter "query" is required')
     asked = call.asked(queries.Search)
     database, text = call.parts.database, asked.query.replace("\0", " ")
-    rows = await store_discovery.search(database, text, None, asked.limit)
-    shown = await store_examples.defaults(database, [row["model_id"] for row in rows])
-    collections = await store_discovery.collections_found(database, call.account.id, text, COLLECTIONS_LIMIT)
+    rows = await stores.discovery.search(database, text, None, asked.limit)
+    shown = await stores.examples.defaults(database, [row["model_id"] for row in rows])
+    collections = await stores.discovery.collections_found(database, call.account.id, text, COLLECTIONS_LIMIT)
     found = SearchResults(
         query=asked.query,
         models=[

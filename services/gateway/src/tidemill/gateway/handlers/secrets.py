@@ -7,9 +7,9 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.api_secrets import SECRET_NAME_LIMIT_CHARS, SECRETS_LIMIT, Secret, SetSecret
 from tidemill.contracts.errors import not_found, unprocessable
 from tidemill.contracts.variables import is_reserved, is_variable_name
-from tidemill.gateway import store_secrets
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.named_models import own_id
+from tidemill.gateway import stores
+from tidemill.gateway.access.named_models import own_id
+from tidemill.gateway.call import Call, json_response, operation
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import sealed
@@ -18,14 +18,14 @@ from tidemill.security import sealed
 @operation("models.secrets.list", Scope.MODELS_READ, answer=list[Secret])
 async def list_(call: Call) -> web.Response:
     """The names of a model's run-time secrets, of a model of your own. Nobody is ever told a value."""
-    rows = await store_secrets.secrets_of(call.parts.database, await own_id(call))
+    rows = await stores.secrets.secrets_of(call.parts.database, await own_id(call))
     return json_response([_shown(row) for row in rows])
 
 
 @operation("models.secrets.get", Scope.MODELS_READ, answer=Secret)
 async def get(call: Call) -> web.Response:
     """Whether a model of your own has a secret of this name, and since when."""
-    row = await store_secrets.secret(call.parts.database, await own_id(call), call.path("secret"))
+    row = await stores.secrets.secret(call.parts.database, await own_id(call), call.path("secret"))
     if row is None:
         raise not_found()
     return json_response(_shown(row))
@@ -51,7 +51,7 @@ async def set_(call: Call) -> web.Response:
         raise unprocessable("A secret may not contain the character U+0000: no environment variable can.")
     kept = sealed.seal(call.parts.signing_key, sealed.place(model_id, name), value)
     try:
-        row = await store_secrets.set_secret(call.parts.database, model_id, name, kept)
+        row = await stores.secrets.set_secret(call.parts.database, model_id, name, kept)
     except ForeignKeyViolationError:
         raise not_found() from None
     if row is None:
@@ -62,7 +62,7 @@ async def set_(call: Call) -> web.Response:
 @operation("models.secrets.delete", Scope.MODELS_WRITE, status=204)
 async def delete(call: Call) -> web.Response:
     """Delete a run-time secret of a model of your own. Instances that are up keep it until they end."""
-    if not await store_secrets.delete(call.parts.database, await own_id(call), call.path("secret")):
+    if not await stores.secrets.delete(call.parts.database, await own_id(call), call.path("secret")):
         raise not_found()
     return web.Response(status=204)
 

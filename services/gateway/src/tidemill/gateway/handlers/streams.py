@@ -8,9 +8,10 @@ from aiohttp import web
 from tidemill.contracts.errors import not_found
 from tidemill.contracts.limits import KIB
 from tidemill.contracts.prediction import TERMINAL, Status
-from tidemill.gateway import files_in_output, sse
-from tidemill.gateway.feeds import FEEDS, ending
-from tidemill.gateway.http import EVENTS, Call, operation
+from tidemill.gateway.answers import files_in_output
+from tidemill.gateway.call import EVENTS, Call, operation
+from tidemill.gateway.live import sse
+from tidemill.gateway.live.feeds import FEEDS, ending
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
 from tidemill.runtime.stream_urls import KIND

@@ -14,10 +14,11 @@ from tidemill.contracts.api import Page
 from tidemill.contracts.api_accounts import CreateToken, NewToken, Token
 from tidemill.contracts.errors import forbidden, not_found, unprocessable
 from tidemill.contracts.ids import is_id
-from tidemill.gateway import queries, store_tokens
-from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.pages import page
+from tidemill.gateway import stores
+from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.clock import at, now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import tokens
@@ -32,7 +33,7 @@ async def list_(call: Call) -> web.Response:
     asked = call.asked(queries.Tokens)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_tokens.tokens_of(call.parts.database, call.caller, asked.account, cursor, limit)
+        return await stores.tokens.tokens_of(call.parts.database, call.caller, asked.account, cursor, limit)
 
     return json_response(await page(call, "/tokens", fetch, lambda row: Token(**_facts(row))))
 
@@ -53,7 +54,7 @@ async def create(call: Call) -> web.Response:
     account_id, role = await _acts_for(call, body.account)
     if names := access.beyond(body.scopes, call.caller.given, role):
         raise forbidden(f"A token can grant no more than you have; this goes beyond it: {', '.join(names)}.")
-    new = store_tokens.New(
+    new = stores.tokens.New(
         account_id=account_id,
         user_id=call.caller.user,
         name=body.name,
@@ -61,10 +62,10 @@ async def create(call: Call) -> web.Response:
         expires_at=_end(body, call.caller.expires_at, now()),
     )
     secret = tokens.new_token()
-    token_id = await store_tokens.create(call.parts.database, new, secret)
+    token_id = await stores.tokens.create(call.parts.database, new, secret)
     if token_id is None:
-        raise unprocessable(f"An account may have at most {store_tokens.LIVE_TOKENS_LIMIT} tokens. Revoke some first.")
-    row = await store_tokens.token(call.parts.database, call.caller, token_id)
+        raise unprocessable(f"An account may have at most {stores.tokens.LIVE_TOKENS_LIMIT} tokens. Revoke some first.")
+    row = await stores.tokens.token(call.parts.database, call.caller, token_id)
     if row is None:  # the membership ended meanwhile, and with it the token
         raise not_found()
     headers = {"Cache-Control": "no-store", **call.location(f"/tokens/{row['id']}")}
@@ -77,7 +78,7 @@ async def _acts_for(call: Call, username: str | None) -> tuple[str, Role]:
         return call.account.id, call.caller.role
     found = None
     if call.account.type == "user":
-        found = await store_tokens.role_in(call.parts.database, call.account.id, username)
+        found = await stores.tokens.role_in(call.parts.database, call.account.id, username)
     if found is None:
         raise unprocessable(f"account: you are in no organization named {username}.")
     return found
@@ -107,14 +108,14 @@ async def get(call: Call) -> web.Response:
 async def revoke(call: Call) -> web.Response:
     """End a token, for good. Requests with it are refused from now on, on every gateway within a few seconds."""
     row = await _visible(call)
-    await store_tokens.revoke(call.parts.database, row["id"])
+    await stores.tokens.revoke(call.parts.database, row["id"])
     call.parts.accounts.forget(row["id"])
     return web.Response(status=204)
 
 
 async def _visible(call: Call) -> Row:
     token_id = call.path("id")
-    row = await store_tokens.token(call.parts.database, call.caller, token_id) if is_id(token_id) else None
+    row = await stores.tokens.token(call.parts.database, call.caller, token_id) if is_id(token_id) else None
     if row is None:
         raise not_found()
     return row

@@ -10,15 +10,17 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.api_deployments import CreateTraining, Training
 from tidemill.contracts.errors import Problem, not_found, unprocessable
 from tidemill.contracts.ids import is_id
-from tidemill.gateway import queries, showing, store, store_models, store_trainings
-from tidemill.gateway.canceling import cancel as cancel_open
-from tidemill.gateway.creation import create as create_one
-from tidemill.gateway.cursors import Cursor
+from tidemill.gateway import store, stores
+from tidemill.gateway.answers import showing
+from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.predictions import NO_STORE, RUNNING
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.pages import page
-from tidemill.gateway.validation import checker
-from tidemill.gateway.versions import Runnable
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
+from tidemill.gateway.predictions.canceling import cancel as cancel_open
+from tidemill.gateway.predictions.creation import create as create_one
+from tidemill.gateway.predictions.validation import checker
+from tidemill.gateway.predictions.versions import Runnable
 from tidemill.runtime.db import Row
 
 INPUT: Final = "TrainingInput"  # the part of a version's schema that says what its train() takes
@@ -43,13 +45,13 @@ async def create(call: Call) -> web.Response:
     body = await call.body(CreateTraining)
     runnable = await _version(call)
     owner, _, name = body.destination.partition("/")
-    if not await store_models.own_model_id(call.parts.database, call.account.id, owner, name):
+    if not await stores.models.own_model_id(call.parts.database, call.account.id, owner, name):
         raise Problem(404, "The specified training destination does not exist")
     if INPUT not in runnable.schema.get("components", {}).get("schemas", {}):
         raise unprocessable("This version cannot be trained: its cog.yaml names no train function.", "Not trainable")
     trainable = msgspec.structs.replace(
         runnable,
-        queue=await store_trainings.queue(call.parts.database, runnable.queue),
+        queue=await stores.trainings.queue(call.parts.database, runnable.queue),
         streams=None,
         check=checker(runnable.schema, INPUT),
         destination=body.destination,
@@ -77,7 +79,7 @@ async def list_(call: Call) -> web.Response:
     """List trainings, newest first."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_trainings.trainings(call.parts.database, call.account.id, cursor, limit)
+        return await stores.trainings.trainings(call.parts.database, call.account.id, cursor, limit)
 
     listed = await page(call, "/trainings", fetch, lambda row: showing.of_row(call, row))
     return json_response(listed, headers=NO_STORE)

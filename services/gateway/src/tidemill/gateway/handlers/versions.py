@@ -13,11 +13,13 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.api_boots import Boot
 from tidemill.contracts.errors import conflict, not_found, unavailable
 from tidemill.contracts.events import QueueRemoved
-from tidemill.gateway import queries, showing_models, store_boots, store_versions
-from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.named_models import named, own_id, visible_here
-from tidemill.gateway.pages import page
+from tidemill.gateway import stores
+from tidemill.gateway.access.named_models import named, own_id, visible_here
+from tidemill.gateway.answers import showing_models
+from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row
 
@@ -31,7 +33,7 @@ async def list_(call: Call) -> web.Response:
     model = await visible_here(call)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_versions.versions(call.parts.database, model["model_id"], cursor, limit)
+        return await stores.versions.versions(call.parts.database, model["model_id"], cursor, limit)
 
     path = f"/models/{model['owner']}/{model['name']}/versions"
     return json_response(await page(call, path, fetch, showing_models.version, size=VERSIONS_PAGE_SIZE))
@@ -54,11 +56,11 @@ async def delete(call: Call) -> web.Response:
     parts = call.parts
     row = await _version(call, await own_id(call))
     try:
-        if await store_versions.run_by_others(parts.database, row["queue"]):
+        if await stores.versions.run_by_others(parts.database, row["queue"]):
             raise conflict("Others have run this version.")
-    except store_versions.TooManyToRead:
+    except stores.versions.TooManyToRead:
         raise unavailable("It took too long to find out who has run this version; please retry later.", 60) from None
-    refused = await store_versions.remove(parts.database, row["queue"])
+    refused = await stores.versions.remove(parts.database, row["queue"])
     if refused is not None:
         raise conflict(refused.reason)
     parts.versions.forget()
@@ -76,7 +78,7 @@ async def boots(call: Call) -> web.Response:
     With how long each phase took, what its set-up printed, and why it failed or was ended where it was.
     """
     version = await _version(call, await own_id(call))
-    return json_response([_boot(row) for row in await store_boots.boots(call.parts.database, version["queue"])])
+    return json_response([_boot(row) for row in await stores.boots.boots(call.parts.database, version["queue"])])
 
 
 def _boot(row: Row) -> Boot:
@@ -93,7 +95,7 @@ def _boot(row: Row) -> Boot:
 async def _version(call: Call, model_id: str) -> Row:
     version_id = call.path("id")
     found = VERSION_ID.fullmatch(version_id) is not None
-    row = await store_versions.version(call.parts.database, model_id, version_id) if found else None
+    row = await stores.versions.version(call.parts.database, model_id, version_id) if found else None
     if row is None:
         raise not_found()
     return row

@@ -22,10 +22,11 @@ from tidemill.contracts.api_webhooks import (
 from tidemill.contracts.errors import conflict, not_found
 from tidemill.contracts.events import WebhookEvent
 from tidemill.contracts.ids import is_id
-from tidemill.gateway import queries, store_webhooks
-from tidemill.gateway.cursors import Cursor
-from tidemill.gateway.http import Call, json_response, operation
-from tidemill.gateway.pages import page
+from tidemill.gateway import stores
+from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.listing.pages import page
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import webhooks
@@ -37,7 +38,7 @@ MESSAGE_PREFIX = "msg_"
 @operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, answer=api.WebhookSecret)
 async def secret(call: Call) -> web.Response:
     """The secret that signs your webhooks; receivers verify with it."""
-    key = await store_webhooks.secret(call.parts.database, call.account.id)
+    key = await stores.webhooks.secret(call.parts.database, call.account.id)
     if key is None:
         raise not_found()
     return json_response(api.WebhookSecret(key), headers=NO_STORE)
@@ -58,7 +59,7 @@ async def rotate_secret(call: Call) -> web.Response:
     leak use `overlap_s=0`: no earlier secret signs any more. At most 5 sign at once; 409 beyond that.
     """
     new, overlap_s = webhooks.new_secret(), call.asked(queries.RotateSecret).overlap_s
-    rotated, until = await store_webhooks.rotate(call.parts.database, call.account.id, new, overlap_s)
+    rotated, until = await stores.webhooks.rotate(call.parts.database, call.account.id, new, overlap_s)
     if not rotated:
         raise conflict(f"{SIGNING_LIMIT} secrets sign at once already; wait, or end them all with overlap_s=0.")
     return json_response(RotatedSecret(key=new, previous_sign_until=_moment(until)), headers=NO_STORE)
@@ -76,7 +77,7 @@ async def deliveries(call: Call) -> web.Response:
     asked = call.asked(queries.WebhookDeliveries)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_webhooks.deliveries(call.parts.database, call.account.id, asked, cursor, limit)
+        return await stores.webhooks.deliveries(call.parts.database, call.account.id, asked, cursor, limit)
 
     listed = await page(call, "/webhooks/deliveries", fetch, lambda row: WebhookDelivery(**_facts(row)))
     return json_response(listed, headers=NO_STORE)
@@ -104,12 +105,12 @@ async def redeliver(call: Call) -> web.Response:
     database = call.parts.database
     if row["event"] != "completed":
         raise conflict("Only the end of a prediction can be delivered again.")
-    if not await store_webhooks.redeliver(database, row["id"], call.account.id):
+    if not await stores.webhooks.redeliver(database, row["id"], call.account.id):
         if row["tries"] >= TRIES_LIMIT:
             raise conflict(f"This delivery was tried {TRIES_LIMIT} times already.")
         if row["prediction_deleted"]:
             raise conflict("The prediction was deleted.")
-        reason = await store_webhooks.disabled_reason(database, row["id"])
+        reason = await stores.webhooks.disabled_reason(database, row["id"])
         raise conflict(f"The endpoint is disabled ({reason}); enable it first.")
     await call.parts.bus.send(subjects.WEBHOOK, WebhookEvent(id=row["prediction_id"], event="completed"))
     return json_response(WebhookDelivery(**_facts(await _own(call))), 202, NO_STORE)
@@ -126,7 +127,7 @@ async def endpoints(call: Call) -> web.Response:
     """
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_webhooks.endpoints(call.parts.database, call.account.id, cursor, limit)
+        return await stores.webhooks.endpoints(call.parts.database, call.account.id, cursor, limit)
 
     return json_response(await page(call, "/webhooks/endpoints", fetch, _endpoint), headers=NO_STORE)
 
@@ -136,8 +137,8 @@ async def enable_endpoint(call: Call) -> web.Response:
     """Try an endpoint again that was disabled or paused. What was skipped stays so: redeliver what you need."""
     endpoint_id, database = call.path("id"), call.parts.database
     if is_id(endpoint_id):
-        await store_webhooks.enable(database, endpoint_id, call.account.id)
-        row = await store_webhooks.endpoint(database, endpoint_id, call.account.id)
+        await stores.webhooks.enable(database, endpoint_id, call.account.id)
+        row = await stores.webhooks.endpoint(database, endpoint_id, call.account.id)
         if row is not None:
             return json_response(_endpoint(row))
     raise not_found()
@@ -146,7 +147,7 @@ async def enable_endpoint(call: Call) -> web.Response:
 async def _own(call: Call) -> Row:
     delivery_id = call.path("id")
     known = delivery_id.startswith(MESSAGE_PREFIX) and is_id(delivery_id.removeprefix(MESSAGE_PREFIX))
-    row = await store_webhooks.delivery(call.parts.database, delivery_id, call.account.id) if known else None
+    row = await stores.webhooks.delivery(call.parts.database, delivery_id, call.account.id) if known else None
     if row is None:
         raise not_found()
     return row

@@ -1,0 +1,129 @@
+"""Who is calling: tokens to callers, remembered for a few seconds so that a warm request asks nobody."""
+
+import hmac
+from typing import Final
+
+import msgspec
+
+from tidemill.contracts.access import Role, Scope, granted
+from tidemill.contracts.errors import unauthenticated
+from tidemill.gateway.access.token_uses import Uses
+from tidemill.gateway.limits.allowances import COLUMNS, STANDARD, Allowances, of_account
+from tidemill.runtime.clock import monotonic
+from tidemill.runtime.db import Database
+from tidemill.security import tokens
+
+CACHE_LIMIT: Final = 10_000  # entries; bounds memory under a flood of made-up tokens
+# A token that a member made for an organisation ends with the membership.
+FIND: Final = f"""
+SELECT t.id AS token_id, t.digest, t.scopes, t.user_id, t.expires_at, a.id, a.username, a.name, a.type, a.retention_s,
+    m.role, extract(epoch FROM t.expires_at - now()) AS left_s, {COLUMNS}
+FROM token t JOIN account a ON a.id = t.account_id
+    LEFT JOIN member m ON m.organization_id = t.account_id AND m.user_id = t.user_id
+WHERE t.digest = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+    AND (t.user_id IS NULL OR t.user_id = t.account_id OR m.role IS NOT NULL)"""  # noqa: S608 - our own constant
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A user or an organisation: whom a request acts for."""
+
+    id: str
+    username: str
+    name: str
+    type: str
+    allowances: Allowances | None = None  # None: no limits
+    retention_s: int | None = None  # of its predictions' data after completion; None: the service's own
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """A request's token: the account it acts for, who made it (None: the operator), and what it may do."""
+
+    account: Account
+    scopes: frozenset[Scope]
+    token_id: str = ""
+    user_id: str | None = None
+    role: Role = "owner"  # of the maker in the account
+    given: frozenset[str] = frozenset()  # the scopes as the token was made with them, `*` among them
+    expires_at: float | None = None  # unix seconds
+
+    @property
+    def user(self) -> str | None:
+        """The id of the user whose own rights count; None for the operator's token of an organisation."""
+        return self.account.id if self.account.type == "user" else self.user_id
+
+
+class Accounts:
+    """The look-up of callers by Authorization header."""
+
+    def __init__(self, database: Database, cache_s: float, default: Allowances = STANDARD) -> None:
+        self._database = database
+        self._cache_s = cache_s
+        self._default = default
+        self._cache: dict[str, tuple[float, Caller | None]] = {}
+        self._changes = 0  # counts what was forgotten
+        self.uses = Uses(database)
+
+    async def authenticate(self, authorization: str | None) -> Caller:
+        """The caller behind `Bearer TOKEN` or `Token TOKEN`. Raises the 401 problem."""
+        if not authorization:
+            raise unauthenticated(passed=False)
+        cached = self._cache.get(authorization)
+        if cached is None or cached[0] < monotonic():
+            cached = await self._remembered(authorization)
+        if cached[1] is None:
+            raise unauthenticated(passed=True)
+        return cached[1]
+
+    def knows(self, authorization: str | None) -> bool:
+        """Whether it was good when it was last looked up, lately."""
+        cached = None if authorization is None else self._cache.get(authorization)
+        return cached is not None and cached[1] is not None
+
+    def forget(self, identifier: str) -> None:
+        """Callers with this token, or acting for this account, are looked up afresh: it was revoked or changed."""
+        self._changes += 1
+        stale = [
+            authorization
+            for authorization, (_, caller) in self._cache.items()
+            if caller is not None and identifier in {caller.token_id, caller.account.id}
+        ]
+        for authorization in stale:
+            del self._cache[authorization]
+
+    async def _remembered(self, authorization: str) -> tuple[float, Caller | None]:
+        changes = self._changes
+        caller, left_s = await self._look_up(authorization)
+        # A use is a look-up: none is further back than the cache reaches, and warm requests write nothing.
+        if caller is not None:
+            self.uses.saw(caller.token_id)
+        found = (monotonic() + min(self._cache_s, left_s), caller)
+        if changes != self._changes:
+            return found  # what was read may be from before the change
+        if len(self._cache) >= CACHE_LIMIT:
+            self._cache.clear()
+        self._cache[authorization] = found
+        return found
+
+    async def _look_up(self, authorization: str) -> tuple[Caller | None, float]:
+        """The caller, and for how many seconds the token is good at most."""
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() not in {"bearer", "token"} or not tokens.looks_valid(token):
+            return None, self._cache_s
+        digest = tokens.digest(token)
+        row = await self._database.row(FIND, digest)
+        if row is None or not hmac.compare_digest(row["digest"], digest):
+            return None, self._cache_s
+        role: Role = row["role"] or "owner"
+        caller = Caller(
+            Account(
+                row["id"], row["username"], row["name"], row["type"], of_account(row, self._default), row["retention_s"]
+            ),
+            granted(row["scopes"], role),
+            row["token_id"],
+            row["user_id"],
+            role,
+            frozenset(row["scopes"]),
+            None if row["expires_at"] is None else row["expires_at"].timestamp(),
+        )
+        return caller, self._cache_s if row["left_s"] is None else float(row["left_s"])

@@ -1,0 +1,39 @@
+"""The model that a path names: as far as the caller may see it, or only if it is the caller's own. Else the 404."""
+
+import re
+from typing import Final
+
+from tidemill.contracts.api import NAME_PATTERN
+from tidemill.contracts.errors import not_found
+from tidemill.contracts.limits import NAME_LIMIT_CHARS
+from tidemill.gateway import stores
+from tidemill.gateway.call import Call
+from tidemill.runtime.db import Row
+
+_NAME: Final = re.compile(NAME_PATTERN)
+
+
+def named(call: Call) -> tuple[str, str]:
+    """Owner and name. What cannot be one names nothing."""
+    owner, name = call.path("owner"), call.path("name")
+    if not all(len(each) <= NAME_LIMIT_CHARS and _NAME.fullmatch(each) for each in (owner, name)):
+        raise not_found()
+    return owner, name
+
+
+async def visible(call: Call, owner: str, name: str) -> Row:
+    row = await stores.models.model(call.parts.database, call.account.id, owner, name)
+    if row is None:
+        raise not_found()
+    return row
+
+
+async def visible_here(call: Call) -> Row:
+    return await visible(call, *named(call))
+
+
+async def own_id(call: Call) -> str:
+    model_id = await stores.models.own_model_id(call.parts.database, call.account.id, *named(call))
+    if model_id is None:
+        raise not_found()
+    return model_id

@@ -1,0 +1,1 @@
+"""What is answered: rows as the asking client may see and can read them."""

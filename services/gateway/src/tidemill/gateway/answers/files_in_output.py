@@ -1,0 +1,76 @@
+"""Files in outputs as the client can read them: URLs, or data URIs for SDKs that make no file of a plain http URL."""
+
+import base64
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from tidemill.contracts import api
+from tidemill.contracts.limits import DATA_URI_OUTPUT_LIMIT_BYTES, MIB
+from tidemill.gateway.answers.clients import wants_data_uris
+from tidemill.gateway.call import Call
+from tidemill.runtime.clock import now
+from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
+from tidemill.security.capability import InvalidCapability
+from tidemill.security.delivery import is_delivery_url, object_key_of_url
+from tidemill.security.response_fields import content_type
+
+MARK: Final = b"/delivery/"
+ANSWER_LIMIT_BYTES: Final = 16 * MIB  # files in one answer, since all are held at once; the others stay URLs
+
+
+async def for_client(call: Call, prediction: api.Prediction) -> api.Prediction:
+    """Changes the prediction in place where this client needs it."""
+    raw = bytes(prediction.output)
+    if MARK in raw and wants(call):
+        prediction.output = Raw(msgspec.json.encode(await _Inliner(call).value(msgspec.json.decode(raw))))
+    return prediction
+
+
+async def for_event(call: Call, data: str) -> str:
+    """The data of one stream event, likewise."""
+    if MARK.decode() in data and wants(call):
+        return await _Inliner(call).text(data)
+    return data
+
+
+def wants(call: Call) -> bool:
+    config = call.parts.config
+    user_agent, polling = call.request.headers.get("User-Agent"), call.request.method == "GET"
+    return wants_data_uris(user_agent, config.public_url, config.file_output, polling=polling)
+
+
+class _Inliner:
+    """Walks one answer and counts what it has put in."""
+
+    def __init__(self, call: Call) -> None:
+        self._parts = call.parts
+        self._left_bytes = ANSWER_LIMIT_BYTES
+
+    async def value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return await self.text(value)
+        if isinstance(value, list):
+            return [await self.value(item) for item in value]
+        if isinstance(value, dict):
+            return {key: await self.value(item) for key, item in value.items()}
+        return value
+
+    async def text(self, text: str) -> str:
+        """The data URI, or the text as it is when it is no file of ours, or too large, or gone."""
+        parts = self._parts
+        if not is_delivery_url(parts.config.public_url, text):
+            return text
+        try:
+            key = object_key_of_url([parts.signing_key], parts.config.public_url, text, now())
+            async with parts.objects.get(key) as response:
+                size = response.content_length
+                if size is None or size > min(DATA_URI_OUTPUT_LIMIT_BYTES, self._left_bytes):
+                    return text
+                body = await response.read()
+                kind = content_type(response.headers.get("Content-Type"))
+        except (InvalidCapability, ObjectMissing, ObjectStoreError, TimeoutError):
+            return text  # the URL itself will tell why
+        self._left_bytes -= len(body)
+        return f"data:{kind};base64,{base64.b64encode(body).decode()}"

@@ -1,0 +1,54 @@
+"""Models, versions and examples as they are answered. Pure but for the clock that dates the URLs of files."""
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from tidemill.contracts import api
+from tidemill.gateway.answers.clients import status_for
+from tidemill.gateway.answers.kept_files import Renewer
+from tidemill.gateway.call import Call
+from tidemill.runtime import present
+from tidemill.runtime.clock import now, rfc3339
+from tidemill.runtime.db import Row
+
+
+def model(call: Call, row: Row, shown: Row | None) -> api.Model:
+    """`row` has the columns of store_models.MODEL, `shown` is the prediction of the default example."""
+    public_url = call.parts.config.public_url
+    return api.Model(
+        url=f"{public_url.rstrip('/')}/{row['owner']}/{row['name']}",
+        owner=row["owner"],
+        name=row["name"],
+        description=row["description"],
+        visibility=row["visibility"],
+        is_official=row["official"],
+        github_url=row["github_url"],
+        paper_url=row["paper_url"],
+        license_url=row["license_url"],
+        weights_url=row["weights_url"],
+        run_count=row["run_count"],
+        cover_image_url=row["cover_image_url"],
+        hardware=row["hardware"],
+        created_at=rfc3339(row["created_at"].timestamp()),
+        default_example=None if shown is None else example(call, shown),
+        latest_version=None if row["version_id"] is None else version(row),
+    )
+
+
+def version(row: Row) -> api.Version:
+    return api.Version(
+        id=row["version_id"],
+        created_at=rfc3339(row["version_created_at"].timestamp()),
+        cog_version=row["cog_version"],
+        openapi_schema=Raw(row["openapi_schema"].encode()),
+        warnings=msgspec.json.decode(row["version_warnings"] or "[]", type=list[str]) or UNSET,
+    )
+
+
+def example(call: Call, row: Row) -> api.Prediction:
+    """For everybody who may see the model: where its maker had it announced is nobody's business."""
+    config = call.parts.config
+    shown = present.prediction(dict(row.items()), config.public_url, stream_url=None)
+    shown.status = status_for(call.request.headers.get("User-Agent"), shown.status)
+    shown.webhook = shown.webhook_events_filter = UNSET
+    return Renewer(call.parts.signing_key, config.public_url, now()).prediction(shown)

@@ -1,0 +1,140 @@
+"""What a handler gets and answers: the call, the operation that it is, and how bodies are read and made."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from tidemill.contracts.access import Scope
+from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
+from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway.access.auth import Account, Caller
+from tidemill.gateway.limits.allowances import Kind
+
+if TYPE_CHECKING:
+    from tidemill.gateway.parts import Parts
+
+BodyT = TypeVar("BodyT")
+QueryT = TypeVar("QueryT")
+# Many write the + of a time's zone as it is, and a + in a query is a space.
+UNESCAPED_PLUS: Final = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:.]+) (\d\d:\d\d)$")
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Call(NamedTuple):
+    """One request: who asks, what for, and the parts of the gateway that can answer."""
+
+    request: web.Request
+    caller: Caller
+    parts: "Parts"
+
+    @property
+    def account(self) -> Account:
+        """Whom the request acts for."""
+        return self.caller.account
+
+    def location(self, path: str) -> dict[str, str]:
+        """The header of an answer about something new, which is at `path` below the API's base."""
+        return {"Location": f"{self.parts.api_url}{path}"}
+
+    def path(self, name: str) -> str:
+        """A parameter of the path. Raises the 404 problem for text that no name can be."""
+        value = self.request.match_info[name]
+        if not value.isprintable():
+            raise not_found()
+        return value
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return self.request.query
+
+    def asked(self, kind: type[QueryT]) -> QueryT:
+        """The query parameters as a struct; others are ignored. Raises the 400 problem."""
+        query = {name: UNESCAPED_PLUS.sub(r"\1+\2", value) for name, value in self.query.items()}
+        try:
+            return msgspec.convert(query, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise bad_request(f"The query is not as expected: {error}") from None
+
+    async def body(self, kind: type[BodyT]) -> BodyT:
+        """The JSON body. Raises 400 for what is not JSON, 422 for JSON of the wrong shape, 413 for too much."""
+        return decode(await self.read(BODY_LIMIT_BYTES), kind)
+
+    async def read(self, limit_bytes: int) -> bytes:
+        refuse_encoded(self.request)
+        length = self.request.content_length
+        if length is not None and length > limit_bytes:
+            raise too_large(limit_bytes)
+        if limit_bytes <= BODY_LIMIT_BYTES:
+            return await self.request.read()
+        chunks, size = [], 0
+        async for chunk in self.request.content.iter_any():
+            size += len(chunk)
+            if size > limit_bytes:
+                raise too_large(limit_bytes)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler with what goes in and out, for those who enforce it and for the reference that is made of it."""
+
+    handler: Handler
+    name: str  # `predictions.create`; what stands before the first dot groups it
+    scope: Scope | None  # None: no token; the handler checks a signed capability itself, or anybody may ask
+    body: Any = None  # the struct of a JSON body, or a media type as text
+    query: Any = None  # the struct of the query parameters
+    headers: tuple[str, ...] = ()  # request headers that it heeds
+    answer: Any = None  # the struct of the answer, a media type as text, or None for no content
+    status: int = 200
+    also: tuple[int, ...] = ()  # further statuses that come with the same answer
+    takes: Kind = "requests"  # of which of the account's rates it takes one
+    errors: tuple[int, ...] = ()  # beyond those that every operation may answer
+    anonymous: bool = False  # answers without a token too, what is public
+
+
+def operation(name: str, scope: Scope | None = None, **rest: Any) -> Callable[[Handler], Operation]:
+    """Makes an Operation of a handler; `rest` is as its fields are."""
+    return lambda handler: Operation(handler=handler, name=name, scope=scope, **rest)
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    operation: Operation
+
+
+BYTES: Final = "application/octet-stream"
+FORM: Final = "multipart/form-data"
+EVENTS: Final = "text/event-stream"
+
+
+def decode(body: bytes, kind: type[BodyT]) -> BodyT:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise unprocessable(f"The request body is not as expected: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_request(f"The request body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise bad_request("The request body nests too deeply.") from None
+
+
+def refuse_encoded(request: web.Request) -> None:
+    """A compressed body could be a bomb, and no client of ours sends one."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem(415, "Compressed request bodies are not accepted.", "Unsupported media type")
+
+
+def too_large(limit_bytes: int) -> Problem:
+    return Problem(413, f"The request body is over {limit_bytes // (1024 * 1024)} MB.", "Payload too large")
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    body = value if isinstance(value, bytes) else encode(value)
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)

@@ -1,0 +1,87 @@
+"""Says to the NATS servers who an outside subscriber is: API tokens in, signed permissions out.
+
+All gateways share the questions. A database that is away leaves a question unanswered, and the server then refuses
+after its own time: better than to call a good token bad. Tokens are never logged.
+"""
+
+import asyncio
+from typing import Final
+
+import nats
+from nats.aio.msg import Msg
+from prometheus_client import Counter
+
+from tidemill.contracts import subjects
+from tidemill.contracts.errors import Problem
+from tidemill.gateway import stores
+from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.events import nats_jwt
+from tidemill.gateway.events.durable import Durables, of_row
+from tidemill.gateway.events.rights import label, readable, rights
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.telemetry import log
+
+QUEUE: Final = "callout"
+ANSWERERS: Final = 4  # questions looked into at once: each takes a connection of the pool for a moment
+WAITING_LIMIT: Final = 256  # questions; those beyond would be answered too late anyway
+ANSWER_WITHIN_S: Final = 4.0  # the server waits for five seconds
+# The watch ends connections within seconds of a token's end. This bounds what happens where it may not.
+SESSION_LIMIT_S: Final = 6 * 3600
+ANSWERS: Final = Counter("tidemill_event_callouts_total", "Outside subscribers that connected", ["result"])
+
+
+class Callout:
+    def __init__(self, seed: str, bus: Bus, database: Database, accounts: Accounts, durables: Durables) -> None:
+        self._signer = nats_jwt.Signer(seed)
+        self._bus = bus
+        self._database = database
+        self._accounts = accounts
+        self._durables = durables
+        self._questions: asyncio.Queue[Msg] = asyncio.Queue(WAITING_LIMIT)
+
+    async def listen(self) -> None:
+        await self._bus.listen_raw(subjects.AUTH_CALLOUT, self._receive, queue=QUEUE)
+
+    async def run(self) -> None:
+        """Named task: answers what `listen` brings."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(ANSWERERS):
+                group.create_task(self._answer_all(), name=f"callout {number}")
+
+    async def _receive(self, question: Msg) -> None:
+        try:
+            self._questions.put_nowait(question)
+        except asyncio.QueueFull:
+            ANSWERS.labels("dropped").inc()
+
+    async def _answer_all(self) -> None:
+        while True:
+            question = await self._questions.get()
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    answer = await self._answer(nats_jwt.read(question.data))
+                await self._bus.send_bytes(question.reply, answer)
+            except (nats_jwt.MalformedError, nats.errors.Error, *AWAY) as error:
+                ANSWERS.labels("unanswered").inc()
+                log().warning("no answer", action="authorize", error=str(error) or type(error).__name__)
+
+    async def _answer(self, request: nats_jwt.Request) -> bytes:
+        try:
+            caller = await self._accounts.authenticate(f"Bearer {request.token}")
+        except Problem:
+            return self._refusal(request, "not a valid API token")
+        kinds = readable(caller.scopes)
+        if not kinds:
+            return self._refusal(request, "the token may read neither predictions nor trainings")
+        rows = await stores.events.of_account(self._database, caller.account.id)
+        await self._durables.ensure(rows)
+        allowed = rights(caller.account.id, caller.token_id, kinds, map(of_row, rows))
+        until = min(now() + SESSION_LIMIT_S, caller.expires_at or float("inf"))
+        ANSWERS.labels("admitted").inc()
+        return self._signer.admission(request, label(caller.token_id, kinds), allowed, now(), until)
+
+    def _refusal(self, request: nats_jwt.Request, why: str) -> bytes:
+        ANSWERS.labels("refused").inc()
+        return self._signer.refusal(request, why, now())

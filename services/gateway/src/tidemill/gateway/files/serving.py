@@ -1,0 +1,147 @@
+"""Objects as HTTP answers: streamed, in ranges, and harmless to the browser that opens them.
+
+What users and models stored shares this origin with the API, so nothing of it may ever run as a page of ours.
+"""
+
+import base64
+import re
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp import web
+
+from tidemill.contracts.errors import Problem, not_found, unavailable
+from tidemill.gateway.call import Call
+from tidemill.gateway.files import preconditions
+from tidemill.gateway.files.preconditions import Validators
+from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
+from tidemill.security.response_fields import content_type, filename
+
+# One range only, as the store has it; a header of any other form is ignored, which RFC 9110 allows.
+SINGLE_RANGE: Final = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})")
+# Types that browsers show without running anything in them. SVG, HTML, XML and PDF are none of these.
+PASSIVE: Final = frozenset(
+    {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain", "application/json"}
+)
+PASSIVE_FAMILIES: Final = ("audio/", "video/")
+PROTECTION: Final = {
+    "X-Content-Type-Options": "nosniff",
+    # What browsers wrap an image or a video in when it is opened by itself needs these three.
+    "Content-Security-Policy": (
+        "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+    ),
+    "Cross-Origin-Resource-Policy": "cross-origin",  # pages of others may show an image whose URL they were given
+    "Referrer-Policy": "no-referrer",  # the URL is the capability
+    "Cache-Control": "private, max-age=300",  # the janitor deletes data: no cache may keep it for long
+    "Accept-Ranges": "bytes",
+}
+# Request fields that operations which serve heed.
+CONDITIONS: Final = ("Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
+COPIED: Final = ("Content-Length", "Content-Range")
+
+
+def disposition(kind: str, name: str) -> str:
+    """Content-Disposition for a file of this type, its name in ASCII and, where that lacks something, in UTF-8."""
+    shown = "inline" if kind in PASSIVE or kind.startswith(PASSIVE_FAMILIES) else "attachment"
+    safe = filename(None, name)
+    plain = "".join(each if " " <= each <= "~" and each not in '"\\' else "_" for each in safe)
+    extended = "" if plain == safe else f"; filename*=UTF-8''{quote(safe, safe='')}"
+    return f'{shown}; filename="{plain}"{extended}'
+
+
+class Shown(NamedTuple):
+    """An object as its reader is to see it. What is None comes from the store."""
+
+    key: str
+    name: str
+    kind: str | None = None  # its media type
+    etag: str | None = None  # without quotes
+    sha256: str | None = None  # in hexadecimal
+
+
+async def serve(call: Call, shown: Shown) -> web.StreamResponse:
+    """Streams an object, or the part that was asked for, or says that the client has it already. 404 when missing."""
+    response = web.StreamResponse(headers=PROTECTION)
+    try:
+        byte_range = await _range(call, shown)
+        async with call.parts.objects.get(shown.key, byte_range=byte_range) as stored:
+            if stored.status == 416:
+                size = stored.headers.get("Content-Range", "bytes */*")
+                raise Problem(416, "The requested range lies outside the file.", headers={"Content-Range": size})
+            _describe(response, stored, shown)
+            if byte_range is None and (decided := _decided(call, stored, shown)):
+                return decided
+            response.set_status(stored.status)
+            await response.prepare(call.request)
+            if call.request.method != "HEAD":
+                async for chunk in stored.content.iter_chunked(CHUNK_BYTES):
+                    await response.write(chunk)
+    except ObjectMissing:
+        raise not_found() from None
+    except (ObjectStoreError, OSError, TimeoutError):
+        if not response.prepared:
+            raise store_away() from None
+        # Half an answer is out. Only a broken connection tells the client so.
+        if call.request.transport is not None:
+            call.request.transport.abort()
+    return response
+
+
+async def _range(call: Call, shown: Shown) -> str | None:
+    """The range to ask the store for. With conditions, only when they leave it to be sent: the store does not judge
+    them before the range, which RFC 9110 asks for, nor If-Range at all.
+    """
+    asked = call.request.headers
+    byte_range = asked.get("Range")
+    if call.request.method != "GET" or not byte_range or not SINGLE_RANGE.fullmatch(byte_range):
+        return None
+    if not preconditions.conditional(asked):
+        return byte_range
+    async with call.parts.objects.get(shown.key) as stored:
+        now = _validators(stored, shown)
+    if preconditions.verdict(asked, now) is not None or not preconditions.in_part(asked, now):
+        return None
+    return byte_range
+
+
+def _validators(stored: aiohttp.ClientResponse, shown: Shown) -> Validators:
+    etag = f'"{shown.etag}"' if shown.etag else stored.headers.get("ETag")
+    return Validators(etag, stored.headers.get("Last-Modified"))
+
+
+def _decided(call: Call, stored: aiohttp.ClientResponse, shown: Shown) -> web.Response | None:
+    """The answer, where the request's conditions want no bytes. Raises the 412 problem."""
+    now = _validators(stored, shown)
+    verdict = preconditions.verdict(call.request.headers, now)
+    if verdict == 412:
+        raise Problem(412, "The file is not in the state that the request asks for.", "Precondition failed")
+    if verdict is None:
+        return None
+    kept = {field: value for field, value in zip(("ETag", "Last-Modified"), now, strict=True) if value}
+    return web.Response(status=verdict, headers={**PROTECTION, **kept})
+
+
+def _describe(response: web.StreamResponse, stored: aiohttp.ClientResponse, shown: Shown) -> None:
+    essence = shown.kind or content_type(stored.headers.get("Content-Type"))
+    headers = response.headers
+    headers["Content-Type"] = f"{essence}; charset=utf-8" if essence == "text/plain" else essence
+    headers["Content-Disposition"] = disposition(essence, shown.name)
+    headers.update({field: stored.headers[field] for field in COPIED if field in stored.headers})
+    for field, value in zip(("ETag", "Last-Modified"), _validators(stored, shown), strict=True):
+        if value:
+            headers[field] = value
+    if shown.sha256:  # RFC 9530: of the whole file, also when a part is sent
+        headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(shown.sha256)).decode()}:"
+
+
+def store_away() -> Problem:
+    return unavailable("The object store is away for a moment; please retry.", 2)
+
+
+async def forget(objects: Objects, key: str) -> None:
+    """Deletes an object. Raises the 503 problem."""
+    try:
+        await objects.delete([key])
+    except ObjectStoreError:
+        raise store_away() from None

@@ -1,0 +1,77 @@
+"""Uploads on their way to the object store: on disk until their size and hashes are known to be right.
+
+So no unchecked byte reaches the store, nothing is left there by an upload that broke off, and a store that is away
+for a moment can be tried again: a request's body cannot.
+"""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import IO, Final, Self
+
+from tidemill.contracts.errors import Problem, unavailable
+from tidemill.gateway.files.serving import store_away
+from tidemill.runtime.db import backoffs
+from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
+
+STORE_TRIES: Final = 3  # Objects repeats no stream by itself; more would outlast the client's patience
+
+
+class Spool:
+    """One upload. Made by `opened`, which deletes it from disk afterwards."""
+
+    def __init__(self, file: IO[bytes], limit_bytes: int, over_limit: Problem) -> None:
+        self._file = file
+        self._limit_bytes = limit_bytes
+        self.over_limit = over_limit
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+
+    @classmethod
+    @contextmanager
+    def opened(cls, limit_bytes: int, over_limit: Problem) -> Iterator[Self]:
+        """`over_limit` is raised when more than the limit comes."""
+        with tempfile.TemporaryFile() as file:
+            yield cls(file, limit_bytes, over_limit)
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    async def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.size > self._limit_bytes:
+            raise self.over_limit
+        try:
+            await asyncio.to_thread(self._add, chunk)
+        except OSError:
+            raise unavailable("There is no room to receive the file at the moment; please retry.", 10) from None
+
+    def _add(self, chunk: bytes) -> None:
+        self._md5.update(chunk)
+        self._sha256.update(chunk)
+        self._file.write(chunk)
+
+    async def store(self, objects: Objects, key: str, content_type: str) -> None:
+        """Puts everything under `key`. Raises the 503 problem when the store does not take it."""
+        for attempt, wait in zip(range(1, STORE_TRIES + 1), backoffs(), strict=False):
+            try:
+                await objects.put(key, self._chunks(), self.size, content_type)
+            except ObjectStoreError:
+                if attempt == STORE_TRIES:
+                    raise store_away() from None
+                await asyncio.sleep(wait)
+            else:
+                return
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        await asyncio.to_thread(self._file.seek, 0)
+        while chunk := await asyncio.to_thread(self._file.read, CHUNK_BYTES):
+            yield chunk

@@ -1,0 +1,56 @@
+"""What an account is allowed: rates of creates and of other requests, and predictions that are open at a time. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from tidemill.contracts.limits import CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
+from tidemill.gateway.config import Config
+from tidemill.gateway.limits.gcra import Rate
+from tidemill.runtime.db import Row
+
+Kind = Literal["creates", "requests"]
+
+# For the statement that looks up a token's account, `a`.
+COLUMNS: Final = (
+    "a.unlimited, a.creates_per_minute, a.creates_burst, a.requests_per_minute, a.requests_burst, a.open_predictions"
+)
+
+
+class Allowances(msgspec.Struct, frozen=True, kw_only=True):
+    creates: Rate = Rate(CREATES_PER_MINUTE, CREATES_PER_MINUTE)
+    requests: Rate = Rate(REQUESTS_PER_MINUTE, REQUESTS_PER_MINUTE)
+    open_predictions: int = OPEN_PREDICTIONS
+
+    def rate(self, kind: Kind) -> Rate:
+        return self.creates if kind == "creates" else self.requests
+
+
+STANDARD: Final = Allowances()
+
+
+def default(config: Config) -> Allowances:
+    return Allowances(
+        creates=Rate(config.creates_per_minute, config.creates_per_minute),
+        requests=Rate(config.requests_per_minute, config.requests_per_minute),
+        open_predictions=config.open_predictions,
+    )
+
+
+def of_account(row: Mapping[str, Any] | Row, default: Allowances) -> Allowances | None:
+    """Of a row with COLUMNS; None is for accounts without limits, which cost no thought at all."""
+    if row["unlimited"]:
+        return None
+    return Allowances(
+        creates=_rate(row["creates_per_minute"], row["creates_burst"], default.creates),
+        requests=_rate(row["requests_per_minute"], row["requests_burst"], default.requests),
+        open_predictions=default.open_predictions if row["open_predictions"] is None else row["open_predictions"],
+    )
+
+
+def _rate(per_minute: int | None, burst: int | None, default: Rate) -> Rate:
+    """A rate of its own without a burst of its own has a minute's worth at once, as the default has."""
+    if per_minute is None:
+        return default if burst is None else Rate(default.per_minute, burst)
+    return Rate(per_minute, per_minute if burst is None else burst)

@@ -1,0 +1,132 @@
+"""Rate limits at the edge: takes from the ledger at once, and settles with the record behind the requests' backs.
+
+A request waits for the record only when its account has used up what this gateway may admit of its own accord. When
+the record does not answer, requests are not refused for that: the ledger alone decides, and that is counted.
+"""
+
+import asyncio
+import math
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import Counter
+
+from tidemill.contracts.errors import throttled
+from tidemill.gateway import stores
+from tidemill.gateway.access.auth import Account
+from tidemill.gateway.limits.allowances import Kind
+from tidemill.gateway.limits.gcra import Rate, Verdict
+from tidemill.gateway.limits.ledger import Key, Ledger
+from tidemill.runtime.clock import monotonic
+from tidemill.runtime.db import AWAY, Lane
+from tidemill.runtime.telemetry import log
+
+SETTLE_EVERY_S: Final = 0.05  # so long a lone request's debt waits for others; twenty statements a second at most
+PATIENCE_S: Final = 0.5  # of a request that must ask the record; a healthy one answers in milliseconds
+RETRY_S: Final = 0.5  # when the record was away
+BATCH_LIMIT: Final = 500  # accounts in one statement
+# Where a request keeps what the headers of its answer say.
+VERDICT: Final = web.RequestKey("verdict", Verdict)
+
+REFUSED: Final = Counter("tidemill_refused_total", "Requests refused by a limit", ["limit"])
+UNCHECKED: Final = Counter(
+    "tidemill_limits_unchecked_total", "Requests admitted without knowing what others had taken", ["limit"]
+)
+
+
+class Limits:
+    """The rates of one gateway's accounts. `run` must be running for the record to hear of anything."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._ledger = Ledger()
+        self._owing = asyncio.Event()
+        self._pressed = asyncio.Event()
+        self._settled: asyncio.Future[None] | None = None  # made by the first that waits for it
+        self._away = False
+
+    async def take(self, request: web.Request, account: Account, *, cost: int = 1, kind: Kind = "creates") -> None:
+        """Counts `cost` creates or other requests. Raises the 429 problem. Accounts without limits pass."""
+        allowances = account.allowances
+        if allowances is None:
+            return
+        rate = allowances.rate(kind)
+        key = Key(account.id, kind)
+        verdict = self._try(key, rate, cost) or await self._ask_first(key, rate, cost)
+        request[VERDICT] = verdict
+        if not verdict.admitted:
+            REFUSED.labels(kind).inc()
+            raise throttled(max(1, math.ceil(verdict.retry_in_s)))
+
+    def _try(self, key: Key, rate: Rate, cost: int) -> Verdict | None:
+        verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="forget" if self._away else "ask")
+        if self._ledger.unsettled:
+            self._owing.set()
+        if self._ledger.pressing(key, rate):
+            self._pressed.set()
+        if self._away:
+            UNCHECKED.labels(key.kind).inc()
+        return verdict
+
+    async def _ask_first(self, key: Key, rate: Rate, cost: int) -> Verdict:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    self._pressed.set()
+                    await self._next_settlement()
+                    verdict = self._try(key, rate, cost)
+                    if verdict is not None:
+                        return verdict
+        except TimeoutError:
+            UNCHECKED.labels(key.kind).inc()
+            verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="owe")
+            assert verdict is not None, "only asking leaves it open"
+            return verdict
+
+    async def _next_settlement(self) -> None:
+        if self._settled is None:
+            self._settled = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._settled)
+
+    async def run(self) -> None:
+        """Named task: settles soon after something is owed, and at once when somebody waits for it."""
+        while True:
+            await self._owing.wait()
+            await _either(self._pressed, SETTLE_EVERY_S)
+            await self.settle()
+            if self._away:
+                await asyncio.sleep(RETRY_S)
+
+    async def settle(self) -> None:
+        """One round with the record; what it cannot take now stays owed."""
+        self._pressed.clear()
+        debts = self._ledger.debts(BATCH_LIMIT)
+        try:
+            full_in_s = await stores.limits.settle(self._lane, debts)
+        except AWAY as error:
+            if not self._away:
+                log().warning("limits are this gateway's own for now", action="retry", error=str(error))
+            self._away = True
+        else:
+            self._ledger.settled(debts, full_in_s, monotonic())
+            self._away = False
+        if not self._ledger.unsettled:
+            self._owing.clear()
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled.set_result(None)
+
+
+async def _either(event: asyncio.Event, timeout_s: float) -> None:
+    waiter = asyncio.ensure_future(event.wait())
+    await asyncio.wait([waiter], timeout=timeout_s)
+    waiter.cancel()
+
+
+def tell(request: web.Request, response: web.StreamResponse) -> None:
+    """Puts what is left on an answer that has not begun."""
+    verdict = request.get(VERDICT)
+    if verdict is not None and not response.prepared:
+        response.headers["RateLimit-Limit"] = str(verdict.limit)
+        response.headers["RateLimit-Remaining"] = str(verdict.remaining)
+        response.headers["RateLimit-Reset"] = str(math.ceil(verdict.full_in_s))

@@ -1,0 +1,1 @@
+"""Lists: what they are narrowed by, their pages, and the cursors between these."""

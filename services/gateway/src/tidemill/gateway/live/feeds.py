@@ -1,0 +1,239 @@
+"""Live output of running predictions: one consumer of the bus for all clients of a prediction at this gateway.
+
+All clients read one transcript, each from its own position, so a slow one costs no memory of its own. The bus may
+forget: the rows are looked at too, and a prediction that ended without a last chunk is finished from its row.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import msgspec
+import nats
+from aiohttp import web
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import AnyChunk
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
+from tidemill.contracts.prediction import SQL_OPEN, Status
+from tidemill.gateway.live.sse import Ending, Transcript
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.db import AWAY, Database, Row
+from tidemill.runtime.telemetry import log
+
+POLL_S: Final = 1.0  # a prediction whose last chunk was lost ends its streams within two of these
+# A stream is silent for at most twice this time; the Python client gives up after 30 s.
+BEAT_S: Final = 7.5
+CONSUMER_IDLE_S: Final = 30  # the server forgets consumers that nobody listens to any more
+TRANSCRIPT_LIMIT_BYTES: Final = 4 * (
+    OUTPUT_LIMIT_BYTES + LOGS_LIMIT_BYTES
+)  # two attempts' worth, each as text and wire
+TRANSCRIPTS_LIMIT_BYTES: Final = 256 * MIB  # of all together; a stream that grows beyond is let go, and may come back
+ROW: Final = """
+SELECT id, status, attempt, output, logs, error, created_at, data_removed FROM prediction WHERE id = $1"""
+ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"  # noqa: S608 - a constant
+decode: Final = msgspec.json.Decoder(AnyChunk).decode
+
+
+class Held:
+    """What the transcripts of a gateway hold in memory."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Feed:
+    """What one prediction has put out; `closed` when no more comes of it, ended or not."""
+
+    def __init__(self, prediction_id: str, second: int, held: "Held") -> None:
+        self.id = prediction_id
+        self.transcript = Transcript(second)
+        self._held = held
+        self.closed = False
+        self.clients = 0
+        self.silent = False  # since the last beat
+        self.inbox = f"_INBOX.feed.{new_id()}"
+        self.subscription: Any = None
+        self._changed = asyncio.Event()
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set at the next change. Take it before looking at the transcript."""
+        return self._changed
+
+    async def receive(self, message: Msg) -> None:
+        if self.closed:
+            return  # its clients are leaving
+        try:
+            chunk = decode(message.data)
+        except msgspec.DecodeError as error:
+            log().warning("garbage in a stream", action="decode", prediction=self.id, error=str(error))
+            return
+        before = self.transcript.size_bytes
+        self.transcript.add(chunk)
+        self._held.bytes += self.transcript.size_bytes - before
+        if self.transcript.size_bytes > TRANSCRIPT_LIMIT_BYTES or self._held.bytes > TRANSCRIPTS_LIMIT_BYTES:
+            self.close()
+        self.notify()
+
+    def finish(self, ending: Ending) -> None:
+        before = self.transcript.size_bytes
+        self.transcript.finish(ending)
+        self._held.bytes += self.transcript.size_bytes - before
+        self.notify()
+
+    def close(self) -> None:
+        self.closed = True
+        self.notify()
+
+    def beat(self) -> None:
+        """Wakes the clients when nothing else has since the last beat: they tell theirs that they are there."""
+        if self.silent:
+            self.notify()
+        self.silent = True
+
+    def notify(self) -> None:
+        self.silent = False
+        self.closed = self.closed or self.transcript.ended
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class Feeds:
+    """The feeds of one gateway."""
+
+    def __init__(self, bus: Bus, database: Database) -> None:
+        self._bus = bus
+        self._database = database
+        self._feeds: dict[str, Feed] = {}
+        self._held = Held()
+        self._closing = False
+        bus.on_reconnected(self._consume_again)
+
+    async def row(self, prediction_id: str) -> Row | None:
+        return await self._database.row(ROW, prediction_id)
+
+    @asynccontextmanager
+    async def following(self, prediction_id: str, second: int) -> AsyncIterator[Feed]:
+        """`second` is the unix second in which the prediction was made."""
+        feed = self._feeds.get(prediction_id)
+        started = feed is not None
+        feed = feed or self._feeds.setdefault(prediction_id, Feed(prediction_id, second, self._held))
+        feed.clients += 1
+        try:
+            if self._closing:
+                feed.close()
+            elif not started:
+                await self._start(feed)
+            yield feed
+        finally:
+            feed.clients -= 1
+            if feed.clients == 0:
+                self._feeds.pop(prediction_id, None)
+                self._held.bytes -= feed.transcript.size_bytes
+                await _unsubscribe(feed)
+
+    async def _start(self, feed: Feed) -> None:
+        with suppress(nats.errors.Error):  # without the bus the row still tells the end
+            feed.subscription = await self._bus.listen_raw(feed.inbox, feed.receive)
+            await self._consume(feed)
+
+    async def _consume(self, feed: Feed) -> None:
+        """Has the server deliver all chunks from the first on."""
+        config = ConsumerConfig(
+            deliver_subject=feed.inbox,
+            filter_subject=subjects.output(feed.id),
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=CONSUMER_IDLE_S,
+            mem_storage=True,
+        )
+        try:
+            await self._bus.jetstream.add_consumer(subjects.OUTPUT.name, config)
+        except (nats.errors.Error, TimeoutError) as error:
+            log().warning("no live output", action="consume", prediction=feed.id, error=str(error))
+
+    async def _consume_again(self) -> None:
+        """The server may have forgotten its consumers. Chunks that come twice are known by their numbers."""
+        for feed in list(self._feeds.values()):
+            if not feed.closed:
+                await self._consume(feed)
+
+    async def keep_alive(self) -> None:
+        """Runs for as long as the gateway does. One clock for all clients: ten thousand timers would cost more."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            await self.beat()
+
+    async def beat(self) -> None:
+        for feed in list(self._feeds.values()):
+            feed.beat()
+            await asyncio.sleep(0)  # the clients of one feed, and then those of the next
+
+    async def poll(self) -> None:
+        """Runs for as long as the gateway does. A last chunk has one interval to arrive after the row has ended."""
+        overdue: set[str] = set()
+        while True:
+            await asyncio.sleep(POLL_S)
+            live = [feed.id for feed in self._feeds.values() if not feed.closed]
+            try:
+                ended = {row["id"] for row in await self._database.fetch(ENDED, live)} if live else set()
+                for prediction_id in ended & overdue:
+                    await self._finish(prediction_id)
+            except AWAY as error:
+                log().warning("cannot poll", action="retry", error=str(error))
+                continue
+            overdue = ended
+
+    async def _finish(self, prediction_id: str) -> None:
+        row = await self.row(prediction_id)
+        feed = self._feeds.get(prediction_id)
+        if row is not None and feed is not None:
+            feed.finish(ending(row))
+
+    def close(self) -> None:
+        """Lets every client go: they come back to another gateway."""
+        self._closing = True
+        for feed in self._feeds.values():
+            feed.close()
+
+
+def ending(row: Row) -> Ending:
+    """`row` of a prediction that has ended."""
+    output = None if row["output"] is None else msgspec.json.decode(row["output"])
+    return Ending(Status(row["status"]), output, row["logs"] or "", row["error"], row["attempt"])
+
+
+async def _unsubscribe(feed: Feed) -> None:
+    if feed.subscription is not None:
+        with suppress(nats.errors.Error):
+            await feed.subscription.unsubscribe()
+
+
+FEEDS: Final = web.AppKey("feeds", Feeds)
+
+
+def install(app: web.Application, bus: Bus, database: Database) -> None:
+    """Ties the feeds to the application's life: clients leave before the server waits for open requests."""
+    feeds = Feeds(bus, database)
+    app[FEEDS] = feeds
+
+    async def polling(_app: web.Application) -> AsyncIterator[None]:
+        tasks = [
+            asyncio.create_task(feeds.poll(), name="stream poll"),
+            asyncio.create_task(feeds.keep_alive(), name="stream heartbeats"),
+        ]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def let_go(_app: web.Application) -> None:
+        feeds.close()
+
+    app.cleanup_ctx.append(polling)
+    app.on_shutdown.append(let_go)

@@ -1,0 +1,128 @@
+"""Many predictions in one request: each checked by itself, those that pass accepted in one statement."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from tidemill.contracts import api
+from tidemill.contracts.api_predictions import Batch, BatchResult, CreateBatchItems, ItemProblem
+from tidemill.contracts.errors import Problem, conflict, unprocessable
+from tidemill.contracts.ids import new_id
+from tidemill.gateway import store
+from tidemill.gateway.answers import showing
+from tidemill.gateway.call import Call, decode, json_response
+from tidemill.gateway.predictions.accept import Accepted
+from tidemill.gateway.predictions.creation import prepared, traceparent_of
+from tidemill.gateway.predictions.idempotency import KEY_LIFETIME_S, asked_key, fingerprint
+from tidemill.gateway.predictions.joining import REPLAYED
+from tidemill.gateway.predictions.once import Claim, Earlier
+from tidemill.runtime.stream_urls import Carried
+from tidemill.runtime.telemetry import span
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Checked(NamedTuple):
+    """An item that may be accepted, or the problem that refuses it."""
+
+    accepted: Accepted | None
+    streams: Carried | None = None
+    problem: ItemProblem | None = None
+
+
+async def create(call: Call, body: CreateBatchItems) -> web.Response:
+    """Raises the 422 problem when nothing is created; its `results` say why."""
+    with span("create predictions", traceparent_of(call.request.headers.get("traceparent"))) as traceparent:
+        items = [await _checked(call, raw, traceparent) for raw in body.predictions]
+        wanted = [item.accepted for item in items if item.accepted is not None]
+        if not wanted or (body.atomic and len(wanted) < len(items)):
+            _give_back(call, wanted)
+            raise _nothing_created(items)
+        earlier = await _accept(call, items, wanted)
+    if earlier is not None:
+        _give_back(call, wanted)
+        return json_response(await _replayed(call, earlier), 201, REPLAYED)
+    return json_response(Batch(results=[_result(call, item) for item in items]), 201)
+
+
+async def _checked(call: Call, raw: msgspec.Raw, traceparent: str | None) -> Checked:
+    try:
+        body = decode(bytes(raw), api.CreatePrediction)
+        if not body.version:
+            raise unprocessable("version is required")
+        runnable = await call.parts.versions.resolve(call.account, body.version)
+        return Checked(prepared(call, runnable, body, traceparent), runnable.streams)
+    except Problem as problem:
+        return Checked(None, problem=_item(problem))
+
+
+def _item(problem: Problem) -> ItemProblem:
+    return msgspec.convert(problem.body(), ItemProblem)
+
+
+async def _accept(call: Call, items: Sequence[Checked], wanted: Sequence[Accepted]) -> Earlier | None:
+    key = asked_key(call)
+    if key is None:
+        await call.parts.acceptor.accept_together(wanted)
+        return None
+    problems = [item.problem for item in items]
+    claim = Claim(
+        account_id=call.account.id,
+        key=key,
+        id=new_id(),
+        digest=await fingerprint(call),
+        lifetime_s=KEY_LIFETIME_S,
+        predictions=[item.accepted for item in items],
+        problems=encode(problems) if any(problems) else None,
+    )
+    return await call.parts.once.accept(claim)
+
+
+def _give_back(call: Call, predictions: Sequence[Accepted]) -> None:
+    """They were counted as open when they were checked."""
+    for prediction in predictions:
+        call.parts.admission.ended(prediction.id)
+
+
+def _result(call: Call, item: Checked) -> BatchResult:
+    if item.accepted is not None:
+        return BatchResult(status=201, prediction=showing.starting(call, item.accepted, item.streams))
+    return _refused(item.problem)
+
+
+def _refused(problem: ItemProblem | None) -> BatchResult:
+    problem = problem or _item(conflict("The prediction that this request has made before was deleted."))
+    return BatchResult(status=problem.status, problem=problem)
+
+
+def _nothing_created(items: Sequence[Checked]) -> Problem:
+    results = [_refused(item.problem) if item.problem else BatchResult(status=424) for item in items]
+    refused = sum(item.problem is not None for item in items)
+    return Problem(
+        422,
+        f"No prediction was created: {refused} of {len(items)} are not as they should be.",
+        "Invalid request",
+        extra={"results": msgspec.to_builtins(results)},
+    )
+
+
+async def _replayed(call: Call, earlier: Earlier) -> Batch:
+    """What the first request with the key has made, as it is now."""
+    ids = [each for each in earlier.predictions if each is not None]
+    rows = {row["id"]: row for row in await store.several(call.parts.database, ids, call.account.id)}
+    count = len(earlier.predictions)
+    problems = [None] * count if earlier.problems is None else _problems(earlier.problems)
+    results = []
+    for prediction_id, problem in zip(earlier.predictions, problems, strict=True):
+        row = rows.get(prediction_id or "")
+        if row is None:
+            results.append(_refused(problem))
+        else:
+            results.append(BatchResult(status=201, prediction=await showing.in_full(call, row)))
+    return Batch(results=results)
+
+
+def _problems(text: str) -> list[ItemProblem | None]:
+    return msgspec.json.decode(text, type=list[ItemProblem | None])

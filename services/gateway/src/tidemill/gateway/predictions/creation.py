@@ -1,0 +1,127 @@
+"""One prediction from a request's body to its answer: checked, accepted, waited for when the client asks for that."""
+
+import math
+import re
+from typing import Final
+
+from aiohttp import web
+
+from tidemill.contracts import api
+from tidemill.contracts.errors import not_found, unprocessable
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.limits import WAIT_LIMIT_S
+from tidemill.contracts.subjects import Kind
+from tidemill.gateway import store
+from tidemill.gateway.answers import files_in_output, showing
+from tidemill.gateway.call import Call, json_response
+from tidemill.gateway.predictions import joining
+from tidemill.gateway.predictions.accept import Accepted
+from tidemill.gateway.predictions.idempotency import KEY, RETRY_COUNT, accept_once
+from tidemill.gateway.predictions.preferences import cancel_after_s, wait_s
+from tidemill.gateway.predictions.validation import decode_input
+from tidemill.gateway.predictions.versions import Runnable
+from tidemill.gateway.predictions.waiting import ended_within
+from tidemill.runtime.clock import monotonic, now
+from tidemill.runtime.telemetry import span
+
+WEBHOOK: Final = re.compile(r"https?://[^\x00-\x20]+")  # PostgreSQL takes no U+0000, and an INSERT is shared by many
+TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+async def create(call: Call, runnable: Runnable, body: api.CreatePrediction) -> web.Response:
+    headers = call.request.headers
+    wait = wait_s(headers.get("Prefer"))
+    with span("create prediction", traceparent_of(headers.get("traceparent"))) as traceparent:
+        accepted = prepared(call, runnable, body, traceparent)
+        if wait is not None:
+            return await _wait(call, accepted, runnable, wait)
+        earlier = await _accept(call, accepted)
+        if earlier is not None:
+            return await joining.answer(call, earlier, None, _headers(call, earlier, None, accepted.kind))
+        return json_response(
+            showing.starting(call, accepted, runnable.streams), 201, _headers(call, accepted.id, None, accepted.kind)
+        )
+
+
+def prepared(call: Call, runnable: Runnable, body: api.CreatePrediction, traceparent: str | None) -> Accepted:
+    """The row that the body asks for. Raises the 422 problem for a body that the version does not take."""
+    cancel_after = cancel_after_s(call.request.headers.get("Cancel-After"))
+    raw = bytes(body.input)
+    runnable.check(decode_input(raw))
+    webhook = body.webhook or body.webhook_completed
+    if webhook is not None and WEBHOOK.fullmatch(webhook) is None:
+        raise unprocessable("webhook must be an http or https URL")
+    created_at = math.floor(now() * 1000) / 1000  # as it is on the wire, so that created_before means what it says
+    prediction = new_id()
+    call.parts.admission.admit(call.account, runnable.queue, prediction, monotonic())
+    return Accepted(
+        id=prediction,
+        account_id=call.account.id,
+        model=runnable.model,
+        version=runnable.version,
+        queue=runnable.queue,
+        source="api",
+        input=raw,
+        webhook=webhook,
+        webhook_events=_events(body),
+        deadline=None if cancel_after is None else created_at + cancel_after,
+        created_at=created_at,
+        traceparent=traceparent,
+        kind="prediction" if runnable.destination is None else "training",
+        deployment=runnable.deployment,
+        destination=runnable.destination,
+        priority=body.priority or 0,
+        secrets=runnable.secrets,
+    )
+
+
+def traceparent_of(header: str | None) -> str | None:
+    """W3C trace context goes on to the model; what is none stays here."""
+    return header if header and TRACEPARENT.fullmatch(header) else None
+
+
+def _events(body: api.CreatePrediction) -> list[str] | None:
+    if body.webhook is None and body.webhook_completed is not None:
+        return ["completed"]
+    return None if body.webhook_events_filter is None else list(body.webhook_events_filter)
+
+
+async def _accept(call: Call, accepted: Accepted) -> str | None:
+    """The id of an earlier prediction when the request is one that was sent before; None: it is accepted now."""
+    headers = call.request.headers
+    if KEY in headers or headers.get(RETRY_COUNT, "0") != "0":
+        return await accept_once(call, accepted)
+    await call.parts.acceptor.accept(accepted)
+    return None
+
+
+def _headers(call: Call, prediction_id: str, wait: float | None, kind: Kind = "prediction") -> dict[str, str]:
+    location = {"Location": f"{call.parts.api_url}/{kind}s/{prediction_id}"}
+    if wait is not None:
+        location["Preference-Applied"] = "wait" if wait + 2 > WAIT_LIMIT_S else f"wait={wait:g}"
+    return location
+
+
+async def _wait(call: Call, accepted: Accepted, runnable: Runnable, wait: float) -> web.Response:
+    """Answers when the prediction has ended, or `starting` when the wait is over: clients take every other status of a
+    blocking create for the end.
+    """
+    waiters = call.parts.waiters
+    ended = waiters.expect(accepted.id)
+    headers = _headers(call, accepted.id, wait)
+    try:
+        earlier = await _accept(call, accepted)
+        if earlier is not None:
+            return await joining.answer(call, earlier, wait, _headers(call, earlier, wait))
+        if not await ended_within(ended, wait):
+            return json_response(showing.starting(call, accepted, runnable.streams), 201, headers)
+    finally:
+        waiters.forget(accepted.id, ended)
+    event = ended.result()
+    if event is None or event.partial:
+        row = await store.prediction(call.parts.database, accepted.id, call.account.id, accepted.kind)
+        if row is None:
+            raise not_found()
+        return json_response(await showing.in_full(call, row), 201, headers)
+    prediction = showing.ended(call, showing.starting(call, accepted, runnable.streams), event)
+    return json_response(await files_in_output.for_client(call, prediction), 201, headers)

@@ -1,0 +1,83 @@
+"""How a request says that it is a repetition: by `Idempotency-Key`, or as an official client's blind retry."""
+
+import hashlib
+import re
+from typing import Final
+
+from multidict import istr
+
+from tidemill.contracts.errors import bad_request
+from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway.call import Call
+from tidemill.gateway.predictions.accept import Accepted
+from tidemill.gateway.predictions.once import RETRY_WINDOW_S, Claim
+
+KEY: Final = istr("Idempotency-Key")
+RETRY_COUNT: Final = istr("x-stainless-retry-count")  # replicate 2.x for Python repeats creates with nothing but this
+RETRY_COUNT_FORM: Final = re.compile(r"[1-9][0-9]?")
+KEY_LIMIT_BYTES: Final = 255  # the usual limit of such keys
+KEY_FORM: Final = re.compile(rf"[ -~]{{1,{KEY_LIMIT_BYTES}}}")
+KEY_LIFETIME_S: Final = 24 * 3600  # long enough for any retry, short enough to keep the table small
+
+
+async def accept_once(call: Call, accepted: Accepted) -> str | None:
+    """For requests with either header: the earlier prediction that this one means; None when it was accepted now."""
+    earlier = await _accept_or_join(call, accepted)
+    if earlier is not None:
+        call.parts.admission.ended(accepted.id)  # it was counted as a new one
+    return earlier
+
+
+async def _accept_or_join(call: Call, accepted: Accepted) -> str | None:
+    once = call.parts.once
+    key = asked_key(call)
+    if key is not None:
+        claim = Claim(
+            account_id=accepted.account_id,
+            key=key,
+            id=accepted.id,
+            digest=await fingerprint(call),
+            lifetime_s=KEY_LIFETIME_S,
+            predictions=[accepted],
+        )
+        earlier = await once.accept(claim)
+        return None if earlier is None else earlier.predictions[0]
+    count = call.request.headers.get(RETRY_COUNT, "")
+    if RETRY_COUNT_FORM.fullmatch(count) is None:
+        await call.parts.acceptor.accept(accepted)
+        return None
+    prefix = f"retry {count} "
+    found = await once.join(accepted, prefix)
+    if found is None:
+        await once.accept(_retried(accepted, prefix))
+    return found
+
+
+def _retried(accepted: Accepted, prefix: str) -> Claim:
+    """Made by a retry that found nothing to join: no other retry of that count may join it."""
+    return Claim(
+        account_id=accepted.account_id,
+        key=prefix + accepted.id,
+        id=accepted.id,
+        digest=b"",
+        lifetime_s=RETRY_WINDOW_S,
+        predictions=[accepted],
+    )
+
+
+def asked_key(call: Call) -> str | None:
+    """The request's key as it is kept. Raises the 400 problem for one that no header should hold."""
+    key = call.request.headers.get(KEY)
+    if key is None:
+        return None
+    if KEY_FORM.fullmatch(key) is None:
+        raise bad_request(f"Idempotency-Key must be 1 to {KEY_LIMIT_BYTES} printable ASCII characters.")
+    return f"key {key}"
+
+
+async def fingerprint(call: Call) -> bytes:
+    """The same for the same body sent to the same route, whichever of its paths was used."""
+    path = call.request.path.rstrip("/")
+    while path.startswith("/v1/"):
+        path = path.removeprefix("/v1")
+    return hashlib.sha256(path.encode() + b"\0" + await call.read(BODY_LIMIT_BYTES)).digest()

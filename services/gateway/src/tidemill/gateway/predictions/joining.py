@@ -1,0 +1,44 @@
+"""Answers to requests that mean an earlier prediction: as it is now, or as it ends when the client waits."""
+
+from aiohttp import web
+
+from tidemill.contracts.errors import conflict
+from tidemill.contracts.prediction import TERMINAL, Status
+from tidemill.gateway import store
+from tidemill.gateway.answers import showing
+from tidemill.gateway.call import Call, json_response
+from tidemill.gateway.predictions.waiting import ended_within
+from tidemill.runtime import present
+from tidemill.runtime.db import Row
+
+REPLAYED = {"Idempotent-Replayed": "true"}
+
+
+async def answer(call: Call, prediction_id: str, wait: float | None, headers: dict[str, str]) -> web.Response:
+    """`wait` in seconds, None for not at all. When it runs out the answer is `starting`, as that of any create."""
+    row = await _row(call, prediction_id) if wait is None else await _ended(call, prediction_id, wait)
+    prediction = await showing.in_full(call, row)
+    if wait is not None and prediction.status is Status.PROCESSING:
+        prediction.status, prediction.output = Status.STARTING, present.NULL
+    return json_response(prediction, 201, {**headers, **REPLAYED})
+
+
+async def _ended(call: Call, prediction_id: str, wait: float) -> Row:
+    """The row when it has ended, or after `wait` seconds."""
+    waiters = call.parts.waiters
+    ended = waiters.expect(prediction_id)
+    try:
+        row = await _row(call, prediction_id)
+        if Status(row["status"]) in TERMINAL:
+            return row
+        await ended_within(ended, wait)
+    finally:
+        waiters.forget(prediction_id, ended)
+    return await _row(call, prediction_id)
+
+
+async def _row(call: Call, prediction_id: str) -> Row:
+    row = await store.prediction(call.parts.database, prediction_id, call.account.id, kind=None)
+    if row is None:
+        raise conflict("The prediction that this request has made before was deleted.")
+    return row

@@ -1,0 +1,102 @@
+"""Which version a create means: references resolved to a runnable version, remembered for a few seconds."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.contracts.errors import invalid_version, not_found
+from tidemill.gateway.access.auth import Account
+from tidemill.gateway.predictions.validation import Check, checker
+from tidemill.runtime.clock import monotonic
+from tidemill.runtime.db import Database, Row
+from tidemill.runtime.stream_urls import Carried
+
+CACHE_LIMIT: Final = 10_000
+REFERENCE: Final = re.compile(
+    r"(?:(?P<owner>[a-z0-9._-]{1,64})/(?P<name>[a-z0-9._-]{1,64}))?(?:(?:^|:)(?P<id>[0-9a-f]{64}))?"
+)
+VISIBLE: Final = "(m.visibility = 'public' OR m.account_id = $1)"
+# The same files may be a version of several models: one's own comes first, then the oldest.
+FIND: Final = f"""
+SELECT v.queue, v.id, v.openapi_schema, v.streams, v.streams_files, v.secret_inputs, m.owner, m.name
+FROM version v JOIN model m ON m.id = v.model_id
+WHERE {VISIBLE} AND ($2::text IS NULL OR (m.owner = $2 AND m.name = $3))
+    AND (v.id = $4 OR ($4::text IS NULL AND v.queue = m.latest_queue))
+ORDER BY m.account_id = $1 DESC, v.created_at LIMIT 1"""  # noqa: S608 - our own constant
+
+
+class Runnable(msgspec.Struct, frozen=True):
+    """A version that the asking account may run."""
+
+    model: str
+    version: str
+    queue: str
+    streams: Carried | None
+    check: Check
+    schema: dict[str, Any]
+    deployment: str | None = None  # owner/name, when `queue` is that of its release
+    destination: str | None = None  # owner/name, when `queue` is the version's for trainings
+    secrets: frozenset[str] = frozenset()  # names of inputs that are never shown
+
+
+class Versions:
+    """Resolves references for one gateway."""
+
+    def __init__(self, database: Database, cache_s: float) -> None:
+        self._database = database
+        self._cache_s = cache_s
+        self._cache: dict[tuple[str, str], tuple[float, Runnable | None]] = {}
+        self._by_queue: dict[str, Runnable] = {}  # a queue's version never changes, and its check is costly to make
+
+    async def resolve(self, account: Account, reference: str) -> Runnable:
+        """`64hex`, `owner/name:64hex` or `owner/name` (its latest version). Raises the 422 problem."""
+        runnable = await self._cached(account, reference)
+        if runnable is None:
+            raise invalid_version()
+        return runnable
+
+    async def latest(self, account: Account, owner: str, name: str) -> Runnable:
+        """As `resolve`, for a model named by the path: a missing one is a 404."""
+        runnable = await self._cached(account, f"{owner}/{name}")
+        if runnable is None:
+            raise not_found()
+        return runnable
+
+    def forget(self) -> None:
+        """What has been resolved is looked up anew: a version or a model has changed here. Others notice in time."""
+        self._cache.clear()
+
+    async def _cached(self, account: Account, reference: str) -> Runnable | None:
+        key = (account.id, reference)
+        cached = self._cache.get(key)
+        if cached is None or cached[0] < monotonic():
+            cached = (monotonic() + self._cache_s, await self._find(account, reference))
+            if len(self._cache) >= CACHE_LIMIT:
+                self._cache.clear()
+            self._cache[key] = cached
+        return cached[1]
+
+    async def _find(self, account: Account, reference: str) -> Runnable | None:
+        match = REFERENCE.fullmatch(reference)
+        if match is None or not reference:
+            return None
+        row = await self._database.row(FIND, account.id, match["owner"], match["name"], match["id"])
+        return None if row is None else self._runnable(row)
+
+    def _runnable(self, row: Row) -> Runnable:
+        known = self._by_queue.get(row["queue"])
+        if known is None:
+            schema = msgspec.json.decode(row["openapi_schema"])
+            carried: Carried | None = "files" if row["streams_files"] else "text" if row["streams"] else None
+            known = Runnable(
+                model=f"{row['owner']}/{row['name']}",
+                version=row["id"],
+                queue=row["queue"],
+                streams=carried,
+                check=checker(schema),
+                schema=schema,
+                secrets=frozenset(row["secret_inputs"]),
+            )
+            self._by_queue[row["queue"]] = known
+        return known

@@ -1,0 +1,1 @@
+"""The OpenAPI document and the documentation, made of the route table."""

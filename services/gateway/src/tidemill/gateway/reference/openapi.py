@@ -1,0 +1,249 @@
+"""The OpenAPI 3.1 document, made of the route table: what clients are generated from and what the reference shows.
+
+Pure: routes in, document out. What it says of an operation is what the operation declares; nothing is added by hand
+but the words for parameters and headers that many operations share.
+"""
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.contracts.api import NAME_PATTERN
+from tidemill.contracts.limits import NAME_LIMIT_CHARS
+from tidemill.gateway.call import BYTES, EVENTS, FORM, Operation, Route
+from tidemill.gateway.reference import words
+
+Json = dict[str, Any]
+REF: Final = "#/components/schemas/{name}"
+BINARY: Final = {"type": "string", "format": "binary"}
+# OpenAPI has no place for QUERY before 3.2: a strict reader of 3.1 skips what begins with x-.
+METHOD_KEYS: Final = {"QUERY": "x-query"}
+OFTEN: Final = (400, 429, 500, 503)  # what every operation may answer
+WITH_TOKEN: Final = (401, 403)
+WITH_BODY: Final = (413, 415, 422)
+VERB: Final = re.compile(r"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|QUERY) \S+: ")
+PAGE: Final = re.compile(r"\bPage(?:\[(\w+)\]|_(\w+)_(?!\w))")
+PARAMETER: Final = re.compile(r"{(\w+)(?::[^}]*)?}")
+ID_PATTERN: Final = "^[0-9a-hjkmnp-tv-z]{26}$"
+MESSAGE_PATTERN: Final = "^msg_[0-9a-hjkmnp-tv-z]{26}$"  # as receivers see it in `webhook-id`
+SHA256_PATTERN: Final = "^[0-9a-f]{64}$"
+
+
+def document(replicate: Iterable[Route], extensions: Iterable[Route], server_url: str) -> Json:
+    """The whole document: the operations of Replicate's API, and those that we have besides."""
+    routes = [(route, False) for route in replicate] + [(route, True) for route in extensions]
+    schemas = _Schemas([route.operation for route, _ in routes])
+    paths: dict[str, Json] = {}
+    for route, extension in routes:
+        key = METHOD_KEYS.get(route.method, route.method.lower())
+        path = PARAMETER.sub(r"{\1}", route.path)
+        paths.setdefault(path, {})[key] = _operation(route, schemas, extension=extension)
+    tags = sorted({_tag(route.operation) for route, _ in routes})
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Tidemill HTTP API", "version": "1.0.0", "description": words.ABOUT},
+        "servers": [{"url": server_url}],
+        "tags": [{"name": tag} for tag in tags],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": words.BEARER}},
+            "headers": words.RESPONSE_HEADERS,
+            "responses": {f"Problem{status}": _problem(status) for status in sorted(words.STATUSES) if status >= 400},
+            "schemas": schemas.components,
+        },
+    }
+
+
+class _Schemas:
+    """The JSON Schemas of all structs that operations name, under one set of component names."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        asked = [kind for operation in operations for kind in (*_kinds(operation.body), *_kinds(operation.answer))]
+        kinds = [kind for kind in asked if not isinstance(kind, str)]
+        made, components = msgspec.json.schema_components(kinds, ref_template=REF)
+        self._made = list(zip(kinds, _tidy(list(made)), strict=True))
+        self.components = {"Problem": words.PROBLEM, **_tidy(components)}
+
+    def content(self, declared: Any) -> Json:
+        """The `content` of a body or an answer: a struct, a media type, or several of them."""
+        content: Json = {}
+        for kind in _kinds(declared):
+            if kind == EVENTS:
+                content[kind] = {}  # a schema would be of the stream as a whole, which has none
+            elif isinstance(kind, str):
+                content[kind] = {"schema": _schema_of_media_type(kind)}
+            else:
+                content["application/json"] = {"schema": next(made for each, made in self._made if each == kind)}
+        return content
+
+
+def _kinds(declared: Any) -> tuple[Any, ...]:
+    if declared is None:
+        return ()
+    return declared if isinstance(declared, tuple) else (declared,)
+
+
+def _schema_of_media_type(media_type: str) -> Json:
+    if media_type == FORM:
+        return words.UPLOAD_FORM
+    if media_type == "application/json":
+        return {}
+    return BINARY if media_type == BYTES else {"type": "string"}
+
+
+def _tidy(node: Any) -> Any:
+    """Without `default: null`, which says no more than that a member may be left out; pages named as people would."""
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if isinstance(node, str):
+        # Python's $ also matches before a last line break; other languages' does not, and needs no help.
+        return PAGE.sub(lambda found: f"{found[1] or found[2]}Page", node).replace(r"$(?!\n)", "$")
+    if not isinstance(node, dict):
+        return node
+    return {_tidy(key): _tidy(value) for key, value in node.items() if not (key == "default" and value is None)}
+
+
+def _tag(operation: Operation) -> str:
+    return operation.name.partition(".")[0]
+
+
+def _operation(route: Route, schemas: _Schemas, *, extension: bool) -> Json:
+    operation = route.operation
+    summary, description = said(operation)
+    out: Json = {"operationId": operation.name, "tags": [_tag(operation)], "summary": summary}
+    if description:
+        out["description"] = description
+    parameters = [*_path_parameters(route.path), *_query_parameters(operation.query), *_header_parameters(operation)]
+    if parameters:
+        out["parameters"] = parameters
+    if operation.body is not None:
+        required = not isinstance(operation.body, tuple)
+        out["requestBody"] = {"required": required, "content": schemas.content(operation.body)}
+    out["responses"] = _responses(route, schemas)
+    out["security"] = [] if operation.scope is None else [{"bearer": []}, *([{}] if operation.anonymous else [])]
+    if operation.scope is not None:
+        out["x-required-scope"] = str(operation.scope)
+    if extension:
+        out["x-tidemill-extension"] = True
+    return out
+
+
+def said(operation: Operation) -> tuple[str, str]:
+    """(summary, description) of an operation: its handler's docstring."""
+    text = VERB.sub("", inspect.cleandoc(operation.handler.__doc__ or operation.name))
+    first, _, rest = text.partition("\n\n")
+    sentence, dot, more = " ".join(first.split()).partition(". ")
+    summary = (sentence[:1].upper() + sentence[1:]).rstrip(".")
+    paragraphs = [more if dot else "", rest]
+    return summary, "\n\n".join(paragraph.strip() for paragraph in paragraphs if paragraph.strip())
+
+
+def _path_parameters(path: str) -> list[Json]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": words.PATH.get(name, f"The {name}."),
+            "schema": _path_schema(path, name),
+        }
+        for name in PARAMETER.findall(path)
+    ]
+
+
+def _path_schema(path: str, name: str) -> Json:
+    if name in {"owner", "username"} or (name == "name" and not path.startswith("/delivery/")):
+        return {"type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_LIMIT_CHARS}
+    if name == "sha256" or "/versions/{id}" in path:
+        return {"type": "string", "pattern": SHA256_PATTERN}
+    if path.startswith("/webhooks/deliveries/"):
+        return {"type": "string", "pattern": MESSAGE_PATTERN}
+    if name == "id" or name.endswith("_id"):
+        return {"type": "string", "pattern": ID_PATTERN}
+    return {"type": "string", "minLength": 1}
+
+
+def _query_parameters(struct: Any) -> list[Json]:
+    if struct is None:
+        return []
+    _, components = msgspec.json.schema_components([struct], ref_template=REF)
+    schema = components[struct.__name__]
+    required = frozenset(schema["required"])
+    return [
+        _query_parameter(name, _resolved(member, components), required=name in required)
+        for name, member in schema["properties"].items()
+    ]
+
+
+def _resolved(member: Json, components: Mapping[str, Any]) -> Json:
+    """A parameter's schema stands by itself: no null, which a query cannot spell, and no reference."""
+    if "$ref" in member:
+        return dict(components[member["$ref"].rpartition("/")[2]])
+    options = [option for option in member.get("anyOf", ()) if option != {"type": "null"}]
+    if not options:
+        return dict(member)
+    rest = {key: value for key, value in member.items() if key != "anyOf" and not (key == "default" and value is None)}
+    only = _resolved(options[0], components) if len(options) == 1 else {"anyOf": options}
+    return {**only, **rest}
+
+
+def _query_parameter(name: str, schema: Json, *, required: bool) -> Json:
+    description = schema.pop("description", None) or words.QUERY.get(name)
+    out: Json = {"name": name, "in": "query", "schema": schema}
+    if required:
+        out["required"] = True
+    if description:
+        out["description"] = description
+    return out
+
+
+def _header_parameters(operation: Operation) -> list[Json]:
+    return [{"name": name, "in": "header", **words.HEADERS[name]} for name in operation.headers]
+
+
+def _responses(route: Route, schemas: _Schemas) -> Json:
+    operation = route.operation
+    refused = {*OFTEN, *operation.errors}
+    if operation.scope is not None:
+        refused |= {*WITH_TOKEN}
+    if "{" in route.path:
+        refused.add(404)
+    if "{" in route.path or operation.query is not None:
+        refused.add(422)  # text that the database cannot hold
+    if operation.body is not None:
+        refused |= {*WITH_BODY}
+    if BYTES in _kinds(operation.answer):
+        refused |= {412, 416}
+    done = {str(status): _success(operation, status, schemas) for status in _successes(operation)}
+    return done | {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(refused)}
+
+
+def _problem(status: int) -> Json:
+    content = {"application/problem+json": {"schema": {"$ref": REF.format(name="Problem")}}}
+    return {"description": words.STATUSES[status], "headers": _headers(words.headers_of(status)), "content": content}
+
+
+def _successes(operation: Operation) -> tuple[int, ...]:
+    """Statuses that are no errors: those declared, and what ranges, conditions and streams bring with them."""
+    kinds = _kinds(operation.answer)
+    by_kind = (206, 304) if BYTES in kinds else (204,) if EVENTS in kinds else ()
+    return (operation.status, *operation.also, *by_kind)
+
+
+def _success(operation: Operation, status: int, schemas: _Schemas) -> Json:
+    names = words.headers_of(status) if operation.scope is not None else ()
+    if "Prefer" in operation.headers:
+        names = (*names, "Preference-Applied")
+    out: Json = {"description": words.STATUSES.get(status, "Done.")}
+    if names:
+        out["headers"] = _headers(names)
+    if status not in {204, 304} and operation.answer is not None:
+        out["content"] = schemas.content(operation.answer)
+    return out
+
+
+def _headers(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

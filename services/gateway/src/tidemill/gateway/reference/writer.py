@@ -1,0 +1,53 @@
+"""`python -m tidemill.gateway.reference.writer docs`: writes the OpenAPI document and the reference into a folder.
+
+It also links the folder's written pages into this package, which a wheel is made of.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from tidemill.gateway.reference import resource_pages
+from tidemill.gateway.reference.openapi import document
+from tidemill.gateway.triggers import EXTENSIONS, REPLICATE
+
+LOCAL_URL: Final = "http://127.0.0.1:8300/v1"
+PACKAGE_DOCS: Final = Path(__file__).parents[1] / "docs"
+
+
+def written() -> dict[str, str]:
+    """What the folder should hold: paths in it, and their text."""
+    made = document(REPLICATE, EXTENSIONS, LOCAL_URL)
+    pages = {f"reference/{name}.md": page for name, page in resource_pages.pages(made).items()}
+    return {"openapi.json": json.dumps(made, indent=1, ensure_ascii=False) + "\n", **pages}
+
+
+def write(folder: Path) -> None:
+    """Writes what is there to be written, and deletes pages of resources that are no more."""
+    wanted = written()
+    for old in (folder / "reference").glob("*.md"):
+        if f"reference/{old.name}" not in wanted:
+            old.unlink()
+    for path, text in wanted.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    link(folder)
+
+
+def link(folder: Path) -> None:
+    PACKAGE_DOCS.mkdir(exist_ok=True)
+    pages = {page.name: page for page in folder.glob("*.md")}
+    for old in PACKAGE_DOCS.iterdir():
+        if old.name not in pages:
+            old.unlink()
+    for name, page in pages.items():
+        target = PACKAGE_DOCS / name
+        if not target.is_symlink():
+            target.symlink_to(os.path.relpath(page.resolve(), PACKAGE_DOCS.resolve()))
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

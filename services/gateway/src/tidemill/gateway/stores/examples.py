@@ -1,0 +1,90 @@
+"""The SQL of examples: predictions that show what a model does, kept for as long as they are examples."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tidemill.contracts.limits import EXAMPLES_LIMIT
+from tidemill.gateway.listing.cursors import Cursor, comparison
+from tidemill.runtime.db import Database, Row
+
+# A prediction due this soon may be in the janitor's hands already; its files could go while it becomes an example.
+MARGIN_S: Final = 10
+
+_DEFAULTS: Final = """
+SELECT DISTINCT ON (e.model_id) e.model_id, p.*
+FROM example e JOIN model m ON m.id = e.model_id JOIN prediction p ON p.id = e.prediction_id
+WHERE e.model_id = ANY ($1)
+ORDER BY e.model_id, COALESCE(e.prediction_id = m.default_example, false) DESC, e.added_at, e.prediction_id"""
+_FIND: Final = """
+SELECT p.* FROM example e JOIN prediction p ON p.id = e.prediction_id WHERE e.model_id = $1 AND e.prediction_id = $2"""
+# `kept`: the janitor will not have it: it is young enough, or of those that stay.
+_CANDIDATE: Final = """
+SELECT p.*, v.openapi_schema, (p.source <> 'api' OR p.shared_at IS NOT NULL
+    OR EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id)
+    OR p.completed_at + make_interval(secs => COALESCE(a.retention_s, $3)::float8)
+        > clock_timestamp() + make_interval(secs => $4::float8)) AS kept
+FROM prediction p JOIN account a ON a.id = p.account_id
+    LEFT JOIN version v ON v.model_id = $5 AND v.id = p.version
+WHERE p.id = $1 AND p.account_id = $2 AND p.kind = 'prediction' AND p.deleted_at IS NULL"""
+# The model's row serialises those who add at the same moment.
+_LOCK: Final = "SELECT id FROM model WHERE id = $1 FOR NO KEY UPDATE"
+_ADD: Final = f"""
+INSERT INTO example (model_id, prediction_id)
+SELECT $1, p.id FROM prediction p
+WHERE p.id = $2 AND NOT p.data_removed AND p.deleted_at IS NULL
+    AND (SELECT count(*) FROM example WHERE model_id = $1) < {EXAMPLES_LIMIT}
+RETURNING prediction_id"""  # noqa: S608 - our own constant
+_REWRITE: Final = "UPDATE prediction SET input = $2 WHERE id = $1"
+_REMOVE: Final = "DELETE FROM example WHERE model_id = $1 AND prediction_id = $2 RETURNING prediction_id"
+# A prediction that nobody has put off is one that the janitor's walk has not passed or has passed as an example.
+_HAND_BACK: Final = "INSERT INTO removal_due_later VALUES ($1) ON CONFLICT DO NOTHING"
+_FILES: Final = """
+SELECT id, name, object_key FROM file WHERE id = ANY ($1) AND account_id = $2 AND expires_at > clock_timestamp()"""
+
+
+async def defaults(database: Database, model_ids: Sequence[str]) -> dict[str, Row]:
+    """The predictions shown with the models, by model id: the chosen example, else the first."""
+    return {row["model_id"]: row for row in await database.fetch(_DEFAULTS, list(model_ids))}
+
+
+async def examples(database: Database, model_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+    """The newest prediction first."""
+    operator, order, position = comparison(cursor)
+    sql = f"""SELECT p.* FROM example e JOIN prediction p ON p.id = e.prediction_id
+        WHERE e.model_id = $1 AND e.prediction_id {operator} $2 ORDER BY e.prediction_id {order} LIMIT $3"""  # noqa: S608 - our own constants
+    return await database.fetch(sql, model_id, position, limit)
+
+
+async def example(database: Database, model_id: str, prediction_id: str) -> Row | None:
+    return await database.row(_FIND, model_id, prediction_id)
+
+
+async def candidate(
+    database: Database, account_id: str, prediction_id: str, model_id: str, retention_s: int
+) -> Row | None:
+    """The account's prediction, whatever it ran; `kept` says whether its data stays for the moment."""
+    return await database.row(_CANDIDATE, prediction_id, account_id, retention_s, MARGIN_S, model_id)
+
+
+async def add(database: Database, model_id: str, prediction_id: str, rewritten_input: str | None) -> bool:
+    """False when the model has EXAMPLES_LIMIT of them or the data is gone."""
+    async with database.transaction() as connection:
+        await connection.fetchval(_LOCK, model_id)
+        if await connection.fetchval(_ADD, model_id, prediction_id) is None:
+            return False
+        if rewritten_input is not None:
+            await connection.execute(_REWRITE, prediction_id, rewritten_input)
+    return True
+
+
+async def remove(database: Database, model_id: str, prediction_id: str) -> bool:
+    async with database.transaction() as connection:
+        if await connection.fetchval(_REMOVE, model_id, prediction_id) is None:
+            return False
+        await connection.execute(_HAND_BACK, prediction_id)
+    return True
+
+
+async def files(database: Database, account_id: str, file_ids: Sequence[str]) -> dict[str, Row]:
+    """Uploads of the account that are there still, by id."""
+    return {row["id"]: row for row in await database.fetch(_FILES, list(file_ids), account_id)}

@@ -1,0 +1,202 @@
+"""The SQL of accounts' own settings, of organisations and of their members.
+
+An organisation is found only by those who are in it, so that nobody else can tell it from a missing one.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.contracts.access import Role
+from tidemill.contracts.api_accounts import CreateOrganization
+from tidemill.contracts.errors import Problem, conflict, not_found
+from tidemill.contracts.ids import new_id
+from tidemill.gateway.access import memberships
+from tidemill.gateway.access.auth import Caller
+from tidemill.gateway.listing.cursors import Cursor, comparison
+from tidemill.runtime.db import Database, Row
+from tidemill.security import webhooks
+
+OWNED_ORGANIZATIONS_LIMIT: Final = 100  # per user; each has limits of its own, so they must not come for free
+
+_ORGANIZATION: Final = "o.id, o.username, o.name, o.github_url, o.avatar_url, o.retention_s, o.created_at"
+_LIVE: Final = "o.type = 'organization' AND o.deleted_at IS NULL"
+# $1: a user's id.
+_OF_MEMBER: Final = f"""
+SELECT {_ORGANIZATION}, m.role FROM member m JOIN account o ON o.id = m.organization_id
+WHERE m.user_id = $1 AND {_LIVE}"""  # noqa: S608 - our own constants
+# $1: an organisation's id, that of the operator's token.
+_OF_OPERATOR: Final = f"""
+SELECT {_ORGANIZATION}, 'owner' AS role FROM account o WHERE o.id = $1 AND {_LIVE}"""  # noqa: S608 - our own constants
+# Not FOR UPDATE: that would hold up every prediction of the organisation, whose row refers to it.
+_LOCK: Final = f"SELECT 1 FROM account o WHERE o.username = $1 AND {_LIVE} FOR NO KEY UPDATE"  # noqa: S608 - ours
+_CREATE: Final = """
+INSERT INTO account (id, username, name, type, webhook_secret)
+SELECT $1, $2, $3, 'organization', $4
+WHERE (SELECT count(*) FROM member WHERE user_id = $5 AND role = 'owner') < $6
+ON CONFLICT (username) DO NOTHING RETURNING id"""
+_JOIN: Final = """
+INSERT INTO member (organization_id, user_id, role) VALUES ($1, $2, $3)
+ON CONFLICT (organization_id, user_id) DO UPDATE SET role = excluded.role"""
+_LEAVE: Final = "DELETE FROM member WHERE organization_id = $1 AND user_id = $2"
+# They would come back to life with the membership.
+_END_TOKENS: Final = """
+UPDATE token SET revoked_at = now()
+WHERE account_id = $1 AND ($2::text IS NULL OR user_id = $2) AND revoked_at IS NULL"""
+_MEMBER: Final = "SELECT u.id, u.username, u.name, u.avatar_url, m.role, m.created_at FROM account u"
+_USER: Final = f"""
+{_MEMBER} LEFT JOIN member m ON m.user_id = u.id AND m.organization_id = $1
+WHERE u.username = $2 AND u.type = 'user'"""
+_COUNTS: Final = """
+SELECT count(*) FILTER (WHERE role = 'owner'), count(*) FROM member WHERE organization_id = $1"""
+# What must go first: whatever somebody could still see or pay for. `account_id = $1` in each.
+HOLDINGS: Final = {
+    "models": "SELECT 1 FROM model WHERE account_id = $1",
+    "deployments": "SELECT 1 FROM deployment WHERE account_id = $1 AND deleted_at IS NULL",
+    "event consumers": "SELECT 1 FROM event_consumer WHERE account_id = $1",
+    "files": "SELECT 1 FROM file WHERE account_id = $1 AND expires_at > now()",
+    "predictions whose data is still kept": "SELECT 1 FROM prediction WHERE account_id = $1 AND NOT data_removed",
+}
+_SETTINGS: Final = ("name", "github_url", "avatar_url", "retention_s")
+
+
+class Taken(Exception):  # noqa: N818 - a situation, not a failure
+    """The username belongs to somebody already."""
+
+
+async def account(database: Database, account_id: str) -> Row:
+    row = await database.row(
+        "SELECT username, name, type, github_url, avatar_url, retention_s, created_at FROM account WHERE id = $1",
+        account_id,
+    )
+    assert row is not None, "accounts are never deleted from the table, and a token names one"
+    return row
+
+
+async def update(database: Database, account_id: str, changes: dict[str, Any]) -> None:
+    """`changes`: some of name, github_url, avatar_url and retention_s."""
+    columns = [name for name in _SETTINGS if name in changes]
+    if columns:
+        assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 2))
+        sql = f"UPDATE account SET {assignments} WHERE id = $1"  # noqa: S608 - names of _SETTINGS
+        await database.execute(sql, account_id, *(changes[name] for name in columns))
+
+
+def _reach(caller: Caller) -> tuple[str, list[str]]:
+    """SQL for the organisations that a caller may act in, each with his role, and its parameters.
+
+    A user's own token reaches all that he is in; an organisation's token only that one.
+    """
+    if caller.user is None:
+        return _OF_OPERATOR, [caller.account.id]
+    if caller.account.type == "user":
+        return _OF_MEMBER, [caller.user]
+    return f"{_OF_MEMBER} AND o.id = $2", [caller.user, caller.account.id]
+
+
+async def organization(database: Database, caller: Caller, username: str) -> Row | None:
+    """With the caller's role."""
+    sql, values = _reach(caller)
+    return await database.row(f"{sql} AND o.username = ${len(values) + 1}", *values, username)
+
+
+async def organizations(database: Database, caller: Caller, cursor: Cursor | None, limit: int) -> list[Row]:
+    operator, order, position = comparison(cursor)
+    sql, values = _reach(caller)
+    count = len(values)
+    sql = f"{sql} AND o.id {operator} ${count + 1} ORDER BY o.id {order} LIMIT ${count + 2}"
+    return await database.fetch(sql, *values, position, limit)
+
+
+async def create(database: Database, user_id: str, body: CreateOrganization) -> bool:
+    """Makes the user its owner. False when he owns OWNED_ORGANIZATIONS_LIMIT. Raises Taken."""
+    identifier = new_id()
+    async with database.transaction() as connection:
+        made = await connection.fetchval(
+            _CREATE,
+            identifier,
+            body.username,
+            body.name or body.username,
+            webhooks.new_secret(),
+            user_id,
+            OWNED_ORGANIZATIONS_LIMIT,
+        )
+        if made is not None:
+            await connection.execute(_JOIN, identifier, user_id, "owner")
+            return True
+        if await connection.fetchval("SELECT true FROM account WHERE username = $1", body.username):
+            raise Taken
+    return False
+
+
+async def delete(database: Database, caller: Caller, username: str) -> str:
+    """The id of the organisation that is no more. Raises the problem that keeps it."""
+    async with database.transaction() as connection:
+        found = await _locked(connection, caller, username)
+        if found["role"] != "owner":
+            raise memberships.owners_only()
+        held = [name for name, sql in HOLDINGS.items() if await connection.fetchval(f"{sql} LIMIT 1", found["id"])]
+        if held:
+            raise conflict(f"{username} still has {', '.join(held)}. Delete them first.")
+        # Its name stays taken: links and model names out there must not come to mean somebody else.
+        await connection.execute("UPDATE account SET deleted_at = now() WHERE id = $1", found["id"])
+        await connection.execute("DELETE FROM member WHERE organization_id = $1", found["id"])
+        await connection.execute(_END_TOKENS, found["id"], None)
+        return str(found["id"])
+
+
+async def _locked(connection: Any, caller: Caller, username: str) -> Row:
+    """The organisation with the caller's role, held against other changes of it. Raises the 404 problem."""
+    await connection.execute(_LOCK, username)  # before the roles are read: who held it may have changed them
+    sql, values = _reach(caller)
+    row: Row | None = await connection.fetchrow(f"{sql} AND o.username = ${len(values) + 1}", *values, username)
+    if row is None:
+        raise not_found()
+    return row
+
+
+async def members(database: Database, organization_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+    operator, order, position = comparison(cursor)
+    sql = f"""{_MEMBER} JOIN member m ON m.user_id = u.id
+        WHERE m.organization_id = $1 AND u.id {operator} $2 ORDER BY u.id {order} LIMIT $3"""
+    return await database.fetch(sql, organization_id, position, limit)
+
+
+class Changed(msgspec.Struct, frozen=True):
+    organization_id: str
+    before: Role | None
+    member: Row
+
+
+async def set_member(database: Database, caller: Caller, username: str, member: str, role: Role | None) -> Changed:
+    """Gives a user a role in an organisation, or takes it (None). Raises the problem with it."""
+    async with database.transaction() as connection:
+        found = await _locked(connection, caller, username)
+        user = await _user(connection, found["id"], member)
+        if role is None and user["role"] is None:
+            raise Problem(404, f"There is no member named {member}.")
+        owners, members = await connection.fetchrow(_COUNTS, found["id"]) or (0, 0)
+        memberships.check(
+            memberships.Change(
+                actor=found["role"],
+                own=caller.user == user["id"],
+                before=user["role"],
+                after=role,
+                owners=owners,
+                members=members,
+            )
+        )
+        if role is None:
+            await connection.execute(_LEAVE, found["id"], user["id"])
+            await connection.execute(_END_TOKENS, found["id"], user["id"])
+            return Changed(found["id"], user["role"], user)
+        await connection.execute(_JOIN, found["id"], user["id"], role)
+        return Changed(found["id"], user["role"], await _user(connection, found["id"], member))
+
+
+async def _user(connection: Any, organization_id: str, username: str) -> Row:
+    """With the role in the organisation, if any. Raises the 404 problem."""
+    row: Row | None = await connection.fetchrow(_USER, organization_id, username)
+    if row is None:
+        raise Problem(404, f"There is no user named {username}.")
+    return row

@@ -1,0 +1,36 @@
+"""The SQL of trainings. A training is a prediction of another kind, in the queue that its version's trainings share."""
+
+from typing import Final
+
+import asyncpg
+
+from tidemill.contracts.errors import not_found
+from tidemill.contracts.ids import new_id
+from tidemill.gateway.listing.cursors import Cursor, comparison
+from tidemill.runtime.db import Database, Row
+from tidemill.runtime.stream_urls import JOINS
+
+# A statement that met an existing row answers it, which DO NOTHING would not.
+_QUEUE: Final = """
+INSERT INTO training_queue (queue, version_queue) VALUES ($1, $2)
+ON CONFLICT (version_queue) DO UPDATE SET version_queue = excluded.version_queue RETURNING queue"""
+_LIST: Final = f"""
+SELECT p.*, false AS streams, w.secret_inputs, a.retention_s, false AS is_example
+FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
+WHERE p.account_id = $1 AND p.kind = 'training' AND p.deleted_at IS NULL"""  # noqa: S608 - our own constant
+
+
+async def queue(database: Database, version_queue: str) -> str:
+    """The queue of the version's trainings; made with the first of them. Raises the 404 problem for a deleted one."""
+    try:
+        found: str = await database.value(_QUEUE, new_id(), version_queue)
+    except asyncpg.ForeignKeyViolationError:
+        raise not_found() from None
+    return found
+
+
+async def trainings(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+    operator, order, position = comparison(cursor)
+    return await database.fetch(
+        f"{_LIST} AND p.id {operator} $2 ORDER BY p.id {order} LIMIT $3", account_id, position, limit
+    )

@@ -1,0 +1,93 @@
+"""The SQL of versions. A deleted one's row goes at once; what it leaves behind is in `removed_version`."""
+
+from typing import Final, NamedTuple
+
+import asyncpg
+
+from tidemill.gateway.listing.cursors import Cursor, comparison
+from tidemill.gateway.stores.models import MICROSECONDS, VERSION
+from tidemill.runtime.db import Database, Row
+
+_KEY: Final = f'({MICROSECONDS.format(moment="v.created_at")} || v.queue) COLLATE "C"'
+
+SCAN_LIMIT_S: Final = 20  # of reading who ran a version: seconds for tens of millions of predictions
+# Only a model that was public can have been run by others. Nothing is older than the version but for gateways' clocks;
+# the index on accepted_at leaves out what is.
+_RUN_BY_OTHERS: Final = """
+SELECT EXISTS (
+    SELECT FROM version v JOIN model m ON m.id = v.model_id
+        JOIN prediction p ON p.accepted_at > v.created_at - interval '1 hour' AND p.version = v.id
+            AND p.model = m.owner || '/' || m.name AND p.account_id <> m.account_id
+    WHERE v.queue = $1 AND m.published_at IS NOT NULL)"""
+
+# The lock keeps releases away that would name the version from now on.
+_LOCK: Final = """
+SELECT v.queue, v.id, v.model_id, v.created_at, m.owner || '/' || m.name AS model, m.account_id
+FROM version v JOIN model m ON m.id = v.model_id WHERE v.queue = $1 FOR UPDATE OF v, m"""
+_DEPLOYED: Final = """
+SELECT d.owner || '/' || d.name FROM release r JOIN deployment d ON d.id = r.deployment_id
+WHERE r.version_queue = $1 AND r.retired_at IS NULL LIMIT 1"""
+_TRAINING: Final = """
+SELECT EXISTS (SELECT FROM prediction p JOIN training_queue t ON t.queue = p.queue
+    WHERE p.kind = 'training' AND p.account_id = $2 AND t.version_queue = $1
+        AND p.status IN ('starting', 'processing'))"""
+_NOTE: Final = """
+INSERT INTO removed_version (queue, id, model, account_id, created_at) VALUES ($1, $2, $3, $4, $5)"""
+_UNSHOW: Final = """
+DELETE FROM example e USING prediction p
+WHERE e.model_id = $1 AND p.id = e.prediction_id AND p.version = $2"""
+_NEWEST: Final = """
+UPDATE model SET latest_queue = (
+    SELECT queue FROM version WHERE model_id = $1 ORDER BY created_at DESC, queue DESC LIMIT 1)
+WHERE id = $1 AND latest_queue = $2"""
+
+
+class Refused(NamedTuple):
+    """Why a version stays."""
+
+    reason: str
+
+
+class TooManyToRead(Exception):  # noqa: N818 - named after the situation
+    """Who ran the version could not be found out within SCAN_LIMIT_S."""
+
+
+async def versions(database: Database, model_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+    operator, order, position = comparison(cursor)
+    sql = f"""SELECT {VERSION}, {_KEY} AS id FROM version v
+        WHERE v.model_id = $1 AND {_KEY} {operator} $2 ORDER BY {_KEY} {order} LIMIT $3"""  # noqa: S608 - our own constants
+    return await database.fetch(sql, model_id, position, limit)
+
+
+async def version(database: Database, model_id: str, version_id: str) -> Row | None:
+    sql = f"SELECT v.queue, {VERSION} FROM version v WHERE v.model_id = $1 AND v.id = $2"  # noqa: S608 - our own constant
+    return await database.row(sql, model_id, version_id)
+
+
+async def run_by_others(database: Database, queue: str) -> bool:
+    """Raises TooManyToRead."""
+    async with database.transaction() as connection:
+        await connection.execute(f"SET LOCAL statement_timeout = '{SCAN_LIMIT_S}s'")
+        try:
+            found: bool = await connection.fetchval(_RUN_BY_OTHERS, queue)
+        except asyncpg.QueryCanceledError:
+            raise TooManyToRead from None
+    return found
+
+
+async def remove(database: Database, queue: str) -> Refused | None:
+    """Takes the version out, leaves a note for the janitor, and makes the next newest the latest. Repeating is fine."""
+    async with database.transaction() as connection:
+        row = await connection.fetchrow(_LOCK, queue)
+        if row is None:
+            return None
+        deployment = await connection.fetchval(_DEPLOYED, queue)
+        if deployment is not None:
+            return Refused(f"The deployment {deployment} runs this version.")
+        if await connection.fetchval(_TRAINING, queue, row["account_id"]):
+            return Refused("A training of this version is under way.")
+        await connection.execute(_NOTE, queue, row["id"], row["model"], row["account_id"], row["created_at"])
+        await connection.execute(_UNSHOW, row["model_id"], row["id"])
+        await connection.execute("DELETE FROM version WHERE queue = $1", queue)
+        await connection.execute(_NEWEST, row["model_id"], queue)
+    return None

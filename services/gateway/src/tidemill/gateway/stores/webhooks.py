@@ -1,0 +1,159 @@
+"""The SQL of webhooks at the gateway: secrets, and what became of deliveries. The dispatcher makes and tries them."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from tidemill.contracts.api_webhooks import SIGNING_LIMIT, TRIES_LIMIT
+from tidemill.gateway.listing import queries
+from tidemill.gateway.listing.cursors import Cursor, comparison
+from tidemill.runtime.db import Database, Row
+from tidemill.runtime.stream_urls import JOINS, STREAMS
+
+SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1"  # noqa: S105 - a statement, not a secret
+LOCK_SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1 FOR UPDATE"  # noqa: S105 - as above
+SECRETS: Final = """
+SELECT a.webhook_secret, ARRAY(SELECT b.secret FROM webhook_secret_before b
+    WHERE b.account_id = a.id AND b.signs_until > now() ORDER BY b.signs_until DESC) AS secrets_before
+FROM account a WHERE a.id = $1"""
+FORGET: Final = "DELETE FROM webhook_secret_before WHERE account_id = $1 AND (signs_until <= now() OR $2)"
+SIGNING: Final = "SELECT count(*) FROM webhook_secret_before WHERE account_id = $1"
+RETIRE: Final = """
+INSERT INTO webhook_secret_before (account_id, secret, signs_until)
+VALUES ($1, $2, now() + make_interval(secs => $3)) RETURNING signs_until"""
+REPLACE: Final = "UPDATE account SET webhook_secret = $2 WHERE id = $1"
+
+# What a receiver answered may quote the data: it is hidden where that is gone, whoever is late to remove it.
+DELIVERY: Final = """
+SELECT d.*, COALESCE(p.data_removed, true) AS data_removed,
+    p.id IS NULL OR p.deleted_at IS NOT NULL AS prediction_deleted
+FROM webhook_delivery d LEFT JOIN prediction p ON p.id = d.prediction_id
+WHERE d.id = $1 AND d.account_id = $2"""
+_SHUT: Final = """
+    SELECT e.disabled_reason FROM webhook_endpoint e
+    WHERE e.account_id = d.account_id AND e.host = d.host AND e.path IN ('', d.path) AND e.disabled_at IS NOT NULL
+    ORDER BY e.path LIMIT 1"""
+# A pending one is only brought forward: its schedule goes on.
+REDELIVER: Final = f"""
+UPDATE webhook_delivery d SET status = 'pending', next_attempt_at = now(), completed_at = NULL,
+    redelivery = (d.status <> 'pending' OR d.redelivery)
+WHERE d.id = $1 AND d.account_id = $2 AND d.event = 'completed' AND d.tries < {TRIES_LIMIT}
+    AND ({_SHUT}) IS NULL
+    AND EXISTS (SELECT FROM prediction p WHERE p.id = d.prediction_id AND p.deleted_at IS NULL)"""  # noqa: S608 - our own constants
+DISABLED: Final = f"SELECT ({_SHUT}) FROM webhook_delivery d WHERE d.id = $1"  # noqa: S608 - as above
+
+ENDPOINT: Final = "SELECT *, now() AS now FROM webhook_endpoint WHERE id = $1 AND account_id = $2"
+ENABLE: Final = """
+UPDATE webhook_endpoint SET failures = 0, failing_since = NULL, openings = 0, open_until = NULL, disabled_at = NULL,
+    disabled_reason = NULL WHERE id = $1 AND account_id = $2"""
+# What waits for it is due at once.
+HURRY: Final = """
+UPDATE webhook_delivery d SET next_attempt_at = now() FROM webhook_endpoint e
+WHERE e.id = $1 AND e.account_id = $2 AND d.account_id = e.account_id AND d.host = e.host AND e.path IN ('', d.path)
+    AND d.status = 'pending'"""
+
+AT_ENDPOINT: Final = """EXISTS (SELECT FROM webhook_endpoint e
+    WHERE e.id = $%d AND e.account_id = d.account_id AND e.host = d.host AND e.path IN ('', d.path))"""
+
+# For those who listen: what a prediction's receiver is told, and under which id.
+MIRRORED: Final = f"""
+SELECT p.*, {STREAMS}, a.retention_s,
+    EXISTS (SELECT FROM example x WHERE x.prediction_id = p.id) AS is_example,
+    (SELECT d.id FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.event = 'completed' LIMIT 1) AS delivery
+FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
+WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
+MISSED: Final = """
+SELECT id, prediction_id FROM webhook_delivery
+WHERE account_id = $1 AND id > $2 AND event = 'completed' ORDER BY id LIMIT $3"""
+
+
+async def secret(database: Database, account_id: str) -> str | None:
+    value: str | None = await database.value(SECRET, account_id)
+    return value
+
+
+async def secrets(database: Database, account_id: str) -> list[str]:
+    """All that sign now, the newest first."""
+    row = await database.row(SECRETS, account_id)
+    return [] if row is None else [row["webhook_secret"], *row["secrets_before"]]
+
+
+async def rotate(database: Database, account_id: str, new: str, overlap_s: int) -> tuple[bool, datetime | None]:
+    """Whether `new` signs from now on, and until when the one before does. False when too many overlap already.
+
+    Without an overlap nothing older signs any more.
+    """
+    async with database.transaction() as connection:
+        before = await connection.fetchval(LOCK_SECRET, account_id)
+        await connection.execute(FORGET, account_id, overlap_s == 0)
+        until = None
+        if overlap_s > 0:
+            if await connection.fetchval(SIGNING, account_id) >= SIGNING_LIMIT - 1:
+                return False, None
+            until = await connection.fetchval(RETIRE, account_id, before, float(overlap_s))
+        await connection.execute(REPLACE, account_id, new)
+    return True, until
+
+
+async def deliveries(
+    database: Database, account_id: str, asked: queries.WebhookDeliveries, cursor: Cursor | None, limit: int
+) -> list[Row]:
+    operator, order, position = comparison(cursor)
+    where: list[str] = ["d.account_id = $1", f"d.id {operator} $2"]
+    arguments: list[Any] = [account_id, position, limit]
+    for condition, value in (
+        ("d.prediction_id = $%d", asked.prediction),
+        ("d.status = $%d", asked.status),
+        (AT_ENDPOINT, asked.endpoint),
+    ):
+        if value is not None:
+            arguments.append(value)
+            where.append(condition % len(arguments))
+    columns = (
+        "d.id, d.prediction_id, d.event, d.url, d.status, d.tries, d.last_status, d.last_error, d.next_attempt_at,"
+        " d.created_at, d.completed_at"
+    )
+    sql = f"SELECT {columns} FROM webhook_delivery d WHERE {' AND '.join(where)} ORDER BY d.id {order} LIMIT $3"  # noqa: S608 - our own text
+    return await database.fetch(sql, *arguments)
+
+
+async def delivery(database: Database, delivery_id: str, account_id: str) -> Row | None:
+    return await database.row(DELIVERY, delivery_id, account_id)
+
+
+async def redeliver(database: Database, delivery_id: str, account_id: str) -> bool:
+    """Makes it due now. False where it cannot be: no end, tried too often, prediction deleted, endpoint disabled."""
+    return bool((await database.pool.execute(REDELIVER, delivery_id, account_id)).endswith(" 1"))
+
+
+async def disabled_reason(database: Database, delivery_id: str) -> str | None:
+    """Why the delivery's endpoint is disabled; None when it is not."""
+    reason: str | None = await database.value(DISABLED, delivery_id)
+    return reason
+
+
+async def endpoints(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+    operator, order, position = comparison(cursor)
+    sql = (
+        f"SELECT *, now() AS now FROM webhook_endpoint WHERE account_id = $1 AND id {operator} $2"  # noqa: S608 - our own text
+        f" ORDER BY id {order} LIMIT $3"
+    )
+    return await database.fetch(sql, account_id, position, limit)
+
+
+async def endpoint(database: Database, endpoint_id: str, account_id: str) -> Row | None:
+    return await database.row(ENDPOINT, endpoint_id, account_id)
+
+
+async def enable(database: Database, endpoint_id: str, account_id: str) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(ENABLE, endpoint_id, account_id)
+        await connection.execute(HURRY, endpoint_id, account_id)
+
+
+async def mirrored(database: Database, prediction_id: str, account_id: str) -> Row | None:
+    return await database.row(MIRRORED, prediction_id, account_id)
+
+
+async def missed(database: Database, account_id: str, after_id: str, limit: int) -> list[Row]:
+    """Ends that were delivered after the one with this id, the oldest first."""
+    return await database.fetch(MISSED, account_id, after_id, limit)
