@@ -11,9 +11,9 @@ import pytest
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.zygotes import NO_GPU, holds_gpu
 from tidemill.model.host import Zygote
-from tidemill.worker import gpus
-from tidemill.worker.gpu_devices import discover
-from tidemill.worker.gpus import Grant, Wish
+from tidemill.worker.gpus import choice
+from tidemill.worker.gpus.choice import Grant, Wish
+from tidemill.worker.gpus.devices import discover
 
 pytestmark = pytest.mark.gpu
 FREED_WITHIN_S = 10.0  # the driver takes a context apart after its process has gone
@@ -49,7 +49,7 @@ async def output(child, what):
 
 
 async def test_a_child_computes_on_its_device_and_sees_no_other(machine, cuda):
-    grant = gpus.decide(Wish(1, GIB), machine.devices, [], machine.used())
+    grant = choice.decide(Wish(1, GIB), machine.devices, [], machine.used())
     assert isinstance(grant, Grant)
     child = await child_with(cuda, grant)
     seen = await output(child, "devices")
@@ -66,7 +66,7 @@ async def test_a_child_without_a_grant_has_no_gpu(cuda):
 
 
 async def test_running_out_of_gpu_memory_fails_the_prediction_and_not_the_child(machine, cuda):
-    child = await child_with(cuda, gpus.decide(Wish(1), machine.devices, [], {}))
+    child = await child_with(cuda, choice.decide(Wish(1), machine.devices, [], {}))
     done = await child.predict("1", what="too_much")
     assert (done["status"], done["error"].partition(":")[0]) == ("out_of_memory", "the GPU ran out of memory")
     assert (await output(child, "compute"))["sum"] == 1024.0**3
@@ -74,7 +74,7 @@ async def test_running_out_of_gpu_memory_fails_the_prediction_and_not_the_child(
 
 async def test_what_a_killed_child_held_is_given_back(machine, cuda):
     before = machine.used()
-    grant = gpus.decide(Wish(1, 4 * GIB), machine.devices, [], before)
+    grant = choice.decide(Wish(1, 4 * GIB), machine.devices, [], before)
     (device,) = grant.devices
     child = await child_with(cuda, grant)
     assert (await output(child, "hold"))["bytes"] >= 2 * GIB

@@ -22,9 +22,9 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
 from tidemill.stack import Durability, ObjectServer, PostgresServer
-from tidemill.worker.blobs import Blobs, StoredBlobs
-from tidemill.worker.bundles import Bundles
-from tidemill.worker.push import Pushes
+from tidemill.worker.cache.blobs import Blobs, StoredBlobs
+from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.versions.pushes import Pushes
 
 SCHEMA = {
     "openapi": "3.0.2",

@@ -8,8 +8,8 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import monotonic
-from tidemill.worker.boot_records import KEPT, BootRecords
-from tidemill.worker.instance import Instance
+from tidemill.worker.instances.boot_records import KEPT, BootRecords
+from tidemill.worker.runs.instance import Instance
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 
 from tidemill.hosting.scratch import Scratch
 from tidemill.hosting.zygotes import Zygotes
-from tidemill.worker.blobs import Blobs, StoredBlobs
-from tidemill.worker.bundles import Bundles
-from tidemill.worker.prefetch import Prefetch
+from tidemill.worker.cache.blobs import Blobs, StoredBlobs
+from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.cache.prefetch import Prefetch
 
 
 @pytest.fixture

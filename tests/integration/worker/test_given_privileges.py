@@ -18,12 +18,12 @@ from tidemill.hosting.ways_out import Platform, WaysOut
 from tidemill.model.sandbox import LAYERS, REQUIRED
 from tidemill.security import sealed
 from tidemill.security.egress_policy import Allow
-from tidemill.worker.confinement import Policy
-from tidemill.worker.engine import Engine
-from tidemill.worker.instance import Instance
-from tidemill.worker.lanes import QueueLane
-from tidemill.worker.privileges import Privileges
-from tidemill.worker.report import Reporter, Settings, available
+from tidemill.worker.fleet.report import Reporter, Settings, available
+from tidemill.worker.instances.confinement import Policy
+from tidemill.worker.instances.privileges import Privileges
+from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.lanes import QueueLane
 
 KEY = b"\x5a" * 32
 CONFIG = ModelConfig(entry="predict.py:Predictor", network=True)

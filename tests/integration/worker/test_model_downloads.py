@@ -10,8 +10,8 @@ from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.hosting.scratch import Scratch
 from tidemill.runtime.objects import ObjectStoreError
-from tidemill.worker import downloads
-from tidemill.worker.blobs import Blobs, BlobUnavailable, StoredBlobs
+from tidemill.worker.cache import downloads
+from tidemill.worker.cache.blobs import Blobs, BlobUnavailable, StoredBlobs
 
 PIECE = 64 * 1024
 

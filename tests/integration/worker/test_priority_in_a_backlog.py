@@ -17,12 +17,12 @@ from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
 from tidemill.runtime.outcome import Outcome, end
 from tidemill.stack import NatsServer
-from tidemill.worker import store_turns
-from tidemill.worker.engine import Engine, Ports
-from tidemill.worker.instance import Instance
-from tidemill.worker.pulls import Pulls
-from tidemill.worker.records import Records
-from tidemill.worker.run import Run
+from tidemill.worker.runs import store_turns
+from tidemill.worker.runs.engine import Engine, Ports
+from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.pulls import Pulls
+from tidemill.worker.runs.records import Records
+from tidemill.worker.runs.run import Run
 
 SLOW_MS = 1000.0  # nothing is sent ahead to so slow a child
 

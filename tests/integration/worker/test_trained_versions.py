@@ -15,8 +15,8 @@ from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.frames import FileRef
 from tidemill.hosting.scratch import Scratch
 from tidemill.worker import store
-from tidemill.worker.run import Refused, Run
-from tidemill.worker.trainings import FOLDER, Trainings
+from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.versions.trainings import FOLDER, Trainings
 
 WEIGHTS = FileRef("/weights", "w.bin")
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tidemill.hosting import data_uris
 from tidemill.hosting.data_uris import DataUriRefused
 from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
-from tidemill.worker.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
-from tidemill.worker.inputs import name_for
+from tidemill.worker.files.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
+from tidemill.worker.files.inputs import name_for
 
 PUBLIC = "http://Gateway.lan:8300"
 URI = {"type": "string", "format": "uri"}

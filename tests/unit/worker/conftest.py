@@ -11,9 +11,9 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
 from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import now
-from tidemill.worker.engine import Engine, Ports
-from tidemill.worker.instance import Instance
-from tidemill.worker.store_turns import Taken
+from tidemill.worker.runs.engine import Engine, Ports
+from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.store_turns import Taken
 
 
 class FakeChild:

@@ -28,30 +28,30 @@ from tidemill.runtime.service import Service, StartError, main
 from tidemill.security.delivery import delivery_url, object_key_of_url
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
-from tidemill.worker import time_limits
-from tidemill.worker.blobs import Blobs, StoredBlobs
-from tidemill.worker.boots import Boots
-from tidemill.worker.bundles import Bundles
+from tidemill.worker.cache.blobs import Blobs, StoredBlobs
+from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.cache.prefetch import Prefetch
+from tidemill.worker.cache.upkeep import evict
 from tidemill.worker.config import Config
-from tidemill.worker.confinement import Policy, required_layers
-from tidemill.worker.engine import Engine, Ports
-from tidemill.worker.gpu_devices import discover
-from tidemill.worker.heartbeat import Lease, beat, capacity
-from tidemill.worker.inputs import Inputs
-from tidemill.worker.live import Live
-from tidemill.worker.outputs import Outputs
-from tidemill.worker.prefetch import Prefetch
-from tidemill.worker.preparation import Preparation
-from tidemill.worker.privileges import Privileges
-from tidemill.worker.pulls import Pulls
-from tidemill.worker.push import Pushes
-from tidemill.worker.queues import Queues
-from tidemill.worker.records import Records
-from tidemill.worker.report import Reporter, Settings
-from tidemill.worker.trainings import Trainings
+from tidemill.worker.files.inputs import Inputs
+from tidemill.worker.files.outputs import Outputs
+from tidemill.worker.files.preparation import Preparation
+from tidemill.worker.fleet.heartbeat import Lease, beat, capacity
+from tidemill.worker.fleet.report import Reporter, Settings
+from tidemill.worker.gpus.devices import discover
+from tidemill.worker.instances.boots import Boots
+from tidemill.worker.instances.confinement import Policy, required_layers
+from tidemill.worker.instances.privileges import Privileges
+from tidemill.worker.instances.watching import Watcher
+from tidemill.worker.runs import time_limits
+from tidemill.worker.runs.engine import Engine, Ports
+from tidemill.worker.runs.live import Live
+from tidemill.worker.runs.pulls import Pulls
+from tidemill.worker.runs.queues import Queues
+from tidemill.worker.runs.records import Records
 from tidemill.worker.triggers import listeners
-from tidemill.worker.upkeep import evict
-from tidemill.worker.watching import Watcher
+from tidemill.worker.versions.pushes import Pushes
+from tidemill.worker.versions.trainings import Trainings
 
 
 async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list of parts
@@ -185,7 +185,7 @@ async def build(config: Config) -> Service:  # noqa: PLR0915 - one straight list
     service.task("live output", live.publish)
     service.task("pushes", pushes.run)
     service.task("prefetch", prefetch.run)
-    service.task("eviction", lambda: evict(bundles, environments, boots, config.cache_limit_bytes))
+    service.task("eviction", lambda: evict(bundles, environments, boots.environments_in_use, config.cache_limit_bytes))
     service.drain("pulls", stop_taking)
     service.drain("runs", finish)
     service.ready_when("bus", bus.not_ready)

@@ -6,7 +6,7 @@ from typing import Final
 from tidemill.contracts.prediction import SQL_SOURCES, Status
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Lane, Row, columns
-from tidemill.worker.run import Run
+from tidemill.worker.runs.run import Run
 
 REGISTER: Final = """
 INSERT INTO worker (id, host, lease_until) VALUES ($1, $2, now() + make_interval(secs => $3))"""

@@ -1,0 +1,24 @@
+"""Keeps the cache within its limit: what has been unused longest goes first, and never what is in use."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from tidemill.hosting.environments import Environments
+from tidemill.runtime.telemetry import log
+from tidemill.worker.cache.bundles import Bundles
+
+EVERY_S: Final = 600.0  # a look walks the whole cache; disks fill in hours
+
+
+async def evict(
+    bundles: Bundles, environments: Environments, environments_in_use: Callable[[], frozenset[str]], limit_bytes: int
+) -> None:
+    """Named task. Model files and environments get half of the limit each."""
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            await bundles.evict(limit_bytes // 2)
+            await environments.evict(limit_bytes // 2, environments_in_use())
+        except OSError as error:
+            log().warning("cannot evict", action="evict", error=str(error))

@@ -1,0 +1,220 @@
+"""Brings file inputs: each URL of an input becomes a path in a folder that the child can only read.
+
+What is not a data: URI, a file or output of ours, or a URL that the egress policy allows is refused; above all, a
+local path never gets through to a model.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from io import FileIO
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+
+from tidemill.contracts.limits import INPUT_FILE_LIMIT_BYTES
+from tidemill.hosting import data_uris
+from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, wanted_files, with_paths
+from tidemill.hosting.threads import finish_in_thread
+from tidemill.runtime.db import AWAY, Database, backoffs, insistently
+from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
+from tidemill.security.capability import InvalidCapability
+from tidemill.security.egress import Egress
+from tidemill.security.egress_errors import EgressError, EgressFailed, EgressTimeout
+from tidemill.security.response_fields import filename
+from tidemill.worker.files import input_store
+from tidemill.worker.files.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
+from tidemill.worker.files.spool import SpoolTooLarge, spool
+
+PARALLEL: Final = 8  # fetches at once, of all predictions of the worker
+FILES_LIMIT: Final = 200  # of one input; an album, not a data set
+TRIES: Final = 3  # of a fetch that failed on the way or with 5xx
+FETCH_TIMEOUT_S: Final = 300.0  # of one try: INPUT_FILE_LIMIT_BYTES at 3.5 MB/s
+DATABASE_PATIENCE_S: Final = 30.0  # for the row of an uploaded file, when the database is away
+NAME_LIMIT_CHARS: Final = 100  # of a file's name for the model; its suffix is kept
+FILE_MODE: Final = 0o444
+FOLDER_MODE: Final = 0o755  # the child may run under a uid of its own
+
+# The object key that a delivery URL of ours grants. Raises InvalidCapability.
+DeliveryKey = Callable[[str], str]
+
+
+class InputFetchError(Exception):
+    """An input file could not be had; the message is for the prediction's user."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"The input {field} could not be fetched: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class _Unavailable(Exception):  # noqa: N818 - named after the situation
+    """Why one file cannot be had, in words for its user."""
+
+
+class _Opened(NamedTuple):
+    """A file as it arrives. The name is a stranger's until `_name_for` has made it harmless."""
+
+    name: str
+    content_type: str
+    chunks: AsyncIterator[bytes]
+
+
+class Inputs:
+    """`public_url` is the gateway as clients reach it: URLs below it are ours."""
+
+    def __init__(
+        self, database: Database, objects: Objects, egress: Egress, *, public_url: str, delivery_key: DeliveryKey
+    ) -> None:
+        self._database = database
+        self._objects = objects
+        self._egress = egress
+        self._public_url = public_url
+        self._delivery_key = delivery_key
+        self._slots = asyncio.Semaphore(PARALLEL)
+
+    async def materialise(
+        self, fields: tuple[FileField, ...], value: Mapping[str, Any], folder: Path, account: str
+    ) -> dict[str, Any]:
+        """The input with local paths for the files of `fields`, which lie below `folder`, made if need be.
+
+        Raises InputFetchError; then the folder is gone again.
+        """
+        try:
+            wanted = wanted_files(fields, value)
+        except NotAFile as error:
+            raise InputFetchError(error.field, "it must be a URL") from None
+        if len(wanted) > FILES_LIMIT:
+            raise InputFetchError(wanted[-1].field, f"an input has at most {FILES_LIMIT} files")
+        if not wanted:
+            return dict(value)
+        try:
+            await finish_in_thread(_make_folder, folder)
+            paths = await self._bring_all(wanted, folder, account)
+        except BaseException:
+            await finish_in_thread(shutil.rmtree, folder, ignore_errors=True)
+            raise
+        return with_paths(value, paths)
+
+    async def _bring_all(self, wanted: tuple[Wanted, ...], folder: Path, account: str) -> dict[Wanted, str]:
+        paths: dict[Wanted, str] = {}
+
+        async def bring(each: Wanted) -> None:
+            async with self._slots:
+                paths[each] = str(await self._bring(each, folder, account))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in wanted:
+                    group.create_task(bring(each), name=f"input {each.field}")
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return paths
+
+    async def _bring(self, wanted: Wanted, folder: Path, account: str) -> Path:
+        try:
+            for attempt, wait in zip(range(1, TRIES + 1), backoffs(), strict=False):
+                try:
+                    return await self._try(wanted.url, folder, account)
+                except (EgressError, ObjectStoreError, aiohttp.ClientError) as error:
+                    if attempt == TRIES or not _is_passing(error):
+                        raise
+                await asyncio.sleep(wait)
+            raise AssertionError("the last try returns or raises")
+        except (_Unavailable, EgressError, NoSource) as error:
+            raise InputFetchError(wanted.field, str(error)) from None
+        except SpoolTooLarge as error:
+            raise InputFetchError(wanted.field, f"it is larger than {error.limit_bytes} bytes") from None
+        except (ObjectStoreError, aiohttp.ClientError):
+            raise InputFetchError(wanted.field, "our own store did not give it") from None
+        except AWAY:
+            raise InputFetchError(wanted.field, "the worker could not look it up or store it") from None
+
+    async def _try(self, url: str, folder: Path, account: str) -> Path:
+        own = Path(await finish_in_thread(_make_own_folder, folder))
+        async with self._open(url, account) as opened:
+            path = own / name_for(opened.name, opened.content_type)
+            file = FileIO(path, "xb")
+            try:
+                await spool(opened.chunks, file, limit_bytes=INPUT_FILE_LIMIT_BYTES)
+                path.chmod(FILE_MODE)
+            finally:
+                file.close()
+        return path
+
+    @asynccontextmanager
+    async def _open(self, url: str, account: str) -> AsyncIterator[_Opened]:
+        source = source_of(url, self._public_url)
+        if isinstance(source, DataUri):
+            yield await _data(source)
+        elif isinstance(source, Elsewhere):
+            limit = INPUT_FILE_LIMIT_BYTES
+            async with self._egress.fetch(source.url, limit_bytes=limit, timeout_s=FETCH_TIMEOUT_S) as download:
+                yield _Opened(download.filename, download.content_type, download.chunks)
+        else:
+            name, content_type, key = await self._stored(source, account)
+            try:
+                async with self._objects.get(key) as response:
+                    yield _Opened(name, content_type, response.content.iter_chunked(CHUNK_BYTES))
+            except ObjectMissing:
+                raise _Unavailable("it does not exist or is not yours") from None
+
+    async def _stored(self, source: UploadedFile | Delivered, account: str) -> tuple[str, str, str]:
+        """Name, content type and object key."""
+        if isinstance(source, Delivered):
+            try:
+                key = self._delivery_key(source.url)
+            except InvalidCapability:
+                raise _Unavailable("it does not exist any more") from None
+            return PurePosixPath(key).name, "", key
+        row = await insistently(
+            "input file",
+            lambda: input_store.uploaded_file(self._database, source.file_id, account),
+            give_up_s=DATABASE_PATIENCE_S,
+        )
+        if row is None:
+            raise _Unavailable("it does not exist or is not yours")
+        return row["name"], row["content_type"], row["object_key"]
+
+
+async def _data(source: DataUri) -> _Opened:
+    try:
+        data = await asyncio.to_thread(data_uris.decode, source.uri)
+    except data_uris.DataUriRefused as error:
+        raise _Unavailable(str(error)) from None
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data.content
+
+    return _Opened("file", data.content_type, chunks())
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether another try may go better."""
+    if isinstance(error, EgressFailed):
+        return error.status is None or error.status >= 500
+    return isinstance(error, EgressTimeout | ObjectStoreError | aiohttp.ClientError)
+
+
+def name_for(name: str, content_type: str) -> str:
+    """A harmless file name with its suffix, or the one of its media type: programs go by it."""
+    safe = filename(None, name).lstrip(".-") or "file"
+    path = PurePosixPath(safe)
+    suffix = path.suffix if len(path.suffix) <= NAME_LIMIT_CHARS // 2 else ""
+    stem = safe.removesuffix(suffix)[: NAME_LIMIT_CHARS - len(suffix)]
+    return f"{stem}{suffix or data_uris.suffix(content_type)}"
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(FOLDER_MODE)
+
+
+def _make_own_folder(folder: Path) -> str:
+    """One for each file, so that equal names do not meet and each keeps its own."""
+    own = tempfile.mkdtemp(dir=folder, prefix="")
+    Path(own).chmod(FOLDER_MODE)
+    return own

@@ -1,0 +1,103 @@
+"""Files that a model made: from the descriptors its child handed over to the object store, as they appear.
+
+Never by path: a child could point one anywhere. What it can open it may read, and no more.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.hosting.frames import FileRef
+from tidemill.hosting.json_pointer import NoSuchPlace, put_at
+from tidemill.hosting.output_names import HEAD_BYTES, content_type, safe_name
+from tidemill.hosting.threads import finish_in_thread
+from tidemill.runtime.db import backoffs
+from tidemill.runtime.objects import Objects, ObjectStoreError
+from tidemill.worker.files.handed_file import CHUNK_BYTES, HandedFile, shrunk
+from tidemill.worker.runs.run import Refused, Run
+
+PARALLEL: Final = 4  # of all runs of the worker; a store on one machine gains nothing from more
+TRIES: Final = 3  # of a file that is too large to be kept for a repeated request
+
+
+class Outputs:
+    """`url_for` makes the URL under which clients fetch an object."""
+
+    def __init__(self, objects: Objects, url_for: Callable[[str], str]) -> None:
+        self._objects = objects
+        self._url_for = url_for
+        self._slots = asyncio.Semaphore(PARALLEL)
+        self._numbers = itertools.count()
+
+    async def upload(self, run: Run, value: msgspec.Raw, files: Sequence[FileRef], fds: list[int]) -> msgspec.Raw:
+        """`value` with the URL of each file at its pointer. Closes the descriptors in any case. Raises Refused."""
+        handed = [HandedFile(fd) for fd in fds]
+        try:
+            urls = await self._upload_all(run, files, handed)
+        finally:
+            await finish_in_thread(_close, handed)
+        if not files:
+            return value
+        decoded = msgspec.json.decode(value)
+        try:
+            for ref, url in zip(files, urls, strict=True):
+                decoded = put_at(decoded, ref.pointer, url)
+        except NoSuchPlace:
+            raise Refused("The output has no place for one of its files.", ErrorCode.MODEL_ERROR) from None
+        return msgspec.Raw(msgspec.json.encode(decoded))
+
+    async def _upload_all(self, run: Run, files: Sequence[FileRef], handed: Sequence[HandedFile]) -> list[str]:
+        """The URLs in order; the first failure ends all."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._upload_one(run, ref, file), name=f"output {run.job.id}")
+                    for ref, file in zip(files, handed, strict=True)
+                ]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _upload_one(self, run: Run, ref: FileRef, file: HandedFile) -> str:
+        name = safe_name(ref.name)
+        # Attempts and files of one name are kept apart: a zombie's late upload must not replace what was recorded.
+        key = f"outputs/{run.job.id}/{run.job.attempt}-{next(self._numbers)}/{name}"
+        async with self._slots:
+            try:
+                size = file.size()
+                head = await finish_in_thread(file.read_at, 0, HEAD_BYTES)
+                await self._store(key, file, size, content_type(name, head))
+            except ObjectStoreError as error:
+                message = f"The output file {name} could not be stored."
+                raise Refused(message, ErrorCode.OUTPUT_UPLOAD_FAILED) from error
+            except OSError as error:
+                message = f"The output file {name} cannot be read: {error.strerror}."
+                raise Refused(message, ErrorCode.MODEL_ERROR) from None
+        return self._url_for(key)
+
+    async def _store(self, key: str, file: HandedFile, size: int, kind: str) -> None:
+        """Small files are read first, so that the store's client can repeat the request; large ones are read again."""
+        if size <= CHUNK_BYTES:
+            content = b"".join([chunk async for chunk in file.chunks(size)])
+            await self._objects.put(key, content, size, kind)
+            return
+        for attempt, wait in zip(range(1, TRIES + 1), backoffs(), strict=False):
+            try:
+                await self._objects.put(key, file.chunks(size), size, kind)
+            except ObjectStoreError:
+                if file.size() < size:  # the client tells only that the body broke off
+                    raise shrunk() from None
+                if attempt == TRIES:
+                    raise
+                await asyncio.sleep(wait)
+            else:
+                return
+
+
+def _close(handed: Sequence[HandedFile]) -> None:
+    for file in handed:
+        file.close()

@@ -1,0 +1,60 @@
+"""Makes a run's input ready: reads it from its row when it was too large for the job, and brings its files."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.runtime.db import Database, insistently
+from tidemill.worker import store
+from tidemill.worker.files.inputs import InputFetchError, Inputs
+from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.queues import Queues
+from tidemill.worker.runs.run import Refused, Run
+
+
+class Preparation:
+    """`folder_of` names where an instance's input files go."""
+
+    def __init__(
+        self, database: Database, inputs: Inputs, queues: Queues, folder_of: Callable[[Instance], Path]
+    ) -> None:
+        self._database = database
+        self._inputs = inputs
+        self._queues = queues
+        self._folder_of = folder_of
+        self._folders: dict[str, Path] = {}
+        self._removals: set[asyncio.Task[None]] = set()
+
+    async def prepare(self, instance: Instance, run: Run) -> bytes:
+        """The input's JSON with local paths for files. Raises Refused."""
+        raw = await self._raw(run)
+        fields = self._queues.fields(run.queue)
+        if not fields:
+            return raw
+        folder = self._folder_of(instance) / run.job.id
+        self._folders[run.job.id] = folder
+        try:
+            ready = await self._inputs.materialise(fields, msgspec.json.decode(raw), folder, run.job.account)
+        except InputFetchError as error:
+            raise Refused(str(error), ErrorCode.INPUT_FETCH_FAILED) from None
+        return msgspec.json.encode(ready)
+
+    async def _raw(self, run: Run) -> bytes:
+        job = run.job
+        if not isinstance(job.input, msgspec.UnsetType):
+            return bytes(job.input)
+        raw = await insistently("input", lambda: store.read_input(self._database, job.id, job.attempt))
+        if raw is None:
+            raise Refused("The prediction has moved on.", ErrorCode.WORKER_LOST)
+        return raw
+
+    def discard(self, run: Run) -> None:
+        folder = self._folders.pop(run.job.id, None)
+        if folder is not None:
+            task = asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True), name="discard")
+            self._removals.add(task)
+            task.add_done_callback(self._removals.discard)

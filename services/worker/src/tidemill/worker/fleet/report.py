@@ -1,0 +1,144 @@
+"""What this worker tells operators: the layers of its sandbox, its instances, its cache. Written to its row.
+
+It owns no state of models: it looks at what others hold, every few seconds, and costs no prediction anything.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tidemill.contracts.worker_report import CacheReport, InstanceReport, LayerReport, WorkerReport
+from tidemill.model import host
+from tidemill.model.host import ChildProcess
+from tidemill.model.sandbox import Layer, Sandbox
+from tidemill.runtime.clock import monotonic
+from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.telemetry import log
+from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.instances import usage
+from tidemill.worker.instances.confinement import Policy
+from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.instance import Instance
+
+EVERY_S: Final = 5.0  # people look at it; schedulers have the heartbeat
+SIZE_EVERY: Final = 12  # reports between two walks through the cache: a minute
+PROBE_UID: Final = 199_998
+NO_LIMIT: Final = sys.maxsize
+WRITE: Final = "UPDATE worker SET report = $2, reported_at = now() WHERE id = $1"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    home: Path
+    capacity: int
+    cache_limit_bytes: int
+
+
+class Reporter:
+    def __init__(
+        self, engine: Engine, database: Database, bundles: Bundles, policy: Policy, settings: Settings
+    ) -> None:
+        self._engine = engine
+        self._database = database
+        self._bundles = bundles
+        self._policy = policy
+        self._settings = settings
+        self._layers: list[Layer] = []
+        self._cache_bytes = 0
+
+    async def look_at_layers(self) -> None:
+        """Tries the sandbox once, and says what is missing: at start, before any model could need it."""
+        self._layers = await available(self._settings.home)
+        for layer in self._layers:
+            if layer.on:
+                continue
+            required = layer.name in self._policy.required
+            refused = "models that are not trusted are refused, see docs/sandbox.md"
+            what = refused if required else "models run without it"
+            logger = log().bind(action="sandbox", layer=layer.name, reason=layer.detail, required=required)
+            (logger.error if required else logger.warning)(f"a layer of the sandbox is missing: {what}")
+
+    async def run(self) -> None:
+        """Named task."""
+        count = 0
+        while True:
+            if count % SIZE_EVERY == 0:
+                blobs = self._settings.home / "blobs"
+                self._cache_bytes = await asyncio.to_thread(usage.disk_bytes, blobs, NO_LIMIT)
+            count += 1
+            try:
+                text = msgspec.json.encode(await self.report()).decode()
+                await self._database.execute(WRITE, self._engine.worker, text)
+            except AWAY as error:
+                log().warning("cannot report", action="report", error=str(error))
+            await asyncio.sleep(EVERY_S)
+
+    async def report(self) -> WorkerReport:
+        instances = [each for lane in self._engine.lanes.values() for each in lane.instances.values()]
+        memory = await asyncio.to_thread(_memory, [(each.id, _pid(each)) for each in instances])
+        return WorkerReport(
+            user="root" if os.geteuid() == 0 else "ordinary user",
+            model_network=self._policy.network,
+            capacity=self._settings.capacity,
+            draining=self._engine.draining,
+            layers=layers(self._layers, self._policy.required),
+            instances=[described(each, memory.get(each.id), monotonic()) for each in instances],
+            cache=CacheReport(
+                size_bytes=self._cache_bytes,
+                limit_bytes=self._settings.cache_limit_bytes,
+                found=self._bundles.uses["found"],
+                made=self._bundles.uses["made"],
+            ),
+        )
+
+
+async def available(home: Path) -> list[Layer]:
+    """What of the sandbox this machine gives a child of this worker; nothing of it where not even an attempt works."""
+    runtime = await asyncio.to_thread(host.make_runtime_path, home / "runtime")
+    with tempfile.TemporaryDirectory(dir=home) as tmp:
+        settings = Sandbox(tmp=tmp, uid=PROBE_UID)
+        try:
+            return await host.available_layers(settings, {"PYTHONPATH": runtime, "PATH": os.environ.get("PATH", "")})
+        except (OSError, TimeoutError) as error:
+            reason = str(error) or "the attempt took too long"
+            return [Layer(name, on=False, detail=reason) for name in settings.layers]
+
+
+def layers(found: Iterable[Layer], required: Sequence[str]) -> list[LayerReport]:
+    return [
+        LayerReport(name=each.name, on=each.on, required=each.name in required, detail=each.detail) for each in found
+    ]
+
+
+def described(instance: Instance, memory_bytes: int | None, now: float) -> InstanceReport:
+    about = instance.about
+    return InstanceReport(
+        id=instance.id,
+        queue=instance.queue,
+        state=instance.state,
+        model=None if about is None else about.model,
+        version=None if about is None else about.version,
+        trusted=about is not None and about.trusted,
+        network=about is not None and about.network,
+        slots=instance.concurrency,
+        running=len(instance.runs),
+        age_s=round(now - instance.born, 1),
+        memory_bytes=memory_bytes,
+        gpus=list(instance.gpus),
+        boot={} if instance.boot is None else msgspec.json.decode(instance.boot, type=dict[str, float]),
+        error=instance.error,
+    )
+
+
+def _pid(instance: Instance) -> int | None:
+    return instance.child.pid if isinstance(instance.child, ChildProcess) else None
+
+
+def _memory(pids: Iterable[tuple[str, int | None]]) -> dict[str, int]:
+    """Of those that have a process; pages that several share are counted for each."""
+    return {identifier: usage.memory_bytes(pid, NO_LIMIT) for identifier, pid in pids if pid is not None}

@@ -1,0 +1,103 @@
+"""Who holds which GPU of this worker, from before the fork until the process has gone.
+
+An instance waits here until its devices have room; idle ones are asked to stop for it. The decision is `choice.decide`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import Gauge
+
+from tidemill.runtime.telemetry import log
+from tidemill.worker.gpus import choice
+from tidemill.worker.gpus.choice import Evict, Grant, Holder, Never, Wish
+from tidemill.worker.gpus.devices import Gpus
+
+# While an instance waits: what others give back is seen at once when they end, a stranger's process only by looking.
+LOOK_EVERY_S: Final = 0.5
+OBSERVE_EVERY_S: Final = 10.0  # for the metrics
+MEMORY: Final = Gauge(
+    "tidemill_worker_gpu_memory_bytes", "GPU memory by device: total, reserved or used", ["device", "kind"]
+)
+
+
+class NoSuchGpu(Exception):  # noqa: N818 - named after the situation
+    """The worker will never have the GPUs that the instance asks for; the message says what is missing."""
+
+
+class GpuAssignments:
+    """`idle_s` tells how long an instance has been idle, None while it must not stop; `stop` asks one to end."""
+
+    def __init__(self, gpus_here: Gpus, *, idle_s: Callable[[str], float | None], stop: Callable[[str], None]) -> None:
+        self._gpus = gpus_here
+        self._idle_s = idle_s
+        self._stop = stop
+        self._grants: dict[str, Grant] = {}
+        self._ending: set[str] = set()
+        self._turn = asyncio.Lock()  # one looks for room at a time, in the order they came
+        self._given_back = asyncio.Event()
+
+    async def assign(self, instance: str, wanted: Wish) -> Grant:
+        """Reserved until `release(instance)`. Raises NoSuchGpu; waits for as long as its caller lets it."""
+        if not wanted.devices or not self._gpus.devices:
+            return Grant()
+        async with self._turn:
+            while True:
+                self._given_back.clear()
+                decision = choice.decide(wanted, self._gpus.devices, self._holders(), await self._used())
+                if isinstance(decision, Grant):
+                    self._grants[instance] = decision
+                    return decision
+                if isinstance(decision, Never):
+                    raise NoSuchGpu(decision.reason)
+                if isinstance(decision, Evict):
+                    self._make_room(decision, instance)
+                await self._until_changed()
+
+    def _make_room(self, decision: Evict, instance: str) -> None:
+        for idle in decision.instances:
+            log().info("making room on a GPU", action="gpu", instance=idle, wanted_by=instance)
+            self._ending.add(idle)
+            self._stop(idle)
+
+    async def _until_changed(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self._given_back.wait()
+        except TimeoutError:
+            return
+
+    async def _used(self) -> dict[str, int]:
+        return await asyncio.to_thread(self._gpus.used)
+
+    def _holders(self) -> list[Holder]:
+        return [
+            Holder(instance, grant, self._idle_s(instance), instance in self._ending)
+            for instance, grant in self._grants.items()
+        ]
+
+    def release(self, instance: str) -> None:
+        """When its process has gone; an instance without a grant is fine."""
+        self._ending.discard(instance)
+        if self._grants.pop(instance, None) is not None:
+            self._given_back.set()
+
+    @property
+    def count(self) -> int:
+        return len(self._gpus.devices)
+
+    @property
+    def memory_bytes(self) -> int:
+        return sum(device.memory_bytes for device in self._gpus.devices)
+
+    async def observe(self) -> None:
+        """Named task: keeps the metrics. Without GPUs there is nothing to do, ever."""
+        while True:
+            used = await self._used() if self._gpus.devices else {}
+            for device in self._gpus.devices:
+                reserved = sum(grant.on(device) for grant in self._grants.values())
+                MEMORY.labels(device.uuid, "total").set(device.memory_bytes)
+                MEMORY.labels(device.uuid, "reserved").set(reserved)
+                MEMORY.labels(device.uuid, "used").set(used[device.uuid])
+            await asyncio.sleep(OBSERVE_EVERY_S)

@@ -1,0 +1,95 @@
+"""The machine's NVIDIA GPUs as NVML tells of them. It never touches CUDA: a context would cost memory on each device.
+
+Where there is no driver there are no devices; that is no error.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import pynvml
+
+from tidemill.runtime.telemetry import log
+from tidemill.worker.gpus.choice import Device
+
+VISIBLE: Final = "CUDA_VISIBLE_DEVICES"  # what the operator leaves to the worker: numbers or UUIDs; empty is none
+
+
+class Gpus(Protocol):
+    """What assignments need to know. `used` gives bytes in use by UUID; it may take milliseconds: not on the loop."""
+
+    devices: tuple[Device, ...]
+
+    def used(self) -> dict[str, int]: ...
+
+
+class NoGpus:
+    devices: tuple[Device, ...] = ()
+
+    def used(self) -> dict[str, int]:
+        return {}
+
+
+class NvmlGpus:
+    """NVML stays initialised for the life of the process."""
+
+    def __init__(self, handles: dict[Device, Any]) -> None:
+        self._handles = handles
+        self.devices = tuple(handles)
+
+    def used(self) -> dict[str, int]:
+        """A device that cannot be asked (it fell off the bus) counts as full: nothing new is put there."""
+        return {device.uuid: _used(device, handle) for device, handle in self._handles.items()}
+
+
+def _used(device: Device, handle: Any) -> int:
+    try:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+    except pynvml.NVMLError as error:
+        log().warning("GPU gives no answer", action="gpu", device=device.uuid, error=str(error))
+        return device.memory_bytes
+
+
+def discover(visible: str | None = os.environ.get(VISIBLE)) -> Gpus:
+    """The devices that the operator leaves to this worker."""
+    try:
+        pynvml.nvmlInit()
+        handles = dict(_describe(index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError as error:
+        log().info("no GPUs", action="gpu", reason=str(error))
+        return NoGpus()
+    kept = chosen(tuple(handles), visible)
+    for device in kept:
+        log().info("GPU", action="gpu", device=device.uuid, name=device.name, memory_bytes=device.memory_bytes)
+    return NvmlGpus({device: handles[device] for device in kept}) if kept else NoGpus()
+
+
+def _describe(index: int) -> tuple[Device, Any]:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    device = Device(
+        uuid=str(pynvml.nvmlDeviceGetUUID(handle)),
+        name=str(pynvml.nvmlDeviceGetName(handle)),
+        minor=int(pynvml.nvmlDeviceGetMinorNumber(handle)),
+        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+    )
+    return device, handle
+
+
+def chosen(devices: Sequence[Device], visible: str | None) -> tuple[Device, ...]:
+    """As CUDA reads the variable: numbers or (beginnings of) UUIDs, in that order, up to the first that is none.
+
+    Numbers count in NVML's order, which is CUDA's with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    """
+    if visible is None:
+        return tuple(devices)
+    found: list[Device] = []
+    for word in (part.strip() for part in visible.split(",")):
+        named = [device for number, device in enumerate(devices) if _names(word, number, device)]
+        if len(named) != 1 or named[0] in found:
+            break
+        found += named
+    return tuple(found)
+
+
+def _names(word: str, number: int, device: Device) -> bool:
+    return word == str(number) or (word.startswith("GPU-") and device.uuid.startswith(word))

@@ -1,0 +1,164 @@
+"""What the worker hears from one child: first how the boot went, then everything for the engine."""
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, describe, ending
+from tidemill.hosting.frames import Failed, Health, Log, Ready, WayOut, decode
+from tidemill.model import protocol
+from tidemill.model.child_process import Exit
+from tidemill.worker.instances.redaction import Redactor, ends_something
+from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.instance import Instance
+
+PRINTED_BYTES: Final = 4096  # of what was printed last; what a process says when it gives up is short
+HEALTH: Final = b'{"t":"health"'  # how our own child begins it; any other spelling breaks the rules
+
+
+class Privileged(NamedTuple):
+    """What the model was given beyond its files: secrets to keep out of logs, and who takes its way out."""
+
+    redactor: Redactor = Redactor(())
+    on_way_out: Callable[[int], None] | None = None
+
+
+PLAIN: Final = Privileged()
+
+
+class Link:
+    """The ChildEvents of one instance (tidemill.model.child_process)."""
+
+    def __init__(
+        self, engine: Engine, instance: Instance, kernel_kills: Callable[[], int], privileges: Privileged = PLAIN
+    ) -> None:
+        self._engine = engine
+        self._redactor = privileges.redactor or None
+        self._on_way_out = privileges.on_way_out
+        self._instance = instance
+        self._kernel_kills = kernel_kills
+        self._ending: Ending | None = None  # why we killed it
+        self._printed = b""
+        self._health: asyncio.Future[str | None] | None = None
+        self.has_healthcheck = False
+        self.crash: Ending | None = None  # how it ended by its own doing
+        self._log = ""
+        self._dropped = 0
+        self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def log(self) -> str:
+        """What the model printed while it booted."""
+        dropped = f"[the first {self._dropped} characters were dropped]\n" if self._dropped else ""
+        return dropped + self._log
+
+    def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
+        self._instance.fds = files
+        try:
+            if self._redactor is not None:
+                bodies = self._redacted(self._redactor, bodies)
+            while bodies and not self.ready.done():
+                self._on_boot_frame(bodies.pop(0))
+            if self._health is not None:
+                bodies = [body for body in bodies if not self._is_health(body)]
+            if bodies:
+                self._engine.on_frames(self._instance, bodies)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"it sent what is no frame: {error}") from None
+
+    async def check(self) -> str | None:
+        """What the model says is wrong with it, None when it is well. For a booted child that has a healthcheck."""
+        assert self._instance.child is not None, "a booted instance has a child"
+        self._health = asyncio.get_running_loop().create_future()
+        self._instance.child.send(protocol.CHECK)
+        try:
+            return await self._health
+        finally:
+            self._health = None
+
+    def _is_health(self, body: bytes) -> bool:
+        if not body.startswith(HEALTH):
+            return False
+        frame = decode(body)
+        if isinstance(frame, Health) and self._health is not None and not self._health.done():
+            self._health.set_result(frame.error)
+        return True
+
+    def condemn(self, ending: Ending) -> None:
+        """Ends the child; what it was at hears why."""
+        if self._ending is None and self._instance.child is not None:
+            self._ending = ending
+            self._instance.child.kill()
+
+    def _on_boot_frame(self, body: bytes) -> None:
+        frame = decode(body)
+        if isinstance(frame, Ready):
+            self.has_healthcheck = frame.healthcheck
+            self.ready.set_result(frame)
+        elif isinstance(frame, Failed):
+            self.ready.set_exception(BootFailed(frame.error))
+        elif isinstance(frame, Log):
+            self._add_log(frame.text)
+        elif isinstance(frame, WayOut) and self._on_way_out is not None:
+            self._take_way_out(self._on_way_out)
+        else:
+            raise ValueError(f"it sent {type(frame).__name__} before it was ready")
+
+    def _take_way_out(self, take: Callable[[int], None]) -> None:
+        if not self._instance.fds:
+            raise ValueError("it announced a socket that did not come with it")
+        self._on_way_out = None
+        take(self._instance.fds.popleft())
+
+    def note(self, text: str) -> None:
+        """The platform's own words, in the set-up's log."""
+        self._add_log(text)
+
+    def _redacted(self, redactor: Redactor, bodies: list[bytes]) -> list[bytes]:
+        """What was held back of the pipe belongs to what now ends, and comes before it."""
+        if any(map(ends_something, bodies)) and (rest := redactor.rest()):
+            self._on_printed(rest)
+        return [redactor.frame(body) for body in bodies]
+
+    def on_log_bytes(self, data: bytes) -> None:
+        if self._redactor is not None:
+            data = self._redactor.log_bytes(data)
+        if data:
+            self._on_printed(data)
+
+    def _on_printed(self, data: bytes) -> None:
+        self._printed = (self._printed + data)[-PRINTED_BYTES:]
+        if self.ready.done():
+            self._engine.on_output_bytes(self._instance, data)
+        else:
+            self._add_log(data.decode("utf-8", "replace"))
+
+    def _add_log(self, text: str) -> None:
+        whole = self._log + text
+        self._log = whole[-BOOT_LOG_LIMIT_CHARS:]
+        self._dropped += len(whole) - len(self._log)
+
+    def on_exit(self, ended: Exit) -> None:
+        if self._redactor is not None and (rest := self._redactor.rest()):
+            self._on_printed(rest)
+        if self._health is not None and not self._health.done():
+            self._health.set_result(None)  # its end is told by other ways
+        told = self._ending or ending(ended, kernel_kills=self._kernel_kills(), printed=self._printed)
+        if self._was_its_own(ended) or told.code is ErrorCode.OUT_OF_MEMORY:
+            self.crash = told
+        if not self.ready.done():
+            how = describe(ended) if told.code is ErrorCode.MODEL_CRASHED and self._ending is None else told.error
+            self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
+        self._engine.gone(self._instance, told)
+        self.ended.set_result(None)
+
+    def _was_its_own(self, ended: Exit) -> bool:
+        """Not ours: a run that would not stop is killed for what its user did."""
+        broke = ended.poisoned is not None or ended.signal not in {None, signal.SIGKILL}
+        return self._ending is not None or broke or ended.code not in {None, 0}

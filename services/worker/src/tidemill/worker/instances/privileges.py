@@ -1,0 +1,61 @@
+"""What one instance is given beyond its files: secrets of its model's owner, the operator's trust, a way out.
+
+Secrets and trust are for code of the owner's: a version that a training made of somebody else's gets neither. Asked
+once a boot. Must never log a secret.
+"""
+
+from typing import Final
+
+import msgspec
+
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.failures import BootFailed
+from tidemill.runtime.db import Database, Row
+from tidemill.security import sealed
+from tidemill.security.sealed import CannotOpen
+from tidemill.worker.instances.confinement import Confined, Policy, confine
+from tidemill.worker.runs.instance import About
+
+_GIVEN: Final = """
+SELECT m.id, m.account_id, m.owner || '/' || m.name AS model, m.trusted, v.id AS version,
+    ARRAY(SELECT s.name FROM model_secret s WHERE s.model_id = m.id ORDER BY s.name) AS names,
+    ARRAY(SELECT s.sealed FROM model_secret s WHERE s.model_id = m.id ORDER BY s.name) AS sealed
+FROM queue_version q JOIN version v ON v.queue = q.version_queue JOIN model m ON m.id = v.model_id
+WHERE q.queue = $1"""
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    about: About
+    confined: Confined
+    secrets: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Given({self.about!r}, {len(self.secrets)} secrets)"
+
+
+class Privileges:
+    def __init__(self, database: Database, signing_key: bytes, policy: Policy) -> None:
+        self._database = database
+        self._signing_key = signing_key
+        self._policy = policy
+
+    async def given(self, queue: str, config: ModelConfig) -> Given:
+        """Raises BootFailed, and what a database that is away raises."""
+        row = await self._database.row(_GIVEN, queue)
+        if row is None:
+            raise BootFailed("the version does not exist any more")
+        owns_code = config.author in {None, row["account_id"]}
+        trusted = row["trusted"] and owns_code
+        confined = confine(self._policy, config, trusted=trusted)
+        about = About(model=row["model"], version=row["version"], trusted=trusted, network=confined.way_out)
+        return Given(about=about, confined=confined, secrets=self._opened(row) if owns_code else {})
+
+    def _opened(self, row: Row) -> dict[str, str]:
+        pairs = zip(row["names"], row["sealed"], strict=True)
+        try:
+            return {name: sealed.open_(self._signing_key, sealed.place(row["id"], name), kept) for name, kept in pairs}
+        except CannotOpen:
+            raise BootFailed(
+                "the model's secrets cannot be opened: TIDEMILL_SIGNING_KEY is not the one they were set under; "
+                "set them again"
+            ) from None

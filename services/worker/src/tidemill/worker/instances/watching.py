@@ -1,0 +1,115 @@
+"""Looks after instances: what they use up of memory and disk, and whether their model says that it is well.
+
+It ends what goes over its limit, and what is not well. It never starts anything: the scheduler replaces what is gone.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.contracts.limits import GIB
+from tidemill.hosting.failures import Ending
+from tidemill.runtime.telemetry import log
+from tidemill.worker.instances import usage
+from tidemill.worker.instances.link import Link
+from tidemill.worker.runs.instance import Instance
+
+MEMORY_EVERY_S: Final = 1.0  # a model fills some gigabytes meanwhile at worst; the kernel's killer is behind us
+DISK_EVERY_S: Final = 10.0  # a walk through its files; disks fill slower than memory
+HEALTH_WITHIN_S: Final = 5.0  # Cog's own limit for healthcheck()
+LEAVE_WITHIN_S: Final = 5.0  # what said itself that it is not well may finish, then it is ended
+
+
+class Watched(NamedTuple):
+    """An instance with what it may use; `folder` holds all that it writes."""
+
+    instance: Instance
+    link: Link
+    pid: int
+    folder: Path
+    memory_limit_bytes: int | None
+
+
+class Watcher:
+    def __init__(self, *, disk_limit_bytes: int, health_every_s: float) -> None:
+        self._disk_limit_bytes = disk_limit_bytes
+        self._health_every_s = health_every_s
+        self._watched: dict[str, Watched] = {}
+        self._kernel_kills = usage.kernel_kills()
+
+    def watch(self, watched: Watched) -> None:
+        self._watched[watched.instance.id] = watched
+
+    def forget(self, instance: str) -> None:
+        self._watched.pop(instance, None)
+
+    def fresh_kernel_kills(self) -> int:
+        """Processes that the kernel has killed for want of memory since the last look, a second ago at most."""
+        return usage.kernel_kills() - self._kernel_kills
+
+    async def memory(self) -> None:
+        """Named task."""
+        while True:
+            await asyncio.sleep(MEMORY_EVERY_S)
+            limited = [each for each in self._watched.values() if each.memory_limit_bytes is not None]
+            for watched, ending in await asyncio.to_thread(_over_memory, limited):
+                self._end(watched, ending)
+            self._kernel_kills = usage.kernel_kills()
+
+    async def disk(self) -> None:
+        """Named task."""
+        while True:
+            await asyncio.sleep(DISK_EVERY_S)
+            for watched in list(self._watched.values()):
+                used = await asyncio.to_thread(usage.disk_bytes, watched.folder, self._disk_limit_bytes)
+                if used > self._disk_limit_bytes:
+                    error = f"The model wrote more than {self._disk_limit_bytes / GIB:.3g} GiB to its disk."
+                    self._end(watched, Ending(error, ErrorCode.MODEL_CRASHED))
+
+    async def health(self) -> None:
+        """Named task. Only instances that run nothing are asked: one that is busy is not ill."""
+        while True:
+            await asyncio.sleep(self._health_every_s)
+            asked = [each for each in self._watched.values() if each.link.has_healthcheck and _idles(each.instance)]
+            await asyncio.gather(*(self._ask(each) for each in asked))
+
+    async def _ask(self, watched: Watched) -> None:
+        try:
+            async with asyncio.timeout(HEALTH_WITHIN_S):
+                error = await watched.link.check()
+        except TimeoutError:
+            what = f"The model's healthcheck() took longer than {HEALTH_WITHIN_S:g} s."
+            self._end(watched, Ending(what, ErrorCode.MODEL_CRASHED))
+            return
+        if error is None or watched.instance.id not in self._watched:
+            return
+        log().warning("unwell", action="health", instance=watched.instance.id, error=error)
+        watched.instance.drain()
+        try:
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                await asyncio.wait([watched.link.ended])
+        except TimeoutError:
+            self._end(watched, Ending(f"The model was not well: {error}.", ErrorCode.MODEL_CRASHED))
+
+    def _end(self, watched: Watched, ending: Ending) -> None:
+        instance = watched.instance
+        if instance.id in self._watched:
+            log().warning("ended", action="kill", instance=instance.id, queue=instance.queue, error=ending.error)
+            watched.link.condemn(ending)
+
+
+def _idles(instance: Instance) -> bool:
+    return instance.state == "ready" and not instance.runs
+
+
+def _over_memory(limited: Iterable[Watched]) -> list[tuple[Watched, Ending]]:
+    over = []
+    for watched in limited:
+        limit = watched.memory_limit_bytes or 0
+        used = usage.memory_bytes(watched.pid, limit)
+        if used > limit:
+            error = f"The model used {used / GIB:.3g} GiB of memory; its hardware gives it {limit / GIB:.3g} GiB."
+            over.append((watched, Ending(error, ErrorCode.OUT_OF_MEMORY, final=True)))
+    return over

@@ -1,0 +1,129 @@
+"""What booted children say: logs, output, metrics and ends of runs. Every byte is hostile until it is decoded.
+
+It collects what a run produces; what an end means is the engine's matter.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from tidemill.contracts.prediction import Status
+from tidemill.hosting import frames
+from tidemill.hosting.frames import Done, Log, Metric, Output, Running, decode
+from tidemill.runtime.telemetry import log
+from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.run import Refused, Run, Stop, too_large
+
+# Replaces the files of a value by the URLs they were uploaded to.
+Upload = Callable[[Run, msgspec.Raw, Sequence[frames.FileRef], list[int]], Awaitable[msgspec.Raw]]
+Chunk = Callable[[Run, Output | Log], None]  # live output for those who stream
+
+
+class Runs(Protocol):
+    """What becomes of runs by what is heard."""
+
+    def off(self, instance: Instance, frame: Done) -> Run | None: ...
+    def finish(self, run: Run, frame: Done) -> None: ...
+    def end(self, run: Run, stop: Stop) -> None: ...
+    def stop(self, run: Run, stop: Stop) -> None: ...
+    def then(self, run: Run, work: Coroutine[Any, Any, None]) -> None: ...
+
+
+class Hearing:
+    def __init__(self, runs: Runs, upload: Upload, chunk: Chunk) -> None:
+        self._runs = runs
+        self._upload = upload
+        self._chunk = chunk
+
+    def on_frame(self, instance: Instance, body: bytes) -> None:
+        """Raises ValueError or msgspec.DecodeError when the child breaks the rules: its caller then kills it."""
+        frame = decode(body)
+        if isinstance(frame, Done):
+            self._on_done(instance, frame)
+        elif isinstance(frame, Log):
+            self._on_log(instance, frame)
+        elif isinstance(frame, Output):
+            self._on_output(instance, frame)
+        elif isinstance(frame, Metric):
+            if run := instance.runs.get(frame.id):
+                run.add_metric(frame)
+        elif isinstance(frame, Running) and instance.batched:
+            instance.called = frozenset(frame.ids)
+        else:
+            raise ValueError(f"unexpected {type(frame).__name__} from a booted child")
+
+    def on_output_bytes(self, instance: Instance, data: bytes) -> None:
+        """What C code or a process of the model's wrote to fd 1 or 2: counted to the run that is on, or to its call."""
+        text = instance.decoded(data)
+        self._add_log(instance, instance.sharing() or instance.running()[:1], text)
+
+    def _on_log(self, instance: Instance, frame: Log) -> None:
+        run = instance.runs.get(frame.id) if frame.id else None
+        said_by_all = instance.sharing() if frame.id is None else []
+        self._add_log(instance, said_by_all if run is None else [run], frame.text)
+
+    def _add_log(self, instance: Instance, runs: Sequence[Run], text: str) -> None:
+        if not runs:
+            log().info("model", action="log", instance=instance.id, text=text[:1000])
+        for run in runs:
+            kept = run.add_log(text)
+            if kept:
+                self._chunk(run, Log(run.job.id, kept))
+
+    def _on_output(self, instance: Instance, frame: Output) -> None:
+        run = instance.runs.get(frame.id)
+        fds = _take(instance, len(frame.files))
+        if run is None:
+            _close(fds)
+        elif frame.files or run.busy:
+            self._runs.then(run, self._upload_item(run, frame, fds))
+        else:
+            self._add_item(run, frame)
+
+    async def _upload_item(self, run: Run, frame: Output, fds: list[int]) -> None:
+        try:
+            value = await self._upload(run, frame.value, frame.files, fds)
+        except Refused as refused:
+            self._runs.stop(run, Stop(Status.FAILED, str(refused), refused.code))
+            return
+        self._add_item(run, Output(frame.id, value))
+
+    def _add_item(self, run: Run, frame: Output) -> None:
+        if run.add_item(bytes(frame.value)):
+            self._chunk(run, frame)
+        else:
+            self._runs.stop(run, too_large())
+
+    def _on_done(self, instance: Instance, frame: Done) -> None:
+        fds = _take(instance, len(frame.files))
+        run = self._runs.off(instance, frame)
+        if run is None:
+            _close(fds)
+            return
+        if frame.batch:
+            run.share(frame.batch)
+        if fds or run.busy:
+            self._runs.then(run, self._upload_and_end(run, frame, fds))
+        else:
+            self._runs.finish(run, frame)
+
+    async def _upload_and_end(self, run: Run, frame: Done, fds: list[int]) -> None:
+        try:
+            output = await self._upload(run, frame.output, frame.files, fds)
+        except Refused as refused:
+            self._runs.end(run, Stop(Status.FAILED, str(refused), refused.code))
+        else:
+            self._runs.finish(run, Done(frame.id, frame.status, output, [], frame.error, frame.ms))
+
+
+def _take(instance: Instance, count: int) -> list[int]:
+    if len(instance.fds) < count:
+        raise ValueError("a frame announces files that did not come with it")
+    return [instance.fds.popleft() for _ in range(count)]
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,54 @@
+"""Live output for those who stream: chunks on the prediction's own subject. Hints: the row has it all in the end."""
+
+import asyncio
+from typing import Final
+
+from tidemill.contracts import events, subjects
+from tidemill.contracts.events import WebhookEvent
+from tidemill.hosting import frames
+from tidemill.runtime.bus import Bus, encode
+from tidemill.worker.runs.run import Run
+
+WAITING_LIMIT: Final = 10_000  # chunks not handed to the bus yet; above it they are dropped, the row has them
+
+
+class Live:
+    """Publishes chunks in order without holding the engine up."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._streams: set[str] = set()
+        self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(WAITING_LIMIT)
+
+    def streams(self, queue: str) -> None:
+        """The queue's output is an iterator: somebody may be streaming it."""
+        self._streams.add(queue)
+
+    def chunk(self, run: Run, frame: frames.Output | frames.Log) -> None:
+        streamed = run.queue in self._streams
+        if not (streamed or run.job.webhook) or self._queue.full():
+            return
+        if streamed:
+            if run.seq == 0 and run.job.attempt > 1:
+                self._put(run, events.Reset(attempt=run.job.attempt, seq=0))  # takes no number: the next chunk is 0
+            self._put(run, _chunk(run, frame))
+        if run.job.webhook and run.claimed:
+            kind = "output" if isinstance(frame, frames.Output) else "logs"
+            self._queue.put_nowait((subjects.WEBHOOK, encode(WebhookEvent(id=run.job.id, event=kind))))
+
+    def _put(self, run: Run, chunk: events.AnyChunk) -> None:
+        if not self._queue.full():
+            self._queue.put_nowait((subjects.output(run.job.id), encode(chunk)))
+
+    async def publish(self) -> None:
+        """Named task."""
+        while True:
+            subject, payload = await self._queue.get()
+            await self._bus.send_bytes(subject, payload)
+
+
+def _chunk(run: Run, frame: frames.Output | frames.Log) -> events.AnyChunk:
+    seq = run.next_seq()
+    if isinstance(frame, frames.Output):
+        return events.Output(attempt=run.job.attempt, seq=seq, value=frame.value)
+    return events.Logs(attempt=run.job.attempt, seq=seq, text=frame.text)

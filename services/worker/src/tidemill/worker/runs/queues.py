@@ -1,0 +1,64 @@
+"""What the worker knows of the versions that it runs: which inputs are files, whether output streams."""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.hosting.file_fields import file_fields
+from tidemill.runtime.billing import Tariff, Tariffs
+from tidemill.runtime.db import AWAY, Row
+from tidemill.runtime.telemetry import log
+from tidemill.worker.runs.live import Live
+
+PRICES_EVERY_S: Final = 60.0  # how long a run may still be billed as before
+
+
+class Version(msgspec.Struct, frozen=True):
+    queue: str
+    account: str  # the model's owner
+    fields: tuple[Any, ...]  # inputs that are files; empty for most
+    trains: bool  # its instances run train()
+
+
+class Queues:
+    """Versions by queue, learned when an instance boots."""
+
+    def __init__(self, live: Live, tariffs: Tariffs) -> None:
+        self._live = live
+        self._tariffs = tariffs
+        self._tariffs_of: dict[str, Tariff] = {}
+        self._versions: dict[str, Version] = {}
+
+    def learn(self, queue: str, row: Row) -> None:
+        schema = msgspec.json.decode(row["openapi_schema"])
+        trains = row["kind"] == "training"
+        fields = tuple(file_fields(schema, "TrainingInput" if trains else "Input"))
+        self._versions[queue] = Version(queue, row["account_id"], fields, trains)
+        if row["streams"]:
+            self._live.streams(queue)
+
+    def tariff(self, queue: str) -> Tariff | None:
+        return self._tariffs_of.get(queue)
+
+    async def price(self, queue: str) -> None:
+        """Learns what the queue's runs are billed by. Raises one of db.AWAY."""
+        self._tariffs_of |= await self._tariffs.of([queue])
+
+    async def follow_prices(self) -> None:
+        """Named task: owners change hardware and visibility of models whose instances live on."""
+        while True:
+            await asyncio.sleep(PRICES_EVERY_S)
+            try:
+                self._tariffs_of = await self._tariffs.of(list(self._tariffs_of))
+            except AWAY as error:
+                log().warning("prices not read", action="retry", error=str(error))
+
+    def needs_preparation(self, queue: str) -> bool:
+        return bool(self._versions[queue].fields)
+
+    def trains(self, queue: str) -> bool:
+        return self._versions[queue].trains
+
+    def fields(self, queue: str) -> tuple[Any, ...]:
+        return self._versions[queue].fields

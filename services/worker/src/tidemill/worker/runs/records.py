@@ -1,0 +1,125 @@
+"""Everything the worker writes about runs, in batches: claims, progress, next attempts, ends and their announcement.
+
+A database or bus that is away is waited for; nothing is dropped, and the engine takes no new work meanwhile.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tidemill.contracts import subjects
+from tidemill.contracts.events import Done, Job, Lifecycle, WebhookEvent
+from tidemill.contracts.prediction import Status
+from tidemill.runtime import outcome
+from tidemill.runtime.batch import Batcher
+from tidemill.runtime.bus import Announcement, Bus
+from tidemill.runtime.clock import now
+from tidemill.runtime.db import Database, Row, insistently
+from tidemill.runtime.outcome import Ended, Outcome
+from tidemill.worker import store
+from tidemill.worker.runs import store_turns
+from tidemill.worker.runs.run import Run
+from tidemill.worker.runs.store_turns import Taken
+
+BEHIND_LIMIT: Final = 2_000  # ends that may wait to be written before the worker stops taking jobs
+
+
+class Records:
+    """The writes of one worker."""
+
+    def __init__(self, worker: str, database: Database, bus: Bus) -> None:
+        self._worker = worker
+        self._database = database
+        self._claiming, self._ending, self._saving = database.lane(), database.lane(), database.lane()
+        self._bus = bus
+        self._claims: Batcher[Run, Row | None] = Batcher(self._flush_claims)
+        self._ends: Batcher[tuple[Outcome, int], bool] = Batcher(self._flush_ends)
+        self._announcements: Batcher[tuple[Ended, Outcome], None] = Batcher(self._flush_announcements)
+        self._starts: Batcher[tuple[Run, Row], None] = Batcher(self._flush_starts)
+
+    @property
+    def behind(self) -> bool:
+        return len(self._ends) > BEHIND_LIMIT
+
+    def claim(self, run: Run, on_lost: Callable[[Run], None]) -> None:
+        """Writes the claim; `on_lost` is called when the row is somebody else's or has ended."""
+        run.claimed = True
+
+        def answered(future: asyncio.Future[Row | None]) -> None:
+            row = future.result()
+            if row is None:
+                on_lost(run)
+            else:
+                self._starts.add((run, row))
+
+        self._claims.add(run).add_done_callback(answered)
+
+    def end(self, ended: Outcome, chunks: int) -> None:
+        """`chunks` of live output have been published: whoever streams them waits for the last one."""
+        self._ends.add((ended, chunks))
+
+    async def take(self, queue: str, hint: Job) -> Taken:
+        """Claims what runs at a hint of an account with urgent predictions."""
+        started_at = now()
+        taken = await store_turns.take(self._database, self._worker, queue, hint, started_at)
+        if taken.job is not None and taken.row is not None:
+            run = Run(taken.job, queue)
+            run.started_at = started_at
+            self._starts.add((run, taken.row))
+        return taken
+
+    async def unclaim(self, runs: Sequence[Run]) -> set[str]:
+        return await insistently("unclaim", lambda: store.unclaim(self._saving, self._worker, runs))
+
+    async def save(self, runs: Sequence[Run]) -> None:
+        """Output and logs so far, for those who poll."""
+        await insistently("save", lambda: store.save(self._saving, self._worker, runs))
+
+    async def next_attempt(self, runs: Sequence[Run]) -> set[str]:
+        return await insistently("next attempt", lambda: store.next_attempt(self._saving, self._worker, runs))
+
+    async def drained(self) -> None:
+        for batcher in (self._claims, self._ends, self._announcements, self._starts):
+            await batcher.drained()
+
+    async def _flush_claims(self, runs: Sequence[Run]) -> Sequence[Row | None]:
+        claimed = await insistently("claim", lambda: store.claim(self._claiming, self._worker, runs))
+        return [claimed.get(run.job.id) for run in runs]
+
+    async def _flush_ends(self, items: Sequence[tuple[Outcome, int]]) -> Sequence[bool]:
+        ended = await insistently("end", lambda: outcome.end(self._ending, [one for one, _ in items]))
+        for one, chunks in items:
+            if one.id in ended:
+                self._announcements.add((ended[one.id], one))
+                if chunks:
+                    last = Done(attempt=one.attempt, seq=chunks, status=one.status, error=one.error)
+                    await self._bus.send(subjects.output(one.id), last)
+        return [one.id in ended for one, _ in items]
+
+    async def _flush_announcements(self, pairs: Sequence[tuple[Ended, Outcome]]) -> Sequence[None]:
+        await outcome.announce(self._bus, pairs)
+        return [None] * len(pairs)
+
+    async def _flush_starts(self, claimed: Sequence[tuple[Run, Row]]) -> Sequence[None]:
+        await self._bus.announce([_started(run, row) for run, row in claimed])
+        for run, _ in claimed:
+            if run.job.webhook:
+                await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=run.job.id, event="start"))
+        return [None] * len(claimed)
+
+
+def _started(run: Run, row: Row) -> Announcement:
+    job = run.job
+    event = Lifecycle(
+        id=job.id,
+        account=job.account,
+        model=row["model"],
+        version=row["version"],
+        status=Status.PROCESSING,
+        attempt=job.attempt,
+        created_at=job.created_at,
+        started_at=run.started_at,
+        partial=True,
+        traceparent=job.traceparent,
+    )
+    return outcome.announcement(event, "started", job.gateway, row["kind"])

@@ -1,0 +1,219 @@
+"""One attempt of a prediction in this worker: what it has produced so far, within limits. No I/O."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.contracts.events import Job
+from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
+from tidemill.contracts.prediction import Status
+from tidemill.hosting.frames import Done, Metric, merged
+from tidemill.runtime import billing
+from tidemill.runtime.billing import Tariff
+from tidemill.runtime.outcome import Outcome, metrics
+from tidemill.worker.runs.metric_names import nested
+from tidemill.worker.runs.progress_bars import progress
+
+_KEPT: Final = f"logs are kept up to {LOGS_LIMIT_BYTES // MIB} MiB"
+CUT: Final = f"\n[what follows is dropped: {_KEPT}]\n"
+METRICS_LIMIT: Final = 200  # metrics that a model may record
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Why a run was told to stop by us, which decides how it ends whatever the child says."""
+
+    status: Status
+    error: str | None = None
+    code: ErrorCode | None = None
+
+
+class Refused(Exception):  # noqa: N818 - named after the situation
+    """A run cannot go on for a reason that its user should read."""
+
+    def __init__(self, message: str, code: ErrorCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Run:
+    """The state of one attempt. `sent` is when the child got it, `claimed` whether its row says so."""
+
+    __slots__ = (
+        "boot",
+        "claimed",
+        "dirty",
+        "items",
+        "items_bytes",
+        "iterated",
+        "job",
+        "logs",
+        "logs_bytes",
+        "logs_dropped",
+        "lost",
+        "metrics",
+        "progress",
+        "queue",
+        "recalled",
+        "sent",
+        "seq",
+        "sharers",
+        "started_at",
+        "stop",
+        "stop_since",
+        "tail",
+        "tariff",
+    )
+
+    def __init__(self, job: Job, queue: str) -> None:
+        self.job = job
+        self.queue = queue
+        self.sent = 0.0
+        self.started_at = 0.0
+        self.claimed = False
+        self.lost = False  # ended or reassigned elsewhere: what still comes is thrown away
+        self.recalled = False  # asked back from a busy child before it began
+        self.stop: Stop | None = None
+        self.stop_since = 0.0
+        self.items: list[bytes] = []
+        self.items_bytes = 0
+        self.iterated = False
+        self.logs: list[str] = []
+        self.logs_bytes = 0
+        self.logs_dropped = 0  # characters
+        self.progress: float | None = None  # from 0 to 1, by the bar that it printed last
+        self.metrics: dict[str, Any] = {}
+        self.seq = 0
+        self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
+        self.dirty = False
+        self.tariff: Tariff | None = None
+        self.sharers = 1  # runs of its call, itself among them
+        self.boot: str | None = None  # of the instance that it waited for, as JSON
+
+    @property
+    def busy(self) -> bool:
+        """Something is still being done for it, which what comes next must wait for."""
+        return self.tail is not None and not self.tail.done()
+
+    def add_log(self, text: str) -> str:
+        """Keeps as much of `text` as the limit allows; answers what to show of it to who listens."""
+        shown = progress(text)
+        if shown is not None:
+            self.progress, self.dirty = shown, True
+        if self.logs_dropped:
+            self.logs_dropped += len(text)
+            return ""
+        kept = _cut(text, LOGS_LIMIT_BYTES - self.logs_bytes)
+        self.logs_dropped = len(text) - len(kept)
+        self.logs_bytes += len(kept) if kept.isascii() else len(kept.encode("utf-8", "replace"))
+        kept = kept.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text holds no NUL
+        self.logs.append(kept)
+        self.dirty = True
+        return kept + CUT if self.logs_dropped else kept
+
+    def add_item(self, value: bytes) -> bool:
+        """One item of an iterator; False when the output has grown over its limit."""
+        self.iterated = True
+        self.items_bytes += len(value) + 1
+        if self.items_bytes > OUTPUT_LIMIT_BYTES:
+            return False
+        self.items.append(value)
+        self.dirty = True
+        return True
+
+    def add_metric(self, frame: Metric) -> None:
+        value = msgspec.json.decode(frame.value)
+        if value is None:
+            self.metrics.pop(frame.key, None)
+        elif len(self.metrics) < METRICS_LIMIT or frame.key in self.metrics:
+            self.metrics[frame.key] = merged(self.metrics.get(frame.key), value, frame.mode)
+
+    def share(self, batch: int) -> None:
+        """It was one of `batch` runs in one call of a model under @batch."""
+        self.metrics["batch_size"] = self.sharers = batch
+
+    def next_seq(self) -> int:
+        self.seq += 1
+        return self.seq - 1
+
+    def output_so_far(self) -> str | None:
+        return f"[{b','.join(self.items).decode()}]" if self.iterated else None
+
+    def logs_so_far(self) -> str:
+        if len(self.logs) > 1:
+            self.logs = ["".join(self.logs)]
+        kept = self.logs[0] if self.logs else ""
+        return f"{kept}\n[{self.logs_dropped} more characters were dropped: {_KEPT}]\n" if self.logs_dropped else kept
+
+    def measured(self) -> Mapping[str, Any]:
+        """What the model recorded, and its progress unless it recorded one itself."""
+        metrics = nested(self.metrics)
+        return metrics if self.progress is None else {"progress": self.progress, **metrics}
+
+    def measured_so_far(self) -> str | None:
+        measured = self.measured()
+        return msgspec.json.encode(measured).decode() if measured else None
+
+    def _metrics(self, status: Status, started_at: float | None, completed_at: float) -> str:
+        bill = billing.bill(self.tariff, status, started_at, completed_at, sharers=self.sharers)
+        return metrics(started_at, self.job.created_at, completed_at, self.measured(), bill)
+
+    def outcome(self, worker: str, done: Done, completed_at: float) -> Outcome:
+        """How the attempt ended by the child's word, unless we had told it to stop."""
+        output = self.output_so_far() or bytes(done.output).decode()
+        if self.stop is not None:
+            return self.end(worker, self.stop, completed_at)
+        if done.status == "canceled":  # nobody asked for it: the model raised the exception itself
+            return self.end(worker, Stop(Status.CANCELED), completed_at)
+        if len(output) > OUTPUT_LIMIT_BYTES:
+            return self.end(worker, too_large(), completed_at)
+        failed = done.status != "succeeded"
+        status = Status.FAILED if failed else Status.SUCCEEDED
+        code = ErrorCode.OUT_OF_MEMORY if done.status == "out_of_memory" else ErrorCode.MODEL_ERROR
+        return Outcome(
+            id=self.job.id,
+            attempt=self.job.attempt,
+            status=status,
+            output=None if output == "null" else output,
+            logs=self.logs_so_far(),
+            error=(done.error or "The model failed without a message.").replace("\0", "") if failed else None,
+            error_code=code if failed else None,
+            metrics=self._metrics(status, self.started_at, completed_at),
+            boot=self.boot,
+            worker=worker,
+            started_at=self.started_at,
+            completed_at=completed_at,
+        )
+
+    def end(self, worker: str, stop: Stop, completed_at: float) -> Outcome:
+        """An end that we decide; what was produced until now is kept."""
+        started_at = self.started_at or None
+        return Outcome(
+            id=self.job.id,
+            attempt=self.job.attempt,
+            status=stop.status,
+            output=self.output_so_far(),
+            logs=self.logs_so_far(),
+            error=stop.error,
+            error_code=stop.code,
+            metrics=self._metrics(stop.status, started_at, completed_at),
+            boot=self.boot,
+            worker=worker,
+            started_at=started_at,
+            completed_at=completed_at,
+        )
+
+
+def too_large() -> Stop:
+    message = f"The output is over {OUTPUT_LIMIT_BYTES // (1024 * 1024)} MiB of JSON: return a file instead."
+    return Stop(Status.FAILED, message, ErrorCode.OUTPUT_TOO_LARGE)
+
+
+def _cut(text: str, room_bytes: int) -> str:
+    """The beginning of `text` that fits."""
+    if len(text) * 4 <= room_bytes:
+        return text
+    raw = text.encode("utf-8", "replace")
+    return text if len(raw) <= room_bytes else raw[:room_bytes].decode("utf-8", "ignore")

@@ -1,0 +1,169 @@
+"""Makes a version of pushed files: fetches, checks cog.yaml, builds the environment, asks the model for its schema.
+
+Whatever goes wrong fails the push with its reason and creates nothing. What was built lies ready on this worker.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from tidemill.contracts.api import BundleFile
+from tidemill.contracts.bundle import version_id
+from tidemill.contracts.events import PushWaiting
+from tidemill.contracts.ids import new_id
+from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig
+from tidemill.hosting.directory import read_config
+from tidemill.hosting.environments import Environment, EnvironmentFailed, Environments
+from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.schema_check import SchemaRefused, check
+from tidemill.runtime.db import AWAY, Database, Row, insistently
+from tidemill.runtime.telemetry import log
+from tidemill.security.bundle_paths import BundleError
+from tidemill.worker.cache.blobs import BlobUnavailable
+from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.versions import guesses, push_store
+from tidemill.worker.versions.push_log import PushLog
+from tidemill.worker.versions.push_store import NewVersion, Succeeded
+
+LOOK_EVERY_S: Final = 5.0  # for pushes whose hint was lost, and those of workers that died
+BUILD_LIMIT_S: Final = 3600.0  # fetching 20 GiB and installing torch take minutes each on a slow link
+ATTEMPTS: Final = 2  # a push that took two workers down with it would take down the third
+COG_VERSION: Final = "0.16.0"  # the generation of Cog's API that our module speaks; clients read it
+
+REASONS: Final = (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed, BootFailed, SchemaRefused)
+
+
+class Inspector(Protocol):
+    """Imports a model in the sandbox and tells its schema."""
+
+    async def inspect(
+        self, directory: Path, environment: Environment, config: ModelConfig, *, trusted: bool
+    ) -> tuple[msgspec.Raw, str]:
+        """(OpenAPI document, what was printed). Raises BootFailed."""
+        ...
+
+
+# Tells other workers of a new version's queue.
+Announce = Callable[[str], Awaitable[None]]
+
+
+class Pushes:
+    """Builds one push at a time: environments are built by all cores anyway."""
+
+    def __init__(  # noqa: PLR0917 - the parts of it, wired once in main
+        self,
+        worker: str,
+        database: Database,
+        bundles: Bundles,
+        environments: Environments,
+        inspector: Inspector,
+        announce: Announce,
+    ) -> None:
+        self._worker = worker
+        self._database = database
+        self._bundles = bundles
+        self._environments = environments
+        self._inspector = inspector
+        self._announce = announce
+        self._wake = asyncio.Event()
+
+    async def on_push(self, _: PushWaiting) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Named task."""
+        while True:
+            self._wake.clear()
+            while await self.build_next():
+                continue
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def build_next(self) -> bool:
+        """False when no push waits."""
+        row = await insistently("push", lambda: push_store.claim(self._database, self._worker))
+        if row is None:
+            return False
+        push_id = row["id"]
+        logs = PushLog(lambda text: push_store.save_logs(self._database, push_id, self._worker, text))
+        log().info("building", action="push", push=push_id, attempt=row["attempt"])
+        limit = asyncio.timeout(BUILD_LIMIT_S)
+        try:
+            async with logs.saving(), limit:
+                end = await self._build(row, logs)
+        except REASONS as error:
+            await self._fail(push_id, str(error), logs)
+        except AWAY as error:  # the disk is full, for one
+            late = f"it took longer than {BUILD_LIMIT_S:g} s"
+            reason = late if limit.expired() else getattr(error, "strerror", None) or type(error).__name__
+            await self._fail(push_id, f"The worker could not build it: {reason}", logs)
+        else:
+            await self._succeed(push_id, end)
+        return True
+
+    async def _succeed(self, push_id: str, end: Succeeded) -> None:
+        done = await insistently("push", lambda: push_store.succeed(self._database, push_id, self._worker, end))
+        log().info("pushed" if done else "push lost", action="push", push=push_id, version=end.version)
+        if done and end.new is not None:
+            await self._announce(end.new.queue)
+
+    async def _fail(self, push_id: str, reason: str, logs: PushLog) -> None:
+        reason = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        log().info("push failed", action="push", push=push_id)
+        await insistently("push", lambda: push_store.fail(self._database, push_id, self._worker, reason, logs.text))
+
+    async def _build(self, row: Row, logs: PushLog) -> Succeeded:
+        files = msgspec.json.decode(row["files"], type=list[BundleFile])
+        version = version_id(files)
+        if row["attempt"] > ATTEMPTS:
+            raise BootFailed(f"the workers that tried to build it were lost, {ATTEMPTS} times")
+        if await push_store.is_known(self._database, row["model_id"], version):
+            logs.line("The model has this version already: the same files.")
+            return Succeeded(version=version, warnings=(), logs=logs.text, new=None)
+        queue = new_id()
+        logs.line(f"Fetching {len(files)} files, {sum(file.size for file in files):,} bytes.")
+        directory = await self._bundles.acquire(queue, files)
+        try:
+            new, warnings = await self._make(queue, version, files, directory, logs, trusted=row["trusted"])
+        except BaseException:
+            self._bundles.release(queue)
+            await self._bundles.discard(queue)
+            raise
+        self._bundles.release(queue)
+        return Succeeded(version=version, warnings=warnings, logs=logs.text, new=new)
+
+    async def _make(
+        self, queue: str, version: str, files: list[BundleFile], directory: Path, logs: PushLog, *, trusted: bool
+    ) -> tuple[NewVersion, tuple[str, ...]]:
+        parsed = await asyncio.to_thread(read_config, directory)
+        if parsed.config.requirements:
+            logs.line(f"Installing {', '.join(parsed.config.requirements)}.")
+        environment = await self._environments.ensure(parsed.config, logs.say)
+        warnings = (*parsed.warnings, *environment.warnings)
+        for warning in warnings:
+            logs.line(warning)
+        logs.line(f"Importing {parsed.config.entry}.")
+        raw, printed = await self._inspector.inspect(directory, environment, parsed.config, trusted=trusted)
+        logs.say(printed)
+        schema = check(bytes(raw))
+        config = msgspec.structs.replace(parsed.config, warnings=warnings)
+        if schema.guessed is not None:
+            config = guesses.guessed(config, schema.guessed)
+            logs.line(config.warnings[-1])
+        new = NewVersion(
+            queue=queue,
+            id=version,
+            cog_version=COG_VERSION,
+            openapi_schema=schema.text,
+            files=msgspec.json.encode(files).decode(),
+            config=msgspec.json.encode(config).decode(),
+            streams=schema.streams,
+        )
+        logs.line("Done.")
+        return new, config.warnings

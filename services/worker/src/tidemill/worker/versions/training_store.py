@@ -1,0 +1,65 @@
+"""The SQL of what a training makes: a version of its destination, in the transaction that finds it still wanted."""
+
+from typing import Final
+
+import msgspec
+
+from tidemill.contracts.api import BundleFile
+from tidemill.contracts.bundle import version_id
+from tidemill.contracts.ids import new_id
+from tidemill.contracts.prediction import SQL_OPEN
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.runtime.db import Database
+from tidemill.security.bundle_paths import check_paths
+from tidemill.worker.versions.push_store import INSERT, LATEST
+
+# The lock holds a cancel up until the version is there or is not.
+BASE: Final = f"""
+SELECT p.account_id, p.destination, m.id AS model_id, b.account_id AS author, v.cog_version,
+    v.openapi_schema, v.files, v.config, v.streams
+FROM prediction p JOIN queue_version q ON q.queue = p.queue JOIN version v ON v.queue = q.version_queue
+    JOIN model b ON b.id = v.model_id
+    JOIN model m ON m.owner = split_part(p.destination, '/', 1) AND m.name = split_part(p.destination, '/', 2)
+        AND m.account_id = p.account_id
+WHERE p.id = $1 AND p.attempt = $2 AND p.status IN {SQL_OPEN} AND (p.worker IS NULL OR p.worker = $3)
+FOR UPDATE OF p"""  # noqa: S608 - our own constant
+BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """Whose result it is: fenced like every write of a worker."""
+
+    id: str
+    attempt: int
+    worker: str
+
+
+async def add_version(database: Database, attempt: Attempt, weights: BundleFile) -> str | None:
+    """The new latest version of the destination, as owner/name:id: the trained one's files with these weights.
+
+    None when the training has ended meanwhile, or its destination is gone. Raises BundleError when they are too many.
+    """
+    async with database.transaction() as connection:
+        row = await connection.fetchrow(BASE, attempt.id, attempt.attempt, attempt.worker)
+        if row is None:
+            return None
+        config = msgspec.json.decode(row["config"], type=ModelConfig)
+        author = config.author or (None if row["author"] == row["account_id"] else row["author"])
+        old = {weights.path, config.weights}
+        files = [*(f for f in msgspec.json.decode(row["files"], type=list[BundleFile]) if f.path not in old), weights]
+        check_paths([(file.path, file.size) for file in files])
+        identifier = version_id(files)
+        await connection.execute(BLOB, row["account_id"], weights.sha256, weights.size)
+        await connection.execute(
+            INSERT,
+            new_id(),
+            identifier,
+            row["model_id"],
+            row["cog_version"],
+            row["openapi_schema"],
+            msgspec.json.encode(files).decode(),
+            msgspec.json.encode(msgspec.structs.replace(config, weights=weights.path, author=author)).decode(),
+            row["streams"],
+        )
+        await connection.execute(LATEST, row["model_id"], identifier)
+    return f"{row['destination']}:{identifier}"

@@ -1,0 +1,106 @@
+"""What a training leaves behind: its weights as a file of a new version, and the output that names both.
+
+The weights are copied before they are hashed: the model could still change what it handed over, and what stands under a
+digest must be what it says.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.contracts.api import BundleFile
+from tidemill.contracts.bundle import blob_key
+from tidemill.contracts.errors import ErrorCode
+from tidemill.contracts.limits import OUTPUT_FILE_LIMIT_BYTES
+from tidemill.hosting.frames import FileRef
+from tidemill.hosting.output_names import safe_name
+from tidemill.hosting.scratch import Scratch
+from tidemill.hosting.threads import finish_in_thread
+from tidemill.runtime.db import Database, insistently
+from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
+from tidemill.security.bundle_paths import BundleError
+from tidemill.worker.files.handed_file import HandedFile
+from tidemill.worker.files.spool import Spooled, SpoolTooLarge, spool
+from tidemill.worker.runs.hearing import Upload
+from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.versions import training_store
+from tidemill.worker.versions.training_store import Attempt
+
+FOLDER: Final = "tidemill-trained-weights"  # in the version's directory; no author's own would be called that
+PLACES: Final = ("/weights", "")  # of the weights in an output: Cog's TrainingOutput, or the path alone
+
+
+class Trainings:
+    """Stands before `upload` for queues of trainings, of which `trains` tells."""
+
+    def __init__(  # noqa: PLR0917 - the parts of it, wired once in main
+        self,
+        worker: str,
+        database: Database,
+        objects: Objects,
+        scratch: Scratch,
+        upload: Upload,
+        trains: Callable[[str], bool],
+    ) -> None:
+        self._worker = worker
+        self._database = database
+        self._objects = objects
+        self._scratch = scratch
+        self._upload = upload
+        self._trains = trains
+
+    async def upload(self, run: Run, value: msgspec.Raw, files: Sequence[FileRef], fds: list[int]) -> msgspec.Raw:
+        """As `upload`; of a training, `{"version": "owner/name:id", "weights": URL}` and what else train() returned."""
+        place = next((n for n, ref in enumerate(files) if ref.pointer in PLACES), None)
+        if place is None or not self._trains(run.queue):
+            return await self._upload(run, value, files, fds)
+        weights = HandedFile(os.dup(fds[place]))
+        try:
+            uploaded = msgspec.json.decode(await self._upload(run, value, files, fds))
+            version = await self._version(run, weights, safe_name(files[place].name))
+        finally:
+            await finish_in_thread(weights.close)
+        output: dict[str, Any] = uploaded if isinstance(uploaded, dict) else {"weights": uploaded}
+        return msgspec.Raw(msgspec.json.encode({**output, "version": version}))
+
+    async def _version(self, run: Run, weights: HandedFile, name: str) -> str:
+        """Raises Refused."""
+        copy = self._scratch.fresh()
+        try:
+            spooled = await self._copy(weights, copy)
+            await self._store(copy, spooled)
+        except OSError as error:
+            raise Refused(f"The weights cannot be copied: {error.strerror}.", ErrorCode.OUTPUT_UPLOAD_FAILED) from None
+        finally:
+            await finish_in_thread(copy.unlink, missing_ok=True)
+        file = BundleFile(path=f"{FOLDER}/{name}", sha256=spooled.sha256, size=spooled.size)
+        attempt = Attempt(run.job.id, run.job.attempt, self._worker)
+        try:
+            made = await insistently("training", lambda: training_store.add_version(self._database, attempt, file))
+        except BundleError as error:
+            raise Refused(f"The weights make no version: {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
+        if made is None:
+            raise Refused("The destination of the training is gone.", ErrorCode.MODEL_ERROR)
+        return made
+
+    async def _copy(self, weights: HandedFile, copy: Path) -> Spooled:
+        with copy.open("xb", buffering=0) as file:
+            try:
+                size = weights.size()
+                return await spool(weights.chunks(size), file, limit_bytes=OUTPUT_FILE_LIMIT_BYTES, digest=True)
+            except SpoolTooLarge as error:
+                raise Refused(f"The weights are {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
+
+    async def _store(self, copy: Path, spooled: Spooled) -> None:
+        kept = HandedFile(os.open(copy, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            small = spooled.size <= CHUNK_BYTES  # the store's client repeats what it has as a whole
+            content = kept.read_at(0, spooled.size) if small else kept.chunks(spooled.size)
+            await self._objects.put(blob_key(spooled.sha256), content, spooled.size, "application/octet-stream")
+        except ObjectStoreError as error:
+            raise Refused("The weights could not be stored.", ErrorCode.OUTPUT_UPLOAD_FAILED) from error
+        finally:
+            await finish_in_thread(kept.close)

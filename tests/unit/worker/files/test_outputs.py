@@ -1,0 +1,185 @@
+import asyncio
+import os
+import re
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.hosting.frames import FileRef
+from tidemill.runtime.objects import ObjectStoreError
+from tidemill.worker.files import handed_file
+from tidemill.worker.files import outputs as module
+from tidemill.worker.files.outputs import Outputs
+from tidemill.worker.runs.run import Refused
+
+RUN = SimpleNamespace(job=SimpleNamespace(id="p1", attempt=2))
+
+
+class FakeObjects:
+    def __init__(self):
+        self.stored, self.errors, self.before = {}, [], None
+
+    async def put(self, key, body, size, content_type):
+        if self.before is not None:
+            await self.before()
+        if self.errors:
+            raise self.errors.pop(0)
+        try:
+            content = body if isinstance(body, bytes) else b"".join([chunk async for chunk in body])
+        except Refused:  # what aiohttp makes of an error in a body
+            raise ObjectStoreError("the body broke off") from None
+        assert len(content) == size
+        self.stored[key] = (content, content_type)
+
+
+@pytest.fixture
+def objects():
+    return FakeObjects()
+
+
+@pytest.fixture
+def outputs(objects, monkeypatch):
+    monkeypatch.setattr(module, "backoffs", lambda: iter([0.0] * 10))
+    return Outputs(objects, lambda key: f"http://x/{key}")
+
+
+def opened(tmp_path, content, name="file", flags=os.O_RDONLY):
+    (tmp_path / name).write_bytes(content)
+    return os.open(tmp_path / name, flags)
+
+
+def raw(value):
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def is_closed(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return True
+    return False
+
+
+async def refusal(outputs, value, refs, fds):
+    with pytest.raises(Refused) as refused:
+        await outputs.upload(RUN, raw(value), refs, fds)
+    assert all(is_closed(fd) for fd in fds)
+    return refused.value
+
+
+async def test_files_become_urls(outputs, objects, tmp_path):
+    fds = [opened(tmp_path, b"one", "a"), opened(tmp_path, b"x" * 3_000_000, "b"), opened(tmp_path, b"", "c")]
+    os.lseek(fds[0], 2, os.SEEK_SET)  # where the child has read to does not matter
+    refs = [FileRef("/a", "out.png"), FileRef("/b/0", "out.png"), FileRef("/b/1", "/x/y z.txt")]
+    after = await outputs.upload(RUN, raw({"a": None, "b": [None, None], "c": 1}), refs, fds)
+    value = msgspec.json.decode(after)
+    assert value["c"] == 1
+    urls = [value["a"], *value["b"]]
+    assert [re.sub(r"-\d+/", "-N/", url) for url in urls] == [
+        "http://x/outputs/p1/2-N/out.png",
+        "http://x/outputs/p1/2-N/out.png",
+        "http://x/outputs/p1/2-N/y_z.txt",
+    ]
+    stored = [objects.stored[url.removeprefix("http://x/")] for url in urls]
+    assert stored == [(b"one", "image/png"), (b"x" * 3_000_000, "image/png"), (b"", "text/plain")]
+    assert all(is_closed(fd) for fd in fds)
+
+
+async def test_without_files_nothing_is_touched(outputs):
+    value = msgspec.Raw(b'{"a" :  1}')
+    assert await outputs.upload(RUN, value, [], []) is value
+
+
+async def test_what_is_no_regular_file(outputs, tmp_path):
+    read, write = os.pipe()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd in (read, write, directory, null):
+        error = await refusal(outputs, None, [FileRef("", "x")], [fd])
+        assert error.code is ErrorCode.MODEL_ERROR
+
+
+async def test_what_was_not_opened_for_reading(outputs, tmp_path):
+    for flags in (os.O_WRONLY, os.O_PATH):
+        error = await refusal(outputs, None, [FileRef("", "x")], [opened(tmp_path, b"x", flags=flags)])
+        assert error.code is ErrorCode.MODEL_ERROR
+        assert "cannot be read" in str(error)
+
+
+async def test_a_file_that_is_too_large(outputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(handed_file, "OUTPUT_FILE_LIMIT_BYTES", 3)
+    error = await refusal(outputs, None, [FileRef("", "x")], [opened(tmp_path, b"1234")])
+    assert error.code is ErrorCode.OUTPUT_TOO_LARGE
+
+
+async def test_a_sparse_giant_is_refused_by_its_size(outputs, tmp_path):
+    fd = opened(tmp_path, b"", flags=os.O_RDWR)
+    os.ftruncate(fd, 6 * 1024**3)
+    assert (await refusal(outputs, None, [FileRef("", "x")], [fd])).code is ErrorCode.OUTPUT_TOO_LARGE
+
+
+async def test_a_file_that_grows_is_stored_as_it_was(outputs, objects, tmp_path):
+    fd = opened(tmp_path, b"x" * 2_000_000)
+
+    async def grow():
+        with (tmp_path / "file").open("ab") as file:
+            file.write(b"y")
+
+    objects.before = grow
+    after = msgspec.json.decode(await outputs.upload(RUN, raw(None), [FileRef("", "x")], [fd]))
+    assert objects.stored[after.removeprefix("http://x/")][0] == b"x" * 2_000_000
+
+
+async def test_a_file_that_shrinks(outputs, objects, tmp_path):
+    async def shrink():
+        os.truncate(tmp_path / "file", 10)
+
+    objects.before = shrink
+    error = await refusal(outputs, None, [FileRef("", "x")], [opened(tmp_path, b"x" * 2_000_000)])
+    assert "shrank" in str(error)
+
+
+async def test_a_store_that_stumbles_and_one_that_is_away(outputs, objects, tmp_path):
+    objects.errors = [ObjectStoreError("x")] * 2
+    await outputs.upload(RUN, raw(None), [FileRef("", "x")], [opened(tmp_path, b"x" * 2_000_000)])
+    objects.errors = [ObjectStoreError("x")] * 3
+    error = await refusal(outputs, None, [FileRef("", "x")], [opened(tmp_path, b"x" * 2_000_000)])
+    assert error.code is ErrorCode.OUTPUT_UPLOAD_FAILED
+
+
+@pytest.mark.parametrize("pointer", ["/b", "/a/0", "x", "/c"])
+async def test_a_pointer_to_nowhere(outputs, tmp_path, pointer):
+    error = await refusal(outputs, {"a": None, "c": 1}, [FileRef(pointer, "x")], [opened(tmp_path, b"x")])
+    assert error.code is ErrorCode.MODEL_ERROR
+
+
+async def test_the_first_failure_ends_the_others_before_descriptors_close(outputs, objects, tmp_path):
+    good, bad = opened(tmp_path, b"x" * 5_000_000, "good"), os.open(tmp_path, os.O_RDONLY)
+    started = asyncio.Event()
+
+    async def slow():
+        started.set()
+
+    objects.before = slow
+    refs = [FileRef("/0", "a"), FileRef("/1", "b")]
+    await refusal(outputs, [None, None], refs, [good, bad])
+    assert objects.stored == {}
+
+
+async def test_canceled_uploads_close_their_descriptors(outputs, objects, tmp_path):
+    started, never = asyncio.Event(), asyncio.Event()
+
+    async def hang():
+        started.set()
+        await never.wait()
+
+    objects.before = hang
+    fd = opened(tmp_path, b"x")
+    task = asyncio.create_task(outputs.upload(RUN, raw(None), [FileRef("", "x")], [fd]))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert is_closed(fd)

@@ -1,0 +1,34 @@
+"""What a machine's sandbox lacks is said at start: loud where models will be refused, plain where they run without."""
+
+import structlog
+
+from tidemill.model.sandbox import LAYERS, Layer
+from tidemill.worker.fleet import report
+from tidemill.worker.fleet.report import Reporter, Settings, layers
+from tidemill.worker.instances.confinement import Policy
+
+
+async def test_each_layer_that_is_missing_is_reported_with_its_reason(tmp_path, monkeypatch):
+    off = {"identity": "the worker is not root", "files": "Landlock ABI 0, at least 3 is needed"}
+
+    async def available(_home):
+        return [Layer(name, name not in off, off.get(name, "by some means")) for name in LAYERS]
+
+    monkeypatch.setattr(report, "available", available)
+    settings = Settings(home=tmp_path, capacity=1, cache_limit_bytes=1)
+    reporter = Reporter(None, None, None, Policy(), settings)
+    with structlog.testing.capture_logs() as logs:
+        await reporter.look_at_layers()
+    said = {entry["layer"]: (entry["log_level"], entry["reason"], entry["required"]) for entry in logs}
+    assert said == {
+        "files": ("error", "Landlock ABI 0, at least 3 is needed", True),
+        "identity": ("warning", "the worker is not root", False),
+    }
+
+
+def test_a_report_tells_which_layers_are_required():
+    found = layers([Layer("files", on=True, detail="x"), Layer("mounts", on=False, detail="y")], ("files",))
+    assert [(each.name, each.on, each.required, each.detail) for each in found] == [
+        ("files", True, True, "x"),
+        ("mounts", False, False, "y"),
+    ]

@@ -1,0 +1,116 @@
+import asyncio
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.contracts.events import Cancel, Job
+from tidemill.contracts.prediction import Status
+from tidemill.runtime.clock import now
+from tidemill.worker.runs.store_turns import Taken
+from tidemill.worker.runs.turns import Turns, Waiting, choose
+
+WAITING = st.builds(Waiting, st.text("abc", min_size=1, max_size=2), st.integers(0, 10))
+
+
+def job(name, **more):
+    return Job(id=name, attempt=1, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now(), **more)
+
+
+@given(st.lists(WAITING, min_size=1))
+def test_the_more_urgent_goes_first_and_of_equals_the_older(waiting):
+    chosen = choose(waiting)
+    assert chosen in waiting
+    assert chosen.priority == max(each.priority for each in waiting)
+    assert chosen.id == min(each.id for each in waiting if each.priority == chosen.priority)
+
+
+def test_nothing_runs_when_nothing_waits():
+    assert choose([]) is None
+
+
+def test_only_hints_of_noted_accounts_and_those_with_a_priority_ask():
+    turns = Turns()
+    assert not turns.contested("q", job("x"))
+    assert turns.contested("q", job("x", priority=1))
+    turns.note("q", ["a"])
+    assert turns.contested("q", job("x"))
+    assert not turns.contested("other", job("x"))
+    turns.forget("q")
+    assert not turns.contested("q", job("x"))
+
+
+def test_what_was_heard_while_the_rows_were_asked_stays_noted():
+    turns = Turns()
+    turns.note("q", ["a"])
+    asked = turns.noted("q", "a")
+    turns.note("q", ["a"])
+    turns.settled("q", "a", asked)
+    assert turns.contested("q", job("x"))
+    turns.settled("q", "a", turns.noted("q", "a"))
+    assert not turns.contested("q", job("x"))
+
+
+async def until(check):
+    async with asyncio.timeout(5):
+        while not check():
+            await asyncio.sleep(0)
+
+
+async def test_an_urgent_prediction_takes_the_turn_of_an_ordinary_one(new_world):
+    world = new_world()
+    world.engine.turns.note("q", ["a"])
+    world.records.turns["ordinary"] = Taken(job=job("urgent", priority=5))
+    world.job("ordinary")
+    assert world.instance.room == 0  # kept while the rows are asked
+    await until(lambda: world.instance.child.sent)
+    assert world.instance.child.sent == ["urgent"]
+    assert not world.records.claimed  # the turn claimed it
+    world.done("urgent")
+    assert world.ended["urgent"].status is Status.SUCCEEDED
+    world.records.turns["urgent"] = Taken(job=job("ordinary"))
+    world.job("urgent", priority=5)
+    await until(lambda: world.instance.child.sent == ["urgent", "ordinary"])
+
+
+async def test_a_turn_with_nothing_left_to_run_frees_its_place(new_world):
+    world = new_world()
+    world.job("gone", priority=5)
+    await world.engine.idle()
+    assert world.instance.room == 1
+    assert not world.instance.child.sent
+
+
+async def test_a_claim_for_an_instance_that_went_away_is_given_back(new_world):
+    world = new_world()
+    world.records.turns["u"] = Taken(job=job("u", priority=5))
+    world.job("u", priority=5)
+    world.crash()
+    await world.engine.idle()
+    assert world.records.unclaimed == ["u"]
+    assert not world.engine.runs
+
+
+async def test_claimed_runs_that_a_crash_finds_waiting_are_given_back_and_lose_no_attempt(new_world):
+    world = new_world()
+    for number in range(20):
+        world.job(f"warm{number}")
+        world.done(f"warm{number}")
+    for name in ("a", "b"):
+        world.job(name, webhook=True)
+    world.crash()
+    replacement = world.add()
+    await until(lambda: "b" in replacement.child.sent)
+    assert world.records.unclaimed == ["b"]
+    assert world.records.retried == ["a"]
+
+
+async def test_a_hint_with_a_priority_survives_the_cancel_of_its_prediction(new_world):
+    """Another prediction of the account may be waiting for its turn."""
+    world = new_world()
+    world.job("busy")
+    world.job("u", priority=5)
+    world.job("o")
+    await world.engine.on_cancel(Cancel(id="u", attempt=1))
+    await world.engine.on_cancel(Cancel(id="o", attempt=1))
+    assert [each.id for each in world.engine.lane("q").jobs] == ["u"]

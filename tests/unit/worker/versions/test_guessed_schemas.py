@@ -1,0 +1,14 @@
+"""The mark and the warning of a guessed schema come and go together."""
+
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.worker.versions.guesses import guessed, known
+
+
+def test_a_guess_is_marked_and_warned_of_until_it_is_known():
+    config = ModelConfig(entry="predict.py:Predictor", warnings=("build.cuda in cog.yaml is ignored.",))
+    guess = guessed(config, "RuntimeError: no CUDA {0}")
+    assert guess.guessed
+    assert guess.warnings[0] == config.warnings[0]
+    assert "RuntimeError: no CUDA {0}" in guess.warnings[1]
+    assert known(guess) == config
+    assert known(config) == config
