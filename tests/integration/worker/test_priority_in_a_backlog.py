@@ -18,8 +18,9 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.outcome import Outcome, end
 from tidemill.stack import NatsServer
 from tidemill.worker.runs import store_turns
-from tidemill.worker.runs.engine import Engine, Ports
+from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.ports import Ports
 from tidemill.worker.runs.pulls import Pulls
 from tidemill.worker.runs.records import Records
 from tidemill.worker.runs.run import Run
@@ -66,7 +67,7 @@ class Machine:
             discard_inputs=lambda _run: None,
             chunk=lambda _run, _frame: None,
         )
-        self.engine = Engine(worker, ports, time_limit_s=100, kill_after_s=5)
+        self.engine = Engine(worker, ports)
         self.pulls = Pulls(bus, self.engine)
 
     async def open(self, stack, bus):

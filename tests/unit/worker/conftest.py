@@ -11,9 +11,11 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
 from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import now
-from tidemill.worker.runs.engine import Engine, Ports
+from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.ports import Ports
 from tidemill.worker.runs.store_turns import Taken
+from tidemill.worker.runs.timekeeper import Timekeeper
 
 
 class FakeChild:
@@ -73,7 +75,8 @@ class World:
             discard_inputs=lambda run: self.discarded.append(run.job.id),
             chunk=lambda run, frame: self.chunks.append((run.job.id, frame)),
         )
-        self.engine = Engine("w", ports, time_limit_s=100, kill_after_s=0.0)
+        self.engine = Engine("w", ports)
+        self.timekeeper = Timekeeper(self.engine, time_limit_s=100, kill_after_s=0.0)
         self.instance = self.add(concurrency)
 
     def add(self, concurrency=1):

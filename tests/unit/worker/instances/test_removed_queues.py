@@ -3,8 +3,7 @@
 from types import SimpleNamespace
 
 from tidemill.contracts.events import QueueRemoved
-from tidemill.worker.gpus.devices import NoGpus
-from tidemill.worker.instances.boots import Boots
+from tidemill.worker.instances.lives import Lives
 
 
 class Instance(SimpleNamespace):
@@ -16,23 +15,16 @@ def instance(queue, state="ready"):
     return Instance(queue=queue, state=state)
 
 
-async def test_ready_instances_of_the_queue_drain(tmp_path):
-    lanes = {
-        "gone": SimpleNamespace(instances={"a": instance("gone"), "b": instance("gone", "failed")}),
-        "kept": SimpleNamespace(instances={"c": instance("kept")}),
+async def test_ready_instances_of_the_queue_drain():
+    instances = {
+        "a": instance("gone"),
+        "b": instance("gone", "failed"),
+        "c": instance("kept"),
     }
-    rest = {
-        "home": tmp_path,
-        "capacity": 4,
-        "timeout_s": 1,
-        "privileges": None,
-        "ways_out": None,
-        "watcher": None,
-        "machine": NoGpus(),
-    }
-    boots = Boots(SimpleNamespace(lanes=lanes), *[None] * 5, **rest)
+    engine = SimpleNamespace(instances=lambda: instances)
+    lives = Lives(engine, None, None, None, capacity=4, timeout_s=1)
     for _ in range(2):
-        await boots.removed(QueueRemoved(queue="gone"))
-        states = {name: one.state for lane in lanes.values() for name, one in lane.instances.items()}
+        await lives.removed(QueueRemoved(queue="gone"))
+        states = {name: one.state for name, one in instances.items()}
         assert states == {"a": "draining", "b": "failed", "c": "ready"}
-    await boots.removed(QueueRemoved(queue="never heard of"))
+    await lives.removed(QueueRemoved(queue="never heard of"))

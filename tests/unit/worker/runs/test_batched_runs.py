@@ -90,7 +90,7 @@ async def test_the_last_attempt_lost_fails_those_of_the_call_alone(world):
 
 @pytest.fixture
 async def watching(world):
-    task = asyncio.create_task(world.engine.watch())
+    task = asyncio.create_task(world.timekeeper.watch())
     yield
     task.cancel()
 

@@ -10,7 +10,7 @@ from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.limits import OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
-from tidemill.worker.runs import engine as engine_module
+from tidemill.worker.runs import timekeeper
 from tidemill.worker.runs.instance import AHEAD
 from tidemill.worker.runs.run import Refused
 
@@ -195,12 +195,12 @@ async def test_a_child_that_speaks_of_others_predictions_changes_nothing(new_wor
 
 @pytest.mark.parametrize(("account_s", "limit_s"), [(None, 100), (10, 10), (200, 100)])
 async def test_the_shorter_of_the_workers_and_the_accounts_time_limit_holds(new_world, monkeypatch, account_s, limit_s):
-    monkeypatch.setattr(engine_module, "WATCH_S", 0.001)
+    monkeypatch.setattr(timekeeper, "WATCH_S", 0.001)
     world = new_world()
-    world.engine.limit_times({"b": 1} if account_s is None else {"a": account_s, "b": 1})
+    world.timekeeper.limit_times({"b": 1} if account_s is None else {"a": account_s, "b": 1})
     world.job("a", webhook=True)
     run = world.engine.runs["a"]
-    watching = asyncio.create_task(world.engine.watch())
+    watching = asyncio.create_task(world.timekeeper.watch())
     try:
         run.started_at = now() - limit_s + 5
         for _ in range(20):

@@ -76,8 +76,7 @@ def heartbeat(engine: Engine, offered: Capacity, host: str) -> Heartbeat:
             age_s=round(now - instance.born, 3),
             error=instance.error,
         )
-        for lane in engine.lanes.values()
-        for instance in lane.instances.values()
+        for instance in engine.instances().values()
     ]
     queues = [QueueState(queue=lane.queue, waiting=lane.waiting) for lane in engine.lanes.values() if lane.instances]
     return Heartbeat(

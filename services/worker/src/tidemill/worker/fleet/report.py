@@ -79,7 +79,7 @@ class Reporter:
             await asyncio.sleep(EVERY_S)
 
     async def report(self) -> WorkerReport:
-        instances = [each for lane in self._engine.lanes.values() for each in lane.instances.values()]
+        instances = list(self._engine.instances().values())
         memory = await asyncio.to_thread(_memory, [(each.id, _pid(each)) for each in instances])
         return WorkerReport(
             user="root" if os.geteuid() == 0 else "ordinary user",

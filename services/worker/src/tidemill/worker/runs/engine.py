@@ -5,66 +5,49 @@ have been written, and no end counts that the fence does not accept (ADR 2).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from prometheus_client import Counter
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
-from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
 from tidemill.hosting.failures import Ending
 from tidemill.hosting.frames import Done, run_frame
-from tidemill.runtime.billing import Tariff
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log, record
+from tidemill.worker.runs.chores import Chores
 from tidemill.worker.runs.claims import Claims
-from tidemill.worker.runs.hearing import Chunk, Hearing, Upload
+from tidemill.worker.runs.hearing import Hearing
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.lanes import QueueLane
-from tidemill.worker.runs.records import Records
+from tidemill.worker.runs.ports import Ports
+from tidemill.worker.runs.returns import Returns
 from tidemill.worker.runs.run import Refused, Run, Stop
+from tidemill.worker.runs.turn_taking import TurnTaking
 from tidemill.worker.runs.turns import Turns
 
-WATCH_S: Final = 0.25  # how often deadlines, time limits and stubborn runs are looked at
 ENDED: Final = Counter("tidemill_worker_runs_total", "Runs that ended by their child's word", ["status"])
 _decode_job: Final = msgspec.json.Decoder(Job).decode
-
-# Makes a job's input ready for the child: reads it from its row when it was too large for the job, and brings files.
-Prepare = Callable[[Instance, Run], Awaitable[bytes]]
-
-
-class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine calls on. `needs_preparation` tells, at no cost, whether a queue's inputs hold files."""
-
-    records: Records
-    needs_preparation: Callable[[str], bool]
-    tariff: Callable[[str], Tariff | None]
-    prepare: Prepare
-    upload: Upload
-    discard_inputs: Callable[[Run], None]
-    chunk: Chunk
 
 
 class Engine:
     """Single-threaded: every method runs on the event loop and none of the hot ones awaits."""
 
-    def __init__(self, worker: str, ports: Ports, *, time_limit_s: float, kill_after_s: float) -> None:
+    def __init__(self, worker: str, ports: Ports) -> None:
         self.worker = worker
         self.lanes: dict[str, QueueLane] = {}
         self.runs: dict[str, Run] = {}
         self.turns = Turns()
         self.draining = False
-        self.time_limits: Mapping[str, float] = {}  # of accounts that have their own
         self.topping = asyncio.Event()  # set when some lane may want more jobs
         self._ports = ports
-        self._time_limit_s = time_limit_s
-        self._kill_after_s = kill_after_s
+        self._chores = Chores(self._could_not_finish)
         self._claims = Claims(lambda run: ports.records.claim(run, self._lost))
-        self._hearing = Hearing(self, ports.upload, ports.chunk)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._hearing = Hearing(self, self._chores, ports)
+        self._returns = Returns(self, self._chores, ports)
+        self._turn_taking = TurnTaking(self, self._chores, ports.records, self._returns.give_back)
 
     @property
     def behind(self) -> bool:
@@ -101,36 +84,11 @@ class Engine:
         if job.id in self.runs and not job.priority:  # one with a priority may stand for another
             return
         if self.turns.contested(instance.queue, job):
-            instance.reserved += 1
-            self._own(self._take_turn(instance, job), f"turn {job.id}")
+            self._turn_taking.take(instance, job)
         else:
-            self._begin(instance, Run(job, instance.queue))
+            self.begin(instance, Run(job, instance.queue))
 
-    async def _take_turn(self, instance: Instance, hint: Job) -> None:
-        """The rows say what runs at this hint; it is claimed by then."""
-        noted = self.turns.noted(instance.queue, hint.account)
-        try:
-            taken = await self._ports.records.take(instance.queue, hint)
-        finally:
-            instance.reserved -= 1
-        if not taken.more:
-            self.turns.settled(instance.queue, hint.account, noted)
-        if taken.job is not None:
-            run = Run(taken.job, instance.queue)
-            run.claimed = True
-            await self._begin_claimed(instance, run)
-        self.dispatch(self.lane(instance.queue))
-
-    async def _begin_claimed(self, instance: Instance, run: Run) -> None:
-        known = self.runs.get(run.job.id)
-        if known is not None:  # by a hint that was repeated
-            known.claimed = True
-        elif instance.state == "ready" and self.lane(instance.queue).instances.get(instance.id) is instance:
-            self._begin(instance, run)
-        else:
-            await self._give_back([run])
-
-    def _begin(self, instance: Instance, run: Run) -> None:
+    def begin(self, instance: Instance, run: Run) -> None:
         job = run.job
         self.runs[job.id] = run
         run.tariff, run.boot = self._ports.tariff(instance.queue), instance.boot_waited_for(job.created_at)
@@ -142,7 +100,7 @@ class Engine:
         if isinstance(job.input, msgspec.UnsetType) or self._ports.needs_preparation(instance.queue):
             self._claims.at_once(run)
             instance.runs[job.id] = run  # takes its place; it is sent when its input is ready
-            self.then(run, self._prepare_and_begin(instance, run))
+            self._chores.then(run, self._prepare_and_begin(instance, run))
             return
         self._send(instance, run, bytes(job.input))
         if run.claimed:
@@ -151,16 +109,6 @@ class Engine:
             self._claims.at_once(run)
         else:
             self._claims.later(instance, run)
-
-    async def _give_back(self, runs: list[Run]) -> None:
-        """Claimed and never begun: they wait again, here for the next instance, and for all workers in the rows."""
-        for run in runs:
-            self.runs.pop(run.job.id, None)
-        back = await self._ports.records.unclaim(runs)
-        for run in reversed(runs):
-            if run.job.id in back:
-                self.lane(run.queue).jobs.appendleft(run.job)
-        self.dispatch(self.lane(runs[0].queue))
 
     async def _prepare_and_begin(self, instance: Instance, run: Run) -> None:
         try:
@@ -225,6 +173,9 @@ class Engine:
         if not run.lost:
             self._ports.records.end(run.end(self.worker, stop, now()), run.seq)
 
+    def _could_not_finish(self, run: Run) -> None:
+        self.end(run, Stop(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.INTERNAL))
+
     def _close_run(self, run: Run) -> None:
         if self.runs.get(run.job.id) is run:
             del self.runs[run.job.id]
@@ -246,52 +197,24 @@ class Engine:
                 lane.jobs.remove(job)
 
     def stop(self, run: Run, stop: Stop) -> None:
-        """Cooperative first; `watch` kills the child when that does not help."""
+        """Cooperative first; the timekeeper kills the child when that does not help."""
         if run.stop is not None:
             return
         run.stop, run.stop_since = stop, monotonic()
-        instance = self._instance_of(run)
+        instance = self.instance_of(run)
         if instance is not None and instance.child is not None:
             instance.child.cancel(run.job.id)
 
-    def _instance_of(self, run: Run) -> Instance | None:
+    def instance_of(self, run: Run) -> Instance | None:
         for instance in self.lane(run.queue).instances.values():
             if instance.runs.get(run.job.id) is run:
                 return instance
         return None
 
-    async def watch(self) -> None:
-        """Named task: deadlines, time limits, and children that do not stop."""
-        while True:
-            await asyncio.sleep(WATCH_S)
-            moment = now()
-            for run in list(self.runs.values()):
-                if run.stop is not None:
-                    self._end_if_stubborn(run, run.stop)
-                elif run.job.deadline is not None and run.job.deadline <= moment:
-                    self.stop(run, Stop(Status.CANCELED, None, ErrorCode.DEADLINE))
-                elif run.claimed and moment - run.started_at > (limit := self._limit_s(run)):
-                    message = f"The prediction ran longer than the time limit of {limit:g} s."
-                    self.stop(run, Stop(Status.FAILED, message, ErrorCode.TIME_LIMIT))
-
-    def _limit_s(self, run: Run) -> float:
-        return min(self._time_limit_s, self.time_limits.get(run.job.account, self._time_limit_s))
-
-    def limit_times(self, by_account: Mapping[str, float]) -> None:
-        self.time_limits = by_account
-
-    def _end_if_stubborn(self, run: Run, stop: Stop) -> None:
-        if monotonic() - run.stop_since < self._kill_after_s:
-            return
-        instance = self._instance_of(run)
-        if instance is not None and instance.goes_on_without(run):
-            del instance.runs[run.job.id]  # what the child still says of it is nobody's
-            self.end(run, stop)
-        elif instance is not None and instance.child is not None:
-            log().warning("killing", action="kill", instance=instance.id, prediction=run.job.id)
-            instance.child.kill()
-
     # Instances
+
+    def instances(self) -> dict[str, Instance]:
+        return {key: one for lane in self.lanes.values() for key, one in lane.instances.items()}
 
     def ready(self, instance: Instance) -> None:
         instance.state = "ready"
@@ -299,66 +222,10 @@ class Engine:
         self.dispatch(self.lane(instance.queue))
 
     def gone(self, instance: Instance, ending: Ending) -> None:
-        """The child has ended. What it was at loses an attempt; what was only sent ahead loses nothing."""
-        lane = self.lane(instance.queue)
-        lane.instances.pop(instance.id, None)
-        begun, waiting = instance.running(), instance.ahead()
-        instance.runs.clear()
-        for run in reversed([each for each in waiting if not each.claimed]):
-            self.runs.pop(run.job.id, None)
-            lane.jobs.appendleft(run.job)
-        if held := [each for each in waiting if each.claimed]:
-            self._own(self._give_back(held), "give back")
-        if not lane.instances:
-            self.turns.forget(lane.queue)
-        for run in begun:
-            if run.stop is not None:  # it was killed because it would not stop
-                self.end(run, run.stop)
-            elif ending.final or run.job.attempt >= ATTEMPTS:
-                self.end(run, Stop(Status.FAILED, ending.error, ending.code))
-            else:
-                self.then(run, self._try_again(lane, run))
-        self.dispatch(lane)
-
-    async def _try_again(self, lane: QueueLane, run: Run) -> None:
-        self.runs.pop(run.job.id, None)
-        self._ports.discard_inputs(run)
-        if await self._ports.records.next_attempt([run]):
-            lane.jobs.appendleft(msgspec.structs.replace(run.job, attempt=run.job.attempt + 1))
-            self.dispatch(lane)
-
-    async def save_progress(self, every_s: float) -> None:
-        """Named task: rows of long runs show how far they are."""
-        while True:
-            await asyncio.sleep(every_s)
-            dirty = [run for run in self.runs.values() if run.dirty and run.claimed and not run.lost]
-            for run in dirty:
-                run.dirty = False
-            if dirty:
-                await self._ports.records.save(dirty)
-
-    def then(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
-        """What takes time for a run happens one after the other, in the order in which the child spoke."""
-        before = run.tail
-
-        async def follow() -> None:
-            if before is not None:
-                await asyncio.wait([before])
-            try:
-                await work
-            except Exception as error:  # noqa: BLE001 - the boundary of what is done for a child
-                log().error("run failed here", action="run", prediction=run.job.id, exc_info=error)
-                self.end(run, Stop(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.INTERNAL))
-
-        run.tail = self._own(follow(), f"run {run.job.id}")
-
-    def _own(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        """The child has ended: its runs wait again, or lose an attempt."""
+        self._returns.gone(instance, ending)
 
     async def idle(self) -> None:
         """Returns when nothing runs any more."""
-        while self.runs or self._tasks:  # noqa: ASYNC110 - once in a worker's life; an event would cost every run
+        while self.runs or self._chores.busy:  # noqa: ASYNC110 - once in a worker's life; an event would cost every run
             await asyncio.sleep(0.02)

@@ -4,21 +4,16 @@ It collects what a run produces; what an end means is the engine's matter.
 """
 
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
-
-import msgspec
+from collections.abc import Sequence
+from typing import Protocol
 
 from tidemill.contracts.prediction import Status
-from tidemill.hosting import frames
 from tidemill.hosting.frames import Done, Log, Metric, Output, Running, decode
 from tidemill.runtime.telemetry import log
+from tidemill.worker.runs.chores import Chores
 from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.ports import Ports
 from tidemill.worker.runs.run import Refused, Run, Stop, too_large
-
-# Replaces the files of a value by the URLs they were uploaded to.
-Upload = Callable[[Run, msgspec.Raw, Sequence[frames.FileRef], list[int]], Awaitable[msgspec.Raw]]
-Chunk = Callable[[Run, Output | Log], None]  # live output for those who stream
 
 
 class Runs(Protocol):
@@ -28,14 +23,14 @@ class Runs(Protocol):
     def finish(self, run: Run, frame: Done) -> None: ...
     def end(self, run: Run, stop: Stop) -> None: ...
     def stop(self, run: Run, stop: Stop) -> None: ...
-    def then(self, run: Run, work: Coroutine[Any, Any, None]) -> None: ...
 
 
 class Hearing:
-    def __init__(self, runs: Runs, upload: Upload, chunk: Chunk) -> None:
+    def __init__(self, runs: Runs, chores: Chores, ports: Ports) -> None:
         self._runs = runs
-        self._upload = upload
-        self._chunk = chunk
+        self._chores = chores
+        self._upload = ports.upload
+        self._chunk = ports.chunk
 
     def on_frame(self, instance: Instance, body: bytes) -> None:
         """Raises ValueError or msgspec.DecodeError when the child breaks the rules: its caller then kills it."""
@@ -78,7 +73,7 @@ class Hearing:
         if run is None:
             _close(fds)
         elif frame.files or run.busy:
-            self._runs.then(run, self._upload_item(run, frame, fds))
+            self._chores.then(run, self._upload_item(run, frame, fds))
         else:
             self._add_item(run, frame)
 
@@ -105,7 +100,7 @@ class Hearing:
         if frame.batch:
             run.share(frame.batch)
         if fds or run.busy:
-            self._runs.then(run, self._upload_and_end(run, frame, fds))
+            self._chores.then(run, self._upload_and_end(run, frame, fds))
         else:
             self._runs.finish(run, frame)
 

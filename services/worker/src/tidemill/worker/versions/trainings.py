@@ -24,7 +24,7 @@ from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker.files.handed_file import HandedFile
 from tidemill.worker.files.spool import Spooled, SpoolTooLarge, spool
-from tidemill.worker.runs.hearing import Upload
+from tidemill.worker.runs.ports import Upload
 from tidemill.worker.runs.run import Refused, Run
 from tidemill.worker.versions import training_store
 from tidemill.worker.versions.training_store import Attempt

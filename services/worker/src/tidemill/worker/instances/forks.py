@@ -1,0 +1,94 @@
+"""What a child is forked from and with: its zygote, its folders, its sandbox and the boot that it is told."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.environments import Environment
+from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.zygotes import Zygotes
+from tidemill.model import host
+from tidemill.model.host import Zygote
+from tidemill.model.limits import Limits
+from tidemill.model.sandbox import LAYERS, Sandbox
+from tidemill.worker.gpus.choice import Grant
+from tidemill.worker.instances.folders import Folders, Paths
+from tidemill.worker.instances.privileges import Given
+from tidemill.worker.runs.instance import Instance
+
+FIRST_UID: Final = 200_000  # above system users and ordinary ones; one for each instance
+UIDS: Final = 10_000
+
+
+class Materials(NamedTuple):
+    """What a boot has gathered for the child. `directory` holds the version's files; `trains`: it runs train()."""
+
+    config: ModelConfig
+    directory: Path
+    environment: Environment
+    grant: Grant
+    given: Given
+    trains: bool
+
+
+class Fork(NamedTuple):
+    """Ready to be forked."""
+
+    zygote: Zygote
+    spec: host.Spec
+    boot: host.Boot
+
+
+class Forks:
+    def __init__(self, zygotes: Zygotes, folders: Folders) -> None:
+        self._zygotes = zygotes
+        self._folders = folders
+        self._next_uid = 0
+
+    async def prepare(self, instance: Instance, materials: Materials) -> Fork:
+        """Raises BootFailed, ZygoteDiedError and OSError."""
+        zygote = await self._zygotes.get(materials.environment)
+        self._next_uid = (self._next_uid + 1) % UIDS
+        uid = FIRST_UID + self._next_uid
+        paths = await asyncio.to_thread(self._folders.make, instance.id, materials.directory, uid)
+        sandbox = self._sandbox(instance, materials, paths, uid)
+        environment = {**dict(materials.config.environment), **materials.grant.environment}
+        return Fork(zygote, host.Spec(sandbox=sandbox, env=environment), boot_of(materials, paths))
+
+    def _sandbox(self, instance: Instance, materials: Materials, paths: Paths, uid: int) -> Sandbox:
+        outside = (materials.directory, paths.inputs, *materials.environment.read_paths)
+        confined = materials.given.confined
+        return Sandbox(
+            tmp=str(paths.tmp),
+            work=str(paths.work),
+            read=(*map(str, outside), *self._zygotes.runtime_paths()),
+            devices=materials.grant.files,
+            uid=uid,
+            layers=LAYERS,
+            required=confined.required,
+            way_out=confined.way_out,
+            limits=Limits(data_bytes=instance.data_limit_bytes),
+        )
+
+
+def boot_of(materials: Materials, paths: Paths) -> host.Boot:
+    """What the child is told. Raises BootFailed for a training of a model that has no train()."""
+    config, site = materials.config, materials.environment.site
+    boot = host.Boot(
+        entry=config.entry,
+        directory=str(paths.work),
+        tmp=str(paths.tmp),
+        weights=None if config.weights is None else str(materials.directory / config.weights),
+        concurrency=config.concurrency,
+        secrets=materials.given.secrets,
+        site=None if site is None else str(site),
+        train_entry=config.train_entry,
+        tell_schema=config.guessed,
+    )
+    if not materials.trains:
+        return boot
+    if config.train_entry is None:
+        raise BootFailed("the version has no train function")
+    return replace(boot, mode="train", entry=config.train_entry, concurrency=None)

@@ -1,0 +1,154 @@
+"""Instances on the scheduler's word: who is begun, who is stopped, and what becomes of one from first to last."""
+
+import asyncio
+from typing import Final
+
+from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved
+from tidemill.hosting.environments import EnvironmentFailed
+from tidemill.hosting.failures import BootFailed
+from tidemill.model.host import ForkRefusedError, ZygoteDiedError
+from tidemill.runtime.clock import monotonic
+from tidemill.runtime.db import AWAY
+from tidemill.runtime.telemetry import log
+from tidemill.security.bundle_paths import BundleError
+from tidemill.worker.cache.blobs import BlobUnavailable
+from tidemill.worker.gpus.assignments import NoSuchGpu
+from tidemill.worker.instances.boot_records import BootRecords
+from tidemill.worker.instances.boots import Boots
+from tidemill.worker.instances.clearing import Clearing
+from tidemill.worker.instances.crashes import CrashHistory
+from tidemill.worker.instances.life import Life
+from tidemill.worker.instances.link import Link
+from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.instance import Instance
+
+FAILED_SHOWN_S: Final = 15.0  # a failed instance stays in the heartbeat so that the scheduler learns why
+REASONS: Final = (
+    BootFailed,
+    BundleError,
+    BlobUnavailable,
+    EnvironmentFailed,
+    ForkRefusedError,
+    NoSuchGpu,
+    ZygoteDiedError,
+    TimeoutError,
+    OSError,
+    *AWAY,
+)
+
+
+class Lives:
+    """Owns instances from the command to the end of their process. `changed` is set whenever one is in a new state."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        boots: Boots,
+        clearing: Clearing,
+        records: BootRecords,
+        *,
+        capacity: int,
+        timeout_s: float,
+    ) -> None:
+        self._engine = engine
+        self._boots = boots
+        self._clearing = clearing
+        self._records = records
+        self._capacity = capacity
+        self._timeout_s = timeout_s
+        self._crashes = CrashHistory()
+        self._lives: dict[str, Life] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.changed = asyncio.Event()
+
+    async def obey(self, command: Command) -> CommandReply:
+        """Idempotent by instance."""
+        instances = self._engine.instances()
+        known = instances.get(command.instance)
+        if not isinstance(command, Boot):
+            if known is not None:
+                self._stop(known)
+            return CommandReply(accepted=True)
+        if known is not None:
+            return CommandReply(accepted=True)
+        if self._engine.draining:
+            return CommandReply(accepted=False, reason="the worker is draining")
+        if sum(one.state != "failed" for one in instances.values()) >= self._capacity:
+            return CommandReply(accepted=False, reason="the worker is full")
+        self._begin(Instance(command.instance, command.queue, monotonic()))
+        return CommandReply(accepted=True)
+
+    async def removed(self, event: QueueRemoved) -> None:
+        """The queue's version was deleted: its instances end when they have finished what they run."""
+        for instance in self._engine.instances().values():
+            if instance.queue == event.queue:
+                self._stop(instance)
+
+    def environments_in_use(self) -> frozenset[str]:
+        return frozenset(life.environment for life in self._lives.values() if life.environment is not None)
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, instance: Instance) -> None:
+        self._engine.lane(instance.queue).instances[instance.id] = instance
+        life = self._lives[instance.id] = Life(instance)
+        self._tasks[instance.id] = asyncio.create_task(self._live(life), name=f"instance {instance.id}")
+
+    def _stop(self, instance: Instance) -> None:
+        if instance.state == "ready":
+            instance.drain()
+        elif instance.state == "booting":
+            self._tasks[instance.id].cancel()
+
+    async def _live(self, life: Life) -> None:
+        """One instance from first to last."""
+        self.changed.set()
+        try:
+            await asyncio.sleep(self._crashes.wait_s(life.instance.queue, monotonic()))
+            async with asyncio.timeout(self._timeout_s):
+                link = await self._boots.boot(life)
+        except REASONS as error:
+            life.kill()
+            await self._show_failure(life, str(error) or life.explained(f"it took longer than {self._timeout_s:g} s"))
+        except asyncio.CancelledError:
+            life.kill()
+            raise
+        else:
+            await self._serve(life, link)
+        finally:
+            await self._end(life)
+
+    async def _serve(self, life: Life, link: Link) -> None:
+        """Returns when its process has ended."""
+        instance = life.instance
+        self._engine.ready(instance)
+        self.changed.set()
+        await self._records.booted(instance, life.printed)
+        await link.ended
+        crashed = link.crash is not None
+        self._crashes.ended(instance.queue, monotonic(), crashed=crashed, finished=instance.finished)
+        if link.crash is not None:
+            await self._records.crashed(instance, link.crash)
+
+    async def _show_failure(self, life: Life, error: str) -> None:
+        """Others need not wait for its GPUs meanwhile."""
+        instance = life.instance
+        log().warning("boot failed", action="boot", instance=instance.id, queue=instance.queue, error=error)
+        instance.state, instance.error = "failed", error[:2000]
+        self._engine.lane(instance.queue).instances[instance.id] = instance  # gone() may have taken it away
+        self.changed.set()
+        await self._records.booted(instance, life.printed)
+        await self._clearing.give_gpus_back(life)
+        await asyncio.sleep(FAILED_SHOWN_S)
+
+    async def _end(self, life: Life) -> None:
+        instance = life.instance
+        self._engine.lane(instance.queue).instances.pop(instance.id, None)
+        self._tasks.pop(instance.id, None)
+        self._lives.pop(instance.id, None)
+        await self._clearing.clear(life)
+        self.changed.set()

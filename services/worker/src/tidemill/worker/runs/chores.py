@@ -1,0 +1,44 @@
+"""What takes time for runs besides their children's own work: preparations, uploads, writes that are waited for.
+
+Each chore is a named task that is owned here; the worker does not end before they have.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tidemill.runtime.telemetry import log
+from tidemill.worker.runs.run import Run
+
+
+class Chores:
+    """`failed` is told of a run whose chore ended with an error that nobody foresaw."""
+
+    def __init__(self, failed: Callable[[Run], None]) -> None:
+        self._failed = failed
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def then(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        """What takes time for a run happens one after the other, in the order in which the child spoke."""
+        before = run.tail
+
+        async def follow() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - the boundary of what is done for a child
+                log().error("run failed here", action="run", prediction=run.job.id, exc_info=error)
+                self._failed(run)
+
+        run.tail = self.start(follow(), f"run {run.job.id}")

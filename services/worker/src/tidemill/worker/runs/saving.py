@@ -1,0 +1,17 @@
+"""Keeps the rows of long runs up to date, for those who poll them."""
+
+import asyncio
+
+from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.records import Records
+
+
+async def save_progress(engine: Engine, records: Records, every_s: float) -> None:
+    """Named task: rows of long runs show how far they are."""
+    while True:
+        await asyncio.sleep(every_s)
+        dirty = [run for run in engine.runs.values() if run.dirty and run.claimed and not run.lost]
+        for run in dirty:
+            run.dirty = False
+        if dirty:
+            await records.save(dirty)
