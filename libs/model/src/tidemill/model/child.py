@@ -12,43 +12,29 @@ import gc
 import inspect
 import json
 import os
-import resource
 import signal
 import site
 import socket
 import sys
 import time
-import types
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from tidemill.model import c_streams, environment, failure, health, leftovers, sandbox, static_signature, syscalls
+from tidemill.model import c_streams, environment, failure, health, leftovers, sandbox, told_schemas
+from tidemill.model.boot_failures import BootError, boot_error, guarded
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
-from tidemill.model.errors import ContractError
+from tidemill.model.fresh_process import Descriptors, die_with, leave_zygote
 from tidemill.model.introspect import Signature
-from tidemill.model.load import (
-    PREDICT_NAMES,
-    TRAIN_NAMES,
-    Loaded,
-    load_predictor,
-    load_signature,
-    load_train,
-    setup_arguments,
-)
+from tidemill.model.load import Loaded, load_predictor, load_train, setup_arguments
 from tidemill.model.logs import Logs
-from tidemill.model.schema import openapi_schema
 from tidemill.model.serve_async import AsyncServer
 from tidemill.model.serve_batch import BatchServer
 from tidemill.model.serve_sync import Current, SyncServer
 from tidemill.model.spec import Boot, Spec
 
 BOOT_FAILED_EXIT_CODE: Final = 70
-REASON_LIMIT_CHARS: Final = 500  # of why a schema is a guess
-_CLOSE_RANGE: Final = 436
-_LAST_DESCRIPTOR: Final = 0x7FFF_FFFF
 
 
 def _add_packages(directory: str) -> None:
@@ -63,24 +49,11 @@ def _add_packages(directory: str) -> None:
     sys.path[at:at] = added
 
 
-@dataclass(frozen=True)
-class Descriptors:
-    data: int
-    control: int
-    log: int  # write end of a pipe: descriptors 1 and 2
-
-
-class _BootError(Exception):
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 def run(descriptors: Descriptors, spec: Spec, zygote_pid: int) -> NoReturn:
     """In the process just forked."""
     status = BOOT_FAILED_EXIT_CODE
     try:
-        _leave_zygote(descriptors)
+        leave_zygote(descriptors)
         living = _Child(descriptors, spec, zygote_pid)  # its sockets must not close before the process ends
         status = living.live()
     except BaseException as error:  # noqa: BLE001  the boundary: nothing may unwind into the zygote's frames
@@ -90,47 +63,6 @@ def run(descriptors: Descriptors, spec: Spec, zygote_pid: int) -> NoReturn:
             sys.stderr.flush()
         # No interpreter shutdown: exit handlers of libraries may hang, and the zygote ends what is left behind.
         os._exit(status)
-
-
-def _leave_zygote(descriptors: Descriptors) -> None:
-    signal.signal(signal.SIGUSR1, _on_early_signal)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.setsid()
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(descriptors.log, 1)
-    os.dup2(descriptors.log, 2)
-    _close_all_but({0, 1, 2, descriptors.data, descriptors.control})
-    sys.argv = ["model"]
-    sys.modules["__main__"] = types.ModuleType("__main__")  # pickle and multiprocessing must not find the zygote there
-
-
-def _on_early_signal(_number: int, _frame: object) -> None:
-    """SIGUSR1 only says that there is something to read, and nobody reads yet."""
-
-
-def _close_all_but(kept: set[int]) -> None:
-    first = 0
-    for descriptor in sorted(kept):
-        _close_range(first, descriptor - 1)
-        first = descriptor + 1
-    _close_range(first, _LAST_DESCRIPTOR)
-
-
-def _close_range(first: int, last: int) -> None:
-    if first > last:
-        return
-    try:
-        syscalls.syscall("close_range", _CLOSE_RANGE, first, last, 0)
-    except OSError:  # forbidden by an outer seccomp filter, for one
-        os.closerange(first, min(last, resource.getrlimit(resource.RLIMIT_NOFILE)[0]) + 1)
-
-
-def die_with(parent_pid: int) -> None:
-    """Must be called after every change of identity, which makes the kernel forget it."""
-    syscalls.prctl("pdeathsig", syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(ORPHANED_EXIT_CODE)
 
 
 class _Child:
@@ -156,7 +88,7 @@ class _Child:
             self._confine()
             boot = self._read_boot()
             return self._boot(boot)
-        except _BootError as error:
+        except BootError as error:
             self._channel.send({"t": "failed", "kind": error.kind, "error": str(error)})
             return BOOT_FAILED_EXIT_CODE
 
@@ -164,7 +96,7 @@ class _Child:
         try:
             self._layers, way_out = sandbox.enter_with_way_out(self._spec.sandbox)
         except sandbox.MissingLayerError as error:
-            raise _BootError("sandbox", str(error)) from None
+            raise BootError("sandbox", str(error)) from None
         if way_out is not None:  # the worker's from here on
             self._channel.send({"t": "way_out", "files": [{"pointer": "", "name": "listener"}]}, [way_out.detach()])
         die_with(self._zygote_pid)
@@ -201,11 +133,13 @@ class _Child:
         self._watch_forks(logs)
         logs.install()
         if boot.mode == "inspect":
-            self._tell_schema(boot, Path(boot.directory))
+            signature, schema = told_schemas.inspected(boot)
+            self._end_phase("import")
+            self._tell_ready(boot, signature, schema=schema)
             logs.finish(None)
             return 0
         load = load_train if boot.mode == "train" else load_predictor
-        loaded: Loaded = self._guarded("import", lambda: load(boot.entry, Path(boot.directory)))
+        loaded: Loaded = guarded("import", lambda: load(boot.entry, Path(boot.directory)))
         self._end_phase("import")
         if loaded.is_async:
             asyncio.run(self._serve_async(boot, loaded, logs))
@@ -217,59 +151,21 @@ class _Child:
         server(loaded, self._channel, logs, self._cancelation, self._current).serve()
         return 0
 
-    def _tell_schema(self, boot: Boot, directory: Path) -> None:
-        train: Signature | None = None
-        signature, guessed = self._signature(boot.entry, directory)
-        if boot.train_entry is not None:
-            train, _ = self._signature(boot.train_entry, directory, train=True)
-        schema = self._guarded("contract", lambda: openapi_schema(signature, train_signature=train))
-        if guessed is not None:
-            schema[static_signature.GUESSED] = guessed
-        self._end_phase("import")
-        self._tell_ready(boot, signature, schema=schema)
-
-    def _signature(self, entry: str, directory: Path, *, train: bool = False) -> tuple[Signature, str | None]:
-        """And why it is only a guess, where it is one."""
-        try:
-            return load_signature(entry, directory, train=train), None
-        except BaseException as error:  # noqa: BLE001  the boundary, as in _guarded
-            guessed = self._guessed(error, entry, directory, TRAIN_NAMES if train else PREDICT_NAMES)
-            if guessed is None:
-                raise _boot_error("import", error) from None
-            return guessed, f"{type(error).__name__}: {error}"[:REASON_LIMIT_CHARS]
-
-    def _guessed(self, error: BaseException, entry: str, directory: Path, names: tuple[str, ...]) -> Signature | None:
-        if not static_signature.lacks_what_a_push_lacks(error):
-            return None
-        try:
-            return static_signature.read_signature(entry, directory, names)
-        except Exception:  # noqa: BLE001  what the import failed of says more
-            return None
-
-    def _corrected(self, boot: Boot, loaded: Loaded) -> Any:
-        """The schema of a version that has a guessed one; None where nobody asks."""
-        if not boot.tell_schema or boot.mode != "predict":
-            return None
-        train: Signature | None = None
-        if boot.train_entry is not None:
-            train, _ = self._signature(boot.train_entry, Path(boot.directory), train=True)
-        return self._guarded("contract", lambda: openapi_schema(loaded.signature, train_signature=train))
-
     def _set_up_and_tell(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
-        outcome = self._guarded("setup", lambda: _call_setup(loaded, boot))
+        outcome = guarded("setup", lambda: _call_setup(loaded, boot))
         if outcome is not None:
             coroutine = outcome
-            self._guarded("setup", lambda: asyncio.new_event_loop().run_until_complete(coroutine))
+            guarded("setup", lambda: asyncio.new_event_loop().run_until_complete(coroutine))
         self._settle(boot, loaded, logs)
 
     async def _serve_async(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
         """Set-up and predictions share one event loop: what setup binds to it stays usable."""
-        outcome = self._guarded("setup", lambda: _call_setup(loaded, boot))
+        outcome = guarded("setup", lambda: _call_setup(loaded, boot))
         if outcome is not None:
             try:
                 await outcome
-            except BaseException as error:  # noqa: BLE001  the boundary, as in _guarded
-                raise _boot_error("setup", error) from None
+            except BaseException as error:  # noqa: BLE001  the boundary, as in guarded
+                raise boot_error("setup", error) from None
         concurrency = boot.concurrency or loaded.concurrency
         server = AsyncServer(loaded, self._channel, self._control, logs, concurrency)
         self._settle(boot, loaded, logs)
@@ -285,7 +181,7 @@ class _Child:
         c_streams.flush()
         logs.finish(None)
         self._end_phase("setup")
-        schema = self._corrected(boot, loaded)
+        schema = told_schemas.corrected(boot, loaded)
         self._tell_ready(boot, loaded.signature, schema=schema, healthcheck=loaded.healthcheck is not None)
 
     def _tell_ready(self, boot: Boot, signature: Signature, *, schema: Any = None, healthcheck: bool = False) -> None:
@@ -301,12 +197,6 @@ class _Child:
         }
         self._channel.send(frame)
 
-    def _guarded(self, kind: str, step: Callable[[], Any]) -> Any:
-        try:
-            return step()
-        except BaseException as error:  # noqa: BLE001  the boundary: the author reads it in the logs
-            raise _boot_error(kind, error) from None
-
     def _send_log(self, prediction: str | None, text: str) -> None:
         self._channel.send({"t": "log", "id": prediction, "text": text})
 
@@ -320,16 +210,6 @@ class _Child:
             signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
         os.register_at_fork(after_in_child=in_fork)
-
-
-def _boot_error(kind: str, error: BaseException) -> _BootError:
-    failure.print_traceback(error)
-    sys.stderr.flush()
-    kind = "contract" if isinstance(error, ContractError) else kind
-    message = failure.describe(error)
-    if not isinstance(error, (ContractError, SystemExit, MemoryError)):
-        message = f"{type(error).__name__}: {message}" if message != type(error).__name__ else message
-    return _BootError(kind, message)
 
 
 def _call_setup(loaded: Loaded, boot: Boot) -> Coroutine[Any, Any, Any] | None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tidemill.model import child, syscalls
+from tidemill.model.fresh_process import Descriptors
 from tidemill.model.spec import Spec
 
 _REQUEST_LIMIT_BYTES: Final = 128 * 1024  # a spec is paths and an environment; a packet must fit the socket buffer
@@ -76,7 +77,7 @@ class Zygote:
         request = json.loads(data)
         try:
             spec = Spec.from_json(request["spec"])
-            self._fork(request["id"], spec, child.Descriptors(*descriptors))
+            self._fork(request["id"], spec, Descriptors(*descriptors))
         except (OSError, TypeError) as error:
             self._say({"t": "refused", "id": request["id"], "error": str(error)})
         finally:
@@ -84,7 +85,7 @@ class Zygote:
                 os.close(descriptor)
         return True
 
-    def _fork(self, identifier: int, spec: Spec, descriptors: child.Descriptors) -> None:
+    def _fork(self, identifier: int, spec: Spec, descriptors: Descriptors) -> None:
         zygote_pid = os.getpid()
         gc.freeze()  # so that a collection in the child copies no page of ours
         pid = os.fork()

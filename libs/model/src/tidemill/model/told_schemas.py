@@ -1,0 +1,56 @@
+"""The schema that a child tells: when it only inspects a model, and again when a push could no more than guess it."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from tidemill.model import static_signature
+from tidemill.model.boot_failures import boot_error, guarded
+from tidemill.model.introspect import Signature
+from tidemill.model.load import PREDICT_NAMES, TRAIN_NAMES, Loaded, load_signature
+from tidemill.model.schema import openapi_schema
+from tidemill.model.spec import Boot
+
+REASON_LIMIT_CHARS: Final = 500  # of why a schema is a guess
+
+
+def inspected(boot: Boot) -> tuple[Signature, dict[str, Any]]:
+    """Imports the model. Raises BootError."""
+    directory = Path(boot.directory)
+    train: Signature | None = None
+    signature, guessed = _signature(boot.entry, directory)
+    if boot.train_entry is not None:
+        train, _ = _signature(boot.train_entry, directory, train=True)
+    schema = guarded("contract", lambda: openapi_schema(signature, train_signature=train))
+    if guessed is not None:
+        schema[static_signature.GUESSED] = guessed
+    return signature, schema
+
+
+def corrected(boot: Boot, loaded: Loaded) -> dict[str, Any] | None:
+    """The schema of a version that has a guessed one; None where nobody asks. Raises BootError."""
+    if not boot.tell_schema or boot.mode != "predict":
+        return None
+    train: Signature | None = None
+    if boot.train_entry is not None:
+        train, _ = _signature(boot.train_entry, Path(boot.directory), train=True)
+    return guarded("contract", lambda: openapi_schema(loaded.signature, train_signature=train))
+
+
+def _signature(entry: str, directory: Path, *, train: bool = False) -> tuple[Signature, str | None]:
+    """And why it is only a guess, where it is one."""
+    try:
+        return load_signature(entry, directory, train=train), None
+    except BaseException as error:  # noqa: BLE001  the boundary, as in guarded
+        guessed = _guessed(error, entry, directory, TRAIN_NAMES if train else PREDICT_NAMES)
+        if guessed is None:
+            raise boot_error("import", error) from None
+        return guessed, f"{type(error).__name__}: {error}"[:REASON_LIMIT_CHARS]
+
+
+def _guessed(error: BaseException, entry: str, directory: Path, names: tuple[str, ...]) -> Signature | None:
+    if not static_signature.lacks_what_a_push_lacks(error):
+        return None
+    try:
+        return static_signature.read_signature(entry, directory, names)
+    except Exception:  # noqa: BLE001  what the import failed of says more
+        return None
