@@ -1,4 +1,4 @@
 """Instances from the command to the end of their process: boots, what a child is given, who listens to and watches it.
 
-What an instance is to its runs (`Instance`) belongs to `runs`: it takes them, and is told here when to begin and stop.
+What an instance is to its runs stands in `runs.instance`; here it is made ready, and taken away.
 """

@@ -1,0 +1,151 @@
+"""The steps of a boot with made-up parts: what it takes is given back, however it ends."""
+
+import asyncio
+from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from tidemill.contracts.limits import GIB
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.environments import Environment, EnvironmentFailed
+from tidemill.hosting.failures import BootFailed
+from tidemill.model.child_process import Exit
+from tidemill.worker.gpus.choice import Device, Grant
+from tidemill.worker.instances.boots import BootPorts, Boots
+from tidemill.worker.instances.confinement import Confined
+from tidemill.worker.instances.folders import Folders
+from tidemill.worker.instances.life import Life
+from tidemill.worker.runs.instance import Instance
+
+READY = b'{"t":"ready","concurrency":3,"phases":{"import":1}}'
+ENVIRONMENT = Environment("digest", "z", Path("/usr/bin/python3"), (), None, ())
+GPU = Device("GPU-a", "Made-up GPU", 0, 80 * GIB)
+
+
+class Child:
+    pid, killed = 1, 0
+
+    def kill(self):
+        self.killed += 1
+
+
+class Parts:
+    """A machine on which every step succeeds, unless `failures` has an error under its name."""
+
+    def __init__(self, tmp_path, said=(READY,), grant=None):
+        self.said, self.child, self.held, self.watched, self.failures = said, Child(), [], [], {}
+        self.row = {
+            "queue": "version",
+            "config": msgspec.json.encode(ModelConfig(entry="predict.py:P")),
+            "files": b"[]",
+            "urgent": ["account"],
+            "hardware": "cpu",
+        }
+        self.turns, self.learned = [], []
+        given = SimpleNamespace(confined=Confined(required=(), note="denied\n"), about="about", secrets={})
+        bundles = SimpleNamespace(acquire=self.acquire, release=self.held.remove)
+        queues = SimpleNamespace(
+            learn=lambda queue, _row: self.learned.append(queue), price=self.step("price"), trains=lambda _queue: False
+        )
+        fork = SimpleNamespace(zygote=SimpleNamespace(fork=self.fork), spec=None, boot=None)
+        ports = BootPorts(
+            database=SimpleNamespace(row=self.read),
+            bundles=bundles,
+            environments=SimpleNamespace(ensure=self.step("environment", ENVIRONMENT)),
+            queues=queues,
+            gpus=SimpleNamespace(assign=self.step("gpus", grant or Grant())),
+            privileges=SimpleNamespace(given=self.step("privileges", given)),
+            forks=SimpleNamespace(prepare=self.step("forks", fork)),
+            folders=Folders(tmp_path),
+            ways_out=None,
+            watcher=SimpleNamespace(fresh_kernel_kills=lambda: 0, watch=self.watched.append),
+        )
+        engine = SimpleNamespace(
+            turns=SimpleNamespace(note=lambda *noted: self.turns.append(noted)), gone=lambda _instance, _ending: None
+        )
+        self.life = Life(Instance("i", "q", 0.0))
+        self.boots = Boots(engine, ports)
+
+    def step(self, name, answer=None):
+        async def take(*_arguments, **_named):
+            if name in self.failures:
+                raise self.failures[name]
+            return answer
+
+        return take
+
+    async def read(self, _statement, _queue):
+        return self.row
+
+    async def acquire(self, queue, _files):
+        self.held.append(queue)
+        return Path("/versions/version")
+
+    async def fork(self, _spec, _boot, link):
+        if self.said:
+            asyncio.get_running_loop().call_soon(link.on_frames, list(self.said), deque())
+        return self.child
+
+
+async def test_the_model_is_ready_and_its_files_are_held_until_its_process_has_ended(tmp_path):
+    parts = Parts(tmp_path)
+    link = await parts.boots.boot(parts.life)
+    instance = parts.life.instance
+    assert (instance.concurrency, instance.child, instance.about) == (3, parts.child, "about")
+    assert (parts.learned, parts.turns) == (["q"], [("q", ["account"])])
+    assert parts.life.environment == "digest"
+    assert parts.watched[0].folder == tmp_path / "i"
+    assert instance.data_limit_bytes == parts.watched[0].memory_limit_bytes
+    assert parts.held == ["version"]
+    link.on_exit(Exit(0, None))
+    await asyncio.sleep(0)
+    assert parts.held == []
+
+
+async def test_one_with_a_gpu_may_reserve_what_it_never_touches(tmp_path):
+    parts = Parts(tmp_path, grant=Grant((GPU,), (GIB,)))
+    await parts.boots.boot(parts.life)
+    assert parts.life.instance.gpus == ("GPU-a",)
+    assert parts.life.instance.data_limit_bytes is None
+
+
+@pytest.mark.parametrize("step", ["environment", "price", "gpus", "privileges", "forks"])
+async def test_a_step_that_fails_gives_the_files_back(tmp_path, step):
+    parts = Parts(tmp_path)
+    parts.failures[step] = EnvironmentFailed("no such package")
+    with pytest.raises(EnvironmentFailed):
+        await parts.boots.boot(parts.life)
+    assert parts.held == []
+    assert parts.life.link is None
+
+
+async def test_a_model_that_fails_is_killed_and_its_error_ends_with_what_it_printed(tmp_path):
+    said = [b'{"t":"log","id":null,"text":"loading"}', b'{"t":"failed","kind":"setup","error":"no weights"}']
+    parts = Parts(tmp_path, said)
+    with pytest.raises(BootFailed) as failed:
+        await parts.boots.boot(parts.life)
+    assert str(failed.value) == "no weights\ndenied\nloading"
+    assert parts.child.killed
+    assert parts.held == []
+
+
+async def test_a_boot_that_is_canceled_gives_the_files_back_and_kills(tmp_path):
+    parts = Parts(tmp_path, said=())
+    booting = asyncio.create_task(parts.boots.boot(parts.life))
+    while not parts.watched:
+        await asyncio.sleep(0)
+    booting.cancel()
+    await asyncio.gather(booting, return_exceptions=True)
+    assert parts.child.killed
+    assert parts.held == []
+
+
+async def test_a_version_that_was_deleted_is_not_booted(tmp_path):
+    parts = Parts(tmp_path)
+    parts.row = None
+    with pytest.raises(BootFailed, match="does not exist"):
+        await parts.boots.boot(parts.life)
+    assert parts.held == []

@@ -1,0 +1,182 @@
+"""What becomes of an instance from its command on, with a boot that does as it is told."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.contracts.events import Boot, Stop
+from tidemill.hosting.failures import BootFailed, Ending
+from tidemill.worker.instances import lives as module
+from tidemill.worker.instances.lives import Lives
+from tidemill.worker.runs.lanes import QueueLane
+
+
+class Child:
+    killed = stopped = 0
+
+    def kill(self):
+        self.killed += 1
+
+    def stop(self):
+        self.stopped += 1
+
+
+class Engine:
+    def __init__(self):
+        self.draining, self.queue = False, QueueLane("q")
+
+    def lane(self, _queue):
+        return self.queue
+
+    def instances(self):
+        return self.queue.instances
+
+    def ready(self, instance):
+        instance.state = "ready"
+
+
+class Boots:
+    """Each boot waits for the result that `end` gives it."""
+
+    def __init__(self):
+        self.begun = {}
+
+    async def boot(self, life):
+        life.instance.child, life.environment = Child(), "digest"
+        life.link = SimpleNamespace(log="printed", crash=None, ended=asyncio.get_running_loop().create_future())
+        self.begun[life.instance.id] = result = asyncio.get_running_loop().create_future()
+        await result
+        return life.link
+
+
+class World:
+    def __init__(self, *, capacity=2, timeout_s=60):
+        self.engine, self.boots, self.notes = Engine(), Boots(), []
+        self.lives = Lives(self.engine, self.boots, self, self, capacity=capacity, timeout_s=timeout_s)
+
+    async def give_gpus_back(self, life):
+        self.notes.append(("GPUs", life.instance.id))
+
+    async def clear(self, life):
+        self.notes.append(("cleared", life.instance.id))
+
+    async def booted(self, instance, logs):
+        self.notes.append(("booted", instance.id, instance.state, logs))
+
+    async def crashed(self, instance, ending):
+        self.notes.append(("crashed", instance.id, ending.error))
+
+    async def boot(self, name):
+        """Sends the command, and waits until the boot is on."""
+        reply = await self.lives.obey(Boot(instance=name, queue="q"))
+        if reply.accepted:
+            await until(lambda: name in self.boots.begun)
+        return self.engine.instances().get(name), reply
+
+    def noted(self, kind):
+        return [note for note in self.notes if note[0] == kind]
+
+
+async def until(check):
+    async with asyncio.timeout(5):
+        while not check():
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def new_world():
+    worlds = []
+
+    def new(**settings):
+        worlds.append(World(**settings))
+        return worlds[-1]
+
+    yield new
+    for world in worlds:
+        await world.lives.close()
+
+
+async def test_a_command_that_comes_twice_boots_once(new_world):
+    world = new_world(capacity=1)
+    instance, _ = await world.boot("a")
+    again, reply = await world.boot("a")
+    assert again is instance
+    assert reply.accepted
+
+
+async def test_a_full_worker_and_one_that_ends_refuse(new_world):
+    world = new_world(capacity=1)
+    await world.boot("a")
+    _, full = await world.boot("b")
+    world.engine.draining = True
+    _, draining = await world.boot("c")
+    assert (full.reason, draining.reason) == ("the worker is full", "the worker is draining")
+
+
+async def test_one_that_failed_takes_no_place_gives_its_gpus_back_and_is_shown(new_world):
+    world = new_world(capacity=1)
+    instance, _ = await world.boot("a")
+    world.boots.begun["a"].set_exception(BootFailed("no such file"))
+    await until(lambda: world.noted("GPUs"))
+    assert (instance.state, instance.error, instance.child.killed) == ("failed", "no such file", 1)
+    assert world.noted("booted") == [("booted", "a", "failed", "printed")]
+    assert "a" in world.engine.instances()
+    assert not world.noted("cleared")
+    _, reply = await world.boot("b")
+    assert reply.accepted
+
+
+async def test_a_failure_is_forgotten_when_it_was_shown(new_world, monkeypatch):
+    monkeypatch.setattr(module, "FAILED_SHOWN_S", 0)
+    world = new_world()
+    await world.boot("a")
+    world.boots.begun["a"].set_exception(OSError("disk full"))
+    await until(lambda: world.noted("cleared"))
+    assert not world.engine.instances()
+    assert not world.lives.environments_in_use()
+
+
+async def test_a_boot_that_takes_too_long_fails_with_what_it_printed(new_world):
+    world = new_world(timeout_s=0.001)
+    instance, _ = await world.boot("a")
+    await until(lambda: instance.state == "failed")
+    assert instance.error == "it took longer than 0.001 s\nprinted"
+
+
+async def test_a_stop_ends_a_boot_and_lets_what_is_ready_finish(new_world):
+    world = new_world()
+    booting, _ = await world.boot("a")
+    ready, _ = await world.boot("b")
+    world.boots.begun["b"].set_result(None)
+    await until(lambda: ready.state == "ready")
+    for name in ("a", "b", "unknown"):
+        assert (await world.lives.obey(Stop(instance=name))).accepted
+    await until(lambda: world.noted("cleared"))
+    assert world.noted("cleared") == [("cleared", "a")]
+    assert booting.child.killed
+    assert (ready.state, ready.child.stopped, ready.child.killed) == ("draining", 1, 0)
+
+
+async def test_the_environment_is_in_use_until_the_process_has_ended(new_world):
+    world = new_world()
+    instance, _ = await world.boot("a")
+    world.boots.begun["a"].set_result(None)
+    await until(lambda: world.noted("booted"))
+    assert world.lives.environments_in_use() == {"digest"}
+    link = world.lives._lives["a"].link
+    link.crash = Ending("signal 11", ErrorCode.MODEL_CRASHED)
+    link.ended.set_result(None)
+    await until(lambda: world.noted("cleared"))
+    assert world.noted("crashed") == [("crashed", "a", "signal 11")]
+    assert world.lives.environments_in_use() == frozenset()
+    assert instance.id not in world.engine.instances()
+
+
+async def test_all_end_when_it_closes(new_world):
+    world = new_world()
+    await world.boot("a")
+    await world.boot("b")
+    await world.lives.close()
+    assert sorted(world.noted("cleared")) == [("cleared", "a"), ("cleared", "b")]

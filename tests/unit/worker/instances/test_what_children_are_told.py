@@ -1,0 +1,48 @@
+"""The boot that a child is told, and the memory that its process may have."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tidemill.contracts.api import BundleFile
+from tidemill.contracts.hardware import HARDWARE
+from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.environments import Environment
+from tidemill.hosting.failures import BootFailed
+from tidemill.worker.gpus.choice import Grant
+from tidemill.worker.instances.folders import Paths
+from tidemill.worker.instances.forks import Materials, boot_of
+from tidemill.worker.instances.memory_limits import data_limit, memory_limit
+
+PATHS = Paths(Path("/i/tmp"), Path("/i/inputs"), Path("/i/src"))
+ENVIRONMENT = Environment("d", "z", Path("/usr/bin/python3"), (), None, ())
+
+
+def told(*, trains=False, **config):
+    given = SimpleNamespace(secrets={"TOKEN": "x"})
+    config = ModelConfig(entry="predict.py:P", **config)
+    return boot_of(Materials(config, Path("/versions/v"), ENVIRONMENT, Grant(), given, trains), PATHS)
+
+
+def test_weights_are_read_where_the_version_lies_and_code_where_the_model_may_write():
+    boot = told(weights="w.bin")
+    assert (boot.weights, boot.directory) == ("/versions/v/w.bin", "/i/src")
+    assert (boot.mode, boot.entry, boot.secrets) == ("predict", "predict.py:P", {"TOKEN": "x"})
+
+
+def test_a_training_runs_train_one_at_a_time():
+    boot = told(trains=True, train_entry="train.py:train", concurrency=4)
+    assert (boot.mode, boot.entry, boot.concurrency) == ("train", "train.py:train", None)
+
+
+def test_a_training_of_a_model_without_train_fails_and_says_so():
+    with pytest.raises(BootFailed, match="no train function"):
+        told(trains=True)
+
+
+def test_mapped_weights_count_to_what_the_kernel_allows_and_not_to_what_is_used():
+    files = [BundleFile(path="a", sha256="0" * 64, size=3), BundleFile(path="b", sha256="1" * 64, size=4)]
+    assert memory_limit("cpu") == HARDWARE["cpu"].memory_bytes
+    assert data_limit("cpu", files) == HARDWARE["cpu"].memory_bytes + 7
+    assert memory_limit("no such kind") is data_limit("no such kind", files) is None
