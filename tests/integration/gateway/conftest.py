@@ -32,11 +32,11 @@ from tidemill.gateway.limits.admission import Admission, Crowd
 from tidemill.gateway.limits.rates import Limits
 from tidemill.gateway.parts import Parts
 from tidemill.gateway.predictions.accept import Acceptor
-from tidemill.gateway.predictions.deployments import Deployments
 from tidemill.gateway.predictions.once import Once
 from tidemill.gateway.predictions.versions import Versions
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.gateway.predictions.waiting_room import WaitingRoom
+from tidemill.gateway.releases.deployments import Deployments
 from tidemill.gateway.triggers import application
 from tidemill.runtime import outcome
 from tidemill.runtime.billing import Tariffs, prices

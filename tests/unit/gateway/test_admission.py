@@ -2,7 +2,7 @@ import pytest
 
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.events import Load, QueueLoad
-from tidemill.gateway.access.auth import Account
+from tidemill.gateway.caller import Account
 from tidemill.gateway.limits.admission import LOAD_LIFE_S, MARGIN_S, OWN_LIFE_S, Admission, Crowd
 from tidemill.gateway.limits.allowances import Allowances, of_account
 from tidemill.gateway.limits.gcra import Rate

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from tidemill.contracts.api_deployments import UpdateDeployment
 from tidemill.contracts.errors import Problem
-from tidemill.gateway.predictions.rollout import Candidate, Plan, changed, choose
+from tidemill.gateway.releases.rollout import Candidate, Plan, changed, choose
 
 NOW = Plan(version_queue="v1", hardware="cpu", min_instances=1, max_instances=3)
 

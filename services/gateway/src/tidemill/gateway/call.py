@@ -10,7 +10,7 @@ from aiohttp import web
 from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway.access.auth import Account, Caller
+from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits.allowances import Kind
 
 if TYPE_CHECKING:

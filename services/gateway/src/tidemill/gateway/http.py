@@ -14,8 +14,8 @@ from prometheus_client import Counter, Histogram
 from tidemill.contracts.errors import Problem, not_found, unavailable, unprocessable
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway.access.auth import Account, Caller
 from tidemill.gateway.call import Call, Route, encode, too_large
+from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits import rates
 from tidemill.gateway.parts import Parts
 from tidemill.runtime.db import AWAY

@@ -9,11 +9,11 @@ from tidemill.gateway.events.durable import Durables
 from tidemill.gateway.limits.admission import Admission
 from tidemill.gateway.limits.rates import Limits
 from tidemill.gateway.predictions.accept import Acceptor
-from tidemill.gateway.predictions.deployments import Deployments
 from tidemill.gateway.predictions.once import Once
 from tidemill.gateway.predictions.versions import Versions
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.gateway.predictions.waiting_room import WaitingRoom
+from tidemill.gateway.releases.deployments import Deployments
 from tidemill.runtime.billing import Tariffs
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, Lane

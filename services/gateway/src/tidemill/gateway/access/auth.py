@@ -3,11 +3,10 @@
 import hmac
 from typing import Final
 
-import msgspec
-
-from tidemill.contracts.access import Role, Scope, granted
+from tidemill.contracts.access import Role, granted
 from tidemill.contracts.errors import unauthenticated
 from tidemill.gateway.access.token_uses import Uses
+from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits.allowances import COLUMNS, STANDARD, Allowances, of_account
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Database
@@ -22,34 +21,6 @@ FROM token t JOIN account a ON a.id = t.account_id
     LEFT JOIN member m ON m.organization_id = t.account_id AND m.user_id = t.user_id
 WHERE t.digest = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
     AND (t.user_id IS NULL OR t.user_id = t.account_id OR m.role IS NOT NULL)"""  # noqa: S608 - our own constant
-
-
-class Account(msgspec.Struct, frozen=True):
-    """A user or an organisation: whom a request acts for."""
-
-    id: str
-    username: str
-    name: str
-    type: str
-    allowances: Allowances | None = None  # None: no limits
-    retention_s: int | None = None  # of its predictions' data after completion; None: the service's own
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """A request's token: the account it acts for, who made it (None: the operator), and what it may do."""
-
-    account: Account
-    scopes: frozenset[Scope]
-    token_id: str = ""
-    user_id: str | None = None
-    role: Role = "owner"  # of the maker in the account
-    given: frozenset[str] = frozenset()  # the scopes as the token was made with them, `*` among them
-    expires_at: float | None = None  # unix seconds
-
-    @property
-    def user(self) -> str | None:
-        """The id of the user whose own rights count; None for the operator's token of an organisation."""
-        return self.account.id if self.account.type == "user" else self.user_id
 
 
 class Accounts:

@@ -7,9 +7,10 @@ from aiohttp import web
 
 from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, forbidden, throttled
-from tidemill.gateway.access.auth import Accounts, Caller
+from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.access.client_address import Networks, client
 from tidemill.gateway.access.guesses import Guesses
+from tidemill.gateway.caller import Caller
 from tidemill.gateway.limits.rates import REFUSED
 from tidemill.runtime.clock import monotonic
 

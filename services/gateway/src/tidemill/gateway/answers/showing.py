@@ -5,13 +5,13 @@ from msgspec import UNSET, Raw, UnsetType
 from tidemill.contracts import api
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.prediction import Status
+from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.answers import files_in_output
 from tidemill.gateway.answers.clients import status_for
 from tidemill.gateway.answers.kept_files import RENEW_AFTER_S, Renewer
 from tidemill.gateway.call import Call
 from tidemill.gateway.config import Config
 from tidemill.gateway.live import streams
-from tidemill.gateway.predictions.accept import Accepted
 from tidemill.runtime import present
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row

@@ -17,16 +17,15 @@ from tidemill.contracts.api_deployments import (
 from tidemill.contracts.errors import conflict, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, unknown_hardware
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway import stores
 from tidemill.gateway.call import Call, decode, json_response, operation
 from tidemill.gateway.handlers.predictions import RUNNING
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
-from tidemill.gateway.predictions import rollout
 from tidemill.gateway.predictions.creation import create as create_one
-from tidemill.gateway.predictions.rollout import Plan
-from tidemill.gateway.stores.deployments import Place
+from tidemill.gateway.releases import rollout, store_deployments
+from tidemill.gateway.releases.rollout import Plan
+from tidemill.gateway.releases.store_deployments import Place
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
@@ -36,7 +35,7 @@ async def list_(call: Call) -> web.Response:
     """List deployments, newest first, each with its current release."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.deployments.deployments(call.parts.database, call.account.id, cursor, limit)
+        return await store_deployments.deployments(call.parts.database, call.account.id, cursor, limit)
 
     return json_response(await page(call, "/deployments", fetch, _deployment))
 
@@ -59,10 +58,10 @@ async def create(call: Call) -> web.Response:
         max_instances=body.max_instances,
     ).checked()
     place = Place(call.account.id, call.account.username, body.name)
-    if not await stores.deployments.create(call.parts.database, place, plan):
-        if await stores.deployments.deployment(call.parts.database, place):
+    if not await store_deployments.create(call.parts.database, place, plan):
+        if await store_deployments.deployment(call.parts.database, place):
             raise conflict(f"A deployment named {place.owner}/{place.name} exists already.")
-        raise unprocessable(f"An account may have at most {stores.deployments.DEPLOYMENTS_LIMIT} deployments.")
+        raise unprocessable(f"An account may have at most {store_deployments.DEPLOYMENTS_LIMIT} deployments.")
     return json_response(_deployment(await _own(call, place)))
 
 
@@ -91,7 +90,7 @@ async def update(call: Call) -> web.Response:
     if body.version is not UNSET:
         model = (await _own(call, place))["model"]
         version_queue = (await call.parts.versions.resolve(call.account, f"{model}:{body.version}")).queue
-    if not await stores.deployments.update(
+    if not await store_deployments.update(
         call.parts.database, place, lambda now: rollout.changed(now, body, version_queue)
     ):
         raise not_found()
@@ -107,7 +106,7 @@ async def delete(call: Call) -> web.Response:
     predictions stay.
     """
     place, rest_s = _place(call), call.parts.config.deployment_rest_s
-    deleted = await stores.deployments.delete(call.parts.database, place, rest_s, call.parts.acceptor.is_warm)
+    deleted = await store_deployments.delete(call.parts.database, place, rest_s, call.parts.acceptor.is_warm)
     if deleted is None:
         raise not_found()
     if not deleted:
@@ -141,7 +140,7 @@ def _place(call: Call) -> Place:
 
 
 async def _own(call: Call, place: Place) -> Row:
-    row = await stores.deployments.deployment(call.parts.database, place)
+    row = await store_deployments.deployment(call.parts.database, place)
     if row is None:
         raise not_found()
     return row

@@ -13,8 +13,8 @@ from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import EXAMPLES_LIMIT
 from tidemill.contracts.prediction import Status
 from tidemill.gateway import stores
-from tidemill.gateway.access.named_models import named, own_id, visible_here
 from tidemill.gateway.answers import input_files, showing_models
+from tidemill.gateway.answers.named_models import named, own_id, visible_here
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor

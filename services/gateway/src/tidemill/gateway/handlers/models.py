@@ -11,8 +11,8 @@ from tidemill.contracts.api_models import UpdateModel
 from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, Hardware, unknown_hardware
 from tidemill.gateway import stores
-from tidemill.gateway.access.named_models import named, own_id, visible
 from tidemill.gateway.answers import showing_models
+from tidemill.gateway.answers.named_models import named, own_id, visible
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers import search
 from tidemill.gateway.listing import queries

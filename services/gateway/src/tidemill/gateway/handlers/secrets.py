@@ -8,7 +8,7 @@ from tidemill.contracts.api_secrets import SECRET_NAME_LIMIT_CHARS, SECRETS_LIMI
 from tidemill.contracts.errors import not_found, unprocessable
 from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.gateway import stores
-from tidemill.gateway.access.named_models import own_id
+from tidemill.gateway.answers.named_models import own_id
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row

@@ -14,8 +14,8 @@ from tidemill.contracts.api_boots import Boot
 from tidemill.contracts.errors import conflict, not_found, unavailable
 from tidemill.contracts.events import QueueRemoved
 from tidemill.gateway import stores
-from tidemill.gateway.access.named_models import named, own_id, visible_here
 from tidemill.gateway.answers import showing_models
+from tidemill.gateway.answers.named_models import named, own_id, visible_here
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor

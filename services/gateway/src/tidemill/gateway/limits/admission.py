@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from tidemill.contracts.errors import Problem, throttled, unavailable
 from tidemill.contracts.events import Load
-from tidemill.gateway.access.auth import Account
+from tidemill.gateway.caller import Account
 from tidemill.gateway.limits.rates import REFUSED, UNCHECKED
 from tidemill.runtime.clock import monotonic
 

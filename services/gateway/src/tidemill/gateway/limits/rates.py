@@ -12,8 +12,8 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from tidemill.contracts.errors import throttled
-from tidemill.gateway import stores
-from tidemill.gateway.access.auth import Account
+from tidemill.gateway.caller import Account
+from tidemill.gateway.limits import store_limits
 from tidemill.gateway.limits.allowances import Kind
 from tidemill.gateway.limits.gcra import Rate, Verdict
 from tidemill.gateway.limits.ledger import Key, Ledger
@@ -102,7 +102,7 @@ class Limits:
         self._pressed.clear()
         debts = self._ledger.debts(BATCH_LIMIT)
         try:
-            full_in_s = await stores.limits.settle(self._lane, debts)
+            full_in_s = await store_limits.settle(self._lane, debts)
         except AWAY as error:
             if not self._away:
                 log().warning("limits are this gateway's own for now", action="retry", error=str(error))

@@ -4,7 +4,7 @@ Accepted means committed. The job that follows is a hint; when it is lost, the s
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import nats
@@ -12,6 +12,7 @@ import nats
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Demand, Job, Urgent, Warm
 from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
+from tidemill.gateway.accepted import Accepted
 from tidemill.runtime.batch import Batcher
 from tidemill.runtime.bus import Bus, encode
 from tidemill.runtime.clock import at
@@ -30,28 +31,6 @@ WIDTH: Final = 16
 INSERT: Final = f"""
 INSERT INTO prediction ({COLUMNS}) SELECT {VALUES} FROM unnest({ARRAYS}) AS r ({COLUMNS})
 ON CONFLICT (id) DO NOTHING"""  # noqa: S608 - our own constants
-
-
-class Accepted(msgspec.Struct, kw_only=True, frozen=True):
-    """A new prediction, as it goes into its row. Times are unix seconds; `input` is the JSON as it came."""
-
-    id: str
-    account_id: str
-    model: str
-    version: str
-    queue: str
-    source: str
-    input: bytes
-    webhook: str | None
-    webhook_events: list[str] | None
-    deadline: float | None
-    created_at: float
-    traceparent: str | None = None
-    kind: Literal["prediction", "training"] = "prediction"
-    deployment: str | None = None  # owner/name
-    destination: str | None = None  # owner/name, of a training
-    priority: int = 0
-    secrets: frozenset[str] = frozenset()  # the inputs that are never shown
 
 
 class Acceptor:

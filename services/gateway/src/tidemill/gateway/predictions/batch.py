@@ -11,9 +11,9 @@ from tidemill.contracts.api_predictions import Batch, BatchResult, CreateBatchIt
 from tidemill.contracts.errors import Problem, conflict, unprocessable
 from tidemill.contracts.ids import new_id
 from tidemill.gateway import store
+from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.answers import showing
 from tidemill.gateway.call import Call, decode, json_response
-from tidemill.gateway.predictions.accept import Accepted
 from tidemill.gateway.predictions.creation import prepared, traceparent_of
 from tidemill.gateway.predictions.idempotency import KEY_LIFETIME_S, asked_key, fingerprint
 from tidemill.gateway.predictions.joining import REPLAYED

@@ -12,10 +12,10 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import WAIT_LIMIT_S
 from tidemill.contracts.subjects import Kind
 from tidemill.gateway import store
+from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.answers import files_in_output, showing
 from tidemill.gateway.call import Call, json_response
 from tidemill.gateway.predictions import joining
-from tidemill.gateway.predictions.accept import Accepted
 from tidemill.gateway.predictions.idempotency import KEY, RETRY_COUNT, accept_once
 from tidemill.gateway.predictions.preferences import cancel_after_s, wait_s
 from tidemill.gateway.predictions.validation import decode_input

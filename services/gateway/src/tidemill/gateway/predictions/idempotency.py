@@ -8,8 +8,8 @@ from multidict import istr
 
 from tidemill.contracts.errors import bad_request
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call
-from tidemill.gateway.predictions.accept import Accepted
 from tidemill.gateway.predictions.once import RETRY_WINDOW_S, Claim
 
 KEY: Final = istr("Idempotency-Key")

@@ -12,7 +12,8 @@ import msgspec
 
 from tidemill.contracts.errors import unprocessable
 from tidemill.contracts.ids import id_at, new_id
-from tidemill.gateway.predictions.accept import ARRAYS, COLUMNS, VALUES, WIDTH, Accepted, Acceptor
+from tidemill.gateway.accepted import Accepted
+from tidemill.gateway.predictions.accept import ARRAYS, COLUMNS, VALUES, WIDTH, Acceptor
 from tidemill.runtime.batch import Batcher
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database, Lane, columns, insistently

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemill.contracts.errors import invalid_version, not_found
-from tidemill.gateway.access.auth import Account
+from tidemill.gateway.caller import Account
 from tidemill.gateway.predictions.validation import Check, checker
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Database, Row

@@ -2,12 +2,10 @@
 
 from tidemill.gateway.stores import (
     boots,
-    deployments,
     discovery,
     events,
     examples,
     files,
-    limits,
     models,
     organizations,
     pushes,
@@ -20,12 +18,10 @@ from tidemill.gateway.stores import (
 
 __all__ = [
     "boots",
-    "deployments",
     "discovery",
     "events",
     "examples",
     "files",
-    "limits",
     "models",
     "organizations",
     "pushes",

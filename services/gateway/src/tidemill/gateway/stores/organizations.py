@@ -12,7 +12,7 @@ from tidemill.contracts.api_accounts import CreateOrganization
 from tidemill.contracts.errors import Problem, conflict, not_found
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.access import memberships
-from tidemill.gateway.access.auth import Caller
+from tidemill.gateway.caller import Caller
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
 from tidemill.security import webhooks

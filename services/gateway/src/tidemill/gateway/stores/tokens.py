@@ -7,7 +7,7 @@ import msgspec
 
 from tidemill.contracts.access import Role
 from tidemill.contracts.ids import new_id
-from tidemill.gateway.access.auth import Caller
+from tidemill.gateway.caller import Caller
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
 from tidemill.security import tokens

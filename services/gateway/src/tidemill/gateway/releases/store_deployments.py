@@ -11,7 +11,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import HAND_OVER_LIMIT_S
 from tidemill.contracts.prediction import SQL_OPEN
 from tidemill.gateway.listing.cursors import Cursor, comparison
-from tidemill.gateway.predictions.rollout import Plan
+from tidemill.gateway.releases.rollout import Plan
 from tidemill.runtime.db import Database, Row
 
 DEPLOYMENTS_LIMIT: Final = 500  # per account; each may keep instances running

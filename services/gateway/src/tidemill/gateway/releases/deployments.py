@@ -6,12 +6,11 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.errors import Problem, not_found
-from tidemill.gateway import stores
-from tidemill.gateway.access.auth import Account
-from tidemill.gateway.predictions import rollout
-from tidemill.gateway.predictions.rollout import Candidate
+from tidemill.gateway.caller import Account
 from tidemill.gateway.predictions.versions import Runnable, Versions
-from tidemill.gateway.stores.deployments import Place
+from tidemill.gateway.releases import rollout, store_deployments
+from tidemill.gateway.releases.rollout import Candidate
+from tidemill.gateway.releases.store_deployments import Place
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Database
 
@@ -55,7 +54,7 @@ class Deployments:
 
     async def _find(self, account: Account, place: Place) -> Deployed:
         looked_up_at = monotonic()
-        rows = await stores.deployments.releases(self._database, place)
+        rows = await store_deployments.releases(self._database, place)
         if not rows:
             self.forget(place)
             raise not_found()
