@@ -11,7 +11,7 @@ from tidemill.security.delivery import delivery_url
 async def deliver(gateway):
     async def put(body: bytes, name: str, kind: str, expires_at: int | None = None) -> str:
         key = f"outputs/{new_id()}/{name}"
-        await gateway.parts.objects.put(key, body, len(body), kind)
+        await gateway.parts.objects.put(key, body, kind)
         expires_at = int(time.time()) + 60 if expires_at is None else expires_at
         return delivery_url(gateway.parts.signing_key, gateway.url, key, expires_at)
 

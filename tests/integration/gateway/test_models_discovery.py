@@ -256,7 +256,7 @@ async def test_files_of_an_example_outlive_their_urls_and_uploads(gateway, make,
     _, file = await ask(gateway, "POST", "/files", alice, data={"content": io.BytesIO(b"input bytes")})
     given = {"file": f"{config.public_url}/files/{file['id']}", "other": ["https://example.com/x.png", "text"]}
     prediction = await make.prediction(alice, path, version, input=json.dumps(given))
-    await objects.put(f"outputs/{prediction}/1-0/out.txt", b"output bytes", 12, "text/plain")
+    await objects.put(f"outputs/{prediction}/1-0/out.txt", b"output bytes", "text/plain")
     expired = delivery_url(gateway.parts.signing_key, "http://formerly", f"outputs/{prediction}/1-0/out.txt", 1)
     await make.database.execute(
         "UPDATE prediction SET output = $2 WHERE id = $1", prediction, json.dumps([expired, "text"])

@@ -126,7 +126,7 @@ async def test_a_deleted_prediction_leaves_what_bills_need(gateway, ask, alice, 
     parts = gateway.parts
     kept = await make(alice)
     for each in (prediction, kept):
-        await parts.objects.put(f"outputs/{each}/0/out.png", b"png", 3, "image/png")
+        await parts.objects.put(f"outputs/{each}/0/out.png", b"png", "image/png")
         await parts.bus.jetstream.publish(subjects.output(each), b"{}")
     await ask("POST", f"/predictions/{prediction}/share", alice)
     assert await ask("DELETE", f"/predictions/{prediction}", alice) == (204, None)

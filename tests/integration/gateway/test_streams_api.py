@@ -145,7 +145,7 @@ async def test_going_on_after_the_last_event(gateway, running):
 
 async def test_files_follow_the_client(gateway, running):
     identifier, url = running
-    await gateway.parts.objects.put("outputs/s/x.png", b"png", 3, "image/png")
+    await gateway.parts.objects.put("outputs/s/x.png", b"png", "image/png")
     config = gateway.parts.config
     file = delivery_url(gateway.parts.signing_key, config.public_url, "outputs/s/x.png", int(time.time()) + 60)
     await end(gateway, identifier, output=[file])

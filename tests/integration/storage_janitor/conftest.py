@@ -131,7 +131,7 @@ class World:
         await self.database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *columns.values())
 
     async def put(self, key):
-        await self.objects.put(key, b"bytes", 5, "text/plain")
+        await self.objects.put(key, b"bytes", "text/plain")
 
     async def keys(self, prefix):
         return {item.object_name for item in await self.objects.list(prefix)}

@@ -127,3 +127,11 @@ async def test_young_objects_without_a_row_stay(parts, world):
     await orphans.uploads(parts)
     assert len(await world.keys("outputs/")) == 1
     assert len(await world.keys("files/")) == 1
+
+
+async def test_parts_of_objects_that_were_never_completed_go(parts, old_enough, world):
+    await world.objects._request("POST", "blobs/half", query={"uploads": ""})
+    await orphans.parts_of_objects(parts)
+    assert len(world.objects._unfinished()) == 1
+    await orphans.parts_of_objects(old_enough)
+    assert not world.objects._unfinished()

@@ -105,7 +105,7 @@ class Workshop:
         files = []
         for name, content in contents.items():
             digest = hashlib.sha256(content).hexdigest()
-            await self.objects.put(blob_key(digest), content, len(content), "application/octet-stream")
+            await self.objects.put(blob_key(digest), content, "application/octet-stream")
             files.append(BundleFile(path=name.replace("__", "."), sha256=digest, size=len(content)))
         return files
 

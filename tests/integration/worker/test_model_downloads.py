@@ -22,7 +22,7 @@ async def stored(worker_servers, monkeypatch):
     monkeypatch.setattr(downloads, "backoffs", lambda: iter([0.0] * 100))
     content = random.Random(6).randbytes(9 * PIECE + 17)
     digest = hashlib.sha256(content).hexdigest()
-    await worker_servers.objects.put(blob_key(digest), content, len(content), "application/octet-stream")
+    await worker_servers.objects.put(blob_key(digest), content, "application/octet-stream")
     return content, BundleFile(path="weights", sha256=digest, size=len(content))
 
 
@@ -68,7 +68,7 @@ async def test_connections_that_break_and_a_worker_that_ends_lose_nothing(worker
 
 async def test_a_file_that_the_store_holds_shorter(worker_servers, stored, tmp_path):
     content, file = stored
-    await worker_servers.objects.put(blob_key(file.sha256), content[:-PIECE], len(content) - PIECE, "x/y")
+    await worker_servers.objects.put(blob_key(file.sha256), content[:-PIECE], "x/y")
     async with asyncio.timeout(60):
         with pytest.raises(BlobUnavailable, match="other bytes"):
             await fetched(tmp_path, StoredBlobs(worker_servers.objects), file)

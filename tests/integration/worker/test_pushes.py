@@ -86,7 +86,7 @@ async def test_a_file_that_was_never_uploaded(workshop):
 
 async def test_bytes_that_are_not_what_their_name_says(workshop):
     files = await workshop.upload(cog__yaml=COG, predict__py=b"honest")
-    await workshop.objects.put(blob_key(files[1].sha256), b"forged", 6, "application/octet-stream")
+    await workshop.objects.put(blob_key(files[1].sha256), b"forged", "application/octet-stream")
     assert "other bytes" in (await failed(workshop, files))["error"]
 
 

@@ -26,6 +26,7 @@ def retention() -> tuple[Step, ...]:
 ORPHANS: Final = (
     Step("outputs", orphans.outputs),
     Step("uploads", orphans.uploads),
+    Step("parts", orphans.parts_of_objects),
     Step("blob_rows", orphans.blob_rows),
     Step("blob_objects", orphans.blob_objects),
 )

@@ -6,17 +6,15 @@ for a moment can be tried again: a request's body cannot.
 
 import asyncio
 import hashlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import IO, Final, Self
+from typing import IO, Self
 
 from tidemill.contracts.errors import Problem, unavailable
 from tidemill.gateway.files.serving import store_away
-from tidemill.runtime.db import backoffs
 from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
-
-STORE_TRIES: Final = 3  # Objects repeats no stream by itself; more would outlast the client's patience
 
 
 class Spool:
@@ -61,17 +59,16 @@ class Spool:
 
     async def store(self, objects: Objects, key: str, content_type: str) -> None:
         """Puts everything under `key`. Raises the 503 problem when the store does not take it."""
-        for attempt, wait in zip(range(1, STORE_TRIES + 1), backoffs(), strict=False):
-            try:
-                await objects.put(key, self._chunks(), self.size, content_type)
-            except ObjectStoreError:
-                if attempt == STORE_TRIES:
-                    raise store_away() from None
-                await asyncio.sleep(wait)
-            else:
-                return
+        await asyncio.to_thread(self._file.flush)
+        try:
+            await objects.store(key, self, self.size, content_type)
+        except ObjectStoreError:
+            raise store_away() from None
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        await asyncio.to_thread(self._file.seek, 0)
-        while chunk := await asyncio.to_thread(self._file.read, CHUNK_BYTES):
+    async def chunks(self, offset: int, size: int) -> AsyncIterator[bytes]:
+        """Several may read at once."""
+        end = offset + size
+        while offset < end:
+            chunk = await asyncio.to_thread(os.pread, self._file.fileno(), min(CHUNK_BYTES, end - offset), offset)
+            offset += len(chunk)
             yield chunk

@@ -4,6 +4,7 @@ An object is found by listing the store, so that a crash after its row went is m
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from tidemill.runtime.clock import now
@@ -34,6 +35,12 @@ async def uploads(parts: Parts) -> None:
                 return
             named = await store_uploads.named(parts.database, [stored.key for stored in batch])
             await _delete(parts, "upload", [stored for stored in batch if stored.key not in named])
+
+
+async def parts_of_objects(parts: Parts) -> None:
+    """Of large objects whose sender died before all parts were there."""
+    before = datetime.fromtimestamp(now() - parts.config.orphan_age_s, UTC)
+    removed("unfinished_object", await parts.objects.abandon_parts(before))
 
 
 async def blob_rows(parts: Parts) -> None:

@@ -41,11 +41,11 @@ class HandedFile:
                 raise OSError("the file was closed meanwhile")
             return os.pread(self._descriptor, limit_bytes, offset)
 
-    async def chunks(self, size: int) -> AsyncIterator[bytes]:
+    async def chunks(self, offset: int, size: int) -> AsyncIterator[bytes]:
         """Exactly `size` bytes: the model may go on writing, and the store was told how many come. Raises Refused."""
-        offset = 0
-        while offset < size:
-            chunk = await finish_in_thread(self.read_at, offset, min(CHUNK_BYTES, size - offset))
+        end = offset + size
+        while offset < end:
+            chunk = await finish_in_thread(self.read_at, offset, min(CHUNK_BYTES, end - offset))
             if not chunk:
                 raise shrunk()
             offset += len(chunk)

@@ -15,13 +15,11 @@ from tidemill.hosting.frames import FileRef
 from tidemill.hosting.json_pointer import NoSuchPlace, put_at
 from tidemill.hosting.output_names import HEAD_BYTES, content_type, safe_name
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.runtime.db import backoffs
 from tidemill.runtime.objects import Objects, ObjectStoreError
-from tidemill.worker.files.handed_file import CHUNK_BYTES, HandedFile, shrunk
+from tidemill.worker.files.handed_file import HandedFile, shrunk
 from tidemill.worker.runs.run import Refused, Run
 
 PARALLEL: Final = 4  # of all runs of the worker; a store on one machine gains nothing from more
-TRIES: Final = 3  # of a file that is too large to be kept for a repeated request
 
 
 class Outputs:
@@ -80,22 +78,12 @@ class Outputs:
         return self._url_for(key)
 
     async def _store(self, key: str, file: HandedFile, size: int, kind: str) -> None:
-        """Small files are read first, so that the store's client can repeat the request; large ones are read again."""
-        if size <= CHUNK_BYTES:
-            content = b"".join([chunk async for chunk in file.chunks(size)])
-            await self._objects.put(key, content, size, kind)
-            return
-        for attempt, wait in zip(range(1, TRIES + 1), backoffs(), strict=False):
-            try:
-                await self._objects.put(key, file.chunks(size), size, kind)
-            except ObjectStoreError:
-                if file.size() < size:  # the client tells only that the body broke off
-                    raise shrunk() from None
-                if attempt == TRIES:
-                    raise
-                await asyncio.sleep(wait)
-            else:
-                return
+        try:
+            await self._objects.store(key, file, size, kind)
+        except ObjectStoreError:
+            if file.size() < size:  # the client tells only that the body broke off
+                raise shrunk() from None
+            raise
 
 
 def _close(handed: Sequence[HandedFile]) -> None:

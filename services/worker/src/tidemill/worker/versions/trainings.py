@@ -20,7 +20,7 @@ from tidemill.hosting.output_names import safe_name
 from tidemill.hosting.scratch import Scratch
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import Database, insistently
-from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
+from tidemill.runtime.objects import Objects, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker.files.handed_file import HandedFile
 from tidemill.worker.files.spool import Spooled, SpoolTooLarge, spool
@@ -90,16 +90,14 @@ class Trainings:
         with copy.open("xb", buffering=0) as file:
             try:
                 size = weights.size()
-                return await spool(weights.chunks(size), file, limit_bytes=OUTPUT_FILE_LIMIT_BYTES, digest=True)
+                return await spool(weights.chunks(0, size), file, limit_bytes=OUTPUT_FILE_LIMIT_BYTES, digest=True)
             except SpoolTooLarge as error:
                 raise Refused(f"The weights are {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
 
     async def _store(self, copy: Path, spooled: Spooled) -> None:
         kept = HandedFile(os.open(copy, os.O_RDONLY | os.O_CLOEXEC))
         try:
-            small = spooled.size <= CHUNK_BYTES  # the store's client repeats what it has as a whole
-            content = kept.read_at(0, spooled.size) if small else kept.chunks(spooled.size)
-            await self._objects.put(blob_key(spooled.sha256), content, spooled.size, "application/octet-stream")
+            await self._objects.store(blob_key(spooled.sha256), kept, spooled.size, "application/octet-stream")
         except ObjectStoreError as error:
             raise Refused("The weights could not be stored.", ErrorCode.OUTPUT_UPLOAD_FAILED) from error
         finally:

@@ -1,0 +1,44 @@
+"""What S3's multipart upload says: which parts an object has, and the XML of its beginning and its end. Pure.
+
+A single PUT takes 5 GiB at most and begins anew when it breaks off; a part is sent again by itself.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+from xml.etree import ElementTree as ET
+
+from tidemill.contracts.limits import MIB
+
+PART_BYTES: Final = 256 * MIB  # an upload has 10,000 parts at most: 2.4 TiB
+
+
+class Part(NamedTuple):
+    """`number` counts from 1."""
+
+    number: int
+    offset: int
+    size: int
+
+
+def parts(size: int, part_bytes: int) -> Iterator[Part]:
+    offsets = range(0, size, part_bytes)
+    return (Part(number, offset, min(part_bytes, size - offset)) for number, offset in enumerate(offsets, 1))
+
+
+def completion(etags: Iterable[str]) -> bytes:
+    """The body that makes an object of the parts with these tags, in their order."""
+    root = ET.Element("CompleteMultipartUpload")
+    for number, etag in enumerate(etags, 1):
+        part = ET.SubElement(root, "Part")
+        ET.SubElement(part, "PartNumber").text = str(number)
+        ET.SubElement(part, "ETag").text = etag
+    return ET.tostring(root)
+
+
+def value(reply: bytes, name: str) -> str | None:
+    """The text of the first element with that name; None when the store says something else, such as an error."""
+    try:
+        root = ET.fromstring(reply)  # noqa: S314 - the operator's own store
+    except ET.ParseError:
+        return None
+    return root.findtext(f".//{{*}}{name}")
