@@ -149,3 +149,11 @@ async def test_a_version_that_was_deleted_is_not_booted(tmp_path):
     with pytest.raises(BootFailed, match="does not exist"):
         await parts.boots.boot(parts.life)
     assert parts.held == []
+
+
+async def test_an_environment_is_in_use_while_the_instance_waits_for_a_gpu(tmp_path):
+    parts = Parts(tmp_path)
+    parts.failures["gpus"] = TimeoutError()
+    with pytest.raises(TimeoutError):
+        await parts.boots.boot(parts.life)
+    assert parts.life.environment == "digest"

@@ -75,6 +75,7 @@ class Boots:
         fetched = monotonic()
         try:
             environment = await self._ports.environments.ensure(version.config)
+            life.environment = environment.digest  # in use from here on, also while it waits for a GPU
             built = monotonic()
             await self._learn(instance.queue, version.row)
             link = await self._start(life, version, directory, environment)
@@ -111,7 +112,6 @@ class Boots:
         instance.gpus = tuple(device.uuid for device in grant.devices)
         if not grant.devices:  # CUDA reserves much that it never touches
             instance.data_limit_bytes = data_limit(sku, version.files)
-        life.environment = environment.digest
         given = await ports.privileges.given(instance.queue, version.config)
         instance.about = given.about
         trains = ports.queues.trains(instance.queue)

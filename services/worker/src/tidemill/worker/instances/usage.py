@@ -20,9 +20,7 @@ def memory_bytes(pid: int, limit_bytes: int) -> int:
     roughly = sum(_sum(f"/proc/{each}/status", _OWN) for each in processes)
     if roughly <= limit_bytes:
         return roughly
-    return sum(
-        _sum(f"/proc/{each}/smaps_rollup", _OWN_SHARE) or _sum(f"/proc/{each}/status", _OWN) for each in processes
-    )
+    return sum(_share(each) for each in processes)
 
 
 def _share(pid: int) -> int:
