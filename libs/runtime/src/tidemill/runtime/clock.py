@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 now = time.time
 monotonic = time.monotonic
@@ -9,8 +10,14 @@ monotonic = time.monotonic
 
 def rfc3339(unix_s: float) -> str:
     """UTC with milliseconds and a Z, as Replicate writes created_at."""
-    ms = round(unix_s * 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms // 1000))}.{ms % 1000:03d}Z"
+    seconds, ms = divmod(round(unix_s * 1000), 1000)
+    return f"{_to_the_second(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _to_the_second(unix_s: int) -> str:
+    """Remembered: an answer has four times, mostly of the same two seconds, and each costs 1.5 µs to write."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))
 
 
 def at(unix_s: float) -> datetime:
