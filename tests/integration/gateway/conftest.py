@@ -101,11 +101,11 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
         waiting_room = WaitingRoom(database, bus)
         admission = Admission(Crowd(servers.queue_age_limit_s, servers.queue_waiting_limit))
 
-        async def ended(event: Lifecycle) -> None:
+        def ended(event: Lifecycle) -> None:
             admission.ended(event.id)
-            await waiters.on_completed(event)
+            waiters.on_completed(event)
 
-        await bus.listen(subjects.gateway_events(name), Lifecycle, ended)
+        await bus.listen_directly(subjects.gateway_events(name), Lifecycle, ended)
         await bus.listen(subjects.LOAD, Load, admission.on_load)
         accounts = Accounts(database, servers.token_cache_s, allowances.default(servers))
         limits = Limits(database.lane())

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 import nats
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.client import JetStreamContext
@@ -21,6 +20,7 @@ from prometheus_client import Counter
 
 from tidemill.contracts.subjects import STREAMS, Stream
 from tidemill.runtime.db import backoffs
+from tidemill.runtime.nats_client import DirectClient, Receive
 from tidemill.runtime.service import StartError
 from tidemill.runtime.telemetry import log
 
@@ -50,7 +50,7 @@ class Bus:
         self._url = url
         self._name = name
         self._retention_s = retention_s
-        self._client = Client()
+        self._client = DirectClient()
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
         self._acks: dict[str, asyncio.Future[bytes]] = {}
         self._inbox = ""
@@ -65,7 +65,7 @@ class Bus:
                 log().warning("bus away", action="retry", error=str(error) or type(error).__name__)
                 await asyncio.sleep(wait)
         self._inbox = self._client.new_inbox()
-        await self._client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+        await self._client.subscribe_direct(f"{self._inbox}.*", self._on_ack)
         await self.reconcile()
         return self
 
@@ -156,17 +156,40 @@ class Bus:
             try:
                 event = decode(message.data)
             except msgspec.DecodeError as error:
-                DROPPED.labels("garbage").inc()
-                log().warning("garbage on the bus", action="decode", subject=message.subject, error=str(error))
+                _drop_garbage(message.subject, error)
                 return
             await handle(event)
 
         await self.listen_raw(subject, receive)
 
-    async def listen_raw(self, subject: str, receive: Callable[[Msg], Awaitable[None]], *, queue: str = "") -> Any:
-        """Of the listeners that name the same queue each message reaches one."""
-        return await self._client.subscribe(
-            subject, queue, cb=receive, pending_msgs_limit=0, pending_bytes_limit=PENDING_LIMIT_BYTES
+    async def listen_directly(self, subject: str, kind: Any, handle: Callable[[Any], None]) -> None:
+        """As `listen`, for what comes often and is handled without waiting for anything."""
+        decode = msgspec.json.Decoder(kind).decode
+
+        def receive(subject: bytes, _reply: bytes, data: bytes) -> bool:
+            try:
+                event = decode(data)
+            except msgspec.DecodeError as error:
+                _drop_garbage(subject.decode(), error)
+            else:
+                handle(event)
+            return True
+
+        await self._client.subscribe_direct(subject, receive)
+
+    async def listen_raw(
+        self,
+        subject: str,
+        receive: Callable[[Msg], Awaitable[None]],
+        *,
+        queue: str = "",
+        first: Receive | None = None,
+    ) -> Any:
+        """Of the listeners that name the same queue each message reaches one. What `first` takes, `receive` never
+        sees; all messages that it takes are in order among themselves.
+        """
+        return await self._client.subscribe_direct(
+            subject, first, queue=queue, cb=receive, pending_msgs_limit=0, pending_bytes_limit=PENDING_LIMIT_BYTES
         )
 
     async def ask(
@@ -243,8 +266,14 @@ class Bus:
         if b'"error"' in answer:
             raise nats.errors.Error(f"the stream refused: {answer.decode(errors='replace')}")
 
-    async def _on_ack(self, message: Msg) -> None:
-        future = self._acks.get(message.subject)
+    def _on_ack(self, subject: bytes, _reply: bytes, data: bytes) -> bool:
+        future = self._acks.get(subject.decode())
         if future is not None and not future.done():
             # No stream listens on the subject: an empty message with status 503.
-            future.set_result(message.data or b'{"error": "no stream"}')
+            future.set_result(data or b'{"error": "no stream"}')
+        return True
+
+
+def _drop_garbage(subject: str, error: msgspec.DecodeError) -> None:
+    DROPPED.labels("garbage").inc()
+    log().warning("garbage on the bus", action="decode", subject=subject, error=str(error))

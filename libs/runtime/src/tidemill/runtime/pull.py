@@ -49,7 +49,7 @@ class JobPuller:
 
     async def start(self) -> None:
         self._inbox = f"_INBOX.pull.{id(self):x}.{subjects.job_consumer(self._queue)}"
-        self._subscription = await self._bus.listen_raw(f"{self._inbox}.*", self._on_message)
+        self._subscription = await self._bus.listen_raw(f"{self._inbox}.*", self._on_status, first=self._on_job)
         self._bus.on_reconnected(self._restart)
         await self._ensure_consumer()
 
@@ -104,16 +104,17 @@ class JobPuller:
     def _next_subject(self) -> str:
         return f"$JS.API.CONSUMER.MSG.NEXT.{subjects.JOBS.name}.{subjects.job_consumer(self._queue)}"
 
-    async def _on_message(self, message: Msg) -> None:
-        if not message.reply:
-            await self._on_status(message)
-            return
+    def _on_job(self, _subject: bytes, reply: bytes, data: bytes) -> bool:
+        """False for what is none: a status of the request, which has no reply."""
+        if not reply:
+            return False
         if self._requests:
             first = self._requests[0]
             first.left -= 1
             if first.left <= 0:
                 self._requests.popleft()
-        self._receive(message.data, int(message.reply.rsplit(".", 1)[1]))
+        self._receive(data, int(reply.rsplit(b".", 1)[1]))
+        return True
 
     async def _on_status(self, message: Msg) -> None:
         """A request ended: it expired (408), or there is no such consumer any more (404, 409, 503)."""

@@ -70,12 +70,12 @@ async def build(config: Config) -> Service:
         tariffs=Tariffs(database, _prices(config)),
     )
 
-    async def ended(event: Lifecycle) -> None:
+    def ended(event: Lifecycle) -> None:
         admission.ended(event.id)
-        await waiters.on_completed(event)
+        waiters.on_completed(event)
 
     async def listen_to_bus() -> None:
-        await bus.listen(subjects.gateway_events(gateway), Lifecycle, ended)
+        await bus.listen_directly(subjects.gateway_events(gateway), Lifecycle, ended)
         await bus.listen(subjects.LOAD, Load, admission.on_load)
         await bus.listen(subjects.QUEUES_WARM, Warm, acceptor.on_warm)
         await bus.listen(subjects.QUEUES_WARM, Warm, waiting_room.on_warm)

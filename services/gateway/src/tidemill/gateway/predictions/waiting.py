@@ -54,7 +54,7 @@ class Waiters:
             if not waiting:
                 del self._waiting[prediction_id]
 
-    async def on_completed(self, event: Lifecycle) -> None:
+    def on_completed(self, event: Lifecycle) -> None:
         self._wake(event.id, event)
 
     async def poll(self) -> None:
