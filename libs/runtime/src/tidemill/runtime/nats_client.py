@@ -1,14 +1,17 @@
-"""nats-py's client with a shortcut for hot subjects: their messages are handed over while they are read.
+"""nats-py's client with two shortcuts: hot messages are handed over while they are read, and what is published is
+written without waking a task for it.
 
 The usual way of a message to its callback costs a Msg, its parsed headers, a queue and a turn of another task.
 It owns no subject and decodes nothing; what a receiver raises goes to the error callback, never to the reading.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 
 # The subject, the reply subject and the payload. False: this message shall go the usual way.
 Receive = Callable[[bytes, bytes, bytes], bool]
@@ -18,6 +21,7 @@ class DirectClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._receivers: dict[int, Receive] = {}
+        self._write_due = False
 
     async def subscribe_direct(self, subject: str, receive: Receive | None, **usual: Any) -> Subscription:
         """As `subscribe`, whose arguments are `usual`; `receive`, if given, sees each message first."""
@@ -38,3 +42,26 @@ class DirectClient(Client):
             await self._error_cb(error)
             return
         await super()._process_msg(sid, subject, reply, data, headers)
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: FBT001, FBT002 - as it is called
+        """What is published in one turn of the loop leaves at the end of it: 10 µs sooner than by the flusher's task,
+        which remains for a server that does not take it all.
+        """
+        if force_flush or not self._writable():
+            return await super()._flush_pending(force_flush)
+        if not self._write_due:
+            self._write_due = True
+            asyncio.get_running_loop().call_soon(self._write)
+        return None
+
+    def _writable(self) -> bool:
+        if not self.is_connected or not isinstance(self._transport, TcpTransport):
+            return False
+        writer = self._transport._io_writer  # noqa: SLF001 - nothing else tells what the server has not taken
+        return writer is not None and writer.transport.get_write_buffer_size() == 0
+
+    def _write(self) -> None:
+        self._write_due = False
+        if self.is_connected and self._transport is not None and self._pending:
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
