@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import secrets
 import signal
 from pathlib import Path
@@ -18,6 +19,10 @@ USER = "tidemill"
 CALLOUT_SEED = "callout_seed"
 READY_WITHIN_S = 30.0
 STOP_GRACE_S = 10.0
+# Left alone, Go wakes a thread on every processor for each message and takes it from the services beside it:
+# 15 wake-ups and 400 µs for a prediction alone on two processors; 9 and 360 with one, which still serves
+# 25,000 predictions a second.
+PROCESSORS = max(1, (os.cpu_count() or 1) // 4)
 # Ample for the streams' own bounds; the server refuses a stream whose bound does not fit under these.
 MEMORY_STORE_BYTES = 2 * 1024**3
 FILE_STORE_BYTES = 32 * 1024**3
@@ -104,7 +109,7 @@ class NatsServer:
         return Launch(
             name=self.name,
             argv=[str(wheels.program("nats-server")), "--config", str(configuration)],
-            env=surroundings.for_server(),
+            env=surroundings.for_server(GOMAXPROCS=str(PROCESSORS)),
             log=self.log,
             stop_grace_s=STOP_GRACE_S,
         )
