@@ -1,5 +1,5 @@
-"""nats-py's client with two shortcuts: hot messages are handed over while they are read, and what is published is
-written without waking a task for it.
+"""nats-py's client with shortcuts: hot messages are handed over while they are read, and what is published is written
+without waking a task for it.
 
 The usual way of a message to its callback costs a Msg, its parsed headers, a queue and a turn of another task.
 It owns no subject and decodes nothing; what a receiver raises goes to the error callback, never to the reading.
@@ -12,6 +12,8 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
+from nats.errors import BadHeaderError
+from nats.protocol.command import hpub_cmd
 
 # The subject, the reply subject and the payload. False: this message shall go the usual way.
 Receive = Callable[[bytes, bytes, bytes], bool]
@@ -43,6 +45,21 @@ class DirectClient(Client):
             return
         await super()._process_msg(sid, subject, reply, data, headers)
 
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, str] | None
+    ) -> None:
+        """Headers go out as they are, in one piece: five of them cost 4 µs instead of the 24 that a regular expression
+        and a translation for each take on a busy machine.
+        """
+        if headers is None:
+            return await super()._send_publish(subject, reply, payload, payload_size, None)
+        command = hpub_cmd(subject, reply, header_block(headers), payload)
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += payload_size
+        await self._send_command(command)
+        await self._flush_pending()
+        return None
+
     async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: FBT001, FBT002 - as it is called
         """What is published in one turn of the loop leaves at the end of it: 10 µs sooner than by the flusher's task,
         which remains for a server that does not take it all.
@@ -65,3 +82,11 @@ class DirectClient(Client):
         if self.is_connected and self._transport is not None and self._pending:
             self._transport.writelines(self._pending)
             self._pending, self._pending_data_size = [], 0
+
+
+def header_block(headers: dict[str, str]) -> bytes:
+    """Raises BadHeaderError for a line that would end early and begin another."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
+        raise BadHeaderError(lines)
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
