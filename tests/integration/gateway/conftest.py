@@ -22,7 +22,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.access.client_address import networks
-from tidemill.gateway.access.door import Door
+from tidemill.gateway.access.door import Door, tokenless_rates
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
 from tidemill.gateway.events.durable import Durables
@@ -118,7 +118,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
             durables=Durables(bus),
             objects=objects,
             accounts=accounts,
-            door=Door(accounts, networks(servers.trusted_proxies)),
+            door=Door(accounts, networks(servers.trusted_proxies), tokenless_rates(servers)),
             limits=limits,
             admission=admission,
             versions=versions,

@@ -250,3 +250,47 @@ async def test_an_address_with_many_bad_tokens_waits_and_others_do_not(gateway, 
             assert answer.status == 401
     for _ in range(40):  # nobody can be told apart here
         assert (await read(gateway, alice, Authorization="Bearer nonsense"))[0] == 401
+
+
+async def test_an_address_without_a_token_has_a_rate_for_what_is_public_and_one_for_signed_urls(
+    gateway, servers, start_gateway
+):
+    limited = {"anonymous_per_minute": 3, "signed_per_minute": 2}
+    config = msgspec.structs.replace(servers, trusted_proxies="127.0.0.0/8", **limited)
+    shared = f"predictions/{new_id()}"  # nobody's, which costs the same look
+    async with start_gateway(config) as other:
+
+        async def statuses(address, *paths):
+            answers = []
+            for path in paths:
+                headers = {"X-Forwarded-For": address}
+                async with other.http.get(f"{other.url}/v1/{path}", headers=headers) as answer:
+                    answers.append((answer.status, answer.headers.get("Retry-After")))
+            return answers
+
+        public = await statuses("198.51.100.7", shared, "docs", "openapi.json", shared, "docs/api")
+        assert public == [(401, None), (200, None), (200, None), (429, "20"), (429, "20")]
+        signed = await statuses("198.51.100.7", "streams/x", "delivery/x/y", f"files/{new_id()}/download", "streams/x")
+        assert signed == [(404, None), (404, None), (429, "30"), (429, "30")]
+        assert await statuses("198.51.100.8", "docs", "streams/x") == [(200, None), (404, None)]
+    unlimited = msgspec.structs.replace(config, anonymous_per_minute=0, signed_per_minute=0)
+    async with start_gateway(unlimited) as other:
+        assert await statuses("198.51.100.7", *["docs"] * 5) == [(200, None)] * 5
+
+
+async def test_a_token_does_not_take_from_the_rate_of_its_address(gateway, servers, alice, start_gateway):
+    config = msgspec.structs.replace(servers, trusted_proxies="127.0.0.0/8", anonymous_per_minute=1)
+    async with start_gateway(config) as other:
+        url, address = f"{other.url}/v1/predictions/{new_id()}", {"X-Forwarded-For": "198.51.100.7"}
+        for _ in range(3):
+            async with other.http.get(url, headers=alice.headers | address) as answer:
+                assert answer.status == 404
+        async with other.http.get(url, headers=address) as answer:
+            assert answer.status == 401
+
+
+async def test_nobody_on_this_machine_has_a_rate(gateway, servers, start_gateway):
+    async with start_gateway(msgspec.structs.replace(servers, anonymous_per_minute=1)) as other:
+        for _ in range(3):
+            async with other.http.get(f"{other.url}/v1/docs") as answer:
+                assert answer.status == 200

@@ -21,6 +21,9 @@ WAIT_LIMIT_S: Final = 60.0  # Replicate's longest sync wait
 WAIT_MARGIN_S: Final = 1.5  # clients give up at exactly 60 s, so the answer leaves before
 CREATES_PER_MINUTE: Final = 600  # Replicate's, by account; a minute's worth may come at once
 REQUESTS_PER_MINUTE: Final = 3_000  # Replicate's, for what creates no prediction
+ANONYMOUS_PER_MINUTE: Final = 600  # by address: a person reading, or a team behind one address; no crawler's haste
+# By address: an account's creates at the full rate, ten files of each, all fetched by one server.
+SIGNED_PER_MINUTE: Final = 6_000
 OPEN_PREDICTIONS: Final = 2_000  # by account: over three minutes of creates at the full rate, and little to remember
 CANCEL_AFTER_MINIMUM_S: Final = 5  # Replicate's minimum
 CANCEL_AFTER_LIMIT_S: Final = 24 * 3600  # longer than any time limit here makes no sense

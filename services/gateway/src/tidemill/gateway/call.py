@@ -96,6 +96,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     takes: Kind = "requests"  # of which of the account's rates it takes one
     errors: tuple[int, ...] = ()  # beyond those that every operation may answer
     anonymous: bool = False  # answers without a token too, what is public
+    signed: bool = False  # its URL carries a signature instead
 
 
 def operation(name: str, scope: Scope | None = None, **rest: Any) -> Callable[[Handler], Operation]:

@@ -2,7 +2,13 @@
 
 from typing import Literal
 
-from tidemill.contracts.limits import CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
+from tidemill.contracts.limits import (
+    ANONYMOUS_PER_MINUTE,
+    CREATES_PER_MINUTE,
+    OPEN_PREDICTIONS,
+    REQUESTS_PER_MINUTE,
+    SIGNED_PER_MINUTE,
+)
 from tidemill.runtime.config import ObjectStore
 
 
@@ -22,6 +28,9 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     creates_per_minute: int = CREATES_PER_MINUTE
     requests_per_minute: int = REQUESTS_PER_MINUTE
     open_predictions: int = OPEN_PREDICTIONS
+    # By address, of requests that need no token; 0 for no limit.
+    anonymous_per_minute: int = ANONYMOUS_PER_MINUTE
+    signed_per_minute: int = SIGNED_PER_MINUTE
     # A queue whose oldest prediction waits for longer, or in which more wait, takes no more: what comes now would not
     # be served while anybody waits for it.
     queue_age_limit_s: float = 600.0

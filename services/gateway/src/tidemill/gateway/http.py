@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram
 from tidemill.contracts.errors import Problem, not_found, unavailable, unprocessable
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway.access.door import Tokenless
 from tidemill.gateway.call import Call, Route, encode, too_large
 from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits import rates
@@ -43,6 +44,7 @@ def bind(parts: Parts, route: Route) -> Callable[[web.Request], Awaitable[web.St
     """An aiohttp handler that authenticates, calls the route's handler and turns whatever it raises into a problem."""
     handler, scope, takes = route.operation.handler, route.operation.scope, route.operation.takes
     anonymous = route.operation.anonymous
+    tokenless: Tokenless = "signed" if route.operation.signed else "anonymous"
     # Frameworks that cache GETs would poll their own cache for ever; nor is what needs a token for any cache.
     uncached = scope is not None and route.method == "GET"
     seconds = SECONDS.labels(route.path)
@@ -52,7 +54,9 @@ def bind(parts: Parts, route: Route) -> Callable[[web.Request], Awaitable[web.St
         started = asyncio.get_running_loop().time()
         caller = NOBODY
         try:
-            if scope is not None and not (anonymous and "Authorization" not in request.headers):
+            if scope is None or (anonymous and "Authorization" not in request.headers):
+                parts.door.pass_by(request, tokenless)
+            else:
                 caller = await parts.door.enter(request, scope)
             call = Call(request, caller, parts)
             if caller.account.allowances is not None:

@@ -10,7 +10,7 @@ from tidemill.contracts.events import Lifecycle, Load, Warm
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.access.client_address import Networks, networks
-from tidemill.gateway.access.door import Door
+from tidemill.gateway.access.door import Door, tokenless_rates
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
 from tidemill.gateway.events.durable import Durables
@@ -58,7 +58,7 @@ async def build(config: Config) -> Service:
         durables=durables,
         objects=objects,
         accounts=accounts,
-        door=Door(accounts, _proxies(config)),
+        door=Door(accounts, _proxies(config), tokenless_rates(config)),
         limits=limits,
         admission=admission,
         versions=versions,

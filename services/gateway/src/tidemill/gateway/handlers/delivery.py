@@ -10,7 +10,7 @@ from tidemill.security.capability import InvalidCapability
 from tidemill.security.delivery import object_key_of_token
 
 
-@operation("delivery.get", headers=CONDITIONS, answer=BYTES, errors=(412,))
+@operation("delivery.get", signed=True, headers=CONDITIONS, answer=BYTES, errors=(412,))
 async def get(call: Call) -> web.StreamResponse:
     """Download a file that a model made, by its signed URL.
 

@@ -89,7 +89,7 @@ async def delete(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-@operation("files.download", query=queries.Signed, headers=CONDITIONS, answer=BYTES, errors=(412,))
+@operation("files.download", signed=True, query=queries.Signed, headers=CONDITIONS, answer=BYTES, errors=(412,))
 async def download(call: Call) -> web.StreamResponse:
     """Download a file by its signed URL.
 

@@ -98,7 +98,7 @@ async def _stream(call: Call) -> web.StreamResponse:
     return client.response
 
 
-@operation("streams.get", headers=("Last-Event-ID",), answer=EVENTS)
+@operation("streams.get", signed=True, headers=("Last-Event-ID",), answer=EVENTS)
 async def get(call: Call) -> web.StreamResponse:
     """Stream a prediction's live output.
 
@@ -107,7 +107,7 @@ async def get(call: Call) -> web.StreamResponse:
     return await _stream(call)
 
 
-@operation("streams.get_files", headers=("Last-Event-ID",), answer=EVENTS)
+@operation("streams.get_files", signed=True, headers=("Last-Event-ID",), answer=EVENTS)
 async def get_files(call: Call) -> web.StreamResponse:
     """Stream the files that a prediction makes.
 

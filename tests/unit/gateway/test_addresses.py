@@ -1,31 +1,33 @@
 import pytest
 
-from tidemill.gateway.access import guesses as guesses_module
+from tidemill.gateway.access import addresses as addresses_module
+from tidemill.gateway.access.addresses import Addresses
 from tidemill.gateway.access.client_address import client, networks
-from tidemill.gateway.access.guesses import FAILURES, Guesses
+from tidemill.gateway.limits.gcra import Rate
 
 
-def test_an_address_that_fails_often_waits_and_is_forgiven():
-    guesses = Guesses()
-    assert not guesses
-    for _ in range(FAILURES.burst):
-        assert guesses.wait_s("1.2.3.4", 0.0) == 0
-        guesses.failed("1.2.3.4", 0.0)
-    assert guesses.wait_s("1.2.3.4", 0.0) == pytest.approx(2)
-    assert guesses.wait_s("5.6.7.8", 0.0) == 0
-    assert guesses.wait_s("1.2.3.4", 2.0) == 0
-    guesses.failed("1.2.3.4", 2.0)
-    assert guesses.wait_s("1.2.3.4", 2.0) > 0
-    assert guesses.wait_s("1.2.3.4", 1000.0) == 0
-    assert not guesses
+def test_an_address_that_comes_often_waits_and_is_forgiven():
+    addresses = Addresses(Rate(per_minute=30, burst=30))
+    assert not addresses
+    for _ in range(30):
+        assert addresses.wait_s("1.2.3.4", 0.0) == 0
+        assert addresses.take("1.2.3.4", 0.0) == 0
+    assert addresses.wait_s("1.2.3.4", 0.0) == pytest.approx(2)
+    assert addresses.take("1.2.3.4", 0.0) == pytest.approx(2)
+    assert addresses.wait_s("5.6.7.8", 0.0) == 0
+    assert addresses.wait_s("1.2.3.4", 2.0) == 0
+    assert addresses.take("1.2.3.4", 2.0) == 0
+    assert addresses.wait_s("1.2.3.4", 2.0) > 0
+    assert addresses.wait_s("1.2.3.4", 1000.0) == 0
+    assert not addresses
 
 
 def test_a_flood_of_addresses_is_not_remembered_for_ever(monkeypatch):
-    monkeypatch.setattr(guesses_module, "ADDRESSES_LIMIT", 10)
-    guesses = Guesses()
+    monkeypatch.setattr(addresses_module, "ADDRESSES_LIMIT", 10)
+    addresses = Addresses(Rate(per_minute=30, burst=30))
     for n in range(100):
-        guesses.failed(str(n), 0.0)
-        assert len(guesses._full_at) <= 10
+        addresses.take(str(n), 0.0)
+        assert len(addresses._full_at) <= 10
 
 
 PROXIES = networks("10.0.0.0/8, 127.0.0.1, fd00::/8")
@@ -40,6 +42,8 @@ PROXIES = networks("10.0.0.0/8, 127.0.0.1, fd00::/8")
         ("10.0.0.1", "6.6.6.6, 198.51.100.1, 10.2.2.2", PROXIES, "198.51.100.1"),
         ("127.0.0.1", "198.51.100.1", PROXIES, "198.51.100.1"),
         ("127.0.0.1", "198.51.100.1", (), None),  # a proxy that nobody told of, or this machine
+        ("192.168.1.2", "198.51.100.1", PROXIES, None),  # likewise, on another machine of ours
+        ("192.168.1.2", None, PROXIES, "192.168.1.2"),
         ("127.0.0.1", None, PROXIES, None),
         ("10.0.0.1", "nonsense", PROXIES, None),
         ("10.0.0.1", "10.0.0.2", PROXIES, None),
