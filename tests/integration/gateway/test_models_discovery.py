@@ -316,6 +316,18 @@ async def test_search_ranks_names_before_texts(gateway, make, alice, mallory):
     assert names(await listed(gateway, mallory, f"/models?query={word}")) == ranked
 
 
+async def test_search_finds_pages_of_the_documentation(gateway, alice):
+    status, found = await ask(gateway, "GET", "/search?query=webhooks", alice)
+    assert status == 200
+    assert [page["name"] for page in found["pages"][:2]] == ["Webhooks", "Reference: webhooks"]
+    public = gateway.parts.config.public_url
+    for page in found["pages"]:
+        assert page["href"].startswith(f"{public}/v1/docs/")
+        async with gateway.http.get(gateway.url + page["href"].removeprefix(public)) as response:
+            assert response.status == 200
+            assert f"# {page['name']}\n" in await response.text()
+
+
 async def test_search_in_pages(gateway, make, alice, monkeypatch):
     monkeypatch.setattr("tidemill.gateway.handlers.search.SEARCH_PAGE_SIZE", 2)
     word = f"quagga{new_id()[-8:]}"

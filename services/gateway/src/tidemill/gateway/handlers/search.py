@@ -1,4 +1,4 @@
-"""Search: models by their words in two forms, and with collections."""
+"""Search: models by their words in two forms, and with collections and pages of the documentation."""
 
 import contextlib
 from typing import Any, Final
@@ -8,7 +8,7 @@ from aiohttp import web
 
 from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_models import FoundCollection, FoundModel, SearchMetadata, SearchResults
+from tidemill.contracts.api_models import FoundCollection, FoundModel, FoundPage, SearchMetadata, SearchResults
 from tidemill.contracts.errors import Problem, bad_request, unprocessable
 from tidemill.contracts.limits import BODY_LIMIT_BYTES, SEARCH_LIMIT_CHARS
 from tidemill.gateway import stores
@@ -17,10 +17,12 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.reference.library import LIBRARY
 from tidemill.runtime.db import Row
 
 SEARCH_PAGE_SIZE: Final = 25  # models carry their schema and an example
 COLLECTIONS_LIMIT: Final = 10  # of one search
+PAGES_LIMIT: Final = 10
 
 
 @operation("models.search", Scope.MODELS_READ, body="text/plain", answer=api.Page[api.Model])
@@ -71,7 +73,10 @@ async def page_of(call: Call, text: str) -> api.Page[Any]:
 
 @operation("search", Scope.MODELS_READ, query=queries.Search, answer=SearchResults)
 async def everything(call: Call) -> web.Response:
-    """Find models and collections by their words; the best first. `limit` is how many models at most."""
+    """Find models, collections and pages of the documentation by their words; the best first.
+
+    `limit` is how many models at most. A page's `href` shows it to browsers, and answers Markdown to programs.
+    """
     if not call.query.get("query"):
         raise Problem(400, 'Query parameter "query" is required')
     asked = call.asked(queries.Search)
@@ -92,6 +97,9 @@ async def everything(call: Call) -> web.Response:
             FoundCollection(name=row["name"], slug=row["slug"], description=row["description"], models=row["models"])
             for row in collections
         ],
-        pages=[],
+        pages=[
+            FoundPage(name=found.title, href=f"{call.parts.api_url}/docs/{found.name}")
+            for found in call.request.app[LIBRARY].search.find(text, PAGES_LIMIT)
+        ],
     )
     return json_response(found)

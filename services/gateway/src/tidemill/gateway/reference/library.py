@@ -16,6 +16,7 @@ from markdown_it.token import Token
 
 from tidemill.gateway.call import encode
 from tidemill.gateway.reference import resource_pages
+from tidemill.gateway.reference.page_search import PageSearch
 
 LIBRARY: Final[web.AppKey["Library"]] = web.AppKey("library")
 HEADING: Final = re.compile(r"^# (.+)$", re.MULTILINE)
@@ -45,6 +46,7 @@ class Library:
         made = {f"reference/{name}": page for name, page in resource_pages.pages(document).items()}
         self.pages = {**dict(sorted(written.items())), **made}
         self._html: dict[str, str] = {}
+        self.search = PageSearch(self.pages, {name: title_of(page) for name, page in self.pages.items()})
 
     def index(self, base_url: str) -> str:
         """Every page with its title, in the form of llms.txt: for people and for programs that read Markdown."""
