@@ -199,15 +199,17 @@ async def test_a_list_by_owner_has_ones_own_models_too(gateway, make, alice, mal
 async def test_examples_come_and_go(gateway, make, alice, mallory):
     path = await make.model(alice, visibility="public")
     version = await make.version(path)
-    predictions = [await make.prediction(alice, path, version) for _ in range(3)]
+    predictions = [await make.prediction(alice, path, version, deployment="alice/inner") for _ in range(3)]
     for prediction in [*predictions, predictions[0]]:
         status, example = await ask(gateway, "POST", f"{path}/examples", alice, json={"prediction": prediction})
-        assert (status, example["id"], "webhook" in example) == (201, prediction, False)
+        assert (status, example["id"]) == (201, prediction)
+        assert not {"webhook", "deployment"} & example.keys()
     for account in (alice, mallory):
         found = await listed(gateway, account, f"{path}/examples")
         assert [each["id"] for each in found] == predictions[::-1]
-        assert "webhook" not in found[0]
-        assert (await ask(gateway, "GET", path, account))[1]["default_example"]["id"] == predictions[0]
+        shown = (await ask(gateway, "GET", path, account))[1]["default_example"]
+        assert shown["id"] == predictions[0]
+        assert not {"webhook", "deployment"} & (found[0].keys() | shown.keys())
     chosen = await ask(gateway, "PATCH", path, alice, json={"default_example": predictions[2]})
     assert chosen[1]["default_example"]["id"] == predictions[2]
     assert (await ask(gateway, "DELETE", f"{path}/examples/{predictions[2]}", alice))[0] == 204
@@ -219,9 +221,13 @@ async def test_examples_come_and_go(gateway, make, alice, mallory):
 
 async def test_what_cannot_be_an_example(gateway, make, alice, mallory):
     path = await make.model(alice)
-    secret = json.dumps(
-        {"components": {"schemas": {"Input": {"properties": {"key": {"type": "string", "x-cog-secret": True}}}}}}
-    )
+    password = {"type": "string", "format": "password"}
+    inputs = {
+        "key": {"type": "string", "x-cog-secret": True},
+        "keys": {"type": "array", "items": password},
+        "maybe": {"anyOf": [{"type": "string", "writeOnly": True}, {"type": "null"}]},
+    }
+    secret = json.dumps({"components": {"schemas": {"Input": {"properties": inputs}}}})
     version = await make.version(path, secret)
     other = await make.model(alice)
     cases = {
@@ -230,6 +236,9 @@ async def test_what_cannot_be_an_example(gateway, make, alice, mallory):
         await make.prediction(alice, path, version, status="processing"): 409,
         await make.prediction(alice, path, version, data_removed=True): 409,
         await make.prediction(alice, path, version, input='{"key": "abc"}'): 422,
+        await make.prediction(alice, path, version, input='{"keys": ["abc"]}'): 422,
+        await make.prediction(alice, path, version, input='{"maybe": "abc"}'): 422,
+        await make.prediction(alice, path): 409,  # of a version that is gone
         await make.prediction(mallory, path, version): 404,
         new_id(): 404,
         "~" * 26: 404,

@@ -46,9 +46,9 @@ def version(row: Row) -> api.Version:
 
 
 def example(call: Call, row: Row) -> api.Prediction:
-    """For everybody who may see the model: where its maker had it announced is nobody's business."""
+    """For everybody who may see the model: how its maker ran it and had it announced is nobody's business."""
     config = call.parts.config
     shown = present.prediction(dict(row.items()), config.public_url, stream_url=None)
     shown.status = status_for(call.request.headers.get("User-Agent"), shown.status)
-    shown.webhook = shown.webhook_events_filter = UNSET
+    shown.webhook = shown.webhook_events_filter = shown.deployment = UNSET
     return Renewer(call.parts.signing_key, config.public_url, now()).prediction(shown)

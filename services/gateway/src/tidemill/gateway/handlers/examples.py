@@ -1,7 +1,5 @@
 """Examples of models: predictions that show what a model does. Their data is kept for as long as they are examples."""
 
-from typing import Any
-
 import msgspec
 from aiohttp import web
 
@@ -70,18 +68,11 @@ async def _candidate(call: Call, model_id: str, prediction_id: str) -> Row:
         raise unprocessable(f"The prediction is of the model {row['model']}.")
     if row["status"] != Status.SUCCEEDED:
         raise conflict(f"Only a prediction that has succeeded can be an example; this one is {row['status']}.")
-    if row["data_removed"] or not row["kept"]:
+    if row["data_removed"] or not row["kept"] or row["secret_inputs"] is None:  # without its version nobody can tell
         raise conflict("The data of the prediction is gone or about to go.")
-    if row["openapi_schema"] is not None and _secrets(msgspec.json.decode(row["openapi_schema"]), row["input"]):
+    if not msgspec.json.decode(row["input"], type=dict).keys().isdisjoint(row["secret_inputs"]):
         raise unprocessable("The prediction's input holds a secret, which an example would show.")
     return row
-
-
-def _secrets(schema: dict[str, Any], given: str) -> list[str]:
-    """The names of secret inputs that were given."""
-    inputs = schema.get("components", {}).get("schemas", {}).get("Input", {}).get("properties", {})
-    secret = {name for name, what in inputs.items() if what.get("x-cog-secret") or what.get("format") == "password"}
-    return sorted(secret & msgspec.json.decode(given).keys())
 
 
 @operation("models.examples.delete", Scope.MODELS_WRITE, status=204)

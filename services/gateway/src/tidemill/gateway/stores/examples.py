@@ -19,7 +19,7 @@ _FIND: Final = """
 SELECT p.* FROM example e JOIN prediction p ON p.id = e.prediction_id WHERE e.model_id = $1 AND e.prediction_id = $2"""
 # `kept`: the janitor will not have it: it is young enough, or of those that stay.
 _CANDIDATE: Final = """
-SELECT p.*, v.openapi_schema, (p.source <> 'api' OR p.shared_at IS NOT NULL
+SELECT p.*, v.secret_inputs, (p.source <> 'api' OR p.shared_at IS NOT NULL
     OR EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id)
     OR p.completed_at + make_interval(secs => COALESCE(a.retention_s, $3)::float8)
         > clock_timestamp() + make_interval(secs => $4::float8)) AS kept
