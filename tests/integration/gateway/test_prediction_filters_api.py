@@ -73,6 +73,11 @@ CASES = [
     ("source=api", lambda n: n % 10 != 0),
     ("deployment=o/d", lambda n: n % 25 == 0),
     (f"created_after={at(10)}&created_before={at(20)}", lambda n: 10 <= n < 20),
+    (f"created_after={at(10).removesuffix('Z')}", lambda n: n >= 10),  # UTC
+    (f"created_after={at(130).replace('Z', '+02:00')}", lambda n: n >= 10),  # with the + as it is
+    (f"created_after={at(-110).replace('Z', '-02:00').replace('T', '%20')}", lambda n: n >= 10),
+    (f"created_after={DAY.date()}&created_before={at(5)}", lambda n: n < 5),
+    (f"created_before={DAY.date()}", lambda n: False),
     (
         f"created_after={at(50)}&model=o/m3&status=succeeded,starting",
         lambda n: n >= 50 and n % 4 == 3 and n % 5 in {0, 4},
@@ -108,7 +113,18 @@ async def test_pages_of_a_narrow_filter_lead_there_and_back(gateway, alice, rows
 
 @pytest.mark.parametrize(
     "query",
-    ["status=done", "status=", "status=failed,,canceled", "model=nobody", "version=1", "source=cli", "created_after=x"],
+    [
+        "status=done",
+        "status=",
+        "status=failed,,canceled",
+        "model=nobody",
+        "version=1",
+        "source=cli",
+        "created_after=x",
+        "created_after=2026-13-01",
+        "created_after=2026-01-01T25:00:00Z",
+        "created_before=2026-01-01T00:00:00 02",
+    ],
 )
 async def test_filters_that_say_nothing_are_refused(gateway, alice, query):
     async with gateway.http.get(f"{gateway.url}/v1/predictions?{query}", headers=alice.headers) as response:

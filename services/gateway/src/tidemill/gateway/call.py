@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
-# Many write the + of a time's zone as it is, and a + in a query is a space.
-UNESCAPED_PLUS: Final = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:.]+) (\d\d:\d\d)$")
+MOMENTS: Final = frozenset({"created_after", "created_before"})  # query parameters
+MOMENT: Final = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)([Tt ](?P<time>\d[\d:.]+))?(?P<zone>[Zz]|[ +-]\d\d:\d\d)?")
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -52,7 +52,7 @@ class Call(NamedTuple):
 
     def asked(self, kind: type[QueryT]) -> QueryT:
         """The query parameters as a struct; others are ignored. Raises the 400 problem."""
-        query = {name: UNESCAPED_PLUS.sub(r"\1+\2", value) for name, value in self.query.items()}
+        query = {name: _moment(value) if name in MOMENTS else value for name, value in self.query.items()}
         try:
             return msgspec.convert(query, kind, strict=False)
         except msgspec.ValidationError as error:
@@ -76,6 +76,16 @@ class Call(NamedTuple):
                 raise too_large(limit_bytes)
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _moment(text: str) -> str:
+    """As RFC 3339 has it: a date alone is its beginning, and what names no zone is UTC, as Python's `isoformat` of a
+    plain datetime. Many write the + of a zone as it is, and a + in a query is a space.
+    """
+    found = MOMENT.fullmatch(text)
+    if found is None:
+        return text
+    return f"{found['date']}T{found['time'] or '00:00:00'}{(found['zone'] or 'Z').replace(' ', '+')}"
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]

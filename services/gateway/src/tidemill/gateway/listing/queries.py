@@ -15,7 +15,7 @@ from tidemill.contracts.limits import SEARCH_LIMIT_CHARS
 from tidemill.contracts.prediction import Status
 
 Id = Annotated[str, Meta(pattern="^[0-9a-hjkmnp-tv-z]{26}$")]
-Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601, with a time zone")]
+Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601; UTC where it names no time zone")]
 
 
 class Paging(msgspec.Struct, frozen=True, kw_only=True):
