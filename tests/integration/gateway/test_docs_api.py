@@ -102,6 +102,20 @@ async def test_a_preflight_allows_the_methods_there_are(gateway):
         assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
 
 
+async def test_pages_of_another_origin_can_read_the_headers_that_say_something(gateway, alice, echo):
+    origin = {"Origin": "https://app.example", **alice.headers}
+    create = {"url": f"{gateway.url}/v1/predictions", "json": {"version": echo, "input": {"text": "x"}}}
+    for _ in range(2):  # the second is a repetition
+        headers = {**origin, "Idempotency-Key": echo, "Prefer": "wait=0"}
+        async with gateway.http.post(**create, headers=headers) as response:
+            assert response.status == 201
+            sent = {*response.headers}
+            readable = {name.strip() for name in response.headers["Access-Control-Expose-Headers"].split(",")}
+    said = {"Location", "Preference-Applied", "Idempotent-Replayed"}
+    assert said <= sent & readable
+    assert {"Content-Range", "Content-Disposition", "ETag", "Repr-Digest", "Retry-After"} <= readable
+
+
 async def test_head_answers_as_get_without_the_body(gateway, alice):
     for path in ("/v1/account", "/v1/models/", "/v1/v1/predictions"):
         async with gateway.http.head(gateway.url + path, headers=alice.headers) as response:

@@ -8,7 +8,8 @@ from aiohttp import web
 PREFLIGHT_MAX_AGE_S: Final = 600  # what Chromium honours is two hours; a change should be felt sooner
 METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY"
 EXPOSED: Final = (
-    "ETag, Location, Preference-Applied, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After"
+    "Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Location, Preference-Applied, RateLimit-Limit,"
+    " RateLimit-Remaining, RateLimit-Reset, Repr-Digest, Retry-After"
 )
 
 

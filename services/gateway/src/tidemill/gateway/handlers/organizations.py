@@ -115,7 +115,7 @@ async def set_member(call: Call) -> web.Response:
     """Add a user to an organization, or change a member's role. For its owners.
 
     `owner` may do everything, `member` everything but administer the account, `viewer` may look at everything but
-    the webhook secret. The last owner cannot take another role (409).
+    webhooks: their secret, deliveries and endpoints. The last owner cannot take another role (409).
     """
     body = await call.body(SetMember)
     changed = await stores.organizations.set_member(

@@ -43,8 +43,8 @@ async def create(call: Call) -> web.Response:
     """Make a token; `token` is its secret, shown this once.
 
     It acts for your own account, or with `account` for an organization that you are in, there no further than your
-    role. It can grant no more than the token it is made with: 403 for scopes beyond that. It ends when that one does,
-    if not before.
+    role. It can grant no more than the token it is made with: 403 for scopes beyond that. It expires when that one
+    does, if not before.
     """
     body = await call.body(CreateToken)
     if names := access.unknown(body.scopes):

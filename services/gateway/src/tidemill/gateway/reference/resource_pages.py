@@ -71,6 +71,8 @@ def _answers(operation: Json) -> str:
 def _access(operation: Json) -> str:
     scope = operation.get("x-required-scope")
     need = f"Needs a token with the scope `{scope}`." if scope else "Needs no token."
+    if scope and {} in operation.get("security", ()):
+        need = f"{need[:-1]}; answers without a token what everybody may see."
     return f"{need} An extension: Replicate has no such operation." if "x-tidemill-extension" in operation else need
 
 
