@@ -25,7 +25,7 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
 from tidemill.security import webhooks
 from tidemill.stack import NatsServer, PostgresServer
-from tidemill.testing.running import free_port
+from tidemill.stack.ports import Reservations
 
 ACCOUNTS = 20
 BATCH = 250
@@ -107,7 +107,8 @@ async def world(directory):
         database = await stack.enter_async_context(Database(postgres.url))
         await migrate(database)
         bus = await stack.enter_async_context(Bus(nats.url, "bench"))
-        made = World(database, bus, *(f"http://127.0.0.1:{free_port()}" for _ in range(2)))
+        reservations = Reservations()
+        made = World(database, bus, *(f"http://127.0.0.1:{reservations.choose()}" for _ in range(2)))
         await made.accounts()
         for url, handler in ((made.hanging, made.hanging_hook), (made.quick, made.quick_hook)):
             app = web.Application()

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import io
 import os
 import signal
@@ -115,16 +116,22 @@ async def test_a_process_killed_from_outside_is_replaced(server):
     assert server.pids()[0] != pid
 
 
-async def test_what_a_killed_supervisor_left_is_ended(server, tmp_path):
-    left = server.pids()
-    successor = type(server)(tmp_path / "server")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_killed_supervisor_left_is_ended(kind, tmp_path):
+    predecessor = kind(tmp_path / "server")
+    await predecessor.start()
+    url, left, process = predecessor.url, predecessor.pids(), predecessor.process
+    # What is left of it then is the process alone: the ports are let go.
+    del predecessor
+    gc.collect()
+    successor = kind(tmp_path / "server")
     await successor.start()
     try:
-        assert successor.url == server.url
+        assert successor.url == url
         assert not set(left) & set(successor.pids())
-        assert not server.process.alive
+        assert not process.alive
     finally:
-        await successor.kill()
+        await discard(successor)
 
 
 async def test_a_lost_port_is_replaced(server):

@@ -3,8 +3,8 @@
 import os
 import socket
 
-from tidemill.stack import ports
 from tidemill.stack.home import Home
+from tidemill.stack.ports import Reservations
 from tidemill.stack.service import BACKGROUND, Service
 
 
@@ -13,8 +13,9 @@ async def test_another_port_is_chosen_when_the_first_was_taken(tmp_path, install
     home.records.mkdir(parents=True)
     home.log_directory.mkdir()
     env = {**os.environ, "TIDEMILL_DATABASE_URL": "postgres://x", "TIDEMILL_HOST": "127.0.0.1"}
+    reservations = Reservations()
     with socket.create_server(("127.0.0.1", 0)) as other:
-        choices = [other.getsockname()[1], ports.choose()]
+        choices = [other.getsockname()[1], reservations.choose()]
         service = Service(BACKGROUND[0], home, install_programs(tmp_path / "programs"), env, iter(choices).__next__)
         try:
             await service.start()

@@ -9,7 +9,9 @@ import pytest
 
 from tidemill.stack import snapshot
 from tidemill.stack.home import Home
+from tidemill.stack.ports import Reservations
 from tidemill.stack.state import State
+from tidemill.testing.ports import OwnPort
 from tidemill.testing.processes import runs
 
 WITHIN_S = 60
@@ -23,6 +25,11 @@ class Stack:
         self.programs = install_programs(directory / "bin")
         self.env = {"PATH": os.environ["PATH"], "TIDEMILL_HOME": str(self.home.path)}
         self.catalogue = directory / "catalogue"
+        self._port = OwnPort()
+
+    @property
+    def port(self):
+        return self._port.number
 
     def popen(self, *arguments):
         command = [sys.executable, "-m", "tidemill.stack", *arguments]
@@ -34,6 +41,11 @@ class Stack:
         return process.returncode, output
 
     def up(self, *arguments):
+        """At a port of this stack's own, if no other is asked for."""
+        return self.up_again("--port", str(self.port), *arguments)
+
+    def up_again(self, *arguments):
+        """At the port that the home remembers."""
         return self.run("up", "--detach", "--programs", str(self.programs), *arguments)
 
     def snapshot(self):
@@ -131,7 +143,7 @@ def test_a_second_up_changes_nothing_and_a_restart_keeps_the_addresses(stack):
     stack.up()
     first = stack.snapshot()
     env = stack.home.env_file.read_text()
-    code, output = stack.up()
+    code, output = stack.up_again()
     assert code == 0
     assert "already running" in output
     assert stack.snapshot() == first
@@ -141,10 +153,51 @@ def test_a_second_up_changes_nothing_and_a_restart_keeps_the_addresses(stack):
     stack.run("down")
     # As in a shell that has read the env file: our own addresses are not an operator's.
     stack.env |= {"TIDEMILL_DATABASE_URL": shell_reads(stack.home.env_file, "TIDEMILL_DATABASE_URL")}
-    assert stack.up()[0] == 0
+    code, output = stack.up_again()
+    assert code == 0
+    assert "MOVED" not in output
     assert stack.home.env_file.read_text() == env
     assert [part.where for part in stack.snapshot().parts] == [part.where for part in first.parts]
     assert len([call for call in stack.calls() if "token create" in call]) == 1
+
+
+def test_a_restart_that_finds_its_port_taken_says_where_it_has_moved(stack):
+    stack.up()
+    old_url = stack.snapshot().base_url
+    stack.run("down")
+    with socket.create_server(("127.0.0.1", stack.port)):
+        code, output = stack.up_again()
+    assert code == 0, output
+    new_url = stack.snapshot().base_url
+    assert new_url != old_url
+    assert f"port {stack.port} is taken by another program" in output
+    assert f"it was at {old_url} and is now at {new_url}\n  {stack.home.env_file} has changed" in output
+    assert shell_reads(stack.home.env_file, "REPLICATE_BASE_URL") == new_url
+    stack.run("down")
+    _, output = stack.up_again()
+    assert stack.snapshot().base_url == new_url
+    assert "MOVED" not in output
+
+
+def test_stacks_that_start_at_the_same_moment_get_ports_of_their_own(stack, tmp_path, install_programs):
+    others = []
+    for name in ("second", "third"):
+        (tmp_path / name).mkdir()
+        others.append(Stack(tmp_path / name, install_programs))
+    stacks = [stack, *others]
+    try:
+        for each in stacks:
+            each.home.prepare()
+            State(each.home.state_file).put("gateway", stack.port)
+        starting = [each.popen("up", "--detach", "--programs", str(each.programs)) for each in stacks]
+        outputs = [process.communicate(timeout=WITHIN_S)[0] for process in starting]
+        assert [process.returncode for process in starting] == [0] * len(stacks), outputs
+        chosen = [each.snapshot().port for each in stacks]
+        assert len(set(chosen)) == len(stacks)
+        assert stack.port in chosen
+    finally:
+        for other in others:
+            other.discard()
 
 
 def test_a_service_that_dies_is_started_again(stack):
@@ -190,9 +243,10 @@ def test_what_a_killed_supervisor_left_is_ended(stack):
     first = stack.snapshot()
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: stack.home.owner() is None)
-    code, output = stack.up()
+    code, output = stack.up_again()
     assert code == 0, output
     assert "ended worker, left behind by a supervisor that was killed" in output
+    assert stack.snapshot().port == first.port
     os.kill(stack.snapshot().pid, signal.SIGKILL)
     until(lambda: stack.home.owner() is None)
     code, output = stack.run("down")
@@ -202,7 +256,7 @@ def test_what_a_killed_supervisor_left_is_ended(stack):
 
 
 def test_ctrl_c_in_the_foreground_stops_all(stack):
-    process = stack.popen("up", "--programs", str(stack.programs))
+    process = stack.popen("up", "--port", str(stack.port), "--programs", str(stack.programs))
     until(lambda: (current := stack.snapshot()) is not None and current.phase == "ready")
     pids = [part.pid for part in stack.snapshot().parts]
     process.send_signal(signal.SIGINT)
@@ -214,11 +268,18 @@ def test_ctrl_c_in_the_foreground_stops_all(stack):
 
 
 def test_a_taken_port_that_was_asked_for_is_an_error(stack):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        code, output = stack.up("--port", str(port))
+    with socket.create_server(("127.0.0.1", stack.port)):
+        code, output = stack.up()
     assert code == 1
-    assert f"port {port} is taken" in output
+    assert f"port {stack.port} is taken" in output
+
+
+def test_a_port_that_another_stack_is_about_to_use_is_taken(stack):
+    other = Reservations()
+    assert other.take(stack.port)
+    code, output = stack.up()
+    assert code == 1
+    assert f"port {stack.port} is taken" in output
 
 
 def test_servers_of_the_operator_are_used(stack, tmp_path, install_programs):

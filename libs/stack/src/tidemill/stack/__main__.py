@@ -9,9 +9,11 @@ from pathlib import Path
 from tidemill.stack import commands, detach, home, status
 from tidemill.stack.commands import UpRequest
 from tidemill.stack.home import AlreadyRunningError, Home, HomeError
+from tidemill.stack.ports import LAST_PORT
+from tidemill.stack.supervisor import DEFAULT_PORT
 
 LOG_LINES = 20
-HIGHEST_PORT = 65_535
+PORT_HELP = f"the gateway's port, also of later starts; if never given, {DEFAULT_PORT} or the first free one above"
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     subcommands = parser.add_subparsers(dest="command", required=True)
     up = subcommands.add_parser("up", help="start everything; stays in the foreground")
     up.add_argument("--detach", action="store_true", help="return when it is ready")
-    up.add_argument("--port", type=_port, default=_environment_port(), help="the gateway's port")
+    up.add_argument("--port", type=_port, default=_environment_port(), help=PORT_HELP)
     up.add_argument("--no-catalogue", action="store_true", help="push no models")
     up.add_argument("--catalogue", type=Path, help="directory of the models to push")
     up.add_argument(
@@ -86,7 +88,7 @@ def _environment_port() -> int | None:
 
 def _port(text: str) -> int:
     port = int(text)
-    if not 0 < port <= HIGHEST_PORT:
+    if not 0 < port <= LAST_PORT:
         raise argparse.ArgumentTypeError(f"{text} is not a port")
     return port
 

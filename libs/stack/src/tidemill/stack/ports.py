@@ -1,22 +1,98 @@
-"""Free loopback ports below the kernel's ephemeral range, so that an outgoing connection never takes one of ours."""
+"""Free loopback ports, kept from the other stacks of this machine from the choice on, long before a server binds them.
 
+They lie below the kernel's ephemeral range, so that an outgoing connection never takes one of ours.
+"""
+
+import errno
 import random
 import socket
+import sys
 import time
-from collections.abc import Collection
+import weakref
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 LOOPBACK = "127.0.0.1"
-LOWEST_PORT = 10_240
 # Linux gives outgoing connections ports from 32768 up: a remembered port below that is ours again after a restart.
-HIGHEST_PORT = 32_000
+USUAL_PORTS = range(10_240, 32_001)
+LAST_PORT = 65_535
 # A server that was killed a moment ago may hold its port until the kernel has torn it down.
 RELEASE_WAIT_S = 1.0
 RELEASE_POLL_S = 0.02
 ATTEMPTS = 200
+CAN_RESERVE = sys.platform == "linux"
 
 
 class NoFreePortError(OSError):
     """No free loopback port was found."""
+
+
+class Reservations:
+    """Ports that no other Reservations of the machine gives away, as long as this object and its process live.
+
+    Each is held by a Unix socket in Linux's abstract namespace, bound to a name made of the port: the second to bind it
+    is refused, be it root or another user, and the kernel frees it however the process ends. Such names belong to a
+    network namespace, as ports do. Other systems have none: there a port is only looked at.
+    """
+
+    def __init__(self, purpose: str = "stack") -> None:
+        """What is reserved for one purpose is not in the way of another."""
+        self._purpose = purpose
+        self._held: dict[int, socket.socket] = {}
+        weakref.finalize(self, _close, self._held)
+
+    def take(self, port: int) -> bool:
+        """Whether this very port is ours now. One that is about to be released is waited for."""
+        if _becomes_true(lambda: self._take(port)):
+            return True
+        self._let_go(port)
+        return False
+
+    def choose(self, avoid: Collection[int] = (), among: Sequence[int] = USUAL_PORTS) -> int:
+        tried = random.sample(among, min(ATTEMPTS, len(among)))
+        found = self._take_first(port for port in tried if port not in avoid)
+        if found is None:
+            raise NoFreePortError(f"none of {len(tried)} ports tried from {among[0]} to {among[-1]} is free")
+        return found
+
+    def first_free_from(self, port: int) -> int:
+        """The port itself, or the next one above it that is to be had."""
+        last = min(port + ATTEMPTS - 1, LAST_PORT)
+        found = self._take_first(range(port, last + 1))
+        if found is None:
+            raise NoFreePortError(f"all ports from {port} to {last} are taken")
+        return found
+
+    def _take_first(self, candidates: Iterable[int]) -> int | None:
+        for port in candidates:
+            if port in self._held:
+                continue
+            if self._take(port):
+                return port
+            self._let_go(port)
+        return None
+
+    def _take(self, port: int) -> bool:
+        # Reserved before it is looked at: two who looked first would both find it free.
+        return (port in self._held or self._reserve(port)) and is_free(port)
+
+    def _reserve(self, port: int) -> bool:
+        if not CAN_RESERVE:
+            return True
+        holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            holder.bind(f"\0tidemill/{self._purpose}/port/{port}")
+        except OSError as error:
+            holder.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
+        self._held[port] = holder
+        return True
+
+    def _let_go(self, port: int) -> None:
+        holder = self._held.pop(port, None)
+        if holder is not None:
+            holder.close()
 
 
 def is_free(port: int) -> bool:
@@ -30,26 +106,19 @@ def is_free(port: int) -> bool:
     return True
 
 
-def becomes_free(port: int, wait_s: float = RELEASE_WAIT_S) -> bool:
-    deadline = time.monotonic() + wait_s
-    while not is_free(port):
+def becomes_free(port: int) -> bool:
+    return _becomes_true(lambda: is_free(port))
+
+
+def _becomes_true(check: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + RELEASE_WAIT_S
+    while not check():
         if time.monotonic() >= deadline:
             return False
         time.sleep(RELEASE_POLL_S)
     return True
 
 
-def choose(avoid: Collection[int] = ()) -> int:
-    for _ in range(ATTEMPTS):
-        candidate = random.randint(LOWEST_PORT, HIGHEST_PORT)
-        if candidate not in avoid and is_free(candidate):
-            return candidate
-    raise NoFreePortError(f"none of {ATTEMPTS} ports tried between {LOWEST_PORT} and {HIGHEST_PORT} is free")
-
-
-def first_free_from(port: int) -> int:
-    """The port itself, or the next one above it that is free."""
-    for candidate in range(port, port + ATTEMPTS):
-        if is_free(candidate):
-            return candidate
-    raise NoFreePortError(f"all ports from {port} to {port + ATTEMPTS - 1} are taken")
+def _close(held: dict[int, socket.socket]) -> None:
+    for holder in held.values():
+        holder.close()

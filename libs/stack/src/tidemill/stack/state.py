@@ -1,7 +1,7 @@
 """What one directory remembers between runs: ports, generated secrets, tokens.
 
 A small JSON file, readable by its owner alone and replaced whole on every change, so a crash leaves the old or the
-new one. It must have one writer: the holder of the directory.
+new one. It must have one writer: the holder of the directory. Ports that it gives out stay reserved while it lives.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
-from tidemill.stack import ports
+from tidemill.stack.ports import Reservations
 
 SECRET_BYTES = 32
 
@@ -18,6 +18,7 @@ class State:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._values: dict[str, str | int] = _load(path)
+        self._reservations = Reservations()
 
     def text(self, key: str) -> str | None:
         value = self._values.get(key)
@@ -40,14 +41,29 @@ class State:
         return value if isinstance(value, int) else None
 
     def port(self, key: str) -> int:
-        """The port remembered under this key while it is free, else a new one that is."""
+        """The port remembered under this key while it is to be had, else a new one that is."""
         remembered = self.remembered_port(key)
-        if remembered is not None and ports.becomes_free(remembered):
+        if remembered is not None and self._reservations.take(remembered):
             return remembered
         taken = {value for value in self._values.values() if isinstance(value, int)}
-        chosen = ports.choose(avoid=taken)
-        self.put(key, chosen)
-        return chosen
+        return self._remembered(key, self._reservations.choose(avoid=taken))
+
+    def port_from(self, key: str, first: int) -> int:
+        """As `port`, but a new one is the next above the remembered one, or above `first` when none is remembered."""
+        wanted = self.remembered_port(key) or first
+        had = self._reservations.take(wanted)
+        return self._remembered(key, wanted if had else self._reservations.first_free_from(wanted + 1))
+
+    def take_port(self, key: str, port: int) -> bool:
+        """Whether this very port is to be had; then it is the one that is remembered."""
+        if not self._reservations.take(port):
+            return False
+        self.put(key, port)
+        return True
+
+    def _remembered(self, key: str, port: int) -> int:
+        self.put(key, port)
+        return port
 
 
 def write_private(path: Path, text: str) -> None:

@@ -25,3 +25,10 @@ The last line gives a shell the token, the base URL and the `tidemill` command. 
   const replicate = new (require("replicate"))({{ baseUrl: process.env.REPLICATE_BASE_URL + "/v1" }});
   replicate.run("{MODEL}", {{ input: {{ text: "hello" }} }}).then(console.log);
 """
+
+
+def moved(old_url: str, new_url: str, env_file: Path) -> str:
+    """For people who have the old address in a shell or in a program."""
+    return f"""
+Tidemill has MOVED: it was at {old_url} and is now at {new_url}
+  {env_file} has changed: read it again in every shell that has read it before"""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tidemill.stack import environment, leftovers, ports, rotation, snapshot
+from tidemill.stack import environment, leftovers, rotation, snapshot, summary
 from tidemill.stack.backing import Backing
-from tidemill.stack.environment import Setting
+from tidemill.stack.environment import Setting, base_url
 from tidemill.stack.home import Home
 from tidemill.stack.keeper import Keeper
 from tidemill.stack.process import StartError
@@ -25,6 +25,7 @@ from tidemill.stack.snapshot import Part, Phase, Snapshot
 from tidemill.stack.state import State, write_private
 from tidemill.stack.unit import Unit
 
+GATEWAY_PORT = "gateway"  # the key under which the state keeps it
 DEFAULT_PORT = 8300
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -33,7 +34,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Options:
     environ: Mapping[str, str]
     programs: Path  # where the console commands of the services are
-    port: int | None  # the gateway's, when asked for
+    port: int | None  # the gateway's, when asked for; else the last one
     catalogue: Catalogue | None
 
 
@@ -90,11 +91,12 @@ class Supervisor:
         return True
 
     async def _bring_up(self) -> None:
-        self._port = self._gateway_port()
         self._tasks.append(asyncio.create_task(self._rotate_logs(), name="rotate logs"))
-        self._write_snapshot()
+        # Before ports are settled: those that are left behind may still hold them.
         for name in await leftovers.end(self._home):
             self._report.say(f"  ended {name}, left behind by a supervisor that was killed")
+        left_port = self._settle_port()
+        self._write_snapshot()
         for name in self._backing.given:
             self._report.say(f"  using the server of {name}")
         await self._start_stage(self._backing.units)
@@ -106,6 +108,8 @@ class Supervisor:
         await self._provision(provision, shared)
         self._phase = "ready"
         self._write_snapshot()
+        if left_port is not None:
+            self._report.say(summary.moved(base_url(left_port), base_url(self._port), self._home.env_file))
         self._on_ready()
         if self._options.catalogue is not None:
             examples = provision.show_examples(self._options.catalogue)
@@ -150,17 +154,19 @@ class Supervisor:
     def _service(self, spec: ServiceSpec, env: Mapping[str, str]) -> Service:
         return Service(spec, self._home, self._options.programs, env, lambda: self._state.port(f"{spec.name}.ops"))
 
-    def _gateway_port(self) -> int:
-        asked = self._options.port
+    def _settle_port(self) -> int | None:
+        """Reserves the gateway's port. Returns the last one when it had to be left to another program."""
+        asked, last = self._options.port, self._state.remembered_port(GATEWAY_PORT)
         if asked is not None:
-            if not ports.becomes_free(asked):
+            if not self._state.take_port(GATEWAY_PORT, asked):
                 raise StartError(f"port {asked} is taken by another program; choose another with --port")
-            return asked
-        remembered = self._state.remembered_port("gateway")
-        if remembered is None or not ports.becomes_free(remembered):
-            remembered = ports.first_free_from(DEFAULT_PORT)
-            self._state.put("gateway", remembered)
-        return remembered
+            self._port = asked
+            return None
+        self._port = self._state.port_from(GATEWAY_PORT, DEFAULT_PORT)
+        if last is None or last == self._port:
+            return None
+        self._report.say(f"  port {last} is taken by another program, so this stack takes {self._port}")
+        return last
 
     async def _rotate_logs(self) -> None:
         while True:
@@ -200,7 +206,7 @@ class Supervisor:
             pid=os.getpid(),
             phase=self._phase,
             port=self._port,
-            base_url=environment.base_url(self._port),
+            base_url=base_url(self._port),
             given=self._backing.given,
             parts=parts,
         )

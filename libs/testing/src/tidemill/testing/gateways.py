@@ -18,7 +18,8 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
 from tidemill.security import tokens, webhooks
 from tidemill.stack import NatsServer, ObjectServer, PostgresServer
-from tidemill.testing.running import free_port, until
+from tidemill.stack.ports import Reservations
+from tidemill.testing.running import until
 
 SIGNING_KEY: Final = "5a" * 32
 STOP_WITHIN_S: Final = 10.0
@@ -76,7 +77,8 @@ async def gateways(directory: Path, count: int = 1, settings: dict[str, str] | N
             "TIDEMILL_DRAIN_S": "0.1",
             **(settings or {}),
         }
-        ports = [free_port() for _ in range(count)]
+        reservations = Reservations()
+        ports = [reservations.choose() for _ in range(count)]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         env.setdefault("TIDEMILL_PUBLIC_URL", urls[0])
         pids = [await stack.enter_async_context(_gateway(directory, env, port)) for port in ports]

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 
 from tidemill.stack import snapshot
+from tidemill.testing.ports import OwnPort
 
 UP_WITHIN_S: Final = 180.0
 POLL_S: Final = 0.05
@@ -27,11 +27,10 @@ class RunningStack:
         self.home = home
         self.env: dict[str, str] = {}
         self._settings = settings or {}
+        self._port = OwnPort()
 
     def up(self, *arguments: str) -> None:
-        # Not the usual port: another stack of this machine may have it, or be about to take it.
-        port = () if "--port" in arguments else ("--port", str(free_port()))
-        done = self._command("up", "--detach", *port, *arguments)
+        done = self._command("up", "--detach", "--port", str(self._port.number), *arguments)
         assert done.returncode == 0, f"up failed:\n{done.stdout}\n{done.stderr}"
         for line in (self.home / "env").read_text().splitlines():
             words = shlex.split(line)
@@ -82,11 +81,6 @@ class RunningStack:
 
     def session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(base_url=self.base_url, headers={"Authorization": f"Bearer {self.token}"})
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 async def until(what: str, check: Callable[[], Any], *, within_s: float = 30.0) -> Any:
