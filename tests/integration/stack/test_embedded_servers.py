@@ -94,33 +94,35 @@ def _get(server):
 
 async def test_what_was_stored_survives_kill_and_restart(server):
     await store(server, b"precious")
-    url, before = server.url, server.pids()
+    url, before = server.url, server.process.pids()
     await server.kill()
-    assert server.pids() == []
+    assert server.process.pids() == []
     assert not any(runs(pid) for pid in before)
     await server.start()
     assert server.url == url
     assert await load(server) == b"precious"
-    await server.restart()
+    await server.stop()
+    await server.start()
     assert await load(server) == b"precious"
 
 
 async def test_a_process_killed_from_outside_is_replaced(server):
-    url, pid = server.url, server.pids()[0]
+    url, pid = server.url, server.process.pids()[0]
     os.kill(pid, signal.SIGKILL)
     async with asyncio.timeout(20):
         while server.process.alive:
             await asyncio.sleep(0.01)
     await server.start()
     assert server.url == url
-    assert server.pids()[0] != pid
+    assert server.process.pids()[0] != pid
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_a_killed_supervisor_left_is_ended(kind, tmp_path):
     predecessor = kind(tmp_path / "server")
     await predecessor.start()
-    url, left, process = predecessor.url, predecessor.pids(), predecessor.process
+    url, process = predecessor.url, predecessor.process
+    left = process.pids()
     # What is left of it then is the process alone: the ports are let go.
     del predecessor
     gc.collect()
@@ -128,7 +130,7 @@ async def test_what_a_killed_supervisor_left_is_ended(kind, tmp_path):
     await successor.start()
     try:
         assert successor.url == url
-        assert not set(left) & set(successor.pids())
+        assert not set(left) & set(successor.process.pids())
         assert not process.alive
     finally:
         await discard(successor)
@@ -172,7 +174,7 @@ async def test_the_object_store_refuses_strangers_and_listens_on_loopback_alone(
             await asyncio.to_thread(s3(server, "wrong" * 8).put_object, server.bucket, "x", io.BytesIO(), 0)
         async with aiohttp.ClientSession() as session, session.get(f"{server.url}/{server.bucket}") as reply:
             assert reply.status == 403
-        listening = [c for c in psutil.Process(server.pids()[0]).net_connections() if c.status == "LISTEN"]
+        listening = [c for c in psutil.Process(server.process.pids()[0]).net_connections() if c.status == "LISTEN"]
         assert listening
         assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
         assert all(connection.laddr.port < 32_768 for connection in listening)
@@ -222,7 +224,7 @@ async def test_data_of_a_closed_directory_go_where_the_account_reaches_them(tmp_
     outside = State(directory / "state.json").text("outside")
     assert outside is not None
     assert Path(outside, "pgdata").exists()
-    assert psutil.Process(server.pids()[0]).username() == "nobody"
+    assert psutil.Process(server.process.pids()[0]).username() == "nobody"
     await server.remove()
     assert not Path(outside).exists()
 

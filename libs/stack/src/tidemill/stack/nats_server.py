@@ -12,8 +12,9 @@ import nkeys
 
 from tidemill.stack import nats_accounts, surroundings, wheels
 from tidemill.stack.ports import LOOPBACK
-from tidemill.stack.process import Launch, ManagedProcess, ProbeError
-from tidemill.stack.state import State, write_private
+from tidemill.stack.process import Launch, ProbeError
+from tidemill.stack.seat import Seat
+from tidemill.stack.state import write_private
 
 USER = "tidemill"
 CALLOUT_SEED = "callout_seed"
@@ -29,21 +30,20 @@ FILE_STORE_BYTES = 32 * 1024**3
 
 
 class NatsServer:
-    """`port` 0 takes a free one and keeps it for this directory."""
-
     name = "NATS"
 
-    def __init__(self, directory: Path, *, port: int = 0, log: Path | None = None) -> None:
-        self._directory = directory.absolute()
-        directory.mkdir(parents=True, exist_ok=True)
-        self.log = log or self._directory / "nats.log"
-        self._state = State(self._directory / "state.json")
-        self._process = ManagedProcess(self._directory / "process.json")
-        self._fixed_port = port
+    def __init__(self, directory: Path, *, log: Path = Path("nats.log")) -> None:
+        self._seat = Seat(directory, log, port_key="client")
+        self._state = self._seat.state
+        self.log, self.process = self._seat.log, self._seat.process
 
     @property
     def port(self) -> int:
-        return self._fixed_port or self._state.remembered_port("client") or 0
+        return self._seat.port
+
+    @property
+    def where(self) -> str:
+        return self._seat.where
 
     @property
     def monitor_url(self) -> str:
@@ -55,7 +55,7 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://{USER}:{self.password}@{LOOPBACK}:{self.port}"
+        return f"nats://{USER}:{self.password}@{self.where}"
 
     @property
     def public_url(self) -> str:
@@ -76,34 +76,18 @@ class NatsServer:
         """The seed's public half, which the server's configuration names."""
         return bytes(nkeys.from_seed(bytearray(self.callout_seed.encode())).public_key).decode()
 
-    @property
-    def where(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
-
-    @property
-    def process(self) -> ManagedProcess:
-        return self._process
-
-    def pids(self) -> list[int]:
-        return self._process.pids()
-
     async def start(self) -> None:
         """Raises StartError with the reason and the log's end."""
-        await self._process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
-        port, monitor = self._fixed_port or self._state.port("client"), self._state.port("monitor")
-        write_private(self._directory / "nats.conf", self._configuration(port, monitor))
-        self._process.spawn(self._launch(self._directory / "nats.conf"))
-        await self._process.wait_ready(self._probe, READY_WITHIN_S)
+        await self.process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
+        configuration = self._seat.directory / "nats.conf"
+        write_private(configuration, self._configuration(self._seat.settle_port(), self._state.port("monitor")))
+        await self.process.start(self._launch(configuration), self._probe, READY_WITHIN_S)
 
     async def stop(self) -> None:
-        await self._process.stop()
+        await self.process.stop()
 
     async def kill(self) -> None:
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
+        await self.process.kill()
 
     def _launch(self, configuration: Path) -> Launch:
         return Launch(
@@ -123,7 +107,7 @@ class NatsServer:
                 "http": f"{LOOPBACK}:{monitor}",
                 **nats_accounts.configuration(USER, self.password, self._issuer),
                 "jetstream": {
-                    "store_dir": str(self._directory / "store"),
+                    "store_dir": str(self._seat.directory / "store"),
                     "max_memory_store": MEMORY_STORE_BYTES,
                     "max_file_store": FILE_STORE_BYTES,
                 },

@@ -11,8 +11,8 @@ from minio.error import MinioException
 
 from tidemill.stack import surroundings, wheels
 from tidemill.stack.ports import LOOPBACK
-from tidemill.stack.process import Launch, ManagedProcess, ProbeError
-from tidemill.stack.state import State
+from tidemill.stack.process import Launch, ProbeError
+from tidemill.stack.seat import Seat
 
 BUCKET = "tidemill"
 REGION = "us-east-1"
@@ -25,26 +25,25 @@ _PORT_FLAGS = ("master", "volume", "filer", "admin")
 
 
 class ObjectServer:
-    """`port` 0 takes a free one and keeps it for this directory."""
-
     name = "object store"
+    bucket = BUCKET
 
-    def __init__(self, directory: Path, *, port: int = 0, log: Path | None = None, bucket: str = BUCKET) -> None:
-        self._directory = directory.absolute()
-        directory.mkdir(parents=True, exist_ok=True)
-        self.log = log or self._directory / "weed.log"
-        self.bucket = bucket
-        self._state = State(self._directory / "state.json")
-        self._process = ManagedProcess(self._directory / "process.json")
-        self._fixed_port = port
+    def __init__(self, directory: Path, *, log: Path = Path("weed.log")) -> None:
+        self._seat = Seat(directory, log, port_key="s3")
+        self._state = self._seat.state
+        self.log, self.process = self._seat.log, self._seat.process
 
     @property
     def port(self) -> int:
-        return self._fixed_port or self._state.remembered_port("s3") or 0
+        return self._seat.port
+
+    @property
+    def where(self) -> str:
+        return self._seat.where
 
     @property
     def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
+        return f"http://{self.where}"
 
     @property
     def access_key(self) -> str:
@@ -54,40 +53,23 @@ class ObjectServer:
     def secret_key(self) -> str:
         return self._state.secret("secret_key")
 
-    @property
-    def where(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
-
-    @property
-    def process(self) -> ManagedProcess:
-        return self._process
-
-    def pids(self) -> list[int]:
-        return self._process.pids()
-
     async def start(self) -> None:
         """Raises StartError with the reason and the log's end."""
-        await self._process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
-        self._process.spawn(self._launch())
-        await self._process.wait_ready(self._probe, READY_WITHIN_S)
+        await self.process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
+        await self.process.start(self._launch(), self._probe, READY_WITHIN_S)
 
     async def stop(self) -> None:
-        await self._process.stop()
+        await self.process.stop()
 
     async def kill(self) -> None:
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
+        await self.process.kill()
 
     def _launch(self) -> Launch:
-        data = self._directory / "data"
+        data = self._seat.directory / "data"
         data.mkdir(exist_ok=True)
-        s3_port = self._fixed_port or self._state.port("s3")
         return Launch(
             name=self.name,
-            argv=[str(wheels.program("weed")), "mini", *self._flags(data, s3_port)],
+            argv=[str(wheels.program("weed")), "mini", *self._flags(data, self._seat.settle_port())],
             env=surroundings.for_server(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key),
             log=self.log,
             stop_grace_s=STOP_GRACE_S,
@@ -118,7 +100,7 @@ class ObjectServer:
     def _write_and_read(self) -> None:
         pool = urllib3.PoolManager(timeout=2, retries=False)
         client = Minio(
-            f"{LOOPBACK}:{self.port}",
+            self.where,
             access_key=self.access_key,
             secret_key=self.secret_key,
             secure=False,

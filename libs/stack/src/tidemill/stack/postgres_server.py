@@ -16,8 +16,8 @@ from tidemill.stack import cluster, cluster_place, surroundings
 from tidemill.stack.cluster import SUPERUSER
 from tidemill.stack.cluster_place import Place
 from tidemill.stack.ports import LOOPBACK
-from tidemill.stack.process import Launch, ManagedProcess, ProbeError, StartError, failure
-from tidemill.stack.state import State
+from tidemill.stack.process import Launch, ProbeError, StartError, failure
+from tidemill.stack.seat import Seat
 
 ROLE = "tidemill"
 DATABASE = "tidemill"
@@ -43,24 +43,21 @@ DURABLE = Durability()
 
 
 class PostgresServer:
-    """`port` 0 takes a free one and keeps it for this directory."""
-
     name = "PostgreSQL"
 
-    def __init__(
-        self, directory: Path, *, port: int = 0, log: Path | None = None, durability: Durability = DURABLE
-    ) -> None:
-        self._directory = directory.absolute()
-        directory.mkdir(parents=True, exist_ok=True)
-        self.log = log or self._directory / "postgres.log"
-        self._state = State(self._directory / "state.json")
-        self._process = ManagedProcess(self._directory / "process.json")
-        self._fixed_port = port
+    def __init__(self, directory: Path, *, log: Path = Path("postgres.log"), durability: Durability = DURABLE) -> None:
+        self._seat = Seat(directory, log, port_key="port")
+        self._state = self._seat.state
+        self.log, self.process = self._seat.log, self._seat.process
         self._durability = durability
 
     @property
     def port(self) -> int:
-        return self._fixed_port or self._state.remembered_port("port") or 0
+        return self._seat.port
+
+    @property
+    def where(self) -> str:
+        return self._seat.where
 
     @property
     def password(self) -> str:
@@ -71,27 +68,14 @@ class PostgresServer:
         return self.database_url(DATABASE)
 
     def database_url(self, database: str) -> str:
-        return f"postgresql://{ROLE}:{self.password}@{LOOPBACK}:{self.port}/{database}"
-
-    @property
-    def where(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
-
-    @property
-    def process(self) -> ManagedProcess:
-        return self._process
-
-    def pids(self) -> list[int]:
-        """The postmaster first, then its backends."""
-        return self._process.pids()
+        return f"postgresql://{ROLE}:{self.password}@{self.where}/{database}"
 
     async def start(self) -> None:
         """Raises StartError with the reason and the log's end."""
-        await self._process.end_leftover(signal.SIGINT, STOP_GRACE_S)
-        place = await asyncio.to_thread(cluster_place.settle, self._directory, self._state)
+        await self.process.end_leftover(signal.SIGINT, STOP_GRACE_S)
+        place = await asyncio.to_thread(cluster_place.settle, self._seat.directory, self._state)
         data = await asyncio.to_thread(cluster.ensure, place, self._superuser_password, self.log)
-        port = self._fixed_port or self._state.port("port")
-        await self._start_after_predecessor(self._launch(place, data, port))
+        await self._start_after_predecessor(self._launch(place, data, self._seat.settle_port()))
         try:
             await self._ensure_database()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
@@ -99,20 +83,16 @@ class PostgresServer:
 
     async def stop(self) -> None:
         """Fast shutdown: sessions are ended, open transactions rolled back."""
-        await self._process.stop()
+        await self.process.stop()
 
     async def kill(self) -> None:
         """As `kill -9` of the postmaster and all backends at once."""
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
+        await self.process.kill()
 
     async def remove(self) -> None:
         """Stops at once and deletes the data, also where it lies outside the directory."""
         await self.kill()
-        await asyncio.to_thread(cluster_place.forget, self._directory, self._state)
+        await asyncio.to_thread(cluster_place.forget, self._seat.directory, self._state)
 
     @property
     def _superuser_password(self) -> str:
@@ -134,9 +114,8 @@ class PostgresServer:
     async def _start_after_predecessor(self, launch: Launch) -> None:
         deadline = time.monotonic() + PREDECESSOR_WAIT_S
         while True:
-            self._process.spawn(launch)
             try:
-                await self._process.wait_ready(self._probe, READY_WITHIN_S)
+                await self.process.start(launch, self._probe, READY_WITHIN_S)
             except StartError as error:
                 if time.monotonic() >= deadline or not any(mark in str(error) for mark in _PREDECESSOR_MARKS):
                     raise

@@ -71,7 +71,12 @@ class ManagedProcess:
             return []
         return [process.pid for process in _tree(self._popen.pid)]
 
-    def spawn(self, launch: Launch) -> None:
+    async def start(self, launch: Launch, probe: Probe, within_s: float) -> None:
+        """Returns when the probe does; raises StartError when the process ends or the time is over."""
+        self._spawn(launch)
+        await self._wait_ready(probe, within_s)
+
+    def _spawn(self, launch: Launch) -> None:
         assert not self.alive
         self._launch = launch
         launch.log.parent.mkdir(parents=True, exist_ok=True)
@@ -95,8 +100,7 @@ class ManagedProcess:
         self.started_at = time.time()
         _write_record(self._record, self._popen.pid)
 
-    async def wait_ready(self, probe: Probe, within_s: float) -> None:
-        """Returns when the probe does; raises StartError when the process ends or the time is over."""
+    async def _wait_ready(self, probe: Probe, within_s: float) -> None:
         deadline = time.monotonic() + within_s
         self.not_ready_because = "no answer yet"
         while True:

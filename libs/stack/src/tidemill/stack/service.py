@@ -81,16 +81,14 @@ class Service:
                 break
 
     async def _start(self) -> None:
-        self.process.spawn(
-            Launch(
-                name=self.name,
-                argv=[str(self._program)],
-                env=self._env,
-                log=self.log,
-                stop_grace_s=self._grace_s,
-            )
+        launch = Launch(
+            name=self.name,
+            argv=[str(self._program)],
+            env=self._env,
+            log=self.log,
+            stop_grace_s=self._grace_s,
         )
-        await self.process.wait_ready(self._probe, READY_WITHIN_S)
+        await self.process.start(launch, self._probe, READY_WITHIN_S)
 
     async def stop(self) -> None:
         await self.process.stop()
