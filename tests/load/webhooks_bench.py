@@ -22,10 +22,10 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
-from tidemill.runtime.migrate import migrate
 from tidemill.security import webhooks
-from tidemill.stack import NatsServer, PostgresServer
+from tidemill.stack import Durability, NatsServer
 from tidemill.stack.ports import Reservations
+from tidemill.testing.servers import migrated, started
 
 ACCOUNTS = 20
 BATCH = 250
@@ -98,14 +98,10 @@ def table(name, delays):
 
 @contextlib.asynccontextmanager
 async def world(directory):
-    nats, postgres = NatsServer(directory / "nats"), PostgresServer(directory / "postgres")
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(nats.kill)
-        await nats.start()
-        stack.push_async_callback(postgres.remove)
-        await postgres.start()
+        nats = await stack.enter_async_context(started(NatsServer(directory / "nats")))
+        postgres = await stack.enter_async_context(migrated(directory / "postgres", Durability()))
         database = await stack.enter_async_context(Database(postgres.url))
-        await migrate(database)
         bus = await stack.enter_async_context(Bus(nats.url, "bench"))
         reservations = Reservations()
         made = World(database, bus, *(f"http://127.0.0.1:{reservations.choose()}" for _ in range(2)))

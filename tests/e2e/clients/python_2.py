@@ -5,30 +5,14 @@ Runs in an environment of its own, with nothing of Tidemill in it. This client h
 """
 
 import base64
-import json
-import sys
 import time
 from pathlib import Path
 
+import python_both
 import replicate
 import standardwebhooks
 
 WITHIN_S = 60.0
-
-
-def text(model, given):
-    return replicate.run(model, input=given)
-
-
-def file_of(model, url):
-    output = replicate.run(model, input={"image": url})
-    return {"type": type(output).__name__, "content": base64.b64encode(output.read()).decode()}
-
-
-def file(model, path):
-    with Path(path).open("rb") as image:
-        output = replicate.run(model, input={"image": image})
-    return {"type": type(output).__name__, "content": base64.b64encode(output.read()).decode()}
 
 
 def use(model, given):
@@ -131,5 +115,4 @@ def train(model, path, given, destination, then):
 
 
 if __name__ == "__main__":
-    scenario = globals()[sys.argv[1]]
-    print(json.dumps(scenario(**json.loads(sys.argv[2]))))
+    python_both.main(globals())

@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import functools
-import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import asyncpg
@@ -43,10 +42,10 @@ from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
-from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
-from tidemill.security import tokens
-from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer
+from tidemill.stack import NatsServer, ObjectServer
+from tidemill.testing import rows
+from tidemill.testing.servers import migrated, started
 
 
 class Account(NamedTuple):
@@ -65,16 +64,11 @@ class Gateway(NamedTuple):
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Config]:
     directory: Path = tmp_path_factory.mktemp("gateway-servers")
-    nats = NatsServer(directory / "nats")
-    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
-    objects = ObjectServer(directory / "objects")
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(nats.kill)
-        await nats.start()
-        stack.push_async_callback(postgres.remove)
-        await postgres.start()
-        stack.push_async_callback(objects.kill)
-        await objects.start()
+    async with (
+        started(NatsServer(directory / "nats")) as nats,
+        migrated(directory / "postgres") as postgres,
+        started(ObjectServer(directory / "objects")) as objects,
+    ):
         yield Config(
             database_url=postgres.url,
             nats_url=nats.url,
@@ -93,7 +87,6 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
     database = Database(servers.database_url)
     bus = Bus(servers.nats_url, "test")
     async with database, bus, Objects(servers) as objects, aiohttp.ClientSession() as http:
-        await migrate(database)
         name = new_id()
         acceptor = Acceptor(database.lane(), bus, name, 5)
         versions = Versions(database, 5)
@@ -156,20 +149,10 @@ def start_gateway() -> Callable[[Config], AbstractAsyncContextManager[Gateway]]:
 
 
 async def _account(gateway: Gateway) -> Account:
-    identifier, token = new_id(), tokens.new_token()
-    database = gateway.parts.database
-    await database.execute(
-        "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $2, $2, 'whsec_dGVzdA==')",
-        identifier,
-        f"user-{identifier}",
-    )
-    await database.execute(
-        "INSERT INTO token (id, account_id, name, digest, last4) VALUES ($1, $2, 'test', $3, 'test')",
-        new_id(),
-        identifier,
-        tokens.digest(token),
-    )
-    return Account(identifier, f"user-{identifier}", {"Authorization": f"Bearer {token}"})
+    database, identifier = gateway.parts.database, new_id()
+    username = f"user-{identifier}"
+    await rows.account(database, identifier, username=username, name=username)
+    return Account(identifier, username, await rows.token(database, identifier))
 
 
 @pytest.fixture
@@ -190,6 +173,22 @@ def new_account(gateway: Gateway) -> Callable[[], Awaitable[Account]]:
 
 
 @pytest.fixture
+def ask(gateway: Gateway, alice: Account) -> Callable[..., Awaitable[tuple[int, Any]]]:
+    """Asks the API for something, as Alice if not as another; (status, body)."""
+
+    async def ask(
+        method: str, path: str, body: object = None, account: Account = alice, **headers: str
+    ) -> tuple[int, Any]:
+        async with gateway.http.request(
+            method, f"{gateway.url}/v1{path}", json=body, headers={**account.headers, **headers}
+        ) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text else None
+
+    return ask
+
+
+@pytest.fixture
 async def connection(servers: Config, gateway: Gateway) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(servers.database_url)
     yield connection
@@ -200,22 +199,13 @@ async def connection(servers: Config, gateway: Gateway) -> AsyncIterator[asyncpg
 async def echo(gateway: Gateway) -> str:
     """owner/name of a public model that takes `text` and a secret `key`; nobody runs it."""
     database, owner, name, queue = gateway.parts.database, (await _account(gateway)), f"echo-{new_id()}", new_id()
-    model = new_id()
-    await database.execute(
-        "INSERT INTO model (id, account_id, owner, name, visibility, hardware, latest_queue) "
-        "VALUES ($1, $2, $3, $4, 'public', 'cpu', $5)",
-        *(model, owner.id, owner.username, name, queue),
-    )
+    model = await rows.model(database, owner.id, owner=owner.username, name=name, latest_queue=queue)
     properties = {
         "text": {"type": "string"},
         "key": {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True},
     }
-    schema = {"components": {"schemas": {"Input": {"type": "object", "properties": properties, "required": ["text"]}}}}
-    await database.execute(
-        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-        "VALUES ($1, $2, $3, '0.16', $4, '[]', '{}', false)",
-        *(queue, hashlib.sha256(queue.encode()).hexdigest(), model, json.dumps(schema)),
-    )
+    schema = rows.schema(Input={"type": "object", "properties": properties, "required": ["text"]})
+    await rows.version(database, model, queue=queue, openapi_schema=schema)
     return f"{owner.username}/{name}"
 
 

@@ -1,15 +1,14 @@
 """Deployments over HTTP: what they answer, what they refuse, and which queue their predictions go to."""
 
 import asyncio
-import hashlib
-import json
 
 import pytest
 
 from tidemill.contracts.events import Warm
 from tidemill.contracts.ids import new_id
+from tidemill.testing import rows
 
-SCHEMA = {"components": {"schemas": {"Input": {"type": "object", "properties": {"n": {"type": "integer"}}}}}}
+INPUT = {"type": "object", "properties": {"n": {"type": "integer"}}}
 
 
 @pytest.fixture
@@ -19,33 +18,14 @@ def make_version(gateway, alice):
     async def make(account=alice, visibility="private", model=None):
         database, queue = gateway.parts.database, new_id()
         if model is None:
-            model = f"{account.username}/m{queue}"
-            await database.execute(
-                "INSERT INTO model (id, account_id, owner, name, visibility, hardware) "
-                "VALUES ($1, $2, $3, $4, $5, 'cpu')",
-                *(new_id(), account.id, *model.split("/"), visibility),
-            )
-        version = hashlib.sha256(queue.encode()).hexdigest()
-        await database.execute(
-            "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-            "SELECT $1, $2, id, '0.16', $3, '[]', '{}', true FROM model WHERE owner || '/' || name = $4",
-            *(queue, version, json.dumps(SCHEMA), model),
-        )
-        return model, version
+            name = f"m{queue}"
+            await rows.model(database, account.id, owner=account.username, name=name, visibility=visibility)
+            model = f"{account.username}/{name}"
+        model_id = await database.value("SELECT id FROM model WHERE owner || '/' || name = $1", model)
+        await rows.version(database, model_id, queue=queue, openapi_schema=rows.schema(Input=INPUT), streams=True)
+        return model, rows.version_id(queue)
 
     return make
-
-
-@pytest.fixture
-def ask(gateway, alice):
-    async def ask(method, path, body=None, account=alice, **headers):
-        async with gateway.http.request(
-            method, f"{gateway.url}/v1{path}", json=body, headers={**account.headers, **headers}
-        ) as response:
-            text = await response.text()
-            return response.status, json.loads(text) if text else None
-
-    return ask
 
 
 @pytest.fixture

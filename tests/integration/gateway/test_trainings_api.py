@@ -1,6 +1,5 @@
 """Trainings over HTTP: what they answer and refuse, and that they and predictions do not meet."""
 
-import hashlib
 import json
 
 import nats
@@ -8,21 +7,10 @@ import pytest
 
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
+from tidemill.testing import rows
 
 INPUT = {"type": "object", "properties": {"steps": {"type": "integer", "minimum": 1}}, "required": ["steps"]}
 SCHEMAS = {"Input": {"type": "object", "properties": {}}, "TrainingInput": INPUT}
-
-
-@pytest.fixture
-def ask(gateway, alice):
-    async def ask(method, path, body=None, account=alice, **headers):
-        async with gateway.http.request(
-            method, f"{gateway.url}/v1{path}", json=body, headers={**account.headers, **headers}
-        ) as response:
-            text = await response.text()
-            return response.status, json.loads(text) if text else None
-
-    return ask
 
 
 @pytest.fixture
@@ -30,18 +18,10 @@ def make_model(gateway):
     """Makes a model with one version; (owner/name, version id)."""
 
     async def make(account, visibility="private", schemas=SCHEMAS):
-        database, queue, model = gateway.parts.database, new_id(), new_id()
-        version = hashlib.sha256(queue.encode()).hexdigest()
-        await database.execute(
-            "INSERT INTO model (id, account_id, owner, name, visibility, hardware) VALUES ($1, $2, $3, $1, $4, 'cpu')",
-            *(model, account.id, account.username, visibility),
-        )
-        await database.execute(
-            "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-            "VALUES ($1, $2, $3, '0.16', $4, '[]', '{}', true)",
-            *(queue, version, model, json.dumps({"components": {"schemas": schemas}})),
-        )
-        return f"{account.username}/{model}", version
+        database = gateway.parts.database
+        model = await rows.model(database, account.id, owner=account.username, visibility=visibility)
+        queue = await rows.version(database, model, openapi_schema=rows.schema(**schemas), streams=True)
+        return f"{account.username}/{model}", rows.version_id(queue)
 
     return make
 
@@ -200,6 +180,6 @@ SECRETS = [
 
 @pytest.mark.parametrize(("properties", "names"), SECRETS)
 async def test_the_database_knows_secret_inputs_by_any_schema(gateway, properties, names):
-    schema = json.dumps({"components": {"schemas": {"Input": {"properties": properties}}}})
+    schema = rows.schema(Input={"properties": properties})
     assert await gateway.parts.database.value("SELECT secret_inputs_of($1::text::json)", schema) == names
     assert await gateway.parts.database.value("SELECT secret_inputs_of('[1]')") == []

@@ -1,9 +1,7 @@
 """The real scheduler in this process, with the real NATS and PostgreSQL, and a worker that only pretends to run."""
 
 import asyncio
-import contextlib
-import json
-import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -22,51 +20,24 @@ from tidemill.contracts.events import (
 from tidemill.contracts.ids import new_id
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
-from tidemill.runtime.migrate import migrate
 from tidemill.scheduler.config import Config
 from tidemill.scheduler.main import build
-from tidemill.stack import Durability, NatsServer, PostgresServer
-
-
-async def until(what, check, within_s=20.0):
-    deadline = time.monotonic() + within_s
-    while True:
-        answer = check()
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"waited {within_s} s in vain for {what}"
-        await asyncio.sleep(0.02)
-
-
-@pytest.fixture
-def wait_until():
-    return until
+from tidemill.stack import NatsServer
+from tidemill.testing import rows
+from tidemill.testing.running import until
+from tidemill.testing.servers import migrated, started
+from tidemill.testing.services import Services
 
 
 @pytest.fixture(scope="session")
 async def scheduler_servers(tmp_path_factory):
     directory = tmp_path_factory.mktemp("scheduler-servers")
-    nats = NatsServer(directory / "nats")
-    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(nats.kill)
-        await nats.start()
-        stack.push_async_callback(postgres.remove)
-        await postgres.start()
+    async with started(NatsServer(directory / "nats")) as nats, migrated(directory / "postgres") as postgres:
         yield nats, postgres
 
 
-@pytest.fixture(scope="session")
-async def migrated(scheduler_servers):
-    _, postgres = scheduler_servers
-    async with Database(postgres.url) as database:
-        await migrate(database)
-
-
 @pytest.fixture
-async def config(scheduler_servers, migrated):
+async def config(scheduler_servers):
     """The database is empty at the start of every test."""
     nats, postgres = scheduler_servers
     async with Database(postgres.url) as database:
@@ -95,35 +66,9 @@ async def bus(config):
         yield bus
 
 
-class Schedulers:
-    """Any number of them."""
-
-    def __init__(self, config):
-        self._config = config
-        self._running = {}
-
-    async def start(self, **changes):
-        service = await build(Config(**{**_fields(self._config), **changes}))
-        self._running[service] = asyncio.create_task(service.run())
-        await until("the scheduler to be ready", lambda: self._running[service].done() or not service.not_ready())
-        return service
-
-    async def stop(self, service):
-        service.stopping.set()
-        assert await self._running.pop(service) == 0
-
-    async def close(self):
-        for service in list(self._running):
-            await self.stop(service)
-
-
-def _fields(config):
-    return {name: getattr(config, name) for name in config.__struct_fields__}
-
-
 @pytest.fixture
 async def schedulers(config):
-    schedulers = Schedulers(config)
+    schedulers = Services(build, config)
     yield schedulers
     await schedulers.close()
 
@@ -211,45 +156,16 @@ class Rows:
 
     async def queue(self):
         queue = new_id()
-        await self.database.execute(
-            "INSERT INTO account (id, username, name, webhook_secret) VALUES ('a', 'a', 'a', 'whsec_dGVzdA==') "
-            "ON CONFLICT DO NOTHING"
-        )
-        await self.database.execute(
-            "INSERT INTO model (id, account_id, owner, name, visibility, hardware) "
-            "VALUES ($1, 'a', 'a', $1, 'public', 'cpu')",
-            queue,
-        )
-        await self.database.execute(
-            "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-            "VALUES ($1, $1, $1, '0', '{}', '[]', '{}', false)",
-            queue,
-        )
-        return queue
+        await rows.account(self.database, "a")
+        await rows.model(self.database, "a", id=queue)
+        return await rows.version(self.database, queue, queue=queue, id=queue)
 
     async def worker(self, name, lease_s):
-        await self.database.execute(
-            "INSERT INTO worker (id, host, lease_until) VALUES ($1, 'h', now() + make_interval(secs => $2))",
-            name,
-            float(lease_s),
-        )
+        lease_until = datetime.now(UTC) + timedelta(seconds=lease_s)
+        await rows.insert(self.database, "worker", id=name, host="h", lease_until=lease_until)
 
     async def prediction(self, queue, **changes):
-        columns = {
-            "id": new_id(),
-            "account_id": "a",
-            "model": "a/m",
-            "version": "v",
-            "queue": queue,
-            "gateway": "g",
-            "input": json.dumps({"n": 1}),
-            **changes,
-        }
-        names, places = ", ".join(columns), ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-        await self.database.execute(
-            f"INSERT INTO prediction ({names}, created_at) VALUES ({places}, now())", *columns.values()
-        )
-        return columns["id"]
+        return await rows.prediction(self.database, queue=queue, **changes)
 
     async def get(self, prediction):
         return await self.database.row("SELECT * FROM prediction WHERE id = $1", prediction)
@@ -262,8 +178,8 @@ class Rows:
         return await until("the prediction to end", check)
 
 
-@pytest.fixture
-async def rows(database):
+@pytest.fixture(name="rows")
+async def made_rows(database):
     return Rows(database)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tidemill.contracts.ids import new_id
+from tidemill.testing.running import until
 
 
 @pytest.fixture
@@ -49,61 +50,59 @@ def alive(worker, queue):
     return [each for each in worker.instances.values() if each.queue == queue]
 
 
-async def test_a_floor_is_booted_and_kept_also_by_the_next_leader(schedulers, worker, deploy, wait_until):
+async def test_a_floor_is_booted_and_kept_also_by_the_next_leader(schedulers, worker, deploy):
     queue = await deploy((2, 3))
     await worker.start()
     first = await schedulers.start(idle_stop_s=0.1)
-    await wait_until("two instances", lambda: len(alive(worker, queue)) == 2)
+    await until("two instances", lambda: len(alive(worker, queue)) == 2)
     await schedulers.stop(first)
     for name in list(worker.instances)[:1]:
         del worker.instances[name]  # lost while nobody led
     await schedulers.start(idle_stop_s=0.1)
-    await wait_until("the floor again", lambda: len(alive(worker, queue)) == 2)
+    await until("the floor again", lambda: len(alive(worker, queue)) == 2)
     assert len(worker.booted(queue)) == 3
 
 
-async def test_a_change_of_scale_boots_and_stops(schedulers, worker, deploy, database, wait_until):
+async def test_a_change_of_scale_boots_and_stops(schedulers, worker, deploy, database):
     queue = await deploy((1, 3))
     await worker.start()
     await schedulers.start()
-    await wait_until("the floor", lambda: len(alive(worker, queue)) == 1)
+    await until("the floor", lambda: len(alive(worker, queue)) == 1)
     await scale(database, queue, 2, 3)
-    await wait_until("the higher floor", lambda: len(alive(worker, queue)) == 2)
+    await until("the higher floor", lambda: len(alive(worker, queue)) == 2)
     await scale(database, queue, 0, 1)
-    await wait_until("no more than the limit", lambda: len(alive(worker, queue)) == 1)
+    await until("no more than the limit", lambda: len(alive(worker, queue)) == 1)
 
 
-async def test_a_new_release_is_ready_before_the_old_one_goes(schedulers, worker, deploy, database, rows, wait_until):
+async def test_a_new_release_is_ready_before_the_old_one_goes(schedulers, worker, deploy, database, rows):
     deployment = new_id()
     old = await deploy((1, 2), deployment)
     await worker.start()
     await schedulers.start()
-    await wait_until("the old release", lambda: alive(worker, old))
+    await until("the old release", lambda: alive(worker, old))
     worker.boots = "booting"
     new = await deploy((1, 2), deployment)
-    await wait_until("the new release to boot", lambda: alive(worker, new))
+    await until("the new release to boot", lambda: alive(worker, new))
     (kept,) = alive(worker, old)
     worker.instances[kept.id] = type(kept)(id=kept.id, queue=old, state="ready", idle_s=900.0, age_s=900.0)
     waiting = await rows.prediction(old)  # accepted before the change
     other = await rows.queue()
     await rows.prediction(other)
-    await wait_until("another plan", lambda: worker.booted(other))
+    await until("another plan", lambda: worker.booted(other))
     assert alive(worker, old)
     (booting,) = alive(worker, new)
     worker.add(booting.id, new)
     assert alive(worker, old)  # something waits for it
     await database.execute("UPDATE prediction SET status = 'succeeded', completed_at = now() WHERE id = $1", waiting)
-    await wait_until("the old release to go", lambda: not alive(worker, old))
+    await until("the old release to go", lambda: not alive(worker, old))
     assert alive(worker, new)
 
 
-async def test_disabling_cancels_what_is_open_and_stops_what_is_up(
-    schedulers, worker, deploy, database, rows, wait_until
-):
+async def test_disabling_cancels_what_is_open_and_stops_what_is_up(schedulers, worker, deploy, database, rows):
     queue, other = await deploy((1, 2)), await rows.queue()
     await worker.start()
     await schedulers.start()
-    await wait_until("the floor", lambda: alive(worker, queue))
+    await until("the floor", lambda: alive(worker, queue))
     await rows.worker(worker.id, 60)
     waiting = await rows.prediction(queue)
     running = await rows.prediction(queue, status="processing", worker=worker.id)
@@ -112,7 +111,7 @@ async def test_disabling_cancels_what_is_open_and_stops_what_is_up(
     for prediction in (waiting, running):
         ended = await rows.ended(prediction)
         assert (ended["status"], ended["error"]) == ("canceled", "The deployment was disabled.")
-    await wait_until("the instance to stop", lambda: not alive(worker, queue))
+    await until("the instance to stop", lambda: not alive(worker, queue))
     late = await rows.prediction(queue)  # from a gateway that had not heard of it
     assert (await rows.ended(late))["status"] == "canceled"
     assert (await rows.get(others))["status"] == "starting"

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Line, LineAsked, Load
+from tidemill.testing.running import until
 
 
-async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bus, wait_until):
+async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bus):
     told = []
 
     async def hear(load):
@@ -19,7 +20,7 @@ async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bu
     waiting = [await rows.prediction(queue) for _ in range(2)]
     await schedulers.start()
     await schedulers.start()  # a standby has nothing to say
-    await wait_until("the three to be told", lambda: told and told[-1].open.get("a") == 3)
+    await until("the three to be told", lambda: told and told[-1].open.get("a") == 3)
     (line,) = told[-1].queues
     first = (await rows.get(waiting[0]))["accepted_at"].timestamp()
     assert (line.queue, line.waiting) == (queue, 2)
@@ -31,11 +32,11 @@ async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bu
     await rows.database.execute(
         "UPDATE prediction SET status = 'canceled', completed_at = now() WHERE id = $1", waiting[0]
     )
-    await wait_until("one less", lambda: told[-1].open.get("a") == 2)
+    await until("one less", lambda: told[-1].open.get("a") == 2)
     assert told[-1].queues[0].waiting == 1
 
 
-async def test_the_leader_says_who_waits_in_a_queue_and_a_standby_leaves_it_to_it(schedulers, rows, bus, wait_until):
+async def test_the_leader_says_who_waits_in_a_queue_and_a_standby_leaves_it_to_it(schedulers, rows, bus):
     queue = await rows.queue()
     waiting = [await rows.prediction(queue) for _ in range(3)]
     await schedulers.start()
@@ -48,5 +49,5 @@ async def test_the_leader_says_who_waits_in_a_queue_and_a_standby_leaves_it_to_i
         found = await line()
         return found is not None and found.ids == waiting and found.whole
 
-    await wait_until("the line", known)
+    await until("the line", known)
     assert (await bus.ask(subjects.LINE, LineAsked(queue="other"), Line, timeout_s=1.0)).ids == []

@@ -5,14 +5,15 @@ import asyncio
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Demand, Stop, Warm
 from tidemill.contracts.ids import new_id
+from tidemill.testing.running import until
 
 
-async def test_demand_for_a_cold_queue_boots_at_once_and_once(schedulers, worker, bus, rows, wait_until):
+async def test_demand_for_a_cold_queue_boots_at_once_and_once(schedulers, worker, bus, rows):
     queue = await rows.queue()
     await schedulers.start(tick_s=3600.0)
     await worker.start()
     await asyncio.gather(*(bus.send(subjects.DEMAND, Demand(queue=queue)) for _ in range(50)))
-    await wait_until("a boot", lambda: worker.booted(queue))
+    await until("a boot", lambda: worker.booted(queue))
     for _ in range(20):
         await bus.send(subjects.DEMAND, Demand(queue=queue))
         await worker.beat()
@@ -20,7 +21,7 @@ async def test_demand_for_a_cold_queue_boots_at_once_and_once(schedulers, worker
 
 
 async def test_planning_begins_when_every_worker_with_a_lease_has_been_heard(
-    schedulers, worker, make_worker, bus, rows, wait_until
+    schedulers, worker, make_worker, bus, rows
 ):
     queue, silent = await rows.queue(), make_worker()
     for each in (worker, silent):
@@ -31,10 +32,10 @@ async def test_planning_begins_when_every_worker_with_a_lease_has_been_heard(
     await rows.ended(await rows.prediction(new_id()))  # so it sweeps
     assert not worker.booted(queue)
     await silent.start()
-    await wait_until("the boot", lambda: worker.booted(queue) or silent.booted(queue))
+    await until("the boot", lambda: worker.booted(queue) or silent.booted(queue))
 
 
-async def test_gateways_hear_which_queues_are_warm(schedulers, worker, bus, wait_until):
+async def test_gateways_hear_which_queues_are_warm(schedulers, worker, bus):
     heard = []
 
     async def note(event):
@@ -45,47 +46,45 @@ async def test_gateways_hear_which_queues_are_warm(schedulers, worker, bus, wait
     worker.add("i1", "warm-queue")
     worker.add("i2", "booting-queue", "booting")
     await worker.start()
-    await wait_until("the ready queue", lambda: heard and heard[-1] == ["warm-queue"])
+    await until("the ready queue", lambda: heard and heard[-1] == ["warm-queue"])
     count = len(heard)
-    await wait_until("it to be repeated", lambda: len(heard) > count + 1)
+    await until("it to be repeated", lambda: len(heard) > count + 1)
     worker.instances.clear()
-    await wait_until("the end of it", lambda: heard[-1] == [])
+    await until("the end of it", lambda: heard[-1] == [])
 
 
-async def test_idle_instances_are_stopped(schedulers, worker, wait_until):
+async def test_idle_instances_are_stopped(schedulers, worker):
     worker.add("idle", "q", idle_s=11.0)
     worker.add("busy", "p", idle_s=0.0, running=1)
     await schedulers.start(idle_stop_s=10.0)
     await worker.start()
-    await wait_until("the stop", lambda: worker.commands)
+    await until("the stop", lambda: worker.commands)
     assert worker.commands == [Stop(instance="idle")]
 
 
-async def test_room_is_made_for_a_cold_queue(schedulers, worker, bus, rows, wait_until):
+async def test_room_is_made_for_a_cold_queue(schedulers, worker, bus, rows):
     queue = await rows.queue()
     worker.places = 1
     worker.add("old", "other", idle_s=5.0)
     await schedulers.start()
     await worker.start()
     await bus.send(subjects.DEMAND, Demand(queue=queue))
-    await wait_until("the boot", lambda: worker.booted(queue))
+    await until("the boot", lambda: worker.booted(queue))
     assert worker.commands[0] == Stop(instance="old")
 
 
-async def test_a_refused_boot_is_tried_again(schedulers, worker, rows, wait_until):
+async def test_a_refused_boot_is_tried_again(schedulers, worker, rows):
     queue = await rows.queue()
     await rows.prediction(queue)
     worker.boots = "refused"
     await schedulers.start()
     await worker.start()
-    await wait_until("a refusal", lambda: worker.booted(queue))
+    await until("a refusal", lambda: worker.booted(queue))
     worker.boots = "ready"
-    await wait_until("the boot", lambda: worker.instances)
+    await until("the boot", lambda: worker.instances)
 
 
-async def test_a_worker_that_never_answers_does_not_hold_others_up(
-    schedulers, worker, bus, rows, wait_until, make_worker
-):
+async def test_a_worker_that_never_answers_does_not_hold_others_up(schedulers, worker, bus, rows, make_worker):
     silent = make_worker(places=100)
     queue, other = await rows.queue(), await rows.queue()
     await schedulers.start(command_timeout_s=60.0)
@@ -100,15 +99,15 @@ async def test_a_worker_that_never_answers_does_not_hold_others_up(
     await worker.beat()
     await bus.send(subjects.DEMAND, Demand(queue=other))
     # The emptiest worker swallows commands; as soon as it falls silent, the other one gets what it was asked for.
-    await wait_until("the boots", lambda: worker.booted(queue) and worker.booted(other))
+    await until("the boots", lambda: worker.booted(queue) and worker.booted(other))
 
 
-async def test_late_predictions_bring_more_instances(schedulers, worker, rows, wait_until):
+async def test_late_predictions_bring_more_instances(schedulers, worker, rows):
     queue = await rows.queue()
     for _ in range(8):
         await rows.prediction(queue)
     await schedulers.start(late_after_s=0.5, max_instances_per_queue=3)
     worker.waiting[queue] = 8
     await worker.start()
-    await wait_until("three instances", lambda: len(worker.instances) == 3)
+    await until("three instances", lambda: len(worker.instances) == 3)
     assert len(worker.booted(queue)) == 3

@@ -8,6 +8,7 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.ids import id_at, new_id
 from tidemill.scheduler import store
 from tidemill.scheduler.sweep import Row
+from tidemill.testing.running import until
 
 
 def id_of(moment):
@@ -20,14 +21,14 @@ async def ready_worker(worker, *queues):
     await worker.start()
 
 
-async def test_a_lost_hint_is_published_again_with_its_input(schedulers, worker, rows, heard, wait_until):
+async def test_a_lost_hint_is_published_again_with_its_input(schedulers, worker, rows, heard):
     queue = await rows.queue()
     await heard.listen(queue)
     await schedulers.start()
     await ready_worker(worker, queue)
     small = await rows.prediction(queue, webhook="https://example.com/")
     large = await rows.prediction(queue, input=json.dumps({"text": "x" * 70_000}))
-    await wait_until("both hints", lambda: {each.id for each in heard.jobs} == {small, large})
+    await until("both hints", lambda: {each.id for each in heard.jobs} == {small, large})
     jobs = {each.id: each for each in heard.jobs}
     assert json.loads(bytes(jobs[small].input)) == {"n": 1}
     assert (jobs[small].attempt, jobs[small].gateway, jobs[small].webhook) == (1, "g", True)
@@ -35,7 +36,7 @@ async def test_a_lost_hint_is_published_again_with_its_input(schedulers, worker,
     assert not jobs[large].webhook
 
 
-async def test_no_hint_is_repeated_while_hints_wait(schedulers, worker, rows, heard, wait_until):
+async def test_no_hint_is_repeated_while_hints_wait(schedulers, worker, rows, heard):
     queue, other = await rows.queue(), await rows.queue()
     await heard.listen(queue)
     await heard.listen(other)
@@ -44,11 +45,11 @@ async def test_no_hint_is_repeated_while_hints_wait(schedulers, worker, rows, he
     await ready_worker(worker, queue, other)
     await rows.prediction(queue)
     lost = await rows.prediction(other)
-    await wait_until("the other one's second hint", lambda: len([j for j in heard.jobs if j.id == lost]) >= 2)
+    await until("the other one's second hint", lambda: len([j for j in heard.jobs if j.id == lost]) >= 2)
     assert {each.id for each in heard.jobs} == {lost}
 
 
-async def test_a_lost_worker_costs_one_attempt_and_then_the_prediction(schedulers, rows, heard, bus, wait_until):
+async def test_a_lost_worker_costs_one_attempt_and_then_the_prediction(schedulers, rows, heard, bus):
     queue = await rows.queue()
     await heard.listen(queue)
     await rows.worker("dead", -1)
@@ -62,7 +63,7 @@ async def test_a_lost_worker_costs_one_attempt_and_then_the_prediction(scheduler
         webhook="https://example.com/",
     )
     await schedulers.start()
-    await wait_until("the next attempt's hint", lambda: heard.jobs)
+    await until("the next attempt's hint", lambda: heard.jobs)
     assert (heard.jobs[0].id, heard.jobs[0].attempt) == (prediction, 2)
     row = await rows.get(prediction)
     assert (row["status"], row["worker"], row["started_at"], row["output"], row["logs"]) == (
@@ -74,7 +75,7 @@ async def test_a_lost_worker_costs_one_attempt_and_then_the_prediction(scheduler
     row = await rows.ended(prediction)
     assert (row["status"], row["error_code"], row["attempt"]) == ("failed", ErrorCode.WORKER_LOST, 2)
     assert set(json.loads(row["metrics"])) == {"predict_time", "total_time"}
-    await wait_until("the announcement", lambda: heard.ends)
+    await until("the announcement", lambda: heard.ends)
     assert (heard.ends[0].id, heard.ends[0].status) == (prediction, "failed")
     assert await rows.database.value("SELECT count(*) FROM webhook_delivery WHERE prediction_id = $1", prediction) == 1
 
@@ -125,7 +126,7 @@ async def test_an_instance_that_never_boots_fails_what_waits_with_its_error(sche
 
 
 async def test_after_the_bus_was_wiped_all_that_waits_is_hinted_again(
-    schedulers, worker, rows, heard, wait_until, scheduler_servers, bus
+    schedulers, worker, rows, heard, scheduler_servers, bus
 ):
     queue = await rows.queue()
     await heard.listen(queue)
@@ -136,7 +137,7 @@ async def test_after_the_bus_was_wiped_all_that_waits_is_hinted_again(
     nats, _ = scheduler_servers
     await nats.kill()
     await nats.start()
-    await wait_until("all hints", lambda: {each.id for each in heard.jobs} == predictions)
+    await until("all hints", lambda: {each.id for each in heard.jobs} == predictions)
 
 
 async def test_a_new_scheduler_finds_what_was_left_open_long_ago(schedulers, rows):
@@ -152,7 +153,7 @@ async def test_a_new_scheduler_finds_what_was_left_open_long_ago(schedulers, row
     assert (await rows.ended(old))["status"] == "aborted"
 
 
-async def test_the_walk_is_remembered_no_further_than_the_oldest_open_row(schedulers, rows, wait_until):
+async def test_the_walk_is_remembered_no_further_than_the_oldest_open_row(schedulers, rows):
     queue = await rows.queue()
     long_ago = datetime.now(UTC) - timedelta(hours=1)
     first = await schedulers.start()
@@ -161,7 +162,7 @@ async def test_the_walk_is_remembered_no_further_than_the_oldest_open_row(schedu
     await schedulers.stop(first)
     waiting = await rows.prediction(queue, id=id_of(long_ago), accepted_at=long_ago)
     await schedulers.start()
-    await wait_until("the walk to be saved", lambda: rows.database.value("SELECT reached FROM walk"))
+    await until("the walk to be saved", lambda: rows.database.value("SELECT reached FROM walk"))
     reached = await rows.database.value("SELECT reached FROM walk")
     assert reached < (await rows.get(waiting))["accepted_at"]
 
@@ -202,7 +203,7 @@ async def test_a_lease_renewed_at_the_last_moment_counts(rows, database):
     assert await store.next_attempts(lane, [seen]) == {}
 
 
-async def test_large_numbers_of_open_rows_are_handled_in_batches(schedulers, rows, database, wait_until):
+async def test_large_numbers_of_open_rows_are_handled_in_batches(schedulers, rows, database):
     gone = new_id()
     await database.execute(
         "INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, created_at) "
@@ -214,4 +215,4 @@ async def test_large_numbers_of_open_rows_are_handled_in_batches(schedulers, row
     async def all_ended():
         return await database.value("SELECT count(*) FROM prediction WHERE status = 'failed'") == 1001
 
-    await wait_until("all to end", all_ended)
+    await until("all to end", all_ended)

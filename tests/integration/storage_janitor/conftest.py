@@ -1,60 +1,35 @@
 """The steps of the janitor with the real PostgreSQL, S3 store and NATS, and what they act upon."""
 
-import asyncio
-import contextlib
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
-from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
-from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer
+from tidemill.stack import NatsServer, ObjectServer
 from tidemill.storage_janitor.config import Config
 from tidemill.storage_janitor.handlers.parts import Parts
+from tidemill.testing import rows
+from tidemill.testing.servers import migrated, started
 
 HOURS_AGO = datetime.now(UTC) - timedelta(hours=2)
 LONG_AGO = datetime.now(UTC) - timedelta(days=2)
 
 
-async def until(what, check, within_s=20.0):
-    deadline = time.monotonic() + within_s
-    while True:
-        answer = check()
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"waited {within_s} s in vain for {what}"
-        await asyncio.sleep(0.05)
-
-
-@pytest.fixture
-def wait_until():
-    return until
-
-
 @pytest.fixture(scope="session")
 async def janitor_servers(tmp_path_factory):
     directory = tmp_path_factory.mktemp("janitor-servers")
-    nats = NatsServer(directory / "nats")
-    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
-    objects = ObjectServer(directory / "objects")
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(nats.kill)
-        await nats.start()
-        stack.push_async_callback(postgres.remove)
-        await postgres.start()
-        stack.push_async_callback(objects.kill)
-        await objects.start()
-        async with Database(postgres.url) as database:
-            await migrate(database)
+    async with (
+        started(NatsServer(directory / "nats")) as nats,
+        migrated(directory / "postgres") as postgres,
+        started(ObjectServer(directory / "objects")) as objects,
+    ):
         yield nats, postgres, objects
 
 
@@ -101,15 +76,10 @@ async def parts(config):
         yield Parts(config, database, objects, SimpleNamespace(held=True), bus)
 
 
-def changed(parts, **settings):
-    given = {name: getattr(parts.config, name) for name in parts.config.__struct_fields__}
-    return parts._replace(config=Config(**{**given, **settings}))
-
-
 @pytest.fixture
 def old_enough(parts):
     """Everything is older than this: the store's clock cannot be turned back for tests."""
-    return changed(parts, orphan_age_s=-60.0)
+    return parts._replace(config=msgspec.structs.replace(parts.config, orphan_age_s=-60.0))
 
 
 class World:
@@ -119,16 +89,10 @@ class World:
         self.database, self.objects = parts.database, parts.objects
 
     async def account(self, name="a"):
-        await self.database.execute(
-            "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, $1, 'whsec_dGVzdA==') "
-            "ON CONFLICT DO NOTHING",
-            name,
-        )
-        return name
+        return await rows.account(self.database, name)
 
     async def insert(self, table, **columns):
-        names, places = ", ".join(columns), ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-        await self.database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", *columns.values())
+        await rows.insert(self.database, table, **columns)
 
     async def put(self, key):
         await self.objects.put(key, b"bytes", "text/plain")
@@ -141,11 +105,6 @@ class World:
         output = [f"http://127.0.0.1/v1/delivery/token/{name}" for name in files] or "text"
         columns = {
             "id": identifier,
-            "account_id": "a",
-            "model": "a/m",
-            "version": "v",
-            "queue": "q",
-            "gateway": "g",
             "status": "succeeded",
             "input": '{"secret": 1}',
             "output": json.dumps(output),
@@ -156,7 +115,7 @@ class World:
             "completed_at": HOURS_AGO,
             **changes,
         }
-        await self.insert("prediction", **columns)
+        await rows.prediction(self.database, **columns)
         for name in files:
             await self.put(f"outputs/{identifier}/{name}")
         return identifier
@@ -172,32 +131,10 @@ class World:
         return row["data_removed"]
 
     async def model(self, account="a"):
-        await self.account(account)
-        identifier = new_id()
-        await self.insert(
-            "model",
-            id=identifier,
-            account_id=account,
-            owner=account,
-            name=identifier,
-            visibility="public",
-            hardware="cpu",
-        )
-        return identifier
+        return await rows.model(self.database, await self.account(account))
 
     async def version(self, digest, account="a"):
-        queue = new_id()
-        await self.insert(
-            "version",
-            queue=queue,
-            id=queue,
-            model_id=await self.model(account),
-            cog_version="0",
-            openapi_schema="{}",
-            files=_files(digest),
-            config="{}",
-            streams=False,
-        )
+        await rows.version(self.database, await self.model(account), files=_files(digest))
 
     async def push(self, digest, status="uploading", account="a", created_at=LONG_AGO):
         identifier = new_id()

@@ -3,9 +3,10 @@
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Logs
 from tidemill.runtime.bus import Announcement, Bus
+from tidemill.testing.running import until
 
 
-async def test_lifecycle_events_and_live_output_go_when_the_retention_is_over(config, wait_until):
+async def test_lifecycle_events_and_live_output_go_when_the_retention_is_over(config):
     async with Bus(config.nats_url, "test", retention_s=1) as bus:
         await bus.announce(
             [
@@ -22,7 +23,7 @@ async def test_lifecycle_events_and_live_output_go_when_the_retention_is_over(co
         async def forgotten():
             return await held() == [0, 0]
 
-        await wait_until("both streams to be empty", forgotten)
+        await until("both streams to be empty", forgotten)
 
 
 async def test_a_longer_retention_is_applied_to_streams_that_exist(config):

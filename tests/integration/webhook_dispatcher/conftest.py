@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from typing import NamedTuple
 
 import pytest
@@ -11,51 +10,28 @@ from aiohttp import web
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import WebhookEvent
-from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
-from tidemill.runtime.migrate import migrate
 from tidemill.runtime.outcome import Outcome
 from tidemill.security import webhooks
-from tidemill.stack import Durability, NatsServer, PostgresServer
+from tidemill.stack import NatsServer
+from tidemill.testing import rows
+from tidemill.testing.running import until
+from tidemill.testing.servers import migrated, started
+from tidemill.testing.services import Services
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.main import build
 
 SECRET = webhooks.new_secret()
 
 
-async def until(what, check, within_s=20.0):
-    deadline = time.monotonic() + within_s
-    while True:
-        answer = check()
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"waited {within_s} s in vain for {what}"
-        await asyncio.sleep(0.02)
-
-
-@pytest.fixture
-def wait_until():
-    return until
-
-
 @pytest.fixture(scope="session")
 async def dispatcher_servers(tmp_path_factory):
     directory = tmp_path_factory.mktemp("dispatcher-servers")
-    nats = NatsServer(directory / "nats")
-    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(nats.kill)
-        await nats.start()
-        stack.push_async_callback(postgres.remove)
-        await postgres.start()
-        async with Database(postgres.url) as database:
-            await migrate(database)
+    async with started(NatsServer(directory / "nats")) as nats, migrated(directory / "postgres") as postgres:
         yield nats, postgres
 
 
@@ -87,27 +63,9 @@ async def bus(config):
         yield bus
 
 
-class Dispatchers:
-    def __init__(self, config):
-        self._config = config
-        self._running = {}
-
-    async def start(self, **changes):
-        given = {name: getattr(self._config, name) for name in self._config.__struct_fields__}
-        service = await build(Config(**{**given, **changes}))
-        self._running[service] = asyncio.create_task(service.run())
-        await until("the dispatcher to be ready", lambda: self._running[service].done() or not service.not_ready())
-        return service
-
-    async def close(self):
-        for service, task in self._running.items():
-            service.stopping.set()
-            assert await task == 0
-
-
 @pytest.fixture
 async def dispatchers(config):
-    dispatchers = Dispatchers(config)
+    dispatchers = Services(build, config)
     yield dispatchers
     await dispatchers.close()
 
@@ -193,25 +151,13 @@ class Rows:
         self._lane = database.lane()
 
     async def account(self, name):
-        await self.database.execute(
-            "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, $1, $2) ON CONFLICT DO NOTHING",
-            name,
-            SECRET,
-        )
+        await rows.account(self.database, name, webhook_secret=SECRET)
 
     async def prediction(self, webhook, *, account="a", events=None, status="processing"):
         await self.account(account)
-        identifier = new_id()
-        await self.database.execute(
-            "INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, webhook, webhook_events, "
-            "status, created_at) VALUES ($1, $2, 'a/m', 'v', 'q', 'g', '{\"n\": 1}', $3, $4, $5, now())",
-            identifier,
-            account,
-            webhook,
-            events,
-            status,
+        return await rows.prediction(
+            self.database, account_id=account, webhook=webhook, webhook_events=events, status=status
         )
-        return identifier
 
     async def end(self, *predictions, announce=True):
         outcomes = [
@@ -238,6 +184,6 @@ class Rows:
         return await until("the delivery to be finished", check)
 
 
-@pytest.fixture
-async def rows(database, bus):
+@pytest.fixture(name="rows")
+async def made_rows(database, bus):
     return Rows(database, bus)

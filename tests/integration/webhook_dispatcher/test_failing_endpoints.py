@@ -4,20 +4,21 @@ import asyncio
 import json
 
 from tidemill.security import webhooks
+from tidemill.testing.running import until
 
 
 async def endpoint(rows, path=""):
     return await rows.database.row("SELECT * FROM webhook_endpoint WHERE path = $1", path)
 
 
-async def opened(rows, wait_until):
+async def opened(rows):
     """The endpoint, once its breaker is open."""
 
     async def check():
         row = await endpoint(rows)
         return row if row is not None and row["open_until"] is not None else None
 
-    return await wait_until("the breaker to open", check)
+    return await until("the breaker to open", check)
 
 
 async def ended(rows, hook, count=1, **where):
@@ -33,7 +34,7 @@ async def hold_open(rows, seconds=3600):
     )
 
 
-async def quiet(rows, wait_until):
+async def quiet(rows):
     """Returns once no dispatcher is about to send: what was leased before the breaker opened is still tried."""
 
     async def check():
@@ -41,16 +42,14 @@ async def quiet(rows, wait_until):
             WHERE status = 'pending' AND (leased_until IS NOT NULL OR next_attempt_at <= now())"""
         return await rows.database.value(sql) == 0
 
-    await wait_until("tries under way to end, and the rest to be put off", check)
+    await until("tries under way to end, and the rest to be put off", check)
 
 
-async def test_a_line_at_a_broken_endpoint_waits_for_one_probe_and_is_then_delivered(
-    dispatchers, receiver, rows, wait_until
-):
+async def test_a_line_at_a_broken_endpoint_waits_for_one_probe_and_is_then_delivered(dispatchers, receiver, rows):
     hook = await receiver(500)
     await dispatchers.start(retry_scale=1.0, endpoint_tries=1)
     predictions = await ended(rows, hook, 40)
-    row = await opened(rows, wait_until)
+    row = await opened(rows)
     assert row["failures"] == row["openings"] + 4 == 5
     await hold_open(rows)
     assert len(hook.received) == 5
@@ -60,7 +59,7 @@ async def test_a_line_at_a_broken_endpoint_waits_for_one_probe_and_is_then_deliv
         sql = "SELECT count(*) FROM webhook_delivery WHERE status = 'pending' AND next_attempt_at > now()"
         return await rows.database.value(sql) == 45
 
-    await wait_until("all to be put off", parked)
+    await until("all to be put off", parked)
     assert len(hook.received) == 5
     hook.statuses = [200]
     await rows.database.execute("UPDATE webhook_endpoint SET open_until = now()")
@@ -72,20 +71,20 @@ async def test_a_line_at_a_broken_endpoint_waits_for_one_probe_and_is_then_deliv
     assert len(hook.received) == 50
 
 
-async def test_two_dispatchers_send_one_probe(dispatchers, receiver, rows, wait_until):
+async def test_two_dispatchers_send_one_probe(dispatchers, receiver, rows):
     hook = await receiver(500)
     await dispatchers.start(retry_scale=1.0)
     await dispatchers.start(retry_scale=1.0)
     predictions = await ended(rows, hook, 20)
-    await opened(rows, wait_until)
+    await opened(rows)
     await hold_open(rows)
-    await quiet(rows, wait_until)
+    await quiet(rows)
     before = len(hook.received)
     hook.hang.clear()
     hook.statuses = [200]
     await rows.database.execute("UPDATE webhook_delivery SET next_attempt_at = now() WHERE status = 'pending'")
     await rows.database.execute("UPDATE webhook_endpoint SET open_until = now()")
-    await wait_until("the probe", lambda: len(hook.received) > before)
+    await until("the probe", lambda: len(hook.received) > before)
     other = await receiver(200)
     (probe_of_time,) = await ended(rows, other, account="b")
     await rows.finished(probe_of_time)  # both have looked for work by now
@@ -95,11 +94,11 @@ async def test_two_dispatchers_send_one_probe(dispatchers, receiver, rows, wait_
         assert (await rows.finished(prediction))["status"] == "delivered"
 
 
-async def test_another_accounts_deliveries_to_the_same_host_go_on(dispatchers, receiver, rows, wait_until):
+async def test_another_accounts_deliveries_to_the_same_host_go_on(dispatchers, receiver, rows):
     hook = await receiver(*[500] * 5, 200)
     await dispatchers.start(retry_scale=1.0, endpoint_tries=1)
     await ended(rows, hook, 5, account="broken")
-    await opened(rows, wait_until)
+    await opened(rows)
     await hold_open(rows)
     (prediction,) = await ended(rows, hook, account="fine")
     assert (await rows.finished(prediction))["status"] == "delivered"
@@ -121,7 +120,7 @@ async def test_gone_disables_the_path_and_no_other(dispatchers, receiver, rows):
     assert [each.path for each in hook.received] == ["/0", "/1"]
 
 
-async def test_failing_for_long_disables_the_host_and_what_waits_is_skipped(dispatchers, receiver, rows, wait_until):
+async def test_failing_for_long_disables_the_host_and_what_waits_is_skipped(dispatchers, receiver, rows):
     hook = await receiver(500)
     await dispatchers.start(disable_after_s=0.5)
     predictions = await ended(rows, hook, 3)
@@ -136,7 +135,7 @@ async def test_failing_for_long_disables_the_host_and_what_waits_is_skipped(disp
     assert len(hook.received) == seen
 
 
-async def test_progress_does_not_knock_at_a_closed_door(dispatchers, receiver, rows, wait_until):
+async def test_progress_does_not_knock_at_a_closed_door(dispatchers, receiver, rows):
     hook = await receiver(410, 200)
     await dispatchers.start()
     (gone,) = await ended(rows, hook)
@@ -148,7 +147,7 @@ async def test_progress_does_not_knock_at_a_closed_door(dispatchers, receiver, r
         await rows.event(loud, "output")
         return len(hook.received) > 1
 
-    await wait_until("the other path's progress", told)
+    await until("the other path's progress", told)
     assert {each.path for each in hook.received[1:]} == {"/1"}
 
 
@@ -165,12 +164,12 @@ async def test_every_try_is_written_down(dispatchers, receiver, rows):
     assert row["body"] == hook.received[0].body.decode()
 
 
-async def test_what_was_said_of_removed_data_is_not_kept(dispatchers, receiver, rows, wait_until):
+async def test_what_was_said_of_removed_data_is_not_kept(dispatchers, receiver, rows):
     hook = await receiver(200)
     hook.hang.clear()
     await dispatchers.start()
     (prediction,) = await ended(rows, hook)
-    await wait_until("the try", lambda: hook.received)
+    await until("the try", lambda: hook.received)
     await rows.database.execute("UPDATE prediction SET output = NULL, data_removed = true WHERE id = $1", prediction)
     hook.hang.set()
     row = await rows.finished(prediction)
@@ -211,11 +210,11 @@ async def test_one_more_try_on_request_under_the_same_id(dispatchers, receiver, 
     assert (await rows.delivery(prediction))["tries"] == 3
 
 
-async def test_a_request_goes_through_an_open_breaker_and_closes_it(dispatchers, receiver, rows, wait_until):
+async def test_a_request_goes_through_an_open_breaker_and_closes_it(dispatchers, receiver, rows):
     hook = await receiver(500)
     await dispatchers.start(retry_scale=1.0, endpoint_tries=1)
     predictions = await ended(rows, hook, 5)
-    await opened(rows, wait_until)
+    await opened(rows)
     await hold_open(rows)
     hook.statuses = [200]
     await rows.database.execute(
@@ -227,10 +226,10 @@ async def test_a_request_goes_through_an_open_breaker_and_closes_it(dispatchers,
     async def closed():
         return (await endpoint(rows))["open_until"] is None
 
-    await wait_until("the breaker to close", closed)
+    await until("the breaker to close", closed)
 
 
-async def test_finished_deliveries_are_forgotten_in_time(dispatchers, receiver, rows, wait_until):
+async def test_finished_deliveries_are_forgotten_in_time(dispatchers, receiver, rows):
     hook = await receiver(200)
     await dispatchers.start(log_kept_s=0.0, upkeep_every_s=0.05)
     (prediction,) = await ended(rows, hook)
@@ -238,7 +237,7 @@ async def test_finished_deliveries_are_forgotten_in_time(dispatchers, receiver, 
     async def gone():
         return hook.received and await rows.delivery(prediction) is None
 
-    await wait_until("the delivery to be forgotten", gone)
+    await until("the delivery to be forgotten", gone)
 
 
 async def test_tries_at_once_agree_on_the_endpoints_row(dispatchers, receiver, rows):

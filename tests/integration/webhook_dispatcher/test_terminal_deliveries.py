@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+from tidemill.testing.running import until
+
 
 async def test_the_end_is_delivered_signed_and_looks_like_the_api(dispatchers, receiver, rows):
     hook = await receiver(200)
@@ -30,12 +32,12 @@ async def test_a_delivery_whose_announcement_was_lost_is_found(dispatchers, rece
     assert (await rows.finished(prediction))["status"] == "delivered"
 
 
-async def test_retries_send_the_same_bytes_under_the_same_id(dispatchers, receiver, rows, wait_until):
+async def test_retries_send_the_same_bytes_under_the_same_id(dispatchers, receiver, rows):
     hook = await receiver(500, 302, 404, 200)
     await dispatchers.start()
     prediction = await rows.prediction(hook.url())
     await rows.end(prediction)
-    await wait_until("a first try", lambda: hook.received)
+    await until("a first try", lambda: hook.received)
     # What the janitor does later changes nothing about what was promised.
     await rows.database.execute("UPDATE prediction SET output = NULL, data_removed = true WHERE id = $1", prediction)
     row = await rows.finished(prediction)
@@ -55,7 +57,7 @@ async def test_gone_ends_it_at_once(dispatchers, receiver, rows):
     assert len(hook.received) == 1
 
 
-async def test_a_redirect_is_not_followed(dispatchers, receiver, rows, wait_until):
+async def test_a_redirect_is_not_followed(dispatchers, receiver, rows):
     elsewhere = await receiver(200)
     hook = await receiver(302, headers={"Location": elsewhere.url()})
     await dispatchers.start(retry_scale=0.00001)
@@ -87,24 +89,24 @@ async def test_addresses_of_the_inside_are_never_posted_to(dispatchers, receiver
     assert not hook.received
 
 
-async def test_a_receiver_that_never_answers_is_given_its_time_and_no_more(dispatchers, receiver, rows, wait_until):
+async def test_a_receiver_that_never_answers_is_given_its_time_and_no_more(dispatchers, receiver, rows):
     hook = await receiver(200)
     hook.hang.clear()
     await dispatchers.start(timeout_s=0.2)
     prediction = await rows.prediction(hook.url())
     await rows.end(prediction)
-    await wait_until("a second try", lambda: len(hook.received) >= 2)
+    await until("a second try", lambda: len(hook.received) >= 2)
     hook.hang.set()
     assert (await rows.finished(prediction))["status"] == "delivered"
 
 
-async def test_a_hanging_endpoint_delays_itself_only(dispatchers, receiver, rows, wait_until):
+async def test_a_hanging_endpoint_delays_itself_only(dispatchers, receiver, rows):
     hanging, other = await receiver(200), await receiver(200)
     hanging.hang.clear()
     await dispatchers.start()
     stuck = [await rows.prediction(hanging.url(str(n)), account="noisy") for n in range(100)]
     await rows.end(*stuck)
-    await wait_until("its places to be taken", lambda: len(hanging.received) == 4)
+    await until("its places to be taken", lambda: len(hanging.received) == 4)
     quiet = [await rows.prediction(other.url(str(n)), account="quiet") for n in range(20)]
     same_account = await rows.prediction(other.url("same"), account="noisy")
     await rows.end(*quiet, same_account)
@@ -114,14 +116,14 @@ async def test_a_hanging_endpoint_delays_itself_only(dispatchers, receiver, rows
     assert hanging.answered == 0
 
 
-async def test_an_account_with_many_hanging_endpoints_delays_itself_only(dispatchers, receiver, rows, wait_until):
+async def test_an_account_with_many_hanging_endpoints_delays_itself_only(dispatchers, receiver, rows):
     hosts = [f"127.0.0.{n}" for n in range(1, 11)]
     hanging, other = await receiver(200, hosts=hosts), await receiver(200)
     hanging.hang.clear()
     await dispatchers.start(account_tries=8, tries=12)
     stuck = [await rows.prediction(hanging.url(host=host), account="noisy") for host in hosts * 3]
     await rows.end(*stuck)
-    await wait_until("its places to be taken", lambda: len(hanging.received) == 8)
+    await until("its places to be taken", lambda: len(hanging.received) == 8)
     prediction = await rows.prediction(other.url(), account="quiet")
     await rows.end(prediction)
     assert (await rows.finished(prediction))["status"] == "delivered"

@@ -1,37 +1,11 @@
 import json
-from datetime import UTC, datetime
 
 import msgspec
 
 from tidemill.runtime import present
+from tidemill.testing.rows import WAITING
 
-AT = datetime(2026, 11, 23, 9, 0, 0, 250_000, tzinfo=UTC)
-WAITING = {
-    "id": "p",
-    "model": "a/m",
-    "version": "v",
-    "input": '{"n": 1}',
-    "output": None,
-    "logs": None,
-    "error": None,
-    "error_code": None,
-    "status": "starting",
-    "source": "api",
-    "created_at": AT,
-    "started_at": None,
-    "completed_at": None,
-    "deadline": None,
-    "metrics": None,
-    "webhook": None,
-    "webhook_events": None,
-    "data_removed": False,
-    "kind": "prediction",
-    "deployment": None,
-    "destination": None,
-    "shared_at": None,
-    "boot": None,
-    "priority": 0,
-}
+AT = WAITING["created_at"]
 
 
 def shown(stream_url=None, base="https://tide.example", kept_s=None, **changes):

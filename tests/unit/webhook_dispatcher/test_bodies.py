@@ -1,43 +1,21 @@
 import json
-from datetime import UTC, datetime
 from types import SimpleNamespace
 
 from tidemill.gateway.live import streams
+from tidemill.testing.rows import WAITING
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.sending import Sender
 
 CONFIG = Config(database_url="", nats_url="", signing_key="5a" * 32, public_url="https://tide.example/")
-CREATED = datetime(2026, 11, 23, 9, 0, 0, 250_000, tzinfo=UTC)
 ROW = {
-    "id": "p",
-    "model": "a/m",
-    "version": "v",
-    "input": '{"n": 1}',
-    "output": None,
-    "logs": None,
-    "error": None,
-    "error_code": None,
-    "status": "starting",
-    "source": "api",
-    "created_at": CREATED,
-    "started_at": None,
-    "completed_at": None,
-    "deadline": None,
-    "metrics": None,
+    **WAITING,
     "webhook": "https://hook.example/",
-    "webhook_events": None,
-    "kind": "prediction",
-    "deployment": None,
-    "destination": None,
-    "priority": 0,
-    "shared_at": None,
-    "boot": None,
-    "data_removed": False,
     "streams": None,
     "is_example": False,
     "secret_inputs": ["token"],
     "retention_s": None,
 }
+CREATED = ROW["created_at"]
 
 
 def body(**changes):

@@ -15,17 +15,14 @@ import psutil
 from tidemill.contracts.ids import new_id
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
-from tidemill.runtime.migrate import migrate
-from tidemill.security import tokens, webhooks
-from tidemill.stack import NatsServer, ObjectServer, PostgresServer
+from tidemill.stack import Durability, NatsServer, ObjectServer
 from tidemill.stack.ports import Reservations
+from tidemill.testing import rows
 from tidemill.testing.running import until
+from tidemill.testing.servers import migrated, started
 
 SIGNING_KEY: Final = "5a" * 32
 STOP_WITHIN_S: Final = 10.0
-INSERT_ACCOUNT: Final = """
-INSERT INTO account (id, username, name, webhook_secret, unlimited) VALUES ($1, $1, $1, $2, true)"""
-INSERT_DIGEST: Final = "INSERT INTO token (id, account_id, name, digest, last4) VALUES ($1, $2, 'test', $3, 'test')"
 
 
 class Gateways(NamedTuple):
@@ -50,21 +47,14 @@ class Gateways(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def gateways(directory: Path, count: int = 1, settings: dict[str, str] | None = None) -> AsyncIterator[Gateways]:
-    nats, postgres = NatsServer(directory / "nats"), PostgresServer(directory / "postgres")
-    objects = ObjectServer(directory / "objects")
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(nats.kill)
-        await nats.start()
-        stack.push_async_callback(postgres.remove)
-        await postgres.start()
-        stack.push_async_callback(objects.kill)
-        await objects.start()
+        nats = await stack.enter_async_context(started(NatsServer(directory / "nats")))
+        postgres = await stack.enter_async_context(migrated(directory / "postgres", Durability()))
+        objects = await stack.enter_async_context(started(ObjectServer(directory / "objects")))
         database = await stack.enter_async_context(Database(postgres.url))
-        await migrate(database)
         bus = await stack.enter_async_context(Bus(nats.url, "test"))
-        account, token = new_id(), tokens.new_token()
-        await database.execute(INSERT_ACCOUNT, account, webhooks.new_secret())
-        await database.execute(INSERT_DIGEST, new_id(), account, tokens.digest(token))
+        account = await rows.account(database, new_id(), unlimited=True)
+        headers = await rows.token(database, account)
         env = {
             **os.environ,
             "TIDEMILL_DATABASE_URL": postgres.url,
@@ -82,7 +72,6 @@ async def gateways(directory: Path, count: int = 1, settings: dict[str, str] | N
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         env.setdefault("TIDEMILL_PUBLIC_URL", urls[0])
         pids = [await stack.enter_async_context(_gateway(directory, env, port)) for port in ports]
-        headers = {"Authorization": f"Bearer {token}"}
         for url in urls:
             await until(f"the gateway at {url}", functools.partial(_answers, url, headers))
         logs = [_log(directory, port) for port in ports]
