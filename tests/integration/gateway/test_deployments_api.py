@@ -6,6 +6,7 @@ import pytest
 
 from tidemill.contracts.events import Warm
 from tidemill.contracts.ids import new_id
+from tidemill.gateway.releases.store_deployments import Place
 from tidemill.testing import rows
 
 INPUT = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -241,6 +242,6 @@ async def test_who_loses_sight_of_the_model_can_run_it_no_more(gateway, ask, mak
     assert (await ask("POST", f"{path}/predictions", {"input": {}}))[0] == 201
     database = gateway.parts.database
     await database.execute("UPDATE model SET visibility = 'private' WHERE owner || '/' || name = $1", model)
-    gateway.parts.versions._cache.clear()
-    gateway.parts.deployments._cache.clear()
+    gateway.parts.versions.forget()
+    gateway.parts.deployments.forget(Place(alice.id, alice.username, "mine"))
     assert (await ask("POST", f"{path}/predictions", {"input": {}}))[0] == 422

@@ -326,7 +326,7 @@ async def test_a_revoked_token_loses_its_connection(events, connect, alice, mall
     await events.watch.look()
     await until("the end of the connection", lambda: not alices.client.is_connected)
     assert others.client.is_connected
-    events.gateway.parts.accounts._cache.clear()
+    events.gateway.parts.accounts.forget(alice.id)
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await connect(alice)
 
@@ -335,7 +335,7 @@ async def restrict(events, account, scopes):
     await events.gateway.parts.database.execute(
         "UPDATE token SET scopes = $2 WHERE digest = $1", tokens.digest(token(account)), scopes
     )
-    events.gateway.parts.accounts._cache.clear()
+    events.gateway.parts.accounts.forget(account.id)
 
 
 async def test_scopes_decide_what_is_heard(events, connect, alice):

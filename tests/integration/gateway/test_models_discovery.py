@@ -403,7 +403,7 @@ async def test_a_deleted_version_is_gone_at_once(gateway, make, alice, mallory):
     first, second, third = [await make.version(path) for _ in range(3)]
     prediction = await make.prediction(alice, path, third)
     assert (await ask(gateway, "POST", f"{path}/examples", alice, json={"prediction": prediction}))[0] == 201
-    runnable = await gateway.parts.versions.resolve(await account_of(gateway, alice), path.removeprefix("/models/"))
+    runnable = await gateway.parts.versions.resolve(alice.id, path.removeprefix("/models/"))
     assert runnable.queue == third[0]
     assert (await ask(gateway, "DELETE", f"{path}/versions/{third[1]}", mallory))[0] == 404
     assert await ask(gateway, "DELETE", f"{path}/versions/{third[1]}", alice) == (202, "")

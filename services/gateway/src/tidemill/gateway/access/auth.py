@@ -8,11 +8,10 @@ from tidemill.contracts.errors import unauthenticated
 from tidemill.gateway.access.token_uses import Uses
 from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits.allowances import COLUMNS, STANDARD, Allowances, of_account
-from tidemill.runtime.clock import monotonic
+from tidemill.gateway.remembered import Remembered
 from tidemill.runtime.db import Database
 from tidemill.security import tokens
 
-CACHE_LIMIT: Final = 10_000  # entries; bounds memory under a flood of made-up tokens
 # A token that a member made for an organisation ends with the membership.
 FIND: Final = f"""
 SELECT t.id AS token_id, t.digest, t.scopes, t.user_id, t.expires_at, a.id, a.username, a.name, a.type, a.retention_s,
@@ -30,53 +29,30 @@ class Accounts:
         self._database = database
         self._cache_s = cache_s
         self._default = default
-        self._cache: dict[str, tuple[float, Caller | None]] = {}
-        self._changes = 0  # counts what was forgotten
+        self._callers: Remembered[str, Caller | None] = Remembered(self._look_up)
         self.uses = Uses(database)
 
     async def authenticate(self, authorization: str | None) -> Caller:
         """The caller behind `Bearer TOKEN` or `Token TOKEN`. Raises the 401 problem."""
         if not authorization:
             raise unauthenticated(passed=False)
-        cached = self._cache.get(authorization)
-        if cached is None or cached[0] < monotonic():
-            cached = await self._remembered(authorization)
-        if cached[1] is None:
+        caller = await self._callers.get(authorization)
+        if caller is None:
             raise unauthenticated(passed=True)
-        return cached[1]
+        return caller
 
     def knows(self, authorization: str | None) -> bool:
         """Whether it was good when it was last looked up, lately."""
-        cached = None if authorization is None else self._cache.get(authorization)
-        return cached is not None and cached[1] is not None
+        return authorization is not None and self._callers.last(authorization) is not None
 
     def forget(self, identifier: str) -> None:
         """Callers with this token, or acting for this account, are looked up afresh: it was revoked or changed."""
-        self._changes += 1
-        stale = [
-            authorization
-            for authorization, (_, caller) in self._cache.items()
-            if caller is not None and identifier in {caller.token_id, caller.account.id}
-        ]
-        for authorization in stale:
-            del self._cache[authorization]
-
-    async def _remembered(self, authorization: str) -> tuple[float, Caller | None]:
-        changes = self._changes
-        caller, left_s = await self._look_up(authorization)
-        # A use is a look-up: none is further back than the cache reaches, and warm requests write nothing.
-        if caller is not None:
-            self.uses.saw(caller.token_id)
-        found = (monotonic() + min(self._cache_s, left_s), caller)
-        if changes != self._changes:
-            return found  # what was read may be from before the change
-        if len(self._cache) >= CACHE_LIMIT:
-            self._cache.clear()
-        self._cache[authorization] = found
-        return found
+        self._callers.forget(
+            lambda _, caller: caller is not None and identifier in {caller.token_id, caller.account.id}
+        )
 
     async def _look_up(self, authorization: str) -> tuple[Caller | None, float]:
-        """The caller, and for how many seconds the token is good at most."""
+        """The caller, and for how many seconds that is remembered: no longer than the token is good."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() not in {"bearer", "token"} or not tokens.looks_valid(token):
@@ -86,6 +62,7 @@ class Accounts:
         if row is None or not hmac.compare_digest(row["digest"], digest):
             return None, self._cache_s
         role: Role = row["role"] or "owner"
+        self.uses.saw(row["token_id"])  # a look-up is a use: none is further back than what is remembered
         caller = Caller(
             Account(
                 row["id"], row["username"], row["name"], row["type"], of_account(row, self._default), row["retention_s"]
@@ -97,4 +74,5 @@ class Accounts:
             frozenset(row["scopes"]),
             None if row["expires_at"] is None else row["expires_at"].timestamp(),
         )
-        return caller, self._cache_s if row["left_s"] is None else float(row["left_s"])
+        left_s = self._cache_s if row["left_s"] is None else float(row["left_s"])
+        return caller, min(self._cache_s, left_s)

@@ -50,7 +50,7 @@ async def create(call: Call) -> web.Response:
     body = await call.body(CreateDeployment)
     if body.hardware not in HARDWARE:
         raise unknown_hardware()
-    runnable = await call.parts.versions.resolve(call.account, f"{body.model}:{body.version}")
+    runnable = await call.parts.versions.resolve(call.account.id, f"{body.model}:{body.version}")
     plan = Plan(
         version_queue=runnable.queue,
         hardware=body.hardware,
@@ -89,7 +89,7 @@ async def update(call: Call) -> web.Response:
     version_queue: str | UnsetType = UNSET
     if body.version is not UNSET:
         model = (await _own(call, place))["model"]
-        version_queue = (await call.parts.versions.resolve(call.account, f"{model}:{body.version}")).queue
+        version_queue = (await call.parts.versions.resolve(call.account.id, f"{model}:{body.version}")).queue
     if not await store_deployments.update(
         call.parts.database, place, lambda now: rollout.changed(now, body, version_queue)
     ):
@@ -131,7 +131,7 @@ async def predict(call: Call) -> web.Response:
     disabled deployment answers a 422.
     """
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
-    runnable = await call.parts.deployments.resolve(call.account, call.path("owner"), call.path("name"))
+    runnable = await call.parts.deployments.resolve(call.account.id, call.path("owner"), call.path("name"))
     return await create_one(call, runnable, body)
 
 

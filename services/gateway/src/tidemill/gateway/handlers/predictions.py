@@ -36,7 +36,7 @@ async def create(call: Call) -> web.Response:
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
     if not body.version:
         raise unprocessable("version is required")
-    return await create_prediction(call, await call.parts.versions.resolve(call.account, body.version), body)
+    return await create_prediction(call, await call.parts.versions.resolve(call.account.id, body.version), body)
 
 
 @operation(
@@ -51,7 +51,7 @@ async def create(call: Call) -> web.Response:
 async def create_for_model(call: Call) -> web.Response:
     """Create a prediction with a model's latest version."""
     body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
-    runnable = await call.parts.versions.latest(call.account, call.path("owner"), call.path("name"))
+    runnable = await call.parts.versions.latest(call.account.id, call.path("owner"), call.path("name"))
     return await create_prediction(call, runnable, body)
 
 

@@ -69,7 +69,7 @@ async def _version(call: Call) -> Runnable:
     """The version that the path names. Raises the 404 problem for one that is missing or somebody else's."""
     reference = f"{call.path('owner')}/{call.path('name')}:{call.path('id')}"
     try:
-        return await call.parts.versions.resolve(call.account, reference)
+        return await call.parts.versions.resolve(call.account.id, reference)
     except Problem:
         raise not_found() from None
 

@@ -52,7 +52,7 @@ async def _checked(call: Call, raw: msgspec.Raw, traceparent: str | None) -> Che
         body = decode(bytes(raw), api.CreatePrediction)
         if not body.version:
             raise unprocessable("version is required")
-        runnable = await call.parts.versions.resolve(call.account, body.version)
+        runnable = await call.parts.versions.resolve(call.account.id, body.version)
         return Checked(prepared(call, runnable, body, traceparent), runnable.streams)
     except Problem as problem:
         return Checked(None, problem=_item(problem))

@@ -6,13 +6,11 @@ from typing import Any, Final
 import msgspec
 
 from tidemill.contracts.errors import invalid_version, not_found
-from tidemill.gateway.caller import Account
 from tidemill.gateway.predictions.validation import Check, checker
-from tidemill.runtime.clock import monotonic
+from tidemill.gateway.remembered import Remembered
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.stream_urls import Carried
 
-CACHE_LIMIT: Final = 10_000
 REFERENCE: Final = re.compile(
     r"(?:(?P<owner>[a-z0-9._-]{1,64})/(?P<name>[a-z0-9._-]{1,64}))?(?:(?:^|:)(?P<id>[0-9a-f]{64}))?"
 )
@@ -46,43 +44,34 @@ class Versions:
     def __init__(self, database: Database, cache_s: float) -> None:
         self._database = database
         self._cache_s = cache_s
-        self._cache: dict[tuple[str, str], tuple[float, Runnable | None]] = {}
+        self._found: Remembered[tuple[str, str], Runnable | None] = Remembered(self._find)
         self._by_queue: dict[str, Runnable] = {}  # a queue's version never changes, and its check is costly to make
 
-    async def resolve(self, account: Account, reference: str) -> Runnable:
+    async def resolve(self, account_id: str, reference: str) -> Runnable:
         """`64hex`, `owner/name:64hex` or `owner/name` (its latest version). Raises the 422 problem."""
-        runnable = await self._cached(account, reference)
+        runnable = await self._found.get((account_id, reference))
         if runnable is None:
             raise invalid_version()
         return runnable
 
-    async def latest(self, account: Account, owner: str, name: str) -> Runnable:
+    async def latest(self, account_id: str, owner: str, name: str) -> Runnable:
         """As `resolve`, for a model named by the path: a missing one is a 404."""
-        runnable = await self._cached(account, f"{owner}/{name}")
+        runnable = await self._found.get((account_id, f"{owner}/{name}"))
         if runnable is None:
             raise not_found()
         return runnable
 
     def forget(self) -> None:
         """What has been resolved is looked up anew: a version or a model has changed here. Others notice in time."""
-        self._cache.clear()
+        self._found.forget()
 
-    async def _cached(self, account: Account, reference: str) -> Runnable | None:
-        key = (account.id, reference)
-        cached = self._cache.get(key)
-        if cached is None or cached[0] < monotonic():
-            cached = (monotonic() + self._cache_s, await self._find(account, reference))
-            if len(self._cache) >= CACHE_LIMIT:
-                self._cache.clear()
-            self._cache[key] = cached
-        return cached[1]
-
-    async def _find(self, account: Account, reference: str) -> Runnable | None:
+    async def _find(self, asked: tuple[str, str]) -> tuple[Runnable | None, float]:
+        account_id, reference = asked
         match = REFERENCE.fullmatch(reference)
         if match is None or not reference:
-            return None
-        row = await self._database.row(FIND, account.id, match["owner"], match["name"], match["id"])
-        return None if row is None else self._runnable(row)
+            return None, self._cache_s
+        row = await self._database.row(FIND, account_id, match["owner"], match["name"], match["id"])
+        return None if row is None else self._runnable(row), self._cache_s
 
     def _runnable(self, row: Row) -> Runnable:
         known = self._by_queue.get(row["queue"])

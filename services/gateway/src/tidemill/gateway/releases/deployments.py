@@ -1,20 +1,17 @@
 """Which release a deployment's new prediction goes to, remembered for a few seconds like versions are."""
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
 from tidemill.contracts.errors import Problem, not_found
-from tidemill.gateway.caller import Account
 from tidemill.gateway.predictions.versions import Runnable, Versions
 from tidemill.gateway.releases import rollout, store_deployments
 from tidemill.gateway.releases.rollout import Candidate
 from tidemill.gateway.releases.store_deployments import Place
+from tidemill.gateway.remembered import Remembered
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Database
-
-CACHE_LIMIT: Final = 10_000
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,16 +30,11 @@ class Deployments:
         self._versions = versions
         self._cache_s = cache_s
         self._is_warm = is_warm
-        self._cache: dict[Place, Deployed] = {}
+        self._found: Remembered[Place, Deployed] = Remembered(self._find)
 
-    async def resolve(self, account: Account, owner: str, name: str) -> Runnable:
+    async def resolve(self, account_id: str, owner: str, name: str) -> Runnable:
         """What a new prediction runs, with the release's queue. Raises the 404 and 422 problems."""
-        place = Place(account.id, owner, name)
-        deployed = self._cache.get(place)
-        if deployed is None or monotonic() - deployed.looked_up_at > self._cache_s:
-            deployed = self._cache[place] = await self._find(account, place)
-            if len(self._cache) > CACHE_LIMIT:
-                self._cache.clear()
+        deployed = await self._found.get(Place(account_id, owner, name))
         if deployed.releases[0].max_instances == 0:
             raise rollout.disabled(f"{owner}/{name}")
         age_s = monotonic() - deployed.looked_up_at
@@ -50,18 +42,17 @@ class Deployments:
 
     def forget(self, place: Place) -> None:
         """It has changed."""
-        self._cache.pop(place, None)
+        self._found.forget(lambda known, _: known == place)
 
-    async def _find(self, account: Account, place: Place) -> Deployed:
+    async def _find(self, place: Place) -> tuple[Deployed, float]:
         looked_up_at = monotonic()
         rows = await store_deployments.releases(self._database, place)
         if not rows:
-            self.forget(place)
             raise not_found()
         candidates, runnables = [], {}
         for row in rows:
             try:  # who has lost sight of a model cannot run it any more, deployed or not
-                runnable = await self._versions.resolve(account, f"{row['model']}:{row['version']}")
+                runnable = await self._versions.resolve(place.account_id, f"{row['model']}:{row['version']}")
             except Problem:
                 if not row["retired"]:
                     raise
@@ -69,4 +60,5 @@ class Deployments:
             queue, deployment = row["queue"], f"{place.owner}/{place.name}"
             runnables[queue] = msgspec.structs.replace(runnable, queue=queue, deployment=deployment)
             candidates.append(Candidate(**{field: row[field] for field in Candidate.__struct_fields__}))
-        return Deployed(looked_up_at=looked_up_at, releases=tuple(candidates), runnables=runnables)
+        deployed = Deployed(looked_up_at=looked_up_at, releases=tuple(candidates), runnables=runnables)
+        return deployed, self._cache_s
