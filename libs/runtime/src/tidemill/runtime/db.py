@@ -34,11 +34,13 @@ BACKOFF_LIMIT_S: Final = 2.0  # a database is seldom away for long, and many ser
 
 # A fresh table joined with unnest gets custom plans and odd ones: planning then costs more than running. A plan made
 # while a table was small stays; so every hot statement also says `id = ANY (…)`, which leaves the planner no way to
-# read the whole table.
+# read the whole table. Both sides of such a join are then taken for ten rows, and the planner would hold each against
+# each: of 256 ends in one statement every one took 310 µs, with a hash join 45 (64 ends: 125 and 57).
 HOT_SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_mergejoin": "off",
+    "enable_nestloop": "off",
     "enable_bitmapscan": "off",
     "jit": "off",
 }
