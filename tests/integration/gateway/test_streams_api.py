@@ -13,7 +13,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.gateway.handlers import streams as streams_handler
 from tidemill.gateway.live import streams
 from tidemill.gateway.live.feeds import FEEDS
-from tidemill.runtime.bus import Announcement, encode
+from tidemill.runtime.bus import CONSUMERS_LIMIT, Announcement, encode
 from tidemill.security.delivery import delivery_url
 
 
@@ -90,6 +90,88 @@ async def test_an_end_without_a_last_chunk_comes_from_the_row(gateway, running):
     events, _ = await asyncio.wait_for(reader, 20)
     assert sorted(events[:-1]) == [("logs", "said\n"), ("output", "a"), ("output", "b"), ("output", "c")]
     assert events[-1] == ("done", "{}")
+
+
+@pytest.mark.parametrize("stream", subjects.STREAMS, ids=lambda stream: stream.name)
+async def test_a_stream_takes_more_consumers_than_a_server_allows_by_itself(gateway, stream):
+    told = await gateway.parts.bus.jetstream.stream_info(stream.name)
+    assert told.config.max_consumers == CONSUMERS_LIMIT
+
+
+async def test_a_past_that_cannot_be_read_is_asked_for_again(gateway, running):
+    identifier, url = running
+    jetstream = gateway.parts.bus.jetstream
+    config = (await jetstream.stream_info(subjects.OUTPUT.name)).config
+    await publish(gateway, identifier, out(0, "Hello"))
+    await jetstream.update_stream(config.evolve(allow_direct=False))
+    try:
+        reader = asyncio.create_task(read(gateway, url))
+        await feed_that(gateway, lambda feed: feed.begun.is_set())
+    finally:
+        await jetstream.update_stream(config)
+    await feed_that(gateway, lambda feed: feed.transcript.events)
+    await publish(gateway, identifier, Done(attempt=1, seq=1, status=Status.SUCCEEDED))
+    events, _ = await asyncio.wait_for(reader, 20)
+    assert events == [("output", "Hello"), ("done", "{}")]
+
+
+@pytest.fixture
+def missed(gateway, running, monkeypatch):
+    """Numbers of chunks that this gateway does not hear."""
+    lost, heard = set(), gateway.parts.bus.listen_raw
+
+    async def hard_of_hearing(_bus, subject, receive, **more):
+        async def some(message):
+            if subject != subjects.output(running[0]) or msgspec.json.decode(message.data).get("seq", 0) not in lost:
+                await receive(message)
+
+        return await heard(subject, some, **more)
+
+    monkeypatch.setattr(type(gateway.parts.bus), "listen_raw", hard_of_hearing)
+    return lost
+
+
+async def feed_that(gateway, check):
+    while not any(check(feed) for feed in gateway.app[FEEDS]._feeds.values()):
+        await asyncio.sleep(0.02)
+
+
+THREE = [("output", "0"), ("output", "1"), ("output", "2"), ("done", "{}")]
+
+
+async def put_out_three(gateway, identifier):
+    await publish(gateway, identifier, *(out(seq, str(seq)) for seq in range(3)))
+    await publish(gateway, identifier, Done(attempt=1, seq=3, status=Status.SUCCEEDED))
+
+
+@pytest.mark.parametrize("lost", [{1}, {1, 2}, {3}, {0, 1, 2, 3}])
+async def test_what_was_missed_is_read_from_the_stream(gateway, running, missed, lost):
+    """A chunk may be delivered before this gateway hears, and kept after it has read."""
+    missed |= lost
+    reader = asyncio.create_task(read(gateway, running[1]))
+    await feed_that(gateway, lambda feed: feed.begun.is_set())
+    await put_out_three(gateway, running[0])
+    events, _ = await asyncio.wait_for(reader, 20)
+    assert events == THREE
+
+
+async def test_what_came_while_the_bus_was_away_is_read_when_it_is_back(gateway, running, missed):
+    missed |= {0, 1, 2, 3}
+    reader = asyncio.create_task(read(gateway, running[1]))
+    await feed_that(gateway, lambda feed: feed.settled)
+    await put_out_three(gateway, running[0])
+    await gateway.parts.bus._on_reconnected()
+    events, _ = await asyncio.wait_for(reader, 20)
+    assert events == THREE
+
+
+async def test_a_long_past_comes_in_batches(gateway, running, monkeypatch):
+    monkeypatch.setattr("tidemill.gateway.live.past.BATCH", 3)
+    identifier, url = running
+    await publish(gateway, identifier, *(out(seq, str(seq)) for seq in range(10)))
+    await publish(gateway, identifier, Done(attempt=1, seq=10, status=Status.SUCCEEDED))
+    events, _ = await asyncio.wait_for(read(gateway, url), 20)
+    assert events == [*(("output", str(seq)) for seq in range(10)), ("done", "{}")]
 
 
 async def test_a_lost_chunk_makes_no_hole(gateway, running):

@@ -32,6 +32,11 @@ OUTPUT: Final = Stream("OUTPUT", ("output.>",), "memory", 256 * MIB, None, "old"
 STREAMS: Final = (JOBS, PREDICTIONS, OUTPUT)
 
 
+def direct_get(stream: Stream) -> str:
+    """Where a stream's messages can be asked for without a consumer."""
+    return f"$JS.API.DIRECT.GET.{stream.name}"
+
+
 def job(queue: str) -> str:
     """Job hints of one queue (a version's or deployment's id)."""
     return f"job.{queue}"

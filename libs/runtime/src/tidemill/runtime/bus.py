@@ -26,6 +26,9 @@ from tidemill.runtime.telemetry import log
 
 ACK_TIMEOUT_S: Final = 2.0  # a healthy server acknowledges in milliseconds; then the window is sent again
 CONNECT_TIMEOUT_S: Final = 2
+# Of one stream: a consumer for each queue of predictions, and for each that a user has made. Servers from 2.15 on take
+# 1,000 for what is left open, and no number for none.
+CONSUMERS_LIMIT: Final = 100_000
 PENDING_LIMIT_BYTES: Final = 64 * 1024 * 1024  # what one subscription may hold; beyond it messages are dropped
 DROPPED: Final = Counter("tidemill_bus_dropped_total", "Messages that could not be decoded or kept", ["reason"])
 
@@ -122,10 +125,12 @@ class Bus:
             subjects=list(stream.subjects),
             storage=StorageType(stream.storage),
             max_bytes=stream.max_bytes,
+            max_consumers=CONSUMERS_LIMIT,
             max_age=self._retention_s if stream.max_age_s is None else stream.max_age_s,
             discard=DiscardPolicy(stream.discard),
             duplicate_window=min(120, self._retention_s),
             allow_msg_ttl=True,
+            allow_direct=True,
         )
         try:
             await self.jetstream.add_stream(config)

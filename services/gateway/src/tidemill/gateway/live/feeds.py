@@ -1,4 +1,4 @@
-"""Live output of running predictions: one consumer of the bus for all clients of a prediction at this gateway.
+"""Live output of running predictions: one subscription for all clients of a prediction at this gateway.
 
 All clients read one transcript, each from its own position, so a slow one costs no memory of its own. The bus may
 forget: the rows are looked at too, and a prediction that ended without a last chunk is finished from its row.
@@ -13,13 +13,12 @@ import msgspec
 import nats
 from aiohttp import web
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import AnyChunk
-from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, Status
+from tidemill.gateway.live.past import Past
 from tidemill.gateway.live.sse import Ending, Transcript
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import AWAY, Database, Row
@@ -28,7 +27,6 @@ from tidemill.runtime.telemetry import log
 POLL_S: Final = 1.0  # a prediction whose last chunk was lost ends its streams within two of these
 # A stream is silent for at most twice this time; the Python client gives up after 30 s.
 BEAT_S: Final = 7.5
-CONSUMER_IDLE_S: Final = 30  # the server forgets consumers that nobody listens to any more
 TRANSCRIPT_LIMIT_BYTES: Final = 4 * (
     OUTPUT_LIMIT_BYTES + LOGS_LIMIT_BYTES
 )  # two attempts' worth, each as text and wire
@@ -56,8 +54,10 @@ class Feed:
         self.closed = False
         self.clients = 0
         self.silent = False  # since the last beat
-        self.inbox = f"_INBOX.feed.{new_id()}"
         self.subscription: Any = None
+        self.since = 1  # up to here the stream was read
+        self.begun = asyncio.Event()  # the past was read, or cannot be now
+        self.settled = False  # it was read once more: what was just being kept at the first time is there
         self._changed = asyncio.Event()
 
     @property
@@ -65,16 +65,21 @@ class Feed:
         """Set at the next change. Take it before looking at the transcript."""
         return self._changed
 
-    async def receive(self, message: Msg) -> None:
-        if self.closed:
-            return  # its clients are leaving
+    def decoded(self, data: bytes) -> AnyChunk | None:
         try:
-            chunk = decode(message.data)
+            chunk: AnyChunk = decode(data)
         except msgspec.DecodeError as error:
             log().warning("garbage in a stream", action="decode", prediction=self.id, error=str(error))
-            return
+            return None
+        return chunk
+
+    def add(self, chunk: AnyChunk | None) -> None:
+        if chunk is None or self.closed:
+            return  # its clients are leaving
         before = self.transcript.size_bytes
         self.transcript.add(chunk)
+        if self.transcript.size_bytes == before:
+            return
         self._held.bytes += self.transcript.size_bytes - before
         if self.transcript.size_bytes > TRANSCRIPT_LIMIT_BYTES or self._held.bytes > TRANSCRIPTS_LIMIT_BYTES:
             self.close()
@@ -112,7 +117,12 @@ class Feeds:
         self._feeds: dict[str, Feed] = {}
         self._held = Held()
         self._closing = False
-        bus.on_reconnected(self._consume_again)
+        self._past = Past(bus, subjects.OUTPUT)
+        bus.on_reconnected(self._read_again)
+
+    async def listen(self) -> None:
+        """To be called once, before anybody follows."""
+        await self._past.listen()
 
     async def row(self, prediction_id: str) -> Row | None:
         return await self._database.row(ROW, prediction_id)
@@ -138,30 +148,52 @@ class Feeds:
                 await _unsubscribe(feed)
 
     async def _start(self, feed: Feed) -> None:
-        with suppress(nats.errors.Error):  # without the bus the row still tells the end
-            feed.subscription = await self._bus.listen_raw(feed.inbox, feed.receive)
-            await self._consume(feed)
+        """What comes is heard before the past is read, so that nothing falls between; it waits until then."""
 
-    async def _consume(self, feed: Feed) -> None:
-        """Has the server deliver all chunks from the first on."""
-        config = ConsumerConfig(
-            deliver_subject=feed.inbox,
-            filter_subject=subjects.output(feed.id),
-            deliver_policy=DeliverPolicy.ALL,
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=CONSUMER_IDLE_S,
-            mem_storage=True,
-        )
+        async def receive(message: Msg) -> None:
+            await feed.begun.wait()
+            chunk = feed.decoded(message.data)
+            if chunk is not None and feed.transcript.lacks_before(chunk) and not feed.closed:
+                await self._read(feed)
+            feed.add(chunk)
+
         try:
-            await self._bus.jetstream.add_consumer(subjects.OUTPUT.name, config)
-        except (nats.errors.Error, TimeoutError) as error:
-            log().warning("no live output", action="consume", prediction=feed.id, error=str(error))
+            feed.subscription = await self._bus.listen_raw(subjects.output(feed.id), receive)
+            await self._read(feed)
+        except nats.errors.Error as error:  # without the bus the row still tells the end
+            log().warning("no live output", action="listen", prediction=feed.id, error=str(error))
+        finally:
+            feed.begun.set()  # also when the client that was the first has gone
 
-    async def _consume_again(self) -> None:
-        """The server may have forgotten its consumers. Chunks that come twice are known by their numbers."""
-        for feed in list(self._feeds.values()):
-            if not feed.closed:
-                await self._consume(feed)
+    async def _read(self, feed: Feed) -> bool:
+        """Adds what the stream has since the last time. False when it cannot be read now."""
+        try:
+            since = await self._past.read(
+                subjects.output(feed.id), feed.since, lambda data: feed.add(feed.decoded(data))
+            )
+        except (nats.errors.Error, TimeoutError) as error:
+            log().warning("no past output", action="read", prediction=feed.id, error=str(error))
+            return False
+        feed.since = max(feed.since, since)
+        return True
+
+    async def _read_again(self) -> None:
+        """Of the bus that was away some chunks never came, and its streams may be new."""
+        for feed in self._feeds.values():
+            feed.since, feed.settled = 1, False
+
+    async def settle(self) -> None:
+        """Runs for as long as the gateway does: reads the past of each feed a second time."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Until one cannot be read: a server in trouble is asked no more than once an interval."""
+        for feed in [feed for feed in self._feeds.values() if feed.begun.is_set() and not feed.settled]:
+            feed.settled = feed.closed or await self._read(feed)
+            if not feed.settled:
+                return
 
     async def keep_alive(self) -> None:
         """Runs for as long as the gateway does. One clock for all clients: ten thousand timers would cost more."""
@@ -223,8 +255,10 @@ def install(app: web.Application, bus: Bus, database: Database) -> None:
     app[FEEDS] = feeds
 
     async def polling(_app: web.Application) -> AsyncIterator[None]:
+        await feeds.listen()
         tasks = [
             asyncio.create_task(feeds.poll(), name="stream poll"),
+            asyncio.create_task(feeds.settle(), name="stream settling"),
             asyncio.create_task(feeds.keep_alive(), name="stream heartbeats"),
         ]
         yield

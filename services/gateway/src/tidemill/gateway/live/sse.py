@@ -103,6 +103,14 @@ class Transcript:
         self._next_seq = 0
         self._hole = False
 
+    def lacks_before(self, chunk: AnyChunk) -> bool:
+        """Whether chunks before this one are missing that nobody has given up."""
+        if self.ended or isinstance(chunk, Reset) or chunk.attempt < self._place.attempt:
+            return False
+        if chunk.attempt > self._place.attempt:
+            return chunk.seq > 0
+        return chunk.seq > self._next_seq and not self._hole
+
     def add(self, chunk: AnyChunk) -> None:
         if self.ended or chunk.attempt < self._place.attempt:
             return
