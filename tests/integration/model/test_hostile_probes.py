@@ -26,6 +26,8 @@ DRIVER = Path(__file__).with_name("hostile_driver.py")
 ORDINARY_UID = 65_432  # nobody's
 FIRST_UID = 300_000  # another for each process that runs tests: the kernel counts processes by uid
 SECRET = "the-workers-own-secret"
+# Not below /tmp or /var/tmp: what lies there is out of sight for `mounts` too, and `files` must stop it alone.
+ELSEWHERE = "/var/lib" if os.geteuid() == 0 else Path.home()
 LIMITED = {"file_bytes": 1 << 20, "open_files": 64, "processes": 40, "data_bytes": 1 << 30}
 
 
@@ -185,10 +187,10 @@ def _shared_memory(stack: contextlib.ExitStack) -> int:
 
 
 @pytest.fixture(scope="module")
-def targets(common_directory):
+def targets():
     """What there is to get at, outside of every sandbox and open to all, so that only the sandbox is in the way."""
     with contextlib.ExitStack() as stack:
-        home = Path(tempfile.mkdtemp(dir=common_directory))
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidemill-test-", dir=ELSEWHERE)))
         others = home / "others"
         others.mkdir()
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from tidemill.model import host
-from tidemill.model.namespaces import coverable
-from tidemill.model.sandbox import LAYERS, Sandbox, interpreter_paths
+from tidemill.model.sandbox import LAYERS, Sandbox
 from tidemill.testing.processes import runs
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a child a uid of its own")
@@ -40,7 +39,7 @@ PROBES = {
     "signal the zygote": "import os, signal; os.kill(os.getppid(), signal.SIGCONT)",
     "list the root": "import os; os.listdir('/')",
     "list a home": "import os; os.listdir('/root')",
-    "list other instances": "import os; os.listdir(os.path.dirname(os.environ['TMPDIR']))",
+    "list another instance": "import os; os.listdir(os.path.dirname(os.environ['TMPDIR']) + '/other')",
     "write beside the model": "open(__import__('os').getcwd() + '/x', 'w')",
     "write to the system": "open('/usr/local/x', 'w')",
     "write to a home": "open('/root/x', 'w')",
@@ -67,6 +66,7 @@ PROBES = {
     "the other system call table": SYSCALL + "call(0x40000000 + 39)",
 }
 X86_ONLY = "call("
+MODELS = Path(__file__).parents[2] / "models"
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -75,6 +75,7 @@ async def test_probe(launch, probe):
     if X86_ONLY in code and os.uname().machine != "x86_64":
         pytest.skip("the numbers are those of x86_64")
     child = await launch("proc_basic")
+    (launch.directory / "other").mkdir(exist_ok=True)
     done = await child.predict("x", do="probe", text=code)
     assert str(done["output"]).startswith("blocked: "), done
     assert not str(done["output"]).startswith(("blocked: SyntaxError", "blocked: NameError")), done
@@ -129,23 +130,49 @@ async def test_tcp_and_sockets_of_the_host_are_out_of_reach(launch, tmp_path):
 
 
 async def test_tmp_and_shared_memory_are_the_instances_own(launch):
-    """A checkout below /tmp leaves /tmp as it is, and closed: the interpreter must stay in sight."""
     first, second = await launch("proc_basic"), await launch("proc_basic")
-    under_tmp = not coverable(("/tmp",), [*interpreter_paths(), str(Path(__file__).resolve())])
     if not first.has_own_mounts:
         attempt = "open('/tmp/tidemill-left', 'w')"
         assert (await first.predict("x", do="probe", text=attempt))["output"].startswith("blocked: ")
         return
-    places = ("/dev/shm",) if under_tmp else ("/tmp", "/dev/shm")
+    places = ("/tmp", "/dev/shm")
     write = f"for place in {places}: open(place + '/tidemill-left', 'w').write('x')\nresult = 'written'"
     assert (await first.predict("x", do="probe", text=write))["output"] == "written"
     look = f"import os\nresult = [os.path.exists(place + '/tidemill-left') for place in {places}]"
-    assert (await second.predict("x", do="probe", text=look))["output"] == [False for _ in places]
-    assert not any((Path(place) / "tidemill-left").exists() for place in ("/tmp", "/dev/shm"))
-    assert (await first.predict("y", do="probe", text=look))["output"] == [True for _ in places]
-    if under_tmp:
-        attempt = "open('/tmp/tidemill-left', 'w')"
-        assert (await first.predict("z", do="probe", text=attempt))["output"].startswith("blocked: ")
+    assert (await second.predict("x", do="probe", text=look))["output"] == [False, False]
+    assert not any((Path(place) / "tidemill-left").exists() for place in places)
+    assert (await first.predict("y", do="probe", text=look))["output"] == [True, True]
+
+
+@pytest.mark.parametrize("common", ["/tmp", "/var/tmp"])
+async def test_what_lies_below_tmp_and_is_needed_stays_in_sight_and_unwritten(launch, common):
+    """As with a checkout or a home there: next to it the child sees its own files only."""
+    with tempfile.TemporaryDirectory(dir=common) as folder:
+        names = ("tmp", "model/weights", "work", "others")
+        tmp, weights, work, others = (Path(folder) / name for name in names)
+        for place in (tmp, weights, work, others):
+            place.mkdir(parents=True)
+            (place / "kept").write_text(place.name)
+            place.chmod(0o777)  # mode bits are not what protects it
+            (place / "kept").chmod(0o666)
+        Path(folder).chmod(0o755)
+        settings = {"tmp": str(tmp), "work": str(work), "read": (str(MODELS), str(weights.parent), str(tmp / "kept"))}
+        child = await launch("proc_basic", sandbox=settings)
+
+        async def tried(code):
+            return (await child.predict(code, do="probe", text=code))["output"]
+
+        for place in (tmp, weights, work):
+            assert await tried(f"result = open({str(place / 'kept')!r}).read()") == place.name
+        assert "No such file" in await tried(f"open({str(others / 'kept')!r})") or not child.has_own_mounts
+        for attempt in (f"open({str(weights / 'kept')!r}, 'w')", f"open({str(weights / 'new')!r}, 'w')"):
+            assert (await tried(attempt)).startswith("blocked: ")
+        assert await tried(f"open({str(work / 'new')!r}, 'w').write('x')") == "escaped"
+        assert (work / "new").exists()
+        if child.has_own_mounts:
+            assert await tried(f"open({common!r} + '/mine', 'w').write('x')") == "escaped"
+            assert (tmp / "mine").exists()
+        await launch.end_all()
 
 
 async def test_what_models_need_still_works(launch):

@@ -45,6 +45,19 @@ def test_directories_that_hold_what_is_needed_are_not_covered(tmp_path):
     assert namespaces.coverable(["/"], ["/anything"]) == []
 
 
+def test_what_is_kept_of_a_covered_directory(tmp_path):
+    for name in ("tmp/home/src/deep", "tmp/home/tmp", "tmp/venv/lib", "tmpfs/other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "tmp/link").symlink_to(tmp_path / "tmp/venv")
+    names = {"link": False, "venv/lib": False, "home": False, "home/src": True, "home/src/deep": True, "none": False}
+    kept = {str(tmp_path / "tmp" / name): writable for name, writable in names.items()}
+    kept |= {str(tmp_path / "tmpfs/other"): False, str(tmp_path / "tmp"): False}
+    found = namespaces.islands(str(tmp_path / "tmp"), kept)
+    shown = {path.removeprefix(f"{tmp_path}/tmp/"): writable for path, writable in found.items()}
+    assert shown == {"home": False, "home/src": True, "venv": False}
+    assert list(shown).index("home") < list(shown).index("home/src")
+
+
 def test_nothing_secret_is_readable_by_default():
     for secret in ("/etc", "/etc/shadow", "/etc/ssl", "/etc/ssl/private", "/proc", "/sys", "/root", "/home", "/var"):
         assert secret not in SYSTEM_READ

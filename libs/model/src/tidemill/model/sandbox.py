@@ -145,7 +145,7 @@ class _Entry:
             self._note(MOUNTS, reason, on=False)
             return
         settings = self.settings
-        kept = [*self._own(), *settings.read, *interpreter_paths()]
+        kept = dict.fromkeys((*settings.read, *interpreter_paths()), False) | dict.fromkeys(self._own(), True)
         try:
             namespaces.mount_private(settings.tmp, settings.masked, kept, settings.limits.shared_memory_bytes)
         except OSError as error:

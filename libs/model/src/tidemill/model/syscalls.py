@@ -40,9 +40,13 @@ CLONE_NEWNET: Final = 0x4000_0000
 MS_NOSUID: Final = 0x2
 MS_NODEV: Final = 0x4
 MS_RDONLY: Final = 0x1
+MS_REMOUNT: Final = 0x20
 MS_BIND: Final = 0x1000
 MS_REC: Final = 0x4000
 MS_SLAVE: Final = 0x8_0000
+MS_RELATIME: Final = 0x20_0000
+_ST_RELATIME: Final = 0x1000  # of statvfs, which numbers the others as mount does
+_ST_AS_MS: Final = 0x2 | 0x4 | 0x8 | 0x400 | 0x800  # nosuid, nodev, noexec, noatime, nodiratime
 
 Argument = int | bytes | None
 
@@ -85,3 +89,9 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
         ),
         f"mount {target}",
     )
+
+
+def mount_flags(path: str) -> int:
+    """How what `path` lies on is mounted, for a remount: a user namespace may not drop any of it."""
+    flags = os.statvfs(path).f_flag
+    return flags & _ST_AS_MS | (MS_RELATIME if flags & _ST_RELATIME else 0)
