@@ -9,7 +9,7 @@ from tidemill.model.arguments import Arguments
 from tidemill.model.introspect import inspect_callable
 from tidemill.model.logs import Logs
 from tidemill.model.results import FAILED, SUCCEEDED, Outcome
-from tidemill.model.secret_inputs import MARK, SecretInputs
+from tidemill.model.secret_inputs import KEPT_ENDED, MARK, SecretInputs
 
 
 @dataclasses.dataclass
@@ -61,7 +61,14 @@ def test_secrets_of_any_shape_are_hidden_while_it_runs(secrets, given):
     assert secrets.cleaned("ada has hunter2.") == f"ada has {MARK}."
     failed = secrets.end("p", Outcome(FAILED, error="wrong: hunter2"))
     assert failed.error == f"wrong: {MARK}"
-    assert secrets.cleaned("hunter2") == "hunter2"
+
+
+def test_a_secret_is_forgotten_when_others_have_ended_after_it(secrets):
+    """A thread of its prediction's may print it later, into the logs of somebody else's."""
+    for number in range(KEPT_ENDED + 1):
+        arguments(predict, secrets).of(str(number), {"token": f"token-{number:02}"})
+        secrets.end(str(number), Outcome(SUCCEEDED))
+    assert secrets.cleaned("token-00 token-01") == f"token-00 {MARK}"
 
 
 def test_what_would_take_letters_out_of_every_line_stays(secrets):
@@ -78,7 +85,7 @@ def test_each_run_has_its_own(secrets):
     for prediction, token in (("p", "first-token"), ("q", "second-token")):
         arguments(predict, secrets).of(prediction, {"token": token})
     secrets.end("p", Outcome(SUCCEEDED))
-    assert secrets.cleaned("first-token second-token") == f"first-token {MARK}"
+    assert secrets.cleaned("first-token second-token third-token") == f"{MARK} {MARK} third-token"
 
 
 def test_an_outcome_without_secrets_is_the_same_object(secrets):
@@ -99,3 +106,25 @@ def test_logs_are_cleaned_line_by_line():
     logs.write("stdout", "hunter2\nand ")
     logs.finish("p")
     assert sent == [("p", f"it is {MARK}\n"), ("p", "and ")]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        (["it is hunter2-", "hunter2\n"], [f"it is {MARK}\n"]),
+        (["it is hun", "ter: no\n"], ["it is ", "hunter: no\n"]),
+        (["\r10% hunter2", "-hunter2\r"], ["\r10% ", f"{MARK}\r"]),
+        (["it is hunter2-"], ["it is ", MARK]),
+        (["it is hu"], ["it is ", "hu"]),
+        (["nothing"], ["nothing"]),
+    ],
+)
+def test_a_secret_that_is_flushed_in_two_pieces(pieces, said):
+    sent = []
+    logs = Logs(lambda _, text: sent.append(text), lambda: "p", NoShield())
+    arguments(predict, logs.secrets).of("p", {"token": "hunter2-hunter2"})
+    for piece in pieces:
+        logs.write("stderr", piece)
+        logs.flush("stderr")
+    logs.finish("p")
+    assert "".join(filter(None, sent)) == "".join(said)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, TextIO, cast
 
-from tidemill.model.secret_inputs import SecretInputs
+from tidemill.model.secret_inputs import MARK, MINIMUM_CHARS, SecretInputs
 
 Send = Callable[[str | None, str], None]  # prediction (None: of no prediction), text
 
@@ -50,6 +50,8 @@ class Logs:
             ready, rest = split(self._unfinished.pop(key, "") + text)
             if len(rest) > _PIECE_CHARS:
                 ready, rest = ready + rest, ""
+            if ready and not ready.endswith("\n"):
+                ready, rest = self._safe(ready)
             if rest:
                 self._unfinished[key] = rest
             self._emit(key[0], ready)
@@ -57,7 +59,15 @@ class Logs:
     def flush(self, stream: str) -> None:
         with self._shield, self._lock:
             key = (self._current(), stream)
-            self._emit(key[0], self._unfinished.pop(key, ""))
+            ready, rest = self._safe(self._unfinished.pop(key, ""))
+            if rest:
+                self._unfinished[key] = rest
+            self._emit(key[0], ready)
+
+    def _safe(self, text: str) -> tuple[str, str]:
+        """What of an unfinished line may leave now, and what may be the beginning of a secret."""
+        at = len(text) - self.secrets.begun(text)
+        return text[:at], text[at:]
 
     def finish(self, prediction: str | None) -> None:
         """The prediction (or, with None, set-up) is over: what waits leaves."""
@@ -65,7 +75,8 @@ class Logs:
             return
         with self._shield, self._lock:
             for stream in _STREAMS:
-                self._emit(prediction, self._unfinished.pop((prediction, stream), ""))
+                ready, begun = self._safe(self._unfinished.pop((prediction, stream), ""))
+                self._emit(prediction, ready + (begun if len(begun) < MINIMUM_CHARS else MARK))
 
     def _emit(self, prediction: str | None, text: str) -> None:
         text = self.secrets.cleaned(text)

@@ -47,7 +47,8 @@ WITH back AS (
 SELECT id FROM back"""
 INPUT: Final = "SELECT input FROM prediction WHERE id = $1 AND attempt = $2"
 VERSION: Final = """
-SELECT v.queue, v.id, v.files, v.config, v.openapi_schema, v.streams, m.owner, m.name, m.account_id, q.kind,
+SELECT v.queue, v.id, v.files, v.config, v.openapi_schema, v.streams, v.secret_inputs, m.owner, m.name,
+    m.account_id, q.kind,
     COALESCE((SELECT r.hardware FROM release r WHERE r.queue = q.queue), m.hardware) AS hardware,
     ARRAY(SELECT DISTINCT u.account_id FROM urgent u
         WHERE u.queue = q.queue AND (u.priority > 0 OR u.runs IS NOT NULL)) AS urgent

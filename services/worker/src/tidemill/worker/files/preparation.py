@@ -1,4 +1,6 @@
-"""Makes a run's input ready: reads it from its row when it was too large for the job, and brings its files."""
+"""Makes a run's input ready: reads it from its row when it was too large for the job, brings its files and has its
+secrets kept out of logs.
+"""
 
 import asyncio
 import shutil
@@ -13,6 +15,7 @@ from tidemill.worker import store
 from tidemill.worker.files.inputs import InputFetchError, Inputs
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.queues import Queues
+from tidemill.worker.runs.redaction import secrets_in
 from tidemill.worker.runs.run import Refused, Run
 
 
@@ -32,13 +35,18 @@ class Preparation:
     async def prepare(self, instance: Instance, run: Run) -> bytes:
         """The input's JSON with local paths for files. Raises Refused."""
         raw = await self._raw(run)
-        fields = self._queues.fields(run.queue)
+        fields, secrets = self._queues.fields(run.queue), self._queues.secrets(run.queue)
+        if not fields and not secrets:
+            return raw
+        given = msgspec.json.decode(raw)
+        if secrets:
+            instance.redactor.hide(run.job.id, secrets_in(given, secrets))
         if not fields:
             return raw
         folder = self._folder_of(instance) / run.job.id
         self._folders[run.job.id] = folder
         try:
-            ready = await self._inputs.materialise(fields, msgspec.json.decode(raw), folder, run.job.account)
+            ready = await self._inputs.materialise(fields, given, folder, run.job.account)
         except InputFetchError as error:
             raise Refused(str(error), ErrorCode.INPUT_FETCH_FAILED) from None
         return msgspec.json.encode(ready)

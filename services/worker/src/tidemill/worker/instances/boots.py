@@ -30,7 +30,6 @@ from tidemill.worker.instances.life import Life
 from tidemill.worker.instances.link import Link, Privileged
 from tidemill.worker.instances.memory_limits import data_limit, memory_limit
 from tidemill.worker.instances.privileges import Given, Privileges
-from tidemill.worker.instances.redaction import Redactor
 from tidemill.worker.instances.watching import Watched, Watcher
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
@@ -126,7 +125,7 @@ class Boots:
     def _linked(self, instance: Instance, given: Given) -> Link:
         confined = given.confined
         take = partial(self._ports.ways_out.open, instance.id, confined.hosts) if confined.way_out else None
-        privileged = Privileged(Redactor(given.secrets.values()), take)
+        privileged = Privileged(tuple(given.secrets.values()), take)
         link = Link(self._engine, instance, self._ports.watcher.fresh_kernel_kills, privileged)
         link.note(confined.note)
         return link

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 import msgspec
@@ -13,9 +13,9 @@ from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, 
 from tidemill.hosting.frames import Failed, Health, Log, Ready, WayOut, decode
 from tidemill.model import protocol
 from tidemill.model.child_process import Exit
-from tidemill.worker.instances.redaction import Redactor, ends_something
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.redaction import Redactor, ends_something
 
 PRINTED_BYTES: Final = 4096  # of what was printed last; what a process says when it gives up is short
 HEALTH: Final = b'{"t":"health"'  # how our own child begins it; any other spelling breaks the rules
@@ -24,7 +24,7 @@ HEALTH: Final = b'{"t":"health"'  # how our own child begins it; any other spell
 class Privileged(NamedTuple):
     """What the model was given beyond its files: secrets to keep out of logs, and who takes its way out."""
 
-    redactor: Redactor = Redactor(())
+    secrets: Collection[str] = ()
     on_way_out: Callable[[int], None] | None = None
 
 
@@ -38,7 +38,7 @@ class Link:
         self, engine: Engine, instance: Instance, kernel_kills: Callable[[], int], privileges: Privileged = PLAIN
     ) -> None:
         self._engine = engine
-        self._redactor = privileges.redactor or None
+        self._redactor = instance.redactor = Redactor(privileges.secrets)
         self._on_way_out = privileges.on_way_out
         self._instance = instance
         self._kernel_kills = kernel_kills
@@ -61,8 +61,8 @@ class Link:
     def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
         self._instance.fds = files
         try:
-            if self._redactor is not None:
-                bodies = self._redacted(self._redactor, bodies)
+            if self._redactor:
+                bodies = self._redacted(bodies)
             while bodies and not self.ready.done():
                 self._on_boot_frame(bodies.pop(0))
             if self._health is not None:
@@ -120,14 +120,14 @@ class Link:
         """The platform's own words, in the set-up's log."""
         self._add_log(text)
 
-    def _redacted(self, redactor: Redactor, bodies: list[bytes]) -> list[bytes]:
+    def _redacted(self, bodies: list[bytes]) -> list[bytes]:
         """What was held back of the pipe belongs to what now ends, and comes before it."""
-        if any(map(ends_something, bodies)) and (rest := redactor.rest()):
+        if any(map(ends_something, bodies)) and (rest := self._redactor.rest()):
             self._on_printed(rest)
-        return [redactor.frame(body) for body in bodies]
+        return [self._redactor.frame(body) for body in bodies]
 
     def on_log_bytes(self, data: bytes) -> None:
-        if self._redactor is not None:
+        if self._redactor:
             data = self._redactor.log_bytes(data)
         if data:
             self._on_printed(data)
@@ -145,7 +145,7 @@ class Link:
         self._dropped += len(whole) - len(self._log)
 
     def on_exit(self, ended: Exit) -> None:
-        if self._redactor is not None and (rest := self._redactor.rest()):
+        if rest := self._redactor.rest():
             self._on_printed(rest)
         if self._health is not None and not self._health.done():
             self._health.set_result(None)  # its end is told by other ways

@@ -6,6 +6,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from tidemill.worker.runs.redaction import Redactor
 from tidemill.worker.runs.run import Run
 
 FAST_MS: Final = 5.0  # below this, waking a process costs more than running: work is sent ahead
@@ -50,6 +51,7 @@ class Instance:
         self.ready_at = 0.0  # unix seconds
         self.boot: str | None = None  # seconds by phase, as JSON
         self.about: About | None = None  # known since its boot began
+        self.redactor = Redactor()
         self.gpus: tuple[str, ...] = ()  # the devices assigned to it
         self.reserved = 0  # places for runs that the rows are asked about
         self.runs: OrderedDict[str, Run] = OrderedDict()
@@ -82,6 +84,7 @@ class Instance:
     def finish(self, prediction_id: str, ms: float, now: float) -> Run | None:
         """Takes the run off; None when the child speaks of one that it was not given."""
         run = self.runs.pop(prediction_id, None)
+        self.redactor.forget(prediction_id)
         self.finished += 1
         self._average_ms += SMOOTHING * (ms - self._average_ms)
         if not self.runs:

@@ -18,7 +18,7 @@ Chunk = Callable[[Run, Output | Log], None]  # live output for those who stream
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """`needs_preparation` tells, at no cost, whether a queue's inputs hold files."""
+    """`needs_preparation` tells, at no cost, whether there is something to `prepare`."""
 
     records: Records
     needs_preparation: Callable[[str], bool]

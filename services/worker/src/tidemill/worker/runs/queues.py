@@ -1,4 +1,4 @@
-"""What the worker knows of the versions that it runs: which inputs are files, whether output streams."""
+"""What the worker knows of the versions that it runs: which inputs are files or secrets, whether output streams."""
 
 import asyncio
 from typing import Any, Final
@@ -18,6 +18,7 @@ class Version(msgspec.Struct, frozen=True):
     queue: str
     account: str  # the model's owner
     fields: tuple[Any, ...]  # inputs that are files; empty for most
+    secrets: tuple[str, ...]  # names of inputs that are secret; empty for most
     trains: bool  # its instances run train()
 
 
@@ -34,7 +35,7 @@ class Queues:
         schema = msgspec.json.decode(row["openapi_schema"])
         trains = row["kind"] == "training"
         fields = tuple(file_fields(schema, "TrainingInput" if trains else "Input"))
-        self._versions[queue] = Version(queue, row["account_id"], fields, trains)
+        self._versions[queue] = Version(queue, row["account_id"], fields, tuple(row["secret_inputs"]), trains)
         if row["streams"]:
             self._live.streams(queue)
 
@@ -55,10 +56,14 @@ class Queues:
                 log().warning("prices not read", action="retry", error=str(error))
 
     def needs_preparation(self, queue: str) -> bool:
-        return bool(self._versions[queue].fields)
+        version = self._versions[queue]
+        return bool(version.fields or version.secrets)
 
     def trains(self, queue: str) -> bool:
         return self._versions[queue].trains
 
     def fields(self, queue: str) -> tuple[Any, ...]:
         return self._versions[queue].fields
+
+    def secrets(self, queue: str) -> tuple[str, ...]:
+        return self._versions[queue].secrets

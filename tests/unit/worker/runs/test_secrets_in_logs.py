@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.hosting.frames import Done, Failed, Health, Log, decode
-from tidemill.worker.instances.redaction import MARK, Redactor, begun_bytes
+from tidemill.worker.runs.redaction import KEPT_ENDED, MARK, Redactor, begun_bytes, secrets_in
 
 SECRET = 'hf_"quoted"\\and\nof two lines ü'
 REDACTOR = Redactor([SECRET, "hf_plain-token", "short"])
@@ -96,3 +96,29 @@ def test_no_secret_is_left_anywhere(secrets, before, after):
     redactor = Redactor(secrets)
     cleaned = redactor.text(f"{before}{secrets[0]}{after}").replace(MARK, "\0")
     assert not [value for value in secrets if value.strip() and len(value.strip()) >= 8 and value in cleaned]
+
+
+def test_secret_inputs_are_looked_for_in_what_is_printed_and_owners_secrets_too():
+    redactor = Redactor(["hf_plain-token"])
+    redactor.hide("p", ["of-p-alone", "abc"])
+    assert redactor.log_bytes(b"of-p-alone hf_plain-token abc\n") == b"[secret] [secret] abc\n"
+    body = frame(t="log", id="p", text="of-p-alone")
+    assert redactor.frame(body) is body  # the child says no secret of an input in a frame
+
+
+def test_what_ended_lately_is_still_looked_for():
+    """A process that it started may print later, into the logs of somebody else's prediction."""
+    redactor = Redactor()
+    assert not redactor
+    redactor.hide("p", ["of-p-alone"])
+    redactor.forget("p")
+    assert redactor.log_bytes(b"of-p-alone\n") == b"[secret]\n"
+    for number in range(KEPT_ENDED):
+        redactor.hide(str(number), [f"number {number}"])
+        redactor.forget(str(number))
+    assert redactor.log_bytes(b"of-p-alone\n") == b"of-p-alone\n"
+
+
+def test_the_texts_of_secret_inputs():
+    given = {"token": "one", "logins": [{"user": "two", "age": 3}], "text": "four", "none": None}
+    assert secrets_in(given, ["token", "logins", "none", "absent"]) == ["one", "two"]

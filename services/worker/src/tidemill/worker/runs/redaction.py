@@ -1,0 +1,120 @@
+"""Takes secrets out of what a model's process says in logs and errors: those of its owner, and those in its inputs.
+
+A model that wants to give secrets away can; this keeps them out of logs when it does so by accident. Outputs are its
+results and stay as they are. Must never change what holds no secret. Of its inputs the child hides the secrets itself
+in all that it says in frames: here they are only looked for in what C code and processes of the model's print.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tidemill.contracts.api_secrets import SECRET_MINIMUM_CHARS
+from tidemill.hosting.frames import Done, Failed, Health, Log, Ready, decode
+
+MARK: Final = "[secret]"
+MINIMUM_CHARS: Final = 4  # of an input's, as in the child: one that is shorter would take letters out of every line
+KEPT_ENDED: Final = 16  # predictions, as in the child
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Redactor:
+    """For one instance, whose owner's secrets are `secrets`."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._values = _parts(secrets, SECRET_MINIMUM_CHARS)
+        self._inputs: dict[str, list[bytes]] = {}
+        self._ended: deque[list[bytes]] = deque(maxlen=KEPT_ENDED)
+        self._printed: list[bytes] = []  # what is looked for in what is printed
+        self._held = b""  # the end of what C code printed last: perhaps the beginning of a secret
+        self._renew()
+
+    def __bool__(self) -> bool:
+        return bool(self._printed)
+
+    def hide(self, prediction: str, secrets: Iterable[str]) -> None:
+        """From here on also these, of a prediction's input."""
+        self._inputs[prediction] = [each.encode() for each in _parts(secrets, MINIMUM_CHARS)]
+        self._renew()
+
+    def forget(self, prediction: str) -> None:
+        """It has ended; a process that it left behind may go on printing for a while."""
+        if values := self._inputs.pop(prediction, None):
+            self._ended.append(values)
+            self._renew()
+
+    def _renew(self) -> None:
+        values = {each.encode() for each in self._values}
+        values.update(*self._inputs.values(), *self._ended)
+        self._printed = sorted(values, key=len, reverse=True)  # one may be a part of another
+
+    def text(self, text: str) -> str:
+        for value in self._values:
+            text = text.replace(value, MARK)
+        return text
+
+    def log_bytes(self, data: bytes) -> bytes:
+        """What may go on now of what came by the pipe: a secret may come in two pieces, where a buffer was full."""
+        data = self._held + data
+        for value in self._printed:
+            data = data.replace(value, MARK.encode())
+        begun = max(begun_bytes(data, value) for value in self._printed)
+        self._held = data[len(data) - begun :]
+        return data[: len(data) - begun]
+
+    def rest(self) -> bytes:
+        """What was held back, when nothing more can belong to it: as it is when it tells too little to matter."""
+        held, self._held = self._held, b""
+        return held if len(held) < MINIMUM_CHARS else MARK.encode()
+
+    def frame(self, body: bytes) -> bytes:
+        """A frame's body as it may go on. Raises as `decode` for what is no frame."""
+        if not self._values:
+            return body
+        frame = decode(body)
+        if isinstance(frame, Log):
+            return self._again(body, frame.text, lambda text: msgspec.structs.replace(frame, text=text))
+        if isinstance(frame, Failed | Health | Done) and frame.error is not None:
+            return self._again(body, frame.error, lambda text: msgspec.structs.replace(frame, error=text))
+        return body
+
+    def _again(self, body: bytes, text: str, make: Callable[[str], msgspec.Struct]) -> bytes:
+        cleaned = self.text(text)
+        return body if cleaned == text else _encode(make(cleaned))
+
+
+def secrets_in(given: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """The texts in those inputs that are, or may hold, secrets."""
+    return [text for name in names for text in _texts(given.get(name))]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _parts(secrets: Iterable[str], least_chars: int) -> list[str]:
+    """Each line of one that has several counts for itself, as loggers print lines. The longest first."""
+    found = {part.strip() for value in secrets for part in (value, *value.splitlines())}
+    return sorted((each for each in found if len(each) >= least_chars), key=len, reverse=True)
+
+
+def begun_bytes(data: bytes, value: bytes) -> int:
+    """How many bytes at the end of `data` are the beginning of `value`, and not all of it: as many as can be."""
+    tail = data[-(len(value) - 1) :]
+    start = tail.find(value[:1])
+    while start >= 0:
+        if value.startswith(tail[start:]):
+            return len(tail) - start
+        start = tail.find(value[:1], start + 1)
+    return 0
+
+
+def ends_something(body: bytes) -> bool:
+    """Whether what was printed before this frame is complete: a set-up has ended, or a prediction."""
+    return isinstance(decode(body), Ready | Failed | Done)
