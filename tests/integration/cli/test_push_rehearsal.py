@@ -28,6 +28,16 @@ def test_a_dry_run_fails_as_the_push_would(tidemill, model):
     assert "the return annotation is missing" in unannotated.stderr
 
 
+def test_a_dry_run_warns_of_what_a_push_would_warn_of(tidemill, model):
+    wants_a_gpu = model("raise RuntimeError('Found no NVIDIA driver')\n" + PREDICT)
+    (wants_a_gpu / "cog.yaml").write_text("build: {python_version: '3.9'}\npredict: 'predict.py:Predictor'\n")
+    done = tidemill("push", "ada/mill", wants_a_gpu, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "3.9 is too old" in done.stderr
+    assert "its schema was made of its source alone" in done.stderr
+    assert "input text: What to say" in done.stdout
+
+
 def test_a_lint_names_errors_and_warnings_and_runs_nothing(tidemill, model):
     directory = model("raise SystemExit('it was run')", **{".env": "KEY=1"})
     warned = tidemill("push", "ada/mill", directory, "--lint")

@@ -87,12 +87,33 @@ CLASS = "class P:\n    def predict(self{}):\n        return 1\n"
         (CLASS.format(", **a: int) -> (int"), "predict.py:P", "parameter 'a': every input needs a name"),
         (CLASS.format(", a: 'Nope') -> (int"), "predict.py:P", "cannot be resolved: name 'Nope'"),
         ("class P:\n    def setup(self, gpu): ...\n    def run(self) -> int: ...\n", "predict.py:P", "setup.*'gpu'"),
+        (
+            "class P:\n    @classmethod\n    def setup(cls, gpu): ...\n    def run(self) -> int: ...\n",
+            "predict.py:P",
+            "setup.*'gpu'",
+        ),
+        (
+            "class P:\n    def __init__(self, gpu): ...\n    def run(self) -> int: ...\n",
+            "predict.py:P",
+            r"P\(\): parameter 'gpu': it is made without arguments",
+        ),
     ],
 )
-def test_contract_errors_say_where(write, source, entry, message):
+def test_contract_errors_say_where_and_at_a_push_already(write, source, entry, message):
     root = write(source)
-    with pytest.raises(ContractError, match=message):
-        load_predictor(entry, root)
+    for load in (load_predictor, load_signature):
+        with pytest.raises(ContractError, match=message):
+            load(entry, root)
+
+
+@pytest.mark.parametrize(
+    "setup", ["weights", "weights: str = None", "weights=None, fast=True", "*args, **kwargs", "weights, *rest"]
+)
+def test_a_setup_that_can_be_called(write, setup):
+    methods = ("__init__(self, *, a=1)", f"setup(self, {setup})", "run(self) -> int")
+    root = write("class P:\n" + "".join(f"    def {each}: ...\n" for each in methods))
+    assert load_predictor("predict.py:P", root).setup is not None
+    assert load_signature("predict.py:P", root).name == "run"
 
 
 def test_a_file_may_not_hide_a_module_in_use(write):

@@ -1,6 +1,7 @@
 """What `tidemill push --lint` and `--dry-run` say: a push up to the point where it would send something."""
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,16 @@ def rehearse(directory: Path, *, imports: bool) -> None:
     if errors:
         raise CommandError(f"a push would fail: {errors} error{'s' if errors > 1 else ''}")
     if imports:
-        _import(directory)
+        _import(directory, {finding.text for finding in found})
     elif not found:
         typer.echo("Nothing to mend.")
 
 
-def _import(directory: Path) -> None:
+def _import(directory: Path, told_already: Collection[str]) -> None:
     inspected = asyncio.run(_inspect(directory.resolve()))
+    for warning in inspected.warnings:
+        if warning not in told_already:
+            typer.echo(f"warning: {warning}", err=True)
     for name, definition in inspected.schema["components"]["schemas"]["Input"].get("properties", {}).items():
         typer.echo(f"input {name}{_described(definition)}")
     files = files_of(directory)

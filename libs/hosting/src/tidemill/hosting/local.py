@@ -24,7 +24,7 @@ from tidemill.hosting.failures import BootFailed
 from tidemill.hosting.frames import run_frame
 from tidemill.hosting.inspection import SandboxedInspector
 from tidemill.hosting.installer import Installer, Say
-from tidemill.hosting.schema_check import SchemaRefused, check
+from tidemill.hosting.schema_check import GUESSED_WARNING, SchemaRefused, check
 from tidemill.hosting.scratch import Scratch, remove_tree
 from tidemill.hosting.ways_out import Platform, WaysOut
 from tidemill.hosting.zygotes import Zygotes
@@ -153,9 +153,10 @@ class Workbench:
             uid = await asyncio.to_thread(_lay_out, directory, sorted(paths), folder)
             inspector = SandboxedInspector(self._zygotes, self._home, required=(), also_read=originals)
             raw, _ = await inspector.inspect(folder / "src", environment, parsed.config)
-            inspected = Inspected(
-                msgspec.json.decode(check(bytes(raw)).text), (*parsed.warnings, *environment.warnings)
-            )
+            schema = check(bytes(raw))
+            guessed = () if schema.guessed is None else (GUESSED_WARNING.format(reason=schema.guessed),)
+            warnings = (*parsed.warnings, *environment.warnings, *guessed)
+            inspected = Inspected(msgspec.json.decode(schema.text), warnings)
             yield _Parts(parsed.config, environment, folder, originals, uid, inspected)
         finally:
             await asyncio.to_thread(_remove, folder)

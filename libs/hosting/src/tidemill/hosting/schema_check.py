@@ -9,6 +9,10 @@ from tidemill.model.static_signature import GUESSED
 
 SIZE_LIMIT_BYTES: Final = 512 * 1024  # a model with a hundred inputs has 50 KiB; every gateway holds many
 DEPTH_LIMIT: Final = 64  # as JSON_DEPTH_LIMIT of inputs
+GUESSED_WARNING: Final = (
+    "The model could not be imported here ({reason}), so its schema was made of its source alone; "
+    "the first instance that loads it corrects it."
+)
 LOCAL: Final = "#/components/schemas/"
 
 

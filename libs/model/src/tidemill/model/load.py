@@ -55,6 +55,8 @@ def load_signature(entry: str, directory: Path, *, train: bool = False) -> Signa
     with _Located(entry):
         if not isinstance(found, type):
             return _checked(inspect_callable(found), names)
+        _check_constructor(found)
+        _check_setup(found)
         name = _method_name(found, names)
         unbound = inspect.isfunction(getattr(found, name))
         static = isinstance(inspect.getattr_static(found, name), staticmethod)
@@ -84,6 +86,7 @@ def _load(entry: str, directory: Path, names: tuple[str, ...]) -> Loaded:
     with _Located(entry):
         if isinstance(found, type):
             name = _method_name(found, names)
+            _check_constructor(found)
             target = found()
             call = getattr(target, name)
             signature = _checked(inspect_callable(call), names)
@@ -198,11 +201,32 @@ def _setup_of(target: Any) -> Callable[..., Any] | None:
     if not callable(found) or getattr(type(target), "setup", None) is cog.BaseRunner.setup:
         return None
     setup: Callable[..., Any] = found
-    for parameter in inspect.signature(setup).parameters.values():
-        variadic = parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
-        if parameter.name != "weights" and parameter.default is parameter.empty and not variadic:
-            raise ContractError(f"setup(): parameter {parameter.name!r}: setup takes nothing but self and weights")
+    _check_setup(type(target))
     return setup
+
+
+def _check_setup(cls: type) -> None:
+    setup: Any = getattr(cls, "setup", None)
+    if not callable(setup):
+        return
+    bound = isinstance(inspect.getattr_static(cls, "setup"), (staticmethod, classmethod))
+    for name in _required(setup)[0 if bound else 1 :]:
+        if name != "weights":
+            raise ContractError(f"setup(): parameter {name!r}: setup takes nothing but self and weights")
+
+
+def _check_constructor(cls: type) -> None:
+    for name in _required(cls):
+        raise ContractError(f"{cls.__name__}(): parameter {name!r}: it is made without arguments; use setup()")
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # made by C code that does not say
+        return []
+    variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return [each.name for each in parameters if each.default is each.empty and each.kind not in variadic]
 
 
 def _weights_kind(setup: Callable[..., Any]) -> Kind:

@@ -7,22 +7,18 @@ from typing import Final
 import msgspec
 
 from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.schema_check import SchemaRefused, check
+from tidemill.hosting.schema_check import GUESSED_WARNING, SchemaRefused, check
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 
-WARNING: Final = (
-    "The model could not be imported here ({reason}), so its schema was made of its source alone; "
-    "the first instance that loads it corrects it."
-)
-_START: Final = WARNING.partition("{")[0]
+_START: Final = GUESSED_WARNING.partition("{")[0]
 CORRECT: Final = """
 UPDATE version SET openapi_schema = $2, streams = $3, config = $4 WHERE queue = $1"""
 
 
 def guessed(config: ModelConfig, reason: str) -> ModelConfig:
     """With the warning besides those that it has."""
-    warnings = (*config.warnings, WARNING.format(reason=reason))
+    warnings = (*config.warnings, GUESSED_WARNING.format(reason=reason))
     return msgspec.structs.replace(config, guessed=True, warnings=warnings)
 
 
