@@ -99,6 +99,12 @@ def test_what_is_not_needed_to_run_is_named_once_a_kind(tmp_path):
     )
 
 
+def test_the_advice_is_in_the_spelling_of_dockerignore(tmp_path):
+    (finding,) = found(tmp_path, **{"deep/a.log": "x"})
+    assert finding.text == "deep/a.log: probably not needed to run; **/*.log in .dockerignore leaves it out"
+    assert found(tmp_path, **{"checkpoints/model.bin": "x"}) == []
+
+
 def test_large_files_and_dockerfiles_are_named(tmp_path):
     (tmp_path / "weights.bin").touch()
     with (tmp_path / "weights.bin").open("r+b") as file:

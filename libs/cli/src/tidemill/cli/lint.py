@@ -36,7 +36,7 @@ _SECRETS: Final = {
 _NEEDLESS: Final = (
     *("tests/*", "test/*", "notebooks/*", "*.ipynb", "*.log", ".github/*", ".idea/*", ".vscode/*", "node_modules/*"),
     *("wandb/*", "runs/*", "venv/*", "env/*", ".pytest_cache/*", ".mypy_cache/*", ".ruff_cache/*", "*.pyc"),
-    *("*.swp", "*~", "checkpoints/*", "dist/*", "build/*", "*.egg-info/*"),
+    *("*.swp", "*~", "dist/*", "build/*", "*.egg-info/*"),
 )
 
 
@@ -49,9 +49,18 @@ class Finding(NamedTuple):
 
 def findings(directory: Path, paths: Sequence[str]) -> list[Finding]:
     """Of the files `paths` of the directory, errors first."""
-    sizes = {path: (directory / path).stat().st_size for path in paths}
+    sizes = _sizes(directory, paths)
     found = [*_of_bundle(sizes), *_of_config(directory), *_of_files(sizes), *secrets(directory, paths)]
     return sorted(found, key=lambda finding: not finding.is_error)
+
+
+def errors(directory: Path, paths: Sequence[str]) -> list[str]:
+    found = [*_of_bundle(_sizes(directory, paths)), *_of_config(directory)]
+    return [finding.text for finding in found if finding.is_error]
+
+
+def _sizes(directory: Path, paths: Sequence[str]) -> dict[str, int]:
+    return {path: (directory / path).stat().st_size for path in paths}
 
 
 def _of_bundle(sizes: dict[str, int]) -> Iterator[Finding]:
@@ -99,14 +108,14 @@ def secrets(directory: Path, paths: Sequence[str]) -> Iterator[Finding]:
 
 
 def _matching(paths: Iterable[str], patterns: Iterable[str]) -> dict[str, list[str]]:
-    """Paths by the first pattern that fits, as .gitignore means it."""
+    """Paths by the first pattern that fits, as .dockerignore spells it: a name anywhere, or a folder at the root."""
     found: dict[str, list[str]] = {}
     for path in paths:
         name = PurePosixPath(path).name
         for pattern in patterns:
             whole = pattern.endswith("/*")
             if fnmatch.fnmatchcase(path, pattern) if whole else fnmatch.fnmatchcase(name, pattern):
-                found.setdefault(pattern.removesuffix("*") if whole else pattern, []).append(path)
+                found.setdefault(pattern.removesuffix("*") if whole else f"**/{pattern}", []).append(path)
                 break
     return found
 

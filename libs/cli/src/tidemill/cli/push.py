@@ -66,7 +66,7 @@ def push(
     if lint or dry_run:
         rehearsal.rehearse(directory, imports=dry_run)
         return
-    rehearsal.warn_of_secrets(directory)
+    rehearsal.look(directory)
     about = About(
         description=description,
         readme=readme,

@@ -15,8 +15,13 @@ from tidemill.contracts.bundle import version_id
 from tidemill.hosting.local import Inspected
 
 
-def warn_of_secrets(directory: Path) -> None:
-    for finding in lint.secrets(directory, paths_of(directory)):
+def look(directory: Path) -> None:
+    """Before an ordinary push: nothing is made for one that would fail, and secrets are warned of."""
+    paths = paths_of(directory)
+    errors = lint.errors(directory, paths)
+    if errors:
+        raise CommandError("\n".join(errors))
+    for finding in lint.secrets(directory, paths):
         typer.echo(f"warning: {finding.text}", err=True)
 
 

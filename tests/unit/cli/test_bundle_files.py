@@ -1,0 +1,67 @@
+"""Which files of a directory belong to its model."""
+
+import os
+
+import pytest
+
+from tidemill.cli.api import CommandError
+from tidemill.cli.bundle import files_of, paths_of
+
+FILES = ("cog.yaml", "predict.py", "data/a.bin", "pkg/data/code.py", "pkg/b.bin", "c.bin", "keep.bin", "notes/x/y.md")
+
+
+@pytest.fixture
+def directory(tmp_path):
+    for name in (*FILES, ".git/config", "pkg/__pycache__/predict.pyc", ".venv/lib/x.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def kept(directory, *patterns):
+    (directory / ".dockerignore").write_text("\n".join(patterns))
+    return set(paths_of(directory)) - {".dockerignore"}
+
+
+def test_all_but_what_never_belongs_to_a_model(directory):
+    assert set(paths_of(directory)) == set(FILES)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "left_out"),
+    [
+        (["data"], {"data/a.bin"}),  # at the root only, as Docker reads it
+        (["/data/"], {"data/a.bin"}),
+        (["./data/../data"], {"data/a.bin"}),
+        (["**/data"], {"data/a.bin", "pkg/data/code.py"}),
+        (["*.bin"], {"c.bin", "keep.bin"}),
+        (["**/*.bin", "!keep.bin"], {"data/a.bin", "pkg/b.bin", "c.bin"}),
+        (["*/*.bin"], {"data/a.bin", "pkg/b.bin"}),
+        (["# *", "", "  c.bin  ", "."], {"c.bin"}),
+        (["c.bin", "!*.bin"], set()),
+        (["notes", "!notes/x/y.md"], set()),
+        (["*", "!predict.py", "!pkg/data"], {"data/a.bin", "pkg/b.bin", "c.bin", "keep.bin", "notes/x/y.md"}),
+    ],
+)
+def test_what_dockerignore_leaves_out(directory, patterns, left_out):
+    assert kept(directory, *patterns) == set(FILES) - left_out
+
+
+def test_the_configuration_belongs_to_a_model_whatever_is_left_out(directory):
+    assert kept(directory, "*") == {"cog.yaml"}
+
+
+def test_what_cannot_be_read_is_named(directory):
+    (directory / ".dockerignore").write_bytes(b"\xff")
+    with pytest.raises(CommandError, match="dockerignore is not UTF-8"):
+        paths_of(directory)
+    (directory / ".dockerignore").unlink()
+    (directory / "predict.py").chmod(0)
+    if os.geteuid() != 0:  # who reads everything
+        with pytest.raises(CommandError, match=r"predict\.py cannot be read: Permission denied"):
+            files_of(directory)
+
+
+def test_a_directory_without_a_configuration_and_the_next_step(tmp_path):
+    with pytest.raises(CommandError, match=r"has no cog.yaml; one line will do"):
+        paths_of(tmp_path)
