@@ -93,6 +93,13 @@ def test_run_says_why_an_input_is_refused(command):
     assert "input.times: Must be greater than or equal to 1" in done.stderr
 
 
+def test_a_text_stays_a_text_and_what_the_model_does_not_know_is_refused(command):
+    assert command("run", "local/e2e_text", "-i", "text=12", "-i", "times=2").stdout.count("12") == 2
+    done = command("run", "local/e2e_text", "-i", "text=x", "-i", "time=2")
+    assert done.returncode == 1
+    assert "the model has no input 'time'; it has text, times" in done.stderr
+
+
 def test_run_of_a_missing_model_says_so(command):
     done = command("run", "local/e2e-nowhere", "-i", "text=x")
     assert done.returncode == 1

@@ -57,6 +57,7 @@ def test_a_file_becomes_its_url(tmp_path):
     file = tmp_path / "a b.txt"
     file.write_text("x")
     assert values_of([f"a=@{file}"], schema(a=TEXT)) == {"a": file.as_uri()}
+    assert values_of([f"a=@{file}"], schema(a=TEXT), send=lambda path: f"sent {path.name}") == {"a": "sent a b.txt"}
     with pytest.raises(CommandError, match="there is no file"):
         values_of([f"a=@{tmp_path}/none"], schema(a=TEXT))
 

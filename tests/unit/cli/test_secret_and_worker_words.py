@@ -49,7 +49,7 @@ def test_names_are_listed_and_deleted(asked):
 
 @pytest.mark.parametrize("model", ["painter", "ada/", "/painter", "ada/painter/x"])
 def test_what_names_no_model(asked, model):
-    with pytest.raises(CommandError, match="owner/name"):
+    with pytest.raises(CommandError, match="OWNER/NAME"):
         run("list", model)
     assert asked == []
 

@@ -1,7 +1,7 @@
 """What `-i name=value` means, by the schema of the model that gets it. Pure; no file is opened here."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,10 +11,19 @@ DEPTH_LIMIT: Final = 8  # of references and alternatives inside one property; ou
 FILE: Final = "@"  # before the path of a file
 
 
-def values_of(given: Iterable[str], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The input. `@path` becomes a file: URL; a list's name may be given several times. Raises CommandError."""
+def url_of(path: Path) -> str:
+    return path.resolve().as_uri()
+
+
+def values_of(
+    given: Iterable[str], schema: Mapping[str, Any], component: str = "Input", *, send: Callable[[Path], str] = url_of
+) -> dict[str, Any]:
+    """The input. `@path` becomes the URL that `send` makes of the file; a list's name may be given several times.
+
+    Raises CommandError.
+    """
     components = schema["components"]["schemas"]
-    properties = components["Input"].get("properties", {})
+    properties = components[component].get("properties", {})
     values: dict[str, Any] = {}
     for item in given:
         name, equals, text = item.partition("=")
@@ -23,7 +32,7 @@ def values_of(given: Iterable[str], schema: Mapping[str, Any]) -> dict[str, Any]
         if name not in properties:
             raise CommandError(f"the model has no input {name!r}; it has {', '.join(properties) or 'none'}")
         kinds = _kinds(properties[name], components, DEPTH_LIMIT)
-        value = _value(text, kinds)
+        value = send(_file(text)) if text.startswith(FILE) else _value(text, kinds)
         if "array" in kinds and not isinstance(value, list):
             value = [*values.get(name, []), value]
         values[name] = value
@@ -42,12 +51,14 @@ def _kinds(definition: Mapping[str, Any], components: Mapping[str, Any], depth: 
     return kinds | _kinds(components.get(name, {}), components, depth - 1) if name else kinds
 
 
+def _file(text: str) -> Path:
+    path = Path(text.removeprefix(FILE))
+    if not path.is_file():
+        raise CommandError(f"there is no file {path}")
+    return path
+
+
 def _value(text: str, kinds: set[str]) -> Any:
-    if text.startswith(FILE):
-        path = Path(text.removeprefix(FILE))
-        if not path.is_file():
-            raise CommandError(f"there is no file {path}")
-        return path.resolve().as_uri()
     if kinds == {"string"}:
         return text
     try:

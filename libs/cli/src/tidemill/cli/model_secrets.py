@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from tidemill.cli.api import Api, CommandError
+from tidemill.cli.published import name_of
 from tidemill.contracts.api_secrets import SECRET_MINIMUM_CHARS
 
 secret = typer.Typer(help="Run-time secrets of your models.", no_args_is_help=True)
-Model = Annotated[str, typer.Argument(help="owner/name")]
-Name = Annotated[str, typer.Argument(help="The environment variable's name.")]
+Model = Annotated[str, typer.Argument(metavar="OWNER/NAME")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The environment variable's name.")]
 
 
 @secret.command("set")
@@ -39,7 +40,4 @@ def delete(model: Model, name: Name) -> None:
 
 
 def _path(model: str) -> str:
-    owner, slash, name = model.partition("/")
-    if not (owner and slash and name) or "/" in name:
-        raise CommandError(f"a model is named owner/name, not {model!r}")
-    return f"models/{owner}/{name}/secrets"
+    return f"models/{name_of(model).model}/secrets"

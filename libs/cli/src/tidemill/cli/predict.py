@@ -12,6 +12,7 @@ import typer
 from tidemill.cli import local_files
 from tidemill.cli.input_values import values_of
 from tidemill.cli.local_models import opened, workbench
+from tidemill.cli.places import Places
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.conversation import Ended
 from tidemill.hosting.local import LocalModel
@@ -63,9 +64,8 @@ class Terminal:
 
     def __init__(self, folder: Path, *, quiet: bool) -> None:
         self.logs = ""
-        self._folder = folder
+        self._places = Places(folder)
         self._quiet = quiet
-        self._places: set[Path] = set()
         self._running = False
         self._joins = False
         self._shown = 0
@@ -89,12 +89,7 @@ class Terminal:
             sys.stdout.flush()
 
     def place(self, name: str) -> tuple[Path, str]:
-        """Replaces what earlier predictions left; files of one prediction do not meet."""
-        path, number = self._folder / name, 1
-        while path in self._places:
-            path = self._folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
-            number += 1
-        self._places.add(path)
+        path = self._places.place(name)
         return path, str(path)
 
     def finish(self, ended: Ended) -> None:

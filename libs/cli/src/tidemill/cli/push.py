@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from tidemill.cli import about as about_model
-from tidemill.cli import examples, rehearsal
+from tidemill.cli import examples, published, rehearsal
 from tidemill.cli.about import About
 from tidemill.cli.api import Api, CommandError
 from tidemill.cli.bundle import CHUNK_BYTES, files_of
@@ -61,8 +61,7 @@ def push(
 
     Then the model is told what the options and the README say of it, and when it has no example yet, one is run.
     """
-    if not all(model.partition("/")):
-        raise CommandError(f"{model!r} is not of the form OWNER/NAME")
+    published.new_name_of(model)
     if lint or dry_run:
         rehearsal.rehearse(directory, imports=dry_run)
         return

@@ -10,7 +10,10 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import typer
 
+from tidemill.cli import published
 from tidemill.cli.api import Api, CommandError
+from tidemill.cli.input_values import values_of
+from tidemill.cli.places import Places
 
 POLL_S = 0.2
 OPEN = {"starting", "processing"}
@@ -19,16 +22,18 @@ OPEN = {"starting", "processing"}
 def run(
     model: Annotated[str, typer.Argument(metavar="OWNER/NAME[:VERSION]")],
     inputs: Annotated[
-        list[str] | None, typer.Option("-i", "--input", help="key=value; key=@path sends a file.")
+        list[str] | None, typer.Option("-i", "--input", help="name=value; name=@path sends a file.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where file outputs are saved.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the finished prediction as JSON.")] = False,
 ) -> None:
     """Run a model and print what it makes; text appears as it comes, files are saved."""
     api = Api()
-    values = dict(input_of(api, item) for item in inputs or [])
-    path = "predictions" if ":" in model else f"models/{model}/predictions"
-    body = {"input": values, **({"version": model} if ":" in model else {})}
+    named = published.name_of(model)
+    found = published.find(api, named)
+    values = values_of(inputs or [], found.schema, send=lambda path: upload(api, path))
+    path = "predictions" if named.version else f"models/{named.model}/predictions"
+    body = {"input": values, **({"version": model} if named.version else {})}
     prediction = api.call("POST", path, json=body)
     try:
         prediction = _follow(api, prediction, quiet=as_json)
@@ -43,22 +48,8 @@ def run(
         _save(prediction["output"], output, api)
 
 
-def input_of(api: Api, item: str) -> tuple[str, Any]:
-    """Name and value of `key=value`; a file is uploaded and its URL is the value. Raises CommandError."""
-    key, separator, value = item.partition("=")
-    if not separator:
-        raise CommandError(f"{item!r} is not of the form key=value")
-    if value.startswith("@"):
-        return key, _upload(api, Path(value[1:]))
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
-
-
-def _upload(api: Api, path: Path) -> str:
-    if not path.is_file():
-        raise CommandError(f"there is no file {path}")
+def upload(api: Api, path: Path) -> str:
+    """The URL of the file in the files API."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     with path.open("rb") as stream:
         uploaded = api.call("POST", "files", files={"content": (path.name, stream, kind)})
@@ -90,17 +81,25 @@ def _is_url(value: str) -> bool:
 
 
 def _save(output: Any, folder: Path, api: Api) -> None:
-    values = output if isinstance(output, list) else [] if output is None else [output]
-    for value in values:
-        if isinstance(value, str) and value.startswith(str(api.http.base_url).removesuffix("/v1/")):
-            typer.echo(_download(value, folder))
-        else:
-            typer.echo(value if isinstance(value, str) else json.dumps(value))
+    saved = _saved(output, Places(folder), str(api.http.base_url).removesuffix("/v1/"))
+    for value in saved if isinstance(saved, list) else [] if saved is None else [saved]:
+        typer.echo(value if isinstance(value, str) else json.dumps(value))
 
 
-def _download(url: str, folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / Path(unquote(urlsplit(url).path)).name
+def _saved(value: Any, places: Places, base: str) -> Any:
+    """The output with paths in place of the server's files, wherever they stand in it."""
+    if isinstance(value, list):
+        return [_saved(item, places, base) for item in value]
+    if isinstance(value, dict):
+        return {key: _saved(item, places, base) for key, item in value.items()}
+    if isinstance(value, str) and value.startswith(base):
+        return _download(value, places)
+    return value
+
+
+def _download(url: str, places: Places) -> str:
+    target = places.place(Path(unquote(urlsplit(url).path)).name)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with httpx.stream("GET", url, timeout=60) as response:
         if not response.is_success:
             raise CommandError(f"could not download {url}: {response.status_code}")

@@ -1,12 +1,16 @@
 """`tidemill train`: a model's train() runs, and its weights become a version of the destination."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from tidemill.cli import published
 from tidemill.cli.api import Api, CommandError
+from tidemill.cli.input_values import values_of
 from tidemill.cli.logs import followed
-from tidemill.cli.run import input_of
+from tidemill.cli.run import upload
+
+TRAINING: Final = "TrainingInput"  # of a version's schema; only of one that can be trained
 
 
 def train(
@@ -22,19 +26,16 @@ def train(
     ] = None,
 ) -> None:
     """Train a model and print the version that comes of it; its logs appear as they come. Ctrl-C cancels."""
-    name, _, version = model.partition(":")
-    if not all(name.partition("/")) or not all(destination.partition("/")):
-        raise CommandError("models are named OWNER/NAME")
+    named, made = published.name_of(model), published.new_name_of(destination)
     api = Api()
-    source = api.call("GET", f"models/{name}")
-    version = version or (source["latest_version"] or {}).get("id", "")
-    if not version:
-        raise CommandError(f"{name} has no version")
-    values = dict(input_of(api, item) for item in inputs or [])
-    if api.find(f"models/{destination}") is None:
-        _make(api, destination, source["hardware"])
-    body = {"destination": destination, "input": values}
-    training = api.call("POST", f"models/{name}/versions/{version}/trainings", json=body)
+    found = published.find(api, named)
+    if TRAINING not in found.schema["components"]["schemas"]:
+        raise CommandError(f"{named.model} cannot be trained: its cog.yaml names no train function")
+    values = values_of(inputs or [], found.schema, TRAINING, send=lambda path: upload(api, path))
+    if api.find(f"models/{made.model}") is None:
+        _make(api, made.model, found.model["hardware"])
+    body = {"destination": made.model, "input": values}
+    training = api.call("POST", f"models/{named.model}/versions/{found.version}/trainings", json=body)
     typer.echo(f"training {training['id']}", err=True)
     try:
         ended = followed(api, f"trainings/{training['id']}", training)
@@ -43,8 +44,8 @@ def train(
         raise CommandError("canceled") from None
     if ended["status"] != "succeeded":
         raise CommandError(f"{ended['status']}: {ended['error'] or ''}".strip())
-    made = (ended["output"] or {}).get("version") if isinstance(ended["output"], dict) else None
-    typer.echo(f"Version {made}" if made else "It returned no weights: there is no new version.")
+    version = (ended["output"] or {}).get("version") if isinstance(ended["output"], dict) else None
+    typer.echo(f"Version {version}" if version else "It returned no weights: there is no new version.")
 
 
 def _make(api: Api, destination: str, hardware: str) -> None:

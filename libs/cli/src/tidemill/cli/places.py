@@ -1,0 +1,17 @@
+"""Where the files of one prediction's output are saved: what earlier ones left is replaced, its own do not meet."""
+
+from pathlib import Path
+
+
+class Places:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._taken: set[Path] = set()
+
+    def place(self, name: str) -> Path:
+        path, number = self._folder / name, 1
+        while path in self._taken:
+            path = self._folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
+            number += 1
+        self._taken.add(path)
+        return path

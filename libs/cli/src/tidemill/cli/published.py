@@ -1,0 +1,62 @@
+"""Models and versions of the server by the names that people type, found before anything is sent or made for them."""
+
+import re
+from typing import Any, Final, NamedTuple
+
+from tidemill.cli.api import Api, CommandError
+from tidemill.contracts.api import NAME_PATTERN
+
+_NAME: Final = re.compile(NAME_PATTERN)
+
+
+class Name(NamedTuple):
+    """`version` is the 64 digits of one, or nothing."""
+
+    model: str
+    version: str = ""
+
+
+class Published(NamedTuple):
+    """A version with its OpenAPI document."""
+
+    model: dict[str, Any]
+    version: str
+    schema: dict[str, Any]
+
+
+def name_of(text: str) -> Name:
+    """Of OWNER/NAME or OWNER/NAME:VERSION. Raises CommandError."""
+    model, _, version = text.partition(":")
+    owner, slash, name = model.partition("/")
+    if not (owner and slash and name) or "/" in name:
+        raise CommandError(f"a model is named OWNER/NAME, not {text!r}")
+    return Name(model, version)
+
+
+def new_name_of(text: str) -> Name:
+    """As `name_of`, for a model that is to be made. Raises CommandError."""
+    named = name_of(text)
+    name = named.model.partition("/")[2]
+    if named.version:
+        raise CommandError(f"a version gets its id by itself: {named.model} will do")
+    if _NAME.fullmatch(name) is None:
+        raise CommandError(
+            f"{name!r} cannot be a model's name: it has lower-case letters, digits, '.', '_' and '-', "
+            "and a letter or digit at either end"
+        )
+    return named
+
+
+def find(api: Api, named: Name) -> Published:
+    """The version named, else the model's latest. Raises CommandError."""
+    model = api.find(f"models/{named.model}")
+    if model is None:
+        raise CommandError(f"the model {named.model} could not be found: there is none that you may see")
+    version = model["latest_version"]
+    if named.version and (version is None or version["id"] != named.version):
+        version = api.find(f"models/{named.model}/versions/{named.version}")
+        if version is None:
+            raise CommandError(f"{named.model} has no version {named.version}")
+    if version is None:
+        raise CommandError(f"{named.model} has no version yet; `tidemill push {named.model}` makes one")
+    return Published(model, version["id"], version["openapi_schema"])

@@ -1,0 +1,75 @@
+"""Names that people type, and what they stand for on the server."""
+
+import pytest
+
+from tidemill.cli import published
+from tidemill.cli.api import CommandError
+from tidemill.cli.places import Places
+from tidemill.cli.published import Name, name_of, new_name_of
+from tidemill.cli.run import _saved
+
+LATEST, OLDER = ({"id": version, "openapi_schema": {"of": version}} for version in ("a" * 64, "b" * 64))
+
+
+class Server:
+    """Stands for the API: what there is by path."""
+
+    def __init__(self, latest=LATEST):
+        self.there = {"models/ada/mill": {"latest_version": latest}, f"models/ada/mill/versions/{OLDER['id']}": OLDER}
+
+    def find(self, path):
+        return self.there.get(path)
+
+
+def test_names():
+    assert name_of("ada/mill") == Name("ada/mill")
+    assert name_of("ada/mill:abc") == Name("ada/mill", "abc")
+    assert new_name_of("ada/my-mill_2.0") == Name("ada/my-mill_2.0")
+
+
+@pytest.mark.parametrize("text", ["mill", "", "/mill", "ada/", "ada/mill/x", ":abc"])
+def test_what_is_no_name(text):
+    with pytest.raises(CommandError, match="OWNER/NAME"):
+        name_of(text)
+
+
+@pytest.mark.parametrize("text", ["ada/Mill", "ada/-mill", "ada/mill ", "ada/mill.", "ada/mill:abc"])
+def test_what_cannot_be_made(text):
+    with pytest.raises(CommandError, match=r"lower-case letters|gets its id by itself"):
+        new_name_of(text)
+
+
+@pytest.mark.parametrize(("text", "version"), [("ada/mill", LATEST), (f"ada/mill:{OLDER['id']}", OLDER)])
+def test_a_version_is_found_with_its_schema(text, version):
+    found = published.find(Server(), name_of(text))
+    assert (found.version, found.schema) == (version["id"], version["openapi_schema"])
+
+
+@pytest.mark.parametrize(
+    ("server", "text", "reason"),
+    [
+        (Server(), "ada/sail", "ada/sail could not be found"),
+        (Server(), "ada/mill:abc", "ada/mill has no version abc"),
+        (Server(latest=None), "ada/mill", "`tidemill push ada/mill` makes one"),
+    ],
+)
+def test_what_is_not_there_is_told(server, text, reason):
+    with pytest.raises(CommandError, match=reason):
+        published.find(server, name_of(text))
+
+
+def test_files_of_one_prediction_do_not_meet_and_earlier_ones_are_replaced(tmp_path):
+    (tmp_path / "a.png").touch()
+    places = Places(tmp_path)
+    assert [places.place("a.png").name for _ in range(3)] == ["a.png", "a-1.png", "a-2.png"]
+    assert Places(tmp_path).place("a.png").name == "a.png"
+
+
+def test_files_are_saved_wherever_they_stand_in_an_output(tmp_path, monkeypatch):
+    monkeypatch.setattr("tidemill.cli.run._download", lambda url, places: f"saved {url[-1]}")
+    output = {"text": "see https://t/1", "files": ["https://t/2", {"deep": "https://t/3"}], "else": "https://e/4"}
+    assert _saved(output, Places(tmp_path), "https://t") == {
+        "text": "see https://t/1",
+        "files": ["saved 2", {"deep": "saved 3"}],
+        "else": "https://e/4",
+    }
