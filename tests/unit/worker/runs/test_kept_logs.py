@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tidemill.contracts.events import Job
 from tidemill.hosting.frames import Metric
 from tidemill.worker.runs import run as run_module
-from tidemill.worker.runs.run import CUT, Run
+from tidemill.worker.runs.run import CUT, METRICS_CUT, METRICS_LIMIT, METRICS_LIMIT_BYTES, Run
 
 
 def a_run():
@@ -68,3 +68,32 @@ def test_what_the_model_records_itself_counts_more():
     run.add_log("\r 10%|#   | 1/10")
     run.add_metric(Metric(id="a", key="progress", value=b"0.9"))
     assert run.measured() == {"progress": 0.9}
+
+
+def record(run, key, value, mode="replace"):
+    run.add_metric(Metric(id="a", key=key, value=json.dumps(value).encode(), mode=mode))
+
+
+def test_metrics_are_few_and_what_is_dropped_is_said_once():
+    run = a_run()
+    for number in range(METRICS_LIMIT + 5):
+        record(run, f"m{number}", number)
+    record(run, "m0", "again")
+    assert len(run.measured()) == METRICS_LIMIT
+    assert run.measured()["m0"] == "again"
+    assert run.logs_so_far() == METRICS_CUT
+
+
+def test_metrics_are_small_however_they_grow():
+    run = a_run()
+    for _ in range(10):
+        record(run, "big", "x" * (METRICS_LIMIT_BYTES // 2))  # in place of the one before
+    record(run, "more", "x" * (METRICS_LIMIT_BYTES // 2))
+    for number in range(METRICS_LIMIT_BYTES):
+        record(run, "list", number, "append")
+    assert "more" not in run.measured()
+    assert len(run.measured_so_far()) < METRICS_LIMIT_BYTES * 1.5
+    assert run.measured()["list"][:3] == [0, 1, 2]
+    record(run, "big", None)
+    record(run, "more", "fits now")
+    assert run.measured()["more"] == "fits now"

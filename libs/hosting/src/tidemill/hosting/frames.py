@@ -96,9 +96,12 @@ def run_frame(prediction_id: str, input_json: bytes, traceparent: str | None = N
 
 
 def merged(old: Any, value: Any, mode: str) -> Any:
-    """What a metric is after a Metric frame, given what it was (None before the first)."""
+    """What a metric is after a Metric frame, given what it was (None before the first). A list grows where it is."""
+    if mode == "append" and isinstance(old, list):
+        old.append(value)
+        return old
     if mode == "append":
-        return [*(old if isinstance(old, list) else [] if old is None else [old]), value]
+        return [value] if old is None else [old, value]
     if mode == "incr" and isinstance(old, int | float) and isinstance(value, int | float):
         return old + value
     return value

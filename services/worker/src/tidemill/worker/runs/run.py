@@ -20,6 +20,10 @@ from tidemill.worker.runs.progress_bars import progress
 _KEPT: Final = f"logs are kept up to {LOGS_LIMIT_BYTES // MIB} MiB"
 CUT: Final = f"\n[what follows is dropped: {_KEPT}]\n"
 METRICS_LIMIT: Final = 200  # metrics that a model may record
+METRICS_LIMIT_BYTES: Final = 256 * 1024  # of their names and values, in a row that lists read; more is an output
+METRICS_CUT: Final = (
+    f"[metrics beyond {METRICS_LIMIT} names or {METRICS_LIMIT_BYTES // 1024} KiB of names and values are dropped]\n"
+)
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -54,6 +58,8 @@ class Run:
         "logs_dropped",
         "lost",
         "metrics",
+        "metrics_bytes",
+        "metrics_dropped",
         "progress",
         "queue",
         "recalled",
@@ -85,6 +91,8 @@ class Run:
         self.logs_dropped = 0  # characters
         self.progress: float | None = None  # from 0 to 1, by the bar that it printed last
         self.metrics: dict[str, Any] = {}
+        self.metrics_bytes: dict[str, int] = {}  # by name
+        self.metrics_dropped = False
         self.seq = 0
         self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
         self.dirty = False
@@ -124,11 +132,20 @@ class Run:
         return True
 
     def add_metric(self, frame: Metric) -> None:
-        value = msgspec.json.decode(frame.value)
+        key, value = frame.key, msgspec.json.decode(frame.value)
         if value is None:
-            self.metrics.pop(frame.key, None)
-        elif len(self.metrics) < METRICS_LIMIT or frame.key in self.metrics:
-            self.metrics[frame.key] = merged(self.metrics.get(frame.key), value, frame.mode)
+            self.metrics.pop(key, None)
+            self.metrics_bytes.pop(key, None)
+            return
+        before = self.metrics_bytes.get(key, 0)
+        size = len(frame.value) + (before or len(key) if frame.mode == "append" else len(key))
+        fits = sum(self.metrics_bytes.values()) - before + size <= METRICS_LIMIT_BYTES
+        if fits and (before or len(self.metrics) < METRICS_LIMIT):
+            self.metrics_bytes[key] = size
+            self.metrics[key] = merged(self.metrics.get(key), value, frame.mode)
+        elif not self.metrics_dropped:
+            self.metrics_dropped = True
+            self.add_log(METRICS_CUT)
 
     def share(self, batch: int) -> None:
         """It was one of `batch` runs in one call of a model under @batch."""
