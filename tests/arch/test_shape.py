@@ -58,20 +58,20 @@ def imports_within(package):
     Imports in functions and those for type checkers count: what is hidden there is a tie all the same. Whoever imports
     a folder imports what its `__init__` gathers.
     """
-    root = package / "src" / "tidemill" / module_name(package)
-    prefix = f"tidemill.{module_name(package)}."
+    source, name = package / "src", full_name(package)
+    root = source / name.replace(".", "/")
     known = {
         path.relative_to(root).with_suffix("").parts: path for path in sources(package) if path.name != "__init__.py"
     }
     graph = {}
     for module, path in known.items():
         names = set(imported_names(path))
-        for folder in {
-            name for name in names if (root.parent.parent / name.replace(".", "/") / "__init__.py").exists()
-        }:
-            names |= set(imported_names(root.parent.parent / folder.replace(".", "/") / "__init__.py"))
-        found = {tuple(name.removeprefix(prefix).split(".")) for name in names if name.startswith(prefix)}
-        graph[module] = found & known.keys()
+        for folder in names - {name}:
+            gathered = source / folder.replace(".", "/") / "__init__.py"
+            if gathered.exists():
+                names = names | set(imported_names(gathered))
+        below = (each.removeprefix(f"{name}.").split(".") for each in names if each.startswith(f"{name}."))
+        graph[module] = {tuple(parts) for parts in below} & known.keys()
     return graph
 
 
@@ -84,9 +84,13 @@ def cycle(graph):
     return None
 
 
-def module_name(package):
+def full_name(package):
     project = tomllib.loads((package / "pyproject.toml").read_text())
-    return project["tool"]["uv"]["build-backend"]["module-name"].removeprefix("tidemill.")
+    return project["tool"]["uv"]["build-backend"]["module-name"]
+
+
+def module_name(package):
+    return full_name(package).removeprefix("tidemill.")
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
@@ -149,9 +153,9 @@ def test_folders_say_what_they_own_and_hand_on_nothing_but_their_modules(service
                 assert gathers or ast.unparse(statement).startswith("__all__ = "), f"{path}:{statement.lineno}"
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
-def test_no_module_imports_itself_by_a_roundabout_way(service):
-    assert cycle(imports_within(service)) is None
+@pytest.mark.parametrize("package", [*SERVICES, *LIBS], ids=lambda path: path.name)
+def test_no_module_imports_itself_by_a_roundabout_way(package):
+    assert cycle(imports_within(package)) is None
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidemill.model.coerce import build_kwargs, unknown_inputs
-from tidemill.model.introspect import Signature
 from tidemill.model.secret_inputs import SecretInputs
 from tidemill.model.shapes import holds_secrets
+from tidemill.model.signature import Signature
 
 
 class Arguments:

@@ -6,14 +6,12 @@ Pure. The rules for authors are in docs/batching.md.
 import json
 import typing
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import cog
 from tidemill.model.errors import ContractError
 from tidemill.model.shapes import FILE_KINDS, Kind, describe
-
-if TYPE_CHECKING:
-    from tidemill.model.introspect import Parameter, Signature
+from tidemill.model.signature import Parameter, Signature
 
 SIZE_LIMIT: Final = 256  # predictions in one call; twice as many inputs wait in the child's memory
 WAIT_LIMIT_MS: Final = 1_000  # every prediction may wait so long: more than a second is a queue, not a batch
@@ -46,7 +44,7 @@ def output_item(annotation: Any) -> Any:
     return item
 
 
-def check(signature: "Signature") -> None:
+def check(signature: Signature) -> None:
     """Raises ContractError where `@batch` and the rest of the signature do not go together."""
     batched = [parameter for parameter in signature.parameters if parameter.batched]
     if signature.batch is None:
@@ -71,7 +69,7 @@ def check(signature: "Signature") -> None:
         raise ContractError(f"@batch(max_wait_ms={signature.batch.max_wait_ms}) is over the limit of {WAIT_LIMIT_MS}")
 
 
-def shared_key(parameters: Sequence["Parameter"], values: Mapping[str, Any]) -> str:
+def shared_key(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> str:
     """The same text for two inputs whose unbatched `parameters` are the same, defaults filled in."""
     if not parameters:
         return ""
@@ -106,7 +104,7 @@ def choose(queued: Sequence[WaitingT], max_size: int) -> list[WaitingT]:
     return chosen
 
 
-def arguments(parameters: Sequence["Parameter"], inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def arguments(parameters: Sequence[Parameter], inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The arguments of one call for `inputs`, each the arguments of one prediction."""
     return {
         parameter.name: cog.Batch(each[parameter.name] for each in inputs)

@@ -26,12 +26,12 @@ from tidemill.model.boot_failures import BootError, boot_error, guarded
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
 from tidemill.model.fresh_process import Descriptors, die_with, leave_zygote
-from tidemill.model.introspect import Signature
 from tidemill.model.load import Loaded, load_predictor, load_train, setup_arguments
 from tidemill.model.logs import Logs
 from tidemill.model.serve_async import AsyncServer
 from tidemill.model.serve_batch import BatchServer
 from tidemill.model.serve_sync import Current, SyncServer
+from tidemill.model.signature import Signature
 from tidemill.model.spec import Boot, Spec
 
 BOOT_FAILED_EXIT_CODE: Final = 70

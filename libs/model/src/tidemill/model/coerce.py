@@ -13,8 +13,8 @@ import cog
 from cog.input import MISSING
 from tidemill.model import records
 from tidemill.model.errors import InputError
-from tidemill.model.introspect import Parameter, Signature
 from tidemill.model.shapes import Kind, Shape, describe
+from tidemill.model.signature import Parameter, Signature
 
 __all__ = ["InputError", "build_kwargs", "unknown_inputs"]
 

@@ -10,19 +10,17 @@ import math
 import re
 import typing
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import cog
-from cog._marks import BATCH_MARK, CONCURRENCY_MARK, STREAMING_MARK, BatchSettings
+from cog._marks import BATCH_MARK, CONCURRENCY_MARK, STREAMING_MARK
 from cog.input import MISSING, FieldInfo
 from tidemill.model import batches
 from tidemill.model.annotations import Reader, shape_of
 from tidemill.model.errors import ContractError
 from tidemill.model.shapes import Kind, Shape, choice_of, describe
-
-ITERATOR: Final = "iterator"
-CONCATENATE: Final = "concatenate"
+from tidemill.model.signature import CONCATENATE, ITERATOR, Output, Parameter, Signature
 
 CONCATENATING: Final = frozenset({cog.ConcatenateIterator, cog.AsyncConcatenateIterator})
 ASYNC_ITERATORS: Final = frozenset(
@@ -43,44 +41,6 @@ TEXTS: Final = frozenset({Kind.STRING, Kind.SECRET})
 NUMBERS: Final = frozenset({Kind.INTEGER, Kind.NUMBER})
 CHOOSABLE: Final = frozenset({Kind.STRING, Kind.INTEGER, Kind.NUMBER, Kind.CHOICE})
 MIXED: Final = frozenset({Kind.ANY, Kind.UNION, Kind.OBJECT, Kind.CODED})  # what they hold may be limited
-
-
-@dataclass(frozen=True)
-class Parameter:
-    name: str
-    shape: Shape
-    default: Any  # MISSING where there is none
-    info: FieldInfo
-    batched: bool = False  # under @batch: the function gets a list, one value for each prediction of the call
-
-    @property
-    def required(self) -> bool:
-        return self.default is MISSING and not self.shape.nullable
-
-    @property
-    def nullable(self) -> bool:
-        """Whether the function may meet None: its annotation says so, or its default is None."""
-        return self.shape.nullable or self.default is None
-
-
-@dataclass(frozen=True)
-class Output:
-    """`shape` is what one emitted value looks like: an item where `iteration` is set, else the whole output."""
-
-    shape: Shape
-    iteration: str | None = None  # None, ITERATOR or CONCATENATE
-
-
-@dataclass(frozen=True)
-class Signature:
-    name: str
-    parameters: tuple[Parameter, ...]
-    output: Output
-    is_async: bool
-    is_generator: bool
-    streaming: bool
-    concurrency: int
-    batch: BatchSettings | None = None
 
 
 def inspect_callable(function: Callable[..., Any], *, skip_first: bool = False) -> Signature:

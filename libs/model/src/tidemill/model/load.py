@@ -17,8 +17,9 @@ from typing import Any, Final
 import cog
 from tidemill.model.annotations import shape_of
 from tidemill.model.errors import ContractError
-from tidemill.model.introspect import Signature, inspect_callable
+from tidemill.model.introspect import inspect_callable
 from tidemill.model.shapes import Kind
+from tidemill.model.signature import Signature
 
 __all__ = ["ContractError", "Loaded", "load_predictor", "load_signature", "load_train", "setup_arguments"]
 

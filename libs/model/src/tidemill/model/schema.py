@@ -11,9 +11,9 @@ from cog.input import MISSING
 from tidemill.model import schema_parts
 from tidemill.model.encode import encode_output
 from tidemill.model.errors import OutputError
-from tidemill.model.introspect import CONCATENATE, Output, Parameter, Signature
 from tidemill.model.schema_parts import Schema, reference
 from tidemill.model.shapes import FILE_KINDS, Kind, Shape
+from tidemill.model.signature import CONCATENATE, Output, Parameter, Signature
 
 OPENAPI_VERSION: Final = "3.0.2"
 

@@ -21,7 +21,8 @@ from typing import Any, Final
 import cog
 from cog.input import FieldInfo
 from tidemill.model.errors import ContractError
-from tidemill.model.introspect import Signature, inspect_callable
+from tidemill.model.introspect import inspect_callable
+from tidemill.model.signature import Signature
 
 GUESSED: Final = "x-tidemill-guessed"  # in a schema: why it was made of the source
 SOURCE_LIMIT_BYTES: Final = 1024 * 1024  # a predict.py has 50 KiB at most

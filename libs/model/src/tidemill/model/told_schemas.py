@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from tidemill.model import static_signature
 from tidemill.model.boot_failures import boot_error, guarded
-from tidemill.model.introspect import Signature
 from tidemill.model.load import PREDICT_NAMES, TRAIN_NAMES, Loaded, load_signature
 from tidemill.model.schema import openapi_schema
+from tidemill.model.signature import Signature
 from tidemill.model.spec import Boot
 
 REASON_LIMIT_CHARS: Final = 500  # of why a schema is a guess

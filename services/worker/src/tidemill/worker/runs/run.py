@@ -182,7 +182,7 @@ class Run:
         output = self.output_so_far() or bytes(done.output).decode()
         if self.stop is not None:
             return self.end(worker, self.stop, completed_at)
-        if done.status == "canceled":  # nobody asked for it: the model raised the exception itself
+        if done.status == "canceled":  # the child was told to, and the reason is forgotten by now
             return self.end(worker, Stop(Status.CANCELED), completed_at)
         if len(output) > OUTPUT_LIMIT_BYTES:
             return self.end(worker, too_large(), completed_at)
