@@ -29,7 +29,7 @@ stack := python + " -m tidemill.stack"
 # Run the tests, two folders at a time (arguments go to pytest)
 [no-exit-message]
 @test *ARGS: setup
-    exec deploy/clean-env.sh {{ python }} -m pytest -n 2 --dist loadgroup "$@"
+    exec deploy/clean-env.sh {{ python }} -m pytest -n 2 "$@"
 
 # Check style
 [no-exit-message]
