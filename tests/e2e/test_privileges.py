@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tidemill.testing.processes import gives_namespaces
+
+needs_namespaces = pytest.mark.skipif(not gives_namespaces(), reason="the way out needs a network namespace")
 SECRET = "correct-horse-battery-staple"
 FAR = "127.0.0.2"  # the stack's worker may reach it; its own servers are at 127.0.0.1
 CONTENT = b"weights " * 50_000
@@ -53,8 +56,9 @@ def models(stack, command, tmp_path_factory):
     home = tmp_path_factory.mktemp("privileges")
     push(command, home / "open", "e2e-open", network="true")
     push(command, home / "closed", "e2e-closed", network="false")
+    push(command, home / "key", "e2e-key", network="false")
     program = Path(sys.executable).with_name("tidemill")
-    words = [str(program), "secret", "set", "local/e2e-open", "A_KEY"]
+    words = [str(program), "secret", "set", "local/e2e-key", "A_KEY"]
     env = {**os.environ, **stack.env}
     subprocess.run(words, env=env, input=SECRET + "\n", text=True, check=True, capture_output=True)
 
@@ -72,12 +76,12 @@ async def predict(stack, model, **values):
 
 @pytest.mark.usefixtures("models")
 async def test_a_secret_reaches_its_model_and_no_log_or_error(stack, command):
-    assert command("secret", "list", "local/e2e-open").stdout.startswith("A_KEY\t")
-    done = await predict(stack, "e2e-open", do="key")
+    assert command("secret", "list", "local/e2e-key").stdout.startswith("A_KEY\t")
+    done = await predict(stack, "e2e-key", do="key")
     assert (done["status"], done["output"]) == ("succeeded", str(len(SECRET))), done
     assert "running with [secret]" in done["logs"]
     assert "a process with [secret]" in done["logs"]
-    failed = await predict(stack, "e2e-open", do="fail")
+    failed = await predict(stack, "e2e-key", do="fail")
     assert failed["error"] == "the key [secret] does not fit"
     assert "[secret]" in failed["logs"]
     for each in (done, failed):
@@ -88,6 +92,7 @@ async def test_a_secret_reaches_its_model_and_no_log_or_error(stack, command):
     assert not [text for text in logs if SECRET in text]
 
 
+@needs_namespaces
 @pytest.mark.usefixtures("models")
 async def test_a_model_that_declared_it_downloads_and_reaches_nothing_of_ours(stack):
     async def answer(reader, writer):
@@ -111,6 +116,7 @@ async def test_a_model_that_declared_it_downloads_and_reaches_nothing_of_ours(st
         assert "HTTPS_PROXY" in closed["error"]
 
 
+@needs_namespaces
 @pytest.mark.usefixtures("models")
 async def test_operators_see_the_sandbox_and_what_runs_in_it(stack):
     done = await predict(stack, "e2e-open", do="key")

@@ -1,4 +1,7 @@
-"""What tests ask of processes that are not their children."""
+"""What tests ask of processes that are not their children, and of the system that they run on."""
+
+import os
+import subprocess
 
 import psutil
 
@@ -9,3 +12,10 @@ def runs(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def gives_namespaces(uid: int | None = None) -> bool:
+    """Whether the system lets this process, or an ordinary user, make namespaces; in a chroot users may make none."""
+    user = [] if uid is None and os.geteuid() == 0 else ["--user"]
+    command = ["unshare", *user, "--net", "--mount", "true"]
+    return subprocess.run(command, user=uid, cwd="/", capture_output=True, check=False).returncode == 0
