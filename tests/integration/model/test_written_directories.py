@@ -126,5 +126,5 @@ def _open_interpreter() -> str | None:
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         path = Path(candidate).resolve()
         if path.exists() and (os.geteuid() or all(each.stat().st_mode & 0o001 for each in (path, *path.parents))):
-            return candidate
+            return str(path)
     return None
