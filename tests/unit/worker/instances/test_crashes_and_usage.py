@@ -64,7 +64,13 @@ def test_running_out_of_memory_is_told_from_a_crash(ended, kernel_kills, printed
     assert not told.final
 
 
-HUNGRY = "import sys, time; held = bytearray(64 << 20); held[::4096] = b'x' * len(held[::4096]); print(flush=True); time.sleep(60)"
+HUNGRY = """
+import time
+held = bytearray(64 << 20)
+held[::4096] = b"x" * len(held[::4096])
+print(flush=True)
+time.sleep(60)
+"""
 
 
 def test_memory_is_that_of_the_process_and_what_it_has_started():
