@@ -20,6 +20,7 @@ from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.gateway.live.past import Past
 from tidemill.gateway.live.sse import Ending, Transcript
+from tidemill.runtime.bus import AWAY as BUS_AWAY
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import AWAY, Database, Row
 from tidemill.runtime.telemetry import log
@@ -171,7 +172,7 @@ class Feeds:
             since = await self._past.read(
                 subjects.output(feed.id), feed.since, lambda data: feed.add(feed.decoded(data))
             )
-        except (nats.errors.Error, TimeoutError) as error:
+        except BUS_AWAY as error:
             log().warning("no past output", action="read", prediction=feed.id, error=str(error))
             return False
         feed.since = max(feed.since, since)
