@@ -7,7 +7,7 @@ import typer
 
 from tidemill.cli.api import CommandError
 from tidemill.cli.database import Connection, with_database
-from tidemill.contracts.api import NAME_PATTERN
+from tidemill.contracts import patterns
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 from tidemill.security import webhooks
@@ -23,8 +23,8 @@ def create_account(
     unlimited: Annotated[bool, typer.Option("--unlimited", help="No rate limit.")] = False,
 ) -> None:
     """Make an account."""
-    if not re.fullmatch(NAME_PATTERN, username) or len(username) > NAME_LIMIT_CHARS:
-        raise CommandError(f"{username!r} is no valid account name")
+    if not re.fullmatch(patterns.NAME, username) or len(username) > NAME_LIMIT_CHARS:
+        raise CommandError(f"{username!r} cannot be an account's name: expected {patterns.WORDS[patterns.NAME]}")
 
     async def insert(connection: Connection) -> bool:
         status = await connection.execute(

@@ -4,9 +4,9 @@ import re
 from typing import Any, Final, NamedTuple
 
 from tidemill.cli.api import Api, CommandError
-from tidemill.contracts.api import NAME_PATTERN
+from tidemill.contracts import patterns
 
-_NAME: Final = re.compile(NAME_PATTERN)
+_NAME: Final = re.compile(patterns.NAME)
 
 
 class Name(NamedTuple):
@@ -40,10 +40,7 @@ def new_name_of(text: str) -> Name:
     if named.version:
         raise CommandError(f"a version gets its id by itself: {named.model} will do")
     if _NAME.fullmatch(name) is None:
-        raise CommandError(
-            f"{name!r} cannot be a model's name: it has lower-case letters, digits, '.', '_' and '-', "
-            "and a letter or digit at either end"
-        )
+        raise CommandError(f"{name!r} cannot be a model's name: expected {patterns.WORDS[patterns.NAME]}")
     return named
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from tidemill.contracts import patterns
 from tidemill.contracts.limits import (
     DESCRIPTION_LIMIT_CHARS,
     FILENAME_LIMIT_BYTES,
@@ -17,11 +18,9 @@ from tidemill.contracts.limits import (
 )
 from tidemill.contracts.prediction import Status
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$(?!\n)"  # Python's $ also matches before a last newline
-Name = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=NAME_LIMIT_CHARS)]
+Name = Annotated[str, Meta(pattern=patterns.NAME, max_length=NAME_LIMIT_CHARS)]
 Url = Annotated[str, Meta(max_length=URL_LIMIT_BYTES)]
-# Pages show these as links, so that no other scheme may stand in them; the empty text is as good as null.
-Link = Annotated[str, Meta(pattern=r"^(https?://\S+)?$", max_length=URL_LIMIT_BYTES, description="An http(s) URL")]
+Link = Annotated[str, Meta(pattern=patterns.LINK_OR_NOTHING, max_length=URL_LIMIT_BYTES)]  # empty: as good as null
 Description = Annotated[str, Meta(max_length=DESCRIPTION_LIMIT_CHARS)]
 WebhookEventName = Literal["start", "output", "logs", "completed"]
 Visibility = Literal["public", "private"]
@@ -177,7 +176,7 @@ class BundleFile(msgspec.Struct, kw_only=True):
     """One file of a model: `path` relative with slashes, `size` in bytes."""
 
     path: str
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Meta(pattern=patterns.SHA256)]
     size: Annotated[int, Meta(ge=0)]
     executable: bool = False
 

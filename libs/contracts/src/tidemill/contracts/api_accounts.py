@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from tidemill.contracts import patterns
 from tidemill.contracts.access import Role
 from tidemill.contracts.api import Account, Name
 from tidemill.contracts.api_events import EventsAccess
@@ -25,10 +26,8 @@ RESERVED_USERNAMES: Final = frozenset({
     "support", "terms", "tokens", "trainings", "users", "v1", "webhooks", "www",
 })  # fmt: skip
 
-TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]+$(?!\n)"  # one line without control characters; PostgreSQL takes no NUL
-DisplayName = Annotated[str, Meta(pattern=TEXT_PATTERN, min_length=1, max_length=DISPLAY_NAME_LIMIT_CHARS)]
-# A link that pages show: nothing but http, or a `javascript:` would run in a visitor's browser.
-Link = Annotated[str, Meta(pattern=r"^https?://[^\x00-\x20\x7f<>\"']+$(?!\n)", max_length=URL_LIMIT_BYTES)]
+DisplayName = Annotated[str, Meta(pattern=patterns.LINE, min_length=1, max_length=DISPLAY_NAME_LIMIT_CHARS)]
+Link = Annotated[str, Meta(pattern=patterns.LINK, max_length=URL_LIMIT_BYTES)]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601, with a time zone.")]
 ScopeName = Annotated[str, Meta(max_length=SCOPE_LIMIT_CHARS)]
 

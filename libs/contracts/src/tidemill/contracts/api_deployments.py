@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from tidemill.contracts import patterns
 from tidemill.contracts.api import Account, Name, Prediction, Url, WebhookEventName
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 
@@ -13,10 +14,8 @@ MAX_INSTANCES_LIMIT: Final = 20  # Replicate's
 SKU_LIMIT_CHARS: Final = 64
 MODEL_LIMIT_CHARS: Final = 2 * NAME_LIMIT_CHARS + 1
 
-ModelName = Annotated[
-    str, Meta(pattern=r"^[a-z0-9._-]+/[a-z0-9._-]+$(?!\n)", max_length=MODEL_LIMIT_CHARS, description="`owner/name`.")
-]
-VersionId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="A version's id: 64 hexadecimal digits.")]
+ModelName = Annotated[str, Meta(pattern=patterns.MODEL, max_length=MODEL_LIMIT_CHARS)]
+VersionId = Annotated[str, Meta(pattern=patterns.SHA256, description="A version's id.")]
 Sku = Annotated[str, Meta(max_length=SKU_LIMIT_CHARS, description="One of those that `GET /hardware` lists.")]
 MinInstances = Annotated[
     int, Meta(ge=0, le=MIN_INSTANCES_LIMIT, description="Instances that are kept running, used or not.")

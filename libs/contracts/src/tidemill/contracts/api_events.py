@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from tidemill.contracts import patterns
 from tidemill.contracts.subjects import Kind
 
 EVENT_CONSUMERS_LIMIT: Final = 20  # of one account; each costs the NATS server memory and a look at every event
@@ -13,7 +14,7 @@ CONSUMER_NAME_LIMIT_CHARS: Final = 64
 ConsumerName = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9_-]+$(?!\n)",
+        pattern=patterns.CONSUMER,
         min_length=1,
         max_length=CONSUMER_NAME_LIMIT_CHARS,
         description="Unique within the account.",

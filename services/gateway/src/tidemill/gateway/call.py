@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import msgspec
 from aiohttp import web
 
+from tidemill.contracts import patterns
 from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
@@ -56,7 +57,7 @@ class Call(NamedTuple):
         try:
             return msgspec.convert(query, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise bad_request(f"The query is not as expected: {error}") from None
+            raise bad_request(f"The query is not as expected: {patterns.in_words(str(error))}") from None
 
     async def body(self, kind: type[BodyT]) -> BodyT:
         """The JSON body. Raises 400 for what is not JSON, 422 for JSON of the wrong shape, 413 for too much."""
@@ -129,7 +130,7 @@ def decode(body: bytes, kind: type[BodyT]) -> BodyT:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise unprocessable(f"The request body is not as expected: {error}") from None
+        raise unprocessable(f"The request body is not as expected: {patterns.in_words(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"The request body is not valid JSON: {error}") from None
     except RecursionError:

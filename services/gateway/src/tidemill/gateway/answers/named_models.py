@@ -3,14 +3,14 @@
 import re
 from typing import Final
 
-from tidemill.contracts.api import NAME_PATTERN
+from tidemill.contracts import patterns
 from tidemill.contracts.errors import not_found
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call
 from tidemill.runtime.db import Row
 
-_NAME: Final = re.compile(NAME_PATTERN)
+_NAME: Final = re.compile(patterns.NAME)
 
 
 def named(call: Call) -> tuple[str, str]:

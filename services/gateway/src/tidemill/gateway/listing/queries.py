@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from tidemill.contracts import patterns
 from tidemill.contracts.api import Name
 from tidemill.contracts.api_webhooks import OVERLAP_LIMIT_S, OVERLAP_S, DeliveryStatus
 from tidemill.contracts.limits import SEARCH_LIMIT_CHARS
-from tidemill.contracts.prediction import Status
 
-Id = Annotated[str, Meta(pattern="^[0-9a-hjkmnp-tv-z]{26}$")]
+Id = Annotated[str, Meta(pattern=patterns.ID)]
+Owned = Annotated[str, Meta(pattern=patterns.OWNED)]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601; UTC where it names no time zone")]
 
 
@@ -24,21 +25,16 @@ class Paging(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-STATUS = f"({'|'.join(Status)})"
-Statuses = Annotated[str, Meta(pattern=f"^{STATUS}(,{STATUS}){{0,5}}$", description="One, or several with commas")]
-NAMES = r"^[^/\s]{1,64}/[^/\s]{1,64}$"
-
-
 class Predictions(Paging, frozen=True, kw_only=True):
     """All but `created_after`, `created_before` and `source=web` are extensions."""
 
     created_after: Moment | None = None
     created_before: Annotated[Moment | None, Meta(description="Exclusive")] = None
     source: Literal["web", "api"] | None = None
-    model: Annotated[str, Meta(pattern=NAMES, description="owner/name")] | None = None
-    version: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
-    deployment: Annotated[str, Meta(pattern=NAMES, description="owner/name")] | None = None
-    status: Statuses | None = None
+    model: Owned | None = None
+    version: Annotated[str, Meta(pattern=patterns.SHA256)] | None = None
+    deployment: Owned | None = None
+    status: Annotated[str, Meta(pattern=patterns.STATUSES)] | None = None
 
 
 class Models(Paging, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tidemill.contracts.api import NAME_PATTERN
+from tidemill.contracts import patterns
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 from tidemill.gateway.call import BYTES, EVENTS, FORM, Operation, Route
 from tidemill.gateway.reference import words
@@ -27,9 +27,7 @@ WITH_BODY: Final = (413, 415, 422)
 VERB: Final = re.compile(r"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|QUERY) \S+: ")
 PAGE: Final = re.compile(r"\bPage(?:\[(\w+)\]|_(\w+)_(?!\w))")
 PARAMETER: Final = re.compile(r"{(\w+)(?::[^}]*)?}")
-ID_PATTERN: Final = "^[0-9a-hjkmnp-tv-z]{26}$"
 MESSAGE_PATTERN: Final = "^msg_[0-9a-hjkmnp-tv-z]{26}$"  # as receivers see it in `webhook-id`
-SHA256_PATTERN: Final = "^[0-9a-f]{64}$"
 
 
 def document(replicate: Iterable[Route], extensions: Iterable[Route], server_url: str) -> Json:
@@ -95,7 +93,9 @@ def _schema_of_media_type(media_type: str) -> Json:
 
 
 def _tidy(node: Any) -> Any:
-    """Without `default: null`, which says no more than that a member may be left out; pages named as people would."""
+    """Without `default: null`, which says no more than that a member may be left out; pages named as people would;
+    patterns with their words.
+    """
     if isinstance(node, list):
         return [_tidy(item) for item in node]
     if isinstance(node, str):
@@ -103,7 +103,15 @@ def _tidy(node: Any) -> Any:
         return PAGE.sub(lambda found: f"{found[1] or found[2]}Page", node).replace(r"$(?!\n)", "$")
     if not isinstance(node, dict):
         return node
-    return {_tidy(key): _tidy(value) for key, value in node.items() if not (key == "default" and value is None)}
+    tidy = {_tidy(key): _tidy(value) for key, value in node.items() if not (key == "default" and value is None)}
+    if isinstance(node.get("pattern"), str):
+        tidy["description"] = _with_words(node.get("description", ""), node["pattern"])
+    return tidy
+
+
+def _with_words(description: str, pattern: str) -> str:
+    expected = patterns.WORDS[pattern]
+    return f"{description} {expected[0].upper()}{expected[1:]}.".lstrip()
 
 
 def _tag(operation: Operation) -> str:
@@ -156,20 +164,20 @@ def _path_parameters(path: str) -> list[Json]:
 
 def _path_schema(path: str, name: str) -> Json:
     if name in {"owner", "username"} or (name == "name" and not path.startswith("/delivery/")):
-        return {"type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_LIMIT_CHARS}
+        return {"type": "string", "pattern": _tidy(patterns.NAME), "maxLength": NAME_LIMIT_CHARS}
     if name == "sha256" or "/versions/{id}" in path:
-        return {"type": "string", "pattern": SHA256_PATTERN}
+        return {"type": "string", "pattern": _tidy(patterns.SHA256)}
     if path.startswith("/webhooks/deliveries/"):
         return {"type": "string", "pattern": MESSAGE_PATTERN}
     if name == "id" or name.endswith("_id"):
-        return {"type": "string", "pattern": ID_PATTERN}
+        return {"type": "string", "pattern": _tidy(patterns.ID)}
     return {"type": "string", "minLength": 1}
 
 
 def _query_parameters(struct: Any) -> list[Json]:
     if struct is None:
         return []
-    _, components = msgspec.json.schema_components([struct], ref_template=REF)
+    components = _tidy(msgspec.json.schema_components([struct], ref_template=REF)[1])
     schema = components[struct.__name__]
     required = frozenset(schema["required"])
     return [
