@@ -38,6 +38,14 @@ def test_a_dry_run_warns_of_what_a_push_would_warn_of(tidemill, model):
     assert "input text: What to say" in done.stdout
 
 
+def test_a_dry_run_warns_of_a_default_that_callers_could_not_send(tidemill, model):
+    directory = model(PREDICT.replace("Input(", "Input(default='', min_length=1, "))
+    done = tidemill("push", "ada/mill", directory, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert "the default of 'text' is not what the input takes (must have a length of at least 1)" in warning
+
+
 def test_a_lint_names_errors_and_warnings_and_runs_nothing(tidemill, model):
     directory = model("raise SystemExit('it was run')", **{".env": "KEY=1"})
     warned = tidemill("push", "ada/mill", directory, "--lint")

@@ -70,6 +70,29 @@ async def test_models_that_cannot_be_read(sandboxed, source, error):
     assert await sandboxed.versions() == []
 
 
+DEFAULTS = b"""
+from cog import BasePredictor, Input
+
+class Predictor(BasePredictor):
+    def predict(self, size: str = Input(default="M", choices=["S", "L"])) -> str:
+        return size
+"""
+
+
+async def test_a_default_that_callers_could_not_send_is_warned_of(sandboxed):
+    files = await sandboxed.upload(cog__yaml=COG.split(b"build")[0], predict__py=DEFAULTS)
+    push_id = await sandboxed.push(files)
+    assert await sandboxed.pushes.build_next()
+    row = await sandboxed.row(push_id)
+    assert row["status"] == "succeeded", (row["error"], row["logs"])
+    (warning,) = row["warnings"]
+    assert warning.startswith("predict(): the default of 'size' is not what the input takes")
+    assert warning in row["logs"]
+    (version,) = await sandboxed.versions()
+    assert json.loads(version["config"])["warnings"] == [warning]
+    assert "x-tidemill-warnings" not in json.loads(version["openapi_schema"])
+
+
 WANTS_A_GPU = b"""
 from cog import BasePredictor, Input, Path
 

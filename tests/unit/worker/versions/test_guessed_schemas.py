@@ -12,3 +12,9 @@ def test_a_guess_is_marked_and_warned_of_until_it_is_known():
     assert "RuntimeError: no CUDA {0}" in guess.warnings[1]
     assert known(guess) == config
     assert known(config) == config
+
+
+def test_what_the_loaded_model_warns_of_is_told_once():
+    config = guessed(ModelConfig(entry="predict.py:Predictor", warnings=("old",)), "no GPU")
+    fresh = known(known(config, ("new", "newer")), ("new",))
+    assert fresh.warnings == ("old", "new", "newer")

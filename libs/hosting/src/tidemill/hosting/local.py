@@ -155,7 +155,7 @@ class Workbench:
             raw, _ = await inspector.inspect(folder / "src", environment, parsed.config)
             schema = check(bytes(raw))
             guessed = () if schema.guessed is None else (GUESSED_WARNING.format(reason=schema.guessed),)
-            warnings = (*parsed.warnings, *environment.warnings, *guessed)
+            warnings = (*parsed.warnings, *environment.warnings, *schema.warnings, *guessed)
             inspected = Inspected(msgspec.json.decode(schema.text), warnings)
             yield _Parts(parsed.config, environment, folder, originals, uid, inspected)
         finally:

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from tidemill.model.defaults import WARNINGS
 from tidemill.model.static_signature import GUESSED
 
 SIZE_LIMIT_BYTES: Final = 512 * 1024  # a model with a hundred inputs has 50 KiB; every gateway holds many
@@ -13,6 +14,8 @@ GUESSED_WARNING: Final = (
     "The model could not be imported here ({reason}), so its schema was made of its source alone; "
     "the first instance that loads it corrects it."
 )
+WARNINGS_LIMIT: Final = 100  # as many as a model with a wrong default for each input
+WARNING_LIMIT_CHARS: Final = 500
 LOCAL: Final = "#/components/schemas/"
 
 
@@ -24,6 +27,7 @@ class Checked(NamedTuple):
     text: str
     streams: bool  # the output is an iterator, which clients may stream
     guessed: str | None = None  # why it is a guess: the model could not be imported where it was made
+    warnings: tuple[str, ...] = ()  # what its author should know
 
 
 def check(raw: bytes) -> Checked:
@@ -43,12 +47,20 @@ def check(raw: bytes) -> Checked:
         # Anything else would make whoever checks by this schema read a file or a URL of the model's choosing.
         if not isinstance(reference, str) or reference.removeprefix(LOCAL) not in components:
             raise SchemaRefused(f"the schema refers to {ascii(reference)[:120]}, which is not in it")
-    guessed = document.pop(GUESSED, None)
+    served = {name: value for name, value in document.items() if name not in {GUESSED, WARNINGS}}
+    guessed = document.get(GUESSED)
     return Checked(
-        raw.decode() if guessed is None else msgspec.json.encode(document).decode(),
+        raw.decode() if served == document else msgspec.json.encode(served).decode(),
         _mapping(components["Output"]).get("x-cog-array-type") == "iterator",
         None if guessed is None else str(guessed),
+        _warnings(document.get(WARNINGS)),
     )
+
+
+def _warnings(told: Any) -> tuple[str, ...]:
+    """Each a line that can be printed and stored."""
+    lines = [str(each)[:WARNING_LIMIT_CHARS] for each in told[:WARNINGS_LIMIT]] if isinstance(told, list) else []
+    return tuple("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tidemill.model.errors import InputError
 from tidemill.model.shapes import Kind, Shape, describe
 from tidemill.model.signature import Parameter, Signature
 
-__all__ = ["InputError", "build_kwargs", "unknown_inputs"]
+__all__ = ["InputError", "build_kwargs", "check_limits", "convert", "unknown_inputs"]
 
 URL_PREFIXES: Final = ("http://", "https://", "data:")
 
@@ -36,7 +36,7 @@ def _argument(parameter: Parameter, values: Mapping[str, Any]) -> Any:
     value = values.get(parameter.name)
     if value is not None:
         converted = convert(parameter.shape, value, parameter.name)
-        _check_limits(parameter, converted)
+        check_limits(parameter, converted)
         return converted
     if parameter.default is not MISSING:
         return _default(parameter)
@@ -221,7 +221,7 @@ CONVERTERS: Final[dict[Kind, Callable[[Shape, Any, str], Any]]] = {
 }
 
 
-def _check_limits(parameter: Parameter, value: Any) -> None:
+def check_limits(parameter: Parameter, value: Any) -> None:
     """The limits of `Input()`, each for the values it speaks about."""
     info, name = parameter.info, parameter.name
     if isinstance(value, (int, float)) and not isinstance(value, bool):

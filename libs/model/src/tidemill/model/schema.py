@@ -95,7 +95,7 @@ def _property(parameter: Parameter, order: int, enumerations: Schema, taken: set
         schema = {**kind, "title": _title(parameter.name)}
     schema.pop("nullable", None)
     schema |= _limits(parameter)
-    schema |= _default(parameter)
+    schema |= json_default(parameter)
     if info.deprecated:
         schema["deprecated"] = True
     if parameter.nullable:
@@ -121,7 +121,7 @@ def _limits(parameter: Parameter) -> Schema:
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _default(parameter: Parameter) -> Schema:
+def json_default(parameter: Parameter) -> Schema:
     """The default in JSON; none where it is None, has no JSON form, or must not be shown."""
     default = parameter.default
     if default is MISSING or default is None or parameter.shape.kind is Kind.SECRET:

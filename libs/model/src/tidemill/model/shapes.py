@@ -31,6 +31,7 @@ class Kind(enum.Enum):
 
 FILE_KINDS: Final = frozenset({Kind.PATH, Kind.FILE})
 SECRET_KINDS: Final = frozenset({Kind.SECRET})
+CODE_KINDS: Final = frozenset({Kind.RECORD, Kind.CODED})
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ def holds_files(shape: Shape) -> bool:
 def holds_secrets(shape: Shape) -> bool:
     """Whether a value of this shape may hold a Secret."""
     return _holds(shape, SECRET_KINDS)
+
+
+def holds_code(shape: Shape) -> bool:
+    """Whether the author's code makes a value of this shape, or a part of it."""
+    return _holds(shape, CODE_KINDS)
 
 
 def _holds(shape: Shape, kinds: frozenset[Kind]) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from tidemill.model import static_signature
+from tidemill.model import defaults, static_signature
 from tidemill.model.boot_failures import boot_error, guarded
 from tidemill.model.load import PREDICT_NAMES, TRAIN_NAMES, Loaded, load_signature
 from tidemill.model.schema import openapi_schema
@@ -20,10 +20,10 @@ def inspected(boot: Boot) -> tuple[Signature, dict[str, Any]]:
     signature, guessed = _signature(boot.entry, directory)
     if boot.train_entry is not None:
         train, _ = _signature(boot.train_entry, directory, train=True)
-    schema = guarded("contract", lambda: openapi_schema(signature, train_signature=train))
-    if guessed is not None:
-        schema[static_signature.GUESSED] = guessed
-    return signature, schema
+    if guessed is not None:  # what it says of defaults may be wrong: whoever corrects it warns of them
+        schema = guarded("contract", lambda: openapi_schema(signature, train_signature=train))
+        return signature, {**schema, static_signature.GUESSED: guessed}
+    return signature, _told(signature, train)
 
 
 def corrected(boot: Boot, loaded: Loaded) -> dict[str, Any] | None:
@@ -33,7 +33,14 @@ def corrected(boot: Boot, loaded: Loaded) -> dict[str, Any] | None:
     train: Signature | None = None
     if boot.train_entry is not None:
         train, _ = _signature(boot.train_entry, Path(boot.directory), train=True)
-    return guarded("contract", lambda: openapi_schema(loaded.signature, train_signature=train))
+    return _told(loaded.signature, train)
+
+
+def _told(signature: Signature, train: Signature | None) -> dict[str, Any]:
+    """The schema of loaded functions, with what their author should know of it."""
+    schema: dict[str, Any] = guarded("contract", lambda: openapi_schema(signature, train_signature=train))
+    found = [warning for each in (signature, train) if each is not None for warning in defaults.warnings(each)]
+    return {**schema, defaults.WARNINGS: found} if found else schema
 
 
 def _signature(entry: str, directory: Path, *, train: bool = False) -> tuple[Signature, str | None]:

@@ -22,16 +22,17 @@ def guessed(config: ModelConfig, reason: str) -> ModelConfig:
     return msgspec.structs.replace(config, guessed=True, warnings=warnings)
 
 
-def known(config: ModelConfig) -> ModelConfig:
-    warnings = tuple(each for each in config.warnings if not each.startswith(_START))
-    return msgspec.structs.replace(config, guessed=False, warnings=warnings)
+def known(config: ModelConfig, warnings: tuple[str, ...] = ()) -> ModelConfig:
+    """With `warnings` of what could not be seen before."""
+    kept = [each for each in config.warnings if not each.startswith(_START)]
+    return msgspec.structs.replace(config, guessed=False, warnings=tuple(dict.fromkeys((*kept, *warnings))))
 
 
 async def correct(database: Database, queue: str, config: ModelConfig, schema: bytes) -> bool:
     """Of the version whose own queue it is. False when the guess stays, for the next instance to correct."""
     try:
         checked = check(schema)
-        fresh = msgspec.json.encode(known(config)).decode()
+        fresh = msgspec.json.encode(known(config, checked.warnings)).decode()
         await database.execute(CORRECT, queue, checked.text, checked.streams, fresh)
     except (SchemaRefused, *AWAY) as error:
         log().warning("schema not corrected", action="boot", queue=queue, error=str(error))

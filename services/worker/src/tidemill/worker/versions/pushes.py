@@ -152,7 +152,9 @@ class Pushes:
         raw, printed = await self._inspector.inspect(directory, environment, parsed.config, trusted=trusted)
         logs.say(printed)
         schema = check(bytes(raw))
-        config = msgspec.structs.replace(parsed.config, warnings=warnings)
+        for warning in schema.warnings:
+            logs.line(warning)
+        config = msgspec.structs.replace(parsed.config, warnings=(*warnings, *schema.warnings))
         if schema.guessed is not None:
             config = guesses.guessed(config, schema.guessed)
             logs.line(config.warnings[-1])
