@@ -388,6 +388,13 @@ async def test_a_cancel_is_an_exception_that_the_model_may_clean_up_after(models
     assert await models.output("scope", do="cleanups") == before + 1
 
 
+async def test_what_nobody_canceled_is_not_canceled(models):
+    done = await models("scope", do="give_up")
+    assert (done["status"], done["error_code"]) == ("failed", "model_error"), done
+    assert "nobody had canceled" in done["error"]
+    assert "CancelationException" in done["logs"]
+
+
 async def test_who_says_that_it_is_ill_is_replaced(models):
     first = await models.output("health")
     assert await models.output("health", sicken=True) == first

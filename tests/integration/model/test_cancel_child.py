@@ -76,6 +76,29 @@ async def test_a_stream_is_canceled_between_its_items(launch):
     assert (await child.predict("y", count=1))["status"] == "succeeded"
 
 
+UNASKED = "the model raised CancelationException, but nobody had canceled the prediction"
+
+
+@pytest.mark.parametrize(
+    ("model", "entry", "given", "error"),
+    [
+        ("proc_basic", "predict.py:Predictor", {"do": "cancel_itself"}, UNASKED),
+        ("proc_basic", "predict.py:Predictor", {"do": "cancel_itself", "text": "no cat in it"}, "no cat in it"),
+        ("proc_async", "predict.py:Predictor", {"do": "cancel_as_sync_code", "text": "no cat"}, "no cat"),
+        ("proc_broken", "predict.py:Streams", {"cancel_at": 1}, UNASKED),
+        ("proc_async", "predict.py:Tokens", {"cancel_at": 1}, UNASKED),
+    ],
+)
+async def test_a_model_that_raises_a_cancel_by_itself_has_failed(launch, model, entry, given, error):
+    child = await launch(model, entry)
+    done = await child.predict("x", **given)
+    assert (done["status"], done["error"]) == ("failed", error)
+    assert "CancelationException" in child.logs("x")
+    assert [frame["value"] for frame in child.of("output", "x")] == (["0 "] if "cancel_at" in given else [])
+    again = {"text": "well"} if "do" in given else {"count": 1}
+    assert (await child.predict("y", **again))["status"] == "succeeded"
+
+
 @pytest.mark.parametrize(("model", "count"), [("proc_basic", 3000), ("proc_async", 3000)])
 async def test_many_quick_predictions_with_random_cancels_are_each_answered_once(launch, model, count):
     seed = random.randrange(2**32)

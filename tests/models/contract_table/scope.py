@@ -36,6 +36,9 @@ class Predictor(BasePredictor):
             raise
         return "never"
 
+    def give_up(self):
+        raise CancelationException
+
     def cleanups(self):
         return self.cleaned
 

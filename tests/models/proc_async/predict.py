@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 
-from cog import BasePredictor, concurrent, current_scope
+from cog import BasePredictor, CancelationException, concurrent, current_scope
 
 
 class Predictor(BasePredictor):
@@ -49,6 +49,9 @@ class Predictor(BasePredictor):
     async def cancel_itself(self, text, seconds):
         raise asyncio.CancelledError
 
+    async def cancel_as_sync_code(self, text, seconds):
+        raise CancelationException(text)
+
     async def threaded(self, text, seconds):
         await asyncio.to_thread(print, text)
         await asyncio.get_running_loop().run_in_executor(None, print, text)
@@ -60,11 +63,15 @@ class Predictor(BasePredictor):
 
 
 class Tokens(BasePredictor):
-    async def predict(self, count: int = 3, seconds: float = 0.0, fail_at: int = -1) -> AsyncIterator[str]:
+    async def predict(
+        self, count: int = 3, seconds: float = 0.0, fail_at: int = -1, cancel_at: int = -1
+    ) -> AsyncIterator[str]:
         try:
             for number in range(count):
                 if number == fail_at:
                     raise ValueError("no more")
+                if number == cancel_at:
+                    raise CancelationException
                 yield f"{number} "
                 await asyncio.sleep(seconds)
         finally:

@@ -55,6 +55,9 @@ class Predictor(BasePredictor):
     def fail(self, text, seconds):
         raise ValueError(text)
 
+    def cancel_itself(self, text, seconds):
+        raise CancelationException(*filter(None, [text]))
+
     def fail_empty(self, text, seconds):
         raise KeyError
 

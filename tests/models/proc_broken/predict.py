@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 
-from cog import BasePredictor, Path
+from cog import BasePredictor, CancelationException, Path
 
 
 class FailsInSetup(BasePredictor):
@@ -37,12 +37,14 @@ class TakesWeights(BasePredictor):
 
 
 class Streams(BasePredictor):
-    def predict(self, count: int = 3, fail_at: int = -1) -> Iterator[str]:
+    def predict(self, count: int = 3, fail_at: int = -1, cancel_at: int = -1) -> Iterator[str]:
         try:
             number = 0
             while number < count:
                 if number == fail_at:
                     raise ValueError("no more")
+                if number == cancel_at:
+                    raise CancelationException
                 yield f"{number} "
                 number += 1
         finally:

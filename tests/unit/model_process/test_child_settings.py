@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from cog import CancelationException
 from tidemill.model import environment, failure, leftovers, namespaces, results
 from tidemill.model.errors import InputError, OutputError
 from tidemill.model.limits import Limits
@@ -102,6 +103,11 @@ def test_running_out_of_memory_is_told_from_other_failures(error, memory):
         (ValueError("  \n"), "ValueError"),
         (KeyError("k"), "'k'"),
         (SystemExit(2), "the model called sys.exit(2)"),
+        (
+            CancelationException(),
+            "the model raised CancelationException, but nobody had canceled the prediction",
+        ),
+        (CancelationException("my words"), "my words"),
         (MemoryError(), "the model ran out of memory"),
         (MemoryError("4 GB"), "the model ran out of memory: 4 GB"),
         (OutOfMemoryError("CUDA out of memory.\nmore"), "the GPU ran out of memory: CUDA out of memory."),

@@ -10,6 +10,7 @@ import traceback
 from types import TracebackType
 from typing import Final
 
+from cog import CancelationException
 from tidemill.model.errors import ContractError, InputError, OutputError
 
 ERROR_LIMIT_CHARS: Final = 4096  # a line for people; long texts (whole tensors) are in the traceback
@@ -24,6 +25,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"the model called sys.exit({error.code!r})"[:ERROR_LIMIT_CHARS]
     text = _text_of(error)
+    if isinstance(error, CancelationException) and not text:
+        return "the model raised CancelationException, but nobody had canceled the prediction"
     if is_device_memory(error):
         return f"the GPU ran out of memory: {text.partition(chr(10))[0]}"[:ERROR_LIMIT_CHARS]
     if is_memory(error):
