@@ -38,7 +38,7 @@ def consumer(name: str) -> Any:
 async def work(name: str) -> None:
     mine, events = consumer(name), call("/account")["events"]
     client = await nats.connect(events["url"], token=TOKEN, inbox_prefix=events["inbox_prefix"].encode())
-    stream = client.jetstream(domain="events")
+    stream = client.jetstream(domain=events["jetstream_domain"])
     pulling = await stream.pull_subscribe_bind(consumer=mine["consumer"], stream=mine["stream"])
     while not client.is_closed:
         try:

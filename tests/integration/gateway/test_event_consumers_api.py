@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tidemill.contracts import asyncapi
+from tidemill.contracts import asyncapi, subjects
 from tidemill.contracts.api_events import EVENT_CONSUMERS_LIMIT
 from tidemill.contracts.ids import new_id
 from tidemill.security import tokens
@@ -115,6 +115,7 @@ async def test_the_account_tells_how_to_listen(gateway, alice):
     assert events["url"] == gateway.parts.config.nats_public_url
     assert events["subjects"] == [f"prediction.{alice.id}.>", f"training.{alice.id}.>"]
     assert events["inbox_prefix"].startswith("_INBOX_")
+    assert events["jetstream_domain"] == subjects.OUTSIDE_DOMAIN
 
 
 async def test_who_may_hear_nothing_is_told_nothing(gateway, alice):

@@ -52,3 +52,4 @@ class EventsAccess(msgspec.Struct, kw_only=True):
     url: Annotated[str, Meta(description="Connect here, with the API token as the token.")]
     subjects: Annotated[list[str], Meta(description="What this token may subscribe to.")]
     inbox_prefix: Annotated[str, Meta(description="The client must make its inboxes below it, to use a consumer.")]
+    jetstream_domain: Annotated[str, Meta(description="The JetStream domain that a consumer is reached under.")]

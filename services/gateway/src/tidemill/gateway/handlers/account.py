@@ -53,7 +53,10 @@ def _events(call: Call) -> EventsAccess | UnsetType:
     if not url or not kinds:
         return UNSET
     return EventsAccess(
-        url=url, subjects=list(heard(call.account.id, kinds)), inbox_prefix=subjects.inbox(call.caller.token_id)
+        url=url,
+        subjects=list(heard(call.account.id, kinds)),
+        inbox_prefix=subjects.inbox(call.caller.token_id),
+        jetstream_domain=subjects.OUTSIDE_DOMAIN,
     )
 
 
