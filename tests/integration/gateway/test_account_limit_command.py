@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from typer.testing import CliRunner
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
 from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.limits.allowances import Allowances

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.worker_report import WorkerReport

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from tidemill.cli.api import CommandError
 from tidemill.cli.bundle import files_of, paths_of
+from tidemill.cli.errors import CommandError
 
 FILES = ("cog.yaml", "predict.py", "data/a.bin", "pkg/data/code.py", "pkg/b.bin", "c.bin", "keep.bin", "notes/x/y.md")
 

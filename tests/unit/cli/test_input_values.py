@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 from tidemill.cli.input_values import values_of
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tidemill.cli import published
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 from tidemill.cli.places import Places
 from tidemill.cli.published import Name, name_of, new_name_of
 from tidemill.cli.run import _saved

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli import model_secrets, workers
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
 from tidemill.cli.workers import Found, lines
 from tidemill.contracts.worker_report import CacheReport, InstanceReport, LayerReport, WorkerReport

@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from tidemill.cli import readme as reading
-from tidemill.cli.api import Api, CommandError
+from tidemill.cli.api import Api
+from tidemill.cli.errors import CommandError
 
 README: Final = "README.md"
 

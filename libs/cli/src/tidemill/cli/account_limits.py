@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 import typer
 
-from tidemill.cli.api import CommandError
 from tidemill.cli.database import Connection, with_database
+from tidemill.cli.errors import CommandError
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S, CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
 
 MOST: Final = 1_000_000  # what the database's own checks allow

@@ -5,14 +5,18 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.account_limits import limit
+from tidemill.cli.collections import official
 from tidemill.cli.database import Connection, with_database
+from tidemill.cli.errors import CommandError
 from tidemill.contracts import patterns
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 from tidemill.security import webhooks
 
 account = typer.Typer(help="Accounts (needs TIDEMILL_DATABASE_URL).", no_args_is_help=True)
+account.command("limit")(limit)
+account.command("official")(official)
 
 
 @account.command("create")

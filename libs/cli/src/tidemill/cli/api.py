@@ -6,12 +6,14 @@ from typing import Any
 
 import httpx
 
+from tidemill.cli.errors import CommandError
+
 API_URL = "http://127.0.0.1:8300"  # of the local stack
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
 
-class CommandError(Exception):
-    """What went wrong, for the person at the terminal."""
+class Unreachable(CommandError):  # noqa: N818 - named after the situation
+    """cannot reach the API"""
 
 
 class Api:
@@ -27,21 +29,27 @@ class Api:
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """The decoded JSON of an answer (None for an empty one). Raises CommandError with the problem's detail."""
-        return decoded(self.http.request(method, path, **arguments))
+        return decoded(self._answer(method, path, **arguments))
 
     def find(self, path: str) -> Any | None:
         """As `call` with GET; None for 404."""
-        response = self.http.get(path)
+        response = self._answer("GET", path)
         return None if response.status_code == 404 else decoded(response)
 
     def text(self, path: str) -> str | None:
         """The text of an answer; None for 404."""
-        response = self.http.get(path)
+        response = self._answer("GET", path)
         if response.status_code == 404:
             return None
         if not response.is_success:
             decoded(response)
         return response.text
+
+    def _answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            return self.http.request(method, path, **arguments)
+        except httpx.TransportError as error:
+            raise Unreachable(f"cannot reach the API: {error}") from None
 
 
 def pages(api: Api, path: str, query: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pathspec
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 from tidemill.contracts.api import BundleFile
 
 ALWAYS_LEFT_OUT = (".git/", ".hg/", "__pycache__/", ".venv/", ".cog/", ".tidemill/", ".DS_Store")

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 import typer
 
 from tidemill.cli import readme as reading
-from tidemill.cli.api import CommandError
 from tidemill.cli.database import Connection, with_database
+from tidemill.cli.errors import CommandError
 from tidemill.contracts.limits import README_LIMIT_CHARS
 
 SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")

@@ -5,15 +5,15 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-import asyncpg
-
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 
 CONNECT_LIMIT_S = 10.0  # a database that is there answers at once
 if TYPE_CHECKING:
+    import asyncpg
+
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 else:
-    Connection = asyncpg.Connection  # it is generic in its type stubs only
+    Connection = "asyncpg.Connection"
 ResultT = TypeVar("ResultT")
 
 
@@ -22,6 +22,8 @@ def with_database(work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
     url = os.environ.get("TIDEMILL_DATABASE_URL")
     if not url:
         raise CommandError("TIDEMILL_DATABASE_URL is not set; `. .tidemill/env` sets it for the local stack")
+    # Not at the top: users' commands stand beside operators' in some modules, and do without.
+    import asyncpg  # noqa: PLC0415
 
     async def go() -> ResultT:
         try:

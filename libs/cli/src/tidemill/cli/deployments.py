@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.api import Api, CommandError, pages
+from tidemill.cli.api import Api, pages
+from tidemill.cli.errors import CommandError
 
 deployment = typer.Typer(help="Deployments: a version under a name, with instances of its own.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The deployment's name; owner/name works too.")]

@@ -1,4 +1,4 @@
-"""`tidemill dev`: a directory's model behind the API's predictions, on this machine, loaded anew as it is edited."""
+"""What `tidemill dev` does: a directory's model behind the API's predictions, here, loaded anew as it is edited."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,14 @@ import signal
 import socket
 import tempfile
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 from aiohttp import web
 
-from tidemill.cli.api import CommandError
 from tidemill.cli.dev_loader import Loader
 from tidemill.cli.dev_server import DevServer
+from tidemill.cli.errors import CommandError
 from tidemill.cli.init import name_of
 from tidemill.cli.local_models import workbench
 
@@ -21,18 +21,8 @@ HOST: Final = "127.0.0.1"  # it asks for no token
 STOP_WITHIN_S: Final = 2.0  # of open connections
 
 
-def dev(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Has cog.yaml.")
-    ] = Path(),
-    *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 5001,
-) -> None:
-    """Serve a directory's model and load it anew whenever a file changes. Errors are printed; the server stays.
-
-    POST /predictions with {"input": {…}}, `Prefer: wait` or the stream at `urls.stream`, as with the API; official
-    clients work with the printed base URL and any token.
-    """
+def dev(directory: Path, port: int) -> None:
+    """Until Ctrl-C or SIGTERM. Raises CommandError when the port cannot be had."""
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(_serve(directory.resolve(), port))
 

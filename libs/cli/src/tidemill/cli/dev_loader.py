@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import typer
 
-from tidemill.cli.api import CommandError
 from tidemill.cli.bundle import paths_of
+from tidemill.cli.errors import CommandError
 from tidemill.cli.local_models import opened
 from tidemill.hosting.local import LocalModel, Workbench
 

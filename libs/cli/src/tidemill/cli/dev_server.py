@@ -16,9 +16,9 @@ import typer
 from aiohttp import web
 
 from tidemill.cli import local_files
-from tidemill.cli.api import CommandError
 from tidemill.cli.dev_loader import Loader
 from tidemill.cli.dev_predictions import Record, Records, moment
+from tidemill.cli.errors import CommandError
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.conversation import Ended
 from tidemill.hosting.output_names import safe_name

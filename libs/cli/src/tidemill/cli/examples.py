@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tidemill.cli.api import Api, CommandError, pages
+from tidemill.cli.api import Api, pages
+from tidemill.cli.errors import CommandError
 
 EXAMPLE: Final = "example.json"
 POLL_S: Final = 0.3

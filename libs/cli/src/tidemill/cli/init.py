@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 
 SUFFIX: Final = ".template"
 IGNORE: Final = f"shared_dockerignore{SUFFIX}"

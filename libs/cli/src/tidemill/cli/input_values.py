@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 
 DEPTH_LIMIT: Final = 8  # of references and alternatives inside one property; ours have two
 FILE: Final = "@"  # before the path of a file

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 from tidemill.hosting import data_uris
 from tidemill.hosting.file_fields import NotAFile, Wanted, file_fields, wanted_files, with_paths
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 import typer
 
-from tidemill.cli.api import CommandError
 from tidemill.cli.bundle import paths_of
+from tidemill.cli.errors import CommandError
 from tidemill.hosting.conversation import Audience
 from tidemill.hosting.local import REASONS, LocalModel, Workbench
 

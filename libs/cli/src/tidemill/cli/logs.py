@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tidemill.cli.api import Api, CommandError
+from tidemill.cli.api import Api
+from tidemill.cli.errors import CommandError
 
 POLL_S: Final = 0.5  # as often as the rows of long runs are brought up to date
 OPEN: Final = frozenset({"starting", "processing"})

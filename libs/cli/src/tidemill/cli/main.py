@@ -1,59 +1,60 @@
-"""The `tidemill` command: what authors and users do over the HTTP API, and what operators do on the database."""
+"""The `tidemill` command: what authors and users do over the HTTP API, and what operators do on the database.
+
+What a command needs is imported when it is called, and not here.
+"""
 
 import sys
+from typing import Any, Final
 
-import httpx
 import typer
+from typer.core import TyperGroup
 
-from tidemill.cli import (
-    account_limits,
-    accounts,
-    collections,
-    deployments,
-    dev,
-    examples,
-    init,
-    logs,
-    mcp_command,
-    model_secrets,
-    organizations,
-    predict,
-    push,
-    run,
-    tokens,
-    train,
-    webhooks,
-    workers,
-)
-from tidemill.cli.api import CommandError
+from tidemill.cli.deferred import Deferred
+from tidemill.cli.errors import CommandError
+
+# By name: where it is, and the beginning of its own help.
+COMMANDS: Final = {
+    "dev": ("dev_command:dev", "Serve a directory's model and load it anew whenever a file changes."),
+    "init": ("init:init", "Make a model's directory: cog.yaml, predict.py, requirements.txt, example.json, README.md."),
+    "predict": ("predict_command:predict", "Run the model of a directory once, on this machine"),
+    "push": ("push:push", "Push a model directory. Only files that the server lacks are uploaded."),
+    "run": ("run:run", "Run a model and print what it makes; text appears as it comes, files are saved."),
+    "logs": ("logs:logs", "Print logs. Of a model: those of your latest predictions, the oldest first."),
+    "train": ("train:train", "Train a model and print the version that comes of it; its logs appear as they come."),
+    "mcp": ("mcp_command:mcp", "Serve the Model Context Protocol: tools that search, run, wait for and cancel."),
+    "account": ("accounts:account", "Accounts (needs TIDEMILL_DATABASE_URL)."),
+    "token": ("tokens:token", "API tokens of one's own account and organisations."),
+    "org": ("organizations:org", "Organisations: accounts that several users share."),
+    "webhooks": ("webhooks:webhooks", "Webhooks: hear them, look at deliveries, try again."),
+    "collection": ("collections:collection", "Collections of models (needs TIDEMILL_DATABASE_URL)."),
+    "example": ("examples:example", "The examples that a model shows."),
+    "deployment": ("deployments:deployment", "Deployments: a version under a name, with instances of its own."),
+    "secret": ("model_secrets:secret", "Run-time secrets of your models."),
+    "worker": ("workers:worker", "Workers (needs TIDEMILL_DATABASE_URL)."),
+    "model": ("workers:model", "Models, as their operator sees them (needs TIDEMILL_DATABASE_URL)."),
+}
+
+
+class Commands(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (place, line) in COMMANDS.items():
+            self.add_command(Deferred(name, place, line))
+
 
 app = typer.Typer(
     name="tidemill",
-    help="Push models to Tidemill and run them. Reads REPLICATE_BASE_URL and REPLICATE_API_TOKEN.",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # it takes twice as long to import as all else that help needs
 )
-app.add_typer(accounts.account, name="account")
-app.add_typer(tokens.token, name="token")
-app.add_typer(organizations.org, name="org")
-app.add_typer(webhooks.webhooks, name="webhooks")
-app.add_typer(collections.collection, name="collection")
-app.add_typer(examples.example, name="example")
-app.add_typer(deployments.deployment, name="deployment")
-app.add_typer(model_secrets.secret, name="secret")
-app.add_typer(workers.worker, name="worker")
-app.add_typer(workers.model, name="model")
-accounts.account.command("limit")(account_limits.limit)
-accounts.account.command("official")(collections.official)
-app.command("dev")(dev.dev)
-app.command("init")(init.init)
-app.command("predict")(predict.predict)
-app.command("push")(push.push)
-app.command("run")(run.run)
-app.command("logs")(logs.logs)
-app.command("train")(train.train)
-app.command("mcp")(mcp_command.mcp)
+
+
+@app.callback()
+def tidemill() -> None:
+    """Push models to Tidemill and run them. Reads REPLICATE_BASE_URL and REPLICATE_API_TOKEN."""
 
 
 def cli() -> None:
@@ -62,5 +63,3 @@ def cli() -> None:
         app()
     except CommandError as error:
         sys.exit(f"tidemill: {error}")
-    except httpx.TransportError as error:
-        sys.exit(f"tidemill: cannot reach the API: {error}")

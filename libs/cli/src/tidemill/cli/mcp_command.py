@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.api import CommandError
+from tidemill.cli.errors import CommandError
 
 
 def mcp(

@@ -19,7 +19,8 @@ from pydantic import Field
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tidemill.cli.api import API_URL, CommandError
+from tidemill.cli.api import API_URL
+from tidemill.cli.errors import CommandError
 from tidemill.cli.mcp_tools import TIMEOUT, WAIT_LIMIT_S, Refused, Tools
 
 INSTRUCTIONS: Final = """\

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.api import Api, CommandError
+from tidemill.cli.api import Api
+from tidemill.cli.errors import CommandError
 from tidemill.cli.published import name_of
 from tidemill.contracts.api_secrets import SECRET_MINIMUM_CHARS
 

@@ -1,10 +1,10 @@
-"""`tidemill predict`: a directory's model, run here with what the worker runs it with, and no services."""
+"""What `tidemill predict` does: a directory's model is run here with what the worker runs it with, and no services."""
 
 import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 import typer
@@ -20,43 +20,29 @@ from tidemill.hosting.local import LocalModel
 INTERRUPTED: Final = 130  # as shells have it: 128 + SIGINT
 
 
-def predict(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Has cog.yaml.")
-    ] = Path(),
-    *,
-    inputs: Annotated[
-        list[str] | None, typer.Option("-i", "--input", help="name=value; name=@path gives a file.")
-    ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where file outputs are saved.")] = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print how it ended as JSON.")] = False,
-) -> None:
-    """Run the model of a directory once, on this machine: the same loader, sandbox and process as a worker's.
-
-    Output goes to stdout as it comes, what the model prints to stderr.
-    Exits with 0 when it succeeded, 1 when it failed, 130 when it was canceled.
-    """
-    terminal = Terminal(output, quiet=as_json)
+def predict(directory: Path, inputs: list[str], output: Path, *, as_json: bool) -> None:
+    """Raises CommandError, or typer.Exit with the status that tells how it ended."""
+    shown = Terminal(output, quiet=as_json)
     try:
-        ended = asyncio.run(_predict(directory.resolve(), inputs or [], terminal))
+        ended = asyncio.run(_predict(directory.resolve(), inputs, shown))
     except KeyboardInterrupt:
         typer.echo("canceled", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        typer.echo(json.dumps({**msgspec.to_builtins(ended), "logs": terminal.logs}, indent=2))
+        typer.echo(json.dumps({**msgspec.to_builtins(ended), "logs": shown.logs}, indent=2))
     else:
-        terminal.finish(ended)
+        shown.finish(ended)
     if ended.status != "succeeded":
         typer.echo(f"{ended.status}: {ended.error or ''}".strip(), err=True)
         raise typer.Exit(1)
 
 
-async def _predict(directory: Path, inputs: list[str], terminal: "Terminal") -> Ended:
-    async with workbench() as bench, opened(bench, directory, terminal) as model:
+async def _predict(directory: Path, inputs: list[str], shown: "Terminal") -> Ended:
+    async with workbench() as bench, opened(bench, directory, shown) as model:
         values = values_of(inputs, model.schema)
         value = await local_files.bring(values, model.schema, model.input_folder(), of_this_machine=True)
-        terminal.begin(model)
-        return await model.run(new_id(), value, terminal)
+        shown.begin(model)
+        return await model.run(new_id(), value, shown)
 
 
 class Terminal:

@@ -3,7 +3,8 @@
 import re
 from typing import Any, Final, NamedTuple
 
-from tidemill.cli.api import Api, CommandError
+from tidemill.cli.api import Api
+from tidemill.cli.errors import CommandError
 from tidemill.contracts import patterns
 
 _NAME: Final = re.compile(patterns.NAME)

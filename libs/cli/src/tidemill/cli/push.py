@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import msgspec
 import typer
 from rich.progress import Progress
@@ -13,8 +12,9 @@ from rich.progress import Progress
 from tidemill.cli import about as about_model
 from tidemill.cli import examples, published, rehearsal
 from tidemill.cli.about import About
-from tidemill.cli.api import Api, CommandError
+from tidemill.cli.api import Api, Unreachable
 from tidemill.cli.bundle import CHUNK_BYTES, files_of
+from tidemill.cli.errors import CommandError
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
 
@@ -141,7 +141,7 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
                 try:
                     api.call("PUT", f"blobs/{digest}", content=body(directory / file.path), headers=headers)
                     break
-                except httpx.TransportError:
+                except Unreachable:
                     if not tries_left:
                         raise
                     time.sleep(UPLOAD_PAUSE_S)

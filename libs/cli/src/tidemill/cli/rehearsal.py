@@ -1,18 +1,12 @@
 """What `tidemill push --lint` and `--dry-run` say: a push up to the point where it would send something."""
 
-import asyncio
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from tidemill.cli import lint
-from tidemill.cli.api import CommandError
-from tidemill.cli.bundle import files_of, paths_of
-from tidemill.cli.local_models import told, workbench
-from tidemill.contracts.bundle import version_id
-from tidemill.hosting.local import Inspected
+from tidemill.cli.bundle import paths_of
+from tidemill.cli.errors import CommandError
 
 
 def look(directory: Path) -> None:
@@ -34,31 +28,9 @@ def rehearse(directory: Path, *, imports: bool) -> None:
     if errors:
         raise CommandError(f"a push would fail: {errors} error{'s' if errors > 1 else ''}")
     if imports:
-        _import(directory, {finding.text for finding in found})
+        # Not at the top: it needs all that runs models, and takes longer to import than looking takes.
+        from tidemill.cli import dry_run  # noqa: PLC0415
+
+        dry_run.try_import(directory, {finding.text for finding in found})
     elif not found:
         typer.echo("Nothing to mend.")
-
-
-def _import(directory: Path, told_already: Collection[str]) -> None:
-    inspected = asyncio.run(_inspect(directory.resolve()))
-    for warning in inspected.warnings:
-        if warning not in told_already:
-            typer.echo(f"warning: {warning}", err=True)
-    for name, definition in inspected.schema["components"]["schemas"]["Input"].get("properties", {}).items():
-        typer.echo(f"input {name}{_described(definition)}")
-    files = files_of(directory)
-    size = sum(file.size for file in files)
-    typer.echo(f"{len(files)} files ({size / 1e6:.1f} MB) would be version {version_id(files)}. Nothing was sent.")
-
-
-def _described(definition: dict[str, Any]) -> str:
-    said = definition.get("description")
-    return f": {said}" if said else ""
-
-
-async def _inspect(directory: Path) -> Inspected:
-    with told():
-        async with workbench() as bench:
-            return await bench.inspect(
-                directory, paths_of(directory), lambda text: typer.echo(text, nl=False, err=True)
-            )

@@ -11,7 +11,8 @@ import httpx
 import typer
 
 from tidemill.cli import published
-from tidemill.cli.api import Api, CommandError
+from tidemill.cli.api import Api
+from tidemill.cli.errors import CommandError
 from tidemill.cli.input_values import values_of
 from tidemill.cli.places import Places
 
@@ -100,10 +101,13 @@ def _saved(value: Any, places: Places, base: str) -> Any:
 def _download(url: str, places: Places) -> str:
     target = places.place(Path(unquote(urlsplit(url).path)).name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with httpx.stream("GET", url, timeout=60) as response:
-        if not response.is_success:
-            raise CommandError(f"could not download {url}: {response.status_code}")
-        with target.open("wb") as stream:
-            for chunk in response.iter_bytes():
-                stream.write(chunk)
+    try:
+        with httpx.stream("GET", url, timeout=60) as response:
+            if not response.is_success:
+                raise CommandError(f"could not download {url}: {response.status_code}")
+            with target.open("wb") as stream:
+                for chunk in response.iter_bytes():
+                    stream.write(chunk)
+    except httpx.TransportError as error:
+        raise CommandError(f"could not download {url}: {error}") from None
     return str(target)

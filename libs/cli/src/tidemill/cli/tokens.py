@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.api import Api, CommandError, pages
+from tidemill.cli.api import Api, pages
 from tidemill.cli.database import Connection, with_database
+from tidemill.cli.errors import CommandError
 from tidemill.contracts.ids import new_id
 from tidemill.security import tokens
 

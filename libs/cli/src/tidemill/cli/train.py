@@ -5,7 +5,8 @@ from typing import Annotated, Final
 import typer
 
 from tidemill.cli import published
-from tidemill.cli.api import Api, CommandError
+from tidemill.cli.api import Api
+from tidemill.cli.errors import CommandError
 from tidemill.cli.input_values import values_of
 from tidemill.cli.logs import followed
 from tidemill.cli.run import upload

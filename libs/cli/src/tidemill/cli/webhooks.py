@@ -9,7 +9,8 @@ import httpx
 import msgspec
 import typer
 
-from tidemill.cli.api import Api, CommandError, decoded
+from tidemill.cli.api import Api, decoded
+from tidemill.cli.errors import CommandError
 from tidemill.contracts.api_webhooks import MirroredWebhook
 
 webhooks = typer.Typer(help="Webhooks: hear them, look at deliveries, try again.", no_args_is_help=True)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from tidemill.cli.api import CommandError
 from tidemill.cli.database import Connection, with_database
+from tidemill.cli.errors import CommandError
 from tidemill.contracts.limits import GIB, MIB
 from tidemill.contracts.worker_report import InstanceReport, WorkerReport
 

@@ -1,0 +1,70 @@
+"""Commands import what they need and not what others need; help imports next to nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from tidemill.cli.main import COMMANDS, app
+
+# What runs models, speaks to the bus or the database, or serves: far more to import than most commands have to do.
+HEAVY = {
+    *("aiohttp", "asyncpg", "mcp", "minio", "nats", "opentelemetry", "prometheus_client", "structlog", "torch"),
+    *("uvicorn", "uvloop"),
+}
+CALLS = """
+import contextlib, io, json, sys
+from tidemill.cli.main import cli
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["tidemill", *arguments]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        cli()
+print(json.dumps(sorted(sys.modules)))
+"""
+GROUP = typer.main.get_command(app)
+
+
+def imported(tmp_path, *calls):
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, json.dumps(calls)],
+        env={"PATH": "/usr/bin:/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("call", [["--help"], [], ["nonsense"]], ids=["help", "nothing", "nonsense"])
+def test_what_names_no_command_imports_none(tmp_path, call):
+    modules = imported(tmp_path, call)
+    ours = {name for name in modules if name.startswith("tidemill.")}
+    assert ours == {"tidemill.cli", *(f"tidemill.cli.{name}" for name in ("deferred", "errors", "main"))}
+    assert not modules & {*HEAVY, "httpx", "msgspec", "rich"}
+
+
+def test_no_commands_help_imports_what_is_heavy(tmp_path):
+    assert not imported(tmp_path, *([name, "--help"] for name in COMMANDS)) & HEAVY
+
+
+def test_light_commands_import_nothing_heavy(tmp_path):
+    """They begin, and end at once: most for want of a token."""
+    (tmp_path / "cog.yaml").write_text('predict: "predict.py:Predictor"\n')
+    calls = (
+        ["init", "made"],
+        *(["run", "a/b"], ["logs", "x"], ["train", "a/b", "a/c"], ["push", "a/b"], ["push", "a/b", "--lint"]),
+        *(["token", "list"], ["token", "create"], ["org", "list"], ["webhooks", "deliveries"], ["deployment", "list"]),
+        *(["example", "list", "a/b"], ["secret", "list", "a/b"], ["account", "limit", "a"], ["worker", "status"]),
+    )
+    assert not imported(tmp_path, *calls) & HEAVY
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name):
+    line = COMMANDS[name][1]
+    assert GROUP.commands[name].get_short_help_str() == line
+    assert GROUP.commands[name].loaded().help.replace("\n", " ").startswith(line)
