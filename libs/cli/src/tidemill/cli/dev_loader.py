@@ -4,12 +4,12 @@ A model that is replaced first finishes what it runs.
 """
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 
+from tidemill.cli import terminal
 from tidemill.cli.bundle import paths_of
 from tidemill.cli.errors import CommandError
 from tidemill.cli.local_models import opened
@@ -95,7 +95,7 @@ class Loader:
     # The Audience of what is said while no prediction runs.
 
     def on_log(self, text: str) -> None:
-        sys.stderr.write(text)
+        terminal.log(text, err=True)
 
     def on_item(self, value: Any) -> None:
         raise AssertionError(f"{value!r} is of no prediction")

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from tidemill.cli import terminal
 from tidemill.cli.bundle import files_of, paths_of
 from tidemill.cli.local_models import told, workbench
 from tidemill.contracts.bundle import version_id
@@ -33,6 +34,4 @@ def _described(definition: dict[str, Any]) -> str:
 async def _inspect(directory: Path) -> Inspected:
     with told():
         async with workbench() as bench:
-            return await bench.inspect(
-                directory, paths_of(directory), lambda text: typer.echo(text, nl=False, err=True)
-            )
+            return await bench.inspect(directory, paths_of(directory), lambda text: terminal.log(text, err=True))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from tidemill.cli import terminal
 from tidemill.cli.api import Api
 from tidemill.cli.errors import CommandError
 
@@ -46,7 +47,7 @@ def _of_one(api: Api, identifier: str, *, follow: bool) -> None:
 
 
 def _shown(prediction: dict[str, Any]) -> dict[str, Any]:
-    typer.echo(prediction["logs"] or "", nl=False)
+    terminal.log(prediction["logs"] or "")
     return prediction
 
 
@@ -55,7 +56,7 @@ def followed(api: Api, path: str, prediction: dict[str, Any]) -> dict[str, Any]:
     printed = ""
     while True:
         now = prediction["logs"] or ""
-        typer.echo(added(printed, now), nl=False)
+        terminal.log(added(printed, now))
         printed = now
         if prediction["status"] not in OPEN:
             return prediction
@@ -101,7 +102,7 @@ def _print_new(prediction: dict[str, Any], printed: dict[str, str]) -> None:
         return
     typer.echo(f"==> {identifier} {status}")
     before = printed.get(identifier, "").partition("\n")[2]
-    typer.echo(added(before, prediction["logs"] or ""), nl=False)
+    terminal.log(added(before, prediction["logs"] or ""))
     if prediction["error"] and status not in OPEN:
         typer.echo(prediction["error"])
     printed[identifier] = now

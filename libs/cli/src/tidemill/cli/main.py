@@ -9,6 +9,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from tidemill.cli import terminal
 from tidemill.cli.deferred import Deferred
 from tidemill.cli.errors import CommandError
 
@@ -48,6 +49,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"color": True},  # or colours would be taken out of what goes into pipes; we make none
     rich_markup_mode=None,  # it takes twice as long to import as all else that help needs
 )
 
@@ -59,6 +61,7 @@ def tidemill() -> None:
 
 def cli() -> None:
     """Exit status 1 and one line for what a user can mend."""
+    terminal.guard()
     try:
         app()
     except CommandError as error:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import typer
 
-from tidemill.cli import local_files
+from tidemill.cli import local_files, terminal
 from tidemill.cli.input_values import values_of
 from tidemill.cli.local_models import opened, workbench
 from tidemill.cli.places import Places
@@ -65,8 +65,7 @@ class Terminal:
         if self._running:
             self.logs += text
         if not self._quiet:
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            terminal.log(text, err=True)
 
     def on_item(self, value: Any) -> None:
         self._shown += 1

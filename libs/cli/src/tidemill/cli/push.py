@@ -1,5 +1,6 @@
 """`tidemill push`: a directory becomes a version."""
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
 from tidemill.cli import about as about_model
-from tidemill.cli import examples, published, rehearsal
+from tidemill.cli import examples, published, rehearsal, terminal
 from tidemill.cli.about import About
 from tidemill.cli.api import Api, Unreachable
 from tidemill.cli.bundle import CHUNK_BYTES, files_of
@@ -124,7 +126,9 @@ def _show_example(api: Api, model: str, given: Path | None, directory: Path) -> 
 
 def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str]) -> None:
     wanted = {file.sha256: file for file in files if file.sha256 in missing}
-    with Progress(transient=True) as progress:
+    # It moves the cursor, and says nothing that anybody else wrote.
+    console = Console(file=sys.__stdout__)
+    with Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         task = progress.add_task("Uploading", total=sum(file.size for file in wanted.values()))
 
         def body(path: Path) -> Iterator[bytes]:
@@ -163,5 +167,5 @@ def _follow(api: Api, pushed: dict[str, Any]) -> None:
 
 
 def _show(logs: str, shown: int) -> int:
-    typer.echo(logs[shown:], nl=False)
+    terminal.log(logs[shown:])
     return len(logs)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import typer
 
-from tidemill.cli import published
+from tidemill.cli import published, terminal
 from tidemill.cli.api import Api
 from tidemill.cli.errors import CommandError
 from tidemill.cli.input_values import values_of
@@ -44,7 +44,8 @@ def run(
     if as_json:
         typer.echo(json.dumps(prediction, indent=2))
     if prediction["status"] != "succeeded":
-        raise CommandError(f"{prediction['status']}: {prediction['error'] or ''}\n{prediction['logs'] or ''}".strip())
+        terminal.log(_ended_line(prediction["logs"] or ""), err=True)
+        raise CommandError(f"{prediction['status']}: {prediction['error'] or ''}".strip())
     if not as_json:
         _save(prediction["output"], output, api)
 
@@ -75,6 +76,10 @@ def _follow(api: Api, prediction: dict[str, Any], *, quiet: bool) -> dict[str, A
             return prediction
         time.sleep(POLL_S)
         prediction = api.call("GET", f"predictions/{prediction['id']}")
+
+
+def _ended_line(logs: str) -> str:
+    return logs if not logs or logs.endswith("\n") else f"{logs}\n"
 
 
 def _is_url(value: str) -> bool:
