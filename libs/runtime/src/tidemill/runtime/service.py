@@ -25,7 +25,7 @@ Check = Callable[[], str | None]  # a reason why the service is not ready, or No
 Main = Callable[[], Coroutine[Any, Any, None]]
 Start = Callable[[], Awaitable[None]]
 ConfigT = TypeVar("ConfigT", bound=Common)
-ResourceT = TypeVar("ResourceT")
+SettingT = TypeVar("SettingT")
 # New objects before the collector looks at them. By Python's own 700 it looks at a request's while that is still being
 # answered, again and again; by this many nearly all of them have gone without it.
 GC_THRESHOLD = 20_000
@@ -183,6 +183,14 @@ async def listen(runner: web.AppRunner, host: str, port: int, variable: str) -> 
         await web.TCPSite(runner, host, port, reuse_address=True).start()
     except OSError as error:
         raise StartError(f"cannot listen on {host}:{port} ({error.strerror}); set {variable} to a free port") from None
+
+
+def setting(variable: str, read: Callable[[str], SettingT], text: str) -> SettingT:
+    """What `read` makes of a setting, where its type alone says too little. Raises StartError with its variable."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise StartError(f"{variable} cannot be read: {error}") from None
 
 
 def main(name: str, kind: type[ConfigT], build: Callable[[ConfigT], Awaitable[Service]]) -> None:

@@ -9,7 +9,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, Load, Warm
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.access.auth import Accounts
-from tidemill.gateway.access.client_address import Networks, networks
+from tidemill.gateway.access.client_address import networks
 from tidemill.gateway.access.door import Door, tokenless_rates
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
@@ -31,7 +31,7 @@ from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
-from tidemill.runtime.service import Service, StartError, listen, main
+from tidemill.runtime.service import Service, listen, main, setting
 
 
 async def build(config: Config) -> Service:
@@ -46,6 +46,7 @@ async def build(config: Config) -> Service:
     acceptor = Acceptor(database.lane(), bus, gateway, config.accept_timeout_s)
     once = Once(database, database.lane(), acceptor, config.accept_timeout_s)
     versions = Versions(database, config.version_cache_s)
+    proxies = setting("TIDEMILL_TRUSTED_PROXIES", networks, config.trusted_proxies)
     accounts = Accounts(database, config.token_cache_s, allowances.default(config))
     limits = Limits(database.lane())
     admission = Admission(Crowd(config.queue_age_limit_s, config.queue_waiting_limit))
@@ -58,7 +59,7 @@ async def build(config: Config) -> Service:
         durables=durables,
         objects=objects,
         accounts=accounts,
-        door=Door(accounts, _proxies(config), tokenless_rates(config)),
+        door=Door(accounts, proxies, tokenless_rates(config)),
         limits=limits,
         admission=admission,
         versions=versions,
@@ -67,7 +68,7 @@ async def build(config: Config) -> Service:
         once=once,
         waiters=waiters,
         waiting_room=waiting_room,
-        tariffs=Tariffs(database, _prices(config)),
+        tariffs=Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)),
     )
 
     def ended(event: Lifecycle) -> None:
@@ -116,20 +117,6 @@ async def _http(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
-
-
-def _proxies(config: Config) -> Networks:
-    try:
-        return networks(config.trusted_proxies)
-    except ValueError as error:
-        raise StartError(f"TIDEMILL_TRUSTED_PROXIES cannot be read: {error}") from None
-
-
-def _prices(config: Config) -> dict[str, float]:
-    try:
-        return prices(config.prices)
-    except ValueError as error:
-        raise StartError(f"TIDEMILL_PRICES cannot be read: {error}") from None
 
 
 def cli() -> None:

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import nats.errors
@@ -23,7 +22,7 @@ from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
 from tidemill.runtime.objects import Objects
-from tidemill.runtime.service import StartError
+from tidemill.runtime.service import StartError, setting
 from tidemill.security.delivery import delivery_url, object_key_of_url
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
@@ -58,8 +57,6 @@ from tidemill.worker.runs.timekeeper import Timekeeper
 from tidemill.worker.runs.urgency import Urgency
 from tidemill.worker.versions.pushes import Pushes
 from tidemill.worker.versions.trainings import Trainings
-
-T = TypeVar("T")
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +141,7 @@ def _surroundings(config: Config) -> Surroundings:
     home = Path(config.worker_home)
     if not home.is_absolute():
         raise StartError(f"TIDEMILL_WORKER_HOME must be an absolute path, not {config.worker_home!r}")
-    required = _read("TIDEMILL_SANDBOX", required_layers, config.sandbox)
+    required = setting("TIDEMILL_SANDBOX", required_layers, config.sandbox)
     return Surroundings(
         worker=new_id(),
         home=home,
@@ -175,7 +172,7 @@ def _stock(around: Surroundings) -> Stock:
 def _runs(around: Surroundings, stock: Stock) -> Runs:
     config, database = around.config, around.database
     live = Live(around.bus)
-    queues = Queues(live, Tariffs(database, _read("TIDEMILL_PRICES", prices, config.prices)))
+    queues = Queues(live, Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)))
     records = Records(around.worker, database, around.bus)
     outputs = Outputs(around.objects, _url_for(around))
     trainings = Trainings(around.worker, database, around.objects, stock.scratch, outputs.upload, queues.trains)
@@ -227,7 +224,7 @@ def _inputs(around: Surroundings) -> Inputs:
 def _instances(around: Surroundings, stock: Stock, runs: Runs) -> Instances:
     config, database, engine, folders = around.config, around.database, runs.engine, stock.folders
     platform = Platform((config.database_url, config.nats_url, config.s3_url, config.public_url))
-    ways_out = WaysOut(platform, _read("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow))
+    ways_out = WaysOut(platform, setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow))
     watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
     idleness = Idleness(engine)
     gpus = GpuAssignments(discover(), idle_s=idleness.idle_s, stop=idleness.stop)
@@ -267,10 +264,3 @@ def _versions(around: Surroundings, stock: Stock) -> Versions:
         pushes=Pushes(around.worker, database, stock.bundles, environments, inspector, version_made),
         prefetch=Prefetch(database, stock.blobs, stock.bundles, environments, zygotes, limit_bytes),
     )
-
-
-def _read(variable: str, read: Callable[[str], T], text: str) -> T:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise StartError(f"{variable} cannot be read: {error}") from None
