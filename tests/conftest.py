@@ -1,9 +1,13 @@
-"""Which tests share a process when several run side by side: those of one folder, since they share its servers."""
+"""Fixtures that folders share; and which tests share a process when several run side by side: those of one folder,
+since they share its servers.
+"""
 
 from pathlib import PurePosixPath
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+pytest_plugins = ["tidemill.testing.fixtures"]
 
 
 class ByFolder(LoadScopeScheduling):

@@ -25,7 +25,8 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.bus import Announcement, encode
 from tidemill.runtime.stream_urls import KIND
 from tidemill.security import capability
-from tidemill.testing.gateways import SIGNING_KEY, gateways
+from tidemill.testing.gateways import gateways
+from tidemill.testing.servers import SIGNING_KEY
 
 MIB = 1024 * 1024
 CLIENT_PROCESSES = 2

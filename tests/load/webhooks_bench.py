@@ -22,10 +22,10 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
-from tidemill.security import webhooks
 from tidemill.stack import Durability, NatsServer
 from tidemill.stack.ports import Reservations
-from tidemill.testing.servers import migrated, started
+from tidemill.testing import rows
+from tidemill.testing.servers import SIGNING_KEY, migrated, started
 
 ACCOUNTS = 20
 BATCH = 250
@@ -44,10 +44,7 @@ class World:
 
     async def accounts(self):
         for name in ("noisy", *(f"quiet{n}" for n in range(ACCOUNTS))):
-            await self.database.execute(
-                "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, $1, $2)",
-                *(name, webhooks.new_secret()),
-            )
+            await rows.account(self.database, name)
 
     async def end(self, places):
         """Predictions of (account, base URL) that end now; their ids."""
@@ -117,7 +114,7 @@ async def world(directory):
             **os.environ,
             "TIDEMILL_DATABASE_URL": postgres.url,
             "TIDEMILL_NATS_URL": nats.url,
-            "TIDEMILL_SIGNING_KEY": "5a" * 32,
+            "TIDEMILL_SIGNING_KEY": SIGNING_KEY,
             "TIDEMILL_EGRESS_ALLOW": "127.0.0.0/8",
             "TIDEMILL_LOG_LEVEL": "error",
             "TIDEMILL_DRAIN_S": "0.1",

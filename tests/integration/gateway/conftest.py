@@ -45,7 +45,7 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.objects import Objects
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.testing import rows
-from tidemill.testing.servers import migrated, started
+from tidemill.testing.servers import configured, migrated, started
 
 
 class Account(NamedTuple):
@@ -69,15 +69,13 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
         migrated(directory / "postgres") as postgres,
         started(ObjectServer(directory / "objects")) as objects,
     ):
-        yield Config(
-            database_url=postgres.url,
-            nats_url=nats.url,
+        yield configured(
+            Config,
+            postgres,
+            nats,
+            objects,
             nats_public_url=nats.public_url,
             nats_callout_seed=nats.callout_seed,
-            s3_url=objects.url,
-            s3_access_key=objects.access_key,
-            s3_secret_key=objects.secret_key,
-            signing_key="5a" * 32,
             cors_origins="https://app.example",
         )
 

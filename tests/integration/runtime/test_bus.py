@@ -9,6 +9,7 @@ from tidemill.contracts import subjects
 from tidemill.runtime.bus import Announcement, Bus
 from tidemill.stack import NatsServer
 from tidemill.testing.running import until
+from tidemill.testing.servers import started
 
 SUBJECT = "fleet.test"
 
@@ -19,10 +20,8 @@ class Number(msgspec.Struct):
 
 @pytest.fixture(scope="session")
 async def nats(tmp_path_factory):
-    server = NatsServer(tmp_path_factory.mktemp("bus") / "nats")
-    await server.start()
-    yield server
-    await server.kill()
+    async with started(NatsServer(tmp_path_factory.mktemp("bus") / "nats")) as server:
+        yield server
 
 
 @pytest.fixture

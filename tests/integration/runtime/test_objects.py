@@ -15,27 +15,19 @@ from tidemill.runtime import multipart, objects
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.objects import Objects, ObjectStoreError
 from tidemill.stack import ObjectServer
+from tidemill.testing.servers import configured, started
 
 PART = 5 * MIB  # the least that S3 takes for any part but the last
 
 
 def config(server, url=None):
-    return ObjectStore(
-        database_url="",
-        nats_url="",
-        s3_url=url or server.url,
-        s3_access_key=server.access_key,
-        s3_secret_key=server.secret_key,
-        signing_key="5a" * 32,
-    )
+    return configured(ObjectStore, objects=server, s3_url=url or server.url)
 
 
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory):
-    server = ObjectServer(tmp_path_factory.mktemp("objects"))
-    await server.start()
-    yield server
-    await server.kill()
+    async with started(ObjectServer(tmp_path_factory.mktemp("objects"))) as server:
+        yield server
 
 
 class Proxy:

@@ -1,7 +1,6 @@
 """The real scheduler in this process, with the real NATS and PostgreSQL, and a worker that only pretends to run."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,14 +17,13 @@ from tidemill.contracts.events import (
     QueueState,
 )
 from tidemill.contracts.ids import new_id
-from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.scheduler.config import Config
 from tidemill.scheduler.main import build
 from tidemill.stack import NatsServer
 from tidemill.testing import rows
 from tidemill.testing.running import until
-from tidemill.testing.servers import migrated, started
+from tidemill.testing.servers import configured, migrated, started
 from tidemill.testing.services import Services
 
 
@@ -41,10 +39,11 @@ async def config(scheduler_servers):
     """The database is empty at the start of every test."""
     nats, postgres = scheduler_servers
     async with Database(postgres.url) as database:
-        await database.execute("TRUNCATE account, worker, prediction, webhook_delivery, walk CASCADE")
-    return Config(
-        database_url=postgres.url,
-        nats_url=nats.url,
+        await rows.clear(database)
+    return configured(
+        Config,
+        postgres,
+        nats,
         republish_after_s=0.2,
         republish_limit_s=0.4,
         sweep_s=0.1,
@@ -52,18 +51,6 @@ async def config(scheduler_servers):
         settle_s=0.3,
         command_timeout_s=2.0,
     )
-
-
-@pytest.fixture
-async def database(config):
-    async with Database(config.database_url) as database:
-        yield database
-
-
-@pytest.fixture
-async def bus(config):
-    async with Bus(config.nats_url, "test") as bus:
-        yield bus
 
 
 @pytest.fixture
@@ -161,8 +148,7 @@ class Rows:
         return await rows.version(self.database, queue, queue=queue, id=queue)
 
     async def worker(self, name, lease_s):
-        lease_until = datetime.now(UTC) + timedelta(seconds=lease_s)
-        await rows.insert(self.database, "worker", id=name, host="h", lease_until=lease_until)
+        await rows.worker(self.database, id=name, lease_s=lease_s)
 
     async def prediction(self, queue, **changes):
         return await rows.prediction(self.database, queue=queue, **changes)

@@ -9,14 +9,13 @@ import pytest
 
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
-from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.objects import Objects
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.storage_janitor.config import Config
 from tidemill.storage_janitor.handlers.parts import Parts
 from tidemill.testing import rows
-from tidemill.testing.servers import migrated, started
+from tidemill.testing.servers import configured, migrated, started
 
 HOURS_AGO = datetime.now(UTC) - timedelta(hours=2)
 LONG_AGO = datetime.now(UTC) - timedelta(days=2)
@@ -34,9 +33,7 @@ async def janitor_servers(tmp_path_factory):
 
 
 async def emptied(database, objects):
-    await database.execute(
-        "TRUNCATE account, prediction, webhook_delivery, walk, removal_due_later, worker, idempotency CASCADE"
-    )
+    await rows.clear(database)
     keys = [item.object_name for prefix in ("outputs/", "files/", "blobs/") for item in await objects.list(prefix)]
     if keys:
         await objects.delete(keys)
@@ -50,27 +47,15 @@ def clean(parts):
 @pytest.fixture
 async def config(janitor_servers):
     nats, postgres, store = janitor_servers
-    config = Config(
-        database_url=postgres.url,
-        nats_url=nats.url,
-        s3_url=store.url,
-        s3_access_key=store.access_key,
-        s3_secret_key=store.secret_key,
-        signing_key="5a" * 32,
-        orphan_age_s=3600.0,
-    )
+    config = configured(Config, postgres, nats, store, orphan_age_s=3600.0)
     async with Database(config.database_url) as database, Objects(config) as objects:
         await emptied(database, objects)
     return config
 
 
 @pytest.fixture
-async def parts(config):
-    async with (
-        Database(config.database_url) as database,
-        Objects(config) as objects,
-        Bus(config.nats_url, "test") as bus,
-    ):
+async def parts(config, database, bus):
+    async with Objects(config) as objects:
         for stream in (subjects.PREDICTIONS, subjects.OUTPUT):
             await bus.jetstream.purge_stream(stream.name)
         yield Parts(config, database, objects, SimpleNamespace(held=True), bus)
@@ -137,17 +122,10 @@ class World:
         await rows.version(self.database, await self.model(account), files=_files(digest))
 
     async def push(self, digest, status="uploading", account="a", created_at=LONG_AGO):
-        identifier = new_id()
-        await self.insert(
-            "push",
-            id=identifier,
-            account_id=account,
-            model_id=await self.model(account),
-            status=status,
-            files=_files(digest),
-            created_at=created_at,
+        model = await self.model(account)
+        return await rows.push(
+            self.database, account, model, status=status, files=_files(digest), created_at=created_at
         )
-        return identifier
 
     async def blob(self, digest, account="a", created_at=LONG_AGO):
         await self.account(account)
@@ -177,17 +155,7 @@ class World:
         return identifier
 
     async def delivery(self, prediction, status):
-        identifier = f"msg_{new_id()}"
-        await self.insert(
-            "webhook_delivery",
-            id=identifier,
-            prediction_id=prediction,
-            account_id="a",
-            url="https://example.com/",
-            status=status,
-            body="secret",
-        )
-        return identifier
+        return await rows.delivery(self.database, "a", prediction, status=status, body="secret")
 
     async def body(self, delivery):
         return await self.database.value("SELECT body FROM webhook_delivery WHERE id = $1", delivery)

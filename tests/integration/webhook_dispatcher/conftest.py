@@ -12,7 +12,6 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import WebhookEvent
 from tidemill.contracts.prediction import Status
 from tidemill.runtime import outcome
-from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
 from tidemill.runtime.outcome import Outcome
@@ -20,7 +19,7 @@ from tidemill.security import webhooks
 from tidemill.stack import NatsServer
 from tidemill.testing import rows
 from tidemill.testing.running import until
-from tidemill.testing.servers import migrated, started
+from tidemill.testing.servers import configured, migrated, started
 from tidemill.testing.services import Services
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.main import build
@@ -39,28 +38,16 @@ async def dispatcher_servers(tmp_path_factory):
 async def config(dispatcher_servers):
     nats, postgres = dispatcher_servers
     async with Database(postgres.url) as database:
-        await database.execute("TRUNCATE account, prediction, webhook_delivery, webhook_endpoint CASCADE")
-    return Config(
-        database_url=postgres.url,
-        nats_url=nats.url,
-        signing_key="5a" * 32,
+        await rows.clear(database)
+    return configured(
+        Config,
+        postgres,
+        nats,
         public_url="https://tide.example",
         egress_allow="127.0.0.0/8",
         retry_scale=0.01,
         look_every_s=0.1,
     )
-
-
-@pytest.fixture
-async def database(config):
-    async with Database(config.database_url) as database:
-        yield database
-
-
-@pytest.fixture
-async def bus(config):
-    async with Bus(config.nats_url, "test") as bus:
-        yield bus
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The parts of a worker that build and fetch, with the real PostgreSQL, S3 store and uv, and a made-up inspector."""
 
 import base64
-import contextlib
 import hashlib
 import json
 import zipfile
@@ -19,9 +18,10 @@ from tidemill.hosting.installer import Installer
 from tidemill.hosting.scratch import Scratch
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.db import Database
-from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
-from tidemill.stack import Durability, ObjectServer, PostgresServer
+from tidemill.stack import ObjectServer
+from tidemill.testing import rows
+from tidemill.testing.servers import configured, migrated, started
 from tidemill.worker.cache.blobs import Blobs, StoredBlobs
 from tidemill.worker.cache.bundles import Bundles
 from tidemill.worker.versions.pushes import Pushes
@@ -40,24 +40,12 @@ SCHEMA = {
 @pytest.fixture(scope="session")
 async def worker_servers(tmp_path_factory):
     directory = tmp_path_factory.mktemp("worker-servers")
-    postgres = PostgresServer(directory / "postgres", durability=Durability(fsync=False))
-    store = ObjectServer(directory / "objects")
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(postgres.remove)
-        await postgres.start()
-        stack.push_async_callback(store.kill)
-        await store.start()
-        config = ObjectStore(
-            database_url=postgres.url,
-            nats_url="",
-            s3_url=store.url,
-            s3_access_key=store.access_key,
-            s3_secret_key=store.secret_key,
-            signing_key="5a" * 32,
-        )
-        database = await stack.enter_async_context(Database(postgres.url))
-        await migrate(database)
-        objects = await stack.enter_async_context(Objects(config))
+    async with (
+        migrated(directory / "postgres") as postgres,
+        started(ObjectServer(directory / "objects")) as store,
+        Database(postgres.url) as database,
+        Objects(configured(ObjectStore, postgres, objects=store)) as objects,
+    ):
         yield SimpleNamespace(database=database, objects=objects, url=postgres.url)
 
 
@@ -93,13 +81,7 @@ class Workshop:
         self.announced.append(queue)
 
     async def new_worker(self, lease_s=3600):
-        worker = new_id()
-        await self.database.execute(
-            "INSERT INTO worker (id, host, lease_until) VALUES ($1, 'test', now() + make_interval(secs => $2))",
-            worker,
-            float(lease_s),
-        )
-        return worker
+        return await rows.worker(self.database, lease_s=lease_s)
 
     async def upload(self, **contents):
         files = []
@@ -110,16 +92,8 @@ class Workshop:
         return files
 
     async def push(self, files, status="queued"):
-        push_id = new_id()
-        await self.database.execute(
-            "INSERT INTO push (id, account_id, model_id, status, files) VALUES ($1, $2, $3, $4, $5)",
-            push_id,
-            self.account_id,
-            self.model_id,
-            status,
-            msgspec.json.encode(files).decode(),
-        )
-        return push_id
+        listed = msgspec.json.encode(files).decode()
+        return await rows.push(self.database, self.account_id, self.model_id, status=status, files=listed)
 
     async def row(self, push_id):
         return await self.database.row("SELECT * FROM push WHERE id = $1", push_id)
@@ -134,18 +108,9 @@ class Workshop:
 @pytest.fixture
 async def workshop(worker_servers, tmp_path):
     database = worker_servers.database
-    await database.execute("TRUNCATE push, version, model, token, account CASCADE")
-    account, model = new_id(), new_id()
-    await database.execute(
-        "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, 'Test', 'x')", account
-    )
-    await database.execute(
-        """
-        INSERT INTO model (id, account_id, owner, name, visibility, hardware)
-        VALUES ($1, $2, $2, 'm', 'private', 'cpu')""",
-        model,
-        account,
-    )
+    await rows.clear(database)
+    account = await rows.account(database, new_id())
+    model = await rows.model(database, account, name="m", visibility="private")
     with Scratch(tmp_path) as scratch:
         blobs = Blobs(tmp_path / "blobs", StoredBlobs(worker_servers.objects), scratch)
         bundles = Bundles(tmp_path / "versions", blobs, scratch)

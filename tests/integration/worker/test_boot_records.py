@@ -1,35 +1,20 @@
 """What is kept of boots, in the real database."""
 
-import hashlib
-
 import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import monotonic
+from tidemill.testing import rows
 from tidemill.worker.instances.boot_records import KEPT, BootRecords
 from tidemill.worker.runs.instance import Instance
 
 
 @pytest.fixture
 async def queue(worker_servers):
-    database, account, model, queue = worker_servers.database, new_id(), new_id(), new_id()
-    username = f"u-{account}"
-    await database.execute(
-        "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $2, 'n', 'whsec_x')", account, username
-    )
-    await database.execute(
-        "INSERT INTO model (id, account_id, owner, name, visibility, hardware)"
-        " VALUES ($1, $2, $3, 'm', 'private', 'cpu')",
-        *(model, account, username),
-    )
-    await database.execute(
-        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams)"
-        " VALUES ($1, $2, $3, '0', '{}', '[]', '{}', false)",
-        *(queue, hashlib.sha256(queue.encode()).hexdigest(), model),
-    )
-    return queue
+    database = worker_servers.database
+    return await rows.version(database, await rows.model(database, await rows.account(database, new_id())))
 
 
 def instance(queue, number=0, state="ready"):
@@ -46,9 +31,9 @@ async def test_the_last_ones_are_kept(worker_servers, queue):
     records = BootRecords(worker_servers.database)
     for number in range(KEPT + 5):
         await records.booted(instance(queue, number), f"log {number}")
-    rows = await kept(worker_servers, queue)
-    assert [row["logs"] for row in rows] == [f"log {number}" for number in range(5, KEPT + 5)]
-    assert all(row["ready_at"] > row["began_at"] for row in rows)
+    left = await kept(worker_servers, queue)
+    assert [row["logs"] for row in left] == [f"log {number}" for number in range(5, KEPT + 5)]
+    assert all(row["ready_at"] > row["began_at"] for row in left)
 
 
 async def test_a_failure_and_a_later_crash_say_why(worker_servers, queue):

@@ -18,6 +18,7 @@ from tidemill.hosting.ways_out import Platform, WaysOut
 from tidemill.model.sandbox import LAYERS, REQUIRED
 from tidemill.security import sealed
 from tidemill.security.egress_policy import Allow
+from tidemill.testing import rows
 from tidemill.worker.fleet.report import Reporter, Settings, available
 from tidemill.worker.instances.confinement import Policy
 from tidemill.worker.instances.privileges import Privileges
@@ -32,13 +33,7 @@ CONFIG = ModelConfig(entry="predict.py:Predictor", network=True)
 @pytest.fixture
 async def queue(workshop):
     """Of a version of the workshop's model."""
-    queue = new_id()
-    await workshop.database.execute(
-        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-        "VALUES ($1, 'v', $2, '0.16', '{}', '[]', '{}', false)",
-        *(queue, workshop.model_id),
-    )
-    return queue
+    return await rows.version(workshop.database, workshop.model_id, id="v")
 
 
 @pytest.fixture
@@ -57,9 +52,7 @@ def command(worker_servers, monkeypatch):
 
 async def keep(workshop, name, value, key=KEY):
     kept = sealed.seal(key, sealed.place(workshop.model_id, name), value)
-    await workshop.database.execute(
-        "INSERT INTO model_secret (model_id, name, sealed) VALUES ($1, $2, $3)", workshop.model_id, name, kept
-    )
+    await rows.insert(workshop.database, "model_secret", model_id=workshop.model_id, name=name, sealed=kept)
 
 
 async def test_secrets_trust_and_network(workshop, queue, command):

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 
 import msgspec
 import pytest
@@ -17,6 +16,9 @@ from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
 from tidemill.runtime.outcome import Outcome, end
 from tidemill.stack import NatsServer
+from tidemill.testing import rows
+from tidemill.testing.running import until
+from tidemill.testing.servers import started
 from tidemill.worker.runs import store_turns
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
@@ -26,13 +28,6 @@ from tidemill.worker.runs.records import Records
 from tidemill.worker.runs.run import Run
 
 SLOW_MS = 1000.0  # nothing is sent ahead to so slow a child
-
-
-async def until(what, check):
-    deadline = time.monotonic() + 20
-    while not check():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        await asyncio.sleep(0.01)
 
 
 class Child:
@@ -114,11 +109,7 @@ class Line:
         self.names = {}
 
     async def machine(self):
-        worker = new_id()
-        await self.database.execute(
-            "INSERT INTO worker (id, host, lease_until) VALUES ($1, 'test', now() + interval '1 hour')", worker
-        )
-        machine = Machine(worker, self.database, self.bus, self.queue)
+        machine = Machine(await rows.worker(self.database), self.database, self.bus, self.queue)
         await machine.open(self._stack, self.bus)
         return machine
 
@@ -134,13 +125,8 @@ class Line:
             priority=priority,
         )
         self.names[job.id] = name
-        await self.database.execute(
-            """INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, priority, created_at)
-            VALUES ($1, $2, 'o/m', 'v', $3, 'g', '{}', $4, now())""",
-            job.id,
-            job.account,
-            self.queue,
-            priority,
+        await rows.prediction(
+            self.database, id=job.id, account_id=job.account, queue=self.queue, input="{}", priority=priority
         )
         if priority and told:
             await self.bus.send(subjects.URGENT, Urgent(queue=self.queue, account=job.account))
@@ -155,10 +141,10 @@ class Line:
         return " ".join(self.names[each] for each in ids)
 
     async def statuses(self):
-        rows = await self.database.fetch(
+        counts = await self.database.fetch(
             "SELECT status, count(*) FROM prediction WHERE queue = $1 GROUP BY 1", self.queue
         )
-        return dict(map(tuple, rows))
+        return dict(map(tuple, counts))
 
     async def left(self):
         return await self.database.value("SELECT count(*) FROM urgent WHERE queue = $1", self.queue)
@@ -166,10 +152,8 @@ class Line:
 
 @pytest.fixture(scope="session")
 async def nats(tmp_path_factory):
-    server = NatsServer(tmp_path_factory.mktemp("priorities") / "nats")
-    await server.start()
-    yield server
-    await server.kill()
+    async with started(NatsServer(tmp_path_factory.mktemp("priorities") / "nats")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.frames import FileRef
 from tidemill.hosting.scratch import Scratch
+from tidemill.testing import rows
 from tidemill.worker import store
 from tidemill.worker.runs.run import Refused, Run
 from tidemill.worker.versions.trainings import FOLDER, Trainings
@@ -26,27 +27,13 @@ async def base(workshop):
     """A version that can be trained, its training queue, and a release of a deployment of it."""
     database = workshop.database
     files = await workshop.upload(cog__yaml=b"train: train.py:train", train__py=b"def train(): ...")
-    queues = SimpleNamespace(version=new_id(), training=new_id(), release=new_id())
     config = ModelConfig(entry="predict.py:P", train_entry="train.py:train")
-    await database.execute(
-        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-        "VALUES ($1, 'v', $2, '0.16', '{}', $3, $4, true)",
-        *(queues.version, workshop.model_id, msgspec.json.encode(files).decode(), msgspec.json.encode(config).decode()),
-    )
-    await database.execute(
-        "INSERT INTO training_queue (queue, version_queue) VALUES ($1, $2)", queues.training, queues.version
-    )
-    await database.execute(
-        "INSERT INTO deployment (id, account_id, owner, name) VALUES ($1, $2, $2, 'd')",
-        queues.release,
-        workshop.account_id,
-    )
-    await database.execute(
-        "INSERT INTO release (queue, deployment_id, number, version_queue, streams, hardware, min_instances, "
-        "max_instances) VALUES ($1, $1, 1, $2, true, 'cpu', 0, 1)",
-        *(queues.release, queues.version),
-    )
-    return queues
+    listed, configured = (msgspec.json.encode(each).decode() for each in (files, config))
+    version = await rows.version(database, workshop.model_id, id="v", files=listed, config=configured, streams=True)
+    training = new_id()
+    await rows.insert(database, "training_queue", queue=training, version_queue=version)
+    release = await rows.release(database, workshop.account_id, version, streams=True)
+    return SimpleNamespace(version=version, training=training, release=release)
 
 
 @pytest.fixture
@@ -55,24 +42,17 @@ async def training(workshop, base):
 
     async def make(**changes):
         columns = {
-            "id": new_id(),
             "account_id": workshop.account_id,
             "model": f"{workshop.account_id}/m",
-            "version": "v",
             "queue": base.training,
-            "gateway": "g",
-            "input": "{}",
             "kind": "training",
             "destination": f"{workshop.account_id}/m",
             "status": "processing",
             "worker": workshop.worker,
             **changes,
         }
-        names, places = ", ".join(columns), ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-        await workshop.database.execute(
-            f"INSERT INTO prediction ({names}, created_at) VALUES ({places}, now())", *columns.values()
-        )
-        job = Job(id=columns["id"], attempt=1, account=workshop.account_id, gateway="g", created_at=0)
+        prediction = await rows.prediction(workshop.database, **columns)
+        job = Job(id=prediction, attempt=1, account=workshop.account_id, gateway="g", created_at=0)
         return Run(job, columns["queue"])
 
     return make
@@ -131,15 +111,8 @@ async def test_a_training_makes_the_latest_version_of_its_destination(workshop, 
 
 
 async def test_a_version_made_of_somebody_elses_remembers_whose_code_it_is(workshop, training, ended):
-    account, model = new_id(), new_id()
-    await workshop.database.execute(
-        "INSERT INTO account (id, username, name, webhook_secret) VALUES ($1, $1, 'Other', 'x')", account
-    )
-    await workshop.database.execute(
-        "INSERT INTO model (id, account_id, owner, name, visibility, hardware) "
-        "VALUES ($1, $2, $2, 'n', 'private', 'cpu')",
-        *(model, account),
-    )
+    account = await rows.account(workshop.database, new_id())
+    model = await rows.model(workshop.database, account, name="n", visibility="private")
     await ended(await training(account_id=account, destination=f"{account}/n"))
     made = await workshop.database.row("SELECT * FROM version WHERE model_id = $1", model)
     assert json.loads(made["config"])["author"] == workshop.account_id

@@ -19,9 +19,8 @@ from tidemill.stack import Durability, NatsServer, ObjectServer
 from tidemill.stack.ports import Reservations
 from tidemill.testing import rows
 from tidemill.testing.running import until
-from tidemill.testing.servers import migrated, started
+from tidemill.testing.servers import SIGNING_KEY, migrated, started
 
-SIGNING_KEY: Final = "5a" * 32
 STOP_WITHIN_S: Final = 10.0
 
 

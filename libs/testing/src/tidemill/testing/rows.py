@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tidemill.contracts.ids import new_id
@@ -10,6 +10,11 @@ from tidemill.runtime.db import Database
 from tidemill.security import tokens
 
 SECRET: Final = "whsec_dGVzdA=="  # noqa: S105 - of receivers that tests make up
+# The tables that no other refers to, from which all go; a database that has just been migrated is as empty.
+CLEAR: Final = (
+    "TRUNCATE account, collection, idempotency, prediction, removal_due_later, walk, webhook_delivery, "
+    "webhook_endpoint, worker CASCADE"
+)
 # A prediction that waits, as the services' statements read it.
 WAITING: Final = {
     "id": "p",
@@ -37,6 +42,10 @@ WAITING: Final = {
     "boot": None,
     "priority": 0,
 }
+
+
+async def clear(database: Database) -> None:
+    await database.execute(CLEAR)
 
 
 async def insert(database: Database, table: str, *, unless_there: bool = False, **columns: Any) -> None:
@@ -98,6 +107,46 @@ def version_id(queue: str) -> str:
     return hashlib.sha256(queue.encode()).hexdigest()
 
 
+async def release(database: Database, account_id: str, version_queue: str, **changes: Any) -> str:
+    """Its queue, which is the id and the name of its deployment too, of which it is the first."""
+    queue = new_id()
+    await insert(database, "deployment", id=queue, account_id=account_id, owner=account_id, name=queue)
+    columns = {
+        "queue": queue,
+        "deployment_id": queue,
+        "number": 1,
+        "version_queue": version_queue,
+        "streams": False,
+        "hardware": "cpu",
+        "min_instances": 0,
+        "max_instances": 1,
+        **changes,
+    }
+    await insert(database, "release", **columns)
+    return queue
+
+
+async def push(database: Database, account_id: str, model_id: str, **changes: Any) -> str:
+    columns = {
+        "id": new_id(),
+        "account_id": account_id,
+        "model_id": model_id,
+        "status": "uploading",
+        "files": "[]",
+        **changes,
+    }
+    await insert(database, "push", **columns)
+    return str(columns["id"])
+
+
+async def worker(database: Database, *, lease_s: float = 3600.0, **changes: Any) -> str:
+    """One that may go unheard for that long."""
+    lease_until = datetime.now(UTC) + timedelta(seconds=lease_s)
+    columns = {"id": new_id(), "host": "test", "lease_until": lease_until, **changes}
+    await insert(database, "worker", **columns)
+    return str(columns["id"])
+
+
 def schema(**schemas: Any) -> str:
     """An OpenAPI document of these."""
     return json.dumps({"components": {"schemas": schemas}})
@@ -117,4 +166,17 @@ async def prediction(database: Database, **changes: Any) -> str:
         **changes,
     }
     await insert(database, "prediction", **columns)
+    return str(columns["id"])
+
+
+async def delivery(database: Database, account_id: str, prediction_id: str, **changes: Any) -> str:
+    """Of the webhook of a prediction that has ended; nobody has tried it yet."""
+    columns = {
+        "id": f"msg_{new_id()}",
+        "account_id": account_id,
+        "prediction_id": prediction_id,
+        "url": "https://hook.example/",
+        **changes,
+    }
+    await insert(database, "webhook_delivery", **columns)
     return str(columns["id"])
