@@ -1,32 +1,23 @@
 """What became of a version's instances: for the model's owner alone, the newest first."""
 
-import hashlib
 import json
+from datetime import UTC, datetime
 
-from tidemill.contracts.ids import new_id
+from tidemill.testing import rows
 
 
 async def made(gateway, account):
     """A public model with one version and two boots of it: the path of the version."""
-    connection, name, queue, model = gateway.parts.database, f"n-{new_id()}", new_id(), new_id()
-    identifier = hashlib.sha256(queue.encode()).hexdigest()
-    await connection.execute(
-        "INSERT INTO model (id, account_id, owner, name, visibility, hardware, published_at)"
-        " VALUES ($1, $2, $3, $4, 'public', 'cpu', now())",
-        *(model, account.id, account.username, name),
-    )
-    await connection.execute(
-        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams)"
-        " VALUES ($1, $2, $3, '0', '{}', '[]', '{}', false)",
-        *(queue, identifier, model),
-    )
+    database = gateway.parts.database
+    model = await rows.model(database, account.id, owner=account.username, published_at=datetime.now(UTC))
+    queue = await rows.version(database, model)
     for instance, ready, error, phases in (("i1", None, "no weights", None), ("i2", "now", None, {"total": 0.5})):
-        await connection.execute(
+        await database.execute(
             "INSERT INTO boot (instance, version_queue, began_at, ready_at, error, phases, logs) VALUES"
             " ($1, $2, clock_timestamp(), CASE WHEN $3::text IS NULL THEN NULL ELSE now() END, $4, $5::text::json, $6)",
             *(f"{instance}-{queue}", queue, ready, error, None if phases is None else json.dumps(phases), "set up\n"),
         )
-    return f"/models/{account.username}/{name}/versions/{identifier}"
+    return f"/models/{account.username}/{model}/versions/{rows.version_id(queue)}"
 
 
 async def ask(gateway, account, path):

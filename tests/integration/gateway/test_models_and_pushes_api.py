@@ -7,6 +7,7 @@ import pytest
 from tidemill.contracts import subjects
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import new_id
+from tidemill.testing import rows
 
 
 async def ask(gateway, method, path, account, **kwargs):
@@ -23,33 +24,19 @@ async def make_model(gateway, account, name=None, visibility="private"):
 
 
 async def make_version(gateway, model):
-    database, queue = gateway.parts.database, new_id()
-    version_id = hashlib.sha256(queue.encode()).hexdigest()
+    database = gateway.parts.database
     model_id = await database.value("SELECT id FROM model WHERE name = $1", model["name"])
-    await database.execute(
-        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-        "VALUES ($1, $2, $3, '0.16', '{\"x\": 1}', '[]', '{}', false)",
-        queue,
-        version_id,
-        model_id,
-    )
+    queue = await rows.version(database, model_id, openapi_schema='{"x": 1}')
     await database.execute("UPDATE model SET latest_queue = $1 WHERE id = $2", queue, model_id)
-    return version_id
+    return rows.version_id(queue)
 
 
 async def make_example(gateway, model):
     """As a prediction that was run and added."""
-    database, prediction = gateway.parts.database, new_id()
-    await database.execute(
-        "INSERT INTO prediction (id, account_id, model, version, queue, gateway, status, input, created_at) "
-        "VALUES ($1, 'a', 'a/m', 'v', 'q', 'g', 'succeeded', '{}', now())",
-        prediction,
-    )
-    await database.execute(
-        "INSERT INTO example (model_id, prediction_id) SELECT id, $1 FROM model WHERE name = $2",
-        prediction,
-        model["name"],
-    )
+    database = gateway.parts.database
+    model_id = await database.value("SELECT id FROM model WHERE name = $1", model["name"])
+    prediction = await rows.prediction(database, status="succeeded")
+    await rows.insert(database, "example", model_id=model_id, prediction_id=prediction)
 
 
 async def test_account_secret_and_hardware(gateway, alice):

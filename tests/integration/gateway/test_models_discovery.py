@@ -1,9 +1,9 @@
 """Models beyond create and get: changes, examples, search, collections, and the deletion of versions."""
 
 import asyncio
-import hashlib
 import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +11,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import QueueRemoved
 from tidemill.contracts.ids import new_id
 from tidemill.security.delivery import delivery_url
+from tidemill.testing import rows
 
 SCHEMA = '{"components": {"schemas": {"Input": {"type": "object"}}}}'
 
@@ -40,31 +41,17 @@ class Maker:
 
     async def version(self, path, schema=SCHEMA):
         owner, name = path.split("/")[2:]
-        queue = new_id()
-        version_id = hashlib.sha256(queue.encode()).hexdigest()
-        await self.database.execute(
-            "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-            "SELECT $1, $2, id, '0.16', $5, '[]', '{}', false FROM model WHERE owner = $3 AND name = $4",
-            queue,
-            version_id,
-            owner,
-            name,
-            schema,
-        )
-        await self.database.execute(
-            "UPDATE model SET latest_queue = $1 WHERE owner = $2 AND name = $3", queue, owner, name
-        )
-        return queue, version_id
+        model = await self.database.value("SELECT id FROM model WHERE owner = $1 AND name = $2", owner, name)
+        queue = await rows.version(self.database, model, openapi_schema=schema)
+        await self.database.execute("UPDATE model SET latest_queue = $1 WHERE id = $2", queue, model)
+        return queue, rows.version_id(queue)
 
     async def prediction(self, account, path, version=("q", "v"), **changes):
-        identifier = new_id()
         columns = {
-            "id": identifier,
             "account_id": account.id,
             "model": path.removeprefix("/models/"),
             "version": version[1],
             "queue": version[0],
-            "gateway": "g",
             "status": "succeeded",
             "input": '{"text": "hello"}',
             "output": '"hello"',
@@ -72,13 +59,8 @@ class Maker:
             "webhook": "https://example.com/?secret=1",
             **changes,
         }
-        names, places = ", ".join(columns), ", ".join(f"${n}" for n in range(1, len(columns) + 1))
-        completed = "NULL" if columns["status"] in {"starting", "processing"} else "now()"
-        await self.database.execute(
-            f"INSERT INTO prediction ({names}, created_at, completed_at) VALUES ({places}, now(), {completed})",
-            *columns.values(),
-        )
-        return identifier
+        completed_at = None if columns["status"] in {"starting", "processing"} else datetime.now(UTC)
+        return await rows.prediction(self.database, completed_at=completed_at, **columns)
 
     async def shown(self, account, *, words="", **more):
         """A public model with a version and an example."""
@@ -170,15 +152,8 @@ async def test_only_private_models_without_versions_can_be_deleted(gateway, make
     status, problem = await ask(gateway, "DELETE", path, alice)
     assert (status, "versions" in problem["detail"]) == (409, True)
     assert (await ask(gateway, "DELETE", f"{path}/versions/{version}", alice))[0] == 202
-    files = json.dumps({"files": []})
-    await make.database.execute(
-        "INSERT INTO push (id, account_id, model_id, status, files) SELECT $1, $2, id, 'failed', $3 FROM model "
-        "WHERE name = $4",
-        new_id(),
-        alice.id,
-        files,
-        path.rpartition("/")[2],
-    )
+    model = await make.database.value("SELECT id FROM model WHERE name = $1", path.rpartition("/")[2])
+    await rows.push(make.database, alice.id, model, status="failed")
     assert (await ask(gateway, "DELETE", path, alice))[0] == 204
     assert (await ask(gateway, "DELETE", path, alice))[0] == 404
     assert (await ask(gateway, "GET", path, alice))[0] == 404
@@ -432,19 +407,7 @@ async def test_versions_that_others_ran_or_that_are_deployed_stay(gateway, make,
     await ask(gateway, "PATCH", path, alice, json={"visibility": "private"})
     assert (await ask(gateway, "DELETE", f"{path}/versions/{version[1]}", alice))[0] == 409
     unrun = await make.version(path)
-    deployment = new_id()
-    await make.database.execute(
-        "INSERT INTO deployment (id, account_id, owner, name) VALUES ($1, $2, $3, $1)",
-        deployment,
-        alice.id,
-        alice.username,
-    )
-    await make.database.execute(
-        "INSERT INTO release (queue, deployment_id, number, version_queue, streams, hardware, min_instances, "
-        "max_instances) VALUES ($1, $1, 1, $2, false, 'cpu', 0, 1)",
-        deployment,
-        unrun[0],
-    )
+    deployment = await rows.release(make.database, alice.id, unrun[0])
     status, problem = await ask(gateway, "DELETE", f"{path}/versions/{unrun[1]}", alice)
     assert (status, deployment in problem["detail"]) == (409, True)
     await make.database.execute("UPDATE release SET retired_at = now() WHERE queue = $1", deployment)

@@ -5,6 +5,7 @@ import pytest
 
 from tidemill.contracts.ids import new_id
 from tidemill.gateway import stores
+from tidemill.testing import rows
 
 MISSING = {"detail": "The requested resource could not be found.", "status": 404}
 # Tables with an account's rows that need not be gone before an organisation is deleted, and why.
@@ -207,11 +208,7 @@ async def test_an_organisation_is_deleted_when_it_owns_nothing(gateway, alice, o
     assert (status, "models" in problem["detail"]) == (409, True)
     await connection.execute("DELETE FROM model WHERE owner = $1", org)
     account = await connection.fetchval("SELECT id FROM account WHERE username = $1", org)
-    await connection.execute(
-        "INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, created_at, status) "
-        "VALUES ($1, $2, 'a/b', 'v', 'q', 'g', '{}', now(), 'succeeded')",
-        *(new_id(), account),
-    )
+    await rows.prediction(gateway.parts.database, account_id=account, status="succeeded")
     status, problem = await ask(gateway, "DELETE", f"/organizations/{org}", alice)
     assert (status, "predictions" in problem["detail"]) == (409, True)
     await connection.execute("UPDATE prediction SET data_removed = true WHERE account_id = $1", account)
@@ -225,11 +222,11 @@ async def test_an_organisation_is_deleted_when_it_owns_nothing(gateway, alice, o
 
 
 async def test_a_deletion_looks_at_every_table_that_an_account_owns_rows_of(gateway, connection):
-    rows = await connection.fetch(
+    owning = await connection.fetch(
         "SELECT c.table_name FROM information_schema.columns c JOIN information_schema.tables t USING (table_name) "
         "WHERE c.column_name = 'account_id' AND c.table_schema = 'public' AND t.table_type = 'BASE TABLE'"
     )
-    for table in {row["table_name"] for row in rows} - set(HARMLESS):
+    for table in {row["table_name"] for row in owning} - set(HARMLESS):
         looked = any(f"FROM {table} " in sql for sql in stores.organizations.HOLDINGS.values())
         assert looked, (
             f"{table} has an account_id: add it to HOLDINGS in stores/organizations.py when an organisation must not "

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tidemill.contracts.ids import id_at
+from tidemill.testing import rows
 
 DAY = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 SUCCEEDED, FAILED = "succeeded", "failed"
@@ -28,27 +29,25 @@ async def listed(gateway, alice):
     return pages
 
 
-@pytest.fixture
-async def rows(gateway, alice, mallory):
+@pytest.fixture(name="rows")
+async def made_rows(gateway, alice, mallory):
     """A hundred predictions, a minute apart, the newest first."""
     ids = []
     for n in range(100):
         at = DAY + timedelta(minutes=n)
         identifier = id_at(int(at.timestamp() * 1000), int(alice.id.encode().hex(), 16) % 2**79 + n)
-        await gateway.parts.database.execute(
-            "INSERT INTO prediction (id, account_id, model, version, queue, gateway, source, status, input, "
-            "created_at, deployment, kind, deleted_at) "
-            "VALUES ($1, $2, $3, $4, 'q', 'g', $5, $6, '{}', $7, $8, $9, $10)",
-            identifier,
-            alice.id,
-            f"o/m{n % 4}",
-            f"{n % 4:064x}",
-            "web" if n % 10 == 0 else "api",
-            (SUCCEEDED, FAILED, "canceled", "processing", "starting")[n % 5],
-            at,
-            "o/d" if n % 25 == 0 else None,
-            "training" if n == 98 else "prediction",
-            at if n == 97 else None,
+        await rows.prediction(
+            gateway.parts.database,
+            id=identifier,
+            account_id=alice.id,
+            model=f"o/m{n % 4}",
+            version=f"{n % 4:064x}",
+            source="web" if n % 10 == 0 else "api",
+            status=(SUCCEEDED, FAILED, "canceled", "processing", "starting")[n % 5],
+            created_at=at,
+            deployment="o/d" if n % 25 == 0 else None,
+            kind="training" if n == 98 else "prediction",
+            deleted_at=at if n == 97 else None,
         )
         ids.append(identifier)
     return ids

@@ -8,6 +8,7 @@ import pytest
 
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
+from tidemill.testing import rows
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ async def test_an_example_of_a_public_model_can_be_read_and_not_deleted(gateway,
     prediction = await make(alice)
     database, (owner, name) = gateway.parts.database, echo.split("/")
     model = await database.value("SELECT id FROM model WHERE owner = $1 AND name = $2", owner, name)
-    await database.execute("INSERT INTO example (model_id, prediction_id) VALUES ($1, $2)", model, prediction)
+    await rows.insert(database, "example", model_id=model, prediction_id=prediction)
     for reader in (mallory, None):
         status, seen = await ask("GET", f"/predictions/{prediction}", reader)
         assert (status, seen["input"]["key"], "data_deleted_at" in seen) == (200, "[redacted]", False)

@@ -8,25 +8,19 @@ import pytest
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Done, Logs, Output, Reset
-from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.handlers import streams as streams_handler
 from tidemill.gateway.live import streams
 from tidemill.gateway.live.feeds import FEEDS
 from tidemill.runtime.bus import CONSUMERS_LIMIT, Announcement, encode
 from tidemill.security.delivery import delivery_url
+from tidemill.testing import rows
 
 
 @pytest.fixture
 async def running(gateway, alice):
     """A prediction that runs, and the path of its stream."""
-    identifier = new_id()
-    await gateway.parts.database.execute(
-        "INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, created_at, status) "
-        "VALUES ($1, $2, 'a/b', 'v', 'q', 'g', '{}', now(), 'processing')",
-        identifier,
-        alice.id,
-    )
+    identifier = await rows.prediction(gateway.parts.database, account_id=alice.id, status="processing")
     url = streams.url(gateway.parts, identifier, time.time())
     return identifier, gateway.url + "/v1" + url.partition("/v1")[2]
 

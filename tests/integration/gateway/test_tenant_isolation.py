@@ -12,6 +12,7 @@ A new route makes a test here fail until it has its entry:
 import hashlib
 import json
 import re
+from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -22,12 +23,13 @@ import pytest
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.gateway.call import EVENTS, FORM
 from tidemill.gateway.triggers import ROUTES
+from tidemill.testing import rows
 
 PARAMETER = re.compile(r"\{[^}]*\}")
 # Of an answer's headers, those that tell of the moment and not of the object.
 PASSING = re.compile(r"date|content-length|ratelimit-.*|server|connection", re.IGNORECASE)
 IDS = {route: f"{route.method} {route.path}" for route in ROUTES}
-SECRETS_IN = {"components": {"schemas": {"Input": {"type": "object", "properties": {"text": {"type": "string"}}}}}}
+SECRETS_IN = rows.schema(Input={"type": "object", "properties": {"text": {"type": "string"}}})
 
 
 class Account(NamedTuple):
@@ -71,28 +73,25 @@ async def model(gateway, account):
 
 
 async def version(gateway, account, visibility="private"):
-    database, own, identifier, queue = gateway.parts.database, name(), new_id(), new_id()
-    digest = hashlib.sha256(queue.encode()).hexdigest()
-    await database.execute(
-        "INSERT INTO model (id, account_id, owner, name, visibility, hardware, latest_queue, readme) "
-        "VALUES ($1, $2, $3, $4, $5, 'cpu', $6, '# Read me')",
-        *(identifier, account.id, account.username, own, visibility, queue),
-    )
-    await database.execute(
-        "INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams) "
-        "VALUES ($1, $2, $3, '0.16', $4, '[]', '{}', false)",
-        *(queue, digest, identifier, json.dumps(SECRETS_IN)),
-    )
-    return account.username, own, digest
+    database, own, queue = gateway.parts.database, name(), new_id()
+    columns = {"name": own, "visibility": visibility, "latest_queue": queue, "readme": "# Read me"}
+    identifier = await rows.model(database, account.id, owner=account.username, **columns)
+    await rows.version(database, identifier, queue=queue, openapi_schema=SECRETS_IN)
+    return account.username, own, rows.version_id(queue)
 
 
 async def prediction(gateway, account, model_name="a/b", version_id="v", kind="prediction"):
-    identifier = new_id()
-    await gateway.parts.database.execute(
-        "INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, output, created_at, "
-        "started_at, completed_at, status, kind) "
-        "VALUES ($1, $2, $3, $4, 'q', 'g', '{}', '1', now(), now(), now(), 'succeeded', $5)",
-        *(identifier, account.id, model_name, version_id, kind),
+    at = datetime.now(UTC)
+    identifier = await rows.prediction(
+        gateway.parts.database,
+        account_id=account.id,
+        model=model_name,
+        version=version_id,
+        output="1",
+        started_at=at,
+        completed_at=at,
+        status="succeeded",
+        kind=kind,
     )
     return (identifier,)
 
@@ -151,23 +150,13 @@ async def event_consumer(gateway, account):
 
 
 async def delivery(gateway, account):
-    identifier, (prediction_id,) = f"msg_{new_id()}", await prediction(gateway, account)
-    await gateway.parts.database.execute(
-        "INSERT INTO webhook_delivery (id, prediction_id, account_id, url, status) "
-        "VALUES ($1, $2, $3, 'https://example.com/hook', 'delivered')",
-        *(identifier, prediction_id, account.id),
-    )
-    return (identifier,)
+    (prediction_id,) = await prediction(gateway, account)
+    return (await rows.delivery(gateway.parts.database, account.id, prediction_id, status="delivered"),)
 
 
 async def endpoint(gateway, account):
-    identifier = new_id()
-    await gateway.parts.database.execute(
-        "INSERT INTO webhook_endpoint (id, account_id, host, disabled_at, disabled_reason) "
-        "VALUES ($1, $2, $3, now(), 'gone')",
-        *(identifier, account.id, f"{identifier}.example"),
-    )
-    return (identifier,)
+    disabled = {"disabled_at": datetime.now(UTC), "disabled_reason": "gone"}
+    return (await rows.endpoint(gateway.parts.database, account.id, **disabled),)
 
 
 # By the part of a route's path that names the object, its parameters' names left out.

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tidemill.contracts.ids import new_id
+from tidemill.testing import rows
 
 
 async def call(gateway, account, method, path, **arguments):
@@ -22,39 +24,33 @@ async def post(gateway, account, path):
 
 
 @pytest.fixture
-def delivery(connection):
+def delivery(gateway):
     """Makes a prediction that has ended, and its delivery."""
 
     async def make(account, *, url="https://hook.example/a?x=1", event="completed", status="delivered", **columns):
-        prediction, identifier = new_id(), f"msg_{new_id()}"
-        await connection.execute(
-            "INSERT INTO prediction (id, account_id, model, version, queue, gateway, input, output, status, webhook, "
-            "created_at, completed_at) VALUES ($1, $2, 'a/m', 'v', 'q', 'g', '{}', '\"x\"', 'succeeded', $3, now(), "
-            "now())",
-            *(prediction, account.id, url),
-        )
-        values = {"tries": 1, "body": "{}", "log": "[]", **columns}
-        await connection.execute(
-            "INSERT INTO webhook_delivery (id, prediction_id, account_id, url, event, status, tries, body, log) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            *(identifier, prediction, account.id, url, event, status, values["tries"], values["body"], values["log"]),
-        )
-        return identifier, prediction
+        database = gateway.parts.database
+        ended = {"output": '"x"', "status": "succeeded", "completed_at": datetime.now(UTC)}
+        prediction = await rows.prediction(database, account_id=account.id, webhook=url, **ended)
+        tried = {"url": url, "event": event, "status": status, "tries": 1, "body": "{}", **columns}
+        return await rows.delivery(database, account.id, prediction, **tried), prediction
 
     return make
 
 
 @pytest.fixture
-def endpoint(connection):
+def endpoint(gateway):
     async def make(account, host="hook.example", path="", *, reason=None, open_s=None):
-        identifier = new_id()
-        await connection.execute(
-            "INSERT INTO webhook_endpoint (id, account_id, host, path, failures, disabled_at, disabled_reason, "
-            "open_until) VALUES ($1, $2, $3, $4, 7, CASE WHEN $5::text IS NOT NULL THEN now() END, $5, "
-            "now() + make_interval(secs => $6))",
-            *(identifier, account.id, host, path, reason, open_s),
+        at = datetime.now(UTC)
+        return await rows.endpoint(
+            gateway.parts.database,
+            account.id,
+            host=host,
+            path=path,
+            failures=7,
+            disabled_at=at if reason else None,
+            disabled_reason=reason,
+            open_until=open_s and at + timedelta(seconds=open_s),
         )
-        return identifier
 
     return make
 
@@ -88,10 +84,10 @@ async def test_no_more_than_five_secrets_sign(gateway, alice):
 async def test_secrets_that_are_replaced_at_the_same_moment_are_all_known(gateway, alice, connection):
     rotations = [post(gateway, alice, "/webhooks/default/secret/rotate") for _ in range(3)]
     keys = [answer["key"] for _, answer in await asyncio.gather(*rotations)]
-    rows = await connection.fetch("SELECT secret FROM webhook_secret_before WHERE account_id = $1", alice.id)
+    kept = await connection.fetch("SELECT secret FROM webhook_secret_before WHERE account_id = $1", alice.id)
     _, current = await get(gateway, alice, "/webhooks/default/secret")
-    assert set(keys) <= {row["secret"] for row in rows} | {current["key"]}
-    assert len(rows) == 3
+    assert set(keys) <= {row["secret"] for row in kept} | {current["key"]}
+    assert len(kept) == 3
 
 
 async def test_deliveries_are_listed_with_filters(gateway, alice, mallory, delivery, endpoint):

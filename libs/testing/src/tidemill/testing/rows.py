@@ -180,3 +180,11 @@ async def delivery(database: Database, account_id: str, prediction_id: str, **ch
     }
     await insert(database, "webhook_delivery", **columns)
     return str(columns["id"])
+
+
+async def endpoint(database: Database, account_id: str, **changes: Any) -> str:
+    """Of webhooks; its host is called as its id."""
+    identifier = str(changes.get("id", new_id()))
+    columns = {"id": identifier, "account_id": account_id, "host": f"{identifier}.example", **changes}
+    await insert(database, "webhook_endpoint", **columns)
+    return identifier
