@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from coglet_peer import free_port, peer_python
+from coglet_peer import peer_python, running_peer
 
 from tidemill.stack import snapshot
 from tidemill.testing.running import RunningStack
@@ -67,26 +67,11 @@ def measure(system, concurrency, seconds):
 def running_coglet(cache):
     """A coglet for one round: 0.23.1 loses a slot for each client that leaves amid its prediction, as wrk's do at the
     end of every measurement, and answers nothing but 503 once all of them are gone."""
-    python, port = peer_python(cache), free_port()
-    env = {
-        **os.environ,
-        "PATH": f"{python.parent}:{os.environ['PATH']}",
-        "PORT": str(port),
-        "COG_LOG_LEVEL": "error",
-        "COG_MAX_CONCURRENCY": "512",
-        "COG_PREDICT_TYPE_STUB": "predict.py:Runner",
-    }
-    command = [str(python), "-m", "cog.server.http", "--host", "127.0.0.1"]
-    with (cache / "coglet.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=HERE / "coglet", env=env, stdout=log, stderr=log)
-    try:
-        url = f"http://127.0.0.1:{port}/predictions"
+    slots = {"COG_MAX_CONCURRENCY": "512"}
+    with running_peer(peer_python(cache), HERE / "coglet", "Runner", cache / "coglet.log", slots) as peer:
         body = {"input": {"text": "hello world"}}
-        wait_for_answer(url, body, {})
-        yield {"url": url, "body": body, "headers": {}, "pids": {process.pid: "coglet"}}
-    finally:
-        process.terminate()
-        process.wait()
+        wait_for_answer(peer.url, body, {})
+        yield {"url": peer.url, "body": body, "headers": {}, "pids": {peer.pid: "coglet"}}
 
 
 @contextmanager

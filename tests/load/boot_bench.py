@@ -24,7 +24,7 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-from coglet_peer import free_port, peer_python
+from coglet_peer import peer_python, running_peer
 
 from tidemill.testing.running import RunningStack
 
@@ -104,29 +104,15 @@ def read_through(path):
 
 def boot_coglet(python, directory):
     """Seconds from the start of the server to its first output."""
-    port = free_port()
-    env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
-        "PATH": f"{python.parent}:{os.environ['PATH']}",
-        "PORT": str(port),
-        "COG_LOG_LEVEL": "error",
-        "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
-    }
-    command = [str(python), "-m", "cog.server.http", "--host", "127.0.0.1"]
-    began = time.perf_counter()
-    with (CACHE / "coglet-boot.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=directory, env=env, stdout=log, stderr=log)
-    try:
-        while time.perf_counter() - began < WAIT_FOR_COGLET_S:
+    log = CACHE / "coglet-boot.log"
+    with running_peer(python, directory, "Predictor", log) as peer:
+        while time.perf_counter() - peer.started_at < WAIT_FOR_COGLET_S:
             try:
-                if post(f"http://127.0.0.1:{port}/predictions", {"input": {}})["status"] == "succeeded":
-                    return time.perf_counter() - began
+                if post(peer.url, {"input": {}})["status"] == "succeeded":
+                    return time.perf_counter() - peer.started_at
             except OSError:
                 time.sleep(PAUSE_S)
-        sys.exit(f"coglet did not come up; see {CACHE / 'coglet-boot.log'}")
-    finally:
-        process.terminate()
-        process.wait()
+    sys.exit(f"coglet did not come up; see {log}")
 
 
 class Tidemill:

@@ -1,10 +1,15 @@
 """coglet as a peer to compare with, in a virtual environment of its own that is kept between runs."""
 
-import socket
+import contextlib
+import os
 import subprocess
 import sys
+import time
+from typing import NamedTuple
 
 import uv
+
+from tidemill.stack.ports import Reservations
 
 COGLET = "0.23.1"
 
@@ -28,7 +33,34 @@ def peer_python(cache, *packages, borrowed=None):
     return python
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+class Peer(NamedTuple):
+    """A server whose process was started at that moment of `time.perf_counter`; it need not be up yet."""
+
+    url: str  # of its predictions
+    pid: int
+    started_at: float
+
+
+@contextlib.contextmanager
+def running_peer(python, directory, predictor, log, settings=None):
+    """One that runs this class of the directory's predict.py."""
+    reservations = Reservations()
+    port = reservations.choose()
+    env = {
+        # What Python was told for us, such as where to look for modules, is not for the peer.
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+        "PATH": f"{python.parent}:{os.environ['PATH']}",
+        "PORT": str(port),
+        "COG_LOG_LEVEL": "error",
+        "COG_PREDICT_TYPE_STUB": f"predict.py:{predictor}",
+        **(settings or {}),
+    }
+    command = [str(python), "-m", "cog.server.http", "--host", "127.0.0.1"]
+    started_at = time.perf_counter()
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=directory, env=env, stdout=output, stderr=output)
+    try:
+        yield Peer(f"http://127.0.0.1:{port}/predictions", process.pid, started_at)
+    finally:
+        process.terminate()
+        process.wait()
