@@ -394,10 +394,6 @@ async def test_a_deleted_version_is_gone_at_once(gateway, make, alice, mallory):
     assert (note["id"], note["model"], note["account_id"]) == (third[1], path.removeprefix("/models/"), alice.id)
 
 
-async def account_of(gateway, account):
-    return (await gateway.parts.accounts.authenticate(account.headers["Authorization"])).account
-
-
 async def test_versions_that_others_ran_or_that_are_deployed_stay(gateway, make, alice, mallory):
     path = await make.model(alice, visibility="public")
     version = await make.version(path)

@@ -14,9 +14,7 @@ NOW = Plan(version_queue="v1", hardware="cpu", min_instances=1, max_instances=3)
 
 
 def candidate(queue, least=1, left_s=None):
-    return Candidate(
-        queue=queue, min_instances=least, max_instances=3, retired=left_s is not None, left_s=left_s or 0.0
-    )
+    return Candidate(queue=queue, min_instances=least, max_instances=3, left_s=left_s or 0.0)
 
 
 def chosen(*releases, warm=(), age_s=0.0):

@@ -65,7 +65,7 @@ class World:
         self.records = FakeRecords()
         self.gate = asyncio.Event()
         self.chunks, self.discarded = [], []
-        self.upload_error = self.prepare_error = self.tariff = None
+        self.prepare_error = self.tariff = None
         ports = Ports(
             records=self.records,
             needs_preparation=lambda _queue: files,

@@ -11,7 +11,6 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from tidemill.contracts import patterns
 from tidemill.contracts.limits import (
     DESCRIPTION_LIMIT_CHARS,
-    FILENAME_LIMIT_BYTES,
     NAME_LIMIT_CHARS,
     PRIORITY_LIMIT,
     URL_LIMIT_BYTES,
@@ -156,9 +155,6 @@ class File(msgspec.Struct, kw_only=True):
     created_at: str
     expires_at: str
     urls: FileUrls
-
-
-FileName = Annotated[str, Meta(min_length=1, max_length=FILENAME_LIMIT_BYTES)]
 
 
 ItemT = TypeVar("ItemT")

@@ -10,7 +10,6 @@ from typing import Final
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH: Final = 26
-_TIME_CHARS: Final = 10
 _PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)  # ten bits a look-up halves the work
 
 
@@ -40,14 +39,6 @@ def id_at(ms: int, random_bits: int) -> str:
     """The id of a moment (ms since 1970, below 2**48) and 80 random bits."""
     n = (ms << 80) | random_bits
     return "".join([_PAIRS[(n >> shift) & 1023] for shift in range(120, -1, -10)])
-
-
-def ms_of(identifier: str) -> int:
-    """Milliseconds since 1970 at which the id was made."""
-    n = 0
-    for char in identifier[:_TIME_CHARS]:
-        n = n * 32 + ALPHABET.index(char)
-    return n
 
 
 def is_id(text: str) -> bool:

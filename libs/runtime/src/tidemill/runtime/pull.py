@@ -44,7 +44,6 @@ class JobPuller:
         self._tokens = itertools.count()
         self._inbox = ""
         self._subscription: Any = None
-        self._broken = False
         self._wanted = 0
 
     async def start(self) -> None:

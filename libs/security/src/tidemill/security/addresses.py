@@ -4,7 +4,7 @@ A table and a function of one address, because Python's `ipaddress` is no filter
 multicast, of 192.0.0.8 and of IPv6 addresses that carry private IPv4 ones. Must never resolve a name.
 """
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -49,15 +49,6 @@ SPECIAL_V6 = (
 
 # RFC 6052: on an IPv6-only host the resolver answers for IPv4-only servers with these, so they must work.
 NAT64 = IPv6Network("64:ff9b::/96")
-
-
-def is_public(ip: str) -> bool:
-    """Whether `ip` is an address of the public internet. False for what is no address, and for scoped ones."""
-    try:
-        address = ip_address(ip)
-    except ValueError:
-        return False
-    return is_public_address(unwrapped(address))
 
 
 def unwrapped(address: Address) -> Address:

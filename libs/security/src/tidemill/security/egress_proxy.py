@@ -11,7 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from aiohttp.abc import AbstractResolver
 
@@ -29,8 +29,8 @@ FAREWELL_READS: Final = 16
 
 _REQUEST: Final = re.compile(rb"CONNECT (\[[0-9A-Fa-f:.]+\]|[^\s:\[\]@/]+):([0-9]{1,5}) HTTP/1\.[01]")
 
-Tell = Callable[[str, int, str], None]  # host, port and what came of it: a word of OUTCOMES
-OUTCOMES: Final = ("connected", "refused", "failed", "malformed", "busy")
+Outcome = Literal["connected", "refused", "failed", "malformed", "busy"]
+Tell = Callable[[str, int, Outcome], None]  # host, port and what came of it
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 class _Refused(Exception):  # noqa: N818 -- named after the situation
-    def __init__(self, status: str, reason: str, outcome: str = "refused") -> None:
+    def __init__(self, status: str, reason: str, outcome: Outcome = "refused") -> None:
         super().__init__(reason)
         self.status = status
         self.outcome = outcome

@@ -93,7 +93,6 @@ class _Plan:
     """The working state of one plan: what is left of the room while actions are added."""
 
     def __init__(self, view: View, waiting: Waiting, rules: Rules) -> None:
-        self._view = view
         self._waiting = waiting
         self._rules = rules
         self._needs = needs(view, waiting)

@@ -45,7 +45,6 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     min_instances: int
     max_instances: int
-    retired: bool = False
     left_s: float = 0.0
 
 

@@ -29,11 +29,9 @@ class Lease:
         self._database = database
         self._worker = worker
         self._lease_s = lease_s
-        self._renewed = monotonic()
 
     async def register(self) -> None:
         await self._database.execute(store.REGISTER, self._worker, socket.gethostname(), self._lease_s)
-        self._renewed = monotonic()
 
     async def keep(self) -> None:
         """Named task. Raises LeaseLost."""
@@ -47,7 +45,6 @@ class Lease:
                 continue
             if renewed is None:
                 raise LeaseLost(f"the lease of worker {self._worker} ran out")
-            self._renewed = monotonic()
 
     async def release(self) -> None:
         try:
