@@ -4,6 +4,7 @@ from typing import Final
 
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.stream_urls import JOINS, STREAMS
+from tidemill.webhook_dispatcher.breaker import SEEN_EVERY_S
 from tidemill.webhook_dispatcher.lanes import Lanes
 from tidemill.webhook_dispatcher.sending import Answer
 
@@ -13,10 +14,10 @@ PURGE_BATCH: Final = 1000  # rows of one deletion, so that none takes long
 # Endpoints and accounts that have all their places taken are left out, the others take turns: so neither a receiver
 # that hangs nor an account with a long line of deliveries delays another account's first try. Where the breaker is
 # half open one delivery at a time is `probing`; what its owner asked for again does not wait for a breaker.
-LEASE: Final = """
+LEASE: Final = f"""
 WITH due AS (
     SELECT d.id, d.account_id, d.host, d.next_attempt_at, e.open_until IS NOT NULL AND NOT d.redelivery AS probing,
-        COALESCE(e.failures, 0) = 0 AND e.succeeded_at > now() - interval '1 minute' AS seen_well
+        COALESCE(e.failures, 0) = 0 AND e.succeeded_at > now() - make_interval(secs => {SEEN_EVERY_S}) AS seen_well
     FROM webhook_delivery d LEFT JOIN webhook_endpoint e
         ON e.account_id = d.account_id AND e.host = d.host AND e.path = ''
     WHERE d.status = 'pending' AND d.next_attempt_at <= now() AND (d.leased_until IS NULL OR d.leased_until < now())
@@ -40,7 +41,7 @@ WITH due AS (
 UPDATE webhook_delivery d SET leased_until = now() + make_interval(secs => $5)
 FROM turn WHERE d.id = turn.id AND d.id IN (SELECT id FROM free)
 RETURNING d.id, d.prediction_id, d.account_id, d.url, d.host, d.path, d.event, d.tries, d.body, d.redelivery,
-    turn.probing, COALESCE(turn.seen_well, false) AS seen_well"""
+    turn.probing, COALESCE(turn.seen_well, false) AS seen_well"""  # noqa: S608 - our own constants
 # What follows is fenced by the number of tries: whoever comes after the lease has run out changes nothing. The body
 # stays for its owner to look at until the prediction's data goes; what the receiver answered may quote it.
 FINISH: Final = """
