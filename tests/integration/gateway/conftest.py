@@ -16,33 +16,17 @@ from aiohttp import web
 from msgspec import Raw
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Lifecycle, Load
+from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.access.auth import Accounts
-from tidemill.gateway.access.client_address import networks
-from tidemill.gateway.access.door import Door, tokenless_rates
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
-from tidemill.gateway.events.durable import Durables
 from tidemill.gateway.events.watch import Watch
-from tidemill.gateway.limits import allowances
-from tidemill.gateway.limits.admission import Admission, Crowd
-from tidemill.gateway.limits.rates import Limits
-from tidemill.gateway.parts import Parts
-from tidemill.gateway.predictions.accept import Acceptor
-from tidemill.gateway.predictions.once import Once
-from tidemill.gateway.predictions.versions import Versions
-from tidemill.gateway.predictions.waiting import Waiters
-from tidemill.gateway.predictions.waiting_room import WaitingRoom
-from tidemill.gateway.releases.deployments import Deployments
+from tidemill.gateway.main import listen_to_bus
+from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.triggers import application
 from tidemill.runtime import outcome
-from tidemill.runtime.billing import Tariffs, prices
-from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import Database
-from tidemill.runtime.objects import Objects
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.testing import rows
 from tidemill.testing.servers import configured, migrated, started
@@ -82,45 +66,10 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
 
 @contextlib.asynccontextmanager
 async def running(servers: Config) -> AsyncIterator[Gateway]:
-    database = Database(servers.database_url)
-    bus = Bus(servers.nats_url, "test")
-    async with database, bus, Objects(servers) as objects, aiohttp.ClientSession() as http:
-        name = new_id()
-        acceptor = Acceptor(database.lane(), bus, name, 5)
-        versions = Versions(database, 5)
-        waiters = Waiters(database, 1)
-        waiting_room = WaitingRoom(database, bus)
-        admission = Admission(Crowd(servers.queue_age_limit_s, servers.queue_waiting_limit))
-
-        def ended(event: Lifecycle) -> None:
-            admission.ended(event.id)
-            waiters.on_completed(event)
-
-        await bus.listen_directly(subjects.gateway_events(name), Lifecycle, ended)
-        await bus.listen(subjects.LOAD, Load, admission.on_load)
-        accounts = Accounts(database, servers.token_cache_s, allowances.default(servers))
-        limits = Limits(database.lane())
-        parts = Parts(
-            config=servers,
-            gateway=name,
-            database=database,
-            ending=database.lane(),
-            bus=bus,
-            durables=Durables(bus),
-            objects=objects,
-            accounts=accounts,
-            door=Door(accounts, networks(servers.trusted_proxies), tokenless_rates(servers)),
-            limits=limits,
-            admission=admission,
-            versions=versions,
-            deployments=Deployments(database, versions, 5, acceptor.is_warm),
-            acceptor=acceptor,
-            once=Once(database, database.lane(), acceptor, 5),
-            waiters=waiters,
-            waiting_room=waiting_room,
-            tariffs=Tariffs(database, prices(servers.prices)),
-        )
-        tasks = [asyncio.create_task(limits.run()), asyncio.create_task(waiters.poll())]
+    parts = assemble(servers)
+    async with parts.database, parts.bus, parts.objects, aiohttp.ClientSession() as http:
+        await listen_to_bus(parts)
+        tasks = [asyncio.create_task(parts.limits.run()), asyncio.create_task(parts.waiters.poll())]
         app = application(parts)
         runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=5)
         await runner.setup()

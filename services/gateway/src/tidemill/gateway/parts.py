@@ -1,12 +1,15 @@
-"""What handlers work with: one struct, made by main.build, so that tests can pass fakes."""
+"""What handlers work with: one struct, and what it is made of."""
 
 import msgspec
 
+from tidemill.contracts.ids import new_id
 from tidemill.gateway.access.auth import Accounts
-from tidemill.gateway.access.door import Door
+from tidemill.gateway.access.client_address import networks
+from tidemill.gateway.access.door import Door, tokenless_rates
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.durable import Durables
-from tidemill.gateway.limits.admission import Admission
+from tidemill.gateway.limits import allowances
+from tidemill.gateway.limits.admission import Admission, Crowd
 from tidemill.gateway.limits.rates import Limits
 from tidemill.gateway.predictions.accept import Acceptor
 from tidemill.gateway.predictions.once import Once
@@ -14,10 +17,11 @@ from tidemill.gateway.predictions.versions import Versions
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.gateway.predictions.waiting_room import WaitingRoom
 from tidemill.gateway.releases.deployments import Deployments
-from tidemill.runtime.billing import Tariffs
+from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, Lane
 from tidemill.runtime.objects import Objects
+from tidemill.runtime.service import setting
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,3 +52,34 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     def api_url(self) -> str:
         """The base of every URL in an answer, without a slash at its end."""
         return f"{self.config.public_url.rstrip('/')}/v1"
+
+
+def assemble(config: Config) -> Parts:
+    """Nothing is started or asked yet. Raises StartError for settings that cannot be read."""
+    gateway = new_id()
+    database = Database(config.database_url, pool_size=8)
+    bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s)
+    accounts = Accounts(database, config.token_cache_s, allowances.default(config))
+    proxies = setting("TIDEMILL_TRUSTED_PROXIES", networks, config.trusted_proxies)
+    versions = Versions(database, config.version_cache_s)
+    acceptor = Acceptor(database.lane(), bus, gateway, config.accept_timeout_s)
+    return Parts(
+        config=config,
+        gateway=gateway,
+        database=database,
+        ending=database.lane(),
+        bus=bus,
+        durables=Durables(bus),
+        objects=Objects(config),
+        accounts=accounts,
+        door=Door(accounts, proxies, tokenless_rates(config)),
+        limits=Limits(database.lane()),
+        admission=Admission(Crowd(config.queue_age_limit_s, config.queue_waiting_limit)),
+        versions=versions,
+        deployments=Deployments(database, versions, config.version_cache_s, acceptor.is_warm),
+        acceptor=acceptor,
+        once=Once(database, database.lane(), acceptor, config.accept_timeout_s),
+        waiters=Waiters(database, config.wait_poll_s),
+        waiting_room=WaitingRoom(database, bus),
+        tariffs=Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)),
+    )
