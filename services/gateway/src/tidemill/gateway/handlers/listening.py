@@ -15,6 +15,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.gateway import stores
 from tidemill.gateway.call import EVENTS, Call, operation
 from tidemill.gateway.listing import queries
+from tidemill.gateway.live import sse
 from tidemill.gateway.live.listening import LISTENERS, Listener
 from tidemill.gateway.live.mirror import Due
 from tidemill.runtime.clock import monotonic, now
@@ -25,12 +26,6 @@ HEARTBEAT_S: Final = 10.0  # below what proxies and clients take for silence
 WRITE_LIMIT_S: Final = 30.0  # a client that takes nothing for so long is gone
 MISSED_LIMIT: Final = 100  # ends that a listener who comes back is shown
 DELIVERY_ID: Final = re.compile(r"msg_[0-9a-hjkmnp-tv-z]{26}")
-HEADERS: Final = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # proxies must not collect events
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class _Connection:
@@ -42,7 +37,7 @@ class _Connection:
         self._all = call.asked(queries.Listen).all
         parts = call.parts
         self._bodies = Bodies(parts.config.public_url, parts.signing_key, parts.config.retention_s)
-        self.response = web.StreamResponse(headers=HEADERS)
+        self.response = web.StreamResponse(headers=sse.HEADERS)
 
     async def run(self) -> None:
         await self.response.prepare(self._call.request)
@@ -71,7 +66,7 @@ class _Connection:
             if wait is None:
                 # A token that was revoked listens no longer.
                 await self._call.parts.accounts.authenticate(self._call.request.headers.get("Authorization"))
-                await self._write(b": \n\n")
+                await self._write(sse.HEARTBEAT)
 
     async def _show(self, due: Due) -> None:
         call = self._call
@@ -127,7 +122,7 @@ async def listen(call: Call) -> web.StreamResponse:
     """
     call.asked(queries.Listen)
     if call.request.method == "HEAD":
-        return web.StreamResponse(headers=HEADERS)
+        return web.StreamResponse(headers=sse.HEADERS)
     async with call.request.app[LISTENERS].listening(call.account.id) as listener:
         connection = _Connection(call, listener)
         try:

@@ -21,12 +21,6 @@ from tidemill.security.capability import InvalidCapability
 WRITE_LIMIT_S: Final = 30.0  # a client that takes nothing for so long is gone or hopeless
 WRITE_LIMIT_BYTES: Final = 64 * KIB  # in one write: with what the connection holds back, all that a client may cost
 AT_ONCE_BYTES: Final = 16 * KIB  # well below what asyncio lets a connection hold back before it makes a writer wait
-HEADERS: Final = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # proxies must not collect events
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class _Client:
@@ -37,7 +31,7 @@ class _Client:
         self.second = int(row["created_at"].timestamp())
         self._position = 0
         self._seen = sse.place_of(call.request.headers.get("Last-Event-ID"))
-        self.response = web.StreamResponse(headers=HEADERS)
+        self.response = web.StreamResponse(headers=sse.HEADERS)
 
     async def write(self, transcript: sse.Transcript) -> bool:
         """Writes the next events, about as many as one write may hold. False when there are none."""

@@ -17,6 +17,12 @@ Name: TypeAlias = Literal["output", "logs", "error", "done"]
 LINE_END: Final = re.compile(r"\r\n|\r|\n")  # the three that the format knows
 EVENT_ID: Final = re.compile(r"\d{1,12}:(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:\.([12]))?")
 HEARTBEAT: Final = b": \n\n"
+HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # proxies must not collect events
+    "X-Content-Type-Options": "nosniff",
+}
 ERROR_SENT: Final = 1
 DONE_SENT: Final = 2
 _REASONS: Final = {Status.FAILED: "error", Status.CANCELED: "canceled", Status.ABORTED: "canceled"}
