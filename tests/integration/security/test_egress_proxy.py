@@ -8,7 +8,8 @@ import pytest
 from aiohttp.abc import AbstractResolver
 
 from tidemill.security import egress_proxy
-from tidemill.security.egress_policy import Allow, EgressPolicy, parse_networks
+from tidemill.security.addresses import parse_networks
+from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.security.egress_proxy import EgressProxy, Hosts
 
 PATIENCE_S = 20.0

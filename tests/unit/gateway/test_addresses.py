@@ -2,8 +2,9 @@ import pytest
 
 from tidemill.gateway.access import addresses as addresses_module
 from tidemill.gateway.access.addresses import Addresses
-from tidemill.gateway.access.client_address import client, networks
+from tidemill.gateway.access.client_address import client
 from tidemill.gateway.limits.gcra import Rate
+from tidemill.security.addresses import parse_networks
 
 
 def test_an_address_that_comes_often_waits_and_is_forgiven():
@@ -30,7 +31,7 @@ def test_a_flood_of_addresses_is_not_remembered_for_ever(monkeypatch):
         assert len(addresses._full_at) <= 10
 
 
-PROXIES = networks("10.0.0.0/8, 127.0.0.1, fd00::/8")
+PROXIES = parse_networks("10.0.0.0/8, 127.0.0.1, fd00::/8")
 
 
 @pytest.mark.parametrize(
@@ -61,4 +62,4 @@ def test_the_address_of_a_client(peer, forwarded, proxies, address):
 
 def test_a_network_that_is_none():
     with pytest.raises(ValueError):
-        networks("10.0.0.0/8,proxy.example")
+        parse_networks("10.0.0.0/8,proxy.example")

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidemill.security.addresses import parse_networks
 from tidemill.security.egress_errors import EgressDenied
-from tidemill.security.egress_policy import MAX_URL_CHARS, Allow, EgressPolicy, parse_networks
+from tidemill.security.egress_policy import MAX_URL_CHARS, Allow, EgressPolicy
 
 STRICT = EgressPolicy()
 OPEN = EgressPolicy(allow_http=True)

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from prometheus_client import Counter
 
 from tidemill.runtime.telemetry import log
-from tidemill.security.addresses import Network
-from tidemill.security.egress_policy import Allow, EgressPolicy, parse_networks
+from tidemill.security.addresses import Network, parse_networks
+from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.security.egress_proxy import EgressProxy, Hosts
 from tidemill.security.egress_resolver import IsolatedResolver
 

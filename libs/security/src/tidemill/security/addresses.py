@@ -1,10 +1,10 @@
 """Which IP addresses belong to the public internet.
 
-A table and a function of one address, because Python's `ipaddress` is no filter for this: `is_global` is true of
+Tables, and functions of addresses, because Python's `ipaddress` is no filter for this: `is_global` is true of
 multicast, of 192.0.0.8 and of IPv6 addresses that carry private IPv4 ones. Must never resolve a name.
 """
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -49,6 +49,11 @@ SPECIAL_V6 = (
 
 # RFC 6052: on an IPv6-only host the resolver answers for IPv4-only servers with these, so they must work.
 NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Of a comma-separated list of CIDRs, which may be empty. Raises ValueError."""
+    return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
 
 
 def unwrapped(address: Address) -> Address:

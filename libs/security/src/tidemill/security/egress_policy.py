@@ -56,11 +56,6 @@ class Allow:
         return any(address in network and at in {None, port} for network, at in self.networks)
 
 
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Of comma-separated CIDRs, for `EgressPolicy.deny`; may be empty. Raises ValueError."""
-    return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """A URL that passed. `listed`: the operator allowed its host by name, so any address of it will do."""

@@ -4,7 +4,6 @@ import msgspec
 
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.access.auth import Accounts
-from tidemill.gateway.access.client_address import networks
 from tidemill.gateway.access.door import Door, tokenless_rates
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.durable import Durables
@@ -22,6 +21,7 @@ from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, Lane
 from tidemill.runtime.objects import Objects
 from tidemill.runtime.service import setting
+from tidemill.security.addresses import parse_networks
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ def assemble(config: Config) -> Parts:
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s)
     accounts = Accounts(database, config.token_cache_s, allowances.default(config))
-    proxies = setting("TIDEMILL_TRUSTED_PROXIES", networks, config.trusted_proxies)
+    proxies = setting("TIDEMILL_TRUSTED_PROXIES", parse_networks, config.trusted_proxies)
     versions = Versions(database, config.version_cache_s)
     acceptor = Acceptor(database.lane(), bus, gateway, config.accept_timeout_s)
     return Parts(

@@ -3,25 +3,19 @@
 What a client writes into X-Forwarded-For is worth nothing; what a proxy of ours appended to it is.
 """
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-Networks = tuple[IPv4Network | IPv6Network, ...]
+from tidemill.security.addresses import Network, parse_networks
 
 HOPS_LIMIT: Final = 10  # proxies in a row; the rest of a long header is somebody's joke
 IPV6_PREFIX: Final = 64  # what one subscriber has at least, and can take new addresses of at will
-
-
-def networks(text: str) -> Networks:
-    """Of a comma-separated list. Raises ValueError."""
-    return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
-
-
 # Who comes from here and forwards for others is a proxy, told of or not.
-LOCAL: Final = networks("10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7, fe80::/10")
+LOCAL: Final = parse_networks("10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7, fe80::/10")
 
 
-def client(peer: str | None, forwarded_for: str | None, proxies: Networks) -> str | None:
+def client(peer: str | None, forwarded_for: str | None, proxies: Sequence[Network]) -> str | None:
     """The client's address, or its network for IPv6. None when it cannot be told apart from others: the peer is this
     machine, or forwards from a local network, which may be a proxy that nobody told us about; or it is a proxy that
     names no client.

@@ -4,7 +4,7 @@ Who comes without a token is told apart by address, as far as that can be believ
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from aiohttp import web
@@ -13,12 +13,13 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, forbidden, throttled
 from tidemill.gateway.access.addresses import Addresses
 from tidemill.gateway.access.auth import Accounts
-from tidemill.gateway.access.client_address import Networks, client
+from tidemill.gateway.access.client_address import client
 from tidemill.gateway.caller import Caller
 from tidemill.gateway.config import Config
 from tidemill.gateway.limits.gcra import Rate
 from tidemill.gateway.limits.rates import REFUSED
 from tidemill.runtime.clock import monotonic
+from tidemill.security.addresses import Network
 
 UNAUTHENTICATED: Final = 401
 # A person mistyping or a script with an old token gets by; the tokens themselves cannot be guessed at any rate.
@@ -36,7 +37,7 @@ def tokenless_rates(config: Config) -> dict[Tokenless, Rate]:
 class Door:
     """`proxies`: whose word counts for where a request comes from. `tokenless`: rates by address, where there are."""
 
-    def __init__(self, accounts: Accounts, proxies: Networks, tokenless: Mapping[Tokenless, Rate]) -> None:
+    def __init__(self, accounts: Accounts, proxies: Sequence[Network], tokenless: Mapping[Tokenless, Rate]) -> None:
         self._accounts = accounts
         self._proxies = proxies
         self._guesses = Addresses(FAILURES)
