@@ -113,16 +113,9 @@ class Launcher:
     def tmp(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.directory))
 
-    async def __call__(
-        self,
-        model: str,
-        entry: str = "predict.py:Predictor",
-        *,
-        sandbox: dict[str, Any] | None = None,
-        env: dict[str, str] | None = None,
-        **boot: Any,
-    ) -> Child:
-        child = await self.start(model, entry, sandbox=sandbox, env=env, **boot)
+    async def __call__(self, *args: Any, **kwargs: Any) -> Child:
+        """`start`, and its boot."""
+        child = await self.start(*args, **kwargs)
         ready = await child.booted()
         assert ready["t"] == "ready", (ready, child.frames)
         return child

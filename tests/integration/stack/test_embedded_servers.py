@@ -18,30 +18,21 @@ from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer,
 from tidemill.stack import cluster as cluster_module
 from tidemill.stack.state import State
 from tidemill.testing.processes import runs
+from tidemill.testing.servers import UNSYNCED, discard, started
 
 KINDS = [NatsServer, PostgresServer, ObjectServer]
 
 
-async def discard(server):
-    await server.kill()
-    if isinstance(server, PostgresServer):
-        await server.remove()
-
-
 @pytest.fixture(params=KINDS, ids=[kind.__name__ for kind in KINDS])
 async def server(request, tmp_path):
-    server = request.param(tmp_path / "server")
-    await server.start()
-    yield server
-    await discard(server)
+    async with started(request.param(tmp_path / "server")) as server:
+        yield server
 
 
 @pytest.fixture
 async def postgres(tmp_path):
-    server = PostgresServer(tmp_path / "server", durability=Durability(fsync=False))
-    await server.start()
-    yield server
-    await discard(server)
+    async with started(PostgresServer(tmp_path / "server", durability=UNSYNCED)) as server:
+        yield server
 
 
 async def store(server, value):

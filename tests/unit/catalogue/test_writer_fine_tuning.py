@@ -2,7 +2,7 @@
 
 import os
 import re
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,18 +20,11 @@ MANUAL = "".join(f"Recipe {number}. {LINES}" for number in range(60))
 PROMPT = "Recipe 7."
 
 
-@pytest.fixture(scope="module")
-def modules() -> dict[str, ModuleType]:
-    """Imported by their own names, as in the model's folder, and taken out again."""
-    threads = torch.get_num_threads()
+@pytest.fixture(autouse=True, scope="module")
+def _quick(modules: dict[str, ModuleType]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(WRITER))
-        loaded = {name: __import__(name) for name in MODULES}
-        patch.setattr(loaded["fine_tune"], "WINDOWS_PER_STEP", 2)
-        yield loaded
-        for name in MODULES:
-            del sys.modules[name]
-    torch.set_num_threads(threads)
+        patch.setattr(modules["fine_tune"], "WINDOWS_PER_STEP", 2)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,11 @@
 """The writer as a child loads it: its text, its limits, and a cache that changes nothing."""
 
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 
 torch = pytest.importorskip("torch")
 
-WRITER = Path(__file__).parents[3] / "deploy" / "catalogue" / "writer"
 MODULES = ("bpe", "sampling", "transformer", "predict")
 DEFAULTS = {"max_tokens": 20, "temperature": 0.8, "top_k": 50, "top_p": 0.95, "presence_penalty": 0.6, "seed": 1}
-
-
-@pytest.fixture(scope="module")
-def modules() -> dict[str, ModuleType]:
-    """Imported by their own names, as in the model's folder, and taken out again."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(WRITER))
-        loaded = {name: __import__(name) for name in MODULES}
-        yield loaded
-        for name in MODULES:
-            del sys.modules[name]
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

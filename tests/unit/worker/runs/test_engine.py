@@ -99,9 +99,7 @@ async def test_a_claim_that_is_lost_throws_the_result_away(new_world):
 
 async def test_a_crash_begins_the_next_attempt_and_spares_what_was_sent_ahead(new_world):
     world = new_world()
-    for number in range(20):
-        world.job(f"warm{number}")
-        world.done(f"warm{number}")
+    world.warm_up()
     for name in ("a", "b", "c"):
         world.job(name)
     other = world.instance

@@ -93,9 +93,7 @@ async def test_a_claim_for_an_instance_that_went_away_is_given_back(new_world):
 
 async def test_claimed_runs_that_a_crash_finds_waiting_are_given_back_and_lose_no_attempt(new_world):
     world = new_world()
-    for number in range(20):
-        world.job(f"warm{number}")
-        world.done(f"warm{number}")
+    world.warm_up()
     for name in ("a", "b"):
         world.job(name, webhook=True)
     world.crash()
