@@ -13,18 +13,19 @@ import sys
 import tempfile
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from cog import _pydantic
+from cog._pydantic import Validated
 
 FILENAME_LIMIT_BYTES: Final = 200  # file systems take 255; the rest is for the prefix of a temporary file
 FETCH_TIMEOUT_S: Final = 10.0  # a stuck server must not hold a prediction for ever
 URI_SCHEMA: Final = {"type": "string", "format": "uri"}
 
 
-class Path(pathlib.PosixPath):
+class Path(Validated, pathlib.PosixPath):
     """A file on disk, as input or output."""
+
+    _json_schema = URI_SCHEMA
 
     @classmethod
     def validate(cls, value: Any) -> pathlib.Path:
@@ -33,21 +34,11 @@ class Path(pathlib.PosixPath):
             return value
         return URLPath(source=value, filename=get_filename(value), fileobj=File.validate(value))
 
-    @classmethod
-    def __get_validators__(cls) -> Iterator[Callable[[Any], Any]]:
-        yield cls.validate
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        return _pydantic.core_schema(cls.validate)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        return dict(URI_SCHEMA)
-
-
-class File(io.IOBase):
+class File(Validated, io.IOBase):
     """Deprecated by Cog in favour of `Path`: an open binary file."""
+
+    _json_schema = URI_SCHEMA
 
     @classmethod
     def validate(cls, value: Any) -> Any:
@@ -61,18 +52,6 @@ class File(io.IOBase):
         if scheme in {"http", "https"}:
             return URLFile(value)
         raise ValueError(f"{scheme!r} is not a URL scheme that can be read; use data, http or https")
-
-    @classmethod
-    def __get_validators__(cls) -> Iterator[Callable[[Any], Any]]:
-        yield cls.validate
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        return _pydantic.core_schema(cls.validate)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        return dict(URI_SCHEMA)
 
 
 class URLFile(io.RawIOBase):

@@ -1,11 +1,29 @@
 """Lets the types of this module stand in pydantic models; called by pydantic alone, so it never imports it first."""
 
 import importlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 
-def core_schema(validate: Callable[[Any], Any]) -> Any:
-    """A pydantic-core schema that takes any value and passes it through `validate` (which raises ValueError)."""
-    schemas = importlib.import_module("pydantic_core.core_schema")
-    return schemas.no_info_plain_validator_function(validate)
+class Validated:
+    """A type that takes any value which passes through its `validate`, under the JSON schema of its own."""
+
+    _json_schema: ClassVar[dict[str, Any]]
+
+    @classmethod
+    def validate(cls, value: Any) -> Any:
+        """Raises ValueError."""
+        raise NotImplementedError
+
+    @classmethod
+    def __get_validators__(cls) -> Iterator[Callable[[Any], Any]]:
+        yield cls.validate
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        schemas = importlib.import_module("pydantic_core.core_schema")
+        return schemas.no_info_plain_validator_function(cls.validate)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        return dict(cls._json_schema)

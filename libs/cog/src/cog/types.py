@@ -1,18 +1,21 @@
 """The types that annotate parameters and outputs."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, TypeVar
 
-from cog import _pydantic
 from cog._files import File, Path, URLFile, URLPath, get_filename
+from cog._pydantic import Validated
 from cog.exceptions import ExperimentalFeatureWarning
 from cog.input import FieldInfo, Input
 
 Item = TypeVar("Item")
+SECRET_SCHEMA: Final = {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True}
 
 
-class Secret:
+class Secret(Validated):
     """A text that must not be shown: printing it prints asterisks."""
+
+    _json_schema = SECRET_SCHEMA
 
     def __init__(self, secret_value: str | None = None) -> None:
         self._secret_value = secret_value
@@ -23,18 +26,6 @@ class Secret:
     @classmethod
     def validate(cls, value: Any) -> "Secret":
         return value if isinstance(value, cls) else cls(value)
-
-    @classmethod
-    def __get_validators__(cls) -> Iterator[Callable[[Any], Any]]:
-        yield cls.validate
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        return _pydantic.core_schema(cls.validate)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and self._secret_value == other._secret_value
