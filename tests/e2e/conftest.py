@@ -38,7 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.timeout(TEST_WITHIN_S))
-            item.add_marker(pytest.mark.xdist_group("e2e"))  # one stack, however many run the tests
 
 
 @pytest.fixture(scope="session")
