@@ -14,14 +14,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import OPEN_PREDICTIONS
 from tidemill.gateway.limits import rates
 from tidemill.runtime.db import Lane
-
-
-async def until(what, check, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not (answer := check()):
-        assert time.monotonic() < deadline, f"waited {within_s} s in vain for {what}"
-        await asyncio.sleep(0.02)
-    return answer
+from tidemill.testing.running import until
 
 
 async def limit(gateway, account, **columns):

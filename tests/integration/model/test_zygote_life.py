@@ -15,18 +15,13 @@ import tidemill.model
 from tidemill.model.host import Boot, Spec, Zygote, ZygoteDiedError
 from tidemill.model.sandbox import Sandbox
 from tidemill.testing.processes import runs
+from tidemill.testing.running import until
 
 USER = 64_242  # an ordinary user that nobody is
 
 
 def open_descriptors(pid) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-
-
-async def until(found) -> None:
-    async with asyncio.timeout(30):
-        while not found():
-            await asyncio.sleep(0.01)
 
 
 async def test_ready_names_what_was_imported_and_what_was_not(shared_zygote):
@@ -60,7 +55,7 @@ async def test_children_die_with_a_zygote_that_is_killed(zygote_env, make_launch
     ended = await child.exit()
     assert (ended.code, ended.signal) == (None, None)
     await zygote.dead
-    await until(lambda: not runs(child.process.pid))
+    await until("the child to be gone", lambda: not runs(child.process.pid))
     await zygote.close()
 
 
@@ -89,7 +84,7 @@ asyncio.run(main())
     pids = (await worker.stdout.readline()).split()
     worker.kill()
     await worker.communicate()
-    await until(lambda: not any(runs(int(pid)) for pid in pids))
+    await until("all to be gone", lambda: not any(runs(int(pid)) for pid in pids))
 
 
 async def test_a_specification_that_cannot_be_entered_is_reported(launch):
@@ -159,7 +154,8 @@ async def test_nothing_is_left_open(zygote_env, make_launcher):
         child.process.stop()
         await child.exit()
     assert open_descriptors("self") == before
-    await until(lambda: open_descriptors(zygote.process.pid) == 4)  # the standard three and its socket
+    # The standard three and its socket.
+    await until("the others to be closed", lambda: open_descriptors(zygote.process.pid) == 4)
     await zygote.close()
 
 
@@ -194,7 +190,7 @@ async def test_a_fork_that_is_given_up_leaves_no_child(launch, common_directory)
     child = await launch("proc_basic")
     child.process.kill()
     await child.exit()
-    await until(lambda: children() == before)
+    await until("no child to be left", lambda: children() == before)
 
 
 def _copy_runtime(directory: Path) -> str:

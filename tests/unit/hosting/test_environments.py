@@ -13,6 +13,7 @@ from tidemill.hosting.installer import InstallFailed, Unsolvable
 from tidemill.hosting.interpreters import OWN_VERSION, own_without_packages
 from tidemill.hosting.layering import Layer
 from tidemill.hosting.scratch import Scratch
+from tidemill.testing.tasks import shortly
 
 LAYERS = (Layer("numpy", "2.4.0", ()), Layer("torch", "2.9.1", ("numpy",)))
 
@@ -94,8 +95,7 @@ async def test_those_who_ask_together_share_the_build(make, installer):
     installer.gate = asyncio.Event()
     environments = make()
     asking = [asyncio.create_task(environments.ensure(config("six"))) for _ in range(3)]
-    while not installer.wanted:
-        await asyncio.sleep(0)
+    await shortly(lambda: installer.wanted)
     installer.gate.set()
     assert len({(await one).digest for one in asking}) == 1
     assert len(installer.wanted) == 1

@@ -11,6 +11,7 @@ from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Download
 from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTimeout
+from tidemill.testing.tasks import shortly
 from tidemill.worker.files import inputs as module
 from tidemill.worker.files.inputs import InputFetchError, Inputs
 
@@ -221,8 +222,7 @@ async def test_a_canceled_fetch_leaves_nothing(parts, tmp_path):
 
     parts.egress.fetch = fetch
     task = asyncio.create_task(bring(parts, tmp_path / "in", image="https://x.example/a"))
-    while not parts.egress.asked:
-        await asyncio.sleep(0.001)
+    await shortly(lambda: parts.egress.asked)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

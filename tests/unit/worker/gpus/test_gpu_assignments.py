@@ -4,6 +4,7 @@ import pynvml
 import pytest
 
 from tidemill.contracts.limits import GIB
+from tidemill.testing.tasks import shortly
 from tidemill.worker.gpus import assignments, devices
 from tidemill.worker.gpus.assignments import GpuAssignments, NoSuchGpu
 from tidemill.worker.gpus.choice import Device, Grant, Wish
@@ -34,12 +35,6 @@ def quick_looks(monkeypatch):
     monkeypatch.setattr(assignments, "LOOK_EVERY_S", 0.001)
 
 
-async def until(check):
-    async with asyncio.timeout(10):
-        while not check():
-            await asyncio.sleep(0.001)
-
-
 async def test_two_share_a_device_and_a_third_waits_for_its_turn():
     world = World(A)
     assert (await world.assignments.assign("1", HALF)).devices == (A,)
@@ -55,9 +50,9 @@ async def test_an_idle_instance_is_asked_once_to_make_room():
     await world.assignments.assign("old", WHOLE)
     world.idle["old"] = 7.0
     waiting = asyncio.create_task(world.assignments.assign("new", WHOLE))
-    await until(lambda: world.stopped)
+    await shortly(lambda: world.stopped)
     looks = world.machine.looks
-    await until(lambda: world.machine.looks > looks + 3)
+    await shortly(lambda: world.machine.looks > looks + 3)
     assert world.stopped == ["old"]
     world.assignments.release("old")
     assert (await waiting).devices == (A,)
@@ -67,7 +62,7 @@ async def test_a_stranger_on_the_device_is_waited_for():
     world = World(A)
     world.machine.strangers["GPU-a"] = 70 * GIB
     waiting = asyncio.create_task(world.assignments.assign("1", HALF))
-    await until(lambda: world.machine.looks > 3)
+    await shortly(lambda: world.machine.looks > 3)
     assert not waiting.done()
     world.machine.strangers.clear()
     assert (await waiting).devices == (A,)

@@ -13,6 +13,7 @@ from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment, EnvironmentFailed
 from tidemill.hosting.failures import BootFailed
 from tidemill.model.child_process import Exit
+from tidemill.testing.tasks import shortly
 from tidemill.worker.gpus.choice import Device, Grant
 from tidemill.worker.instances.boots import BootPorts, Boots
 from tidemill.worker.instances.confinement import Confined
@@ -135,8 +136,7 @@ async def test_a_model_that_fails_is_killed_and_its_error_ends_with_what_it_prin
 async def test_a_boot_that_is_canceled_gives_the_files_back_and_kills(tmp_path):
     parts = Parts(tmp_path, said=())
     booting = asyncio.create_task(parts.boots.boot(parts.life))
-    while not parts.watched:
-        await asyncio.sleep(0)
+    await shortly(lambda: parts.watched)
     booting.cancel()
     await asyncio.gather(booting, return_exceptions=True)
     assert parts.child.killed

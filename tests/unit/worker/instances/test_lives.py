@@ -8,6 +8,7 @@ import pytest
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Boot, Stop
 from tidemill.hosting.failures import BootFailed, Ending
+from tidemill.testing.tasks import shortly
 from tidemill.worker.instances import lives as module
 from tidemill.worker.instances.lives import Lives
 from tidemill.worker.runs.lanes import QueueLane
@@ -72,17 +73,11 @@ class World:
         """Sends the command, and waits until the boot is on."""
         reply = await self.lives.obey(Boot(instance=name, queue="q"))
         if reply.accepted:
-            await until(lambda: name in self.boots.begun)
+            await shortly(lambda: name in self.boots.begun)
         return self.engine.instances().get(name), reply
 
     def noted(self, kind):
         return [note for note in self.notes if note[0] == kind]
-
-
-async def until(check):
-    async with asyncio.timeout(5):
-        while not check():
-            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -119,7 +114,7 @@ async def test_one_that_failed_takes_no_place_gives_its_gpus_back_and_is_shown(n
     world = new_world(capacity=1)
     instance, _ = await world.boot("a")
     world.boots.begun["a"].set_exception(BootFailed("no such file"))
-    await until(lambda: world.noted("GPUs"))
+    await shortly(lambda: world.noted("GPUs"))
     assert (instance.state, instance.error, instance.child.killed) == ("failed", "no such file", 1)
     assert world.noted("booted") == [("booted", "a", "failed", "printed")]
     assert "a" in world.engine.instances()
@@ -133,7 +128,7 @@ async def test_a_failure_is_forgotten_when_it_was_shown(new_world, monkeypatch):
     world = new_world()
     await world.boot("a")
     world.boots.begun["a"].set_exception(OSError("disk full"))
-    await until(lambda: world.noted("cleared"))
+    await shortly(lambda: world.noted("cleared"))
     assert not world.engine.instances()
     assert not world.lives.environments_in_use()
 
@@ -141,7 +136,7 @@ async def test_a_failure_is_forgotten_when_it_was_shown(new_world, monkeypatch):
 async def test_a_boot_that_takes_too_long_fails_with_what_it_printed(new_world):
     world = new_world(timeout_s=0.001)
     instance, _ = await world.boot("a")
-    await until(lambda: instance.state == "failed")
+    await shortly(lambda: instance.state == "failed")
     assert instance.error == "it took longer than 0.001 s\nprinted"
 
 
@@ -150,10 +145,10 @@ async def test_a_stop_ends_a_boot_and_lets_what_is_ready_finish(new_world):
     booting, _ = await world.boot("a")
     ready, _ = await world.boot("b")
     world.boots.begun["b"].set_result(None)
-    await until(lambda: ready.state == "ready")
+    await shortly(lambda: ready.state == "ready")
     for name in ("a", "b", "unknown"):
         assert (await world.lives.obey(Stop(instance=name))).accepted
-    await until(lambda: world.noted("cleared"))
+    await shortly(lambda: world.noted("cleared"))
     assert world.noted("cleared") == [("cleared", "a")]
     assert booting.child.killed
     assert (ready.state, ready.child.stopped, ready.child.killed) == ("draining", 1, 0)
@@ -163,12 +158,12 @@ async def test_the_environment_is_in_use_until_the_process_has_ended(new_world):
     world = new_world()
     instance, _ = await world.boot("a")
     world.boots.begun["a"].set_result(None)
-    await until(lambda: world.noted("booted"))
+    await shortly(lambda: world.noted("booted"))
     assert world.lives.environments_in_use() == {"digest"}
     link = world.lives._lives["a"].link
     link.crash = Ending("signal 11", ErrorCode.MODEL_CRASHED)
     link.ended.set_result(None)
-    await until(lambda: world.noted("cleared"))
+    await shortly(lambda: world.noted("cleared"))
     assert world.noted("crashed") == [("crashed", "a", "signal 11")]
     assert world.lives.environments_in_use() == frozenset()
     assert instance.id not in world.engine.instances()

@@ -9,6 +9,7 @@ from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.billing import Tariff
 from tidemill.runtime.clock import now
+from tidemill.testing.tasks import shortly
 from tidemill.worker.runs.run import Stop
 
 SIZE = 4
@@ -30,12 +31,6 @@ def call(world, names):
     world.say(t="running", ids=list(names))
 
 
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 async def test_the_next_calls_runs_are_sent_ahead(world):
     jobs(world, "abcdefghij")
     assert world.instance.child.sent == list("abcdefgh")
@@ -47,7 +42,7 @@ async def test_the_next_calls_runs_are_sent_ahead(world):
 async def test_those_of_the_call_are_claimed_and_those_of_the_next_are_neither_claimed_nor_asked_back(world):
     jobs(world, "abcdef")
     call(world, "bcf")
-    await until(lambda: len(world.records.claimed) >= 3)
+    await shortly(lambda: len(world.records.claimed) >= 3)
     await asyncio.sleep(0.15)  # longer than what is sent ahead to another child may wait
     assert sorted(world.records.claimed) == ["b", "c", "f"]
     assert world.instance.child.canceled == []
@@ -57,18 +52,18 @@ async def test_a_crash_costs_the_call_an_attempt_and_the_others_nothing(world):
     jobs(world, "abcdef")
     call(world, "bcf")
     world.crash()
-    await until(lambda: len(world.records.retried) == 3)
+    await shortly(lambda: len(world.records.retried) == 3)
     assert sorted(world.records.retried) == ["b", "c", "f"]
     assert world.ended == {}
     fresh = world.add(len("abcdef"))
-    await until(lambda: len(fresh.child.sent) == len("abcdef"))
+    await shortly(lambda: len(fresh.child.sent) == len("abcdef"))
     assert sorted(fresh.child.sent) == list("abcdef")
 
 
 async def test_a_crash_before_any_call_costs_those_that_came_first(world):
     jobs(world, "abcdef")
     world.crash()
-    await until(lambda: len(world.records.retried) == SIZE)
+    await shortly(lambda: len(world.records.retried) == SIZE)
     assert sorted(world.records.retried) == list("abcd")
 
 
@@ -99,7 +94,7 @@ async def test_a_child_that_does_not_stop_is_not_killed_while_others_want_its_ca
     jobs(world, "abc")
     call(world, "ab")
     world.engine.stop(world.engine.runs["a"], Stop(Status.CANCELED))
-    await until(lambda: "a" in world.ended)
+    await shortly(lambda: "a" in world.ended)
     assert world.ended["a"].status is Status.CANCELED
     assert not world.instance.child.killed
     world.done("a", batch=2)
@@ -112,7 +107,7 @@ async def test_it_is_killed_when_nobody_wants_its_call(world, watching):
     call(world, "ab")
     for name in "ab":
         world.engine.stop(world.engine.runs[name], Stop(Status.CANCELED))
-    await until(lambda: world.instance.child.killed)
+    await shortly(lambda: world.instance.child.killed)
     assert world.ended == {}
 
 

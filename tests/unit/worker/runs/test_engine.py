@@ -10,6 +10,7 @@ from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.limits import OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
+from tidemill.testing.tasks import shortly
 from tidemill.worker.runs import timekeeper
 from tidemill.worker.runs.instance import AHEAD
 from tidemill.worker.runs.run import Refused
@@ -29,9 +30,7 @@ async def test_a_quick_run_is_never_claimed(new_world):
 async def test_what_lasts_is_claimed(new_world):
     world = new_world()
     world.job("a")
-    async with asyncio.timeout(5):
-        while not world.records.claimed:
-            await asyncio.sleep(0)
+    await shortly(lambda: world.records.claimed)
     world.done("a")
     assert world.ended["a"].status is Status.SUCCEEDED
 
@@ -106,9 +105,7 @@ async def test_a_crash_begins_the_next_attempt_and_spares_what_was_sent_ahead(ne
     world.crash()
     replacement = world.add()
     assert replacement is not other
-    async with asyncio.timeout(5):
-        while world.records.retried != ["a"]:
-            await asyncio.sleep(0)
+    await shortly(lambda: world.records.retried == ["a"])
     assert "b" in replacement.child.sent
 
 
@@ -237,9 +234,7 @@ async def test_prepared_inputs_are_discarded_at_the_end(new_world):
     world = new_world(files=True)
     world.gate.set()
     world.job("a")
-    async with asyncio.timeout(5):
-        while not world.instance.child.sent:
-            await asyncio.sleep(0)
+    await shortly(lambda: world.instance.child.sent)
     world.done("a")
     await world.engine.idle()
     assert world.discarded == ["a"]

@@ -1,5 +1,3 @@
-import asyncio
-
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +5,7 @@ from hypothesis import strategies as st
 from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
+from tidemill.testing.tasks import shortly
 from tidemill.worker.runs.store_turns import Taken
 from tidemill.worker.runs.turns import Turns, Waiting, choose
 
@@ -51,26 +50,20 @@ def test_what_was_heard_while_the_rows_were_asked_stays_noted():
     assert not turns.contested("q", job("x"))
 
 
-async def until(check):
-    async with asyncio.timeout(5):
-        while not check():
-            await asyncio.sleep(0)
-
-
 async def test_an_urgent_prediction_takes_the_turn_of_an_ordinary_one(new_world):
     world = new_world()
     world.engine.turns.note("q", ["a"])
     world.records.turns["ordinary"] = Taken(job=job("urgent", priority=5))
     world.job("ordinary")
     assert world.instance.room == 0  # kept while the rows are asked
-    await until(lambda: world.instance.child.sent)
+    await shortly(lambda: world.instance.child.sent)
     assert world.instance.child.sent == ["urgent"]
     assert not world.records.claimed  # the turn claimed it
     world.done("urgent")
     assert world.ended["urgent"].status is Status.SUCCEEDED
     world.records.turns["urgent"] = Taken(job=job("ordinary"))
     world.job("urgent", priority=5)
-    await until(lambda: world.instance.child.sent == ["urgent", "ordinary"])
+    await shortly(lambda: world.instance.child.sent == ["urgent", "ordinary"])
 
 
 async def test_a_turn_with_nothing_left_to_run_frees_its_place(new_world):
@@ -98,7 +91,7 @@ async def test_claimed_runs_that_a_crash_finds_waiting_are_given_back_and_lose_n
         world.job(name, webhook=True)
     world.crash()
     replacement = world.add()
-    await until(lambda: "b" in replacement.child.sent)
+    await shortly(lambda: "b" in replacement.child.sent)
     assert world.records.unclaimed == ["b"]
     assert world.records.retried == ["a"]
 
