@@ -44,6 +44,15 @@ class Gateway(NamedTuple):
     app: web.Application
     http: aiohttp.ClientSession
 
+    async def ask(self, method: str, path: str, who: Account | str, **request: Any) -> tuple[int, Any]:
+        """The API, as an account or with a token: (status, JSON or text, None for none)."""
+        headers = {"Authorization": f"Bearer {who}"} if isinstance(who, str) else who.headers
+        headers = {**headers, **request.pop("headers", {})}
+        async with self.http.request(method, f"{self.url}/v1{path}", headers=headers, **request) as response:
+            text = await response.text()
+            is_json = response.content_type.endswith("json")
+            return response.status, (json.loads(text) if is_json else text) if text else None
+
 
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Config]:
@@ -126,11 +135,7 @@ def ask(gateway: Gateway, alice: Account) -> Callable[..., Awaitable[tuple[int, 
     async def ask(
         method: str, path: str, body: object = None, account: Account = alice, **headers: str
     ) -> tuple[int, Any]:
-        async with gateway.http.request(
-            method, f"{gateway.url}/v1{path}", json=body, headers={**account.headers, **headers}
-        ) as response:
-            text = await response.text()
-            return response.status, json.loads(text) if text else None
+        return await gateway.ask(method, path, account, json=body, headers=headers)
 
     return ask
 

@@ -20,14 +20,9 @@ async def made(gateway, account):
     return f"/models/{account.username}/{model}/versions/{rows.version_id(queue)}"
 
 
-async def ask(gateway, account, path):
-    async with gateway.http.get(f"{gateway.url}/v1{path}", headers=account.headers) as response:
-        return response.status, await response.json()
-
-
 async def test_the_owner_sees_how_instances_came_up(gateway, alice):
     path = await made(gateway, alice)
-    status, boots = await ask(gateway, alice, f"{path}/boots")
+    status, boots = await gateway.ask("GET", f"{path}/boots", alice)
     assert status == 200
     assert [boot["instance"][:2] for boot in boots] == ["i2", "i1"]
     assert [boot["error"] for boot in boots] == [None, "no weights"]
@@ -39,6 +34,6 @@ async def test_the_owner_sees_how_instances_came_up(gateway, alice):
 
 async def test_who_may_run_a_model_sees_nothing_of_it(gateway, alice, mallory):
     path = await made(gateway, alice)
-    assert (await ask(gateway, mallory, path))[0] == 200
-    assert (await ask(gateway, mallory, f"{path}/boots"))[0] in {403, 404}
-    assert (await ask(gateway, alice, f"{path[:-64]}{'0' * 64}/boots"))[0] == 404
+    assert (await gateway.ask("GET", path, mallory))[0] == 200
+    assert (await gateway.ask("GET", f"{path}/boots", mallory))[0] in {403, 404}
+    assert (await gateway.ask("GET", f"{path[:-64]}{'0' * 64}/boots", alice))[0] == 404

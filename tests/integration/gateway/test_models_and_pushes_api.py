@@ -10,15 +10,9 @@ from tidemill.contracts.ids import new_id
 from tidemill.testing import rows
 
 
-async def ask(gateway, method, path, account, **kwargs):
-    async with gateway.http.request(method, f"{gateway.url}/v1{path}", headers=account.headers, **kwargs) as response:
-        body = await response.read()
-        return response.status, json.loads(body) if body else None
-
-
 async def make_model(gateway, account, name=None, visibility="private"):
     body = {"owner": account.username, "name": name or f"m-{new_id()}", "visibility": visibility, "hardware": "cpu"}
-    status, model = await ask(gateway, "POST", "/models", account, json=body)
+    status, model = await gateway.ask("POST", "/models", account, json=body)
     assert status == 201, model
     return model
 
@@ -40,10 +34,10 @@ async def make_example(gateway, model):
 
 
 async def test_account_secret_and_hardware(gateway, alice):
-    status, account = await ask(gateway, "GET", "/account", alice)
+    status, account = await gateway.ask("GET", "/account", alice)
     assert (status, account["type"], account["username"]) == (200, "user", alice.username)
-    assert (await ask(gateway, "GET", "/webhooks/default/secret", alice))[1] == {"key": "whsec_dGVzdA=="}
-    offered = {kind["sku"]: kind for kind in (await ask(gateway, "GET", "/hardware", alice))[1]}
+    assert (await gateway.ask("GET", "/webhooks/default/secret", alice))[1] == {"key": "whsec_dGVzdA=="}
+    offered = {kind["sku"]: kind for kind in (await gateway.ask("GET", "/hardware", alice))[1]}
     assert offered["cpu"]["name"] == "CPU"
     assert offered["gpu-t4"]["price_usd_per_s"] > offered["cpu"]["price_usd_per_s"] > 0
 
@@ -52,25 +46,25 @@ async def test_a_new_model(gateway, alice):
     model = await make_model(gateway, alice)
     assert (model["run_count"], model["latest_version"], model["default_example"]) == (0, None, None)
     path = f"/models/{model['owner']}/{model['name']}"
-    assert await ask(gateway, "GET", path, alice) == (200, model)
-    assert (await ask(gateway, "GET", f"{path}/versions", alice))[1]["results"] == []
+    assert await gateway.ask("GET", path, alice) == (200, model)
+    assert (await gateway.ask("GET", f"{path}/versions", alice))[1]["results"] == []
     body = {"owner": alice.username, "name": model["name"], "visibility": "public", "hardware": "cpu"}
-    assert (await ask(gateway, "POST", "/models", alice, json=body))[0] == 409
-    assert (await ask(gateway, "POST", "/models", alice, json={**body, "hardware": "tpu"}))[0] == 422
-    assert (await ask(gateway, "POST", "/models", alice, json={**body, "owner": "other"}))[0] == 403
-    assert (await ask(gateway, "POST", "/models", alice, json={**body, "name": "Bad Name"}))[0] == 422
+    assert (await gateway.ask("POST", "/models", alice, json=body))[0] == 409
+    assert (await gateway.ask("POST", "/models", alice, json={**body, "hardware": "tpu"}))[0] == 422
+    assert (await gateway.ask("POST", "/models", alice, json={**body, "owner": "other"}))[0] == 403
+    assert (await gateway.ask("POST", "/models", alice, json={**body, "name": "Bad Name"}))[0] == 422
 
 
 async def test_versions_newest_first(gateway, alice):
     model = await make_model(gateway, alice)
     ids = [await make_version(gateway, model) for _ in range(3)]
     path = f"/models/{model['owner']}/{model['name']}"
-    listed = (await ask(gateway, "GET", f"{path}/versions", alice))[1]
+    listed = (await gateway.ask("GET", f"{path}/versions", alice))[1]
     assert [version["id"] for version in listed["results"]] == ids[::-1]
-    assert (await ask(gateway, "GET", path, alice))[1]["latest_version"]["id"] == ids[-1]
-    status, version = await ask(gateway, "GET", f"{path}/versions/{ids[0]}", alice)
+    assert (await gateway.ask("GET", path, alice))[1]["latest_version"]["id"] == ids[-1]
+    status, version = await gateway.ask("GET", f"{path}/versions/{ids[0]}", alice)
     assert (status, version["openapi_schema"], version["cog_version"]) == (200, {"x": 1}, "0.16")
-    assert (await ask(gateway, "GET", f"{path}/versions/{'0' * 64}", alice))[0] == 404
+    assert (await gateway.ask("GET", f"{path}/versions/{'0' * 64}", alice))[0] == 404
 
 
 @pytest.mark.parametrize("by", ["model_created_at", "latest_version_created_at"])
@@ -91,7 +85,7 @@ async def test_the_list_has_public_models_with_versions_and_examples_in_pages(ga
         names, previous = [], None
         path = f"/models?sort_by={by}&sort_direction={direction}"
         while path:
-            status, page = await ask(gateway, "GET", path, alice)
+            status, page = await gateway.ask("GET", path, alice)
             assert status == 200, page
             assert f"sort_direction={direction}" in (page["next"] or path)
             names += [model["name"] for model in page["results"]]
@@ -101,11 +95,11 @@ async def test_the_list_has_public_models_with_versions_and_examples_in_pages(ga
         assert [name for name in names if name in wanted] == [model["name"] for model in expected]
         assert not hidden & set(names)
         assert len(names) == len(set(names))
-        back = (await ask(gateway, "GET", previous.partition("/v1")[2], alice))[1]["results"]
+        back = (await gateway.ask("GET", previous.partition("/v1")[2], alice))[1]["results"]
         assert all(model["name"] in names for model in back)
         last = len(names) - (len(names) % 2 or 2)
         assert [model["name"] for model in back] == names[last - 2 : last]
-    assert (await ask(gateway, "GET", "/models?sort_by=name", alice))[0] == 400
+    assert (await gateway.ask("GET", "/models?sort_by=name", alice))[0] == 400
 
 
 async def test_private_models_of_others_do_not_exist(gateway, alice, mallory):
@@ -113,12 +107,12 @@ async def test_private_models_of_others_do_not_exist(gateway, alice, mallory):
     version = await make_version(gateway, model)
     path = f"/models/{model['owner']}/{model['name']}"
     for each in (path, f"{path}/versions", f"{path}/versions/{version}"):
-        assert (await ask(gateway, "GET", each, mallory))[0] == 404
-    assert (await ask(gateway, "POST", f"{path}/pushes", mallory, json={"files": []}))[0] == 404
+        assert (await gateway.ask("GET", each, mallory))[0] == 404
+    assert (await gateway.ask("POST", f"{path}/pushes", mallory, json={"files": []}))[0] == 404
     public = await make_model(gateway, alice, visibility="public")
     path = f"/models/{public['owner']}/{public['name']}"
-    assert (await ask(gateway, "GET", path, mallory))[0] == 200
-    assert (await ask(gateway, "POST", f"{path}/pushes", mallory, json={"files": []}))[0] == 404
+    assert (await gateway.ask("GET", path, mallory))[0] == 200
+    assert (await gateway.ask("POST", f"{path}/pushes", mallory, json={"files": []}))[0] == 404
 
 
 def entry(path, content, **more):
@@ -136,14 +130,14 @@ async def test_a_push_until_it_is_queued(gateway, alice, mallory):
     pushes = f"/models/{model['owner']}/{model['name']}/pushes"
     config, code = f"predict: x # {new_id()}".encode(), new_id().encode() * 40_000
     manifest = {"files": [entry("cog.yaml", config), entry("x.py", code, executable=True)]}
-    status, push = await ask(gateway, "POST", pushes, alice, json=manifest)
+    status, push = await gateway.ask("POST", pushes, alice, json=manifest)
     digests = sorted(each["sha256"] for each in manifest["files"])
     assert (status, push["status"], push["missing"]) == (201, "uploading", digests)
 
-    status, problem = await ask(gateway, "POST", f"/pushes/{push['id']}/start", alice)
+    status, problem = await gateway.ask("POST", f"/pushes/{push['id']}/start", alice)
     assert (status, problem["missing"]) == (422, digests)
 
-    wrong = await ask(gateway, "PUT", f"/blobs/{digests[0]}", alice, data=b"something else")
+    wrong = await gateway.ask("PUT", f"/blobs/{digests[0]}", alice, data=b"something else")
     assert wrong[0] == 422
     for content in (config, code):
         path = f"/blobs/{hashlib.sha256(content).hexdigest()}"
@@ -153,22 +147,22 @@ async def test_a_push_until_it_is_queued(gateway, alice, mallory):
         stored = await gateway.parts.objects.read(path.replace("/blobs", "blobs", 1), limit_bytes=10**7)
         assert stored == content
 
-    assert (await ask(gateway, "GET", f"/pushes/{push['id']}", alice))[1]["missing"] == []
+    assert (await gateway.ask("GET", f"/pushes/{push['id']}", alice))[1]["missing"] == []
     for _ in range(2):
-        status, push = await ask(gateway, "POST", f"/pushes/{push['id']}/start", alice)
+        status, push = await gateway.ask("POST", f"/pushes/{push['id']}/start", alice)
         assert (status, push["status"]) == (200, "queued")
     assert await asyncio.wait_for(hints.get(), 10) == push["id"]
     files = await gateway.parts.database.value("SELECT files FROM push WHERE id = $1", push["id"])
     assert json.loads(files)[1] == {**entry("x.py", code), "executable": True}
 
-    status, again = await ask(gateway, "POST", pushes, alice, json=manifest)
+    status, again = await gateway.ask("POST", pushes, alice, json=manifest)
     assert (status, again["status"]) == (201, "queued")
 
     for method, path in (("GET", ""), ("POST", "/start")):
-        assert (await ask(gateway, method, f"/pushes/{push['id']}{path}", mallory))[0] == 404
+        assert (await gateway.ask(method, f"/pushes/{push['id']}{path}", mallory))[0] == 404
     theirs = await make_model(gateway, mallory)
     path = f"/models/{theirs['owner']}/{theirs['name']}/pushes"
-    assert (await ask(gateway, "POST", path, mallory, json=manifest))[1]["missing"] == digests
+    assert (await gateway.ask("POST", path, mallory, json=manifest))[1]["missing"] == digests
 
 
 async def _put(gateway, path, account, content):
@@ -194,13 +188,13 @@ async def _stream(content):
 async def test_what_is_no_bundle(gateway, alice, files):
     model = await make_model(gateway, alice)
     path = f"/models/{model['owner']}/{model['name']}/pushes"
-    status, problem = await ask(gateway, "POST", path, alice, json={"files": files})
+    status, problem = await gateway.ask("POST", path, alice, json={"files": files})
     assert (status, problem["title"]) == (422, "Invalid bundle")
 
 
 async def test_blobs_need_a_digest_and_a_length(gateway, alice):
-    assert (await ask(gateway, "PUT", "/blobs/xyz", alice, data=b"x"))[0] == 404
-    assert (await ask(gateway, "PUT", f"/blobs/{'0' * 64}", alice, data=_stream(b"x")))[0] == 411
+    assert (await gateway.ask("PUT", "/blobs/xyz", alice, data=b"x"))[0] == 404
+    assert (await gateway.ask("PUT", f"/blobs/{'0' * 64}", alice, data=_stream(b"x")))[0] == 411
 
 
 async def test_preflights_are_answered_for_allowed_origins_only(gateway):

@@ -16,15 +16,6 @@ from tidemill.testing import rows
 SCHEMA = '{"components": {"schemas": {"Input": {"type": "object"}}}}'
 
 
-async def ask(gateway, method, path, account, **kwargs):
-    headers = {**account.headers, **kwargs.pop("headers", {})}
-    async with gateway.http.request(method, f"{gateway.url}/v1{path}", headers=headers, **kwargs) as response:
-        body = await response.read()
-        if response.content_type.endswith("json"):
-            return response.status, json.loads(body)
-        return response.status, body.decode()
-
-
 class Maker:
     """Makes models, versions and predictions as if they had been pushed and run."""
 
@@ -35,7 +26,7 @@ class Maker:
     async def model(self, account, *, visibility="private", name=None, **more):
         name = name or f"m-{new_id()}"
         body = {"owner": account.username, "name": name, "visibility": visibility, "hardware": "cpu", **more}
-        status, model = await ask(self.gateway, "POST", "/models", account, json=body)
+        status, model = await self.gateway.ask("POST", "/models", account, json=body)
         assert status == 201, model
         return f"/models/{account.username}/{name}"
 
@@ -67,7 +58,7 @@ class Maker:
         path = await self.model(account, visibility="public", description=words, **more)
         version = await self.version(path)
         prediction = await self.prediction(account, path, version)
-        status, answer = await ask(self.gateway, "POST", f"{path}/examples", account, json={"prediction": prediction})
+        status, answer = await self.gateway.ask("POST", f"{path}/examples", account, json={"prediction": prediction})
         assert status == 201, answer
         return path
 
@@ -84,7 +75,7 @@ def names(models):
 async def listed(gateway, account, path):
     found = []
     while path:
-        status, page = await ask(gateway, "GET", path, account)
+        status, page = await gateway.ask("GET", path, account)
         assert status == 200, page
         found += page["results"]
         path = page["next"] and page["next"].partition("/v1")[2]
@@ -93,16 +84,16 @@ async def listed(gateway, account, path):
 
 async def test_an_update_changes_what_it_names(gateway, make, alice):
     path = await make.model(alice, description="old", github_url="https://example.com/a")
-    assert (await ask(gateway, "GET", f"{path}/readme", alice))[0] == 404
+    assert (await gateway.ask("GET", f"{path}/readme", alice))[0] == 404
     body = {"description": "new", "readme": "# Hi", "license_url": "https://example.com/l", "hardware": "gpu-t4"}
-    status, model = await ask(gateway, "PATCH", path, alice, json=body)
+    status, model = await gateway.ask("PATCH", path, alice, json=body)
     assert status == 200
     assert (model["description"], model["github_url"]) == ("new", "https://example.com/a")
     assert (model["license_url"], model["hardware"]) == ("https://example.com/l", "gpu-t4")
-    assert await ask(gateway, "GET", f"{path}/readme", alice) == (200, "# Hi")
-    status, model = await ask(gateway, "PATCH", path, alice, json={"github_url": None, "license_url": "", "x": 1})
+    assert await gateway.ask("GET", f"{path}/readme", alice) == (200, "# Hi")
+    status, model = await gateway.ask("PATCH", path, alice, json={"github_url": None, "license_url": "", "x": 1})
     assert (status, model["github_url"], model["license_url"], model["description"]) == (200, None, None, "new")
-    assert (await ask(gateway, "PATCH", path, alice, json={}))[1] == model
+    assert (await gateway.ask("PATCH", path, alice, json={}))[1] == model
 
 
 @pytest.mark.parametrize(
@@ -120,43 +111,43 @@ async def test_an_update_changes_what_it_names(gateway, make, alice):
 )
 async def test_what_no_update_is(gateway, make, alice, body):
     path = await make.model(alice)
-    before = await ask(gateway, "GET", path, alice)
-    assert (await ask(gateway, "PATCH", path, alice, json=body))[0] == 422
-    assert await ask(gateway, "GET", path, alice) == before
+    before = await gateway.ask("GET", path, alice)
+    assert (await gateway.ask("PATCH", path, alice, json=body))[0] == 422
+    assert await gateway.ask("GET", path, alice) == before
 
 
 async def test_text_that_cannot_be_stored_is_the_clients_fault(gateway, make, alice):
     path = await make.model(alice)
-    assert (await ask(gateway, "PATCH", path, alice, data=b'{"description": "a\\u0000b"}'))[0] in {400, 422}
+    assert (await gateway.ask("PATCH", path, alice, data=b'{"description": "a\\u0000b"}'))[0] in {400, 422}
     for nothing in ("/models/a%00b/c", "/models/A/b", "/collections/a%00b"):
-        assert (await ask(gateway, "GET", nothing, alice))[0] == 404
+        assert (await gateway.ask("GET", nothing, alice))[0] == 404
 
 
 async def test_visibility_goes_both_ways(gateway, make, alice, mallory):
     path = await make.model(alice)
-    assert (await ask(gateway, "GET", path, mallory))[0] == 404
-    assert (await ask(gateway, "PATCH", path, alice, json={"visibility": "public"}))[1]["visibility"] == "public"
-    assert (await ask(gateway, "GET", path, mallory))[0] == 200
+    assert (await gateway.ask("GET", path, mallory))[0] == 404
+    assert (await gateway.ask("PATCH", path, alice, json={"visibility": "public"}))[1]["visibility"] == "public"
+    assert (await gateway.ask("GET", path, mallory))[0] == 200
     for method, below in (("PATCH", ""), ("DELETE", ""), ("POST", "/examples"), ("DELETE", f"/examples/{new_id()}")):
         body = {"visibility": "private", "prediction": new_id()}
-        assert (await ask(gateway, method, f"{path}{below}", mallory, json=body))[0] == 404
-    await ask(gateway, "PATCH", path, alice, json={"visibility": "private"})
-    assert (await ask(gateway, "GET", path, mallory))[0] == 404
+        assert (await gateway.ask(method, f"{path}{below}", mallory, json=body))[0] == 404
+    await gateway.ask("PATCH", path, alice, json={"visibility": "private"})
+    assert (await gateway.ask("GET", path, mallory))[0] == 404
 
 
 async def test_only_private_models_without_versions_can_be_deleted(gateway, make, alice):
     path = await make.model(alice, visibility="public")
     _, version = await make.version(path)
-    assert (await ask(gateway, "DELETE", path, alice))[0] == 409
-    await ask(gateway, "PATCH", path, alice, json={"visibility": "private"})
-    status, problem = await ask(gateway, "DELETE", path, alice)
+    assert (await gateway.ask("DELETE", path, alice))[0] == 409
+    await gateway.ask("PATCH", path, alice, json={"visibility": "private"})
+    status, problem = await gateway.ask("DELETE", path, alice)
     assert (status, "versions" in problem["detail"]) == (409, True)
-    assert (await ask(gateway, "DELETE", f"{path}/versions/{version}", alice))[0] == 202
+    assert (await gateway.ask("DELETE", f"{path}/versions/{version}", alice))[0] == 202
     model = await make.database.value("SELECT id FROM model WHERE name = $1", path.rpartition("/")[2])
     await rows.push(make.database, alice.id, model, status="failed")
-    assert (await ask(gateway, "DELETE", path, alice))[0] == 204
-    assert (await ask(gateway, "DELETE", path, alice))[0] == 404
-    assert (await ask(gateway, "GET", path, alice))[0] == 404
+    assert (await gateway.ask("DELETE", path, alice))[0] == 204
+    assert (await gateway.ask("DELETE", path, alice))[0] == 404
+    assert (await gateway.ask("GET", path, alice))[0] == 404
 
 
 async def test_a_list_by_owner_has_ones_own_models_too(gateway, make, alice, mallory):
@@ -176,20 +167,20 @@ async def test_examples_come_and_go(gateway, make, alice, mallory):
     version = await make.version(path)
     predictions = [await make.prediction(alice, path, version, deployment="alice/inner") for _ in range(3)]
     for prediction in [*predictions, predictions[0]]:
-        status, example = await ask(gateway, "POST", f"{path}/examples", alice, json={"prediction": prediction})
+        status, example = await gateway.ask("POST", f"{path}/examples", alice, json={"prediction": prediction})
         assert (status, example["id"]) == (201, prediction)
         assert not {"webhook", "deployment"} & example.keys()
     for account in (alice, mallory):
         found = await listed(gateway, account, f"{path}/examples")
         assert [each["id"] for each in found] == predictions[::-1]
-        shown = (await ask(gateway, "GET", path, account))[1]["default_example"]
+        shown = (await gateway.ask("GET", path, account))[1]["default_example"]
         assert shown["id"] == predictions[0]
         assert not {"webhook", "deployment"} & (found[0].keys() | shown.keys())
-    chosen = await ask(gateway, "PATCH", path, alice, json={"default_example": predictions[2]})
+    chosen = await gateway.ask("PATCH", path, alice, json={"default_example": predictions[2]})
     assert chosen[1]["default_example"]["id"] == predictions[2]
-    assert (await ask(gateway, "DELETE", f"{path}/examples/{predictions[2]}", alice))[0] == 204
-    assert (await ask(gateway, "DELETE", f"{path}/examples/{predictions[2]}", alice))[0] == 404
-    assert (await ask(gateway, "GET", path, alice))[1]["default_example"]["id"] == predictions[0]
+    assert (await gateway.ask("DELETE", f"{path}/examples/{predictions[2]}", alice))[0] == 204
+    assert (await gateway.ask("DELETE", f"{path}/examples/{predictions[2]}", alice))[0] == 404
+    assert (await gateway.ask("GET", path, alice))[1]["default_example"]["id"] == predictions[0]
     kept = await make.database.value("SELECT count(*) FROM removal_due_later WHERE prediction_id = $1", predictions[2])
     assert kept == 1
 
@@ -222,7 +213,7 @@ async def test_what_cannot_be_an_example(gateway, make, alice, mallory):
     old = await make.prediction(alice, path, version)
     await make.database.execute("UPDATE prediction SET completed_at = now() - interval '1 hour' WHERE id = $1", old)
     for prediction, expected in {**cases, old: 409}.items():
-        status, answer = await ask(gateway, "POST", f"{path}/examples", alice, json={"prediction": prediction})
+        status, answer = await gateway.ask("POST", f"{path}/examples", alice, json={"prediction": prediction})
         assert status == expected, answer
     assert await listed(gateway, alice, f"{path}/examples") == []
 
@@ -237,7 +228,7 @@ async def test_files_of_an_example_outlive_their_urls_and_uploads(gateway, make,
     objects, config = gateway.parts.objects, gateway.parts.config
     path = await make.model(alice)
     version = await make.version(path)
-    _, file = await ask(gateway, "POST", "/files", alice, data={"content": io.BytesIO(b"input bytes")})
+    _, file = await gateway.ask("POST", "/files", alice, data={"content": io.BytesIO(b"input bytes")})
     given = {"file": f"{config.public_url}/files/{file['id']}", "other": ["https://example.com/x.png", "text"]}
     prediction = await make.prediction(alice, path, version, input=json.dumps(given))
     await objects.put(f"outputs/{prediction}/1-0/out.txt", b"output bytes", "text/plain")
@@ -246,25 +237,25 @@ async def test_files_of_an_example_outlive_their_urls_and_uploads(gateway, make,
         "UPDATE prediction SET output = $2 WHERE id = $1", prediction, json.dumps([expired, "text"])
     )
     for _ in range(2):
-        status, example = await ask(gateway, "POST", f"{path}/examples", alice, json={"prediction": prediction})
+        status, example = await gateway.ask("POST", f"{path}/examples", alice, json={"prediction": prediction})
         assert status == 201, example
-    assert (await ask(gateway, "DELETE", f"/files/{file['id']}", alice))[0] == 204
+    assert (await gateway.ask("DELETE", f"/files/{file['id']}", alice))[0] == 204
     (example,) = await listed(gateway, alice, f"{path}/examples")
     assert await fetched(gateway, example["input"]["file"]) == (200, b"input bytes")
     assert example["input"]["other"] == given["other"]
     assert await fetched(gateway, example["output"][0]) == (200, b"output bytes")
     assert example["output"][1] == "text"
-    assert (await ask(gateway, "GET", path, alice))[1]["default_example"]["output"] == example["output"]
+    assert (await gateway.ask("GET", path, alice))[1]["default_example"]["output"] == example["output"]
 
 
 async def test_an_input_file_that_is_gone_or_not_ones_own(gateway, make, alice, mallory):
     path = await make.model(alice)
     version = await make.version(path)
-    _, file = await ask(gateway, "POST", "/files", mallory, data={"content": io.BytesIO(b"x")})
+    _, file = await gateway.ask("POST", "/files", mallory, data={"content": io.BytesIO(b"x")})
     for file_id in (file["id"], new_id()):
         given = json.dumps({"file": f"{gateway.parts.config.public_url}/v1/files/{file_id}"})
         prediction = await make.prediction(alice, path, version, input=given)
-        assert (await ask(gateway, "POST", f"{path}/examples", alice, json={"prediction": prediction}))[0] == 409
+        assert (await gateway.ask("POST", f"{path}/examples", alice, json={"prediction": prediction}))[0] == 409
 
 
 async def test_search_ranks_names_before_texts(gateway, make, alice, mallory):
@@ -274,7 +265,7 @@ async def test_search_ranks_names_before_texts(gateway, make, alice, mallory):
     inside = await make.shown(alice, name=f"my{word}")
     described = await make.shown(mallory, words=f"Running {word} images")
     read = await make.shown(mallory)
-    await ask(gateway, "PATCH", read, mallory, json={"readme": f"All about {word}s."})
+    await gateway.ask("PATCH", read, mallory, json={"readme": f"All about {word}s."})
     private = await make.model(alice, name=f"{word}-private")
     await make.version(private)
     unshown = await make.model(alice, visibility="public", name=f"{word}-unshown")
@@ -287,21 +278,21 @@ async def test_search_ranks_names_before_texts(gateway, make, alice, mallory):
         {"data": f"  {word.upper()} ".encode()},
     )
     for form in forms:
-        status, page = await ask(gateway, "QUERY", "/models", alice, **form)
+        status, page = await gateway.ask("QUERY", "/models", alice, **form)
         assert (status, names(page["results"])) == (200, ranked), form
         assert (page["next"], page["previous"]) == (None, None)
-    status, found = await ask(gateway, "GET", f"/search?query={word}&limit=2", alice)
+    status, found = await gateway.ask("GET", f"/search?query={word}&limit=2", alice)
     assert (status, names(each["model"] for each in found["models"])) == (200, ranked[:2])
     assert found["models"][0]["metadata"]["score"] > found["models"][1]["metadata"]["score"]
     assert (found["query"], found["pages"]) == (word, [])
     exact = named.removeprefix("/models/")
-    assert names((await ask(gateway, "QUERY", "/models", alice, json=exact))[1]["results"])[0] == named
-    assert names((await ask(gateway, "QUERY", "/models", alice, json=f"run image {word}"))[1]["results"]) == [described]
+    assert names((await gateway.ask("QUERY", "/models", alice, json=exact))[1]["results"])[0] == named
+    assert names((await gateway.ask("QUERY", "/models", alice, json=f"run image {word}"))[1]["results"]) == [described]
     assert names(await listed(gateway, mallory, f"/models?query={word}")) == ranked
 
 
 async def test_search_finds_pages_of_the_documentation(gateway, alice):
-    status, found = await ask(gateway, "GET", "/search?query=webhooks", alice)
+    status, found = await gateway.ask("GET", "/search?query=webhooks", alice)
     assert status == 200
     assert [page["name"] for page in found["pages"][:2]] == ["Webhooks", "Reference: webhooks"]
     public = gateway.parts.config.public_url
@@ -316,30 +307,30 @@ async def test_search_in_pages(gateway, make, alice, monkeypatch):
     monkeypatch.setattr("tidemill.gateway.handlers.search.SEARCH_PAGE_SIZE", 2)
     word = f"quagga{new_id()[-8:]}"
     made = [await make.shown(alice, name=f"{word}-{n}") for n in range(5)]
-    status, page = await ask(gateway, "QUERY", "/models", alice, json=word)
+    status, page = await gateway.ask("QUERY", "/models", alice, json=word)
     assert status == 200
     rest = await listed(gateway, alice, page["next"].partition("/v1")[2])
     assert sorted([*names(page["results"]), *names(rest)]) == made
 
 
 async def test_search_takes_anything(gateway, alice):
-    everything = await ask(gateway, "QUERY", "/models", alice)
+    everything = await gateway.ask("QUERY", "/models", alice)
     assert everything[0] == 200
     assert "results" in everything[1]
     for text in ("'", '"', "a & b | !c:*", "<-> ()", "\\", "%", "ünïcödé 漢字", "\0", '"half', "a" * 200, "the of"):
-        assert (await ask(gateway, "QUERY", "/models", alice, data=text.encode()))[0] == 200, text
+        assert (await gateway.ask("QUERY", "/models", alice, data=text.encode()))[0] == 200, text
         async with gateway.http.get(
             f"{gateway.url}/v1/search", params={"query": text}, headers=alice.headers
         ) as response:
             assert response.status == 200, text
-    assert (await ask(gateway, "QUERY", "/models", alice, data=b"\xff"))[0] == 400
-    assert (await ask(gateway, "QUERY", "/models", alice, data=b"a" * 201))[0] == 422
-    assert await ask(gateway, "GET", "/search", alice) == (
+    assert (await gateway.ask("QUERY", "/models", alice, data=b"\xff"))[0] == 400
+    assert (await gateway.ask("QUERY", "/models", alice, data=b"a" * 201))[0] == 422
+    assert await gateway.ask("GET", "/search", alice) == (
         400,
         {"detail": 'Query parameter "query" is required', "status": 400},
     )
     for limit in ("0", "51", "x"):
-        assert (await ask(gateway, "GET", f"/search?query=x&limit={limit}", alice))[0] == 400
+        assert (await gateway.ask("GET", f"/search?query=x&limit={limit}", alice))[0] == 400
 
 
 async def test_collections_show_what_the_caller_may_see(gateway, make, alice, mallory):
@@ -356,12 +347,12 @@ async def test_collections_show_what_the_caller_may_see(gateway, make, alice, ma
             path.rpartition("/")[2],
         )
     assert {"slug": slug, "name": slug, "description": "Aardvarks"} in await listed(gateway, alice, "/collections")
-    status, collection = await ask(gateway, "GET", f"/collections/{slug}", alice)
+    status, collection = await gateway.ask("GET", f"/collections/{slug}", alice)
     assert (status, collection["full_description"], names(collection["models"])) == (200, "# All", [private, shown])
     assert collection["models"][1]["default_example"] is not None
-    assert names((await ask(gateway, "GET", f"/collections/{slug}", mallory))[1]["models"]) == [shown]
-    assert (await ask(gateway, "GET", "/collections/none", alice))[0] == 404
-    found = (await ask(gateway, "GET", f"/search?query=aardvark+{slug}", mallory))[1]["collections"]
+    assert names((await gateway.ask("GET", f"/collections/{slug}", mallory))[1]["models"]) == [shown]
+    assert (await gateway.ask("GET", "/collections/none", alice))[0] == 404
+    found = (await gateway.ask("GET", f"/search?query=aardvark+{slug}", mallory))[1]["collections"]
     assert found == [
         {"name": slug, "slug": slug, "description": "Aardvarks", "models": [shown.removeprefix("/models/")]}
     ]
@@ -377,19 +368,19 @@ async def test_a_deleted_version_is_gone_at_once(gateway, make, alice, mallory):
     path = await make.model(alice)
     first, second, third = [await make.version(path) for _ in range(3)]
     prediction = await make.prediction(alice, path, third)
-    assert (await ask(gateway, "POST", f"{path}/examples", alice, json={"prediction": prediction}))[0] == 201
+    assert (await gateway.ask("POST", f"{path}/examples", alice, json={"prediction": prediction}))[0] == 201
     runnable = await gateway.parts.versions.resolve(alice.id, path.removeprefix("/models/"))
     assert runnable.queue == third[0]
-    assert (await ask(gateway, "DELETE", f"{path}/versions/{third[1]}", mallory))[0] == 404
-    assert await ask(gateway, "DELETE", f"{path}/versions/{third[1]}", alice) == (202, "")
-    assert (await ask(gateway, "DELETE", f"{path}/versions/{third[1]}", alice))[0] == 404
-    assert (await ask(gateway, "DELETE", f"{path}/versions/xyz", alice))[0] == 404
+    assert (await gateway.ask("DELETE", f"{path}/versions/{third[1]}", mallory))[0] == 404
+    assert await gateway.ask("DELETE", f"{path}/versions/{third[1]}", alice) == (202, None)
+    assert (await gateway.ask("DELETE", f"{path}/versions/{third[1]}", alice))[0] == 404
+    assert (await gateway.ask("DELETE", f"{path}/versions/xyz", alice))[0] == 404
     assert await asyncio.wait_for(heard.get(), 10) == third[0]
-    model = (await ask(gateway, "GET", path, alice))[1]
+    model = (await gateway.ask("GET", path, alice))[1]
     assert (model["latest_version"]["id"], model["default_example"]) == (second[1], None)
     assert [each["id"] for each in await listed(gateway, alice, f"{path}/versions")] == [second[1], first[1]]
     body = {"version": third[1], "input": {}}
-    assert (await ask(gateway, "POST", "/predictions", alice, json=body))[0] == 422
+    assert (await gateway.ask("POST", "/predictions", alice, json=body))[0] == 422
     note = await make.database.row("SELECT * FROM removed_version WHERE queue = $1", third[0])
     assert (note["id"], note["model"], note["account_id"]) == (third[1], path.removeprefix("/models/"), alice.id)
 
@@ -398,22 +389,22 @@ async def test_versions_that_others_ran_or_that_are_deployed_stay(gateway, make,
     path = await make.model(alice, visibility="public")
     version = await make.version(path)
     await make.prediction(mallory, path, version)
-    status, problem = await ask(gateway, "DELETE", f"{path}/versions/{version[1]}", alice)
+    status, problem = await gateway.ask("DELETE", f"{path}/versions/{version[1]}", alice)
     assert (status, problem["detail"]) == (409, "Others have run this version.")
-    await ask(gateway, "PATCH", path, alice, json={"visibility": "private"})
-    assert (await ask(gateway, "DELETE", f"{path}/versions/{version[1]}", alice))[0] == 409
+    await gateway.ask("PATCH", path, alice, json={"visibility": "private"})
+    assert (await gateway.ask("DELETE", f"{path}/versions/{version[1]}", alice))[0] == 409
     unrun = await make.version(path)
     deployment = await rows.release(make.database, alice.id, unrun[0])
-    status, problem = await ask(gateway, "DELETE", f"{path}/versions/{unrun[1]}", alice)
+    status, problem = await gateway.ask("DELETE", f"{path}/versions/{unrun[1]}", alice)
     assert (status, deployment in problem["detail"]) == (409, True)
     await make.database.execute("UPDATE release SET retired_at = now() WHERE queue = $1", deployment)
-    assert (await ask(gateway, "DELETE", f"{path}/versions/{unrun[1]}", alice))[0] == 202
+    assert (await gateway.ask("DELETE", f"{path}/versions/{unrun[1]}", alice))[0] == 202
 
 
 async def test_the_operators_mark_makes_models_official(gateway, make, alice):
     path = await make.model(alice)
     await make.version(path)
-    assert (await ask(gateway, "GET", path, alice))[1]["is_official"] is False
+    assert (await gateway.ask("GET", path, alice))[1]["is_official"] is False
     await make.database.execute("UPDATE account SET official = true WHERE id = $1", alice.id)
-    model = (await ask(gateway, "GET", path, alice))[1]
+    model = (await gateway.ask("GET", path, alice))[1]
     assert (model["is_official"], model["latest_version"] is not None) == (True, True)

@@ -1,5 +1,4 @@
 import asyncio
-import json
 
 import pytest
 
@@ -23,39 +22,31 @@ HARMLESS = {
 }
 
 
-async def ask(gateway, method, path, who, **kwargs):
-    """`who`: an account of the fixtures, or a token."""
-    headers = {"Authorization": f"Bearer {who}"} if isinstance(who, str) else who.headers
-    async with gateway.http.request(method, f"{gateway.url}/v1{path}", headers=headers, **kwargs) as response:
-        body = await response.read()
-        return response.status, json.loads(body) if body else None
-
-
 @pytest.fixture
 async def org(gateway, alice):
     """Alice's."""
     name = f"org-{new_id()}"
-    status, made = await ask(gateway, "POST", "/organizations", alice, json={"username": name, "name": "Org"})
+    status, made = await gateway.ask("POST", "/organizations", alice, json={"username": name, "name": "Org"})
     assert (status, made["username"], made["name"], made["role"]) == (201, name, "Org", "owner")
     return name
 
 
 def set_role(gateway, who, org, account, role):
-    return ask(gateway, "PUT", f"/organizations/{org}/members/{account.username}", who, json={"role": role})
+    return gateway.ask("PUT", f"/organizations/{org}/members/{account.username}", who, json={"role": role})
 
 
 def remove(gateway, who, org, account):
-    return ask(gateway, "DELETE", f"/organizations/{org}/members/{account.username}", who)
+    return gateway.ask("DELETE", f"/organizations/{org}/members/{account.username}", who)
 
 
 async def roles(gateway, who, org):
-    status, page = await ask(gateway, "GET", f"/organizations/{org}/members", who)
+    status, page = await gateway.ask("GET", f"/organizations/{org}/members", who)
     assert status == 200, page
     return {member["username"]: member["role"] for member in page["results"]}
 
 
 async def token_for(gateway, who, org, **body):
-    status, made = await ask(gateway, "POST", "/tokens", who, json={"name": "t", "account": org, **body})
+    status, made = await gateway.ask("POST", "/tokens", who, json={"name": "t", "account": org, **body})
     assert status == 201, made
     return made["token"]
 
@@ -65,9 +56,9 @@ async def test_an_organisation_and_its_members(gateway, alice, org, new_account)
     assert (await set_role(gateway, alice, org, bob, "viewer"))[1]["role"] == "viewer"
     assert (await set_role(gateway, alice, org, bob, "viewer"))[0] == 200, "twice is as good as once"
     assert await roles(gateway, bob, org) == {alice.username: "owner", bob.username: "viewer"}
-    status, seen = await ask(gateway, "GET", f"/organizations/{org}", bob)
+    status, seen = await gateway.ask("GET", f"/organizations/{org}", bob)
     assert (status, seen["role"]) == (200, "viewer")
-    assert (await ask(gateway, "GET", "/organizations", bob))[1]["results"] == [seen]
+    assert (await gateway.ask("GET", "/organizations", bob))[1]["results"] == [seen]
     for method, path, body in (
         ("PATCH", f"/organizations/{org}", {"name": "Mine"}),
         ("PUT", f"/organizations/{org}/members/{bob.username}", {"role": "owner"}),
@@ -75,9 +66,9 @@ async def test_an_organisation_and_its_members(gateway, alice, org, new_account)
         ("DELETE", f"/organizations/{org}/members/{alice.username}", None),
         ("DELETE", f"/organizations/{org}", None),
     ):
-        assert (await ask(gateway, method, path, bob, json=body))[0] == 403
+        assert (await gateway.ask(method, path, bob, json=body))[0] == 403
     assert (await remove(gateway, bob, org, bob))[0] == 204
-    assert await ask(gateway, "GET", f"/organizations/{org}", bob) == (404, MISSING)
+    assert await gateway.ask("GET", f"/organizations/{org}", bob) == (404, MISSING)
     status, problem = await remove(gateway, alice, org, bob)
     assert (status, problem["detail"]) == (404, f"There is no member named {bob.username}.")
 
@@ -116,38 +107,37 @@ async def test_what_others_and_made_up_users_get(gateway, alice, org, mallory):
         ("DELETE", f"/members/{alice.username}", None),
     ):
         for name in (org, "no-such-organization", alice.username, mallory.username, "%00", "a%0Ab", "%FF", "%ED%A0%80"):
-            assert await ask(gateway, method, f"/organizations/{name}{path}", mallory, json=body) == (404, MISSING)
+            assert await gateway.ask(method, f"/organizations/{name}{path}", mallory, json=body) == (404, MISSING)
     for name in ("no-such-user", org):
-        status, problem = await ask(
-            gateway, "PUT", f"/organizations/{org}/members/{name}", alice, json={"role": "member"}
-        )
+        path = f"/organizations/{org}/members/{name}"
+        status, problem = await gateway.ask("PUT", path, alice, json={"role": "member"})
         assert (status, problem["detail"]) == (404, f"There is no user named {name}.")
-    assert (await ask(gateway, "GET", "/organizations", mallory))[1]["results"] == []
+    assert (await gateway.ask("GET", "/organizations", mallory))[1]["results"] == []
 
 
 async def test_an_organisation_is_administered_with_its_own_tokens_too(gateway, alice, org, mallory, new_account):
     bob = await new_account()
     token = await token_for(gateway, alice, org)
     assert (await set_role(gateway, token, org, bob, "member"))[0] == 200
-    assert (await ask(gateway, "PATCH", f"/organizations/{org}", token, json={"name": "New"}))[1]["name"] == "New"
-    status, account = await ask(gateway, "PATCH", "/account", token, json={"retention_s": 300})
+    assert (await gateway.ask("PATCH", f"/organizations/{org}", token, json={"name": "New"}))[1]["name"] == "New"
+    status, account = await gateway.ask("PATCH", "/account", token, json={"retention_s": 300})
     assert (status, account["username"], account["retention_s"]) == (200, org, 300)
-    assert (await ask(gateway, "GET", f"/organizations/{org}", bob))[1]["retention_s"] == 300
+    assert (await gateway.ask("GET", f"/organizations/{org}", bob))[1]["retention_s"] == 300
     limited = await token_for(gateway, alice, org, scopes=["account:read"])
     assert (await set_role(gateway, limited, org, mallory, "member"))[0] == 403
     members = await token_for(gateway, bob, org)
     assert (await set_role(gateway, members, org, mallory, "member"))[0] == 403
     assert org in await roles_of(gateway, members)
     other = f"org-{new_id()}"
-    await ask(gateway, "POST", "/organizations", alice, json={"username": other})
-    assert await ask(gateway, "GET", f"/organizations/{other}", token) == (404, MISSING)
+    await gateway.ask("POST", "/organizations", alice, json={"username": other})
+    assert await gateway.ask("GET", f"/organizations/{other}", token) == (404, MISSING)
     assert await roles_of(gateway, token) == {org: "owner"}
     assert {org, other} <= set(await roles_of(gateway, alice))
-    assert (await ask(gateway, "POST", "/organizations", token, json={"username": f"org-{new_id()}"}))[0] == 403
+    assert (await gateway.ask("POST", "/organizations", token, json={"username": f"org-{new_id()}"}))[0] == 403
 
 
 async def roles_of(gateway, who):
-    status, page = await ask(gateway, "GET", "/organizations", who)
+    status, page = await gateway.ask("GET", "/organizations", who)
     assert status == 200, page
     return {each["username"]: each["role"] for each in page["results"]}
 
@@ -167,22 +157,22 @@ async def test_the_operators_token_of_an_organisation_owns_it(gateway, alice, or
 
 async def test_usernames_are_one_namespace(gateway, alice, org, mallory):
     for who, name in ((alice, org), (mallory, org), (mallory, alice.username), (mallory, mallory.username)):
-        assert (await ask(gateway, "POST", "/organizations", who, json={"username": name}))[0] == 409
+        assert (await gateway.ask("POST", "/organizations", who, json={"username": name}))[0] == 409
     for name in ("explore", "docs", "Upper", "a b", "", "-a", "a/b", "a\n", "x" * 65):
-        assert (await ask(gateway, "POST", "/organizations", alice, json={"username": name}))[0] == 422
+        assert (await gateway.ask("POST", "/organizations", alice, json={"username": name}))[0] == 422
 
 
 async def test_a_user_owns_so_many(gateway, new_account, monkeypatch):
     monkeypatch.setattr("tidemill.gateway.stores.organizations.OWNED_ORGANIZATIONS_LIMIT", 1)
     bob = await new_account()
-    assert (await ask(gateway, "POST", "/organizations", bob, json={"username": f"o-{new_id()}"}))[0] == 201
-    assert (await ask(gateway, "POST", "/organizations", bob, json={"username": f"o-{new_id()}"}))[0] == 422
+    assert (await gateway.ask("POST", "/organizations", bob, json={"username": f"o-{new_id()}"}))[0] == 201
+    assert (await gateway.ask("POST", "/organizations", bob, json={"username": f"o-{new_id()}"}))[0] == 422
 
 
 @pytest.mark.parametrize("body", [{}, {"role": "admin"}, {"role": None}, [], "owner"])
 async def test_what_is_no_role(gateway, alice, org, body):
     path = f"/organizations/{org}/members/{alice.username}"
-    assert (await ask(gateway, "PUT", path, alice, json=body))[0] == 422
+    assert (await gateway.ask("PUT", path, alice, json=body))[0] == 422
 
 
 async def test_what_an_organisation_owns_belongs_to_all_its_tokens_and_to_nobody_else(gateway, alice, org, new_account):
@@ -190,35 +180,35 @@ async def test_what_an_organisation_owns_belongs_to_all_its_tokens_and_to_nobody
     await set_role(gateway, alice, org, bob, "viewer")
     owners, viewers = await token_for(gateway, alice, org), await token_for(gateway, bob, org)
     body = {"owner": org, "name": "model", "visibility": "private", "hardware": "cpu"}
-    assert (await ask(gateway, "POST", "/models", alice, json=body))[0] == 403, "a token acts for one account"
-    assert (await ask(gateway, "POST", "/models", viewers, json=body))[0] == 403
-    assert (await ask(gateway, "POST", "/models", owners, json=body))[0] == 201
+    assert (await gateway.ask("POST", "/models", alice, json=body))[0] == 403, "a token acts for one account"
+    assert (await gateway.ask("POST", "/models", viewers, json=body))[0] == 403
+    assert (await gateway.ask("POST", "/models", owners, json=body))[0] == 201
     for who, status in ((owners, 200), (viewers, 200), (alice, 404), (bob, 404)):
-        assert (await ask(gateway, "GET", f"/models/{org}/model", who))[0] == status
-    first = (await ask(gateway, "GET", "/webhooks/default/secret", owners))[1]
-    assert first != (await ask(gateway, "GET", "/webhooks/default/secret", alice))[1]
-    assert (await ask(gateway, "GET", "/webhooks/default/secret", viewers))[0] == 403
+        assert (await gateway.ask("GET", f"/models/{org}/model", who))[0] == status
+    first = (await gateway.ask("GET", "/webhooks/default/secret", owners))[1]
+    assert first != (await gateway.ask("GET", "/webhooks/default/secret", alice))[1]
+    assert (await gateway.ask("GET", "/webhooks/default/secret", viewers))[0] == 403
 
 
 async def test_an_organisation_is_deleted_when_it_owns_nothing(gateway, alice, org, connection, new_account):
     token = await token_for(gateway, alice, org)
     body = {"owner": org, "name": "model", "visibility": "private", "hardware": "cpu"}
-    assert (await ask(gateway, "POST", "/models", token, json=body))[0] == 201
-    status, problem = await ask(gateway, "DELETE", f"/organizations/{org}", alice)
+    assert (await gateway.ask("POST", "/models", token, json=body))[0] == 201
+    status, problem = await gateway.ask("DELETE", f"/organizations/{org}", alice)
     assert (status, "models" in problem["detail"]) == (409, True)
     await connection.execute("DELETE FROM model WHERE owner = $1", org)
     account = await connection.fetchval("SELECT id FROM account WHERE username = $1", org)
     await rows.prediction(gateway.parts.database, account_id=account, status="succeeded")
-    status, problem = await ask(gateway, "DELETE", f"/organizations/{org}", alice)
+    status, problem = await gateway.ask("DELETE", f"/organizations/{org}", alice)
     assert (status, "predictions" in problem["detail"]) == (409, True)
     await connection.execute("UPDATE prediction SET data_removed = true WHERE account_id = $1", account)
-    assert await ask(gateway, "DELETE", f"/organizations/{org}", alice) == (204, None)
-    assert (await ask(gateway, "GET", "/account", token))[0] == 401
+    assert await gateway.ask("DELETE", f"/organizations/{org}", alice) == (204, None)
+    assert (await gateway.ask("GET", "/account", token))[0] == 401
     for method in ("GET", "DELETE"):
-        assert await ask(gateway, method, f"/organizations/{org}", alice) == (404, MISSING)
+        assert await gateway.ask(method, f"/organizations/{org}", alice) == (404, MISSING)
     assert org not in await roles_of(gateway, alice)
     bob = await new_account()
-    assert (await ask(gateway, "POST", "/organizations", bob, json={"username": org}))[0] == 409, "the name stays taken"
+    assert (await gateway.ask("POST", "/organizations", bob, json={"username": org}))[0] == 409, "the name stays taken"
 
 
 async def test_a_deletion_looks_at_every_table_that_an_account_owns_rows_of(gateway, connection):

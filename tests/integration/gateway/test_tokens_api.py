@@ -13,35 +13,27 @@ from tidemill.runtime.db import AWAY
 MISSING = {"detail": "The requested resource could not be found.", "status": 404}
 
 
-async def ask(gateway, method, path, who, **kwargs):
-    """`who`: an account of the fixtures, or a token."""
-    headers = {"Authorization": f"Bearer {who}"} if isinstance(who, str) else who.headers
-    async with gateway.http.request(method, f"{gateway.url}/v1{path}", headers=headers, **kwargs) as response:
-        body = await response.read()
-        return response.status, json.loads(body) if body else None
-
-
 async def make(gateway, who, **body):
-    status, made = await ask(gateway, "POST", "/tokens", who, json={"name": "t", **body})
+    status, made = await gateway.ask("POST", "/tokens", who, json={"name": "t", **body})
     assert status == 201, made
     return made
 
 
 async def make_organization(gateway, who):
     name = f"org-{new_id()}"
-    status, made = await ask(gateway, "POST", "/organizations", who, json={"username": name})
+    status, made = await gateway.ask("POST", "/organizations", who, json={"username": name})
     assert status == 201, made
     return name
 
 
 async def join(gateway, who, organization, account, role):
     path = f"/organizations/{organization}/members/{account.username}"
-    status, member = await ask(gateway, "PUT", path, who, json={"role": role})
+    status, member = await gateway.ask("PUT", path, who, json={"role": role})
     assert status == 200, member
 
 
 async def listed(gateway, who, query=""):
-    status, page = await ask(gateway, "GET", f"/tokens{query}", who)
+    status, page = await gateway.ask("GET", f"/tokens{query}", who)
     assert status == 200, page
     return {token["id"]: token for token in page["results"]}
 
@@ -52,15 +44,15 @@ async def test_a_token_is_made_shown_once_used_and_revoked(gateway, alice):
     assert (made["name"], made["last4"], made["account"]) == ("ci", secret[-4:], alice.username)
     assert made["scopes"] == ["account:read", "predictions:read", "predictions:write"]
     assert (made["created_by"], made["expires_at"], made["last_used_at"]) == (alice.username, None, None)
-    status, account = await ask(gateway, "GET", "/account", secret)
+    status, account = await gateway.ask("GET", "/account", secret)
     assert (status, account["username"], account["scopes"]) == (200, alice.username, made["scopes"])
-    assert await ask(gateway, "GET", f"/tokens/{made['id']}", alice) == (200, made)
+    assert await gateway.ask("GET", f"/tokens/{made['id']}", alice) == (200, made)
     assert (await listed(gateway, alice))[made["id"]] == made
     assert secret not in json.dumps(await listed(gateway, alice))
-    assert await ask(gateway, "DELETE", f"/tokens/{made['id']}", alice) == (204, None)
-    assert (await ask(gateway, "GET", "/account", secret))[0] == 401, "at once, though it was cached"
+    assert await gateway.ask("DELETE", f"/tokens/{made['id']}", alice) == (204, None)
+    assert (await gateway.ask("GET", "/account", secret))[0] == 401, "at once, though it was cached"
     for method in ("GET", "DELETE"):
-        assert await ask(gateway, method, f"/tokens/{made['id']}", alice) == (404, MISSING)
+        assert await gateway.ask(method, f"/tokens/{made['id']}", alice) == (404, MISSING)
     assert made["id"] not in await listed(gateway, alice)
 
 
@@ -68,7 +60,7 @@ async def test_another_gateway_forgets_a_revoked_token_when_its_cache_does(gatew
     made = await make(gateway, alice)
     other = Accounts(gateway.parts.database, 0.0)
     assert (await other.authenticate(f"Bearer {made['token']}")).account.id == alice.id
-    await ask(gateway, "DELETE", f"/tokens/{made['id']}", alice)
+    await gateway.ask("DELETE", f"/tokens/{made['id']}", alice)
     with pytest.raises(Exception, match="valid authentication token"):
         await other.authenticate(f"Bearer {made['token']}")
 
@@ -95,7 +87,7 @@ async def test_a_token_ends_when_it_expires_and_stays_listed(gateway, alice, con
     made = await make(gateway, alice, expires_in_s=3600)
     assert made["expires_at"] is not None
     await connection.execute("UPDATE token SET expires_at = now() WHERE id = $1", made["id"])
-    assert (await ask(gateway, "GET", "/account", made["token"]))[0] == 401
+    assert (await gateway.ask("GET", "/account", made["token"]))[0] == 401
     assert made["id"] in await listed(gateway, alice)
 
 
@@ -132,12 +124,12 @@ async def test_expires_at_as_a_moment(gateway, alice):
     ],
 )
 async def test_what_makes_no_token(gateway, alice, body):
-    assert (await ask(gateway, "POST", "/tokens", alice, json=body))[0] == 422
+    assert (await gateway.ask("POST", "/tokens", alice, json=body))[0] == 422
 
 
 async def test_unknown_scopes_are_answered_with_the_valid_ones(gateway, alice):
     body = {"name": "x", "scopes": ["models:read", "models:fly"]}
-    status, problem = await ask(gateway, "POST", "/tokens", alice, json=body)
+    status, problem = await gateway.ask("POST", "/tokens", alice, json=body)
     assert status == 422
     assert "models:fly" in problem["detail"]
     assert all(scope in problem["detail"] for scope in ALL)
@@ -147,7 +139,7 @@ async def test_a_token_grants_no_more_than_its_maker(gateway, alice):
     limited = await make(gateway, alice, scopes=["account:write", "account:read", "models:read"], expires_in_s=600)
     for scopes in (None, ["*"], ["models:write"], ["models:read", "files:read"]):
         body = {"name": "x", **({} if scopes is None else {"scopes": scopes})}
-        status, problem = await ask(gateway, "POST", "/tokens", limited["token"], json=body)
+        status, problem = await gateway.ask("POST", "/tokens", limited["token"], json=body)
         assert (status, problem["title"]) == (403, "Permission denied")
     child = await make(gateway, limited["token"], scopes=["models:read"])
     assert child["expires_at"] == limited["expires_at"]
@@ -160,10 +152,10 @@ async def test_a_token_grants_no_more_than_its_maker(gateway, alice):
 async def test_others_see_nothing_of_a_token(gateway, alice, mallory):
     made = await make(gateway, alice)
     for method in ("GET", "DELETE"):
-        assert await ask(gateway, method, f"/tokens/{made['id']}", mallory) == (404, MISSING)
-        assert await ask(gateway, method, "/tokens/nonsense", mallory) == (404, MISSING)
+        assert await gateway.ask(method, f"/tokens/{made['id']}", mallory) == (404, MISSING)
+        assert await gateway.ask(method, "/tokens/nonsense", mallory) == (404, MISSING)
     assert made["id"] not in await listed(gateway, mallory)
-    assert (await ask(gateway, "GET", "/account", made["token"]))[0] == 200
+    assert (await gateway.ask("GET", "/account", made["token"]))[0] == 200
 
 
 async def test_tokens_of_an_organisation(gateway, alice, new_account):
@@ -176,7 +168,7 @@ async def test_tokens_of_an_organisation(gateway, alice, new_account):
         for who, account in (("owner", alice), ("member", member), ("viewer", viewer))
     }
     for role, token in made.items():
-        status, account = await ask(gateway, "GET", "/account", token["token"])
+        status, account = await gateway.ask("GET", "/account", token["token"])
         assert (status, account["type"], account["username"], account["role"]) == (200, "organization", org, role)
         assert account["scopes"] == sorted(ROLE_SCOPES[role])
     ids = {role: token["id"] for role, token in made.items()}
@@ -185,43 +177,43 @@ async def test_tokens_of_an_organisation(gateway, alice, new_account):
     assert set(await listed(gateway, member, f"?account={org}")) == {ids["member"]}
     assert set(await listed(gateway, made["owner"]["token"])) == set(ids.values())
     assert set(await listed(gateway, made["viewer"]["token"])) == {ids["viewer"]}
-    assert (await ask(gateway, "DELETE", f"/tokens/{ids['owner']}", member))[0] == 404
-    assert (await ask(gateway, "POST", "/tokens", made["member"]["token"], json={"name": "x"}))[0] == 403
+    assert (await gateway.ask("DELETE", f"/tokens/{ids['owner']}", member))[0] == 404
+    assert (await gateway.ask("POST", "/tokens", made["member"]["token"], json={"name": "x"}))[0] == 403
     body = {"name": "x", "account": org, "scopes": ["account:write"]}
-    assert (await ask(gateway, "POST", "/tokens", member, json=body))[0] == 403
+    assert (await gateway.ask("POST", "/tokens", member, json=body))[0] == 403
     body = {"name": "x", "account": alice.username}
-    assert (await ask(gateway, "POST", "/tokens", made["owner"]["token"], json=body))[0] == 422
-    assert (await ask(gateway, "DELETE", f"/tokens/{ids['member']}", alice))[0] == 204
-    assert (await ask(gateway, "GET", "/account", made["member"]["token"]))[0] == 401
+    assert (await gateway.ask("POST", "/tokens", made["owner"]["token"], json=body))[0] == 422
+    assert (await gateway.ask("DELETE", f"/tokens/{ids['member']}", alice))[0] == 204
+    assert (await gateway.ask("GET", "/account", made["member"]["token"]))[0] == 401
 
 
 async def test_a_role_that_changes_changes_the_tokens(gateway, alice, new_account):
     member, org = await new_account(), await make_organization(gateway, alice)
     await join(gateway, alice, org, member, "member")
     token = (await make(gateway, member, account=org))["token"]
-    assert (await ask(gateway, "GET", "/account", token))[1]["role"] == "member"
+    assert (await gateway.ask("GET", "/account", token))[1]["role"] == "member"
     await join(gateway, alice, org, member, "viewer")
-    assert (await ask(gateway, "GET", "/account", token))[1]["role"] == "viewer"
-    assert (await ask(gateway, "POST", "/models", token, json={}))[0] == 403
+    assert (await gateway.ask("GET", "/account", token))[1]["role"] == "viewer"
+    assert (await gateway.ask("POST", "/models", token, json={}))[0] == 403
 
 
 async def test_whoever_leaves_loses_his_tokens_for_good(gateway, alice, new_account):
     member, org = await new_account(), await make_organization(gateway, alice)
     await join(gateway, alice, org, member, "member")
     token = (await make(gateway, member, account=org))["token"]
-    assert (await ask(gateway, "GET", "/account", token))[0] == 200
-    assert (await ask(gateway, "DELETE", f"/organizations/{org}/members/{member.username}", member))[0] == 204
-    assert (await ask(gateway, "GET", "/account", token))[0] == 401
+    assert (await gateway.ask("GET", "/account", token))[0] == 200
+    assert (await gateway.ask("DELETE", f"/organizations/{org}/members/{member.username}", member))[0] == 204
+    assert (await gateway.ask("GET", "/account", token))[0] == 401
     await join(gateway, alice, org, member, "member")
-    assert (await ask(gateway, "GET", "/account", token))[0] == 401
+    assert (await gateway.ask("GET", "/account", token))[0] == 401
 
 
 async def test_an_account_has_room_for_so_many_tokens(gateway, new_account, monkeypatch):
     account = await new_account()
     monkeypatch.setattr("tidemill.gateway.stores.tokens.LIVE_TOKENS_LIMIT", 3)
     made = [await make(gateway, account, expires_in_s=60) for _ in range(2)]
-    assert (await ask(gateway, "POST", "/tokens", account, json={"name": "x"}))[0] == 422
-    await ask(gateway, "DELETE", f"/tokens/{made[0]['id']}", account)
+    assert (await gateway.ask("POST", "/tokens", account, json={"name": "x"}))[0] == 422
+    await gateway.ask("DELETE", f"/tokens/{made[0]['id']}", account)
     await make(gateway, account)
 
 
@@ -233,7 +225,7 @@ async def test_many_tokens_come_in_pages(gateway, new_account, connection):
     )
     names, path = [], "/tokens"
     while path:
-        status, page = await ask(gateway, "GET", path, account)
+        status, page = await gateway.ask("GET", path, account)
         assert status == 200
         names += [token["id"] for token in page["results"]]
         path = page["next"] and page["next"].partition("/v1")[2]
@@ -243,14 +235,14 @@ async def test_many_tokens_come_in_pages(gateway, new_account, connection):
 
 async def test_the_last_use_is_written_by_the_flush(gateway, alice):
     made = await make(gateway, alice)
-    await ask(gateway, "GET", "/account", made["token"])
+    await gateway.ask("GET", "/account", made["token"])
     path = f"/tokens/{made['id']}"
-    assert (await ask(gateway, "GET", path, alice))[1]["last_used_at"] is None
+    assert (await gateway.ask("GET", path, alice))[1]["last_used_at"] is None
     await gateway.parts.accounts.uses.flush()
-    used = (await ask(gateway, "GET", path, alice))[1]["last_used_at"]
+    used = (await gateway.ask("GET", path, alice))[1]["last_used_at"]
     assert used is not None
     await gateway.parts.accounts.uses.flush()
-    assert (await ask(gateway, "GET", path, alice))[1]["last_used_at"] == used
+    assert (await gateway.ask("GET", path, alice))[1]["last_used_at"] == used
 
 
 async def test_gateways_that_write_the_same_uses_do_not_hold_each_other_up(gateway, alice):
@@ -276,18 +268,18 @@ async def test_a_flush_without_a_database_loses_nothing(gateway, alice, monkeypa
         patched.setattr(uses._database, "execute", away)
         await uses.flush()
     await uses.flush()
-    assert (await ask(gateway, "GET", f"/tokens/{made['id']}", alice))[1]["last_used_at"] is not None
+    assert (await gateway.ask("GET", f"/tokens/{made['id']}", alice))[1]["last_used_at"] is not None
 
 
 async def test_account_settings(gateway, alice):
     changes = {"name": "Alice A.", "github_url": "https://github.com/alice", "avatar_url": None, "retention_s": 600}
-    status, account = await ask(gateway, "PATCH", "/account", alice, json=changes)
+    status, account = await gateway.ask("PATCH", "/account", alice, json=changes)
     assert status == 200
     assert {name: account[name] for name in changes} == changes
-    assert await ask(gateway, "GET", "/account", alice) == (200, account)
-    status, account = await ask(gateway, "PATCH", "/account", alice, json={"retention_s": None})
+    assert await gateway.ask("GET", "/account", alice) == (200, account)
+    status, account = await gateway.ask("PATCH", "/account", alice, json={"retention_s": None})
     assert (status, account["retention_s"], account["name"]) == (200, None, "Alice A.")
-    assert (await ask(gateway, "PATCH", "/account", alice, json={}))[1] == account
+    assert (await gateway.ask("PATCH", "/account", alice, json={}))[1] == account
 
 
 @pytest.mark.parametrize(
@@ -308,6 +300,6 @@ async def test_account_settings(gateway, alice):
     ],
 )
 async def test_settings_that_cannot_be(gateway, alice, changes):
-    before = await ask(gateway, "GET", "/account", alice)
-    assert (await ask(gateway, "PATCH", "/account", alice, json={"name": "New", **changes}))[0] in {400, 422}
-    assert await ask(gateway, "GET", "/account", alice) == before
+    before = await gateway.ask("GET", "/account", alice)
+    assert (await gateway.ask("PATCH", "/account", alice, json={"name": "New", **changes}))[0] in {400, 422}
+    assert await gateway.ask("GET", "/account", alice) == before
