@@ -3,12 +3,16 @@
 A field `lease_s` is read from TIDEMILL_LEASE_S. A variable that cannot be read stops the service with its name.
 """
 
+import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 PREFIX = "TIDEMILL_"
+
+# 256 bits: with an empty or a short key anybody could sign. What follows $ refuses a last newline.
+SigningKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{64}$(?!\n)")]
 
 
 class ConfigError(ValueError):
@@ -39,7 +43,7 @@ class ObjectStore(Common, frozen=True, kw_only=True):
     s3_secret_key: str
     s3_bucket: str = "tidemill"
     s3_region: str = "us-east-1"
-    signing_key: str  # 64 hexadecimal characters; signs delivery and stream URLs
+    signing_key: SigningKey  # 64 hexadecimal characters; signs delivery and stream URLs
     public_url: str = "http://127.0.0.1:8300"  # the gateway as clients reach it
 
 
@@ -52,10 +56,18 @@ def load(kind: type[ConfigT], environment: Mapping[str, str]) -> ConfigT:
     for field in msgspec.structs.fields(kind):
         variable = PREFIX + field.name.upper()
         if variable in environment:
-            try:
-                values[field.name] = msgspec.convert(environment[variable], field.type, strict=False)
-            except msgspec.ValidationError as error:
-                raise ConfigError(f"{variable} cannot be read: {error}") from None
+            values[field.name] = _read(variable, environment[variable], field.type)
         elif field.required:
             raise ConfigError(f"{variable} is not set")
     return kind(**values)
+
+
+def _read(variable: str, text: str, kind: object) -> object:
+    try:
+        value: object = msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{variable} cannot be read: {error}") from None
+    # Times, sizes, counts and shares: none of them means anything below zero.
+    if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+        raise ConfigError(f"{variable} cannot be read: expected a number of at least 0")
+    return value

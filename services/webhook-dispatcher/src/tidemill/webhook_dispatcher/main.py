@@ -8,7 +8,7 @@ from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
 from tidemill.runtime.migrate import migrate
-from tidemill.runtime.service import Service, main
+from tidemill.runtime.service import Service, main, setting
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.webhook_dispatcher import triggers
@@ -26,7 +26,8 @@ async def build(config: Config) -> Service:
     service = Service(NAME, config)
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
-    egress = Egress(EgressPolicy(allow=Allow.parse(config.egress_allow), allow_http=True))
+    allow = setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
+    egress = Egress(EgressPolicy(allow=allow, allow_http=True))
     sender = Sender(config, egress)
     leader = Leader(config.database_url, NAME)
     progress = Progress(config, database, bus, sender, leader)

@@ -142,6 +142,7 @@ def _surroundings(config: Config) -> Surroundings:
     if not home.is_absolute():
         raise StartError(f"TIDEMILL_WORKER_HOME must be an absolute path, not {config.worker_home!r}")
     required = setting("TIDEMILL_SANDBOX", required_layers, config.sandbox)
+    allow = setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
     return Surroundings(
         worker=new_id(),
         home=home,
@@ -151,7 +152,7 @@ def _surroundings(config: Config) -> Surroundings:
         database=Database(config.database_url),
         bus=Bus(config.nats_url, "worker", retention_s=config.retention_s),
         objects=Objects(config),
-        egress=Egress(EgressPolicy(allow=Allow.parse(config.egress_allow), allow_http=True)),
+        egress=Egress(EgressPolicy(allow=allow, allow_http=True)),
     )
 
 
