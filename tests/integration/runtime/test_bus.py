@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from tidemill.contracts import subjects
-from tidemill.runtime.bus import Announcement, Bus
+from tidemill.runtime.bus import DROPPED, Announcement, Bus
+from tidemill.runtime.pull import JobPuller
 from tidemill.stack import NatsServer
 from tidemill.testing.running import until
 from tidemill.testing.servers import started
@@ -89,6 +90,32 @@ async def test_direct_listeners_are_there_again_after_the_server_was_away(nats, 
     await asyncio.wait_for(announced, 20)
     await send(bus, 7)
     await until("a number", lambda: heard == [7])
+
+
+async def test_hints_beyond_what_waits_for_a_server_that_is_away_are_dropped_and_counted(nats, bus):
+    dropped = DROPPED.labels("away")
+    before = dropped._value.get()
+    await nats.kill()
+    await until("the bus to notice", lambda: not bus.connected)
+    for _ in range(5):
+        await bus.send_bytes(SUBJECT, bytes(1_000_000))
+    assert dropped._value.get() > before
+    await nats.start()
+    await until("the bus to be back", lambda: bus.connected)
+
+
+async def test_a_puller_that_starts_while_the_server_is_away_pulls_when_it_is_back(nats, bus):
+    pulled = []
+    await nats.kill()
+    await until("the bus to notice", lambda: not bus.connected)
+    puller = JobPuller(bus, "early", lambda payload, _: pulled.append(payload))
+    await puller.start()
+    await puller.want(1)
+    await nats.start()
+    await until("the bus to be back", lambda: bus.connected)
+    await bus.announce([Announcement(subjects.job("early"), b"a job")])
+    await until("the job", lambda: pulled == [b"a job"])
+    await puller.stop()
 
 
 async def test_a_large_window_reaches_the_stream_whole(bus):

@@ -148,10 +148,14 @@ class Bus:
 
     async def send(self, subject: str, event: msgspec.Struct) -> None:
         """Publishes without waiting: hints, which may be lost."""
-        await self._client.publish(subject, encode(event))
+        await self.send_bytes(subject, encode(event))
 
     async def send_bytes(self, subject: str, payload: bytes, reply: str = "") -> None:
-        await self._client.publish(subject, payload, reply)
+        """As `send`. While the server is away the client keeps some for it; what is more than that is dropped."""
+        try:
+            await self._client.publish(subject, payload, reply)
+        except nats.errors.OutboundBufferLimitError:
+            DROPPED.labels("away").inc()
 
     async def listen(self, subject: str, kind: Any, handle: Callable[[Any], Awaitable[None]]) -> None:
         """Calls `handle` with each message of `subject`, decoded as `kind`, one after the other, in order."""

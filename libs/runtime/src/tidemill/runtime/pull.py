@@ -11,13 +11,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-import nats
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
-from nats.js.errors import NotFoundError
 
 from tidemill.contracts import subjects
-from tidemill.runtime.bus import Bus
+from tidemill.runtime.bus import AWAY, Bus
 from tidemill.runtime.telemetry import log
 
 EXPIRES_S: Final = 20  # a request waits this long at the server; then it is renewed
@@ -47,10 +45,11 @@ class JobPuller:
         self._wanted = 0
 
     async def start(self) -> None:
+        """Also while the bus is away: it then pulls as soon as that is back."""
         self._inbox = f"_INBOX.pull.{id(self):x}.{subjects.job_consumer(self._queue)}"
         self._subscription = await self._bus.listen_raw(f"{self._inbox}.*", self._on_status, first=self._on_job)
         self._bus.on_reconnected(self._restart)
-        await self._ensure_consumer()
+        await self._seek_consumer()
 
     async def stop(self) -> None:
         self._wanted = 0
@@ -63,11 +62,15 @@ class JobPuller:
         if self._subscription is None:
             return
         self._requests.clear()
+        await self._seek_consumer()
+        await self.want(self._wanted)
+
+    async def _seek_consumer(self) -> None:
+        """A bus that is away has it made when it is back, or when it says that there is none."""
         try:
             await self._ensure_consumer()
-        except (TimeoutError, nats.errors.Error) as error:
+        except AWAY as error:
             log().warning("consumer", action="retry", queue=self._queue, error=str(error) or type(error).__name__)
-        await self.want(self._wanted)
 
     async def _ensure_consumer(self) -> None:
         await self._bus.jetstream.add_consumer(
@@ -121,8 +124,5 @@ class JobPuller:
         status = (message.headers or {}).get("Status")
         if status != "408" and self._subscription is not None:
             await asyncio.sleep(RETRY_S)
-            try:
-                await self._ensure_consumer()
-            except (TimeoutError, nats.errors.Error, NotFoundError) as error:
-                log().warning("consumer", action="retry", queue=self._queue, error=str(error) or type(error).__name__)
+            await self._seek_consumer()
         await self.want(self._wanted)
