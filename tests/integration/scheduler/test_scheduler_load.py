@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Line, LineAsked, Load
+from tidemill.scheduler.handlers.round import LONGEST_WAIT, WAITING
 from tidemill.testing.running import until
 
 
@@ -26,6 +27,8 @@ async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bu
     assert (line.queue, line.waiting) == (queue, 2)
     assert abs(line.oldest_at - first) < 0.001
     assert 0 < told[-1].behind_s < 10
+    assert WAITING._value.get() == 2
+    assert LONGEST_WAIT._value.get() > 0
     moments = [load.at for load in told]
     assert moments == sorted(moments)
 

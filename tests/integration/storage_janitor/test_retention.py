@@ -3,6 +3,9 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from tidemill.runtime.objects import ObjectStoreError
 from tidemill.storage_janitor.handlers import predictions
 
 
@@ -19,6 +22,21 @@ async def test_data_goes_and_metadata_stays(parts, world):
     assert await world.keys("outputs/") == set()
     row = await world.get(without)
     assert (row["status"], row["error"], row["model"]) == ("failed", "no", "a/m")
+
+
+async def test_the_metric_says_how_far_behind_it_is_while_the_store_is_away(parts, world, monkeypatch):
+    await world.prediction(files=["a"])
+
+    async def away(_keys):
+        raise ObjectStoreError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts.objects, "delete", away)
+        with pytest.raises(ObjectStoreError):
+            await predictions.walk(parts)
+    assert predictions.BEHIND._value.get() > 3600 - 60  # made two hours ago, due an hour ago
+    await predictions.walk(parts)
+    assert predictions.BEHIND._value.get() == 0
 
 
 async def test_files_that_a_failed_run_left_unnamed_go_too(parts, world):

@@ -112,9 +112,12 @@ async def test_a_full_worker_and_one_that_ends_refuse(new_world):
 
 async def test_one_that_failed_takes_no_place_gives_its_gpus_back_and_is_shown(new_world):
     world = new_world(capacity=1)
+    failures = module.boot_phases.FAILURES._value.get
+    before = failures()
     instance, _ = await world.boot("a")
     world.boots.begun["a"].set_exception(BootFailed("no such file"))
     await shortly(lambda: world.noted("GPUs"))
+    assert failures() == before + 1
     assert (instance.state, instance.error, instance.child.killed) == ("failed", "no such file", 1)
     assert world.noted("booted") == [("booted", "a", "failed", "printed")]
     assert "a" in world.engine.instances()
@@ -162,9 +165,12 @@ async def test_the_environment_is_in_use_until_the_process_has_ended(new_world):
     assert world.lives.environments_in_use() == {"digest"}
     link = world.lives._lives["a"].link
     link.crash = Ending("signal 11", ErrorCode.MODEL_CRASHED)
+    crashes = module.CRASHES.labels("model_crashed")._value.get
+    before = crashes()
     link.ended.set_result(None)
     await shortly(lambda: world.noted("cleared"))
     assert world.noted("crashed") == [("crashed", "a", "signal 11")]
+    assert crashes() == before + 1
     assert world.lives.environments_in_use() == frozenset()
     assert instance.id not in world.engine.instances()
 

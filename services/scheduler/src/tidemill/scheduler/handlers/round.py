@@ -27,6 +27,11 @@ JUST_BEFORE_S: Final = 0.001  # a stretch begins after its start: the oldest ope
 
 OPEN: Final = Gauge("tidemill_scheduler_open_predictions", "Open predictions that the sweep watches")
 
+WAITING: Final = Gauge("tidemill_scheduler_waiting_predictions", "Open predictions that nobody has claimed")
+LONGEST_WAIT: Final = Gauge(
+    "tidemill_scheduler_longest_wait_seconds", "Since when the oldest of them has been accepted"
+)
+
 QuietS = Callable[[str, float], float]  # a queue and a monotonic moment: since when it has had no hints waiting
 
 
@@ -71,6 +76,11 @@ class Round:
         ids = self._lines.get(queue, [])
         whole = len(ids) <= LINE_LIMIT
         return Line(ids=ids[:LINE_LIMIT], until=self._seen_until, whole=whole)
+
+    def leave(self) -> None:
+        """Another leads: its metrics say how things stand."""
+        for gauge in (OPEN, WAITING, LONGEST_WAIT):
+            gauge.set(0)
 
     async def sweep(self, news: News) -> None:
         clock = await store.clock(self._lane)
@@ -137,7 +147,10 @@ class Round:
 
     async def _tell_load(self, now: float, took_s: float) -> None:
         behind_s = now - self._stretches.seen_until() + took_s
-        await self._effects.tell_load(load_of(self.watch.rows(), now, behind_s))
+        load = load_of(self.watch.rows(), now, behind_s)
+        WAITING.set(sum(queue.waiting for queue in load.queues))
+        LONGEST_WAIT.set(max((now - queue.oldest_at for queue in load.queues), default=0.0))
+        await self._effects.tell_load(load)
 
     async def _save_reach(self, now: float) -> None:
         if now - self._reach_saved_at >= REACH_EVERY_S:

@@ -77,6 +77,8 @@ class Sweeper:
 
     async def _turn(self, stretches: Lane, effects: Effects) -> None:
         if not self._leader.held:
+            if self._round is not None:
+                self._round.leave()
             self._round = None
             self._doomed.clear()
             return

@@ -8,6 +8,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+from prometheus_client import Gauge
+
 from tidemill.runtime import stream_contents
 from tidemill.runtime.clock import at
 from tidemill.storage_janitor import store
@@ -16,6 +18,7 @@ from tidemill.storage_janitor.leftovers import batches, outputs_of
 from tidemill.storage_janitor.pace import SLICE_FIRST_S, next_slice_s, next_stretch
 
 LISTINGS_AT_ONCE: Final = 4  # they wait for the store in threads; more would crowd out whom users wait for
+BEHIND: Final = Gauge("tidemill_janitor_behind_seconds", "How long data has been due that the walk has not come to")
 
 
 async def walk(parts: Parts) -> None:
@@ -24,6 +27,7 @@ async def walk(parts: Parts) -> None:
     reached = await store.reached(parts.database)
     clock = await _clock(parts)  # once: chasing one that goes on would never end
     while parts.leader.held:
+        BEHIND.set(max(0.0, clock.now - clock.retention_s - reached))
         stretch = next_stretch(reached, clock.now, clock.retention_s, slice_s)
         if stretch is None:
             return

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 # From a fork alone to an environment with torch that has to be downloaded first.
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -14,6 +14,7 @@ BOOT_SECONDS: Final = Histogram(
 PHASE_SECONDS: Final = Histogram(
     "tidemill_worker_boot_phase_seconds", "Phases of boots that succeeded", ["phase"], buckets=BUCKETS_S
 )
+FAILURES: Final = Counter("tidemill_worker_boot_failures_total", "Boots that failed")
 
 
 class Moments(NamedTuple):

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Final
 
+from prometheus_client import Counter
+
 from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved
 from tidemill.hosting.environments import EnvironmentFailed
 from tidemill.hosting.failures import BootFailed
@@ -13,6 +15,7 @@ from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker.cache.blobs import BlobUnavailable
 from tidemill.worker.gpus.assignments import NoSuchGpu
+from tidemill.worker.instances import boot_phases
 from tidemill.worker.instances.boot_records import BootRecords
 from tidemill.worker.instances.boots import Boots
 from tidemill.worker.instances.clearing import Clearing
@@ -35,6 +38,7 @@ REASONS: Final = (
     OSError,
     *AWAY,
 )
+CRASHES: Final = Counter("tidemill_worker_crashes_total", "Booted instances that ended by their own doing", ["code"])
 
 
 class Lives:
@@ -132,11 +136,14 @@ class Lives:
         crashed = link.crash is not None
         self._crashes.ended(instance.queue, monotonic(), crashed=crashed, finished=instance.finished)
         if link.crash is not None:
+            CRASHES.labels(link.crash.code).inc()
+            log().warning("crashed", action="crash", instance=instance.id, queue=instance.queue, error=link.crash.error)
             await self._records.crashed(instance, link.crash)
 
     async def _show_failure(self, life: Life, error: str) -> None:
         """Others need not wait for its GPUs meanwhile."""
         instance = life.instance
+        boot_phases.FAILURES.inc()
         log().warning("boot failed", action="boot", instance=instance.id, queue=instance.queue, error=error)
         instance.state, instance.error = "failed", error[:2000]
         self._engine.lane(instance.queue).instances[instance.id] = instance  # gone() may have taken it away

@@ -1,0 +1,15 @@
+"""What the sweep's metrics say once another leads."""
+
+from types import SimpleNamespace
+
+from tidemill.scheduler.config import Config
+from tidemill.scheduler.handlers.round import LONGEST_WAIT, OPEN, WAITING, Round
+
+
+def test_whoever_does_not_lead_any_more_tells_of_nothing():
+    gauges = (OPEN, WAITING, LONGEST_WAIT)
+    for gauge in gauges:
+        gauge.set(7)
+    config = Config(database_url="", nats_url="")
+    Round(config, None, SimpleNamespace(lane=None), lambda *_: 0.0, 0.0).leave()
+    assert [gauge._value.get() for gauge in gauges] == [0, 0, 0]
