@@ -12,6 +12,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
 from tidemill.testing.tasks import shortly
 from tidemill.worker.runs import timekeeper
+from tidemill.worker.runs.engine import STOPPED
 from tidemill.worker.runs.instance import AHEAD
 from tidemill.worker.runs.run import Refused
 
@@ -64,7 +65,10 @@ async def test_a_repeated_hint_runs_once(new_world):
 
 async def test_a_deadline_that_has_passed_aborts(new_world):
     world = new_world()
+    stopped = STOPPED.labels("deadline")._value.get
+    before = stopped()
     world.job("a", deadline=now() - 1)
+    assert stopped() == before + 1
     assert world.ended["a"].status is Status.ABORTED
     assert world.ended["a"].error_code == ErrorCode.DEADLINE
     assert not world.instance.child.sent

@@ -16,6 +16,7 @@ from tidemill.hosting.json_pointer import NoSuchPlace, put_at
 from tidemill.hosting.output_names import HEAD_BYTES, content_type, safe_name
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.objects import Objects, ObjectStoreError
+from tidemill.runtime.telemetry import log
 from tidemill.worker.files.handed_file import HandedFile, shrunk
 from tidemill.worker.runs.run import Refused, Run
 
@@ -70,6 +71,7 @@ class Outputs:
                 head = await finish_in_thread(file.read_at, 0, HEAD_BYTES)
                 await self._store(key, file, size, content_type(name, head))
             except ObjectStoreError as error:
+                log().warning("output not stored", action="upload", prediction=run.job.id, error=str(error))
                 message = f"The output file {name} could not be stored."
                 raise Refused(message, ErrorCode.OUTPUT_UPLOAD_FAILED) from error
             except OSError as error:

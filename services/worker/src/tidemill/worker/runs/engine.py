@@ -29,6 +29,7 @@ from tidemill.worker.runs.turn_taking import TurnTaking
 from tidemill.worker.runs.turns import Turns
 
 ENDED: Final = Counter("tidemill_worker_runs_total", "Runs that ended by their child's word", ["status"])
+STOPPED: Final = Counter("tidemill_worker_stopped_runs_total", "Runs that ended otherwise, by error code", ["code"])
 _decode_job: Final = msgspec.json.Decoder(Job).decode
 
 
@@ -172,6 +173,7 @@ class Engine:
         self._close_run(run)
         if not run.lost:
             self._ports.records.end(run.end(self.worker, stop, now()), run.seq)
+            STOPPED.labels(stop.code or stop.status).inc()
 
     def _could_not_finish(self, run: Run) -> None:
         self.end(run, Stop(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.INTERNAL))
