@@ -1,5 +1,6 @@
 """Who is calling: tokens to callers, remembered for a few seconds so that a warm request asks nobody."""
 
+import asyncio
 import hmac
 from typing import Final
 
@@ -11,6 +12,9 @@ from tidemill.gateway.limits.allowances import COLUMNS, STANDARD, Allowances, of
 from tidemill.gateway.remembered import Remembered
 from tidemill.runtime.db import Database
 from tidemill.security import tokens
+
+# A database that hangs, behind a broken network for one, is away like one that refuses; the pool would wait a minute.
+LOOK_UP_WITHIN_S: Final = 5.0
 
 # A token that a member made for an organisation ends with the membership.
 FIND: Final = f"""
@@ -33,10 +37,11 @@ class Accounts:
         self.uses = Uses(database)
 
     async def authenticate(self, authorization: str | None) -> Caller:
-        """The caller behind `Bearer TOKEN` or `Token TOKEN`. Raises the 401 problem."""
+        """The caller behind `Bearer TOKEN` or `Token TOKEN`. Raises the 401 problem, and one of AWAY."""
         if not authorization:
             raise unauthenticated(passed=False)
-        caller = await self._callers.get(authorization)
+        async with asyncio.timeout(LOOK_UP_WITHIN_S):
+            caller = await self._callers.get(authorization)
         if caller is None:
             raise unauthenticated(passed=True)
         return caller
