@@ -1,6 +1,7 @@
 """What the documentation and the runbooks name exists: metrics, settings, tables, commands, recipes, pages."""
 
 import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -22,11 +23,12 @@ PAGES = sorted(
         *ROOT.glob("libs/*/README.md"),
     ]
 )
-CODE = re.compile(r"^```\w*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^ *```\w*\n(.*?)^ *```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 METRIC = re.compile(r"\btidemill_\w+")
 SETTING = re.compile(r"\bTIDEMILL_[A-Z0-9_]*[A-Z0-9]\b")
 TABLE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO) ([a-z_]+)\b(?!\()")
 SERVERS_OWN = re.compile(r"pg_\w+|unnest")
+ENDPOINT = re.compile(r"`(GET|POST|PUT|PATCH|DELETE) (/[^`\s]*)`")
 RECIPE = re.compile(r"\./just ([a-z][a-z-]*)")
 
 
@@ -136,6 +138,33 @@ def test_commands_exist():
     named = [(page.name, words) for page in PAGES for words in commands_in(page)]
     assert len(named) > 50
     assert not {(page, fault) for page, words in named if (fault := fault_of(words))}
+
+
+def test_endpoints_exist():
+    documented = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
+    known = {(verb.upper(), without_names(path)) for path, verbs in documented.items() for verb in verbs}
+    known |= {("GET", path) for path in ("/live", "/ready", "/metrics")}
+    pages = "".join(page.read_text() for page in RUNBOOKS.glob("*.md"))
+    named = {(verb, without_names(path)) for verb, path in ENDPOINT.findall(pages)}
+    assert len(named) > 5
+    assert not named - known
+
+
+def without_names(path):
+    """Paths differ by what stands between their parameters, whatever those are called."""
+    return re.sub(r"{\w+}", "{}", path)
+
+
+def test_what_runbooks_quote_of_logs_is_said_somewhere():
+    said = "".join(path.read_text() for path in PYTHON)
+    quoted = {
+        (page.name, span)
+        for page in RUNBOOKS.glob("*.md")
+        for span in code_of(page)
+        if re.fullmatch(r"[a-z]+(?: [a-z]+)+", span) and not span.startswith("tidemill ")
+    }
+    assert len(quoted) > 10
+    assert not {(page, span) for page, span in quoted if f'"{span}' not in said}
 
 
 @pytest.mark.parametrize(
