@@ -149,6 +149,18 @@ async def test_who_comes_back_hears_of_the_ends_that_were_missed(alice, listen, 
     assert odd.shown == []
 
 
+async def test_a_revoked_token_hears_no_more_however_much_there_is_to_hear(gateway, alice, listen, begin):
+    _, token = await gateway.ask("POST", "/tokens", alice, json={"name": "t", "scopes": ["webhooks:read"]})
+    revoked, other = await listen(alice, Authorization=f"Bearer {token['token']}"), await listen(alice)
+    before = await begin(alice, events=["start"])
+    await until("both to hear", lambda: revoked.events(before) and other.events(before))
+    await gateway.ask("DELETE", f"/tokens/{token['id']}", alice)
+    after = await begin(alice, events=["start"])
+    await until("the other to hear", lambda: other.events(after))
+    await until("the connection's end", revoked.task.done)
+    assert revoked.events(after) == []
+
+
 async def test_an_account_has_a_limited_number_of_listeners(gateway, alice, mallory, listen):
     for _ in range(ACCOUNT_LISTENERS_LIMIT):
         await listen(alice)

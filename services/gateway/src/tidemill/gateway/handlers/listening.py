@@ -44,6 +44,8 @@ class _Connection:
         await self._write(b": listening\n\n")
         await self._catch_up()
         while not self._listener.closed:
+            # Remembered for seconds: a token that was revoked hears no more, however much there is to hear.
+            await self._call.parts.accounts.authenticate(self._call.request.headers.get("Authorization"))
             self._listener.changed.clear()
             for due in self._listener.mirror.take(monotonic()):
                 await self._show(due)
@@ -64,8 +66,6 @@ class _Connection:
                 await self._listener.changed.wait()
         except TimeoutError:
             if wait is None:
-                # A token that was revoked listens no longer.
-                await self._call.parts.accounts.authenticate(self._call.request.headers.get("Authorization"))
                 await self._write(sse.HEARTBEAT)
 
     async def _show(self, due: Due) -> None:
