@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from tidemill.cli.deferred import Deferred
 from tidemill.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +130,8 @@ def fault_of(words):
         if word not in command.commands:
             return f"tidemill {' '.join([*said, word])}"
         command, said = command.commands[word], [*said, word]
+        if isinstance(command, Deferred):
+            command = command.loaded()
     known = {option for each in command.params for option in [*each.opts, *each.secondary_opts]} | {"--help"}
     wrong = [word for word in words if word.startswith("--") and word.split("=")[0] not in known]
     return f"tidemill {' '.join([*said, *wrong])}" if wrong else None
