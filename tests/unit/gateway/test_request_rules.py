@@ -126,6 +126,19 @@ def test_nesting_has_a_limit():
 
 
 @pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b'{"n": ' + b"9" * 5000 + b"}", 422), (b'{"n": 1e999}', 422), (b'{"n": -1e999}', 422),
+        (b'{"text": "\xff"}', 400), (b'{"\xed\xa0\x80": 1}', 400), (b'{"text": "\\ud800"}', 400),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_or_no_text_is_the_callers_mistake(raw, status):
+    with pytest.raises(Problem) as caught:
+        decode_input(raw)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
     ("kind", "name", "expected"),
     [
         ("image/png", "a.png", 'inline; filename="a.png"'),

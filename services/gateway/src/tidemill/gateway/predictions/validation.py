@@ -6,7 +6,7 @@ from typing import Any, Final
 import jsonschema_rs
 import msgspec
 
-from tidemill.contracts.errors import invalid_input, unprocessable
+from tidemill.contracts.errors import bad_request, invalid_input, unprocessable
 from tidemill.contracts.limits import JSON_DEPTH_LIMIT
 
 Check = Callable[[Any], None]
@@ -15,11 +15,17 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 def decode_input(raw: bytes) -> Any:
-    """The JSON value. Raises the 422 problem when it nests deeper than JSON_DEPTH_LIMIT."""
+    """The JSON value. Raises the 422 problem when it nests deeper than JSON_DEPTH_LIMIT or has a number that is too
+    large, and the 400 problem for text that is not UTF-8: it was passed over unread when the body was decoded.
+    """
     try:
         value = _decode(raw)
     except RecursionError:
         raise _too_deep() from None
+    except msgspec.ValidationError as error:
+        raise unprocessable(f"The input is not as expected: {error}", "Input validation failed") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_request(f"The request body is not valid JSON: {error}") from None
     # Only a text with that many brackets can nest that deep: most inputs are not walked.
     if raw.count(b"[") + raw.count(b"{") > JSON_DEPTH_LIMIT and _depth(value) > JSON_DEPTH_LIMIT:
         raise _too_deep()
