@@ -3,7 +3,7 @@
 Unknown parameters are ignored, as Replicate does.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -35,6 +35,13 @@ class Predictions(Paging, frozen=True, kw_only=True):
     version: Annotated[str, Meta(pattern=patterns.SHA256)] | None = None
     deployment: Owned | None = None
     status: Annotated[str, Meta(pattern=patterns.STATUSES)] | None = None
+
+    def __post_init__(self) -> None:
+        for moment in (self.created_after, self.created_before):
+            try:
+                _ = moment and moment.astimezone(UTC)  # as PostgreSQL is given it
+            except OverflowError:
+                raise ValueError("In UTC the years go from 1 to 9999") from None
 
 
 class Models(Paging, frozen=True, kw_only=True):
