@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -27,25 +28,44 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 def configure(service: str, config: Common) -> None:
     """Sets up logging and, where wanted, tracing of this process. Called once, first thing in main."""
     level = logging.getLevelNamesMapping().get(config.log_level.upper(), logging.INFO)
-    text = config.log_format == "text"
-    render: Any = structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer()
+    enrich: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        lambda _logger, _method, event: {"service": service, **event},
+    ]
+    render: list[Any] = [
+        structlog.dev.ConsoleRenderer() if config.log_format == "text" else structlog.processors.JSONRenderer(),
+        lambda _logger, _method, line: redact_secrets(str(line)),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            lambda _logger, _method, event: {"service": service, **event},
-            render,
-            lambda _logger, _method, line: redact_secrets(str(line)),
-        ],
+        processors=[*enrich, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[_libraries(enrich, render)], force=True)
     if config.otlp_url:
         _export_spans(service, config.otlp_url, config.trace_ratio)
+
+
+def _libraries(enrich: list[Any], render: list[Any]) -> logging.Handler:
+    """What libraries log, in the same form as what we do."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *enrich],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    handler.addFilter(_is_ours)
+    return handler
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Who sends what is no HTTP gets a 400 and no line: it may hold a token, and scanners send no end of it."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def _export_spans(service: str, otlp_url: str, ratio: float) -> None:
