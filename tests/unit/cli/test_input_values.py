@@ -31,6 +31,8 @@ def test_a_text_stays_what_it_is(text):
         ("1", EITHER, 1),
         ("one", EITHER, "one"),
         ("one", NUMBER, "one"),  # the model says what is wrong with it
+        ("NaN", NUMBER, "NaN"),
+        ("-1e400", NUMBER, "-1e400"),
         ("true", {"type": "boolean"}, True),
         ('{"a": 1}', {"type": "object"}, {"a": 1}),
         ("a=b", TEXT, "a=b"),
@@ -66,3 +68,8 @@ def test_a_file_becomes_its_url(tmp_path):
 def test_what_is_malformed_is_told(item, reason):
     with pytest.raises(CommandError, match=reason):
         values_of([item], schema(a=TEXT))
+
+
+def test_bytes_that_are_no_text_are_named():
+    with pytest.raises(CommandError, match="not UTF-8"):
+        values_of([b"a=\xff".decode(errors="surrogateescape")], schema(a=TEXT))

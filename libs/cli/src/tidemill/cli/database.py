@@ -28,7 +28,7 @@ def with_database(work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
     async def go() -> ResultT:
         try:
             connection = await asyncpg.connect(url, timeout=CONNECT_LIMIT_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:  # ValueError: the URL is none
             raise CommandError(f"cannot reach the database: {error}") from None
         try:
             return await work(connection)

@@ -26,6 +26,8 @@ def values_of(
     properties = components[component].get("properties", {})
     values: dict[str, Any] = {}
     for item in given:
+        if not _is_text(item):
+            raise CommandError(f"{item!r} is not UTF-8")
         name, equals, text = item.partition("=")
         if not equals:
             raise CommandError(f"{item!r} is not of the form name=value")
@@ -62,6 +64,17 @@ def _value(text: str, kinds: set[str]) -> Any:
     if kinds == {"string"}:
         return text
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)  # neither NaN nor 1e400 can be sent
     except ValueError:
         return text
+    return value
+
+
+def _is_text(argument: str) -> bool:
+    """Bytes of the command line that are not UTF-8 come as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

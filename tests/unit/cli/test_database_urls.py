@@ -1,0 +1,11 @@
+import pytest
+
+from tidemill.cli.api import CommandError
+from tidemill.cli.database import with_database
+
+
+@pytest.mark.parametrize("url", ["garbage", "postgresql://h:port/x", "mysql://h/x"])
+def test_a_url_that_is_none_is_a_message(monkeypatch, url):
+    monkeypatch.setenv("TIDEMILL_DATABASE_URL", url)
+    with pytest.raises(CommandError, match="database"):
+        with_database(None)
