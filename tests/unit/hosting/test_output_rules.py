@@ -122,6 +122,7 @@ def test_a_schema_of_a_model():
     assert checked.streams
     assert checked.text == GOOD.decode()
     assert not check(GOOD.replace(b"iterator", b"other")).streams
+    assert check(GOOD.replace(b"iterator", rb"\\u0000"))
 
 
 def test_what_an_author_should_know_is_told_apart_from_the_schema():
@@ -135,6 +136,8 @@ def test_what_an_author_should_know_is_told_apart_from_the_schema():
     ("raw", "part"),
     [
         (b"", "JSON"),
+        (b'{"\xff":1}', "JSON"),
+        (GOOD.replace(b"{}", rb'{"a\\\u0000":{}}'), "0000"),
         (b"null", "Input"),
         (b"[]", "Input"),
         (b'{"components":{"schemas":{"Input":{}}}}', "Output"),

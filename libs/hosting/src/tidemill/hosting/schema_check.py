@@ -1,5 +1,6 @@
 """What a model's child may claim its schema to be: checked before it is kept, served and used on inputs. Pure."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,7 @@ GUESSED_WARNING: Final = (
 WARNINGS_LIMIT: Final = 100  # as many as a model with a wrong default for each input
 WARNING_LIMIT_CHARS: Final = 500
 LOCAL: Final = "#/components/schemas/"
+NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # escaped in JSON, and its backslash is not escaped itself
 
 
 class SchemaRefused(Exception):  # noqa: N818 - named after the situation
@@ -35,9 +37,12 @@ def check(raw: bytes) -> Checked:
     if len(raw) > SIZE_LIMIT_BYTES:
         raise SchemaRefused(f"the schema is larger than {SIZE_LIMIT_BYTES} bytes")
     try:
-        document = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+        text = raw.decode()
+        document = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SchemaRefused("the schema is not JSON") from None
+    if NUL.search(text):
+        raise SchemaRefused("the schema has the character U+0000, which cannot be stored")
     components = _mapping(_mapping(_mapping(document).get("components")).get("schemas"))
     if not isinstance(_mapping(components.get("Input")).get("properties", {}), dict) or "Input" not in components:
         raise SchemaRefused("the schema has no Input")
@@ -50,7 +55,7 @@ def check(raw: bytes) -> Checked:
     served = {name: value for name, value in document.items() if name not in {GUESSED, WARNINGS}}
     guessed = document.get(GUESSED)
     return Checked(
-        raw.decode() if served == document else msgspec.json.encode(served).decode(),
+        text if served == document else msgspec.json.encode(served).decode(),
         _mapping(components["Output"]).get("x-cog-array-type") == "iterator",
         None if guessed is None else str(guessed),
         _warnings(document.get(WARNINGS)),
