@@ -5,8 +5,10 @@ import hashlib
 import pytest
 
 from tidemill.cli import push
+from tidemill.cli.about import About
 from tidemill.cli.api import Unreachable
 from tidemill.cli.bundle import files_of
+from tidemill.cli.errors import CommandError
 
 
 class Store:
@@ -57,3 +59,34 @@ def test_it_gives_up_in_the_end(directory):
     with pytest.raises(Unreachable):
         push._upload(store, directory, files_of(directory), {digest("other")})
     assert store.kept == {}
+
+
+@pytest.mark.parametrize("now", ["less", "far more"])
+def test_a_file_that_changes_meanwhile_is_named(directory, now):
+    files = files_of(directory)
+    (directory / "c.txt").write_text(now)
+    with pytest.raises(CommandError, match=r"c\.txt changed"):
+        push._upload(Store(breaks=0), directory, files, {digest("other")})
+
+
+class Models:
+    """Stands for an API whose builds fail."""
+
+    def __init__(self, *, has_it):
+        self.has_it = has_it
+        self.asked = []
+
+    def find(self, _path):
+        return {} if self.has_it else None
+
+    def call(self, method, path, **_body):
+        self.asked.append((method, path))
+        return {"id": "p", "missing": [], "status": "failed", "logs": "", "warnings": [], "error": "no import"}
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_push_that_fails_removes_the_model_that_it_made_and_no_other(directory, has_it):
+    api = Models(has_it=has_it)
+    with pytest.raises(CommandError, match="no import"):
+        push._push_files(api, "alice/new", directory, About(visibility="public"), if_changed=False)
+    assert (("DELETE", "models/alice/new") in api.asked) is not has_it

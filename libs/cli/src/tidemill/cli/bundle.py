@@ -91,3 +91,19 @@ def _file(directory: Path, path: str) -> BundleFile:
     return BundleFile(
         path=path, sha256=digest.hexdigest(), size=status.st_size, executable=bool(status.st_mode & 0o100)
     )
+
+
+def chunks_of(directory: Path, file: BundleFile) -> Iterator[bytes]:
+    """The content that was looked at before. Raises CommandError when the file has become longer, shorter or none."""
+    left = file.size
+    try:
+        with (directory / file.path).open("rb") as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
+    except OSError as error:
+        raise CommandError(f"{file.path} cannot be read: {error.strerror}") from None
+    if left:
+        raise CommandError(f"{file.path} changed while it was pushed")

@@ -1,5 +1,6 @@
 """`tidemill push`: a directory becomes a version."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tidemill.cli import about as about_model
 from tidemill.cli import examples, published, rehearsal, terminal
 from tidemill.cli.about import About
 from tidemill.cli.api import Api, Unreachable
-from tidemill.cli.bundle import CHUNK_BYTES, files_of
+from tidemill.cli.bundle import chunks_of, files_of
 from tidemill.cli.errors import CommandError
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import version_id
@@ -90,10 +91,19 @@ def _push_files(api: Api, model: str, directory: Path, about: About, *, if_chang
     files = files_of(directory)
     found = api.find(f"models/{model}")
     if found is None:
-        _make(api, model, about)
+        _make(api, model, about.hardware or "cpu")
     elif if_changed and (found.get("latest_version") or {}).get("id") == version_id(files):
         typer.echo(f"{model} is up to date.")
         return
+    try:
+        _send(api, model, directory, files)
+    except CommandError:
+        if found is None:
+            _unmake(api, model)
+        raise
+
+
+def _send(api: Api, model: str, directory: Path, files: list[BundleFile]) -> None:
     size = sum(file.size for file in files)
     typer.echo(f"Pushing {len(files)} files ({size / 1e6:.1f} MB) to {model}")
     pushed = api.call("POST", f"models/{model}/pushes", json={"files": msgspec.to_builtins(files)})
@@ -103,12 +113,18 @@ def _push_files(api: Api, model: str, directory: Path, about: About, *, if_chang
     _follow(api, pushed)
 
 
-def _make(api: Api, model: str, about: About) -> None:
+def _make(api: Api, model: str, hardware: str) -> None:
+    """Private until it has a version, whatever it is going to be."""
     owner, _, name = model.partition("/")
-    visibility = about.visibility or "private"
-    body = {"owner": owner, "name": name, "visibility": visibility, "hardware": about.hardware or "cpu"}
-    api.call("POST", "models", json=body)
-    typer.echo(f"Made the {visibility} model {model}.")
+    api.call("POST", "models", json={"owner": owner, "name": name, "visibility": "private", "hardware": hardware})
+    typer.echo(f"Made the private model {model}.")
+
+
+def _unmake(api: Api, model: str) -> None:
+    """A push that fails leaves nothing behind; but for what somebody else has pushed meanwhile."""
+    with contextlib.suppress(CommandError):
+        api.call("DELETE", f"models/{model}")
+        typer.echo(f"Removed the model {model} again.")
 
 
 def _show_example(api: Api, model: str, given: Path | None, directory: Path) -> None:
@@ -131,11 +147,10 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
     with Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         task = progress.add_task("Uploading", total=sum(file.size for file in wanted.values()))
 
-        def body(path: Path) -> Iterator[bytes]:
-            with path.open("rb") as stream:
-                while chunk := stream.read(CHUNK_BYTES):
-                    progress.advance(task, len(chunk))
-                    yield chunk
+        def body(file: BundleFile) -> Iterator[bytes]:
+            for chunk in chunks_of(directory, file):
+                progress.advance(task, len(chunk))
+                yield chunk
 
         sent = 0
         for digest, file in wanted.items():
@@ -143,7 +158,7 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
             for tries_left in reversed(range(UPLOAD_TRIES)):
                 progress.update(task, completed=sent)
                 try:
-                    api.call("PUT", f"blobs/{digest}", content=body(directory / file.path), headers=headers)
+                    api.call("PUT", f"blobs/{digest}", content=body(file), headers=headers)
                     break
                 except Unreachable:
                     if not tries_left:
