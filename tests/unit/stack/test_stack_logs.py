@@ -26,6 +26,14 @@ def shown(paths, lines):
 
 def test_one_log_is_shown_as_it_is(home):
     assert shown(logs.chosen(home, "gateway"), 2) == ["two", "three"]
+    assert shown(logs.chosen(home, "gateway"), 0) == []
+    assert shown(logs.chosen(home, "gateway"), 9) == ["one", "two", "three"]
+
+
+def test_as_many_lines_as_were_asked_for_are_shown_however_long(home):
+    lines = [f"{number} {'x' * 5000}" for number in range(40)]
+    home.log("gateway").write_text("\n".join(lines) + "\n")
+    assert shown(logs.chosen(home, "gateway"), 30) == lines[-30:]
 
 
 def test_several_are_told_apart(home):

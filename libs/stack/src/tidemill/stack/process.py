@@ -166,13 +166,18 @@ def describe_exit(status: int | None) -> str:
 
 
 def tail(log: Path, lines: int) -> list[str]:
+    """Whole lines, read from the end."""
+    text = b""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_READ_BYTES))
-            text = file.read().decode(errors="replace")
+            start = file.seek(0, os.SEEK_END)
+            while start > 0 and text.count(b"\n") <= lines:
+                end, start = start, max(0, start - TAIL_READ_BYTES)
+                file.seek(start)
+                text = file.read(end - start) + text
     except OSError:
         return []
-    return text.splitlines()[-lines:]
+    return text.decode(errors="replace").splitlines()[-lines:] if lines > 0 else []
 
 
 async def _kill_tree(popen: subprocess.Popen[bytes]) -> None:
