@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypeVar
 
 import asyncpg
 
+from tidemill.runtime.service import StartError
 from tidemill.runtime.telemetry import log
 
 Row = asyncpg.Record
@@ -126,7 +127,10 @@ class Database:
                 command_timeout=30,
                 server_settings={"application_name": "tidemill"},
             )
-            return await pool
+            try:
+                return await pool
+            except ValueError as error:  # asyncpg's own is one of AWAY too, but no waiting mends a URL
+                raise StartError(f"TIDEMILL_DATABASE_URL cannot be read: {error}") from None
 
         self._pool = await insistently("connect", connect)
         return self

@@ -48,6 +48,7 @@ class Service:
         self._mains: list[tuple[str, Main]] = []
         self._drains: list[tuple[str, Start]] = []
         self._checks: dict[str, Check] = {}
+        self._starting = "listener"
         self._ready = False
 
     def resource(self, name: str, manager: AbstractAsyncContextManager[object]) -> None:
@@ -78,7 +79,7 @@ class Service:
         if self.stopping.is_set():
             return {"service": "stopping"}
         if not self._ready:
-            return {"service": "starting"}
+            return {"service": f"starting: {self._starting}"}
         return {name: reason for name, check in self._checks.items() if (reason := check())}
 
     async def run(self) -> int:
@@ -105,6 +106,7 @@ class Service:
         stop = asyncio.create_task(self.stopping.wait(), name="stopping")
         for name, step in self._starts:
             part = asyncio.ensure_future(step())
+            self._starting = name  # a database that is away keeps it here
             log().debug("starting", action="start", part=name)
             await asyncio.wait([part, stop], return_when=asyncio.FIRST_COMPLETED)
             if not part.done():
