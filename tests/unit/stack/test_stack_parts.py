@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from tidemill.stack import accounts, backing, cluster_place, detach, outside, surroundings
+from tidemill.stack.__main__ import main
 from tidemill.stack.accounts import Account
+from tidemill.stack.home import Home
 from tidemill.stack.keeper import Keeper
 from tidemill.stack.process import StartError, describe_exit, failure
 from tidemill.stack.provision import Catalogue
@@ -14,6 +16,33 @@ from tidemill.stack.report import Report
 from tidemill.stack.service import ready_url
 
 NOBODY = Account("nobody", 65534, 65534)
+
+
+@pytest.mark.parametrize("given", ["TIDEMILL_S3_URL", "TIDEMILL_S3_SECRET_KEY"])
+def test_half_of_a_store_is_refused(tmp_path, given):
+    with pytest.raises(StartError, match="TIDEMILL_S3_ACCESS_KEY"):
+        backing.Backing(Home(tmp_path), {given: "x"})
+
+
+def test_a_reader_that_went_away_stops_nobody(tmp_path):
+    def gone(_text):
+        raise BrokenPipeError
+
+    Report(gone, tmp_path / "log").say("stopped")
+    assert "stopped" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "65536", "-1", "٣"])
+@pytest.mark.parametrize("command", [["up"], ["up", "--port"]])
+def test_what_is_no_port_is_a_message(monkeypatch, capsys, tmp_path, given, command):
+    monkeypatch.setenv("TIDEMILL_HOME", str(tmp_path))
+    monkeypatch.setenv("TIDEMILL_PORT", given)
+    if "--port" in command:
+        with pytest.raises(SystemExit):
+            main([*command, given])
+    else:
+        assert main(command) == 1
+    assert "is no port" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

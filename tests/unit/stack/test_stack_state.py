@@ -1,6 +1,9 @@
 import json
 import stat
 
+import pytest
+
+from tidemill.stack.process import StartError
 from tidemill.stack.state import State, write_private
 
 
@@ -37,3 +40,11 @@ def test_what_is_of_another_kind_is_not_returned(tmp_path):
     assert state.remembered_port("text") is None
     assert state.remembered_port("port") == 1
     assert state.text("list") is None
+
+
+@pytest.mark.parametrize("text", ['{"a', "[]", "\0"])
+def test_a_file_that_was_damaged_is_named(tmp_path, text):
+    path = tmp_path / "state.json"
+    path.write_text(text)
+    with pytest.raises(StartError, match="state.json"):
+        State(path)

@@ -16,12 +16,18 @@ LOG_LINES = 20
 PORT_HELP = f"the gateway's port, also of later starts; if never given, {DEFAULT_PORT} or the first free one above"
 
 
+class PortError(ValueError):
+    """The text is no port; the message says so."""
+
+
 def main(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
     place = home.locate(os.environ)
     try:
+        if parsed.command == "up" and parsed.port is None:
+            parsed.port = _environment_port()
         return _dispatch(parsed, place, arguments)
-    except HomeError as error:
+    except (HomeError, PortError) as error:
         print(f"tidemill: {error}", file=sys.stderr)
         return 1
     except OSError as error:
@@ -65,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     subcommands = parser.add_subparsers(dest="command", required=True)
     up = subcommands.add_parser("up", help="start everything; stays in the foreground")
     up.add_argument("--detach", action="store_true", help="return when it is ready")
-    up.add_argument("--port", type=_port, default=_environment_port(), help=PORT_HELP)
+    up.add_argument("--port", type=_argument_port, help=PORT_HELP)
     up.add_argument("--no-catalogue", action="store_true", help="push no models")
     up.add_argument("--catalogue", type=Path, help="directory of the models to push")
     up.add_argument(
@@ -83,14 +89,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _environment_port() -> int | None:
     given = os.environ.get("TIDEMILL_PORT")
-    return _port(given) if given else None
+    try:
+        return _port(given) if given else None
+    except PortError as error:
+        raise PortError(f"TIDEMILL_PORT: {error}") from None
+
+
+def _argument_port(text: str) -> int:
+    try:
+        return _port(text)
+    except PortError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port <= LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text} is not a port")
-    return port
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= LAST_PORT:
+        raise PortError(f"{text!r} is no port between 1 and {LAST_PORT}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from tidemill.stack.home import Home
 from tidemill.stack.nats_server import NatsServer
 from tidemill.stack.object_server import BUCKET, ObjectServer
 from tidemill.stack.postgres_server import PostgresServer
+from tidemill.stack.process import StartError
 from tidemill.stack.state import State
 from tidemill.stack.unit import Unit
 
+S3 = ("TIDEMILL_S3_URL", "TIDEMILL_S3_ACCESS_KEY", "TIDEMILL_S3_SECRET_KEY")
 # The names of the data directories, and of the logs.
 NATS, POSTGRES, OBJECTS = "nats", "postgres", "objects"
 
@@ -27,6 +29,7 @@ class Backing:
             self.nats = NatsServer(home.data(NATS), log=home.log(NATS))
         if not self._take_given(environ, "TIDEMILL_DATABASE_URL", home.data(POSTGRES), "password"):
             self.postgres = PostgresServer(home.data(POSTGRES), log=home.log(POSTGRES))
+        _refuse_half_a_store(environ)
         if not self._take_given(environ, "TIDEMILL_S3_SECRET_KEY", home.data(OBJECTS), "secret_key"):
             self.objects = ObjectServer(home.data(OBJECTS), log=home.log(OBJECTS))
         else:
@@ -67,6 +70,13 @@ class Backing:
             return False
         self._given[name] = value
         return True
+
+
+def _refuse_half_a_store(environ: Mapping[str, str]) -> None:
+    """Else the files would go to a store of ours while the operator looks for them in another."""
+    missing = [name for name in S3 if not environ.get(name)]
+    if 0 < len(missing) < len(S3):
+        raise StartError(f"a store of your own needs {', '.join(S3)}; not set: {', '.join(missing)}")
 
 
 def is_ours(value: str, secret: str | None) -> bool:

@@ -17,11 +17,13 @@ class Report:
 
     def say(self, text: str) -> None:
         self.record(text)
-        self._show(text)
+        self.tell(text)
 
     def tell(self, text: str) -> None:
         """Shown but not kept: it may hold a secret."""
-        self._show(text)
+        # Whoever read it may have gone, as in `| tee` at a Ctrl-C: what runs must still be stopped in order.
+        with suppress(OSError):
+            self._show(text)
 
     def record(self, text: str) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")

@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 
 from tidemill.stack.ports import Reservations
+from tidemill.stack.process import StartError
 
 SECRET_BYTES = 32
 
@@ -82,4 +83,8 @@ def _load(path: Path) -> dict[str, str | int]:
         values = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise StartError(f"{path} cannot be read: {error}") from None
+    if not isinstance(values, dict):
+        raise StartError(f"{path} cannot be read: it holds no object")
     return {str(key): value for key, value in values.items() if isinstance(value, str | int)}
