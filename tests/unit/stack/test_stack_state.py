@@ -46,5 +46,5 @@ def test_what_is_of_another_kind_is_not_returned(tmp_path):
 def test_a_file_that_was_damaged_is_named(tmp_path, text):
     path = tmp_path / "state.json"
     path.write_text(text)
-    with pytest.raises(StartError, match="state.json"):
+    with pytest.raises(StartError, match=r"state\.json"):
         State(path)
