@@ -196,8 +196,12 @@ async def test_an_account_may_want_its_data_deleted_sooner(gateway, ask, alice, 
 
 
 @pytest.mark.parametrize(
-    "webhook", ["https://a\u0000b.example/", "https://", "ftp://a.example/", "https://a b.example"]
-)
+    "webhook",
+    [
+        "https://a\u0000b.example/", "https://", "ftp://a.example/", "https://a b.example", "http://[bad/",
+        "http://x:port/", "http://x:99999/", "https://user:password@x.example/",
+    ],
+)  # fmt: skip
 async def test_a_webhook_that_is_no_url_fails_its_own_request_alone(ask, alice, mallory, echo, webhook):
     body = {"version": echo, "input": {"text": "a"}}
     sent = [

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tidemill.security.addresses import parse_networks
 from tidemill.security.egress_errors import EgressDenied
-from tidemill.security.egress_policy import MAX_URL_CHARS, Allow, EgressPolicy
+from tidemill.security.egress_policy import MAX_URL_CHARS, Allow, EgressPolicy, check_form
 
 STRICT = EgressPolicy()
 OPEN = EgressPolicy(allow_http=True)
@@ -129,6 +129,13 @@ def test_no_form_of_an_inner_address_passes(scheme: str, host: str) -> None:
 def test_malformed_and_foreign_urls_are_refused(url: str) -> None:
     with pytest.raises(EgressDenied):
         OPEN.target(url)
+    with pytest.raises(EgressDenied):
+        check_form(url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "https://[::1]:8443/x?y=1", "https://\u00fc.example/"])
+def test_the_form_alone_says_nothing_of_where_a_url_leads(url: str) -> None:
+    check_form(url)
 
 
 @pytest.mark.parametrize("char", ["\r", "\n", "\t", "\x00", " ", "\x7f", "\x85", "\u00a0", "\r\nHost: evil\r\n"])

@@ -101,6 +101,16 @@ class EgressPolicy:
         return any(ip in network for network in self.deny)
 
 
+def check_form(text: str) -> None:
+    """Raises EgressDenied for a URL that no policy lets pass; one that it takes may still lead where none may go."""
+    url, port = _parsed(text)
+    if url.scheme not in {"http", "https"}:
+        raise EgressDenied("its scheme is not http or https")
+    if not url.raw_host or not port:
+        raise EgressDenied("it has no host or no port")
+    _literal(url.raw_host)
+
+
 def _parsed(text: str) -> tuple[URL, int | None]:
     if len(text) > MAX_URL_CHARS:
         raise EgressDenied(f"it is longer than {MAX_URL_CHARS} characters")
