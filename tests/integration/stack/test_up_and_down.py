@@ -243,6 +243,8 @@ def test_what_a_killed_supervisor_left_is_ended(stack):
     first = stack.snapshot()
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: stack.home.owner() is None)
+    code, output = stack.run("status")
+    assert (code, "worker" in output) == (1, True), output
     code, output = stack.up_again()
     assert code == 0, output
     assert "ended worker, left behind by a supervisor that was killed" in output

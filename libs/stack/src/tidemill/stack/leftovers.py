@@ -1,4 +1,4 @@
-"""Ends processes whose supervisor was killed. Only the holder of the home's lock may call it."""
+"""Processes whose supervisor was killed. Only the holder of the home's lock may end them."""
 
 import asyncio
 import signal
@@ -13,16 +13,27 @@ SERVICE_GRACE_S = 5.0
 SERVER_GRACE_S = 10.0
 
 
+def names(home: Home) -> list[str]:
+    """Of those that run."""
+    services = [(record.stem, record) for record in sorted(home.records.glob("*.json"))]
+    servers = [(name, _record(home, name)) for name in (NATS, POSTGRES, OBJECTS)]
+    return [name for name, record in (*services, *servers) if ManagedProcess(record).left_behind]
+
+
 async def end(home: Home) -> list[str]:
     """Services before servers, as in an orderly stop. The names of those that ran."""
     services = [_end(record.stem, record, signal.SIGTERM, SERVICE_GRACE_S) for record in home.records.glob("*.json")]
     ended = await asyncio.gather(*services)
     servers = [
-        _end(name, home.data(name) / "process.json", signal.SIGINT if name == POSTGRES else signal.SIGTERM, grace_s)
+        _end(name, _record(home, name), signal.SIGINT if name == POSTGRES else signal.SIGTERM, grace_s)
         for name, grace_s in ((NATS, SERVER_GRACE_S), (POSTGRES, SERVER_GRACE_S), (OBJECTS, SERVICE_GRACE_S))
     ]
     ended += await asyncio.gather(*servers)
     return [name for name in ended if name is not None]
+
+
+def _record(home: Home, server: str) -> Path:
+    return home.data(server) / "process.json"
 
 
 async def _end(name: str, record: Path, stop_signal: signal.Signals, grace_s: float) -> str | None:

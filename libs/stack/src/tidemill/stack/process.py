@@ -131,6 +131,11 @@ class ManagedProcess:
             await _kill_tree(self._popen)
         self._record.unlink(missing_ok=True)
 
+    @property
+    def left_behind(self) -> bool:
+        """Whether what an earlier supervisor started on the same data still runs."""
+        return not self.alive and _read_record(self._record) is not None
+
     async def end_leftover(self, stop_signal: signal.Signals, grace_s: float) -> bool:
         """Ends what an earlier supervisor left behind on the same data, if anything."""
         left = _read_record(self._record)

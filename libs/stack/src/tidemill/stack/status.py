@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidemill.stack import snapshot
+from tidemill.stack import leftovers, snapshot
 from tidemill.stack.home import Home
 from tidemill.stack.process import runs
 from tidemill.stack.service import not_ready
@@ -29,7 +29,9 @@ async def show(home: Home) -> int:
     owner = home.owner()
     current = snapshot.read(home.snapshot_file)
     if owner is None or current is None:
-        print(f"not running (home {home.path})")
+        left = leftovers.names(home)
+        behind = f"; {', '.join(left)} still run, left behind by a supervisor that was killed" if left else ""
+        print(f"not running (home {home.path}){behind}")
         return 1
     seen = await asyncio.gather(*(_look(part) for part in current.parts))
     print(render(current, seen, time.time()))
