@@ -1,5 +1,6 @@
 """What a handler gets and answers: the call, the operation that it is, and how bodies are read and made."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
+BODY_WITHIN_S: Final = 120.0  # the largest at 50 kB/s; who stays longer holds a connection for nothing
 MOMENTS: Final = frozenset({"created_after", "created_before"})  # query parameters
 MOMENT: Final = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)([Tt ](?P<time>\d[\d:.]+))?(?P<zone>[Zz]|[ +-]\d\d:\d\d)?")
 encode: Final = msgspec.json.Encoder().encode
@@ -64,10 +66,20 @@ class Call(NamedTuple):
         return decode(await self.read(BODY_LIMIT_BYTES), kind)
 
     async def read(self, limit_bytes: int) -> bytes:
+        """Raises 408 for a body that does not come, 413 and 415."""
         refuse_encoded(self.request)
         length = self.request.content_length
         if length is not None and length > limit_bytes:
             raise too_large(limit_bytes)
+        if self.request.content.is_eof():  # nearly always it came with the headers
+            return await self._read(limit_bytes)
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                return await self._read(limit_bytes)
+        except TimeoutError:
+            raise Problem(408, "The request body came too slowly.", headers={"Connection": "close"}) from None
+
+    async def _read(self, limit_bytes: int) -> bytes:
         if limit_bytes <= BODY_LIMIT_BYTES:
             return await self.request.read()
         chunks, size = [], 0

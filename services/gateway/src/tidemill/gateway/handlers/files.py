@@ -32,7 +32,7 @@ def files_secret(signing_key: bytes, account_id: str) -> bytes:
     return hmac.digest(signing_key, f"files secret\0{account_id}".encode(), "sha256")
 
 
-@operation("files.create", Scope.FILES_WRITE, body=FORM, answer=api.File, status=201, errors=(408, 413, 415))
+@operation("files.create", Scope.FILES_WRITE, body=FORM, answer=api.File, status=201)
 async def create(call: Call) -> web.Response:
     """Upload a file. The form has `content`, and `filename`, `type` and `metadata` if wanted."""
     too_large = Problem(413, TOO_LARGE)
