@@ -77,7 +77,7 @@ class Call(NamedTuple):
             async with asyncio.timeout(BODY_WITHIN_S):
                 return await self._read(limit_bytes)
         except TimeoutError:
-            raise Problem(408, "The request body came too slowly.", headers={"Connection": "close"}) from None
+            raise too_slow() from None
 
     async def _read(self, limit_bytes: int) -> bytes:
         if limit_bytes <= BODY_LIMIT_BYTES:
@@ -157,6 +157,10 @@ def refuse_encoded(request: web.Request) -> None:
 
 def too_large(limit_bytes: int) -> Problem:
     return Problem(413, f"The request body is over {limit_bytes // (1024 * 1024)} MB.", "Payload too large")
+
+
+def too_slow() -> Problem:
+    return Problem(408, "The request body came too slowly.", headers={"Connection": "close"})
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -5,7 +5,7 @@ Nothing of it is believed: not its length, not its boundaries, not that more of 
 
 import asyncio
 import warnings
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
@@ -20,7 +20,7 @@ from tidemill.contracts.limits import (
     FILENAME_LIMIT_BYTES,
     MIB,
 )
-from tidemill.gateway.call import refuse_encoded
+from tidemill.gateway.call import refuse_encoded, too_slow
 from tidemill.gateway.files.spool import Spool
 from tidemill.runtime.objects import CHUNK_BYTES
 from tidemill.security.response_fields import content_type, filename
@@ -100,6 +100,19 @@ class _Body:
         return read
 
 
+async def arriving(content: StreamReader) -> AsyncIterator[bytes]:
+    """A body that is a file as it is. Raises the 408 problem when nothing more comes."""
+    chunk = b"."
+    while chunk:
+        try:
+            async with asyncio.timeout(IDLE_LIMIT_S):
+                chunk = await content.read(CHUNK_BYTES)
+        except TimeoutError:
+            raise too_slow() from None
+        if chunk:
+            yield chunk
+
+
 async def receive(request: web.Request, spool: Spool) -> Form:
     """The form, its content in the spool. Raises 400, 408, 413, 415 and 422 problems."""
     refuse_encoded(request)
@@ -111,7 +124,7 @@ async def receive(request: web.Request, spool: Spool) -> Form:
         async with asyncio.timeout(UPLOAD_LIMIT_S):
             form = await _read(request, spool)
     except TimeoutError:
-        raise Problem(408, "The upload came too slowly.", headers={"Connection": "close"}) from None
+        raise too_slow() from None
     except (aiohttp.ClientError, ConnectionError):
         raise bad_request("The upload broke off.") from None
     except (ValueError, AssertionError, RuntimeError, HttpProcessingError):  # aiohttp's reader, of malformed forms

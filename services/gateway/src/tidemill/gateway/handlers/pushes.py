@@ -20,8 +20,8 @@ from tidemill.contracts.limits import BUNDLE_FILE_LIMIT_BYTES, GIB, MANIFEST_LIM
 from tidemill.gateway import stores
 from tidemill.gateway.call import BYTES, Call, decode, json_response, operation, refuse_encoded
 from tidemill.gateway.files.spool import Spool
+from tidemill.gateway.files.uploads import arriving
 from tidemill.runtime.clock import rfc3339
-from tidemill.runtime.objects import CHUNK_BYTES
 from tidemill.security.bundle_paths import BundleError, check_paths
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -104,7 +104,7 @@ async def put_blob(call: Call) -> web.Response:
     length = _length(call.request)
     known = await stores.pushes.has_blob(parts.database, call.account.id, digest)
     with Spool.opened(length, bad_request("More bytes came than announced.")) as spool:
-        async for chunk in call.request.content.iter_chunked(CHUNK_BYTES):
+        async for chunk in arriving(call.request.content):
             if not known:
                 await spool.add(chunk)
         if not known:
