@@ -1,5 +1,7 @@
 import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,6 +168,19 @@ def test_the_outcome_on_the_channel_decides(tmp_path):
     assert shown[2] == f"the log of this is {tmp_path}"
     assert shown[3] == "c"
     assert "status 3" in shown[4]
+    assert detach._relay([], SimpleNamespace(wait=lambda: 0), tmp_path, shown.append) == 0
+    assert "another `up`" in shown[5]
+
+
+def test_a_reader_that_has_enough_is_no_failure_to_speak_of(tmp_path):
+    command = [sys.executable, "-m", "tidemill.stack", "status"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, env={"TIDEMILL_HOME": str(tmp_path)}, stdout=writing, stderr=subprocess.PIPE)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 async def test_waiting_tells_the_reason(tmp_path, monkeypatch):

@@ -26,15 +26,20 @@ def main(arguments: list[str]) -> int:
     try:
         if parsed.command == "up" and parsed.port is None:
             parsed.port = _environment_port()
-        return _dispatch(parsed, place, arguments)
+        status = _dispatch(parsed, place, arguments)
+        sys.stdout.flush()
     except (HomeError, PortError) as error:
         print(f"tidemill: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # as by `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         print(f"tidemill: {error.filename or place.path}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    return status
 
 
 def _dispatch(parsed: argparse.Namespace, place: Home, arguments: list[str]) -> int:
