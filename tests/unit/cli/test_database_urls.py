@@ -1,7 +1,7 @@
 import pytest
 
-from tidemill.cli.api import CommandError
 from tidemill.cli.database import with_database
+from tidemill.cli.errors import CommandError
 
 
 @pytest.mark.parametrize("url", ["garbage", "postgresql://h:port/x", "mysql://h/x"])
