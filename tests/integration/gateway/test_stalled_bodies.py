@@ -1,4 +1,4 @@
-"""Bodies that are announced and do not come."""
+"""Bodies that are announced and do not come, or not whole."""
 
 import asyncio
 
@@ -7,6 +7,8 @@ from yarl import URL
 
 from tidemill.gateway import call
 from tidemill.gateway.files import uploads
+from tidemill.gateway.http import REQUESTS
+from tidemill.testing.running import until
 
 LENGTH, CHUNKED = "Content-Length: 100", "Transfer-Encoding: chunked"
 
@@ -29,3 +31,17 @@ async def test_a_body_that_stops_is_not_waited_for_for_ever(gateway, alice, monk
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"Connection: close" in answer
     assert b"application/problem+json" in answer
+
+
+async def test_a_body_that_breaks_off_is_not_held_against_the_database(gateway, alice):
+    refused, away = (REQUESTS.labels("/predictions", status)._value.get for status in (400, 503))
+    before = refused(), away()
+    url = URL(gateway.url)
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    authorization = f"Authorization: {alice.headers['Authorization']}"
+    writer.write(f"POST /v1/predictions HTTP/1.1\r\nHost: x\r\n{authorization}\r\n{LENGTH}\r\n\r\n{{".encode())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await until("the request's end", lambda: (refused(), away()) != before)
+    assert (refused(), away()) == (before[0] + 1, before[1])

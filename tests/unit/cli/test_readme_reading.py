@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.cli.about import About, differing
+from tidemill.cli.about import About, differing, readme_of
+from tidemill.cli.errors import CommandError
 from tidemill.cli.readme import first_paragraph, licence_link, title
 
 README = """
@@ -51,9 +52,24 @@ def test_any_text_is_read(text):
 
 def test_what_is_said_wins_over_what_is_known_and_that_over_the_readme():
     known = {"description": "known", "license_url": None, "visibility": "private", "hardware": "cpu"}
-    assert differing(known, About(), README) == {"license_url": "https://www.apache.org/licenses/LICENSE-2.0"}
-    assert differing(known, About(description="said", visibility="public"), None) == {
+    assert differing(known, About(readme=README)) == {"license_url": "https://www.apache.org/licenses/LICENSE-2.0"}
+    assert differing(known, About(description="said", visibility="public")) == {
         "description": "said",
         "visibility": "public",
     }
-    assert differing(known, About(description="known", hardware="cpu"), None) == {}
+    assert differing(known, About(description="known", hardware="cpu")) == {}
+
+
+@pytest.mark.parametrize("content", [b"caf\xe9", b"a\0b"])
+def test_a_readme_that_no_model_can_have_is_refused_by_name(tmp_path, content):
+    (tmp_path / "README.md").write_bytes(content)
+    with pytest.raises(CommandError, match=r"cannot read .*README\.md"):
+        readme_of(None, tmp_path)
+
+
+def test_a_readme_is_the_given_one_else_the_directorys_if_there_is_one(tmp_path):
+    assert readme_of(None, tmp_path) is None
+    (tmp_path / "README.md").write_text("its own")
+    (tmp_path / "other.md").write_text("given")
+    assert readme_of(None, tmp_path) == "its own"
+    assert readme_of(tmp_path / "other.md", tmp_path) == "given"

@@ -16,7 +16,7 @@ class About(msgspec.Struct, kw_only=True):
     """What the person who pushes says; None is left to the README, or as it is."""
 
     description: str | None = None
-    readme: Path | None = None
+    readme: str | None = None  # its text
     license_url: str | None = None
     github_url: str | None = None
     cover_image_url: str | None = None
@@ -24,33 +24,39 @@ class About(msgspec.Struct, kw_only=True):
     hardware: str | None = None
 
 
-def tell(api: Api, model: str, about: About, directory: Path) -> list[str]:
+def tell(api: Api, model: str, about: About) -> list[str]:
     """Changes the model where it says something else; answers the names of what was changed."""
     known = api.call("GET", f"models/{model}")
-    text = _readme(about.readme, directory)
-    changes = differing(known, about, text)
-    if text is not None and text != api.text(f"models/{model}/readme"):
-        changes["readme"] = text
+    changes = differing(known, about)
+    if about.readme is not None and about.readme != api.text(f"models/{model}/readme"):
+        changes["readme"] = about.readme
     if changes:
         api.call("PATCH", f"models/{model}", json=changes)
     return sorted(changes)
 
 
-def differing(known: dict[str, Any], about: About, text: str | None) -> dict[str, Any]:
+def differing(known: dict[str, Any], about: About) -> dict[str, Any]:
     """What was said wins over what the model has, and that over what the README tells. Pure."""
     said = {name: value for name, value in msgspec.structs.asdict(about).items() if name != "readme"}
     read = {}
-    if text is not None:
-        read = {"description": reading.first_paragraph(text), "license_url": reading.licence_link(text)}
+    if about.readme is not None:
+        read = {
+            "description": reading.first_paragraph(about.readme),
+            "license_url": reading.licence_link(about.readme),
+        }
     wanted = {name: value if value is not None else known.get(name) or read.get(name) for name, value in said.items()}
     return {name: value for name, value in wanted.items() if value is not None and value != (known.get(name) or "")}
 
 
-def _readme(given: Path | None, directory: Path) -> str | None:
+def readme_of(given: Path | None, directory: Path) -> str | None:
+    """The text of the file that was given, else of the directory's README.md, if it has one. Raises CommandError."""
     path = given or directory / README
     if given is None and not path.is_file():
         return None
     try:
-        return path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"cannot read {path}: {error}") from None
+    if "\0" in text:
+        raise CommandError(f"cannot read {path}: it has the character U+0000")
+    return text

@@ -64,5 +64,5 @@ def cli() -> None:
     terminal.guard()
     try:
         app()
-    except CommandError as error:
+    except (CommandError, OSError) as error:  # an OSError says what it was and of which file
         sys.exit(f"tidemill: {error}")

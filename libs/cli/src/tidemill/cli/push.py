@@ -71,7 +71,7 @@ def push(
     rehearsal.look(directory)
     about = About(
         description=description,
-        readme=readme,
+        readme=about_model.readme_of(readme, directory),  # now: what cannot be read fails before anything is made
         license_url=license_url,
         github_url=github_url,
         cover_image_url=cover,
@@ -80,7 +80,7 @@ def push(
     )
     api = Api()
     _push_files(api, model, directory, about, if_changed=if_changed)
-    changed = about_model.tell(api, model, about, directory)
+    changed = about_model.tell(api, model, about)
     if changed:
         typer.echo(f"Set {', '.join(changed)}.")
     if not no_example:
@@ -97,7 +97,7 @@ def _push_files(api: Api, model: str, directory: Path, about: About, *, if_chang
         return
     try:
         _send(api, model, directory, files)
-    except CommandError:
+    except (CommandError, KeyboardInterrupt):
         if found is None:
             _unmake(api, model)
         raise

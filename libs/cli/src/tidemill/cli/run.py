@@ -41,6 +41,9 @@ def run(
     except KeyboardInterrupt:
         api.call("POST", f"predictions/{prediction['id']}/cancel")
         raise CommandError("canceled") from None
+    except OSError:  # nobody reads on, as `head` does not, or the disk that it goes to is full
+        api.call("POST", f"predictions/{prediction['id']}/cancel")
+        raise
     if as_json:
         typer.echo(json.dumps(prediction, indent=2))
     if prediction["status"] != "succeeded":

@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+import aiohttp
 import msgspec
 from aiohttp import web
 
@@ -66,7 +67,7 @@ class Call(NamedTuple):
         return decode(await self.read(BODY_LIMIT_BYTES), kind)
 
     async def read(self, limit_bytes: int) -> bytes:
-        """Raises 408 for a body that does not come, 413 and 415."""
+        """Raises 400 for a body that breaks off, 408 for one that does not come, 413 and 415."""
         refuse_encoded(self.request)
         length = self.request.content_length
         if length is not None and length > limit_bytes:
@@ -78,6 +79,8 @@ class Call(NamedTuple):
                 return await self._read(limit_bytes)
         except TimeoutError:
             raise too_slow() from None
+        except (aiohttp.ClientError, ConnectionError):
+            raise bad_request("The request body broke off.") from None
 
     async def _read(self, limit_bytes: int) -> bytes:
         if limit_bytes <= BODY_LIMIT_BYTES:

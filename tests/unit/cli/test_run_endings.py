@@ -1,0 +1,49 @@
+"""`tidemill run` that ends before its prediction: nobody is left to pay for what nobody reads."""
+
+import errno
+from types import SimpleNamespace
+
+import pytest
+
+from tidemill.cli import run as module
+from tidemill.cli.errors import CommandError
+
+SCHEMA = {"components": {"schemas": {"Input": {"properties": {}}}}}
+
+
+class Api:
+    """Stands for an API whose predictions never end."""
+
+    def __init__(self):
+        self.asked = []
+
+    def call(self, method, path, **_body):
+        self.asked.append((method, path))
+        return {"id": "p", "status": "processing", "output": ["more"]}
+
+
+@pytest.fixture
+def api(monkeypatch):
+    api = Api()
+    monkeypatch.setattr(module, "Api", lambda: api)
+    monkeypatch.setattr(module.published, "find", lambda _api, _named: SimpleNamespace(schema=SCHEMA))
+    return api
+
+
+@pytest.mark.parametrize(
+    ("breaks", "ends"),
+    [
+        (KeyboardInterrupt(), CommandError),
+        (BrokenPipeError(), BrokenPipeError),
+        (OSError(errno.ENOSPC, "No space left on device"), OSError),
+    ],
+)
+def test_its_prediction_is_canceled(api, monkeypatch, breaks, ends):
+    def echo(text="", **_how):
+        if text == "more":
+            raise breaks
+
+    monkeypatch.setattr(module.typer, "echo", echo)
+    with pytest.raises(ends):
+        module.run("alice/novel")
+    assert api.asked[-1] == ("POST", "predictions/p/cancel")
