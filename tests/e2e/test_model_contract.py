@@ -438,6 +438,7 @@ async def test_the_shape_of_a_language_model_that_streams(models):
     assert done["output"] == ["to!", "be!", "or!"]
     assert done["metrics"]["tokens"] == {"output": 3}
     assert done["metrics"]["input_token_count"] == 12
+    assert await models.output("llm", prompt="") == []
 
 
 async def test_the_shape_of_a_language_model_with_concurrency(models):

@@ -33,7 +33,7 @@ async def test_tokens_stream_one_by_one(launch):
     await child.until(lambda: child.of("output", "x"))
     assert child.of("done") == []
     done = await child.done("x")
-    assert (done["status"], done["output"]) == ("succeeded", None)
+    assert (done["status"], done["output"]) == ("succeeded", [])
     assert [frame["value"] for frame in child.of("output")] == ["0 ", "1 ", "2 "]
     times = [frame["at"] for frame in child.of("output")]
     assert times == sorted(set(times))

@@ -163,11 +163,11 @@ async def test_metrics_and_context(launch):
     assert (metric["id"], metric["key"], metric["value"], metric["mode"]) == ("x", "tokens", 5, "replace")
 
 
-async def test_an_iterator_streams_and_ends_with_null(launch):
+async def test_an_iterator_streams_and_ends_with_no_more_items(launch):
     child = await launch("proc_broken", "predict.py:Streams")
     done = await child.predict("x", count=3)
     assert [frame["value"] for frame in child.of("output", "x")] == ["0 ", "1 ", "2 "]
-    assert (done["status"], done["output"]) == ("succeeded", None)
+    assert (done["status"], done["output"]) == ("succeeded", [])
     failed = await child.predict("y", count=3, fail_at=1)
     assert (failed["status"], failed["error"]) == ("failed", "no more")
     assert [frame["value"] for frame in child.of("output", "y")] == ["0 "]

@@ -129,6 +129,7 @@ def test_what_an_author_should_know_is_told_apart_from_the_schema():
     checked = check(GOOD.replace(b"{", b'{"x-tidemill-warnings":["a\\n\\u0000b",1,"' + b"c" * 999 + b'"],', 1))
     assert checked.warnings == ("a??b", "1", "c" * 500)
     assert checked.text == GOOD.decode()
+    assert check(GOOD.replace(b"{", b'{"x-tidemill-guessed":"no\\u0000thing",', 1)).guessed == "no?thing"
     assert check(GOOD).warnings == check(GOOD.replace(b"{", b'{"x-tidemill-warnings":5,', 1)).warnings == ()
 
 

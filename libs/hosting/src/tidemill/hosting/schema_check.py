@@ -41,8 +41,6 @@ def check(raw: bytes) -> Checked:
         document = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SchemaRefused("the schema is not JSON") from None
-    if NUL.search(text):
-        raise SchemaRefused("the schema has the character U+0000, which cannot be stored")
     components = _mapping(_mapping(_mapping(document).get("components")).get("schemas"))
     if not isinstance(_mapping(components.get("Input")).get("properties", {}), dict) or "Input" not in components:
         raise SchemaRefused("the schema has no Input")
@@ -53,19 +51,21 @@ def check(raw: bytes) -> Checked:
         if not isinstance(reference, str) or reference.removeprefix(LOCAL) not in components:
             raise SchemaRefused(f"the schema refers to {ascii(reference)[:120]}, which is not in it")
     served = {name: value for name, value in document.items() if name not in {GUESSED, WARNINGS}}
-    guessed = document.get(GUESSED)
+    kept = text if served == document else msgspec.json.encode(served).decode()
+    if NUL.search(kept):
+        raise SchemaRefused("the schema has the character U+0000, which cannot be stored")
+    guessed, warnings = document.get(GUESSED), document.get(WARNINGS)
     return Checked(
-        text if served == document else msgspec.json.encode(served).decode(),
+        kept,
         _mapping(components["Output"]).get("x-cog-array-type") == "iterator",
-        None if guessed is None else str(guessed),
-        _warnings(document.get(WARNINGS)),
+        None if guessed is None else _line(guessed),
+        tuple(_line(each) for each in warnings[:WARNINGS_LIMIT]) if isinstance(warnings, list) else (),
     )
 
 
-def _warnings(told: Any) -> tuple[str, ...]:
-    """Each a line that can be printed and stored."""
-    lines = [str(each)[:WARNING_LIMIT_CHARS] for each in told[:WARNINGS_LIMIT]] if isinstance(told, list) else []
-    return tuple("".join(letter if letter.isprintable() else "?" for letter in line) for line in lines)
+def _line(told: Any) -> str:
+    """One that can be printed and stored."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(told)[:WARNING_LIMIT_CHARS])
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Outcome:
 
 
 CANCELED_OUTCOME: Final = Outcome(CANCELED)
+ITERATED_OUTCOME: Final = Outcome(SUCCEEDED, [])  # the items have gone before; where there were none, this is all
 
 
 def of_value(value: Any, shape: Shape | None) -> Outcome:

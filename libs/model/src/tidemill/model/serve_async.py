@@ -181,11 +181,12 @@ class AsyncServer:
             value = self._loaded.call(**self._arguments.of(frame["id"], frame["input"]))
             if inspect.isawaitable(value):
                 value = await value
-            if not self._loaded.is_generator and not inspect.isasyncgen(value):
-                # Here and below: the model may have swallowed the cancel, and ended.
-                return results.CANCELED_OUTCOME if running.canceled else results.of_value(value, self._shape)
-            await self._stream(frame["id"], value)
-            return results.CANCELED_OUTCOME if running.canceled else results.of_value(None, None)
+            iterates = self._loaded.is_generator or inspect.isasyncgen(value)
+            if iterates:
+                await self._stream(frame["id"], value)
+            if running.canceled:  # the model swallowed it, and ended
+                return results.CANCELED_OUTCOME
+            return results.ITERATED_OUTCOME if iterates else results.of_value(value, self._shape)
         except BaseException as error:  # noqa: BLE001  the boundary: sys.exit() too ends this prediction only
             return results.of_error(error, canceled=running.canceled)
 

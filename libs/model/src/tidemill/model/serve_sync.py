@@ -119,14 +119,12 @@ class SyncServer:
         try:
             arguments = self._arguments.of(prediction, values)
             value = self._cancelation.call(functools.partial(self._loaded.call, **arguments))
-            if self._loaded.is_generator or isinstance(value, GeneratorType):
+            iterates = self._loaded.is_generator or isinstance(value, GeneratorType)
+            if iterates:
                 self._stream(prediction, value)
-                value, shape = None, None
-            else:
-                shape = self._shape
             if self._cancelation.delivered:  # the model swallowed it, and ended
                 return results.CANCELED_OUTCOME
-            return results.of_value(value, shape)
+            return results.ITERATED_OUTCOME if iterates else results.of_value(value, self._shape)
         except BaseException as error:  # noqa: BLE001  the boundary: sys.exit() too ends this prediction only
             return results.of_error(error, canceled=self._cancelation.delivered)
 
