@@ -14,6 +14,7 @@ from crowd import Crowd, Witness
 from tidemill.testing.running import until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
+LEASE_S = 3  # as conftest.py sets it
 PARTS = ["gateway", "scheduler", "worker", "NATS", "PostgreSQL"]
 
 
@@ -76,6 +77,28 @@ async def test_a_worker_sleeps_until_its_lease_has_gone(stack):
         witness.check()
     finally:
         end(other)
+
+
+async def test_a_database_that_hangs_for_longer_than_a_lease_costs_no_worker(stack):
+    """It was away for all: nobody has given away what the worker runs, which goes on with it."""
+    crowd = Crowd(stack, seed=9)
+    async with Witness(stack) as witness:
+        creating = asyncio.create_task(crowd.create(200))
+        await in_flight(crowd)
+        worker, server = stack.pid("worker"), psutil.Process(stack.pid("PostgreSQL"))
+        server.suspend()  # first, so that it starts no more
+        hanging = server.children()
+        for process in hanging:
+            process.suspend()
+        await asyncio.sleep(LEASE_S + 2)  # the lease ends by a clock that nobody can ask
+        for process in (*hanging, server):
+            process.resume()
+        await creating
+        rows = await crowd.settle()
+    crowd.check(rows)
+    witness.check()
+    assert {row["attempt"] for row in rows} == {1}
+    assert stack.pid("worker") == worker
 
 
 async def test_two_workers_compete(stack):

@@ -47,6 +47,7 @@ async def config(scheduler_servers):
         republish_after_s=0.2,
         republish_limit_s=0.4,
         sweep_s=0.1,
+        lease_grace_s=0.0,
         boot_backoff_s=0.05,
         settle_s=0.3,
         command_timeout_s=2.0,

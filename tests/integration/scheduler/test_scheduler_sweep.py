@@ -9,10 +9,15 @@ from tidemill.contracts.ids import id_at, new_id
 from tidemill.scheduler import store
 from tidemill.scheduler.sweep import Row
 from tidemill.testing.running import until
+from tidemill.worker.store import RENEW
 
 
 def id_of(moment):
     return id_at(int(moment.timestamp() * 1000), 0)
+
+
+async def now(lane):
+    return (await store.clock(lane)).now
 
 
 async def ready_worker(worker, *queues):
@@ -193,14 +198,54 @@ async def test_two_sweeps_at_once_begin_one_attempt(rows, database):
     assert (await rows.get(prediction))["attempt"] == 2
 
 
-async def test_a_lease_renewed_at_the_last_moment_counts(rows, database):
+async def test_a_lease_renewed_before_anybody_was_called_lost_counts(rows, database):
     queue = await rows.queue()
-    await rows.worker("late", 3600)
+    await rows.worker("late", -1)
     prediction = await rows.prediction(queue, status="processing", worker="late", started_at=datetime.now(UTC))
     lane = database.lane()
     (seen,) = await store.open_again(lane, [prediction])
     assert seen.leased
     assert await store.next_attempts(lane, [seen]) == {}
+    assert await database.value(RENEW, "late", 3600.0) == "late"
+    assert await store.lose(lane, await now(lane)) == []
+    assert (await rows.get(prediction))["attempt"] == 1
+
+
+async def test_who_was_called_lost_never_comes_back(rows, database):
+    queue = await rows.queue()
+    await rows.worker("late", -1)
+    await rows.worker("alive", 3600)
+    prediction = await rows.prediction(queue, status="processing", worker="late", started_at=datetime.now(UTC))
+    lane = database.lane()
+    assert await store.lose(lane, await now(lane)) == ["late"]
+    assert await store.lose(lane, await now(lane)) == []
+    assert await database.value(RENEW, "late", 3600.0) is None
+    (seen,) = await store.open_again(lane, [prediction])
+    assert await store.next_attempts(lane, [seen]) == {prediction: 2}
+
+
+async def test_renewals_and_losses_at_once_agree(rows, database):
+    """Either it was renewed or it is lost, never both, however the two statements meet."""
+    names = [f"w{number}" for number in range(100)]
+    for name in names:
+        await rows.worker(name, -1)
+    lane = database.lane()
+    moment = await now(lane)
+    renewals = [database.value(RENEW, name, 3600.0) for name in names]
+    lost, *renewed = await asyncio.gather(store.lose(lane, moment), *renewals)
+    assert sorted([*lost, *filter(None, renewed)]) == sorted(names)
+
+
+async def test_after_a_takeover_workers_have_time_to_renew(schedulers, rows, database):
+    queue = await rows.queue()
+    await rows.worker("late", -1)
+    kept = await rows.prediction(queue, status="processing", worker="late", started_at=datetime.now(UTC))
+    gone = await rows.prediction(new_id())
+    await schedulers.start(lease_grace_s=3600.0)
+    await rows.ended(gone)  # it sweeps
+    assert await database.value(RENEW, "late", 3600.0) == "late"
+    row = await rows.get(kept)
+    assert (row["status"], row["attempt"], row["worker"]) == ("processing", 1, "late")
 
 
 async def test_large_numbers_of_open_rows_are_handled_in_batches(schedulers, rows, database):

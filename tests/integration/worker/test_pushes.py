@@ -6,9 +6,11 @@ import msgspec
 
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import blob_key, version_id
+from tidemill.contracts.lease import SQL_LOST
 from tidemill.hosting.cogyaml import ModelConfig
 
 COG = b"predict: 'predict.py:Predictor'\nbuild: {cuda: '12'}\nconcurrency: {max: 4}\n"
+LOSE = f"UPDATE worker SET lease_until = {SQL_LOST} WHERE id = $1"  # as the scheduler does
 
 
 async def test_a_push_becomes_a_version(workshop):
@@ -159,7 +161,7 @@ async def test_a_push_of_a_dead_worker_is_taken_over_and_the_dead_one_is_fenced_
     zombie = asyncio.create_task(workshop.builder(dying).build_next())
     await entered.wait()
     assert not await workshop.pushes.build_next()  # its lease lives
-    await workshop.database.execute("UPDATE worker SET lease_until = now() WHERE id = $1", dying)
+    await workshop.database.execute(LOSE, dying)
     assert await workshop.pushes.build_next()
     row = await workshop.row(push_id)
     assert (row["status"], row["worker"], row["attempt"]) == ("succeeded", workshop.worker, 2)
@@ -180,9 +182,11 @@ async def test_a_push_that_takes_workers_down_is_given_up(workshop):
     assert "were lost" in row["error"]
 
 
-async def test_a_worker_without_a_lease_builds_nothing(workshop):
+async def test_a_worker_that_was_called_lost_builds_nothing(workshop):
     push_id = await workshop.push(await workshop.upload(cog__yaml=COG, predict__py=b""))
-    assert not await workshop.builder(await workshop.new_worker(lease_s=-1)).build_next()
+    lost = await workshop.new_worker()
+    await workshop.database.execute(LOSE, lost)
+    assert not await workshop.builder(lost).build_next()
     assert (await workshop.row(push_id))["status"] == "queued"
 
 

@@ -71,10 +71,16 @@ async def insistently(what: str, call: Callable[[], Awaitable[ResultT]], *, give
 
 
 class Lane:
-    """One connection for the statements of a hot path, one at a time. `run` waits for its turn."""
+    """One connection for the statements of a hot path, one at a time. Each, and each connecting, may take `timeout_s`.
 
-    def __init__(self, url: str, *, settings: dict[str, str] | None = None) -> None:
+    What takes longer counts as away.
+    """
+
+    def __init__(
+        self, url: str, *, settings: dict[str, str] | None = None, timeout_s: float = STATEMENT_TIMEOUT_S
+    ) -> None:
         self._url = url
+        self._timeout_s = timeout_s
         self._settings = {"application_name": "tidemill", **(HOT_SETTINGS if settings is None else settings)}
         self._connection: asyncpg.Connection[Row] | None = None
         self._statements: dict[str, asyncpg.prepared_stmt.PreparedStatement[Row]] = {}
@@ -85,7 +91,7 @@ class Lane:
         async with self._turn:
             try:
                 statement = self._statements.get(sql) or await self._prepare(sql)
-                return await statement.fetch(*args, timeout=STATEMENT_TIMEOUT_S)
+                return await statement.fetch(*args, timeout=self._timeout_s)
             except AWAY:
                 await self._drop()
                 raise
@@ -93,8 +99,8 @@ class Lane:
     async def _prepare(self, sql: str) -> "asyncpg.prepared_stmt.PreparedStatement[Row]":
         if self._connection is None or self._connection.is_closed():
             self._statements.clear()
-            self._connection = await asyncpg.connect(self._url, server_settings=self._settings, timeout=5)
-        statement = await self._connection.prepare(sql)
+            self._connection = await asyncpg.connect(self._url, server_settings=self._settings, timeout=self._timeout_s)
+        statement = await self._connection.prepare(sql, timeout=self._timeout_s)
         self._statements[sql] = statement
         return statement
 
@@ -146,9 +152,9 @@ class Database:
         assert self._pool is not None, "the database is used before it was entered"
         return self._pool
 
-    def lane(self, *, settings: dict[str, str] | None = None) -> Lane:
+    def lane(self, *, settings: dict[str, str] | None = None, timeout_s: float = STATEMENT_TIMEOUT_S) -> Lane:
         """A lane for hot statements, or with settings of its own instead of HOT_SETTINGS."""
-        lane = Lane(self._url, settings=settings)
+        lane = Lane(self._url, settings=settings, timeout_s=timeout_s)
         self._lanes.append(lane)
         return lane
 

@@ -18,6 +18,9 @@ class Config(Common, frozen=True, kw_only=True):
     boot_backoff_s: float = 1.0  # before the second try; doubles with every further one
     boot_backoff_limit_s: float = 300.0
     sweep_s: float = 1.0
+    # After a takeover or an outage of the database, before workers whose lease has run out are called lost: it may have
+    # been away for longer than a lease, and each renews within three seconds or so of its return.
+    lease_grace_s: float = 5.0
     republish_after_s: float = 5.0  # a hint that nobody took for so long is taken for lost; doubles every time
     republish_limit_s: float = 60.0
     time_limit_s: float = 1800.0  # Replicate's limit of a run; the worker ends it first, this is for its failure to

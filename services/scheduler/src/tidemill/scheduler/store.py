@@ -10,6 +10,7 @@ import asyncpg
 from msgspec import UNSET, Raw
 
 from tidemill.contracts.events import Job
+from tidemill.contracts.lease import SQL_LOST
 from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.runtime.clock import at
@@ -25,6 +26,9 @@ BATCH: Final = 200  # rows of one statement that writes or that reads inputs
 CLOCK: Final = """
 SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
     ARRAY(SELECT id FROM worker WHERE lease_until > clock_timestamp()) AS workers"""
+LOSE: Final = f"""
+UPDATE worker SET lease_until = {SQL_LOST} WHERE lease_until <= $1 AND lease_until > {SQL_LOST}
+RETURNING id"""  # noqa: S608 - our own constant
 
 # Stretches are read by the BRIN index on accepted_at, which takes bitmap scans; the plan is made anew each time, as one
 # that was made for a small table would be kept when the table is large.
@@ -35,11 +39,11 @@ STRETCH_SETTINGS: Final = {
     "lock_timeout": "100",  # ms; see SUMMARIZE
 }
 
-_COLUMNS: Final = """
+_COLUMNS: Final = f"""
     p.id, p.attempt, p.status, p.account_id, p.gateway, p.queue, p.worker, p.accepted_at, p.created_at, p.started_at,
     p.deadline, p.webhook IS NOT NULL AS webhook,
-    EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > clock_timestamp()) AS leased,
-    EXISTS (SELECT FROM queue_version v WHERE v.queue = p.queue) AS known"""
+    EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > {SQL_LOST}) AS leased,
+    EXISTS (SELECT FROM queue_version v WHERE v.queue = p.queue) AS known"""  # noqa: S608 - as above
 
 STRETCH: Final = f"""
 SELECT {_COLUMNS} FROM prediction p
@@ -48,13 +52,12 @@ WHERE p.accepted_at > $1 AND p.accepted_at <= $2 AND p.status IN {SQL_OPEN}"""  
 AGAIN: Final = f"""
 SELECT {_COLUMNS} FROM prediction p WHERE p.id = ANY ($1) AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
 
-# The lease is looked at once more: a renewal that came late but came keeps its predictions.
 NEXT_ATTEMPT: Final = f"""
 UPDATE prediction p SET status = '{Status.STARTING}', attempt = p.attempt + 1, worker = NULL, started_at = NULL,
     output = NULL, logs = NULL, metrics = NULL
 FROM unnest($1::text[], $2::int[]) AS o (id, attempt)
 WHERE p.id = ANY ($1) AND p.id = o.id AND p.attempt = o.attempt AND p.status = '{Status.PROCESSING}'
-    AND NOT EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > clock_timestamp())
+    AND NOT EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > {SQL_LOST})
 RETURNING p.id, p.attempt"""  # noqa: S608 - as above
 
 JOBS: Final = f"""
@@ -95,6 +98,14 @@ class Clock(NamedTuple):
 class QueuedJob(NamedTuple):
     queue: str
     job: Job
+
+
+async def lose(lane: Lane, now: float) -> list[str]:
+    """Calls those lost whose lease had run out by `now`, the database's time; answers which. It is for good.
+
+    The time is given: should the database hang at this very statement, leases that end meanwhile are none of them.
+    """
+    return [row["id"] for row in await lane.fetch(LOSE, at(now))]
 
 
 async def clock(lane: Lane) -> Clock:

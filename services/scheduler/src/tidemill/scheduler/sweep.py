@@ -26,7 +26,7 @@ LOST: Final = f"The worker that ran this prediction was lost, {ATTEMPTS} times i
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """An open prediction. `leased`: its worker's lease is alive; `known`: its queue still exists."""
+    """An open prediction. `leased`: its worker is not lost; `known`: its queue still exists."""
 
     id: str
     attempt: int

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from tidemill.contracts.lease import SQL_LOST
 from tidemill.contracts.prediction import SQL_SOURCES, Status
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Lane, Row, columns
@@ -10,16 +11,17 @@ from tidemill.worker.runs.run import Run
 
 REGISTER: Final = """
 INSERT INTO worker (id, host, lease_until) VALUES ($1, $2, now() + make_interval(secs => $3))"""
-# A lease that has run out stays lost: the scheduler may have given its predictions away.
-RENEW: Final = """
-UPDATE worker SET lease_until = now() + make_interval(secs => $2) WHERE id = $1 AND lease_until > now() RETURNING id"""
-RELEASE: Final = "UPDATE worker SET lease_until = now() WHERE id = $1 AND lease_until > now()"
+# One that has run out is renewed as well, until the scheduler has called the worker lost and given away what it ran.
+RENEW: Final = f"""
+UPDATE worker SET lease_until = now() + make_interval(secs => $2)
+WHERE id = $1 AND lease_until > {SQL_LOST} RETURNING id"""  # noqa: S608 - our own constant
+RELEASE: Final = f"UPDATE worker SET lease_until = {SQL_LOST} WHERE id = $1"  # noqa: S608 - as above
 
 CLAIM: Final = f"""
 UPDATE prediction p SET status = 'processing', worker = $4, started_at = c.started_at
 FROM unnest($1::text[], $2::int[], $3::timestamptz[]) AS c (id, attempt, started_at)
 WHERE p.id = ANY ($1) AND p.id = c.id AND p.attempt = c.attempt AND p.status IN {SQL_SOURCES[Status.PROCESSING]}
-    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $4 AND w.lease_until > now())
+    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $4 AND w.lease_until > {SQL_LOST})
 RETURNING p.id, p.kind, p.model, p.version"""  # noqa: S608 - our own constant
 SAVE: Final = """
 UPDATE prediction p SET output = COALESCE(s.output::json, p.output), logs = s.logs,

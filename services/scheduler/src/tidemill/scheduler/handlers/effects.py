@@ -54,6 +54,10 @@ class Effects:
                 await self._bus.send(subjects.CANCEL, events.Cancel(id=each.id, attempt=each.attempt))
         await outcome.announce(self._bus, pairs)
 
+    async def lose_workers(self, now: float) -> None:
+        for worker in await store.lose(self.lane, now):
+            log().warning("worker lost", action="lease", worker=worker)
+
     async def next_attempts(self, rows: Sequence[Row]) -> list[str]:
         """Those that this call has sent back to starting; their hints are sent."""
         moved: dict[str, int] = {}
@@ -61,7 +65,7 @@ class Effects:
             moved |= await store.next_attempts(self.lane, batch)
         for prediction, attempt in moved.items():
             DECIDED.labels("attempt").inc()
-            log().warning("worker lost", action="attempt", prediction=prediction, attempt=attempt)
+            log().warning("next attempt", action="attempt", prediction=prediction, attempt=attempt)
         await self.hint(list(moved))
         return list(moved)
 

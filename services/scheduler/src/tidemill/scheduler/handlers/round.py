@@ -23,6 +23,7 @@ LOOKS_PER_SWEEP: Final = 5000  # rows looked at again in one sweep: some 50 ms o
 SLICES_PER_SWEEP: Final = 10  # of the backlog after an outage, so that what is fresh is read every second all the same
 REACH_EVERY_S: Final = 10.0  # how much is read again after a crash, and how much lies unsummarized
 LINE_LIMIT: Final = 2_000  # of a line that is told; whoever is further back has other worries than the number
+ANSWERS_WITHIN_S: Final = 1.0  # a database that takes longer to tell the time was away, and for workers too
 JUST_BEFORE_S: Final = 0.001  # a stretch begins after its start: the oldest open row must be in the next one
 
 OPEN: Final = Gauge("tidemill_scheduler_open_predictions", "Open predictions that the sweep watches")
@@ -66,6 +67,8 @@ class Round:
         self._seen_until: float | None = None
         self._bus_back_at = 0.0
         self._reach_saved_at = 0.0
+        self._lease_grace_s = config.lease_grace_s
+        self.be_patient()
 
     def line(self, queue: str) -> Line | None:
         """Who waits in a queue, as of the last sweep; nothing before the first. Made when asked, for all queues."""
@@ -82,10 +85,19 @@ class Round:
         for gauge in (OPEN, WAITING, LONGEST_WAIT):
             gauge.set(0)
 
+    def be_patient(self) -> None:
+        """The database may have been away: workers whose lease ran out meanwhile are still to renew it."""
+        self._patient_until = monotonic() + self._lease_grace_s
+
     async def sweep(self, news: News) -> None:
+        asked = monotonic()
         clock = await store.clock(self._lane)
         started = monotonic()
         self.workers = clock.workers
+        if started - asked > ANSWERS_WITHIN_S:
+            self.be_patient()
+        if started >= self._patient_until:
+            await self._effects.lose_workers(clock.now)
         if news.bus_back_s is not None:
             self._bus_back_at = clock.now - news.bus_back_s
         await self._read_fresh(clock.now, news)

@@ -67,6 +67,8 @@ class Sweeper:
                     await self._turn(stretches, effects)
                 except AWAY as error:
                     log().warning("database away", action="retry", what="sweep", error=str(error))
+                    if self._round is not None:
+                        self._round.be_patient()
                 await self._woken()
 
     async def _woken(self) -> None:

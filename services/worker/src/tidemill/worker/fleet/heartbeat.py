@@ -16,17 +16,24 @@ from tidemill.worker.runs.engine import Engine
 
 HEARTBEAT_S = 1.0
 RENEWALS_PER_LEASE = 5  # so that one slow write loses nothing
+# So a renewal comes within some three seconds of the return of a database that was away, and of the five that a new
+# leader waits before it calls anybody lost.
+RENEW_WITHIN_S = 1.5
+AGAIN_S = 1.0
 
 
 class LeaseLost(Exception):  # noqa: N818 - named after the situation
-    """The scheduler may have given this worker's predictions away: the process must end."""
+    """The scheduler has given this worker's predictions away: the process must end."""
 
 
 class Lease:
-    """One row, renewed on the database's clock. Losing it ends the service, which starts again under a new id."""
+    """One row, renewed on the database's clock, late if need be. A worker that was called lost ends, and its service
+    starts again under a new id.
+    """
 
     def __init__(self, database: Database, worker: str, lease_s: float) -> None:
         self._database = database
+        self._lane = database.lane(timeout_s=RENEW_WITHIN_S)
         self._worker = worker
         self._lease_s = lease_s
 
@@ -35,16 +42,19 @@ class Lease:
 
     async def keep(self) -> None:
         """Named task. Raises LeaseLost."""
+        every_s = wait_s = self._lease_s / RENEWALS_PER_LEASE
         while True:
-            await asyncio.sleep(self._lease_s / RENEWALS_PER_LEASE)
+            await asyncio.sleep(wait_s)
             try:
-                renewed = await self._database.value(store.RENEW, self._worker, self._lease_s)
+                renewed = await self._lane.fetch(store.RENEW, self._worker, self._lease_s)
             except AWAY as error:
                 # While the database is away nobody can give the predictions away either.
                 log().warning("cannot renew", action="lease", error=str(error))
+                wait_s = min(every_s, AGAIN_S)
                 continue
-            if renewed is None:
-                raise LeaseLost(f"the lease of worker {self._worker} ran out")
+            wait_s = every_s
+            if not renewed:
+                raise LeaseLost(f"the lease of worker {self._worker} ran out, and the scheduler called it lost")
 
     async def release(self) -> None:
         try:

@@ -132,7 +132,7 @@ class Lives:
         self._engine.ready(instance)
         self.changed.set()
         await self._records.booted(instance, life.printed)
-        await link.ended
+        await asyncio.wait([link.ended])  # awaited itself it would be canceled with this task, before the child ended
         crashed = link.crash is not None
         self._crashes.ended(instance.queue, monotonic(), crashed=crashed, finished=instance.finished)
         if link.crash is not None:

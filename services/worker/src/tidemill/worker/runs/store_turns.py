@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemill.contracts.events import Job
+from tidemill.contracts.lease import SQL_LOST
 from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, SQL_SOURCES, Status
 from tidemill.runtime.clock import at
@@ -29,7 +30,7 @@ WHERE u.queue = $1 AND u.account_id = $2 AND u.runs IS NOT NULL AND {_WAITS} ORD
 CLAIM: Final = f"""
 UPDATE prediction p SET status = 'processing', worker = $2, started_at = $3
 WHERE p.id = $1 AND p.status IN {SQL_SOURCES[Status.PROCESSING]} AND p.worker IS NULL
-    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $2 AND w.lease_until > now())
+    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $2 AND w.lease_until > {SQL_LOST})
 RETURNING p.id, p.attempt, p.account_id, p.gateway, p.created_at, p.deadline, p.webhook IS NOT NULL AS webhook,
     p.priority, p.kind, p.model, p.version,
     CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input"""  # noqa: S608 - as above

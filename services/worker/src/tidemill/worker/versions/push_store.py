@@ -1,23 +1,24 @@
 """The SQL of pushes. A version appears with the push's success, in one transaction, or not at all.
 
-A push belongs to the worker in its row for as long as that worker's lease lives; every write asks for both.
+A push belongs to the worker in its row until the scheduler calls that worker lost; every write asks for both.
 """
 
 from typing import Final
 
 import msgspec
 
+from tidemill.contracts.lease import SQL_LOST
 from tidemill.runtime.db import Database, Row
 
-# A push whose builder's lease has gone is taken over; only a worker with a lease may take one.
-CLAIM: Final = """
+# A push whose builder is lost is taken over; only a worker that is not may take one.
+CLAIM: Final = f"""
 UPDATE push SET status = 'building', worker = $1, attempt = attempt + 1, logs = '' WHERE id = (
-    SELECT p.id FROM push p LEFT JOIN worker w ON w.id = p.worker AND w.lease_until > now()
+    SELECT p.id FROM push p LEFT JOIN worker w ON w.id = p.worker AND w.lease_until > {SQL_LOST}
     WHERE p.status = 'queued' OR (p.status = 'building' AND w.id IS NULL)
     ORDER BY p.created_at LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
-    AND EXISTS (SELECT FROM worker WHERE id = $1 AND lease_until > now())
+    AND EXISTS (SELECT FROM worker WHERE id = $1 AND lease_until > {SQL_LOST})
 RETURNING id, account_id, model_id, files, attempt,
-    (SELECT m.trusted FROM model m WHERE m.id = push.model_id) AS trusted"""
+    (SELECT m.trusted FROM model m WHERE m.id = push.model_id) AS trusted"""  # noqa: S608 - our own constant
 LOGS: Final = "UPDATE push SET logs = $3 WHERE id = $1 AND worker = $2 AND status = 'building'"
 FAIL: Final = """
 UPDATE push SET status = 'failed', error = $3, logs = $4, completed_at = now()

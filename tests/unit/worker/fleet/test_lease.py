@@ -1,0 +1,51 @@
+"""The lease: renewed through an outage of the database, and given up only when somebody has called the worker lost."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tidemill.worker.fleet import heartbeat
+from tidemill.worker.fleet.heartbeat import Lease, LeaseLost
+
+
+class Lane:
+    """Answers, or raises, what it was told to, one after another."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    async def fetch(self, _sql, *_args):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def lease_of():
+    def lease(*answers):
+        lane = Lane(*answers)
+        return Lease(SimpleNamespace(lane=lambda **_: lane), "w", 0.001), lane
+
+    return lease
+
+
+async def test_a_database_that_is_away_loses_no_lease(lease_of):
+    lease, lane = lease_of([1], OSError(), TimeoutError(), [1], OSError(), [])
+    with pytest.raises(LeaseLost):
+        await lease.keep()
+    assert lane.answers == []
+
+
+async def test_after_a_failure_it_does_not_wait_for_its_next_turn(lease_of, monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(heartbeat.asyncio, "sleep", sleep)
+    lease, _ = lease_of([1], OSError(), [1], [])
+    lease._lease_s = 60.0
+    with pytest.raises(LeaseLost):
+        await lease.keep()
+    assert slept == [12.0, 12.0, heartbeat.AGAIN_S, 12.0]
