@@ -183,12 +183,13 @@ async def test_all_end_when_it_closes(new_world):
     assert sorted(world.noted("cleared")) == [("cleared", "a"), ("cleared", "b")]
 
 
-async def test_who_closes_does_not_say_for_the_process_that_it_has_ended(new_world):
+async def test_who_closes_kills_the_process_and_does_not_say_for_it_that_it_has_ended(new_world):
     world = new_world()
-    await world.boot("a")
+    instance, _ = await world.boot("a")
     world.boots.begun["a"].set_result(None)
     await shortly(lambda: world.noted("booted"))
     link = world.lives._lives["a"].link
     await world.lives.close()
     assert world.noted("cleared") == [("cleared", "a")]
+    assert instance.child.killed
     assert not link.ended.done()  # clearing waits for this, and the process's own end says it

@@ -92,7 +92,10 @@ class Lives:
         return frozenset(life.environment for life in self._lives.values() if life.environment is not None)
 
     async def close(self) -> None:
+        """Returns when the processes are gone, and what they wrote."""
         tasks = list(self._tasks.values())
+        for life in self._lives.values():
+            life.kill()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
