@@ -39,10 +39,11 @@ STRETCH_SETTINGS: Final = {
     "lock_timeout": "100",  # ms; see SUMMARIZE
 }
 
+# As an EXISTS the look at the lease would be made of all workers at once, those that died a year ago among them.
 _COLUMNS: Final = f"""
     p.id, p.attempt, p.status, p.account_id, p.gateway, p.queue, p.worker, p.accepted_at, p.created_at, p.started_at,
     p.deadline, p.webhook IS NOT NULL AS webhook,
-    EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > {SQL_LOST}) AS leased,
+    COALESCE((SELECT w.lease_until > {SQL_LOST} FROM worker w WHERE w.id = p.worker), false) AS leased,
     EXISTS (SELECT FROM queue_version v WHERE v.queue = p.queue) AS known"""  # noqa: S608 - as above
 
 STRETCH: Final = f"""
