@@ -22,7 +22,8 @@ class Predictor(BasePredictor):
     def predict(self, image: Path, times: int = Input(default=3, ge=1)) -> ConcatenateIterator[str]:
         yield "x" * times
 """
-COG = b"predict: 'predict.py:Predictor'\nbuild: {python_requirements: requirements.txt}\n"
+PLAIN = b"predict: 'predict.py:Predictor'\n"
+COG = PLAIN + b"build: {python_requirements: requirements.txt}\n"
 
 
 @pytest.fixture
@@ -35,11 +36,15 @@ async def sandboxed(workshop, wheels):
     await zygotes.close()
 
 
-async def test_a_model_with_requirements(sandboxed):
-    files = await sandboxed.upload(cog__yaml=COG, predict__py=PREDICT, requirements__txt=b"tideneeded>=1\ncog==0.9\n")
-    push_id = await sandboxed.push(files)
+async def built(sandboxed, **files):
+    """The row of a push of these files after its build."""
+    push_id = await sandboxed.push(await sandboxed.upload(**files))
     assert await sandboxed.pushes.build_next()
-    row = await sandboxed.row(push_id)
+    return await sandboxed.row(push_id)
+
+
+async def test_a_model_with_requirements(sandboxed):
+    row = await built(sandboxed, cog__yaml=COG, predict__py=PREDICT, requirements__txt=b"tideneeded>=1\ncog==0.9\n")
     assert row["status"] == "succeeded", (row["error"], row["logs"])
     assert "importing what was asked for" in row["logs"]
     (version,) = await sandboxed.versions()
@@ -61,10 +66,7 @@ async def test_a_model_with_requirements(sandboxed):
     ],
 )
 async def test_models_that_cannot_be_read(sandboxed, source, error):
-    files = await sandboxed.upload(cog__yaml=COG.split(b"build")[0], predict__py=source)
-    push_id = await sandboxed.push(files)
-    assert await sandboxed.pushes.build_next()
-    row = await sandboxed.row(push_id)
+    row = await built(sandboxed, cog__yaml=PLAIN, predict__py=source)
     assert row["status"] == "failed"
     assert error in row["error"], row["error"]
     assert await sandboxed.versions() == []
@@ -80,10 +82,7 @@ class Predictor(BasePredictor):
 
 
 async def test_a_default_that_callers_could_not_send_is_warned_of(sandboxed):
-    files = await sandboxed.upload(cog__yaml=COG.split(b"build")[0], predict__py=DEFAULTS)
-    push_id = await sandboxed.push(files)
-    assert await sandboxed.pushes.build_next()
-    row = await sandboxed.row(push_id)
+    row = await built(sandboxed, cog__yaml=PLAIN, predict__py=DEFAULTS)
     assert row["status"] == "succeeded", (row["error"], row["logs"])
     (warning,) = row["warnings"]
     assert warning.startswith("predict(): the default of 'size' is not what the input takes")
@@ -105,10 +104,7 @@ class Predictor(BasePredictor):
 
 
 async def test_an_import_that_wants_a_gpu_is_guessed_from_the_source(sandboxed):
-    files = await sandboxed.upload(cog__yaml=COG.split(b"build")[0], predict__py=WANTS_A_GPU)
-    push_id = await sandboxed.push(files)
-    assert await sandboxed.pushes.build_next()
-    row = await sandboxed.row(push_id)
+    row = await built(sandboxed, cog__yaml=PLAIN, predict__py=WANTS_A_GPU)
     assert row["status"] == "succeeded", (row["error"], row["logs"])
     (warning,) = row["warnings"]
     assert "RuntimeError: Found no NVIDIA driver" in warning

@@ -27,7 +27,6 @@ ANSWERS_WITHIN_S: Final = 1.0  # a database that takes longer to tell the time w
 JUST_BEFORE_S: Final = 0.001  # a stretch begins after its start: the oldest open row must be in the next one
 
 OPEN: Final = Gauge("tidemill_scheduler_open_predictions", "Open predictions that the sweep watches")
-
 WAITING: Final = Gauge("tidemill_scheduler_waiting_predictions", "Open predictions that nobody has claimed")
 LONGEST_WAIT: Final = Gauge(
     "tidemill_scheduler_longest_wait_seconds", "Since when the oldest of them has been accepted"
