@@ -24,19 +24,26 @@ class _Entry(NamedTuple, Generic[ValueT]):
 
 
 class Remembered(Generic[KeyT, ValueT]):
-    """`look_up` answers the value and for how many seconds it holds, counted from when it was asked."""
+    """`look_up` answers the value and for how many seconds it holds, counted from when it was asked.
 
-    def __init__(self, look_up: Callable[[KeyT], Awaitable[tuple[ValueT, float]]]) -> None:
+    Nobody waits for it longer than `within_s`.
+    """
+
+    def __init__(
+        self, look_up: Callable[[KeyT], Awaitable[tuple[ValueT, float]]], within_s: float | None = None
+    ) -> None:
         self._look_up = look_up
+        self._within_s = within_s
         self._entries: dict[KeyT, _Entry[ValueT]] = {}
         self._asking: dict[KeyT, asyncio.Task[ValueT]] = {}
         self._tasks: set[asyncio.Task[ValueT]] = set()  # those too whose answer is for nobody but who waits already
 
     async def get(self, key: KeyT) -> ValueT:
-        """Raises what the look-up raises."""
+        """Raises what the look-up raises, and TimeoutError."""
         entry, now = self._entries.get(key), monotonic()
         if entry is None or now >= entry.until:
-            return await asyncio.shield(self._ask(key))
+            async with asyncio.timeout(self._within_s):
+                return await asyncio.shield(self._ask(key))
         if now >= entry.renew_at:
             self._ask(key)
         return entry.value

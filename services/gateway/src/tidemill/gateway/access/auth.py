@@ -1,6 +1,5 @@
 """Who is calling: tokens to callers, remembered for a few seconds so that a warm request asks nobody."""
 
-import asyncio
 import hmac
 from typing import Final
 
@@ -33,15 +32,14 @@ class Accounts:
         self._database = database
         self._cache_s = cache_s
         self._default = default
-        self._callers: Remembered[str, Caller | None] = Remembered(self._look_up)
+        self._callers: Remembered[str, Caller | None] = Remembered(self._look_up, LOOK_UP_WITHIN_S)
         self.uses = Uses(database)
 
     async def authenticate(self, authorization: str | None) -> Caller:
         """The caller behind `Bearer TOKEN` or `Token TOKEN`. Raises the 401 problem, and one of AWAY."""
         if not authorization:
             raise unauthenticated(passed=False)
-        async with asyncio.timeout(LOOK_UP_WITHIN_S):
-            caller = await self._callers.get(authorization)
+        caller = await self._callers.get(authorization)
         if caller is None:
             raise unauthenticated(passed=True)
         return caller
