@@ -33,13 +33,17 @@ async def test_a_body_that_stops_is_not_waited_for_for_ever(gateway, alice, monk
     assert b"application/problem+json" in answer
 
 
-async def test_a_body_that_breaks_off_is_not_held_against_the_database(gateway, alice):
-    refused, away = (REQUESTS.labels("/predictions", status)._value.get for status in (400, 503))
+@pytest.mark.parametrize(
+    ("request_line", "route"),
+    [("POST /v1/predictions", "/predictions"), (f"PUT /v1/blobs/{'a' * 64}", "/blobs/{sha256}")],
+)
+async def test_a_body_that_breaks_off_is_not_held_against_the_database(gateway, alice, request_line, route):
+    refused, away = (REQUESTS.labels(route, status)._value.get for status in (400, 503))
     before = refused(), away()
     url = URL(gateway.url)
     _, writer = await asyncio.open_connection(url.host, url.port)
     authorization = f"Authorization: {alice.headers['Authorization']}"
-    writer.write(f"POST /v1/predictions HTTP/1.1\r\nHost: x\r\n{authorization}\r\n{LENGTH}\r\n\r\n{{".encode())
+    writer.write(f"{request_line} HTTP/1.1\r\nHost: x\r\n{authorization}\r\n{LENGTH}\r\n\r\n{{".encode())
     await writer.drain()
     writer.close()
     await writer.wait_closed()

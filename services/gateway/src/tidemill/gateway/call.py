@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
+BROKEN_OFF: Final = (aiohttp.ClientError, ConnectionError)  # what reading raises when the sender of a body has gone
 BODY_WITHIN_S: Final = 120.0  # the largest at 50 kB/s; who stays longer holds a connection for nothing
 MOMENTS: Final = frozenset({"created_after", "created_before"})  # query parameters
 MOMENT: Final = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)([Tt ](?P<time>\d[\d:.]+))?(?P<zone>[Zz]|[ +-]\d\d:\d\d)?")
@@ -79,7 +80,7 @@ class Call(NamedTuple):
                 return await self._read(limit_bytes)
         except TimeoutError:
             raise too_slow() from None
-        except (aiohttp.ClientError, ConnectionError):
+        except BROKEN_OFF:
             raise bad_request("The request body broke off.") from None
 
     async def _read(self, limit_bytes: int) -> bytes:

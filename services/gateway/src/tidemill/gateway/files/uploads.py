@@ -20,7 +20,7 @@ from tidemill.contracts.limits import (
     FILENAME_LIMIT_BYTES,
     MIB,
 )
-from tidemill.gateway.call import refuse_encoded, too_slow
+from tidemill.gateway.call import BROKEN_OFF, refuse_encoded, too_slow
 from tidemill.gateway.files.spool import Spool
 from tidemill.runtime.objects import CHUNK_BYTES
 from tidemill.security.response_fields import content_type, filename
@@ -101,7 +101,7 @@ class _Body:
 
 
 async def arriving(content: StreamReader) -> AsyncIterator[bytes]:
-    """A body that is a file as it is. Raises the 408 problem when nothing more comes."""
+    """A body that is a file as it is. Raises the 400 problem when it breaks off, and 408 when nothing more comes."""
     chunk = b"."
     while chunk:
         try:
@@ -109,6 +109,8 @@ async def arriving(content: StreamReader) -> AsyncIterator[bytes]:
                 chunk = await content.read(CHUNK_BYTES)
         except TimeoutError:
             raise too_slow() from None
+        except BROKEN_OFF:
+            raise bad_request("The upload broke off.") from None
         if chunk:
             yield chunk
 
@@ -125,7 +127,7 @@ async def receive(request: web.Request, spool: Spool) -> Form:
             form = await _read(request, spool)
     except TimeoutError:
         raise too_slow() from None
-    except (aiohttp.ClientError, ConnectionError):
+    except BROKEN_OFF:
         raise bad_request("The upload broke off.") from None
     except (ValueError, AssertionError, RuntimeError, HttpProcessingError):  # aiohttp's reader, of malformed forms
         raise bad_request("The request body is not a valid multipart form.") from None
