@@ -4,12 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.contracts.prediction import (
+    SQL_ENDS,
     SQL_OPEN,
     SQL_SOURCES,
     TERMINAL,
     TRANSITIONS,
     Position,
     Status,
+    may_move,
+    stopped,
     transition,
 )
 
@@ -54,3 +57,15 @@ def test_the_sql_says_what_the_table_says():
         sources = {source for source in Status if f"'{source}'" in SQL_SOURCES[target]}
         assert sources == {source for source in Status if target in TRANSITIONS[source]}
     assert SQL_OPEN == "('starting', 'processing')"
+
+
+def test_ends_in_sql_are_the_moves_to_a_terminal_state():
+    for source in Status:
+        for target in Status:
+            listed = f"('{source}', '{target}')" in SQL_ENDS
+            assert listed == (target in TERMINAL and may_move(source, target))
+
+
+def test_what_never_began_is_aborted_when_stopped_and_what_runs_is_canceled():
+    assert stopped(Status.STARTING) is Status.ABORTED
+    assert stopped(Status.PROCESSING) is Status.CANCELED

@@ -1,6 +1,7 @@
 """The life of a prediction: its states, the one table of allowed moves, and what that table means in SQL.
 
-Every service asks `transition` or uses `SQL_SOURCES`; nobody compares states by hand.
+Services ask `may_move` and `stopped`; their statements are guarded by `SQL_SOURCES`, `SQL_ENDS` and `SQL_OPEN`.
+`transition` is the meaning of those guards: tests hold every statement against it.
 """
 
 from enum import StrEnum
@@ -37,6 +38,17 @@ SQL_SOURCES: Final[dict[Status, str]] = {
     for target in Status
 }
 SQL_OPEN: Final = "(" + ", ".join(f"'{status}'" for status in Status if status not in TERMINAL) + ")"
+# The moves that end a prediction, as SQL pairs: "(row.status, outcome.status) IN " + SQL_ENDS.
+SQL_ENDS: Final = (
+    "("
+    + ", ".join(
+        f"('{source}', '{target}')"
+        for source in Status
+        for target in Status
+        if target in TRANSITIONS[source] & TERMINAL
+    )
+    + ")"
+)
 
 
 class Position(NamedTuple):
@@ -46,11 +58,21 @@ class Position(NamedTuple):
     attempt: int
 
 
+def may_move(source: Status, target: Status) -> bool:
+    """Return whether the table lists the move."""
+    return target in TRANSITIONS[source]
+
+
+def stopped(status: Status) -> Status:
+    """Return how an open prediction ends that is stopped now: aborted if it never began to run, else canceled."""
+    return Status.ABORTED if may_move(status, Status.ABORTED) else Status.CANCELED
+
+
 def transition(now: Position, attempt: int, target: Status) -> Position | None:
-    """The position after `attempt` asks for `target`, or None when the fence or the table refuses it.
+    """Return the position after `attempt` asks for `target`, or None if the fence or the table refuses it.
 
     Only the current attempt may move a prediction. Going back to starting begins the next attempt.
     """
-    if attempt != now.attempt or target not in TRANSITIONS[now.status]:
+    if attempt != now.attempt or not may_move(now.status, target):
         return None
     return Position(target, attempt + 1 if target is Status.STARTING else attempt)

@@ -15,7 +15,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, WebhookEvent
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import INLINE_OUTPUT_LIMIT_BYTES
-from tidemill.contracts.prediction import SQL_OPEN, Status
+from tidemill.contracts.prediction import SQL_ENDS, Status
 from tidemill.runtime.bus import Announcement, Bus, encode
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Lane, columns
@@ -69,7 +69,6 @@ class Ended(msgspec.Struct, kw_only=True, frozen=True):
 
 
 # Output and logs are kept as they are when the outcome brings none: a canceled prediction keeps what it had produced.
-# Of `aborted` only starting predictions are capable; the guard is TRANSITIONS written as SQL.
 END: Final = f"""
 WITH outcome AS (
     SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -89,8 +88,7 @@ WITH outcome AS (
         started_at = COALESCE(p.started_at, o.started_at),
         completed_at = o.completed_at
     FROM outcome o
-    WHERE p.id = ANY ($1) AND p.id = o.id AND p.attempt = o.attempt AND p.status IN {SQL_OPEN}
-        AND (o.status <> 'aborted' OR p.status = 'starting')
+    WHERE p.id = ANY ($1) AND p.id = o.id AND p.attempt = o.attempt AND (p.status, o.status) IN {SQL_ENDS}
         AND (o.worker IS NULL OR p.worker IS NULL OR p.worker = o.worker)
     RETURNING p.id, p.account_id, p.gateway, p.kind, p.model, p.version, p.webhook, p.webhook_events,
         p.created_at, o.delivery

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Cancel
-from tidemill.contracts.prediction import TERMINAL, Status
+from tidemill.contracts.prediction import Status, may_move
 from tidemill.gateway.parts import Parts
 from tidemill.runtime import billing, outcome
 from tidemill.runtime.clock import now
@@ -15,7 +15,7 @@ async def cancel(parts: Parts, look: Callable[[], Awaitable[Row]]) -> Row:
     """The row when it has ended; `look` reads it. One that has ended already stays as it is."""
     row = await look()
     # A new attempt may begin between the look and the write; the fence then refuses, and the next round sees it.
-    while Status(row["status"]) not in TERMINAL:
+    while may_move(Status(row["status"]), Status.CANCELED):
         completed_at = now()
         started_at = None if row["started_at"] is None else row["started_at"].timestamp()
         tariff = (await parts.tariffs.of([row["queue"]])).get(row["queue"])

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
-from tidemill.contracts.prediction import Status
+from tidemill.contracts.prediction import Status, stopped
 from tidemill.hosting.failures import Ending
 from tidemill.hosting.frames import Done, run_frame
 from tidemill.runtime.clock import monotonic, now
@@ -94,7 +94,7 @@ class Engine:
         self.runs[job.id] = run
         run.tariff, run.boot = self._ports.tariff(instance.queue), instance.boot_waited_for(job.created_at)
         if job.deadline is not None and job.deadline <= now():
-            status = Status.CANCELED if run.claimed else Status.ABORTED
+            status = stopped(Status.PROCESSING if run.claimed else Status.STARTING)
             self.end(run, Stop(status, "The deadline passed before the prediction began.", ErrorCode.DEADLINE))
             return
         run.started_at = now()
