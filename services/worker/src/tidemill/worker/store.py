@@ -27,7 +27,8 @@ SAVE: Final = """
 UPDATE prediction p SET output = COALESCE(s.output::json, p.output), logs = s.logs,
     metrics = COALESCE(s.metrics::json, p.metrics)
 FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[]) AS s (id, attempt, output, logs, metrics)
-WHERE p.id = ANY ($1) AND p.id = s.id AND p.attempt = s.attempt AND p.status = 'processing' AND p.worker = $6"""
+WHERE p.id = ANY ($1) AND p.id = s.id AND p.attempt = s.attempt AND p.status = 'processing' AND p.worker = $6
+RETURNING p.id"""
 NEXT_ATTEMPT: Final = f"""
 UPDATE prediction p SET status = 'starting', attempt = p.attempt + 1, worker = NULL, started_at = NULL, output = NULL,
     logs = NULL, metrics = NULL
@@ -64,11 +65,12 @@ async def claim(lane: Lane, worker: str, runs: Sequence[Run]) -> dict[str, Row]:
     return {row["id"]: row for row in await lane.fetch(CLAIM, *rows, worker)}
 
 
-async def save(lane: Lane, worker: str, runs: Sequence[Run]) -> None:
+async def save(lane: Lane, worker: str, runs: Sequence[Run]) -> set[str]:
+    """The ids of the rows that were this worker's and running."""
     rows = columns(
         [(r.job.id, r.job.attempt, r.output_so_far(), r.logs_so_far(), r.measured_so_far()) for r in runs], 5
     )
-    await lane.fetch(SAVE, *rows, worker)
+    return {row["id"] for row in await lane.fetch(SAVE, *rows, worker)}
 
 
 async def next_attempt(lane: Lane, worker: str, runs: Sequence[Run]) -> set[str]:

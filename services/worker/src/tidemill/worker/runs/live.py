@@ -4,7 +4,6 @@ import asyncio
 from typing import Final
 
 from tidemill.contracts import events, subjects
-from tidemill.contracts.events import WebhookEvent
 from tidemill.hosting import frames
 from tidemill.runtime.bus import Bus, encode
 from tidemill.worker.runs.run import Run
@@ -25,16 +24,11 @@ class Live:
         self._streams.add(queue)
 
     def chunk(self, run: Run, frame: frames.Output | frames.Log) -> None:
-        streamed = run.queue in self._streams
-        if not (streamed or run.job.webhook) or self._queue.full():
+        if run.queue not in self._streams or self._queue.full():
             return
-        if streamed:
-            if run.seq == 0 and run.job.attempt > 1:
-                self._put(run, events.Reset(attempt=run.job.attempt, seq=0))  # takes no number: the next chunk is 0
-            self._put(run, _chunk(run, frame))
-        if run.job.webhook and run.claimed:
-            kind = "output" if isinstance(frame, frames.Output) else "logs"
-            self._queue.put_nowait((subjects.WEBHOOK, encode(WebhookEvent(id=run.job.id, event=kind))))
+        if run.seq == 0 and run.job.attempt > 1:
+            self._put(run, events.Reset(attempt=run.job.attempt, seq=0))  # takes no number: the next chunk is 0
+        self._put(run, _chunk(run, frame))
 
     def _put(self, run: Run, chunk: events.AnyChunk) -> None:
         if not self._queue.full():

@@ -18,7 +18,7 @@ from tidemill.runtime.db import Database, Row, insistently
 from tidemill.runtime.outcome import Ended, Outcome
 from tidemill.worker import store
 from tidemill.worker.runs import store_turns
-from tidemill.worker.runs.run import Run
+from tidemill.worker.runs.run import Run, Unsaved
 from tidemill.worker.runs.store_turns import Taken
 
 BEHIND_LIMIT: Final = 2_000  # ends that may wait to be written before the worker stops taking jobs
@@ -72,8 +72,19 @@ class Records:
         return await insistently("unclaim", lambda: store.unclaim(self._saving, self._worker, runs))
 
     async def save(self, runs: Sequence[Run]) -> None:
-        """Output and logs so far, for those who poll."""
-        await insistently("save", lambda: store.save(self._saving, self._worker, runs))
+        """Output and logs so far, for those who poll; then webhooks are told, whose bodies are made of the rows."""
+        unsaved = [run.take_unsaved() for run in runs]
+        saved = await insistently("save", lambda: store.save(self._saving, self._worker, runs))
+        for run, what in zip(runs, unsaved, strict=True):
+            if run.job.id not in saved:
+                run.put_back(what)  # its claim is on its way still; a run that has ended is not looked at again
+            elif run.job.webhook:
+                await self._tell_webhooks(run, what)
+
+    async def _tell_webhooks(self, run: Run, what: Unsaved) -> None:
+        for new, event in ((what.items, "output"), (what.logs, "logs")):
+            if new:
+                await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=run.job.id, event=event))
 
     async def next_attempt(self, runs: Sequence[Run]) -> set[str]:
         return await insistently("next attempt", lambda: store.next_attempt(self._saving, self._worker, runs))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,13 @@ class Refused(Exception):  # noqa: N818 - named after the situation
         self.code = code
 
 
+class Unsaved(NamedTuple):
+    """Whether a row lacks items of its output, or logs."""
+
+    items: bool
+    logs: bool
+
+
 class Run:
     """The state of one attempt. `sent` is when the child got it, `claimed` whether its row says so."""
 
@@ -60,6 +67,8 @@ class Run:
         "metrics",
         "metrics_bytes",
         "metrics_dropped",
+        "new_items",
+        "new_logs",
         "progress",
         "queue",
         "recalled",
@@ -95,7 +104,9 @@ class Run:
         self.metrics_dropped = False
         self.seq = 0
         self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
-        self.dirty = False
+        self.dirty = False  # its row lacks something
+        self.new_items = False  # its row lacks items of the output
+        self.new_logs = False
         self.tariff: Tariff | None = None
         self.sharers = 1  # runs of its call, itself among them
         self.boot: str | None = None  # of the instance that it waited for, as JSON
@@ -118,7 +129,7 @@ class Run:
         self.logs_bytes += len(kept) if kept.isascii() else len(kept.encode("utf-8", "replace"))
         kept = kept.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text holds no NUL
         self.logs.append(kept)
-        self.dirty = True
+        self.dirty = self.new_logs = True
         return kept + CUT if self.logs_dropped else kept
 
     def add_item(self, value: bytes) -> bool:
@@ -128,7 +139,7 @@ class Run:
         if self.items_bytes > OUTPUT_LIMIT_BYTES:
             return False
         self.items.append(value)
-        self.dirty = True
+        self.dirty = self.new_items = True
         return True
 
     def add_metric(self, frame: Metric) -> None:
@@ -150,6 +161,17 @@ class Run:
     def share(self, batch: int) -> None:
         """It was one of `batch` runs in one call of a model under @batch."""
         self.metrics["batch_size"] = self.sharers = batch
+
+    def take_unsaved(self) -> Unsaved:
+        """What the row lacks. It counts as saved from now on: `put_back` what was not."""
+        unsaved = Unsaved(self.new_items, self.new_logs)
+        self.dirty = self.new_items = self.new_logs = False
+        return unsaved
+
+    def put_back(self, unsaved: Unsaved) -> None:
+        self.dirty = True
+        self.new_items |= unsaved.items
+        self.new_logs |= unsaved.logs
 
     def next_seq(self) -> int:
         self.seq += 1

@@ -11,7 +11,5 @@ async def save_progress(engine: Engine, records: Records, every_s: float) -> Non
     while True:
         await asyncio.sleep(every_s)
         dirty = [run for run in engine.runs.values() if run.dirty and run.claimed and not run.lost]
-        for run in dirty:
-            run.dirty = False
         if dirty:
             await records.save(dirty)
