@@ -21,7 +21,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from tidemill.model import c_streams, environment, failure, health, leftovers, sandbox, told_schemas
+from tidemill.model import c_streams, environment, failure, fork_state, health, leftovers, sandbox, told_schemas
 from tidemill.model.boot_failures import BootError, boot_error, guarded
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
@@ -105,7 +105,7 @@ class _Child:
         spec = self._spec
         variables = environment.complete(spec.env, spec.sandbox.tmp, spec.threads, way_out=spec.sandbox.way_out)
         environment.install(variables)
-        _unshare_random_state()
+        fork_state.renew()
         self._end_phase("sandbox")
 
     def _read_boot(self) -> Boot:
@@ -218,15 +218,6 @@ def _call_setup(loaded: Loaded, boot: Boot) -> Coroutine[Any, Any, Any] | None:
         return None
     result = loaded.setup(**setup_arguments(loaded, boot.weights))
     return result if inspect.iscoroutine(result) else None
-
-
-def _unshare_random_state() -> None:
-    """Children of one zygote would draw the same "random" numbers. Python reseeds itself; torch starts from a constant
-    in every fresh process and is left so.
-    """
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
 
 
 def _limit_threads(threads: int | None) -> None:
