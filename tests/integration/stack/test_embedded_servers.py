@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import aiohttp
@@ -256,3 +257,66 @@ async def test_a_pid_file_naming_another_program_does_not_stop_postgres(postgres
     lines = pid_file.read_text().splitlines()
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     await postgres.start()
+
+
+def listened(server):
+    """(address, port) of each TCP socket that the server's processes listen on."""
+    found = set()
+    for pid in server.process.pids():
+        connections = psutil.Process(pid).net_connections("tcp")
+        found |= {tuple(each.laddr) for each in connections if each.status == psutil.CONN_LISTEN}
+    return found
+
+
+async def test_servers_listen_on_loopback_alone_and_on_ports_of_their_state(server):
+    state = State(server.process._record.with_name("state.json"))
+    known = {("127.0.0.1", port) for port in state._values.values() if isinstance(port, int)}
+    assert listened(server) <= known
+    if not isinstance(server, ObjectServer):
+        assert listened(server) == {("127.0.0.1", server.port)}
+
+
+async def test_the_object_stores_inner_ports_give_no_bytes_to_who_has_no_key(tmp_path):
+    """Its filer, its master and its volume server: an S3 key is needed for S3 alone."""
+    async with started(ObjectServer(tmp_path / "server")) as server:
+        await store(server, b"secret bytes")
+        paths = ("/buckets/tidemill/kept", "/buckets/tidemill/?pretty=y", "/dir/assign", "/1,01637037d6", "/submit")
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+            for _, port in listened(server):
+                for method in ("GET", "POST", "DELETE"):
+                    for path in paths:
+                        try:
+                            async with http.request(method, f"http://127.0.0.1:{port}{path}", data=b"x") as answer:
+                                assert answer.status >= 400, (method, port, path)
+                                assert b"secret bytes" not in await answer.read()
+                        except aiohttp.ClientError:  # gRPC
+                            continue
+        assert await load(server) == b"secret bytes"
+
+
+async def test_the_object_store_leaves_no_sockets_in_the_shared_tmp(tmp_path):
+    async with started(ObjectServer(tmp_path / "server")) as server:
+        ports = {str(port) for _, port in listened(server)}
+        if psutil.Process(server.process.pid).uids().effective == 0 or _may_unshare():
+            ours = [path for path in Path("/tmp").glob("seaweedfs-*.sock") if path.stem.rpartition("-")[2] in ports]
+            assert not ours
+        assert any((tmp_path / "server" / "tmp").glob("*.sock"))
+
+
+def _may_unshare():
+    """Whether an ordinary user may have a namespace of his own here."""
+    return subprocess.run(["unshare", "-Ur", "true"], capture_output=True, check=False).returncode == 0
+
+
+async def test_an_object_is_read_for_longer_than_a_token_of_the_stores_parts_used_to_live(tmp_path):
+    """Its parts sign what they ask of one another; by default for ten seconds."""
+    size, piece = 48 << 20, 4 << 20
+    async with started(ObjectServer(tmp_path / "server")) as server:
+        await asyncio.to_thread(s3(server).put_object, server.bucket, "large", io.BytesIO(bytes(size)), size)
+        reply = await asyncio.to_thread(s3(server).get_object, server.bucket, "large")
+        read = 0
+        while read < size:
+            read += len(await asyncio.to_thread(reply.read, piece))
+            await asyncio.sleep(1.2)
+        reply.close()
+    assert read == size

