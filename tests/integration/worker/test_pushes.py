@@ -5,9 +5,10 @@ import json
 import msgspec
 
 from tidemill.contracts.api import BundleFile
-from tidemill.contracts.bundle import blob_key, version_id
+from tidemill.contracts.bundle import blob_key, bundle_digest, version_id
 from tidemill.contracts.lease import SQL_LOST
 from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.testing import rows
 
 COG = b"predict: 'predict.py:Predictor'\nbuild: {cuda: '12'}\nconcurrency: {max: 4}\n"
 LOSE = f"UPDATE worker SET lease_until = {SQL_LOST} WHERE id = $1"  # as the scheduler does
@@ -19,13 +20,17 @@ async def test_a_push_becomes_a_version(workshop):
     assert await workshop.pushes.build_next()
     assert not await workshop.pushes.build_next()
     row = await workshop.row(push_id)
-    assert (row["status"], row["version"], row["error"]) == ("succeeded", version_id(files), None)
+    assert (row["status"], row["version"], row["error"]) == (
+        "succeeded",
+        version_id(workshop.model_id, bundle_digest(files)),
+        None,
+    )
     assert row["warnings"] == ["build.cuda in cog.yaml is ignored."]
     assert "Fetching 2 files" in row["logs"]
     assert "imported\n" in row["logs"]
     assert row["completed_at"] is not None
     (version,) = await workshop.versions()
-    assert version["id"] == version_id(files)
+    assert (version["id"], version["digest"]) == (row["version"], bundle_digest(files))
     assert version["queue"] == await workshop.latest()
     assert not version["streams"]
     config = msgspec.json.decode(version["config"], type=ModelConfig)
@@ -52,6 +57,33 @@ async def test_the_same_files_again_are_the_same_version(workshop):
     assert await workshop.latest() == first["queue"]
     assert len(await workshop.versions()) == 2
     assert len(workshop.inspector.seen) == 2
+
+
+async def test_the_same_files_in_two_models_are_two_versions(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"1")
+    made = set()
+    for name in ("m", "n"):
+        if name == "n":
+            workshop.model_id = await rows.model(workshop.database, workshop.account_id, name="n")
+        push_id = await workshop.push(files)
+        assert await workshop.pushes.build_next()
+        (version,) = await workshop.versions()
+        assert (await workshop.row(push_id))["version"] == version["id"]
+        assert version["digest"] == bundle_digest(files)
+        made.add(version["id"])
+    assert len(made) == 2
+    assert len(list((workshop.home / "blobs").glob("??/*"))) == len(files)  # bytes are shared
+
+
+async def test_files_of_a_version_from_before_ids_named_the_model_stay_that_version(workshop):
+    files = await workshop.upload(cog__yaml=COG, predict__py=b"1")
+    old = await rows.version(workshop.database, workshop.model_id, id=bundle_digest(files))
+    push_id = await workshop.push(files)
+    assert await workshop.pushes.build_next()
+    row = await workshop.row(push_id)
+    assert (row["status"], row["version"]) == ("succeeded", bundle_digest(files))
+    assert [version["queue"] for version in await workshop.versions()] == [old]
+    assert await workshop.latest() == old
 
 
 async def failed(workshop, files):

@@ -110,6 +110,16 @@ async def test_a_training_makes_the_latest_version_of_its_destination(workshop, 
     assert await workshop.objects.read(blob_key(digest), limit_bytes=100) == b"weights"
 
 
+async def test_the_same_weights_in_two_destinations_are_two_versions(workshop, training, ended):
+    await rows.model(workshop.database, workshop.account_id, name="n")
+    outputs = [await ended(await training(destination=f"{workshop.account_id}/{name}")) for name in ("m", "n", "n")]
+    ids = [output["version"].partition(":")[2] for output in outputs]
+    assert ids[0] != ids[1] == ids[2]
+    made = await workshop.database.fetch("SELECT id, digest FROM version WHERE id = ANY ($1)", ids)
+    assert len(made) == 2
+    assert len({version["digest"] for version in made}) == 1
+
+
 async def test_a_version_made_of_somebody_elses_remembers_whose_code_it_is(workshop, training, ended):
     account = await rows.account(workshop.database, new_id())
     model = await rows.model(workshop.database, account, name="n", visibility="private")

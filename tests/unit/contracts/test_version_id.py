@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.contracts.api import BundleFile
-from tidemill.contracts.bundle import blob_key, version_id
+from tidemill.contracts.bundle import blob_key, bundle_digest, version_id
 
 ONE = BundleFile(path="cog.yaml", sha256="a" * 64, size=3)
 TWO = BundleFile(path="weights/größe.bin", sha256="b" * 64, size=2**40, executable=True)
@@ -20,21 +20,21 @@ FILES = st.lists(
 )
 
 
-def test_the_id_of_an_index_never_changes():
-    assert version_id([ONE, TWO]) == "b30dc7e40d714df5186bb6aa966a36b569725c268d0f054275e28359af09ed9a"
+def test_the_digest_of_an_index_never_changes():
+    assert bundle_digest([ONE, TWO]) == "b30dc7e40d714df5186bb6aa966a36b569725c268d0f054275e28359af09ed9a"
 
 
 @given(FILES, st.randoms(use_true_random=False))
 def test_the_order_of_the_files_does_not_matter(files, random):
     shuffled = list(files)
     random.shuffle(shuffled)
-    assert version_id(shuffled) == version_id(files)
+    assert bundle_digest(shuffled) == bundle_digest(files)
 
 
 @given(FILES)
-def test_the_id_survives_the_wire(files):
+def test_the_digest_survives_the_wire(files):
     again = msgspec.json.decode(msgspec.json.encode(files), type=list[BundleFile])
-    assert version_id(again) == version_id(files)
+    assert bundle_digest(again) == bundle_digest(files)
 
 
 def test_every_member_counts():
@@ -44,7 +44,13 @@ def test_every_member_counts():
         BundleFile(path="cog.yaml", sha256=ONE.sha256, size=4),
         BundleFile(path="cog.yaml", sha256=ONE.sha256, size=3, executable=True),
     ]
-    assert len({version_id([file]) for file in [ONE, *others]}) == 5
+    assert len({bundle_digest([file]) for file in [ONE, *others]}) == 5
+
+
+def test_the_id_of_a_version_never_changes_and_names_its_model():
+    digest = bundle_digest([ONE, TWO])
+    assert version_id("m" * 26, digest) == "a36e3f4170344c1a7d705ebba0aee3d571aaa5e278d1a9be06f3af75d6167d7b"
+    assert len({digest, version_id("m" * 26, digest), version_id("n" * 26, digest)}) == 3
 
 
 def test_blobs_lie_under_their_digest():

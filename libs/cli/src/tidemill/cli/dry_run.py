@@ -10,7 +10,7 @@ import typer
 from tidemill.cli import terminal
 from tidemill.cli.bundle import files_of, paths_of
 from tidemill.cli.local_models import told, workbench
-from tidemill.contracts.bundle import version_id
+from tidemill.contracts.bundle import bundle_digest
 from tidemill.hosting.local import Inspected
 
 
@@ -23,7 +23,7 @@ def try_import(directory: Path, told_already: Collection[str]) -> None:
         typer.echo(f"input {name}{_described(definition)}")
     files = files_of(directory)
     size = sum(file.size for file in files)
-    typer.echo(f"{len(files)} files ({size / 1e6:.1f} MB) would be version {version_id(files)}. Nothing was sent.")
+    typer.echo(f"{len(files)} files ({size / 1e6:.1f} MB) with the digest {bundle_digest(files)}. Nothing was sent.")
 
 
 def _described(definition: dict[str, Any]) -> str:

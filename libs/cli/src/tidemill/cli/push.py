@@ -19,7 +19,7 @@ from tidemill.cli.api import Api, Unreachable
 from tidemill.cli.bundle import chunks_of, files_of
 from tidemill.cli.errors import CommandError
 from tidemill.contracts.api import BundleFile
-from tidemill.contracts.bundle import version_id
+from tidemill.contracts.bundle import bundle_digest
 
 POLL_S = 0.3
 UPLOAD_TRIES = 3  # of one file; a push that is begun again sends only what is missing
@@ -92,7 +92,7 @@ def _push_files(api: Api, model: str, directory: Path, about: About, *, if_chang
     found = api.find(f"models/{model}")
     if found is None:
         _make(api, model, about.hardware or "cpu")
-    elif if_changed and (found.get("latest_version") or {}).get("id") == version_id(files):
+    elif if_changed and (found.get("latest_version") or {}).get("digest") == bundle_digest(files):
         typer.echo(f"{model} is up to date.")
         return
     try:

@@ -91,6 +91,7 @@ class Version(msgspec.Struct, kw_only=True):
     created_at: str
     cog_version: str
     openapi_schema: Raw
+    digest: Annotated[str, Meta(description="sha256 of the index of its files: equal for the same files")]
     warnings: Annotated[list[str], Meta(description="What its push warned of")] | UnsetType = UNSET
 
 

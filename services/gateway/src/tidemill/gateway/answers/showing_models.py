@@ -38,6 +38,7 @@ def model(call: Call, row: Row, shown: Row | None) -> api.Model:
 def version(row: Row) -> api.Version:
     return api.Version(
         id=row["version_id"],
+        digest=row["version_digest"],
         created_at=rfc3339(row["version_created_at"].timestamp()),
         cog_version=row["cog_version"],
         openapi_schema=Raw(row["openapi_schema"].encode()),

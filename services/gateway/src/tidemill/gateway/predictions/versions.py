@@ -15,7 +15,8 @@ REFERENCE: Final = re.compile(
     r"(?:(?P<owner>[a-z0-9._-]{1,64})/(?P<name>[a-z0-9._-]{1,64}))?(?:(?:^|:)(?P<id>[0-9a-f]{64}))?"
 )
 VISIBLE: Final = "(m.visibility = 'public' OR m.account_id = $1)"
-# The same files may be a version of several models: one's own comes first, then the oldest.
+# An id names one version of one model. Those made before ids named the model may be of several models with the same
+# files: one's own comes first, then the oldest.
 FIND: Final = f"""
 SELECT v.queue, v.id, v.openapi_schema, v.streams, v.streams_files, v.secret_inputs, m.owner, m.name
 FROM version v JOIN model m ON m.id = v.model_id

@@ -17,6 +17,7 @@ MODELS_LIMIT: Final = 1000  # per account, as on Replicate
 # Moments are no unique order: the id behind the microseconds makes one, as text that a cursor can hold.
 MICROSECONDS: Final = "to_char(extract(epoch FROM {moment}) * 1000000, 'FM00000000000000000')"
 VERSION: Final = """v.id AS version_id, v.cog_version, v.openapi_schema, v.created_at AS version_created_at,
+    COALESCE(v.digest, v.id) AS version_digest,
     v.config ->> 'warnings' AS version_warnings"""
 MODEL: Final = f"""
 SELECT m.id AS model_id, m.account_id, m.owner, m.name, m.visibility, m.hardware, m.description, m.github_url,

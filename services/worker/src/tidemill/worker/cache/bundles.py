@@ -14,7 +14,7 @@ from typing import Final
 from prometheus_client import Counter as Metric
 
 from tidemill.contracts.api import BundleFile
-from tidemill.contracts.bundle import version_id
+from tidemill.contracts.bundle import bundle_digest
 from tidemill.contracts.ids import is_id
 from tidemill.hosting.flights import Flights
 from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
@@ -25,7 +25,7 @@ from tidemill.security.bundle_paths import check_paths
 from tidemill.worker.cache.blobs import Blobs
 from tidemill.worker.cache.eviction import CachedBlob, CachedVersion, Removals, plan
 
-MARKER: Final = "complete"  # holds the version's id; its modification time is the version's last use
+MARKER: Final = "complete"  # holds the bundle's digest; its modification time is the version's last use
 SOURCE: Final = "src"
 DIRECTORY_MODE: Final = 0o555
 USES: Final = Metric("tidemill_worker_cache_versions_total", "Versions needed, by whether they lay here", ["outcome"])
@@ -78,8 +78,8 @@ class Bundles:
                 await finish_in_thread(self._scratch.discard, self._directory / queue)
 
     async def _ensure(self, queue: str, files: Sequence[BundleFile]) -> None:
-        identifier = version_id(files)
-        if await finish_in_thread(self._is_complete, queue, identifier):
+        digest = bundle_digest(files)
+        if await finish_in_thread(self._is_complete, queue, digest):
             self._count("found")
             return
         self._count("made")
@@ -88,7 +88,7 @@ class Bundles:
             for attempt in range(1, TRIES + 1):
                 try:
                     await self._blobs.fetch(files)
-                    await finish_in_thread(self._build, queue, identifier, files)
+                    await finish_in_thread(self._build, queue, digest, files)
                 except FileNotFoundError:
                     if attempt == TRIES:
                         raise
@@ -100,21 +100,21 @@ class Bundles:
         self.uses[outcome] += 1
         USES.labels(outcome).inc()
 
-    def _is_complete(self, queue: str, identifier: str) -> bool:
+    def _is_complete(self, queue: str, digest: str) -> bool:
         marker = self._directory / queue / MARKER
         try:
-            complete = marker.read_text() == identifier
+            complete = marker.read_text() == digest
             os.utime(marker)
         except FileNotFoundError:
             return False
         return complete
 
-    def _build(self, queue: str, identifier: str, files: Sequence[BundleFile]) -> None:
+    def _build(self, queue: str, digest: str, files: Sequence[BundleFile]) -> None:
         fresh = self._scratch.fresh()
         try:
             self._fill(fresh / SOURCE, files)
             with (fresh / MARKER).open("x") as marker:
-                marker.write(identifier)
+                marker.write(digest)
                 marker.flush()
                 os.fsync(marker.fileno())
             self._directory.mkdir(parents=True, exist_ok=True)

@@ -23,13 +23,15 @@ LOGS: Final = "UPDATE push SET logs = $3 WHERE id = $1 AND worker = $2 AND statu
 FAIL: Final = """
 UPDATE push SET status = 'failed', error = $3, logs = $4, completed_at = now()
 WHERE id = $1 AND worker = $2 AND status = 'building'"""
-KNOWN: Final = "SELECT queue FROM version WHERE model_id = $1 AND id = $2"
+# Of versions made before ids named the model, the id is the digest.
+KNOWN: Final = "SELECT id FROM version WHERE model_id = $1 AND COALESCE(digest, id) = $2 ORDER BY queue LIMIT 1"
 SUCCEED: Final = """
 UPDATE push SET status = 'succeeded', version = $3, warnings = $4, logs = $5, completed_at = now()
 WHERE id = $1 AND worker = $2 AND status = 'building' RETURNING model_id"""
 INSERT: Final = """
-INSERT INTO version (queue, id, model_id, cog_version, openapi_schema, files, config, streams)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (model_id, id) DO NOTHING"""
+INSERT INTO version (queue, id, digest, model_id, cog_version, openapi_schema, files, config, streams)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (model_id, id) DO NOTHING"""
 LATEST: Final = """
 UPDATE model SET latest_queue = (SELECT queue FROM version WHERE model_id = $1 AND id = $2) WHERE id = $1"""
 
@@ -39,6 +41,7 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
 
     queue: str
     id: str
+    digest: str  # of its files
     cog_version: str
     openapi_schema: str
     files: str
@@ -67,8 +70,10 @@ async def fail(database: Database, push_id: str, worker: str, error: str, logs: 
     await database.execute(FAIL, push_id, worker, error, logs)
 
 
-async def is_known(database: Database, model_id: str, version: str) -> bool:
-    return await database.value(KNOWN, model_id, version) is not None
+async def version_of(database: Database, model_id: str, digest: str) -> str | None:
+    """Return the id of the version that the model has of these files."""
+    found: str | None = await database.value(KNOWN, model_id, digest)
+    return found
 
 
 async def succeed(database: Database, push_id: str, worker: str, end: Succeeded) -> bool:
@@ -78,7 +83,7 @@ async def succeed(database: Database, push_id: str, worker: str, end: Succeeded)
         if model_id is None:
             return False
         if end.new is not None:
-            queue, identifier, *rest = msgspec.structs.astuple(end.new)
-            await connection.execute(INSERT, queue, identifier, model_id, *rest)
+            queue, identifier, digest, *rest = msgspec.structs.astuple(end.new)
+            await connection.execute(INSERT, queue, identifier, digest, model_id, *rest)
         await connection.execute(LATEST, model_id, end.version)
     return True

@@ -6,12 +6,12 @@ Whatever goes wrong fails the push with its reason and creates nothing. What was
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from tidemill.contracts.api import BundleFile
-from tidemill.contracts.bundle import version_id
+from tidemill.contracts.bundle import bundle_digest, version_id
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig
@@ -34,6 +34,14 @@ ATTEMPTS: Final = 2  # a push that took two workers down with it would take down
 COG_VERSION: Final = "0.16.0"  # the generation of Cog's API that our module speaks; clients read it
 
 REASONS: Final = (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed, BootFailed, SchemaRefused)
+
+
+class Identity(NamedTuple):
+    """Of a version to be: its queue, its id, and the digest of its files."""
+
+    queue: str
+    id: str
+    digest: str
 
 
 class Inspector(Protocol):
@@ -120,26 +128,27 @@ class Pushes:
 
     async def _build(self, row: Row, logs: PushLog) -> Succeeded:
         files = msgspec.json.decode(row["files"], type=list[BundleFile])
-        version = version_id(files)
+        digest = bundle_digest(files)
         if row["attempt"] > ATTEMPTS:
             raise BootFailed(f"the workers that tried to build it were lost, {ATTEMPTS} times")
-        if await push_store.is_known(self._database, row["model_id"], version):
+        known = await push_store.version_of(self._database, row["model_id"], digest)
+        if known is not None:
             logs.line("The model has this version already: the same files.")
-            return Succeeded(version=version, warnings=(), logs=logs.text, new=None)
-        queue = new_id()
+            return Succeeded(version=known, warnings=(), logs=logs.text, new=None)
+        identity = Identity(new_id(), version_id(row["model_id"], digest), digest)
         logs.line(f"Fetching {len(files)} files, {sum(file.size for file in files):,} bytes.")
-        directory = await self._bundles.acquire(queue, files)
+        directory = await self._bundles.acquire(identity.queue, files)
         try:
-            new, warnings = await self._make(queue, version, files, directory, logs, trusted=row["trusted"])
+            new, warnings = await self._make(identity, files, directory, logs, trusted=row["trusted"])
         except BaseException:
-            self._bundles.release(queue)
-            await self._bundles.discard(queue)
+            self._bundles.release(identity.queue)
+            await self._bundles.discard(identity.queue)
             raise
-        self._bundles.release(queue)
-        return Succeeded(version=version, warnings=warnings, logs=logs.text, new=new)
+        self._bundles.release(identity.queue)
+        return Succeeded(version=identity.id, warnings=warnings, logs=logs.text, new=new)
 
     async def _make(
-        self, queue: str, version: str, files: list[BundleFile], directory: Path, logs: PushLog, *, trusted: bool
+        self, identity: Identity, files: list[BundleFile], directory: Path, logs: PushLog, *, trusted: bool
     ) -> tuple[NewVersion, tuple[str, ...]]:
         parsed = await asyncio.to_thread(read_config, directory)
         if parsed.config.requirements:
@@ -159,8 +168,9 @@ class Pushes:
             config = guesses.guessed(config, schema.guessed)
             logs.line(config.warnings[-1])
         new = NewVersion(
-            queue=queue,
-            id=version,
+            queue=identity.queue,
+            id=identity.id,
+            digest=identity.digest,
             cog_version=COG_VERSION,
             openapi_schema=schema.text,
             files=msgspec.json.encode(files).decode(),

@@ -5,13 +5,13 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.api import BundleFile
-from tidemill.contracts.bundle import version_id
+from tidemill.contracts.bundle import bundle_digest, version_id
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import SQL_OPEN
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.runtime.db import Database
 from tidemill.security.bundle_paths import check_paths
-from tidemill.worker.versions.push_store import INSERT, LATEST
+from tidemill.worker.versions.push_store import INSERT, KNOWN, LATEST
 
 # The lock holds a cancel up until the version is there or is not.
 BASE: Final = f"""
@@ -48,12 +48,14 @@ async def add_version(database: Database, attempt: Attempt, weights: BundleFile)
         old = {weights.path, config.weights}
         files = [*(f for f in msgspec.json.decode(row["files"], type=list[BundleFile]) if f.path not in old), weights]
         check_paths([(file.path, file.size) for file in files])
-        identifier = version_id(files)
+        digest = bundle_digest(files)
+        identifier = await connection.fetchval(KNOWN, row["model_id"], digest) or version_id(row["model_id"], digest)
         await connection.execute(BLOB, row["account_id"], weights.sha256, weights.size)
         await connection.execute(
             INSERT,
             new_id(),
             identifier,
+            digest,
             row["model_id"],
             row["cog_version"],
             row["openapi_schema"],
