@@ -17,7 +17,7 @@ from bpe import END_OF_TEXT, Tokenizer
 from torch import Tensor
 from torch.nn import functional
 from train_bpe import learn_merges, save_merges
-from transformer import Shape, Transformer
+from transformer import Shape, Transformer, computes_in_bfloat16
 
 HERE = Path(__file__).parent
 WEIGHTS, VOCABULARY = HERE / "weights.pt", HERE / "vocabulary.json"
@@ -92,7 +92,7 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
 
 
 def loss_of(model: Transformer, windows: Tensor, dropout: float) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=computes_in_bfloat16()):
         logits = model(windows[:, :-1], dropout=dropout)
     return functional.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
 

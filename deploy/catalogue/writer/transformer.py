@@ -4,10 +4,24 @@ Parameters are left uninitialised: `predict.py` loads them, `train_writer.py` fi
 """
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+# As Linux names the instructions in /proc/cpuinfo, on x86 and ARM.
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@cache
+def computes_in_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Return whether the CPU has instructions for it. Where it has none, emulation takes ten times as long as float32."""
+    try:
+        return bool(BFLOAT16_FLAGS & set(cpuinfo.read_text().split()))
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -122,3 +122,20 @@ def test_a_text_with_a_byte_order_mark_is_read(modules, tmp_path):
     text = tmp_path / "text"
     text.write_bytes(b"\xef\xbb\xbf" + MANUAL.encode())
     assert modules["fine_tune"].read(text) == MANUAL
+
+
+@pytest.mark.parametrize(
+    ("flags", "computes"),
+    [
+        ("flags\t\t: sse2 avx avx2 fma", False),
+        ("flags\t\t: avx2 avx512f avx512_bf16", True),
+        ("flags\t\t: avx512f amx_bf16", True),
+        ("Features\t: fp asimd bf16", True),
+    ],
+)
+def test_bfloat16_is_used_only_where_the_cpu_has_instructions_for_it(modules, tmp_path, flags, computes):
+    """Emulated, a step takes ten times as long: 127 s for the twelve steps of a test were seen on a CPU with AVX2."""
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\n{flags}\n")
+    assert modules["transformer"].computes_in_bfloat16(cpuinfo) is computes
+    assert modules["transformer"].computes_in_bfloat16(tmp_path / "missing") is False
