@@ -221,6 +221,59 @@ def test_the_broad_catch_stands_at_the_boundaries_only():
                     assert path.name in allowed, f"{path}:{node.lineno}"
 
 
+# Who may start a task, and how it is ended. All others use these, a TaskGroup, or the service's own tasks.
+TASK_OWNERS = {
+    "libs/runtime/src/tidemill/runtime/tasks.py": "what begins on demand; logged when it fails",
+    "libs/runtime/src/tidemill/runtime/service.py": "what runs for as long as a service; the service ends with it",
+    "libs/runtime/src/tidemill/runtime/batch.py": "one flush at a time; its error goes to all whose items it had",
+    "libs/hosting/src/tidemill/hosting/flights.py": "calls that askers share; ended with the last one who asks",
+    "libs/hosting/src/tidemill/hosting/threads.py": "one call, waited for also by a canceled caller",
+    "libs/security/src/tidemill/security/egress_proxy.py": "the two directions of a connection, gathered",
+    "libs/stack/src/tidemill/stack/report.py": "a reminder, for as long as what it reminds of",
+    "libs/stack/src/tidemill/stack/supervisor.py": "the supervisor's own; the stack ends with one of them",
+    "libs/cli/src/tidemill/cli/dev_server.py": "one prediction of a developer's server, kept in its record",
+    "libs/model/src/tidemill/model/health.py": "in the model's process: one question, kept until it is answered",
+    "libs/model/src/tidemill/model/serve_async.py": "in the model's process: one prediction, kept until it ends",
+    "libs/testing/src/tidemill/testing/hostile_uploads.py": "of tests",
+    "libs/testing/src/tidemill/testing/services.py": "of tests",
+    "libs/testing/src/tidemill/testing/soak.py": "of tests",
+    "services/gateway/src/tidemill/gateway/remembered.py": "look-ups that askers share; a failure is theirs",
+    "services/scheduler/src/tidemill/scheduler/handlers/effects.py": "in the sweeper's TaskGroup",
+}
+
+
+def task_groups(tree):
+    """The names of the task groups that a module opens."""
+    for node in ast.walk(tree):
+        for item in node.items if isinstance(node, ast.AsyncWith) else ():
+            if ast.unparse(item.context_expr) == "asyncio.TaskGroup()" and item.optional_vars is not None:
+                yield ast.unparse(item.optional_vars)
+
+
+def bare_tasks(path):
+    """The lines of a module that start a task which is no task group's."""
+    tree = ast.parse(path.read_text())
+    groups = set(task_groups(tree))
+    for node in ast.walk(tree):
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        owner, _, name = called.rpartition(".")
+        if name in {"create_task", "ensure_future"} and owner not in groups:
+            yield node.lineno
+
+
+def test_only_the_owners_of_tasks_start_them():
+    wrong, idle = {}, set(TASK_OWNERS)
+    for package in [*SERVICES, *LIBS]:
+        for path in sources(package):
+            name, lines = str(path.relative_to(ROOT)), list(bare_tasks(path))
+            if lines and name not in TASK_OWNERS:
+                wrong[name] = lines
+            elif lines:
+                idle.discard(name)
+    assert not wrong, "nobody notices when such a task dies: use tidemill.runtime.tasks.Tasks or Service.task"
+    assert not idle, "these own no task any more"
+
+
 def test_the_readme_begins_with_the_two_commands():
     text = (ROOT / "README.md").read_text()
     commands = re.findall(r"^\./just .*$", text, re.MULTILINE)

@@ -22,7 +22,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
 from tidemill.gateway.events.watch import Watch
-from tidemill.gateway.main import listen_to_bus
+from tidemill.gateway.main import listen_to_bus, timers
 from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.triggers import application
 from tidemill.runtime import outcome
@@ -78,7 +78,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
     parts = assemble(servers)
     async with parts.database, parts.bus, parts.objects, aiohttp.ClientSession() as http:
         await listen_to_bus(parts)
-        tasks = [asyncio.create_task(parts.limits.run()), asyncio.create_task(parts.waiters.poll())]
+        tasks = [asyncio.create_task(timer(), name=name) for name, timer in timers(parts)]
         app = application(parts)
         runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=5)
         await runner.setup()

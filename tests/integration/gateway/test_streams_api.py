@@ -5,16 +5,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+import structlog
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Done, Logs, Output, Reset
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.handlers import streams as streams_handler
 from tidemill.gateway.live import streams
-from tidemill.gateway.live.feeds import FEEDS
+from tidemill.gateway.main import build
 from tidemill.runtime.bus import CONSUMERS_LIMIT, Announcement, encode
 from tidemill.security.delivery import delivery_url
 from tidemill.testing import rows
+from tidemill.testing.ports import OwnPort
+from tidemill.testing.running import until
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ async def test_live_from_the_first_chunk_on(gateway, running):
     for events, ids in await asyncio.wait_for(asyncio.gather(*readers), 20):
         assert events == expected
         assert [each.partition(":")[2] for each in ids] == ["1.1.0", "1.1.4", "1.2.4", "1.3.4", "1.3.4.2"]
-    assert not gateway.app[FEEDS]._feeds
+    assert not gateway.parts.feeds._feeds
 
 
 async def test_an_end_without_a_last_chunk_comes_from_the_row(gateway, running):
@@ -126,7 +129,7 @@ def missed(gateway, running, monkeypatch):
 
 
 async def feed_that(gateway, check):
-    while not any(check(feed) for feed in gateway.app[FEEDS]._feeds.values()):
+    while not any(check(feed) for feed in gateway.parts.feeds._feeds.values()):
         await asyncio.sleep(0.02)
 
 
@@ -172,7 +175,7 @@ async def test_a_lost_chunk_makes_no_hole(gateway, running):
     identifier, url = running
     await publish(gateway, identifier, out(0, "a"), out(2, "c"), Done(attempt=1, seq=3, status=Status.SUCCEEDED))
     reader = asyncio.create_task(read(gateway, url))
-    while identifier not in gateway.app[FEEDS]._feeds:
+    while identifier not in gateway.parts.feeds._feeds:
         await asyncio.sleep(0.01)
     await end(gateway, identifier, output=["a", "b", "c"])
     events, _ = await asyncio.wait_for(reader, 20)
@@ -234,23 +237,40 @@ async def test_a_silent_stream_says_that_it_is_there(gateway, running):
     identifier, url = running
     async with gateway.http.get(url) as response:
         assert await response.content.readexactly(4) == b": \n\n"
-        await gateway.app[FEEDS].beat()  # nothing yet: it has just spoken
+        await gateway.parts.feeds.beat()  # nothing yet: it has just spoken
         for _ in range(3):
-            await gateway.app[FEEDS].beat()
+            await gateway.parts.feeds.beat()
             assert await response.content.readexactly(4) == b": \n\n"
         await publish(gateway, identifier, out(0, "a"))
         assert (await response.content.readuntil(b"\n\n")).startswith(b"event: output\n")
+
+
+async def test_streams_end_with_the_gateway_when_what_looks_after_them_dies(servers, gateway, alice, monkeypatch):
+    """Else they would stay open with nobody to end them."""
+    monkeypatch.setattr("tidemill.gateway.live.feeds.ENDED", "SELECT 1 / 0 AS id WHERE $1::text[] IS NOT NULL")
+    port = OwnPort()
+    service = await build(msgspec.structs.replace(servers, port=port.number, ops_port=port.number + 1))
+    running = asyncio.create_task(service.run())
+    await until("the gateway", lambda: running.done() or not service.not_ready())
+    identifier = await rows.prediction(gateway.parts.database, account_id=alice.id, status="processing")
+    url = streams.url(gateway.parts, identifier, time.time())
+    with structlog.testing.capture_logs() as logs:
+        async with gateway.http.get(f"http://127.0.0.1:{port.number}/v1{url.partition('/v1')[2]}") as response:
+            async with asyncio.timeout(60):
+                assert (await response.read()).startswith(b": \n\n")
+        assert await running == 1
+    assert "stream poll" in {each.get("task") for each in logs}
 
 
 async def test_clients_that_vanish_leave_nothing(gateway, running):
     identifier, url = running
     async with gateway.http.get(url) as response:
         assert await response.content.readexactly(4) == b": \n\n"
-        assert identifier in gateway.app[FEEDS]._feeds
+        assert identifier in gateway.parts.feeds._feeds
         response.close()
     async with asyncio.timeout(20):
-        while identifier in gateway.app[FEEDS]._feeds:
-            await gateway.app[FEEDS].beat()
+        while identifier in gateway.parts.feeds._feeds:
+            await gateway.parts.feeds.beat()
             await asyncio.sleep(0.02)
 
 
@@ -312,14 +332,14 @@ async def test_a_client_that_does_not_read_costs_little_and_is_let_go(gateway, r
             await publish(gateway, identifier, out(seq, block))
             largest = max(largest, transport.get_write_buffer_size())
         async with asyncio.timeout(20):
-            while identifier in gateway.app[FEEDS]._feeds:
+            while identifier in gateway.parts.feeds._feeds:
                 largest = max(largest, transport.get_write_buffer_size())
                 await asyncio.sleep(0.02)
         assert largest <= 256 * 1024
         assert transport.is_closing()
     finally:
         writer.transport.abort()
-    assert gateway.app[FEEDS]._held.bytes == 0
+    assert gateway.parts.feeds._held.bytes == 0
 
 
 async def test_streams_together_hold_no_more_than_they_may(gateway, running, monkeypatch):
@@ -334,4 +354,4 @@ async def test_streams_together_hold_no_more_than_they_may(gateway, running, mon
         *[("output", "x" * 10_000)] * (10 - len(events)),
         ("done", "{}"),
     ]
-    assert gateway.app[FEEDS]._held.bytes == 0
+    assert gateway.parts.feeds._held.bytes == 0

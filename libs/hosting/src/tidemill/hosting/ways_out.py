@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client import Counter
 
+from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 from tidemill.security.addresses import Network, parse_networks
 from tidemill.security.egress_policy import Allow, EgressPolicy
@@ -59,6 +60,7 @@ class WaysOut:
         self._platform = platform
         self._allow = allow
         self._open: dict[str, _WayOut] = {}
+        self._serving = Tasks()
 
     def open(self, instance: str, hosts: tuple[str, ...] | None, descriptor: int) -> None:
         """Takes the descriptor over. Raises ValueError when it is none that a child of ours sends."""
@@ -74,7 +76,7 @@ class WaysOut:
 
         resolver = IsolatedResolver()  # each its own: names that take for ever are its own trouble alone
         proxy = EgressProxy(policy, resolver, Hosts(hosts, self._platform.names), tell)
-        task = asyncio.create_task(_serve(proxy, listener), name=f"way out of {instance}")
+        task = self._serving.start(_serve(proxy, listener), f"way out of {instance}")
         self._open[instance] = _WayOut(task, listener, resolver)
 
     async def close(self, instance: str) -> None:

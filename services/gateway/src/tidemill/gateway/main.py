@@ -1,7 +1,8 @@
 """The gateway's composition root."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 from aiohttp import web
 
@@ -14,6 +15,8 @@ from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.triggers import application
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.service import Service, listen, main
+
+Timer = Callable[[], Coroutine[Any, Any, None]]
 
 
 async def build(config: Config) -> Service:
@@ -31,22 +34,34 @@ async def build(config: Config) -> Service:
         service.start("callout", callout.listen)
         service.task("callout", callout.run)
         service.task("event watch", Watch(bus, database, config.event_check_s).run)
-    service.task("waiting requests", parts.waiters.poll)
-    service.task("limits", parts.limits.run)
-    service.task("token uses", parts.accounts.uses.run)
+    for name, timer in timers(parts):
+        service.task(name, timer)
     service.drain("accepted predictions", parts.acceptor.drained)
     service.drain("token uses", parts.accounts.uses.flush)
     service.drain("predictions accepted once", parts.once.drained)
     return service
 
 
+def timers(parts: Parts) -> tuple[tuple[str, Timer], ...]:
+    """What goes on all the time; the gateway ends when one of them does, and is started afresh."""
+    return (
+        ("waiting requests", parts.waiters.poll),
+        ("limits", parts.limits.run),
+        ("token uses", parts.accounts.uses.run),
+        ("stream poll", parts.feeds.poll),
+        ("stream settling", parts.feeds.settle),
+        ("stream heartbeats", parts.feeds.keep_alive),
+    )
+
+
 async def listen_to_bus(parts: Parts) -> None:
-    """To the ends of what waits here, and to what all gateways are told of queues."""
+    """To the ends of what waits here, to what all gateways are told of queues, and to answers about past output."""
 
     def ended(event: Lifecycle) -> None:
         parts.admission.ended(event.id)
         parts.waiters.on_completed(event)
 
+    await parts.feeds.listen()
     await parts.bus.listen_directly(subjects.gateway_events(parts.gateway), Lifecycle, ended)
     await parts.bus.listen(subjects.LOAD, Load, parts.admission.on_load)
     await parts.bus.listen(subjects.QUEUES_WARM, Warm, parts.acceptor.on_warm)

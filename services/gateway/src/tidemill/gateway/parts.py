@@ -10,6 +10,7 @@ from tidemill.gateway.events.durable import Durables
 from tidemill.gateway.limits import allowances
 from tidemill.gateway.limits.admission import Admission, Crowd
 from tidemill.gateway.limits.rates import Limits
+from tidemill.gateway.live.feeds import Feeds
 from tidemill.gateway.predictions.accept import Acceptor
 from tidemill.gateway.predictions.once import Once
 from tidemill.gateway.predictions.versions import Versions
@@ -34,6 +35,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     objects: Objects
     accounts: Accounts
     door: Door
+    feeds: Feeds
     limits: Limits
     admission: Admission
     versions: Versions
@@ -73,6 +75,7 @@ def assemble(config: Config) -> Parts:
         objects=Objects(config),
         accounts=accounts,
         door=Door(accounts, proxies, tokenless_rates(config)),
+        feeds=Feeds(bus, database),
         limits=Limits(database.lane()),
         admission=Admission(Crowd(config.queue_age_limit_s, config.queue_waiting_limit)),
         versions=versions,

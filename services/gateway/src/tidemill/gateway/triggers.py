@@ -147,7 +147,7 @@ def application(parts: Parts) -> web.Application:
         for path in (f"{prefix}{route.path}{slash}" for prefix in PREFIXES for slash in ("", "/")):
             for method in methods:
                 app.router.add_route(method, path, handler)
-    feeds.install(app, parts.bus, parts.database)
+    feeds.install(app, parts.feeds)
     install_listeners(app, parts.bus)
     app[LIBRARY] = Library(document(REPLICATE, EXTENSIONS, parts.api_url), written_pages())
     if parts.config.cors_origins:

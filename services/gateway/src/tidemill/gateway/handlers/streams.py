@@ -11,7 +11,7 @@ from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway.answers import files_in_output
 from tidemill.gateway.call import EVENTS, Call, operation
 from tidemill.gateway.live import sse
-from tidemill.gateway.live.feeds import FEEDS, ending
+from tidemill.gateway.live.feeds import ending
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
 from tidemill.runtime.stream_urls import KIND
@@ -115,7 +115,7 @@ async def _row(call: Call) -> Row:
         prediction_id = capability.open_([call.parts.signing_key], KIND, call.path("token"), now())
     except InvalidCapability:
         raise not_found() from None
-    row = await call.request.app[FEEDS].row(prediction_id)
+    row = await call.parts.feeds.row(prediction_id)
     if row is None or row["data_removed"]:
         raise not_found()
     return row
@@ -134,7 +134,7 @@ async def _replay(call: Call, client: _Client, row: Row) -> web.StreamResponse:
 
 async def _follow(call: Call, client: _Client, prediction_id: str) -> None:
     await client.response.prepare(call.request)
-    async with call.request.app[FEEDS].following(prediction_id, client.second) as feed:
+    async with call.parts.feeds.following(prediction_id, client.second) as feed:
         await client.heartbeat()  # headers go out at once, also to clients that wait for a first byte
         while True:
             changed = feed.changed

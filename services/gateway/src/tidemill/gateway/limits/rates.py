@@ -19,6 +19,7 @@ from tidemill.gateway.limits.gcra import Rate, Verdict
 from tidemill.gateway.limits.ledger import Key, Ledger
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Lane
+from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
 
 SETTLE_EVERY_S: Final = 0.05  # so long a lone request's debt waits for others; twenty statements a second at most
@@ -92,7 +93,7 @@ class Limits:
         """Named task: settles soon after something is owed, and at once when somebody waits for it."""
         while True:
             await self._owing.wait()
-            await _either(self._pressed, SETTLE_EVERY_S)
+            await set_within(self._pressed, SETTLE_EVERY_S)
             await self.settle()
             if self._away:
                 await asyncio.sleep(RETRY_S)
@@ -115,12 +116,6 @@ class Limits:
         settled, self._settled = self._settled, None
         if settled is not None:
             settled.set_result(None)
-
-
-async def _either(event: asyncio.Event, timeout_s: float) -> None:
-    waiter = asyncio.ensure_future(event.wait())
-    await asyncio.wait([waiter], timeout=timeout_s)
-    waiter.cancel()
 
 
 def tell(request: web.Request, response: web.StreamResponse) -> None:

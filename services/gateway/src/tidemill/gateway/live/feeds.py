@@ -110,7 +110,9 @@ class Feed:
 
 
 class Feeds:
-    """The feeds of one gateway."""
+    """The feeds of one gateway. `poll`, `settle` and `keep_alive` are tasks of the service, which ends with any of
+    them: its streams end then, and their clients come back to another gateway or to the next one.
+    """
 
     def __init__(self, bus: Bus, database: Database) -> None:
         self._bus = bus
@@ -184,7 +186,7 @@ class Feeds:
             feed.since, feed.settled = 1, False
 
     async def settle(self) -> None:
-        """Runs for as long as the gateway does: reads the past of each feed a second time."""
+        """Named task: reads the past of each feed a second time."""
         while True:
             await asyncio.sleep(POLL_S)
             await self._settle()
@@ -197,7 +199,7 @@ class Feeds:
                 return
 
     async def keep_alive(self) -> None:
-        """Runs for as long as the gateway does. One clock for all clients: ten thousand timers would cost more."""
+        """Named task. One clock for all clients: ten thousand timers would cost more."""
         while True:
             await asyncio.sleep(BEAT_S)
             await self.beat()
@@ -208,7 +210,7 @@ class Feeds:
             await asyncio.sleep(0)  # the clients of one feed, and then those of the next
 
     async def poll(self) -> None:
-        """Runs for as long as the gateway does. A last chunk has one interval to arrive after the row has ended."""
+        """Named task. A last chunk has one interval to arrive after the row has ended."""
         overdue: set[str] = set()
         while True:
             await asyncio.sleep(POLL_S)
@@ -247,28 +249,10 @@ async def _unsubscribe(feed: Feed) -> None:
             await feed.subscription.unsubscribe()
 
 
-FEEDS: Final = web.AppKey("feeds", Feeds)
-
-
-def install(app: web.Application, bus: Bus, database: Database) -> None:
-    """Ties the feeds to the application's life: clients leave before the server waits for open requests."""
-    feeds = Feeds(bus, database)
-    app[FEEDS] = feeds
-
-    async def polling(_app: web.Application) -> AsyncIterator[None]:
-        await feeds.listen()
-        tasks = [
-            asyncio.create_task(feeds.poll(), name="stream poll"),
-            asyncio.create_task(feeds.settle(), name="stream settling"),
-            asyncio.create_task(feeds.keep_alive(), name="stream heartbeats"),
-        ]
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+def install(app: web.Application, feeds: Feeds) -> None:
+    """Clients leave before the server waits for open requests."""
 
     async def let_go(_app: web.Application) -> None:
         feeds.close()
 
-    app.cleanup_ctx.append(polling)
     app.on_shutdown.append(let_go)

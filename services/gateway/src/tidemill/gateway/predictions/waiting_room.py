@@ -16,6 +16,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.db import AWAY, Database, Row
+from tidemill.runtime.tasks import Tasks
 
 LINE_LIFE_S: Final = 1.0
 PATIENCE_S: Final = 0.25  # a scheduler that leads answers in a millisecond
@@ -68,6 +69,7 @@ class WaitingRoom:
         self._database = database
         self._bus = bus
         self._heard: Heard | None = None
+        self._tasks = Tasks()
         self._places: dict[str, tuple[float, asyncio.Task[Places | None]]] = {}
 
     async def on_warm(self, warm: Warm) -> None:
@@ -92,7 +94,7 @@ class WaitingRoom:
             return known[1]
         if len(self._places) >= LINES_LIMIT:
             self._places.clear()
-        asking = asyncio.create_task(self._ask(queue), name="places in a queue")
+        asking = self._tasks.start(self._ask(queue), f"places in queue {queue}")
         self._places[queue] = (monotonic() + LINE_LIFE_S, asking)
         return asking
 

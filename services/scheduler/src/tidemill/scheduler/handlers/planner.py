@@ -15,6 +15,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler.boots import BootHistory
 from tidemill.scheduler.config import Config
@@ -108,10 +109,7 @@ class Planner:
                 await asyncio.sleep(PLAN_GAP_S)
 
     async def _woken(self) -> None:
-        # wait() rather than wait_for(): nothing is canceled and remade on every tick that brings nothing.
-        waiter = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait([waiter], timeout=self._config.tick_s)
-        waiter.cancel()
+        await set_within(self._wake, self._config.tick_s)
         self._wake.clear()
 
     def _refreshed(self, now: float) -> View:

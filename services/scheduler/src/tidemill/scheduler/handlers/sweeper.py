@@ -12,6 +12,7 @@ from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database, Lane
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
 from tidemill.scheduler.config import Config
@@ -72,9 +73,7 @@ class Sweeper:
                 await self._woken()
 
     async def _woken(self) -> None:
-        waiter = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait([waiter], timeout=self._config.sweep_s if self._leader.held else STANDBY_LOOK_S)
-        waiter.cancel()
+        await set_within(self._wake, self._config.sweep_s if self._leader.held else STANDBY_LOOK_S)
         self._wake.clear()
 
     async def _turn(self, stretches: Lane, effects: Effects) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database, Row
+from tidemill.runtime.tasks import Tasks, set_within
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store, store_endpoints
 from tidemill.webhook_dispatcher.config import Config
@@ -24,7 +25,7 @@ class Deliveries:
         self._lanes = Lanes(
             endpoint_tries=config.endpoint_tries, account_tries=config.account_tries, tries=config.tries
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._draining = False
         self._sorted_at = float("-inf")
         self.wake = asyncio.Event()
@@ -39,11 +40,7 @@ class Deliveries:
                     pass
             except AWAY as error:
                 log().warning("cannot look for deliveries", action="retry", error=str(error))
-            try:
-                async with asyncio.timeout(self._config.look_every_s):
-                    await self.wake.wait()
-            except TimeoutError:
-                continue
+            await set_within(self.wake, self._config.look_every_s)
 
     async def _sort_out(self) -> None:
         """Sets aside what is due at endpoints that are not tried now. Leasing leaves it out too; this keeps it fast."""
@@ -69,29 +66,20 @@ class Deliveries:
         place = Endpoint(row["account_id"], row["host"])
         if self._draining or not self._lanes.take(place):
             return False
-        task = asyncio.create_task(self._tries.run(row), name=f"delivery {row['id']}")
-        self._tasks.add(task)
 
-        def ended(done: asyncio.Task[None]) -> None:
-            self._tasks.discard(done)
+        def ended(_task: object) -> None:
             self._lanes.give_back(place)
-            if not done.cancelled() and done.exception() is not None:
-                log().error("delivery", action="deliver", delivery=row["id"], exc_info=done.exception())
             self.wake.set()
 
-        task.add_done_callback(ended)
+        self._tasks.start(self._tries.run(row), f"delivery {row['id']}").add_done_callback(ended)
         return True
 
     async def drained(self) -> None:
         """Tries under way end by their own time-outs; what has not been tried is taken by another dispatcher."""
         self._draining = True
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.finished()
 
     async def stop(self) -> None:
         """Breaks off what outlasted the drain: its lease runs out, and another dispatcher tries it again."""
         self._draining = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()

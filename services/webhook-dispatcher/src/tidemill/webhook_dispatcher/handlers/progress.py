@@ -18,6 +18,7 @@ from tidemill.runtime.bus import Bus, encode
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database, Row
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store
 from tidemill.webhook_dispatcher.config import Config
@@ -40,7 +41,6 @@ class _Followed(msgspec.Struct):
 
     events: set[str]
     sending: asyncio.Lock
-    task: asyncio.Task[None] | None = None
     started: bool = False  # its start was told, or could not be
     told_at: float = float("-inf")
 
@@ -56,6 +56,7 @@ class Progress:
         self._leader = leader
         self._lanes = Lanes(endpoint_tries=ENDPOINT_SENDINGS, account_tries=ACCOUNT_SENDINGS, tries=SENDINGS)
         self._followed: dict[str, _Followed] = {}
+        self._tasks = Tasks()
 
     def note(self, prediction_id: str, event: str) -> None:
         followed = self._followed.get(prediction_id)
@@ -63,7 +64,7 @@ class Progress:
             if len(self._followed) >= FOLLOWED_LIMIT or not self._leader.held:
                 return
             followed = self._followed[prediction_id] = _Followed(events=set(), sending=asyncio.Lock())
-            followed.task = asyncio.create_task(self._follow(prediction_id, followed), name=f"progress {prediction_id}")
+            self._tasks.start(self._follow(prediction_id, followed), f"progress {prediction_id}")
         followed.events.add(event)
 
     def ended(self, prediction_id: str) -> None:
@@ -159,7 +160,4 @@ class Progress:
             self._lanes.give_back(place)
 
     async def stop(self) -> None:
-        tasks = [followed.task for followed in self._followed.values() if followed.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()

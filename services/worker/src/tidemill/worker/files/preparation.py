@@ -11,6 +11,7 @@ import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.runtime.db import Database, insistently
+from tidemill.runtime.tasks import Tasks
 from tidemill.worker import store
 from tidemill.worker.files.inputs import InputFetchError, Inputs
 from tidemill.worker.runs.instance import Instance
@@ -30,7 +31,7 @@ class Preparation:
         self._queues = queues
         self._folder_of = folder_of
         self._folders: dict[str, Path] = {}
-        self._removals: set[asyncio.Task[None]] = set()
+        self._removals = Tasks()
 
     async def prepare(self, instance: Instance, run: Run) -> bytes:
         """The input's JSON with local paths for files. Raises Refused."""
@@ -63,6 +64,5 @@ class Preparation:
     def discard(self, run: Run) -> None:
         folder = self._folders.pop(run.job.id, None)
         if folder is not None:
-            task = asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True), name="discard")
-            self._removals.add(task)
-            task.add_done_callback(self._removals.discard)
+            removal = asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            self._removals.start(removal, f"discard inputs of {run.job.id}")

@@ -11,6 +11,7 @@ from tidemill.hosting.failures import BootFailed
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY
+from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker.cache.blobs import BlobUnavailable
@@ -62,6 +63,7 @@ class Lives:
         self._timeout_s = timeout_s
         self._crashes = CrashHistory()
         self._lives: dict[str, Life] = {}
+        self._running = Tasks()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.changed = asyncio.Event()
 
@@ -93,17 +95,16 @@ class Lives:
 
     async def close(self) -> None:
         """Returns when the processes are gone, and what they wrote."""
-        tasks = list(self._tasks.values())
         for life in self._lives.values():
             life.kill()
-        for task in tasks:
+        for task in list(self._tasks.values()):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._running.finished()  # those too that are clearing up already
 
     def _begin(self, instance: Instance) -> None:
         self._engine.lane(instance.queue).instances[instance.id] = instance
         life = self._lives[instance.id] = Life(instance)
-        self._tasks[instance.id] = asyncio.create_task(self._live(life), name=f"instance {instance.id}")
+        self._tasks[instance.id] = self._running.start(self._live(life), f"instance {instance.id}")
 
     def _stop(self, instance: Instance) -> None:
         if instance.state == "ready":

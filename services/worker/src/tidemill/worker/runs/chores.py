@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.run import Run
 
@@ -16,17 +17,14 @@ class Chores:
 
     def __init__(self, failed: Callable[[Run], None]) -> None:
         self._failed = failed
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     @property
     def busy(self) -> bool:
-        return bool(self._tasks)
+        return len(self._tasks) > 0
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.start(work, name)
 
     def then(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
         """What takes time for a run happens one after the other, in the order in which the child spoke."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from tidemill.runtime.db import AWAY
+from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 
 SAVE_EVERY_S: Final = 0.5  # as fast as anybody polls
@@ -35,12 +36,12 @@ class PushLog:
     @contextlib.asynccontextmanager
     async def saving(self) -> AsyncIterator[None]:
         """While it is open, what was said is saved soon. What comes last is for whoever ends the push."""
-        saver = asyncio.create_task(self._keep_saving(), name="push log")
+        saving = Tasks()
+        saving.start(self._keep_saving(), "push log")
         try:
             yield
         finally:
-            saver.cancel()
-            await asyncio.gather(saver, return_exceptions=True)
+            await saving.stop()
 
     async def _keep_saving(self) -> None:
         while True:
