@@ -10,7 +10,7 @@ from tidemill.stack import Durability, PostgresServer
 from tidemill.testing.running import RunningStack, until
 
 MODELS = Path(__file__).parents[1] / "models"
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 ROUNDS = 6  # each loses some with high odds: up to 0.6 s of commits are on their way to the disk at any moment
 
 

@@ -7,7 +7,7 @@ import pytest
 from tidemill.testing.running import RunningStack, until
 from tidemill.testing.soak import MODEL, SETTINGS, Soak, boots, leftovers
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 MODELS = Path(__file__).parents[1] / "models"
 COUNT = 150
 
@@ -25,7 +25,7 @@ def soaked(tmp_path_factory):
 
 async def test_each_prediction_ends_once_and_nothing_is_left_behind(soaked):
     soak = Soak(soaked, count=COUNT, at_once=24, seed=1)
-    await soak.run(within_s=180)
+    await soak.run(within_s=300)
     assert await soak.faults() == []
     assert boots(soaked) > sum(asked.do == "hang" for asked in soak.asked)
 
@@ -33,5 +33,5 @@ async def test_each_prediction_ends_once_and_nothing_is_left_behind(soaked):
         left = await leftovers(soaked)
         return not left.processes and not left.folders and not left.open_predictions and left.leases == 1
 
-    await until("instances have stopped, and all they wrote has gone", nothing_left, within_s=60)
+    await until("instances have stopped, and all they wrote has gone", nothing_left, within_s=300)
     assert soaked.tidemill("run", MODEL, "-i", "text=still here").strip() == "still here"

@@ -27,9 +27,9 @@ HERE: Final = Path(__file__).parent
 CHECKOUT: Final = HERE.parent.parent
 ENVIRONMENTS: Final = CHECKOUT / ".tools" / "clients"
 MODELS: Final = CHECKOUT / "tests" / "models"
-TEST_WITHIN_S: Final = 400  # the first test waits for the stack and for a client's packages
-SCENARIO_WITHIN_S: Final = 100
-INSTALL_WITHIN_S: Final = 240
+TEST_WITHIN_S: Final = 1200  # the first test waits for the stack and for a client's packages
+SCENARIO_WITHIN_S: Final = 300
+INSTALL_WITHIN_S: Final = 900
 NODE_MAJOR: Final = 18  # what the JavaScript client asks for
 LISTED: Final = 105  # more than a page
 

@@ -13,7 +13,7 @@ import pytest
 from nats.aio.client import Client
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-WITHIN_S = 60
+WITHIN_S = 300
 
 
 @pytest.fixture

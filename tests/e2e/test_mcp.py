@@ -14,7 +14,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 PROGRAM = str(Path(sys.executable).with_name("tidemill"))
-READ_WITHIN_S = 60
+READ_WITHIN_S = 300
 
 
 def answer(result):

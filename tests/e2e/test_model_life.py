@@ -12,7 +12,7 @@ class Predictor(BasePredictor):
         return text
 """
 README = "# echo\n\nSays it again.\n\n## Licence\n\n[MIT](https://example.com/mit)\n"
-WITHIN_S = 100
+WITHIN_S = 300
 
 
 async def ask(stack, method, path, **kwargs):

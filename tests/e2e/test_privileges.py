@@ -36,7 +36,7 @@ class Predictor(BasePredictor):
         if do == "key":
             return str(len(os.environ.get("A_KEY", "")))
         proxy = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
-        connection = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=20)
+        connection = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=300)
         connection.set_tunnel(host, port)
         connection.request("GET", "/file")
         return str(len(connection.getresponse().read()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import python_both
 import replicate
 
-WITHIN_S = 60.0
+WITHIN_S = 300.0
 
 
 def stream(model, given):

@@ -12,7 +12,7 @@ import python_both
 import replicate
 import standardwebhooks
 
-WITHIN_S = 60.0
+WITHIN_S = 300.0
 
 
 def use(model, given):

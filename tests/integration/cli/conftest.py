@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-WITHIN_S = 100
+WITHIN_S = 300
 MODELS = Path(__file__).parents[2] / "models"
 
 

@@ -143,7 +143,7 @@ def test_an_interrupt_cancels(alone, words, model):
             if "begun" in line:
                 break
         os.kill(process.pid, signal.SIGINT)
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=300)
     finally:
         process.kill()
     assert (process.returncode, out) == (130, "")

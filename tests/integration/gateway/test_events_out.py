@@ -234,7 +234,7 @@ async def test_without_a_consumer_nothing_at_all_can_be_published(connect, alice
 async def pull(outsider, consumer, count):
     jetstream = outsider.client.jetstream(domain=subjects.OUTSIDE_DOMAIN)
     subscription = await jetstream.pull_subscribe_bind(consumer=consumer["consumer"], stream=consumer["stream"])
-    return await subscription.fetch(count, timeout=5)
+    return await subscription.fetch(count, timeout=60)
 
 
 async def test_a_durable_consumer_brings_what_was_missed(events, connect, alice, mallory):
@@ -290,7 +290,7 @@ async def test_replies_reach_nothing_of_the_services(events, connect, alice):
         await outsider.client.publish(info, b"", reply=target)
         await outsider.client.publish(ack.replace(">", "1.1.1.1.0"), b"", reply=target)
         await outsider.client.publish(ack.replace(">", "1.1.1.1.0"), b"+NXT", reply=target)
-    await outsider.client.request(info, b"", timeout=5)  # what was asked before has been heard
+    await outsider.client.request(info, b"", timeout=60)  # what was asked before has been heard
     after = await bus.jetstream.stream_info("PREDICTIONS")
     assert after.state.messages >= before.state.messages
     await bus.jetstream.stream_info("JOBS")

@@ -15,7 +15,7 @@ GROWTH_LIMIT_BYTES = 64 * MIB
 PARALLEL = 6
 SIZE_BYTES = 20 * MIB
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

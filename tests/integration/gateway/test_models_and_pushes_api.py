@@ -151,7 +151,7 @@ async def test_a_push_until_it_is_queued(gateway, alice, mallory):
     for _ in range(2):
         status, push = await gateway.ask("POST", f"/pushes/{push['id']}/start", alice)
         assert (status, push["status"]) == (200, "queued")
-    assert await asyncio.wait_for(hints.get(), 10) == push["id"]
+    assert await asyncio.wait_for(hints.get(), 120) == push["id"]
     files = await gateway.parts.database.value("SELECT files FROM push WHERE id = $1", push["id"])
     assert json.loads(files)[1] == {**entry("x.py", code), "executable": True}
 

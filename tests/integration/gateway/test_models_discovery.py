@@ -375,7 +375,7 @@ async def test_a_deleted_version_is_gone_at_once(gateway, make, alice, mallory):
     assert await gateway.ask("DELETE", f"{path}/versions/{third[1]}", alice) == (202, None)
     assert (await gateway.ask("DELETE", f"{path}/versions/{third[1]}", alice))[0] == 404
     assert (await gateway.ask("DELETE", f"{path}/versions/xyz", alice))[0] == 404
-    assert await asyncio.wait_for(heard.get(), 10) == third[0]
+    assert await asyncio.wait_for(heard.get(), 120) == third[0]
     model = (await gateway.ask("GET", path, alice))[1]
     assert (model["latest_version"]["id"], model["default_example"]) == (second[1], None)
     assert [each["id"] for each in await listed(gateway, alice, f"{path}/versions")] == [second[1], first[1]]

@@ -161,7 +161,7 @@ async def messages(parts, subject, stream=subjects.OUTPUT.name):
     if not count:
         return []
     subscription = await parts.bus.jetstream.subscribe(subject, stream=stream, ordered_consumer=True)
-    found = [json.loads((await subscription.next_msg(timeout=5)).data) for _ in range(count)]
+    found = [json.loads((await subscription.next_msg(timeout=60)).data) for _ in range(count)]
     await subscription.unsubscribe()
     return found
 

@@ -194,7 +194,7 @@ async def test_the_command_forwards_to_a_local_url(gateway, alice, begin, finish
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             assert b"listening" in await command.stderr.readline()
             prediction = await begin(alice)
             await finish(prediction)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tidemill.model import sandbox, syscalls
 from tidemill.model.sandbox import Sandbox
 
-ATTEMPT_WITHIN_S = 20.0
+ATTEMPT_WITHIN_S = 60.0
 for _encoding in ("ascii", "idna"):  # as above: each is a module
     codecs.lookup(_encoding)
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -185,7 +185,7 @@ async def test_what_models_need_still_works(launch):
         ),
         "processes that share memory": (
             "import multiprocessing as m; c = m.get_context('fork'); q = c.Queue(); "
-            "p = c.Process(target=lambda: q.put('ok')); p.start(); result = q.get(timeout=20); p.join()"
+            "p = c.Process(target=lambda: q.put('ok')); p.start(); result = q.get(timeout=300); p.join()"
         ),
         "threads": "import concurrent.futures as f; result = f.ThreadPoolExecutor(4).submit(lambda: 'ok').result()",
         "certificates": "import ssl; ssl.create_default_context(); result = 'ok'",
@@ -340,7 +340,7 @@ async def test_what_a_dead_child_leaves_behind_is_ended(launch):
     assert runs(inside)
     child.process.kill()
     await child.exit()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while runs(inside):
             await asyncio.sleep(0.01)
     assert runs(kept)

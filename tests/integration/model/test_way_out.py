@@ -22,7 +22,7 @@ NAME = "files.example"
 DOWNLOAD = """
 import http.client, os, urllib.parse
 proxy = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
-connection = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=20)
+connection = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=300)
 connection.set_tunnel({host!r}, {port})
 connection.request("GET", "/file")
 result = len(connection.getresponse().read())

@@ -305,6 +305,6 @@ async def main():
 uvloop.run(main())
 """
     assert model.exists()
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert " 16 ahead" in result.stdout

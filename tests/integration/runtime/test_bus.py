@@ -87,7 +87,7 @@ async def test_direct_listeners_are_there_again_after_the_server_was_away(nats, 
     await until("the bus to notice", lambda: not bus.connected)
     announced = asyncio.create_task(bus.announce([Announcement(subjects.output("p"), b"kept", {"ce-id": "1"})]))
     await nats.start()
-    await asyncio.wait_for(announced, 20)
+    await asyncio.wait_for(announced, 120)
     await send(bus, 7)
     await until("a number", lambda: heard == [7])
 

@@ -10,14 +10,19 @@ from tidemill.scheduler import store
 
 
 @pytest.fixture
-async def large(config, database):
-    """Rows of three hours, most of them ended, planned for before and after the statistics know of them."""
-    await database.execute(
+async def large(config):
+    """Rows of three hours, most of them ended, planned for before and after the statistics know of them.
+
+    On a connection of its own: a busy machine takes longer for them than the pool gives a statement.
+    """
+    connection = await asyncpg.connect(config.database_url)
+    await connection.execute(
         "INSERT INTO prediction "
         "(id, account_id, model, version, queue, gateway, input, status, accepted_at, created_at) "
         "SELECT lpad(n::text, 26, '0'), 'a', 'a/m', 'v', 'q', 'g', '{}', 'succeeded', at, at "
         "FROM generate_series(1, 60000) n, LATERAL (SELECT now() - make_interval(secs => 10800 - n * 0.18) AS at) t"
     )
+    await connection.close()
 
 
 async def nodes(config, settings, sql, *args):

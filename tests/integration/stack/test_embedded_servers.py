@@ -101,7 +101,7 @@ async def test_what_was_stored_survives_kill_and_restart(server):
 async def test_a_process_killed_from_outside_is_replaced(server):
     url, pid = server.url, server.process.pids()[0]
     os.kill(pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while server.process.alive:
             await asyncio.sleep(0.01)
     await server.start()

@@ -60,7 +60,7 @@ def test_an_old_uv_is_passed_over(checkout, machine):
 def test_a_wrapper_on_the_path_does_not_call_itself(checkout, machine):
     add(machine, "uv", ECHO.format(version="uv 0.13.9", name="uv"))
     done = subprocess.run(
-        [checkout / "just"], env={"PATH": f"{checkout}:{machine}"}, capture_output=True, text=True, timeout=30
+        [checkout / "just"], env={"PATH": f"{checkout}:{machine}"}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1
     assert "fetching rust-just" in done.stderr

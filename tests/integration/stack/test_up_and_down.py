@@ -14,7 +14,7 @@ from tidemill.stack.state import State
 from tidemill.testing.ports import OwnPort
 from tidemill.testing.processes import runs
 
-WITHIN_S = 60
+WITHIN_S = 300
 
 
 class Stack:

@@ -102,7 +102,7 @@ async def test_workers_report_and_operators_read_it(workshop, command):
     reporter = Reporter(engine, workshop.database, workshop.bundles, Policy(), settings)
     await reporter.look_at_layers()
     running = asyncio.create_task(reporter.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while "instances  1 of 4" not in (shown := await command("worker", "status")):
             await asyncio.sleep(0.05)
     running.cancel()

@@ -234,7 +234,7 @@ async def test_the_task_wakes_for_a_hint(workshop):
     try:
         push_id = await workshop.push(await workshop.upload(cog__yaml=COG, predict__py=b""))
         await workshop.pushes.on_push(None)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while (await workshop.row(push_id))["status"] != "succeeded":
                 await asyncio.sleep(0.05)
     finally:

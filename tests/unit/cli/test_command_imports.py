@@ -33,7 +33,7 @@ def imported(tmp_path, *calls):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout))

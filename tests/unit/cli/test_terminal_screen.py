@@ -135,7 +135,7 @@ def test_errors_at_a_terminal(tmp_path):
     (tmp_path / name / "README.md").touch()
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal_end:
-        subprocess.run([PROGRAM, "init", name], cwd=tmp_path, stderr=theirs, timeout=60)
+        subprocess.run([PROGRAM, "init", name], cwd=tmp_path, stderr=theirs, timeout=300)
         os.close(theirs)
         shown = read(terminal_end)
     assert "tidemill: b^[[2J has README.md already" in shown
@@ -143,7 +143,7 @@ def test_errors_at_a_terminal(tmp_path):
 
 
 def called(directory, name, *, into):
-    done = subprocess.run([PROGRAM, "init", name], cwd=directory, stdout=into, timeout=60)
+    done = subprocess.run([PROGRAM, "init", name], cwd=directory, stdout=into, timeout=300)
     assert done.returncode == 0
     return (done.stdout or b"").decode()
 

@@ -193,7 +193,7 @@ async def test_waiting_tells_the_reason(tmp_path, monkeypatch):
         told.set()
 
     report = Report(show, tmp_path / "stack.log")
-    async with asyncio.timeout(10), report.waiting("NATS", lambda: "no answer yet"):
+    async with asyncio.timeout(120), report.waiting("NATS", lambda: "no answer yet"):
         await told.wait()
     assert shown[0] == "  ... waiting for NATS, 0 s: no answer yet"
     assert "waiting for NATS" in (tmp_path / "stack.log").read_text()
@@ -235,7 +235,7 @@ async def test_a_keeper_goes_on_after_a_failed_start(monkeypatch):
 
     keeper = Keeper(unit, said.append, changed)
     task = asyncio.create_task(keeper.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         await running.wait()
     task.cancel()
     assert keeper.restarts == 3

@@ -60,7 +60,7 @@ async def world(tmp_path, monkeypatch):
 async def until(task, check):
     running = asyncio.create_task(task)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while not check():
                 await asyncio.sleep(0.001)
     finally:

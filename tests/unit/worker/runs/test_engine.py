@@ -140,6 +140,13 @@ async def test_items_and_logs_add_up(new_world):
 async def test_an_iterator_without_items_is_an_empty_answer(new_world):
     world = new_world()
     world.job("a")
+    world.done("a", [])
+    assert world.ended["a"].output == "[]"
+
+
+async def test_a_model_that_answers_nothing_has_no_output(new_world):
+    world = new_world()
+    world.job("a")
     world.done("a", None)
     assert world.ended["a"].output is None
 
@@ -206,7 +213,7 @@ async def test_the_shorter_of_the_workers_and_the_accounts_time_limit_holds(new_
             await asyncio.sleep(0.001)
         assert run.stop is None
         run.started_at = now() - limit_s - 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while run.stop is None:
                 await asyncio.sleep(0.001)
     finally:

@@ -16,7 +16,7 @@ import aiohttp
 from tidemill.stack import snapshot
 from tidemill.testing.ports import OwnPort
 
-UP_WITHIN_S: Final = 180.0
+UP_WITHIN_S: Final = 600.0
 POLL_S: Final = 0.05
 
 
@@ -83,7 +83,7 @@ class RunningStack:
         return aiohttp.ClientSession(base_url=self.base_url, headers={"Authorization": f"Bearer {self.token}"})
 
 
-async def until(what: str, check: Callable[[], Any], *, within_s: float = 30.0) -> Any:
+async def until(what: str, check: Callable[[], Any], *, within_s: float = 180.0) -> Any:
     """Polls `check` (a function or coroutine function) until its answer is true; that answer."""
     deadline = time.monotonic() + within_s
     while True:
