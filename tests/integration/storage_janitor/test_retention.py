@@ -39,6 +39,21 @@ async def test_the_metric_says_how_far_behind_it_is_while_the_store_is_away(part
     assert predictions.BEHIND._value.get() == 0
 
 
+async def test_the_row_is_cleared_only_when_the_files_have_gone(parts, world, monkeypatch):
+    """Cleared first, it would name the files no longer, and a crash would leave them to the search for orphans."""
+    prediction = await world.prediction(files=["a"])
+    delete, cleared = parts.objects.delete, []
+
+    async def looking(keys):
+        cleared.append(await world.removed(prediction))
+        await delete(keys)
+
+    monkeypatch.setattr(parts.objects, "delete", looking)
+    await predictions.walk(parts)
+    assert cleared == [False]
+    assert await world.removed(prediction)
+
+
 async def test_files_that_a_failed_run_left_unnamed_go_too(parts, world):
     prediction = await world.prediction(status="canceled", output=None)
     await world.put(f"outputs/{prediction}/0/half.png")

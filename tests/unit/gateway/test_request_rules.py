@@ -118,11 +118,13 @@ def test_right_inputs():
         checker(SCHEMA)(value)
 
 
-def test_nesting_has_a_limit():
-    assert decode_input(b"[" * 60 + b"]" * 60) is not None
-    for depth in (65, 50_000):
-        with pytest.raises(Problem):
-            decode_input(b"[" * depth + b"]" * depth)
+@pytest.mark.parametrize(("opens", "closes"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
+def test_nesting_has_a_limit_whatever_the_brackets(opens, closes):
+    levels = opens.count(b"[") + opens.count(b"{")
+    assert decode_input(opens * (60 // levels) + b"1" + closes * (60 // levels)) is not None
+    for depth in (66 // levels, 50_000):
+        with pytest.raises(Problem, match="nests deeper"):
+            decode_input(opens * depth + b"1" + closes * depth)
 
 
 @pytest.mark.parametrize(
