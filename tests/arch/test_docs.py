@@ -24,7 +24,7 @@ PAGES = sorted(
         *ROOT.glob("libs/*/README.md"),
     ]
 )
-CODE = re.compile(r"^ *```\w*\n(.*?)^ *```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^ *```[^\n`]*\n(.*?)^ *```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 METRIC = re.compile(r"\btidemill_\w+")
 SETTING = re.compile(r"\bTIDEMILL_[A-Z0-9_]*[A-Z0-9]\b")
 TABLE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO) ([a-z_]+)\b(?!\()")
@@ -125,11 +125,12 @@ def fault_of(words):
     """What of a command line does not exist; None when all does."""
     command, said = typer.main.get_command(app), []
     for word in words:
-        if not hasattr(command, "commands"):
+        if not hasattr(command, "commands") or word.startswith("-"):
             break
-        if word not in command.commands:
+        found = command.get_command(None, word)
+        if found is None:
             return f"tidemill {' '.join([*said, word])}"
-        command, said = command.commands[word], [*said, word]
+        command, said = found, [*said, word]
         if isinstance(command, Deferred):
             command = command.loaded()
     known = {option for each in command.params for option in [*each.opts, *each.secondary_opts]} | {"--help"}

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -30,6 +31,8 @@ from tidemill.runtime.clock import now
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.testing import rows
 from tidemill.testing.servers import configured, migrated, started
+
+PROGRAM = Path(sys.executable).with_name("tidemill")
 
 
 class Account(NamedTuple):
@@ -185,6 +188,32 @@ def finish(gateway: Gateway) -> Callable[..., Awaitable[None]]:
         await outcome.announce(gateway.parts.bus, [(done[prediction_id], ended)])
 
     return end
+
+
+@pytest.fixture
+def tidemill(gateway: Gateway, servers: Config, tmp_path: Path) -> Callable[..., Awaitable[str]]:
+    """Runs the command as an account, or (None) as the operator. Answers what it printed; asserts its exit status."""
+
+    async def run(account: Account | str | None, *arguments: str, status: int = 0) -> str:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "REPLICATE_BASE_URL": gateway.url}
+        if account is None:
+            environment["TIDEMILL_DATABASE_URL"] = servers.database_url
+        else:
+            token = account if isinstance(account, str) else account.headers["Authorization"].partition(" ")[2]
+            environment["REPLICATE_API_TOKEN"] = token
+        process = await asyncio.create_subprocess_exec(
+            PROGRAM,
+            *arguments,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        assert process.returncode == status, errors.decode()
+        return (errors if status else output).decode()
+
+    return run
 
 
 class Events(NamedTuple):

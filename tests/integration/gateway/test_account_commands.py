@@ -1,39 +1,6 @@
-import asyncio
 import re
-import sys
-from pathlib import Path
-
-import pytest
 
 from tidemill.contracts.ids import new_id
-
-PROGRAM = Path(sys.executable).parent / "tidemill"
-
-
-@pytest.fixture
-def tidemill(gateway, servers, tmp_path):
-    """Runs the command as an account, or (None) as the operator. Answers what it printed; asserts its exit status."""
-
-    async def run(account, *arguments, status=0):
-        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "REPLICATE_BASE_URL": gateway.url}
-        if account is None:
-            environment["TIDEMILL_DATABASE_URL"] = servers.database_url
-        else:
-            token = account if isinstance(account, str) else account.headers["Authorization"].partition(" ")[2]
-            environment["REPLICATE_API_TOKEN"] = token
-        process = await asyncio.create_subprocess_exec(
-            PROGRAM,
-            *arguments,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-        assert process.returncode == status, errors.decode()
-        return (errors if status else output).decode()
-
-    return run
 
 
 async def test_tokens_are_made_listed_and_revoked(tidemill, alice):
@@ -51,7 +18,7 @@ async def test_scopes_that_are_none_are_answered_with_those_that_are(tidemill, a
     assert "predictions:write" in await tidemill(alice, "token", "create", "--scope", "fly", status=1)
 
 
-async def test_an_organisation_from_the_first_member_to_the_last(tidemill, alice, mallory):
+async def test_an_organization_from_the_first_member_to_the_last(tidemill, alice, mallory):
     name = f"org-{new_id()}"
     assert await tidemill(alice, "org", "create", name, "--name", "Org") == f"{name}\n"
     assert f"{name}  Org  owner" in await tidemill(alice, "org", "list")

@@ -7,15 +7,15 @@ from tidemill.gateway import stores
 from tidemill.testing import rows
 
 MISSING = {"detail": "The requested resource could not be found.", "status": 404}
-# Tables with an account's rows that need not be gone before an organisation is deleted, and why.
+# Tables with an account's rows that need not be gone before an organization is deleted, and why.
 HARMLESS = {
     "allowance": "what is left of a rate limit",
     "blob": "bytes of pushed files: the janitor takes those that no version names",
     "idempotency": "expires within a day",
     "push": "belongs to a model, which must be gone",
     "removed_version": "for the janitor, which empties it",
-    "urgent": "of predictions, which keep the organisation while they have data",
-    "token": "ends with the organisation",
+    "urgent": "of predictions, which keep the organization while they have data",
+    "token": "ends with the organization",
     "webhook_delivery": "a record of what was sent, without the account's data once predictions' data is gone",
     "webhook_endpoint": "nothing is sent there any more",
     "webhook_secret_before": "ends within a day",
@@ -51,7 +51,7 @@ async def token_for(gateway, who, org, **body):
     return made["token"]
 
 
-async def test_an_organisation_and_its_members(gateway, alice, org, new_account):
+async def test_an_organization_and_its_members(gateway, alice, org, new_account):
     bob = await new_account()
     assert (await set_role(gateway, alice, org, bob, "viewer"))[1]["role"] == "viewer"
     assert (await set_role(gateway, alice, org, bob, "viewer"))[0] == 200, "twice is as good as once"
@@ -115,7 +115,7 @@ async def test_what_others_and_made_up_users_get(gateway, alice, org, mallory):
     assert (await gateway.ask("GET", "/organizations", mallory))[1]["results"] == []
 
 
-async def test_an_organisation_is_administered_with_its_own_tokens_too(gateway, alice, org, mallory, new_account):
+async def test_an_organization_is_administered_with_its_own_tokens_too(gateway, alice, org, mallory, new_account):
     bob = await new_account()
     token = await token_for(gateway, alice, org)
     assert (await set_role(gateway, token, org, bob, "member"))[0] == 200
@@ -142,7 +142,7 @@ async def roles_of(gateway, who):
     return {each["username"]: each["role"] for each in page["results"]}
 
 
-async def test_the_operators_token_of_an_organisation_owns_it(gateway, alice, org, connection, new_account):
+async def test_the_operators_token_of_an_organization_owns_it(gateway, alice, org, connection, new_account):
     operators = await new_account()
     await connection.execute(
         "UPDATE token SET account_id = (SELECT id FROM account WHERE username = $1) WHERE account_id = $2",
@@ -175,7 +175,7 @@ async def test_what_is_no_role(gateway, alice, org, body):
     assert (await gateway.ask("PUT", path, alice, json=body))[0] == 422
 
 
-async def test_what_an_organisation_owns_belongs_to_all_its_tokens_and_to_nobody_else(gateway, alice, org, new_account):
+async def test_what_an_organization_owns_belongs_to_all_its_tokens_and_to_nobody_else(gateway, alice, org, new_account):
     bob = await new_account()
     await set_role(gateway, alice, org, bob, "viewer")
     owners, viewers = await token_for(gateway, alice, org), await token_for(gateway, bob, org)
@@ -190,7 +190,7 @@ async def test_what_an_organisation_owns_belongs_to_all_its_tokens_and_to_nobody
     assert (await gateway.ask("GET", "/webhooks/default/secret", viewers))[0] == 403
 
 
-async def test_an_organisation_is_deleted_when_it_owns_nothing(gateway, alice, org, connection, new_account):
+async def test_an_organization_is_deleted_when_it_owns_nothing(gateway, alice, org, connection, new_account):
     token = await token_for(gateway, alice, org)
     body = {"owner": org, "name": "model", "visibility": "private", "hardware": "cpu"}
     assert (await gateway.ask("POST", "/models", token, json=body))[0] == 201
@@ -219,6 +219,6 @@ async def test_a_deletion_looks_at_every_table_that_an_account_owns_rows_of(gate
     for table in {row["table_name"] for row in owning} - set(HARMLESS):
         looked = any(f"FROM {table} " in sql for sql in stores.organizations.HOLDINGS.values())
         assert looked, (
-            f"{table} has an account_id: add it to HOLDINGS in stores/organizations.py when an organisation must not "
+            f"{table} has an account_id: add it to HOLDINGS in stores/organizations.py when an organization must not "
             f"be deleted while it has rows there, or to HARMLESS in this test with the reason why it may"
         )

@@ -18,7 +18,7 @@ class Cast(NamedTuple):
     """Secrets of tokens."""
 
     lacking: dict[Scope, str]  # each has all scopes but one
-    roles: dict[str, str]  # each of an organisation, made by a user of that role with the scopes ["*"]
+    roles: dict[str, str]  # each of an organization, made by a user of that role with the scopes ["*"]
 
 
 async def ask(gateway, method, path, secret, **kwargs):

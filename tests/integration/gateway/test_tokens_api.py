@@ -158,7 +158,7 @@ async def test_others_see_nothing_of_a_token(gateway, alice, mallory):
     assert (await gateway.ask("GET", "/account", made["token"]))[0] == 200
 
 
-async def test_tokens_of_an_organisation(gateway, alice, new_account):
+async def test_tokens_of_an_organization(gateway, alice, new_account):
     viewer, member = await new_account(), await new_account()
     org = await make_organization(gateway, alice)
     await join(gateway, alice, org, viewer, "viewer")

@@ -58,6 +58,8 @@ def test_light_commands_import_nothing_heavy(tmp_path):
         ["init", "made"],
         *(["run", "a/b"], ["logs", "x"], ["train", "a/b", "a/c"], ["push", "a/b"], ["push", "a/b", "--lint"]),
         *(["token", "list"], ["token", "create"], ["org", "list"], ["webhooks", "deliveries"], ["deployment", "list"]),
+        *(["predictions", "list"], ["predictions", "cancel", "x"], ["trainings", "list"], ["models", "list"]),
+        *(["models", "get", "a/b"], ["files", "list"], ["search", "x"], ["hardware"], ["account"]),
         *(["example", "list", "a/b"], ["secret", "list", "a/b"], ["account", "limit", "a"], ["worker", "status"]),
     )
     assert not imported(tmp_path, *calls) & HEAVY

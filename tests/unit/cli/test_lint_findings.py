@@ -24,7 +24,7 @@ def test_nothing_is_said_of_what_is_well(tmp_path):
     [
         ("build:\n  system_packages: [ffmpeg]\n", "system_packages needs a container"),
         ("build:\n  run: [make]\n", "build.run needs a container"),
-        ("predictt: x\n", "unknown field `predictt`"),
+        ("predictt: x\n", "it has the unknown key 'predictt'; did you mean predict?"),
         ("build: {}\n", "does not say what to run"),
     ],
 )

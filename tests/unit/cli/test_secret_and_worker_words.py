@@ -3,9 +3,10 @@
 import pytest
 from typer.testing import CliRunner
 
-from tidemill.cli import model_secrets, workers
+from tidemill.cli import workers
 from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
+from tidemill.cli.resources import secrets
 from tidemill.cli.workers import Found, lines
 from tidemill.contracts.worker_report import CacheReport, InstanceReport, LayerReport, WorkerReport
 
@@ -21,7 +22,7 @@ def asked(monkeypatch):
             calls.append((arguments, body))
             return [{"name": "A_KEY", "updated_at": "2026-01-31T12:00:00.000Z"}]
 
-    monkeypatch.setattr(model_secrets, "Api", Api)
+    monkeypatch.setattr(secrets, "Api", Api)
     return calls
 
 
@@ -39,7 +40,7 @@ def test_a_value_is_read_from_standard_input_and_never_shown(asked):
 
 
 def test_names_are_listed_and_deleted(asked):
-    assert run("list", "ada/painter") == "A_KEY\t2026-01-31T12:00:00.000Z\n"
+    assert run("list", "ada/painter") == "A_KEY  2026-01-31T12:00:00Z\n"
     assert run("delete", "ada/painter", "A_KEY") == ""
     assert [call[0] for call in asked] == [
         ("GET", "models/ada/painter/secrets"),

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.cli.webhooks import Event, lines, parse
+from tidemill.cli.resources.webhooks import Event, lines, parse
 
 DATA = '{"a":"\u2028\x85"}'
 STREAM = f": listening\n\nevent: webhook\nid: msg_1\ndata: {DATA}\n\n: \n\nevent: webhook\ndata:x\n\n".encode()

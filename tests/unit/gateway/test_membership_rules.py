@@ -19,7 +19,7 @@ def refusal(**facts):
 
 
 @given(actor=roles, own=st.booleans(), before=st.none() | roles, after=st.none() | roles, others=st.integers(0, 3))
-def test_an_organisation_never_loses_its_last_owner(actor, own, before, after, others):
+def test_an_organization_never_loses_its_last_owner(actor, own, before, after, others):
     assume(not own or before == actor)
     owners = others + (before == "owner") + (actor == "owner" and not own)
     assume(owners > 0)
@@ -45,7 +45,7 @@ def test_the_last_owner_stays():
     assert refusal(own=True, before="owner", after="owner", owners=1, members=1) is None
 
 
-def test_an_organisation_has_room_for_so_many():
+def test_an_organization_has_room_for_so_many():
     assert refusal(before=None, owners=1, members=MEMBERS_LIMIT) == 422
     assert refusal(before="viewer", owners=1, members=MEMBERS_LIMIT) is None
 

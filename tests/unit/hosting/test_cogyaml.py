@@ -77,7 +77,7 @@ def test_python_packages_are_requirements_too():
         ("run: [echo]", "build.run needs a container"),
         ("run: [{command: x}]", "build.run needs a container"),
         ("pre_install: [x]", "build.pre_install needs a container"),
-        ("colour: red", "unknown field `colour`"),
+        ("colour: red", "build has the unknown key 'colour'"),
         ("gpu: maybe", "gpu"),
         ("python_version: '2.7'", "python_version"),
         ("python_version: 3.12; rm", "python_version"),
@@ -114,7 +114,7 @@ def test_what_is_refused_in_build(build, part):
         (ENTRY + "environment: [TIDEMILL_X=1]", "TIDEMILL_X"),
         (ENTRY + "environment: ['no equals']", "NAME=value"),
         (ENTRY + "environment: {A: b}", "environment"),
-        (ENTRY + "surprise: 1", "unknown field `surprise`"),
+        (ENTRY + "surprise: 1", "it has the unknown key 'surprise'"),
         (ENTRY + ENTRY, "given twice"),
         (ENTRY + "image: &a x\nmodel: *a", "anchors"),
         (ENTRY + "image: !!python/object/apply:os.system [id]", "tags"),
@@ -129,6 +129,29 @@ def test_what_is_refused_in_build(build, part):
 )
 def test_what_is_refused(text, part):
     assert part in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("build: {python_packages: torch}", "build.python_packages must be a list, not a text"),
+        ("build: []", "build must be a mapping of keys to values, not a list"),
+        ("build: {python_version: [3]}", "build.python_version must be a whole number or a text, not a list"),
+        ("build: {gpu: 'yes'}", "build.gpu must be true or false, not a text"),
+        ("environment: [1]", "environment[0] must be a text, not a whole number"),
+        ("concurrency: {max: '4'}", "concurrency.max must be a whole number, not a text"),
+        ("tidemill: {network: 3}", "tidemill.network must be true or false or a list, not a whole number"),
+        (
+            "build: {python_package: [torch]}",
+            "build has the unknown key 'python_package'; did you mean python_packages?",
+        ),
+        ("buidl: {}", "it has the unknown key 'buidl'; did you mean build?"),
+        ("zzz: {}", "it has the unknown key 'zzz'"),
+    ],
+)
+def test_a_wrong_document_is_told_of_in_words(text, said):
+    """No name of a type of msgspec or Python, none of a JSON schema."""
+    assert refusal(ENTRY + text) == said
 
 
 def test_the_bomb_of_merged_aliases_costs_nothing():

@@ -6,6 +6,7 @@ import typer
 
 from tidemill.cli.database import Connection, with_database
 from tidemill.cli.errors import CommandError
+from tidemill.cli.resources.showing import Json, show_json
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S, CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
 
 MOST: Final = 1_000_000  # what the database's own checks allow
@@ -21,18 +22,20 @@ _LIMIT: Final = f"""
 UPDATE account SET unlimited = COALESCE($2, unlimited AND NOT $3), {_SETS}
 WHERE username = $1 RETURNING unlimited, {", ".join(_NUMBERS)}"""  # noqa: S608 - our own constants
 
-Rate = Annotated[int | None, typer.Option(min=1, max=MOST)]
-
 
 def limit(
     username: Annotated[str, typer.Argument(help="Whose limits. Without options they are shown.")],
     *,
-    creates_per_minute: Rate = None,
+    creates_per_minute: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Predictions and trainings that are created.")
+    ] = None,
     creates_burst: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="At once after a pause; a minute's worth if never set.")
     ] = None,
-    requests_per_minute: Rate = None,
-    requests_burst: Rate = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, max=MOST, help="All other requests.")] = None,
+    requests_burst: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Of those, at once after a pause.")
+    ] = None,
     open_predictions: Annotated[
         int | None, typer.Option(min=0, max=MOST, help="Predictions that have not ended, at a time.")
     ] = None,
@@ -43,8 +46,12 @@ def limit(
     default: Annotated[bool, typer.Option("--default", help="Forget what was set before, except what is set now.")] = (
         False
     ),
+    as_json: Json = False,
 ) -> None:
-    """Set how much an account may do. Gateways and workers heed it within a few seconds."""
+    """Set or show limits (needs TIDEMILL_DATABASE_URL).
+
+    Gateways and workers heed them within a few seconds.
+    """
     numbers = (creates_per_minute, creates_burst, requests_per_minute, requests_burst, open_predictions, time_limit_s)
 
     async def change(connection: Connection) -> tuple[bool, list[int | None]] | None:
@@ -54,6 +61,9 @@ def limit(
     found = with_database(change)
     if found is None:
         raise CommandError(f"there is no account {username}")
+    if as_json:
+        show_json({"unlimited": found[0], **dict(zip(_NUMBERS, found[1], strict=True))})
+        return
     for line in lines(*found):
         typer.echo(line)
 

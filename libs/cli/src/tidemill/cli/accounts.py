@@ -1,4 +1,4 @@
-"""Accounts: operators' commands, straight on the database."""
+"""`tidemill account`: one's own over the API, and operators' commands, straight on the database."""
 
 import re
 from typing import Annotated
@@ -9,12 +9,14 @@ from tidemill.cli.account_limits import limit
 from tidemill.cli.collections import official
 from tidemill.cli.database import Connection, with_database
 from tidemill.cli.errors import CommandError
+from tidemill.cli.resources import own_account
 from tidemill.contracts import patterns
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 from tidemill.security import webhooks
 
-account = typer.Typer(help="Accounts (needs TIDEMILL_DATABASE_URL).", no_args_is_help=True)
+account = typer.Typer(callback=own_account.show, invoke_without_command=True)
+account.command("update")(own_account.update)
 account.command("limit")(limit)
 account.command("official")(official)
 
@@ -26,7 +28,7 @@ def create_account(
     if_missing: Annotated[bool, typer.Option("--if-missing", help="Succeed when the account exists.")] = False,
     unlimited: Annotated[bool, typer.Option("--unlimited", help="No rate limit.")] = False,
 ) -> None:
-    """Make an account."""
+    """Make an account (needs TIDEMILL_DATABASE_URL)."""
     if not re.fullmatch(patterns.NAME, username) or len(username) > NAME_LIMIT_CHARS:
         raise CommandError(f"{username!r} cannot be an account's name: expected {patterns.WORDS[patterns.NAME]}")
 

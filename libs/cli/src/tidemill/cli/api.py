@@ -31,10 +31,10 @@ class Api:
         """The decoded JSON of an answer (None for an empty one). Raises CommandError with the problem's detail."""
         return decoded(self._answer(method, path, **arguments))
 
-    def find(self, path: str) -> Any | None:
-        """As `call` with GET; None for 404."""
+    def find(self, path: str, *, or_status: int = 404) -> Any | None:
+        """As `call` with GET; None for a 404, or for the status given."""
         response = self._answer("GET", path)
-        return None if response.status_code == 404 else decoded(response)
+        return None if response.status_code == or_status else decoded(response)
 
     def text(self, path: str) -> str | None:
         """The text of an answer; None for 404."""
@@ -44,6 +44,10 @@ class Api:
         if not response.is_success:
             decoded(response)
         return response.text
+
+    def here(self, url: str) -> str:
+        """A URL of the API, at the address by which it is asked, whatever host it names."""
+        return f"{self.http.base_url}{url.partition('/v1/')[2]}"
 
     def _answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:

@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from tidemill.cli import readme as reading
 from tidemill.cli.database import Connection, with_database
 from tidemill.cli.errors import CommandError
+from tidemill.cli.resources.showing import Json, show_list
 from tidemill.contracts.limits import README_LIMIT_CHARS
 
 SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -62,18 +63,22 @@ def set_(
 
 
 @collection.command("list")
-def list_() -> None:
+def list_(as_json: Json = False) -> None:
     """The collections with the number of their models."""
 
-    async def read(connection: Connection) -> list[str]:
+    async def read(connection: Connection) -> list[dict[str, Any]]:
         rows = await connection.fetch(
             "SELECT c.slug, c.name, count(m.slug) AS models FROM collection c LEFT JOIN collection_model m "
             "ON m.slug = c.slug GROUP BY c.slug ORDER BY c.slug"
         )
-        return [f"{row['slug']}  {row['name']}  ({row['models']} models)" for row in rows]
+        return [dict(row) for row in rows]
 
-    for line in with_database(read):
-        typer.echo(line)
+    show_list(
+        with_database(read),
+        lambda each: [each["slug"], each["name"], f"({each['models']} models)"],
+        limit=None,
+        as_json=as_json,
+    )
 
 
 @collection.command("delete")
@@ -91,7 +96,7 @@ def official(
     username: Annotated[str, typer.Argument(help="Whose models.")],
     off: Annotated[bool, typer.Option("--off", help="Take the mark away.")] = False,
 ) -> None:
-    """Mark the models of an account as official."""
+    """Mark models as official (needs TIDEMILL_DATABASE_URL)."""
 
     async def mark(connection: Connection) -> bool:
         sql = "UPDATE account SET official = $2 WHERE username = $1"

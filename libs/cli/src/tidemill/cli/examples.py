@@ -9,6 +9,7 @@ import typer
 
 from tidemill.cli.api import Api, pages
 from tidemill.cli.errors import CommandError
+from tidemill.cli.resources.showing import Everything, Json, show_list, text
 
 EXAMPLE: Final = "example.json"
 POLL_S: Final = 0.3
@@ -28,7 +29,7 @@ def add(
     prediction: Annotated[str | None, typer.Option(help="The id of a prediction of yours instead.")] = None,
     if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing if the model has an example.")] = False,
 ) -> None:
-    """Run an input and make the prediction an example, or take a prediction that has been made."""
+    """Make an example of an input, which is run, or of a prediction."""
     api = Api()
     if if_missing and api.call("GET", f"models/{model}")["default_example"] is not None:
         typer.echo(f"{model} has an example.")
@@ -43,10 +44,10 @@ def add(
 
 
 @example.command("list")
-def list_(model: Model) -> None:
+def list_(model: Model, limit: Everything = None, as_json: Json = False) -> None:
     """The ids of a model's examples, with their inputs."""
-    for each in pages(Api(), f"models/{model}/examples"):
-        typer.echo(f"{each['id']}  {json.dumps(each['input'])}")
+    found = pages(Api(), f"models/{model}/examples")
+    show_list(found, lambda each: [each["id"], text(each["input"])], limit=limit, as_json=as_json)
 
 
 @example.command("remove")

@@ -4,7 +4,7 @@ What a command needs is imported when it is called, and not here.
 """
 
 import sys
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -15,25 +15,48 @@ from tidemill.cli.errors import CommandError
 
 # By name: where it is, and the beginning of its own help.
 COMMANDS: Final = {
-    "dev": ("dev_command:dev", "Serve a directory's model and load it anew whenever a file changes."),
     "init": ("init:init", "Make a model's directory: cog.yaml, predict.py, requirements.txt, example.json, README.md."),
     "predict": ("predict_command:predict", "Run the model of a directory once, on this machine"),
+    "dev": ("dev_command:dev", "Serve a directory's model and load it anew whenever a file changes."),
     "push": ("push:push", "Push a model directory. Only files that the server lacks are uploaded."),
     "run": ("run:run", "Run a model and print what it makes; text appears as it comes, files are saved."),
     "logs": ("logs:logs", "Print logs. Of a model: those of your latest predictions, the oldest first."),
     "train": ("train:train", "Train a model and print the version that comes of it; its logs appear as they come."),
-    "mcp": ("mcp_command:mcp", "Serve the Model Context Protocol: tools that search, run, wait for and cancel."),
-    "account": ("accounts:account", "Accounts (needs TIDEMILL_DATABASE_URL)."),
-    "token": ("tokens:token", "API tokens of one's own account and organisations."),
-    "org": ("organizations:org", "Organisations: accounts that several users share."),
-    "webhooks": ("webhooks:webhooks", "Webhooks: hear them, look at deliveries, try again."),
-    "collection": ("collections:collection", "Collections of models (needs TIDEMILL_DATABASE_URL)."),
+    "search": ("resources.search:search", "Find models, collections and pages of the documentation; the best first."),
+    "predictions": ("resources.predictions:predictions", "Predictions: list, show, cancel, delete and share them."),
+    "trainings": ("resources.trainings:trainings", "Trainings: list, show and cancel them."),
+    "models": (
+        "resources.models:models",
+        "Models: list, show, make, change and delete them and their versions.",
+    ),
     "example": ("examples:example", "The examples that a model shows."),
-    "deployment": ("deployments:deployment", "Deployments: a version under a name, with instances of its own."),
-    "secret": ("model_secrets:secret", "Run-time secrets of your models."),
+    "secret": ("resources.secrets:secret", "Run-time secrets of your models."),
+    "deployments": (
+        "resources.deployments:deployments",
+        "Deployments: a version under a name, with instances of its own.",
+    ),
+    "files": ("resources.files:files", "Files: upload, list, show, download and delete them."),
+    "hardware": (
+        "resources.search:hardware",
+        "List the hardware that models and deployments may ask for, with what a second costs.",
+    ),
+    "webhooks": ("resources.webhooks:webhooks", "Webhooks: hear them, look at deliveries, try again."),
+    "account": ("accounts:account", "Accounts: show and change your own; make and limit others, as an operator."),
+    "token": ("resources.tokens:token", "API tokens of one's own account and organizations."),
+    "org": ("resources.organizations:org", "Organizations: accounts that several users share."),
+    "mcp": ("mcp_command:mcp", "Serve the Model Context Protocol: tools that search, run, wait for and cancel."),
+    "completion": ("completion:completion", "Print what makes a shell complete this command's names and options."),
+    "collection": ("collections:collection", "Collections of models (needs TIDEMILL_DATABASE_URL)."),
     "worker": ("workers:worker", "Workers (needs TIDEMILL_DATABASE_URL)."),
-    "model": ("workers:model", "Models, as their operator sees them (needs TIDEMILL_DATABASE_URL)."),
 }
+# The other number of each word works too, and so does the long word.
+ALIASES: Final = {
+    "organizations": "org",
+    "organization": "org",
+    **{name.removesuffix("s"): name for name in COMMANDS if name.endswith("s") and name != "logs"},
+    **{f"{name}s": name for name in ("account", "collection", "example", "org", "secret", "token", "worker")},
+}
+NEAR_LIMIT: Final = 3  # names that an unknown one is answered with
 
 
 class Commands(TyperGroup):
@@ -42,27 +65,59 @@ class Commands(TyperGroup):
         for name, (place, line) in COMMANDS.items():
             self.add_command(Deferred(name, place, line))
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """By any of its names."""
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As Typer has it, which names what is spelt alike; and what begins as the unknown name does."""
+        begins = [name for name in self.commands if args and name.startswith(args[0])]
+        if begins and self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            near = ", ".join(repr(name) for name in begins[:NEAR_LIMIT])
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near}?")
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="tidemill",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"color": True},  # or colours would be taken out of what goes into pipes; we make none
     rich_markup_mode=None,  # it takes twice as long to import as all else that help needs
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        # Not at the top: no other call needs it.
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"tidemill {version('tidemill-cli')}")
+        raise typer.Exit
+
+
 @app.callback()
-def tidemill() -> None:
-    """Push models to Tidemill and run them. Reads REPLICATE_BASE_URL and REPLICATE_API_TOKEN."""
+def tidemill(
+    *,
+    _shown: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Push models to Tidemill and run them. Reads REPLICATE_BASE_URL and REPLICATE_API_TOKEN.
+
+    Exits with 0 when it did what was asked, 1 when it could not (the reason is on stderr), 2 when the command line is
+    wrong, 130 after Ctrl-C.
+    """
 
 
 def cli() -> None:
-    """Exit status 1 and one line for what a user can mend."""
+    """One line for what a user can mend, and the exit status that the error names."""
     terminal.guard()
     try:
         app()
-    except (CommandError, OSError) as error:  # an OSError says what it was and of which file
+    except CommandError as error:
+        print(f"tidemill: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except OSError as error:  # it says what it was and of which file
         sys.exit(f"tidemill: {error}")

@@ -4,20 +4,19 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import typer
 
 from tidemill.cli import local_files, terminal
+from tidemill.cli.errors import INTERRUPTED
 from tidemill.cli.input_values import values_of
 from tidemill.cli.local_models import opened, workbench
 from tidemill.cli.places import Places
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.conversation import Ended
 from tidemill.hosting.local import LocalModel
-
-INTERRUPTED: Final = 130  # as shells have it: 128 + SIGINT
 
 
 def predict(directory: Path, inputs: list[str], output: Path, *, as_json: bool) -> None:

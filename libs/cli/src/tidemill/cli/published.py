@@ -45,6 +45,18 @@ def new_name_of(text: str) -> Name:
     return named
 
 
+def must_own(api: Api, named: Name) -> None:
+    """Raise CommandError when the token in use acts for another account than the model's owner."""
+    owner, _, name = named.model.partition("/")
+    account = api.find("account", or_status=403)  # a token need not have the scope to read it; the API decides then
+    if account is not None and account["username"] != owner:
+        own = account["username"]
+        raise CommandError(
+            f"the token in use acts for {own}, and can make no model of {owner}: use a token of {owner}, or "
+            f"name the model {own}/{name}"
+        )
+
+
 def find(api: Api, named: Name) -> Published:
     """The version named, else the model's latest. Raises CommandError."""
     model = api.find(f"models/{named.model}")

@@ -64,7 +64,7 @@ def push(
 
     Then the model is told what the options and the README say of it, and when it has no example yet, one is run.
     """
-    published.new_name_of(model)
+    named = published.new_name_of(model)
     if lint or dry_run:
         rehearsal.rehearse(directory, imports=dry_run)
         return
@@ -79,6 +79,7 @@ def push(
         hardware=hardware,
     )
     api = Api()
+    published.must_own(api, named)
     _push_files(api, model, directory, about, if_changed=if_changed)
     changed = about_model.tell(api, model, about)
     if changed:

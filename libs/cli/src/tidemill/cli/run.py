@@ -12,7 +12,7 @@ import typer
 
 from tidemill.cli import published, terminal
 from tidemill.cli.api import Api
-from tidemill.cli.errors import CommandError
+from tidemill.cli.errors import Canceled, CommandError
 from tidemill.cli.input_values import values_of
 from tidemill.cli.places import Places
 
@@ -40,7 +40,7 @@ def run(
         prediction = _follow(api, prediction, quiet=as_json)
     except KeyboardInterrupt:
         api.call("POST", f"predictions/{prediction['id']}/cancel")
-        raise CommandError("canceled") from None
+        raise Canceled("canceled") from None
     except OSError:  # nobody reads on, as `head` does not, or the disk that it goes to is full
         api.call("POST", f"predictions/{prediction['id']}/cancel")
         raise
@@ -55,10 +55,14 @@ def run(
 
 def upload(api: Api, path: Path) -> str:
     """The URL of the file in the files API."""
+    return str(uploaded(api, path)["urls"]["get"])
+
+
+def uploaded(api: Api, path: Path) -> dict[str, Any]:
+    """The file as the files API has it."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     with path.open("rb") as stream:
-        uploaded = api.call("POST", "files", files={"content": (path.name, stream, kind)})
-    return str(uploaded["urls"]["get"])
+        return dict(api.call("POST", "files", files={"content": (path.name, stream, kind)}))
 
 
 def _follow(api: Api, prediction: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
@@ -108,6 +112,12 @@ def _saved(value: Any, places: Places, base: str) -> Any:
 
 def _download(url: str, places: Places) -> str:
     target = places.place(Path(unquote(urlsplit(url).path)).name)
+    download(url, target)
+    return str(target)
+
+
+def download(url: str, target: Path) -> None:
+    """Fill the file `target` with what a URL of the API gives. Raise CommandError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with httpx.stream("GET", url, timeout=60) as response:
@@ -118,4 +128,3 @@ def _download(url: str, places: Places) -> str:
                     stream.write(chunk)
     except httpx.TransportError as error:
         raise CommandError(f"could not download {url}: {error}") from None
-    return str(target)

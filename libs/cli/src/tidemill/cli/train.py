@@ -6,7 +6,7 @@ import typer
 
 from tidemill.cli import published
 from tidemill.cli.api import Api
-from tidemill.cli.errors import CommandError
+from tidemill.cli.errors import Canceled, CommandError
 from tidemill.cli.input_values import values_of
 from tidemill.cli.logs import followed
 from tidemill.cli.run import upload
@@ -29,6 +29,7 @@ def train(
     """Train a model and print the version that comes of it; its logs appear as they come. Ctrl-C cancels."""
     named, made = published.name_of(model), published.new_name_of(destination)
     api = Api()
+    published.must_own(api, made)
     found = published.find(api, named)
     if TRAINING not in found.schema["components"]["schemas"]:
         raise CommandError(f"{named.model} cannot be trained: its cog.yaml names no train function")
@@ -42,7 +43,7 @@ def train(
         ended = followed(api, f"trainings/{training['id']}", training)
     except KeyboardInterrupt:
         api.call("POST", f"trainings/{training['id']}/cancel")
-        raise CommandError("canceled") from None
+        raise Canceled("canceled") from None
     if ended["status"] != "succeeded":
         raise CommandError(f"{ended['status']}: {ended['error'] or ''}".strip())
     version = (ended["output"] or {}).get("version") if isinstance(ended["output"], dict) else None

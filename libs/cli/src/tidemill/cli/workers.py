@@ -1,8 +1,7 @@
-"""`tidemill worker status` and `tidemill model trust`: what operators see of workers and say of models' code, straight
+"""`tidemill worker status` and `tidemill models trust`: what operators see of workers and say of models' code, straight
 on the database.
 """
 
-import json
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -10,11 +9,11 @@ import typer
 
 from tidemill.cli.database import Connection, with_database
 from tidemill.cli.errors import CommandError
+from tidemill.cli.resources.showing import Json, show_json
 from tidemill.contracts.limits import GIB, MIB
 from tidemill.contracts.worker_report import InstanceReport, WorkerReport
 
 worker = typer.Typer(help="Workers (needs TIDEMILL_DATABASE_URL).", no_args_is_help=True)
-model = typer.Typer(help="Models, as their operator sees them (needs TIDEMILL_DATABASE_URL).", no_args_is_help=True)
 
 _WORKERS: Final = """
 SELECT id, host, report, extract(epoch FROM now() - started_at)::float AS up_s,
@@ -34,13 +33,14 @@ class Found(msgspec.Struct, kw_only=True):
 
 
 @worker.command("status")
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: all of it, as JSON.")] = False,
-) -> None:
-    """Show the workers that live: the layers of their sandbox, their instances, their cache."""
+def status(as_json: Json = False) -> None:
+    """Show the workers that live.
+
+    For each the layers of its sandbox, its instances, its cache.
+    """
     found = with_database(_workers)
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+        show_json(msgspec.to_builtins(found))
         return
     if not found:
         typer.echo("No worker is running.")
@@ -111,14 +111,14 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB else f"{size_bytes / MIB:.0f} MiB"
 
 
-@model.command("trust")
 def trust(
     name: Annotated[str, typer.Argument(help="owner/name")],
     off: Annotated[bool, typer.Option("--off", help="Trust it no longer.")] = False,
 ) -> None:
-    """Vouch for a model's code: it also runs where the machine lacks layers of the sandbox.
+    """Trust a model's code (needs TIDEMILL_DATABASE_URL).
 
-    What the machine has stays on for it. It counts from the next boot of an instance on.
+    It then also runs where the machine lacks layers of the sandbox. What the machine has stays on for it. It counts
+    from the next boot of an instance on.
     """
     owner, _, own = name.partition("/")
 

@@ -1,6 +1,6 @@
-"""Who may do what: scopes of tokens and roles in organisations. Pure.
+"""Who may do what: scopes of tokens and roles in organizations. Pure.
 
-A token acts for one account with the scopes it was made with; for an organisation no further than its maker's role
+A token acts for one account with the scopes it was made with; for an organization no further than its maker's role
 reaches.
 """
 
@@ -15,7 +15,7 @@ class Scope(StrEnum):
     """What a token may be allowed; a route asks for one of them."""
 
     ACCOUNT_READ = "account:read"
-    ACCOUNT_WRITE = "account:write"  # tokens, organisations, members
+    ACCOUNT_WRITE = "account:write"  # tokens, organizations, members
     PREDICTIONS_READ = "predictions:read"
     PREDICTIONS_WRITE = "predictions:write"
     MODELS_READ = "models:read"

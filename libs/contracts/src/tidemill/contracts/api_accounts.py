@@ -1,4 +1,4 @@
-"""Accounts, organisations with their members, and API tokens as they are on the wire. All but `Account`: extensions."""
+"""Accounts, organizations with their members, and API tokens as they are on the wire. All but `Account`: extensions."""
 
 from datetime import datetime
 from typing import Annotated, Final
@@ -62,7 +62,7 @@ class UpdateAccount(msgspec.Struct, kw_only=True):
 
 
 class CreateOrganization(msgspec.Struct, kw_only=True):
-    username: Annotated[Name, Meta(description="In URLs and model names; users and organisations share one namespace.")]
+    username: Annotated[Name, Meta(description="In URLs and model names; users and organizations share one namespace.")]
     name: Annotated[DisplayName | None, Meta(description="The name to show; the username when left out.")] = None
 
 
@@ -80,7 +80,7 @@ class Organization(msgspec.Struct, kw_only=True):
 
 
 class Member(msgspec.Struct, kw_only=True):
-    """A user in an organisation."""
+    """A user in an organization."""
 
     username: str
     name: str
@@ -100,7 +100,7 @@ class CreateToken(msgspec.Struct, kw_only=True):
     ] = msgspec.field(default_factory=lambda: ["*"])
     account: Annotated[
         Name | None,
-        Meta(description="Whom it acts for: an organisation that one is in; the caller's own account when left out."),
+        Meta(description="Whom it acts for: an organization that one is in; the caller's own account when left out."),
     ] = None
     expires_at: Moment | None = None
     expires_in_s: Annotated[int, Meta(ge=1, le=TOKEN_LIFETIME_LIMIT_S, description="Instead of expires_at.")] | None = (

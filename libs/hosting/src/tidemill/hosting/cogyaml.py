@@ -11,6 +11,7 @@ import msgspec
 
 from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.hosting import requirements, yamltree
+from tidemill.hosting.decoding_words import in_words
 from tidemill.hosting.requirements import RequirementRefused, Requirements
 
 DEFAULT_PLACES: Final = ("https://download.pytorch.org/", "https://pypi.org/")
@@ -133,7 +134,7 @@ def _document(raw: bytes) -> _Document:
     try:
         return msgspec.convert(value, _Document)
     except msgspec.ValidationError as error:
-        raise ConfigRefused(str(error).replace("Object contains", "it contains").replace("`$.", "`")) from None
+        raise ConfigRefused(in_words(error, _Document)) from None
 
 
 def _refuse_container_steps(build: _Build, document: _Document) -> None:

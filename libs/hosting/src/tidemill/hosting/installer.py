@@ -23,6 +23,7 @@ FIND_TIMEOUT_S: Final = 60.0  # it starts every interpreter on PATH
 COMPILE_TIMEOUT_S: Final = 900.0  # half a minute for a large environment; compiling is an optimisation
 STOP_WITHIN_S: Final = 5.0
 
+ERROR: Final = "error:"  # how the line begins that says why uv failed
 NO_SOLUTION: Final = 1  # uv's exit status for requirements that contradict each other or the index
 # What uv may see of the worker's environment: where packages come from, and how to get there. Never TIDEMILL_*.
 INHERITED: Final = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
@@ -83,11 +84,13 @@ class Installer:
         if wanted.indexes:
             # As pip does; the places were allowed by the operator, so that none of them is there to deceive.
             arguments += ["--index-strategy", "unsafe-best-match"]
-        status, tail = await self._run(arguments, scratch, say, self._timeout_s)
+        progress = _Progress(say)
+        status, tail = await self._run(arguments, scratch, progress, self._timeout_s)
         if status == NO_SOLUTION:
             raise Unsolvable(_shortened(tail))
         if status != 0:
             raise InstallFailed(_shortened(tail))
+        progress.finish()
 
     async def find_python(self, version: str, scratch: Path, say: Say) -> Path | None:
         """An interpreter of that version, of the system or downloaded; None when there is none to be had."""
@@ -186,10 +189,35 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
 
 
+class _Progress:
+    """Passes on what uv says up to its error, which the exception tells: nobody need read it twice, or once for each
+    attempt with fewer layers.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._held = ""  # a line that has not ended, or the error and all behind it
+        self._failed = False
+
+    def __call__(self, text: str) -> None:
+        self._held += text
+        while not self._failed and (end := self._held.find("\n") + 1):
+            self._failed = self._held.startswith(ERROR)
+            if not self._failed:
+                self._say(self._held[:end])
+                self._held = self._held[end:]
+
+    def finish(self) -> None:
+        """It was no failure after all."""
+        if self._held:
+            self._say(self._held)
+        self._held = ""
+
+
 def _shortened(tail: str) -> str:
     """Uv's error without what it did before it failed."""
-    start = tail.find("error:")
-    return tail[max(start, 0) :].strip() or "uv failed without a message"
+    before, found, error = f"\n{tail}".partition(f"\n{ERROR}")
+    return (error if found else before).strip() or "uv failed without a message"
 
 
 def _ignore(_text: str) -> None:

@@ -7,7 +7,7 @@ from tidemill.gateway.limits.allowances import Allowances
 
 
 class Account(msgspec.Struct, frozen=True):
-    """A user or an organisation: whom a request acts for."""
+    """A user or an organization: whom a request acts for."""
 
     id: str
     username: str
@@ -30,5 +30,5 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def user(self) -> str | None:
-        """The id of the user whose own rights count; None for the operator's token of an organisation."""
+        """The id of the user whose own rights count; None for the operator's token of an organization."""
         return self.account.id if self.account.type == "user" else self.user_id

@@ -15,7 +15,7 @@ from tidemill.security import tokens
 # A database that hangs, behind a broken network for one, is away like one that refuses; the pool would wait a minute.
 LOOK_UP_WITHIN_S: Final = 5.0
 
-# A token that a member made for an organisation ends with the membership.
+# A token that a member made for an organization ends with the membership.
 FIND: Final = f"""
 SELECT t.id AS token_id, t.digest, t.scopes, t.user_id, t.expires_at, a.id, a.username, a.name, a.type, a.retention_s,
     m.role, extract(epoch FROM t.expires_at - now()) AS left_s, {COLUMNS}

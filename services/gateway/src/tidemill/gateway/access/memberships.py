@@ -1,4 +1,4 @@
-"""Who may change who is in an organisation. Pure; raises problems."""
+"""Who may change who is in an organization. Pure; raises problems."""
 
 import msgspec
 
@@ -9,13 +9,13 @@ MEMBERS_LIMIT = 1000  # far above any team; bounds what one request can make oth
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A user's role in an organisation becomes another one. No role: not a member."""
+    """A user's role in an organization becomes another one. No role: not a member."""
 
     actor: Role  # of whoever asks
     own: bool  # he asks about himself
     before: Role | None
     after: Role | None
-    owners: int  # the organisation's, before
+    owners: int  # the organization's, before
     members: int
 
 

@@ -60,7 +60,11 @@ async def create(call: Call) -> web.Response:
     """
     body = await call.body(api.CreateModel)
     if body.owner != call.account.username:
-        raise forbidden("You can only create models for your own account.")
+        own = call.account.username
+        raise forbidden(
+            f"You can only create models for your own account. This token acts for {own}: "
+            f"name the model {own}/{body.name}."
+        )
     if body.hardware not in HARDWARE:
         raise unknown_hardware()
     if not await stores.models.create(call.parts.database, call.account.id, body):

@@ -1,6 +1,6 @@
-"""Organisations and their members. An extension: Replicate has no API for it.
+"""Organizations and their members. An extension: Replicate has no API for it.
 
-They are administered with a token of the user's own account, or with one of the organisation's.
+They are administered with a token of the user's own account, or with one of the organization's.
 """
 
 from aiohttp import web

@@ -51,9 +51,9 @@ UPLOAD_FORM: Final[Json] = {
 }
 
 PATH: Final = {
-    "owner": "The user or organisation that owns it.",
+    "owner": "The user or organization that owns it.",
     "name": "Its name.",
-    "username": "The name of a user or organisation.",
+    "username": "The name of a user or organization.",
     "id": "Its id.",
     "sha256": "The SHA-256 of the bytes, in hexadecimal.",
     "token": "A signed capability, as the API put it into a URL.",

@@ -1,6 +1,6 @@
-"""The SQL of accounts' own settings, of organisations and of their members.
+"""The SQL of accounts' own settings, of organizations and of their members.
 
-An organisation is found only by those who are in it, so that nobody else can tell it from a missing one.
+An organization is found only by those who are in it, so that nobody else can tell it from a missing one.
 """
 
 from typing import Any, Final
@@ -25,10 +25,10 @@ _LIVE: Final = "o.type = 'organization' AND o.deleted_at IS NULL"
 _OF_MEMBER: Final = f"""
 SELECT {_ORGANIZATION}, m.role FROM member m JOIN account o ON o.id = m.organization_id
 WHERE m.user_id = $1 AND {_LIVE}"""  # noqa: S608 - our own constants
-# $1: an organisation's id, that of the operator's token.
+# $1: an organization's id, that of the operator's token.
 _OF_OPERATOR: Final = f"""
 SELECT {_ORGANIZATION}, 'owner' AS role FROM account o WHERE o.id = $1 AND {_LIVE}"""  # noqa: S608 - our own constants
-# Not FOR UPDATE: that would hold up every prediction of the organisation, whose row refers to it.
+# Not FOR UPDATE: that would hold up every prediction of the organization, whose row refers to it.
 _LOCK: Final = f"SELECT 1 FROM account o WHERE o.username = $1 AND {_LIVE} FOR NO KEY UPDATE"  # noqa: S608 - ours
 _CREATE: Final = """
 INSERT INTO account (id, username, name, type, webhook_secret)
@@ -83,9 +83,9 @@ async def update(database: Database, account_id: str, changes: dict[str, Any]) -
 
 
 def _reach(caller: Caller) -> tuple[str, list[str]]:
-    """SQL for the organisations that a caller may act in, each with his role, and its parameters.
+    """SQL for the organizations that a caller may act in, each with his role, and its parameters.
 
-    A user's own token reaches all that he is in; an organisation's token only that one.
+    A user's own token reaches all that he is in; an organization's token only that one.
     """
     if caller.user is None:
         return _OF_OPERATOR, [caller.account.id]
@@ -130,7 +130,7 @@ async def create(database: Database, user_id: str, body: CreateOrganization) -> 
 
 
 async def delete(database: Database, caller: Caller, username: str) -> str:
-    """The id of the organisation that is no more. Raises the problem that keeps it."""
+    """The id of the organization that is no more. Raises the problem that keeps it."""
     async with database.transaction() as connection:
         found = await _locked(connection, caller, username)
         if found["role"] != "owner":
@@ -146,7 +146,7 @@ async def delete(database: Database, caller: Caller, username: str) -> str:
 
 
 async def _locked(connection: Any, caller: Caller, username: str) -> Row:
-    """The organisation with the caller's role, held against other changes of it. Raises the 404 problem."""
+    """The organization with the caller's role, held against other changes of it. Raises the 404 problem."""
     await connection.execute(_LOCK, username)  # before the roles are read: who held it may have changed them
     sql, values = _reach(caller)
     row: Row | None = await connection.fetchrow(f"{sql} AND o.username = ${len(values) + 1}", *values, username)
@@ -169,7 +169,7 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 async def set_member(database: Database, caller: Caller, username: str, member: str, role: Role | None) -> Changed:
-    """Gives a user a role in an organisation, or takes it (None). Raises the problem with it."""
+    """Gives a user a role in an organization, or takes it (None). Raises the problem with it."""
     async with database.transaction() as connection:
         found = await _locked(connection, caller, username)
         user = await _user(connection, found["id"], member)
@@ -195,7 +195,7 @@ async def set_member(database: Database, caller: Caller, username: str, member: 
 
 
 async def _user(connection: Any, organization_id: str, username: str) -> Row:
-    """With the role in the organisation, if any. Raises the 404 problem."""
+    """With the role in the organization, if any. Raises the 404 problem."""
     row: Row | None = await connection.fetchrow(_USER, organization_id, username)
     if row is None:
         raise Problem(404, f"There is no user named {username}.")

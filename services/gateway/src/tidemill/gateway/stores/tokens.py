@@ -1,4 +1,4 @@
-"""The SQL of API tokens. A user sees his own and those he made for his organisations, an owner all of theirs."""
+"""The SQL of API tokens. A user sees his own and those he made for his organizations, an owner all of theirs."""
 
 from datetime import datetime
 from typing import Final
@@ -23,7 +23,7 @@ _OF_USER: Final = f"""{_SELECT} LEFT JOIN member m ON m.organization_id = t.acco
 WHERE t.revoked_at IS NULL AND t.account_id = ANY (
         ARRAY(SELECT $1::text UNION ALL SELECT organization_id FROM member WHERE user_id = $1))
     AND (t.account_id = $1 OR m.role = 'owner' OR t.user_id = $1)"""  # noqa: S608 - our own constant
-# $1: an organisation's id; $2: the user whose tokens are shown, or null for all.
+# $1: an organization's id; $2: the user whose tokens are shown, or null for all.
 _OF_ORGANIZATION: Final = f"""{_SELECT}
 WHERE t.revoked_at IS NULL AND t.account_id = $1 AND ($2::text IS NULL OR t.user_id = $2)"""
 _CREATE: Final = """
@@ -73,7 +73,7 @@ async def tokens_of(
 
 
 async def role_in(database: Database, user_id: str, organization: str) -> tuple[str, Role] | None:
-    """The id of the organisation of this username, and the user's role in it."""
+    """The id of the organization of this username, and the user's role in it."""
     row = await database.row(_ACTS_FOR, organization, user_id)
     return None if row is None else (row["id"], row["role"])
 

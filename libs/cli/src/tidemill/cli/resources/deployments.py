@@ -1,26 +1,30 @@
 """Deployments over the API: versions under a name of one's own, with instances of their own."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from tidemill.cli.api import Api, pages
 from tidemill.cli.errors import CommandError
+from tidemill.cli.resources.showing import Everything, Json, Thing, second, show_json, show_list, show_one
 
-deployment = typer.Typer(help="Deployments: a version under a name, with instances of its own.", no_args_is_help=True)
+deployments = typer.Typer(help="Deployments: a version under a name, with instances of its own.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The deployment's name; owner/name works too.")]
-Hardware = Annotated[str | None, typer.Option(help="One of those that the API's GET /hardware lists.")]
+Hardware = Annotated[str | None, typer.Option(help="What it runs on; `tidemill hardware` lists the names.")]
 Least = Annotated[int | None, typer.Option("--min", help="Instances that are kept running, 0 to 5.")]
 Most = Annotated[int | None, typer.Option("--max", help="Instances at most, 0 to 20; 0 disables the deployment.")]
 
 
-@deployment.command("create")
+@deployments.command("create")
 def create(
     name: Name,
     model: Annotated[str, typer.Argument(help="owner/name for its latest version, or owner/name:version.")],
+    *,
     hardware: Hardware = "cpu",
     least: Least = 0,
     most: Most = 1,
+    as_json: Json = False,
 ) -> None:
     """Make a deployment."""
     api = Api()
@@ -33,23 +37,31 @@ def create(
         "min_instances": least,
         "max_instances": most,
     }
-    _show(api.call("POST", "deployments", json=body))
+    _show(api.call("POST", "deployments", json=body), as_json=as_json)
 
 
-@deployment.command("list")
-def list_() -> None:
+@deployments.command("list")
+def list_(limit: Everything = None, as_json: Json = False) -> None:
     """List the account's deployments."""
-    for each in pages(Api(), "deployments"):
-        _show(each)
+    show_list(pages(Api(), "deployments"), _cells, limit=limit, as_json=as_json)
 
 
-@deployment.command("update")
+@deployments.command("get")
+def get(name: Name, as_json: Json = False) -> None:
+    """Show a deployment: what it runs, on what, and who changed it last."""
+    api = Api()
+    show_one(api.call("GET", _path(api, name)), _facts, as_json=as_json)
+
+
+@deployments.command("update")
 def update(
     name: Name,
+    *,
     version: Annotated[str | None, typer.Option(help="A version of its model, or `latest`.")] = None,
     hardware: Hardware = None,
     least: Least = None,
     most: Most = None,
+    as_json: Json = False,
 ) -> None:
     """Make the next release. What is not given stays."""
     api = Api()
@@ -60,12 +72,12 @@ def update(
     body = {key: value for key, value in wishes.items() if value is not None}
     if not body:
         raise CommandError("nothing to change: give --version, --hardware, --min or --max")
-    _show(api.call("PATCH", path, json=body))
+    _show(api.call("PATCH", path, json=body), as_json=as_json)
 
 
-@deployment.command("delete")
+@deployments.command("delete")
 def delete(name: Name) -> None:
-    """Delete a deployment that is offline and has been unused for 15 minutes."""
+    """Delete a deployment. It must be offline and unused for 15 minutes."""
     api = Api()
     api.call("DELETE", _path(api, name))
     typer.echo(f"Deleted {name}.")
@@ -83,10 +95,32 @@ def _latest(api: Api, model: str) -> str:
     return str(latest["id"])
 
 
-def _show(made: dict[str, Any]) -> None:
-    release = made["current_release"]
+def _show(made: Thing, *, as_json: bool) -> None:
+    if as_json:
+        show_json(made)
+    else:
+        typer.echo("  ".join(_cells(made)))
+
+
+def _cells(each: Thing) -> list[str]:
+    release = each["current_release"]
     scale = release["configuration"]
-    typer.echo(
-        f"{made['owner']}/{made['name']}  release {release['number']}  {release['model']}:{release['version'][:12]}  "
-        f"{scale['hardware']}  {scale['min_instances']} to {scale['max_instances']} instances"
-    )
+    return [
+        f"{each['owner']}/{each['name']}",
+        f"release {release['number']}",
+        f"{release['model']}:{release['version'][:12]}",
+        scale["hardware"],
+        f"{scale['min_instances']} to {scale['max_instances']} instances",
+    ]
+
+
+def _facts(each: Thing) -> Iterator[tuple[str, Any]]:
+    release = each["current_release"]
+    scale = release["configuration"]
+    yield "deployment", f"{each['owner']}/{each['name']}"
+    yield "release", str(release["number"])
+    yield "version", f"{release['model']}:{release['version']}"
+    yield "hardware", scale["hardware"]
+    yield "instances", f"{scale['min_instances']} to {scale['max_instances']}"
+    yield "since", second(release["created_at"])
+    yield "made by", release["created_by"]["username"]

@@ -10,6 +10,7 @@ import typer
 from tidemill.cli.api import Api
 from tidemill.cli.errors import CommandError
 from tidemill.cli.published import name_of
+from tidemill.cli.resources.showing import Json, second, show_list
 from tidemill.contracts.api_secrets import SECRET_MINIMUM_CHARS
 
 secret = typer.Typer(help="Run-time secrets of your models.", no_args_is_help=True)
@@ -19,7 +20,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The environment varia
 
 @secret.command("set")
 def set_(model: Model, name: Name) -> None:
-    """Set a secret; its value is read from standard input, or asked for at a terminal."""
+    """Set a secret. Its value is read from standard input, or asked for at a terminal."""
     value = typer.prompt("Value", hide_input=True) if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")
     if len(value) < SECRET_MINIMUM_CHARS:
         raise CommandError(f"a secret needs at least {SECRET_MINIMUM_CHARS} characters")
@@ -28,10 +29,10 @@ def set_(model: Model, name: Name) -> None:
 
 
 @secret.command("list")
-def list_(model: Model) -> None:
-    """List the names of a model's secrets."""
-    for each in Api().call("GET", _path(model)):
-        typer.echo(f"{each['name']}\t{each['updated_at']}")
+def list_(model: Model, as_json: Json = False) -> None:
+    """List the names of a model's secrets, and when each was set. Values are never shown."""
+    found = Api().call("GET", _path(model))
+    show_list(found, lambda each: [each["name"], second(each["updated_at"])], limit=None, as_json=as_json)
 
 
 @secret.command("delete")

@@ -9,8 +9,9 @@ import httpx
 import msgspec
 import typer
 
-from tidemill.cli.api import Api, decoded
+from tidemill.cli.api import Api, decoded, pages
 from tidemill.cli.errors import CommandError
+from tidemill.cli.resources.showing import LISTED, Everything, Json, Limit, Thing, second, show_json, show_list
 from tidemill.contracts.api_webhooks import MirroredWebhook
 
 webhooks = typer.Typer(help="Webhooks: hear them, look at deliveries, try again.", no_args_is_help=True)
@@ -63,7 +64,9 @@ def listen(
     forward: Annotated[str | None, typer.Option("--forward", metavar="URL", help="POST each to this URL.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Predictions without a webhook too.")] = False,
 ) -> None:
-    """Print each webhook of your predictions as it is made, and forward it: signed like the real one.
+    """Print each webhook as it is made, and forward it.
+
+    Forwarded it is signed like the real one.
 
     The real deliveries go on as ever. Reconnects by itself; stop it with Ctrl-C.
     """
@@ -134,14 +137,18 @@ class _Listener:
 def deliveries(
     prediction: Annotated[str | None, typer.Option(help="Of this prediction.")] = None,
     status: Annotated[str | None, typer.Option(help="pending, delivered, failed or skipped.")] = None,
+    limit: Limit = LISTED,
+    as_json: Json = False,
 ) -> None:
     """The newest deliveries and what became of them."""
     query = {name: value for name, value in (("prediction", prediction), ("status", status)) if value}
-    for each in Api().call("GET", "webhooks/deliveries", params=query)["results"]:
-        typer.echo(
-            f"{each['created_at']} {each['id']} {each['event']:9} {each['status']:9} {each['tries']} tries"
-            f" {each['url']}{_because(each['last_error'])}"
-        )
+    show_list(pages(Api(), "webhooks/deliveries", query), _delivery, limit=limit, as_json=as_json)
+
+
+def _delivery(each: Thing) -> list[str]:
+    tries = f"{each['tries']} tries"
+    url = f"{each['url']}{_because(each['last_error'])}"
+    return [second(each["created_at"]), each["id"], each["event"], each["status"], tries, url]
 
 
 @webhooks.command("redeliver")
@@ -151,11 +158,13 @@ def redeliver(delivery: Annotated[str, typer.Argument(help="Its id: msg_…")]) 
 
 
 @webhooks.command("endpoints")
-def endpoints() -> None:
+def endpoints(limit: Everything = None, as_json: Json = False) -> None:
     """The hosts that webhooks go to, and how they fare."""
-    for each in Api().call("GET", "webhooks/endpoints")["results"]:
-        place = f"{each['host']}{each['path'] or ''}"
-        typer.echo(f"{each['id']} {each['status']:8} {place}{_because(each['disabled_reason'])}")
+    show_list(pages(Api(), "webhooks/endpoints"), _endpoint, limit=limit, as_json=as_json)
+
+
+def _endpoint(each: Thing) -> list[str]:
+    return [each["id"], each["status"], f"{each['host']}{each['path'] or ''}{_because(each['disabled_reason'])}"]
 
 
 @webhooks.command("enable")
@@ -168,6 +177,7 @@ def enable(endpoint: Annotated[str, typer.Argument(help="Its id.")]) -> None:
 def secret(
     rotate: Annotated[bool, typer.Option("--rotate", help="Make a new one; the old one signs too for a day.")] = False,
     overlap_s: Annotated[int | None, typer.Option(help="With --rotate: for how many seconds instead.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Print the secret that signs webhooks."""
     query = {} if overlap_s is None else {"overlap_s": overlap_s}
@@ -177,7 +187,10 @@ def secret(
         if rotate
         else api.call("GET", "webhooks/default/secret")
     )
-    typer.echo(answer["key"])
+    if as_json:
+        show_json(answer)
+    else:
+        typer.echo(answer["key"])
 
 
 def _because(reason: str | None) -> str:

@@ -1,4 +1,4 @@
-"""API tokens: over the API for oneself and one's organisations, or by an operator on the database for anybody."""
+"""API tokens: over the API for oneself and one's organizations, or by an operator on the database for anybody."""
 
 from typing import Annotated, Any
 
@@ -7,10 +7,11 @@ import typer
 from tidemill.cli.api import Api, pages
 from tidemill.cli.database import Connection, with_database
 from tidemill.cli.errors import CommandError
+from tidemill.cli.resources.showing import Everything, Json, Thing, second, show_list
 from tidemill.contracts.ids import new_id
 from tidemill.security import tokens
 
-token = typer.Typer(help="API tokens of one's own account and organisations.", no_args_is_help=True)
+token = typer.Typer(help="API tokens of one's own account and organizations.", no_args_is_help=True)
 DAY_S = 24 * 3600
 
 
@@ -23,7 +24,7 @@ def create_token(
     *,
     name: Annotated[str, typer.Option(help="What the token is for.")] = "default",
     account: Annotated[
-        str | None, typer.Option(help="The organisation that the token acts for; without it, the token in use's own.")
+        str | None, typer.Option(help="The organization that the token acts for; without it, the token in use's own.")
     ] = None,
     scope: Annotated[
         list[str] | None, typer.Option("--scope", help="What it may do, as predictions:write; may be repeated.")
@@ -81,13 +82,15 @@ def _on_the_database(username: str, name: str) -> str:
 @token.command("list")
 def list_tokens(
     account: Annotated[str | None, typer.Option(help="Only those that act for this account.")] = None,
+    limit: Everything = None,
+    as_json: Json = False,
 ) -> None:
-    """List the tokens that you may see: your own, and all of the organisations that you own."""
-    for each in pages(Api(), "tokens", {} if account is None else {"account": account}):
-        scopes = " ".join(each["scopes"])
-        used = each["last_used_at"] or "never"
-        ends = f"  expires {each['expires_at']}" if each["expires_at"] else ""
-        typer.echo(f"{each['id']}  …{each['last4']}  {each['account']}  {each['name']}  [{scopes}]  used {used}{ends}")
+    """List the tokens that you may see.
+
+    They are your own, and all of the organizations that you own.
+    """
+    found = pages(Api(), "tokens", {} if account is None else {"account": account})
+    show_list(found, _cells, limit=limit, as_json=as_json)
 
 
 @token.command("revoke")
@@ -95,3 +98,10 @@ def revoke_token(token_id: Annotated[str, typer.Argument(help="As `tidemill toke
     """End a token, for good."""
     Api().call("DELETE", f"tokens/{token_id}")
     typer.echo(f"Revoked {token_id}.")
+
+
+def _cells(each: Thing) -> list[str]:
+    used = second(each["last_used_at"]) or "never"
+    ends = f", expires {second(each['expires_at'])}" if each["expires_at"] else ""
+    scopes = f"[{' '.join(each['scopes'])}]"
+    return [each["id"], f"…{each['last4']}", each["account"], each["name"], scopes, f"used {used}{ends}"]

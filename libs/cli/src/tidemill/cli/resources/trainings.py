@@ -1,0 +1,33 @@
+"""`tidemill trainings`: the account's trainings over the API, listed, shown, canceled. `tidemill train` makes one."""
+
+from typing import Annotated
+
+import typer
+
+from tidemill.cli.api import Api, pages
+from tidemill.cli.resources.predictions import cells, facts
+from tidemill.cli.resources.showing import LISTED, Json, Limit, show_list, show_one
+
+trainings = typer.Typer(help="Trainings: list, show and cancel them.", no_args_is_help=True)
+Id = Annotated[str, typer.Argument(metavar="ID", help="A training's id.")]
+
+
+@trainings.command("list")
+def list_(limit: Limit = LISTED, as_json: Json = False) -> None:
+    """List trainings, the newest first.
+
+    A line has id, status, model, when it was made, why it failed.
+    """
+    show_list(pages(Api(), "trainings"), cells, limit=limit, as_json=as_json)
+
+
+@trainings.command("get")
+def get(training: Id, as_json: Json = False) -> None:
+    """Show a training: its state, input, output and times."""
+    show_one(Api().call("GET", f"trainings/{training}"), facts, as_json=as_json)
+
+
+@trainings.command("cancel")
+def cancel(training: Id) -> None:
+    """Cancel a training. One that has ended stays as it is."""
+    typer.echo(f"{training} {Api().call('POST', f'trainings/{training}/cancel')['status']}")

@@ -1,0 +1,49 @@
+"""What msgspec says of a document that does not fit, in the words of somebody who writes YAML. Pure."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any, Final, get_args
+
+import msgspec
+
+# As YAML's reader knows them; `null` is what a key that is left out stands for.
+_KINDS: Final = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a mapping of keys to values",
+    "str": "a text",
+    "null": "nothing",
+}
+_WRONG_KIND: Final = re.compile(r"Expected `(?P<wanted>[a-z |]+)`, got `(?P<given>\w+)`")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: - at|$)", re.DOTALL)
+_PLACE: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+
+
+def in_words(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> str:
+    """What is wrong and where, for a document that was to be a `kind`; msgspec's own words for what has none here."""
+    said = str(error)
+    place = _PLACE.search(said)
+    path = place["path"] if place else ""
+    wrong = _WRONG_KIND.search(said)
+    if wrong is not None:
+        wanted = [_KINDS.get(each, each) for each in wrong["wanted"].split(" | ") if each != "null"]
+        return f"{path or 'it'} must be {' or '.join(wanted)}, not {_KINDS.get(wrong['given'], wrong['given'])}"
+    unknown = _UNKNOWN.match(said)
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown["name"], sorted(set(_keys(kind))), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{path or 'it'} has the unknown key {unknown['name']!a}{hint}"
+    return f"{path}: {said}" if path else said
+
+
+def _keys(kind: Any) -> Iterator[str]:
+    """Of the struct and of those in it."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            yield field.encode_name
+            yield from _keys(field.type)
+    for part in get_args(kind):
+        yield from _keys(part)
