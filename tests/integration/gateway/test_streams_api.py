@@ -24,8 +24,8 @@ from tidemill.testing.running import until
 async def running(gateway, alice):
     """A prediction that runs, and the path of its stream."""
     identifier = await rows.prediction(gateway.parts.database, account_id=alice.id, status="processing")
-    url = streams.url(gateway.parts, identifier, time.time())
-    return identifier, gateway.url + "/v1" + url.partition("/v1")[2]
+    url = streams.url(gateway.parts, gateway.url, identifier, time.time())
+    return identifier, url
 
 
 async def publish(gateway, identifier, *chunks):
@@ -225,8 +225,8 @@ async def test_going_on_after_the_last_event(gateway, running):
 async def test_files_follow_the_client(gateway, running):
     identifier, url = running
     await gateway.parts.objects.put("outputs/s/x.png", b"png", "image/png")
-    config = gateway.parts.config
-    file = delivery_url(gateway.parts.signing_key, config.public_url, "outputs/s/x.png", int(time.time()) + 60)
+    key, base = gateway.parts.signing_key, gateway.url
+    file = delivery_url(key, base, "outputs/s/x.png", int(time.time()) + 60)
     await end(gateway, identifier, output=[file])
     assert (await read(gateway, url))[0][0] == ("output", file)
     events, _ = await read(gateway, url, {"User-Agent": "replicate-python/1.0.7"})
@@ -253,7 +253,7 @@ async def test_streams_end_with_the_gateway_when_what_looks_after_them_dies(serv
     running = asyncio.create_task(service.run())
     await until("the gateway", lambda: running.done() or not service.not_ready())
     identifier = await rows.prediction(gateway.parts.database, account_id=alice.id, status="processing")
-    url = streams.url(gateway.parts, identifier, time.time())
+    url = streams.url(gateway.parts, gateway.url, identifier, time.time())
     with structlog.testing.capture_logs() as logs:
         async with gateway.http.get(f"http://127.0.0.1:{port.number}/v1{url.partition('/v1')[2]}") as response:
             async with asyncio.timeout(60):
@@ -276,7 +276,7 @@ async def test_clients_that_vanish_leave_nothing(gateway, running):
 
 async def test_bad_urls(gateway, running):
     identifier, url = running
-    expired = gateway.url + "/v1" + streams.url(gateway.parts, identifier, 0).partition("/v1")[2]
+    expired = streams.url(gateway.parts, gateway.url, identifier, 0)
     await gateway.parts.database.execute("UPDATE prediction SET data_removed = true WHERE id = $1", identifier)
     for bad in (url, url[:-1] + "a", f"{gateway.url}/v1/streams/x", expired):
         async with gateway.http.get(bad) as response:

@@ -43,7 +43,7 @@ async def config(dispatcher_servers):
         Config,
         postgres,
         nats,
-        public_url="https://tide.example",
+        public_urls="https://tide.example",
         egress_allow="127.0.0.0/8",
         retry_scale=0.01,
         look_every_s=0.1,

@@ -9,13 +9,15 @@ from msgspec import Raw
 
 from tidemill.contracts.errors import Problem
 from tidemill.gateway.answers.input_files import replaced, texts, upload_id
-from tidemill.gateway.answers.kept_files import DAY_S, Renewer, object_key
+from tidemill.gateway.answers.kept_files import DAY_S, Renewer
 from tidemill.gateway.handlers.search import question
 from tidemill.gateway.stores.discovery import WORDS_LIMIT, tsquery
-from tidemill.security.delivery import delivery_url, object_key_of_url
+from tidemill.security.delivery import delivery_url, object_key, object_key_of_url
+from tidemill.security.public_urls import PublicUrls
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 PUBLIC = "http://now.example/base"
+URLS = PublicUrls(PUBLIC)
 NOW = 1_800_000_000.0
 OWN = "outputs/01k00000000000000000000000/"
 FILE = f"{OWN}1-0/a.png"
@@ -28,7 +30,7 @@ json_values = st.recursive(
 def test_expired_urls_of_former_addresses_become_fresh_ones():
     old = delivery_url(KEY, "https://then.example", FILE, 1)
     new = Renewer(KEY, PUBLIC, NOW).text(old, OWN)
-    assert object_key_of_url([KEY], PUBLIC, new, NOW + DAY_S - 1) == FILE
+    assert object_key_of_url([KEY], new, NOW + DAY_S - 1) == FILE
     assert Renewer(KEY, PUBLIC, NOW + 60).text(old, OWN) == new
     assert Renewer(KEY, PUBLIC, NOW).text(new, OWN) == new
     assert Renewer(KEY, PUBLIC, NOW + DAY_S).text(old, OWN) != new
@@ -46,14 +48,14 @@ def test_expired_urls_of_former_addresses_become_fresh_ones():
     ],
 )
 def test_what_is_not_ours_stays(text):
-    assert object_key(KEY, text, 0) is None
+    assert object_key([KEY], text, 0) is None
     assert Renewer(KEY, PUBLIC, NOW).text(text, OWN) == text
 
 
 def test_urls_of_other_predictions_files_are_not_renewed():
     theirs = delivery_url(KEY, PUBLIC, "outputs/01k00000000000000000000001/1-0/a.png", 1)
     assert Renewer(KEY, PUBLIC, NOW).text(theirs, OWN) == theirs
-    assert object_key(KEY, theirs, NOW) is None
+    assert object_key([KEY], theirs, NOW) is None
 
 
 @given(json_values)
@@ -78,7 +80,7 @@ def test_urls_are_found_wherever_they_stand():
 @pytest.mark.parametrize("base", ["", "/v1", "/v1/v1"])
 @pytest.mark.parametrize("end", ["", "/download", "/download?owner=a", "?x=1"])
 def test_uploads_are_known_on_every_base(base, end):
-    assert upload_id(PUBLIC, f"{PUBLIC}{base}/files/01k00000000000000000000000{end}") == "01k00000000000000000000000"
+    assert upload_id(URLS, f"{PUBLIC}{base}/files/01k00000000000000000000000{end}") == "01k00000000000000000000000"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_uploads_are_known_on_every_base(base, end):
     ],
 )
 def test_what_is_no_upload(text):
-    assert upload_id(PUBLIC, text) is None
+    assert upload_id(URLS, text) is None
 
 
 @given(st.text(max_size=200))

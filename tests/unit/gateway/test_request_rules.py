@@ -2,7 +2,7 @@ import pytest
 
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.answers.clients import is_sdk, status_for, wants_data_uris
+from tidemill.gateway.answers.clients import is_sdk, knows_aborted, plain, wants_data_uris
 from tidemill.gateway.files.serving import disposition
 from tidemill.gateway.listing import cursors
 from tidemill.gateway.listing.cursors import Cursor
@@ -58,13 +58,32 @@ SDKS = [
 @pytest.mark.parametrize("agent", SDKS)
 def test_official_clients(agent):
     assert is_sdk(agent)
-    assert status_for(agent, Status.ABORTED) is Status.CANCELED
-    assert status_for("curl/8", Status.ABORTED) is Status.ABORTED
     assert wants_data_uris(agent, "http://x", "auto", polling=False)
     assert not wants_data_uris(agent, "https://x", "auto", polling=False)
     assert not wants_data_uris(agent, "http://x", "url", polling=False)
     assert not wants_data_uris("curl/8", "http://x", "auto", polling=False)
     assert wants_data_uris(None, "https://x", "data", polling=False)
+
+
+@pytest.mark.parametrize(
+    "agent", [*SDKS, "ai-sdk/replicate/3.0.46 runtime/node.js/20", "curl/8", "python-httpx/0.28", "a-program", "", None]
+)
+def test_aborted_is_canceled_for_whoever_does_not_say_that_it_knows_it(agent):
+    assert not knows_aborted(agent, None, None)
+    assert not knows_aborted(agent, "wait=10, respond-async", "failed,canceled")
+    assert knows_aborted(agent, "wait=10, aborted", None)
+    assert knows_aborted(agent, "Aborted", None)
+    assert knows_aborted(agent, None, "failed,aborted")
+
+
+@pytest.mark.parametrize("agent", ["tidemill-cli", "tidemill-mcp", "tidemill-web"])
+def test_our_own_clients_know_aborted(agent):
+    assert knows_aborted(agent, None, None)
+
+
+def test_every_other_status_is_what_it_is():
+    assert [plain(status) for status in Status if status is not Status.ABORTED] == list(Status)[:-1]
+    assert plain(Status.ABORTED) is Status.CANCELED
 
 
 def test_what_polls_in_python_2_makes_files_of_urls():

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from tidemill.hosting import data_uris
 from tidemill.hosting.data_uris import DataUriRefused
 from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
+from tidemill.security.public_urls import PublicUrls
 from tidemill.worker.files.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
 from tidemill.worker.files.inputs import name_for
 
-PUBLIC = "http://Gateway.lan:8300"
+PUBLIC = PublicUrls("http://Gateway.lan:8300,https://x.example/tide/")
 URI = {"type": "string", "format": "uri"}
 
 
@@ -118,8 +119,14 @@ def test_where_files_are_had(url, kind):
 
 
 def test_a_public_url_with_a_path():
-    assert source_of(f"https://x.example/tide/v1/files/{FILE}", "https://x.example/tide/") == UploadedFile(FILE)
-    assert type(source_of(f"https://x.example/v1/files/{FILE}", "https://x.example/tide/")) is Elsewhere
+    assert source_of(f"https://x.example/tide/v1/files/{FILE}", PUBLIC) == UploadedFile(FILE)
+    assert type(source_of(f"https://x.example/v1/files/{FILE}", PUBLIC)) is Elsewhere
+
+
+@pytest.mark.parametrize("host", ["localhost:8300", "127.0.0.1:8300", "192.168.1.20:8300"])
+def test_an_upload_is_ours_by_whichever_host_its_client_came(host):
+    assert source_of(f"http://{host}/v1/files/{FILE}", PublicUrls("http://127.0.0.1:8300")) == UploadedFile(FILE)
+    assert type(source_of(f"http://{host}/v1/files/{FILE}", PUBLIC)) is Elsewhere
 
 
 @pytest.mark.parametrize(

@@ -34,3 +34,11 @@ def test_a_signing_key_that_is_none_is_refused_and_not_shown(key):
     with pytest.raises(ConfigError, match=r"^TIDEMILL_SIGNING_KEY cannot be read: ") as refusal:
         load(ObjectStore, {**COMMON, **S3, "TIDEMILL_SIGNING_KEY": key})
     assert len(key) < 4 or key not in str(refusal.value)
+
+
+def test_a_setting_is_taken_under_its_old_name_too_unless_it_has_the_new_one():
+    given = {**COMMON, **S3, "TIDEMILL_SIGNING_KEY": KEY, "TIDEMILL_PUBLIC_URL": "https://old.example"}
+    assert load(ObjectStore, given).public_urls == "https://old.example"
+    assert (
+        load(ObjectStore, {**given, "TIDEMILL_PUBLIC_URLS": "https://new.example"}).public_urls == "https://new.example"
+    )

@@ -25,8 +25,13 @@ def test_defaults_give_way_to_the_user():
     env = environment.shared(setting(TIDEMILL_LOG_FORMAT="text", TIDEMILL_RETENTION_S="60"))
     assert env["TIDEMILL_LOG_FORMAT"] == "text"
     assert env["TIDEMILL_RETENTION_S"] == "60"
-    assert env["TIDEMILL_PUBLIC_URL"] == "http://127.0.0.1:8300"
+    assert env["TIDEMILL_PUBLIC_URLS"] == "http://127.0.0.1:8300"
     assert env["TIDEMILL_WORKER_HOME"] == "/home/x/.tidemill/worker"
+
+
+def test_public_urls_are_taken_under_their_old_name_too():
+    env = environment.shared(setting(TIDEMILL_PUBLIC_URL="https://tide.example"))
+    assert env["TIDEMILL_PUBLIC_URLS"] == "https://tide.example"
 
 
 def test_a_stale_server_url_does_not_win():

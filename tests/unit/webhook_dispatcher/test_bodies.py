@@ -2,11 +2,14 @@ import json
 from types import SimpleNamespace
 
 from tidemill.gateway.live import streams
+from tidemill.security.delivery import delivery_url
 from tidemill.testing.rows import WAITING
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.sending import Sender
 
-CONFIG = Config(database_url="", nats_url="", signing_key="5a" * 32, public_url="https://tide.example/")
+CONFIG = Config(
+    database_url="", nats_url="", signing_key="5a" * 32, public_urls="https://tide.example/,http://10.0.0.5:8300"
+)
 ROW = {
     **WAITING,
     "webhook": "https://hook.example/",
@@ -30,13 +33,29 @@ def test_a_body_holds_no_secret_and_no_column_of_ours():
 
 
 def test_the_stream_url_is_the_one_that_the_api_gives():
-    config = SimpleNamespace(retention_s=CONFIG.retention_s, public_url="https://tide.example/")
+    config = SimpleNamespace(retention_s=CONFIG.retention_s)
     parts = SimpleNamespace(config=config, signing_key=bytes.fromhex("5a" * 32))
     for carried, path in (("text", "/v1/streams/"), ("files", "/v1/files/streams/")):
         url = body(streams=carried)["urls"]["stream"]
-        assert url == streams.url(parts, "p", CREATED.timestamp(), carried)
+        assert url == streams.url(parts, "https://tide.example", "p", CREATED.timestamp(), carried)
         assert url.startswith(f"https://tide.example{path}")
     assert "stream" not in body()["urls"]
+
+
+def test_urls_are_those_by_which_the_create_came_if_they_are_still_listed():
+    file = delivery_url(bytes.fromhex("5a" * 32), "https://tide.example", "outputs/p/x.png", 1)
+    for column, base in (
+        (None, "https://tide.example"),
+        ("http://10.0.0.5:8300", "http://10.0.0.5:8300"),
+        ("http://10.0.0.6:8300", "https://tide.example"),
+    ):
+        sent = body(public_url=column, streams="text", output=json.dumps([file]))
+        assert all(url.startswith(f"{base}/") for url in sent["urls"].values()), sent["urls"]
+        assert sent["output"] == [file.replace("https://tide.example", base)]
+
+
+def test_receivers_see_aborted_as_canceled():
+    assert body(status="aborted", completed_at=CREATED)["status"] == "canceled"
 
 
 def test_a_start_that_is_told_late_looks_like_one():

@@ -11,6 +11,7 @@ from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Download
 from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTimeout
+from tidemill.security.public_urls import PublicUrls
 from tidemill.testing.tasks import shortly
 from tidemill.worker.files import inputs as module
 from tidemill.worker.files.inputs import InputFetchError, Inputs
@@ -83,7 +84,7 @@ def delivery_key(url):
 def parts(monkeypatch):
     monkeypatch.setattr(module, "backoffs", lambda: iter([0.0] * 10))
     objects, egress = FakeObjects(), FakeEgress()
-    inputs = Inputs(FakeDatabase(), objects, egress, public_url=PUBLIC, delivery_key=delivery_key)
+    inputs = Inputs(FakeDatabase(), objects, egress, public_urls=PublicUrls(PUBLIC), delivery_key=delivery_key)
     return SimpleNamespace(inputs=inputs, objects=objects, egress=egress)
 
 

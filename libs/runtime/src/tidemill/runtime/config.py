@@ -5,11 +5,16 @@ A field `lease_s` is read from TIDEMILL_LEASE_S. A variable that cannot be read 
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from tidemill.security.public_urls import LOCAL
+
 PREFIX = "TIDEMILL_"
+
+# Settings that were called otherwise once, by their names of today: who upgrades need not change anything at once.
+RENAMED: Final = {"TIDEMILL_PUBLIC_URLS": "TIDEMILL_PUBLIC_URL"}
 
 # 256 bits: with an empty or a short key anybody could sign. What follows $ refuses a last newline.
 SigningKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{64}$(?!\n)")]
@@ -44,7 +49,7 @@ class ObjectStore(Common, frozen=True, kw_only=True):
     s3_bucket: str = "tidemill"
     s3_region: str = "us-east-1"
     signing_key: SigningKey  # 64 hexadecimal characters; signs delivery and stream URLs
-    public_url: str = "http://127.0.0.1:8300"  # the gateway as clients reach it
+    public_urls: str = LOCAL  # comma-separated: the gateway as clients reach it; see PublicUrls
 
 
 ConfigT = TypeVar("ConfigT", bound=msgspec.Struct)
@@ -52,6 +57,7 @@ ConfigT = TypeVar("ConfigT", bound=msgspec.Struct)
 
 def load(kind: type[ConfigT], environment: Mapping[str, str]) -> ConfigT:
     """The config struct `kind` from variables. Raises ConfigError."""
+    environment = renamed(environment)
     values: dict[str, object] = {}
     for field in msgspec.structs.fields(kind):
         variable = PREFIX + field.name.upper()
@@ -60,6 +66,12 @@ def load(kind: type[ConfigT], environment: Mapping[str, str]) -> ConfigT:
         elif field.required:
             raise ConfigError(f"{variable} is not set")
     return kind(**values)
+
+
+def renamed(environment: Mapping[str, str]) -> dict[str, str]:
+    """With the values of settings under their old names where only those are given."""
+    old = {new: environment[old] for new, old in RENAMED.items() if old in environment}
+    return {**old, **environment}
 
 
 def _read(variable: str, text: str, kind: object) -> object:

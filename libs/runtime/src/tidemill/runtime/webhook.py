@@ -13,6 +13,8 @@ from tidemill.runtime.db import Row
 from tidemill.runtime.present import prediction
 from tidemill.runtime.stream_urls import stream_url
 from tidemill.security import webhooks
+from tidemill.security.delivery import on_base
+from tidemill.security.public_urls import PublicUrls
 
 # What a row that has ended did not have yet when it began.
 AT_START: Final = {
@@ -28,9 +30,9 @@ AT_START: Final = {
 
 
 class Bodies(NamedTuple):
-    """`signing_key` signs the stream URLs in them."""
+    """`signing_key` signs the stream URLs in them. URLs have the base by which the create came, where one is known."""
 
-    public_url: str
+    public_urls: PublicUrls
     signing_key: bytes
     retention_s: int
 
@@ -46,19 +48,22 @@ class Bodies(NamedTuple):
         return self._encoded(row, AT_START)
 
     def _encoded(self, row: Row, changes: dict[str, Any]) -> bytes:
-        stream = self._stream_url(row) if row["streams"] else None
+        known = row["public_url"]
+        public_url = self.public_urls.first if known is None else self.public_urls.current(known)
+        stream = self._stream_url(row, public_url) if row["streams"] else None
         fields: dict[str, Any] = {**dict(row.items()), **changes}
         kept_s = None if row["is_example"] else min(self.retention_s, row["retention_s"] or self.retention_s)
-        shown = prediction(
-            fields, self.public_url, stream_url=stream, kept_s=kept_s, secret_inputs=row["secret_inputs"]
-        )
+        shown = prediction(fields, public_url, stream_url=stream, kept_s=kept_s, secret_inputs=row["secret_inputs"])
+        if shown.status is Status.ABORTED:  # a receiver may be any program: as clients that do not know the word see it
+            shown.status = Status.CANCELED
+        shown.output = msgspec.Raw(on_base(bytes(shown.output), self.signing_key, public_url))
         return msgspec.json.encode(shown)
 
-    def _stream_url(self, row: Row) -> str:
+    def _stream_url(self, row: Row, public_url: str) -> str:
         created_at = row["created_at"].timestamp()
         return stream_url(
             self.signing_key,
-            self.public_url,
+            public_url,
             row["id"],
             created_at=created_at,
             retention_s=self.retention_s,

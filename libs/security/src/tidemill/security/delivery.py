@@ -4,31 +4,29 @@ The object's key travels sealed in the URL, so no table is asked and nothing els
 """
 
 from collections.abc import Sequence
+from typing import Any, Final
 from urllib.parse import quote
+
+import msgspec
 
 from tidemill.security import capability
 from tidemill.security.capability import InvalidCapability
 
 KIND = "delivery"
 PATH = "/v1/delivery/"
+ALWAYS: Final = 0.0  # a moment at which no URL has expired
+_MARK: Final = PATH.encode()
 
 
 def delivery_url(signing_key: bytes, public_url: str, object_key: str, expires_at: int) -> str:
     """The URL of an object until `expires_at` (unix seconds). It ends with the object's name, which programs go by."""
     token = capability.seal(signing_key, KIND, object_key, expires_at)
-    return f"{_base(public_url)}{token}/{quote(object_key.rpartition('/')[2])}"
+    return f"{public_url.rstrip('/')}{PATH}{token}/{quote(object_key.rpartition('/')[2])}"
 
 
-def is_delivery_url(public_url: str, text: str) -> bool:
-    """Whether the text looks like a URL that `delivery_url` made; says nothing about whether it is genuine."""
-    return text.startswith(_base(public_url))
-
-
-def object_key_of_url(keys: Sequence[bytes], public_url: str, url: str, now: float) -> str:
-    """The object that a whole URL grants. Raises InvalidCapability."""
-    if not is_delivery_url(public_url, url):
-        raise InvalidCapability("not a delivery URL of ours")
-    return object_key_of_token(keys, url[len(_base(public_url)) :].partition("/")[0], now)
+def object_key_of_url(keys: Sequence[bytes], url: str, now: float) -> str:
+    """The object that a URL grants, on whichever base it is. Raises InvalidCapability."""
+    return object_key_of_token(keys, url.partition(PATH)[2].partition("/")[0], now)
 
 
 def object_key_of_token(keys: Sequence[bytes], token: str, now: float) -> str:
@@ -36,5 +34,39 @@ def object_key_of_token(keys: Sequence[bytes], token: str, now: float) -> str:
     return capability.open_(keys, KIND, token, now)
 
 
-def _base(public_url: str) -> str:
-    return public_url.rstrip("/") + PATH
+def object_key(keys: Sequence[bytes], text: str, now: float) -> str | None:
+    """The object behind a delivery URL that we have signed, on whichever base; None for any other text."""
+    base, mark, _ = text.partition(PATH)
+    if not mark or not base.startswith(("http://", "https://")):
+        return None
+    try:
+        return object_key_of_url(keys, text, now)
+    except InvalidCapability:
+        return None
+
+
+def on_base(text: bytes, key: bytes, base: str) -> bytes:
+    """JSON in which every delivery URL that `key` has signed is on `base`: a worker makes them on one for all clients,
+    perhaps on one that is not listed any more.
+    """
+    marks = text.count(_MARK)
+    if not marks or text.count(f'"{base}{PATH}'.encode()) == marks:
+        return text
+    return msgspec.json.encode(_on_base(msgspec.json.decode(text), key, base))
+
+
+def text_on_base(text: str, key: bytes, base: str) -> str:
+    """The same of one text."""
+    if text.startswith(f"{base}{PATH}") or object_key([key], text, ALWAYS) is None:
+        return text
+    return f"{base}{text[text.index(PATH) :]}"
+
+
+def _on_base(value: Any, key: bytes, base: str) -> Any:
+    if isinstance(value, str):
+        return text_on_base(value, key, base)
+    if isinstance(value, list):
+        return [_on_base(item, key, base) for item in value]
+    if isinstance(value, dict):
+        return {name: _on_base(item, key, base) for name, item in value.items()}
+    return value

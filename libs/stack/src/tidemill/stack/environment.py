@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidemill.runtime.config import renamed
+
 # In the order in which they stand in the file; PATH comes last.
 ENV_FILE_VARIABLES = (
     "REPLICATE_API_TOKEN",
@@ -38,7 +40,7 @@ def shared(setting: Setting) -> dict[str, str]:
     """The user's own TIDEMILL_* variables win, but for what this stack alone can know."""
     defaults = {
         "TIDEMILL_HOST": "127.0.0.1",
-        "TIDEMILL_PUBLIC_URL": base_url(setting.port),
+        "TIDEMILL_PUBLIC_URLS": base_url(setting.port),
         "TIDEMILL_LOG_FORMAT": "json",
         "TIDEMILL_WORKER_HOME": str(setting.home / "worker"),
     }
@@ -47,7 +49,7 @@ def shared(setting: Setting) -> dict[str, str]:
         "TIDEMILL_HOME": str(setting.home),
         "TIDEMILL_SIGNING_KEY": setting.signing_key,
     }
-    env = {**defaults, **setting.user, **settled}
+    env = {**defaults, **renamed(setting.user), **settled}
     env["PATH"] = f"{setting.programs}{os.pathsep}{setting.user.get('PATH', os.defpath)}"
     # The gateway's alone.
     env.pop("TIDEMILL_PORT", None)

@@ -69,12 +69,12 @@ async def gateways(directory: Path, count: int = 1, settings: dict[str, str] | N
         reservations = Reservations()
         ports = [reservations.choose() for _ in range(count)]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
-        env.setdefault("TIDEMILL_PUBLIC_URL", urls[0])
+        env.setdefault("TIDEMILL_PUBLIC_URLS", urls[0])
         pids = [await stack.enter_async_context(_gateway(directory, env, port)) for port in ports]
         for url in urls:
             await until(f"the gateway at {url}", functools.partial(_answers, url, headers))
         logs = [_log(directory, port) for port in ports]
-        yield Gateways(urls, pids, env["TIDEMILL_PUBLIC_URL"], database, bus, account, headers, logs)
+        yield Gateways(urls, pids, env["TIDEMILL_PUBLIC_URLS"].partition(",")[0], database, bus, account, headers, logs)
 
 
 @contextlib.asynccontextmanager

@@ -41,6 +41,7 @@ WAITING: Final = {
     "shared_at": None,
     "boot": None,
     "priority": 0,
+    "public_url": None,
 }
 
 

@@ -24,4 +24,5 @@ class Accepted(msgspec.Struct, kw_only=True, frozen=True):
     deployment: str | None = None  # owner/name
     destination: str | None = None  # owner/name, of a training
     priority: int = 0
+    public_url: str | None = None  # by which the request came, where nobody who knows no request could guess it
     secrets: frozenset[str] = frozenset()  # the inputs that are never shown

@@ -40,9 +40,19 @@ class Call(NamedTuple):
         """Whom the request acts for."""
         return self.caller.account
 
+    @property
+    def public_url(self) -> str:
+        """The public URL by which the request came: what URLs in its answer begin with. No slash at its end."""
+        return self.parts.request_urls.of(self.request)
+
+    @property
+    def api_url(self) -> str:
+        """The API's base in URLs of the answer, without a slash at its end."""
+        return f"{self.public_url}/v1"
+
     def location(self, path: str) -> dict[str, str]:
         """The header of an answer about something new, which is at `path` below the API's base."""
-        return {"Location": f"{self.parts.api_url}{path}"}
+        return {"Location": f"{self.api_url}{path}"}
 
     def path(self, name: str) -> str:
         """A parameter of the path. Raises the 404 problem for text that no name can be."""

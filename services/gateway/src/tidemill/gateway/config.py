@@ -14,8 +14,8 @@ from tidemill.runtime.config import ObjectStore
 
 class Config(ObjectStore, frozen=True, kw_only=True):
     port: int = 8300
-    # How file outputs reach clients: URLs, data URIs, or "auto": data URIs for the official SDKs when public_url is
-    # plain http, because they make a FileOutput only of https: and data: values.
+    # How file outputs reach clients: URLs, data URIs, or "auto": data URIs for the official SDKs when the
+    # request came by plain http, because they make a FileOutput only of https: and data: values.
     file_output: Literal["auto", "url", "data"] = "auto"
     cors_origins: str = ""  # comma-separated; "*" for any; empty for none
     nats_callout_seed: str = ""  # an account key (SA…) of NATS; without it outsiders cannot connect to NATS
@@ -35,7 +35,7 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     # be served while anybody waits for it.
     queue_age_limit_s: float = 600.0
     queue_waiting_limit: int = 20_000
-    trusted_proxies: str = ""  # comma-separated addresses and networks whose X-Forwarded-For is believed
+    trusted_proxies: str = ""  # comma-separated addresses and networks whose X-Forwarded-* headers are believed
     version_cache_s: float = 5.0  # how long a version that has become invisible, or an old release, may still be run
     deployment_rest_s: float = (
         900.0  # how long a deployment must have been unused to be deleted; Replicate's 15 minutes

@@ -5,6 +5,7 @@ import msgspec
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.access.door import Door, tokenless_rates
+from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.durable import Durables
 from tidemill.gateway.limits import allowances
@@ -23,6 +24,7 @@ from tidemill.runtime.db import Database, Lane
 from tidemill.runtime.objects import Objects
 from tidemill.runtime.service import setting
 from tidemill.security.addresses import parse_networks
+from tidemill.security.public_urls import PublicUrls
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +36,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     durables: Durables
     objects: Objects
     accounts: Accounts
+    public_urls: PublicUrls
+    request_urls: RequestUrls
     door: Door
     feeds: Feeds
     limits: Limits
@@ -52,8 +56,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def api_url(self) -> str:
-        """The base of every URL in an answer, without a slash at its end."""
-        return f"{self.config.public_url.rstrip('/')}/v1"
+        """The API's base for whom no request is known, without a slash at its end; else there is `Call.api_url`."""
+        return f"{self.public_urls.first}/v1"
 
 
 def assemble(config: Config) -> Parts:
@@ -63,6 +67,7 @@ def assemble(config: Config) -> Parts:
     bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s)
     accounts = Accounts(database, config.token_cache_s, allowances.default(config))
     proxies = setting("TIDEMILL_TRUSTED_PROXIES", parse_networks, config.trusted_proxies)
+    public_urls = setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
     versions = Versions(database, config.version_cache_s)
     acceptor = Acceptor(database.lane(), bus, gateway, config.accept_timeout_s)
     return Parts(
@@ -74,6 +79,8 @@ def assemble(config: Config) -> Parts:
         durables=Durables(bus),
         objects=Objects(config),
         accounts=accounts,
+        public_urls=public_urls,
+        request_urls=RequestUrls(public_urls, proxies),
         door=Door(accounts, proxies, tokenless_rates(config)),
         feeds=Feeds(bus, database),
         limits=Limits(database.lane()),

@@ -1,10 +1,11 @@
 """What the webhook dispatcher can be told."""
 
 from tidemill.runtime.config import Common, SigningKey
+from tidemill.security.public_urls import LOCAL
 
 
 class Config(Common, frozen=True, kw_only=True):
-    public_url: str = "http://127.0.0.1:8300"  # the base of the URLs in a body
+    public_urls: str = LOCAL  # comma-separated; the bases of the URLs in a body
     signing_key: SigningKey  # 64 hexadecimal characters; signs stream URLs
     egress_allow: str = ""  # hosts and networks that webhooks may reach besides the public internet
     timeout_s: float = 15.0  # of one try; receivers are asked to answer within a few seconds

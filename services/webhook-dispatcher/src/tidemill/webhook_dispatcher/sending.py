@@ -8,9 +8,11 @@ import msgspec
 
 from tidemill.runtime.clock import monotonic, rfc3339
 from tidemill.runtime.db import Row
+from tidemill.runtime.service import setting
 from tidemill.runtime.webhook import Bodies, headers
 from tidemill.security.egress import Egress
 from tidemill.security.egress_errors import EgressError
+from tidemill.security.public_urls import PublicUrls
 from tidemill.webhook_dispatcher.config import Config
 
 RESPONSE_HEAD_CHARS: Final = 1024  # of a receiver's answer in the log: enough for an error page's first words
@@ -46,7 +48,8 @@ class Sender:
 
     def __init__(self, config: Config, egress: Egress) -> None:
         self._egress = egress
-        self.bodies = Bodies(config.public_url, bytes.fromhex(config.signing_key), config.retention_s)
+        public_urls = setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
+        self.bodies = Bodies(public_urls, bytes.fromhex(config.signing_key), config.retention_s)
 
     async def send(self, message: Message, *, timeout_s: float) -> Answer:
         at, began = time.time(), monotonic()

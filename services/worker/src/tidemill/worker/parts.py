@@ -26,6 +26,7 @@ from tidemill.runtime.service import StartError, setting
 from tidemill.security.delivery import delivery_url, object_key_of_url
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.security.public_urls import PublicUrls
 from tidemill.worker.cache.blobs import Blobs, StoredBlobs
 from tidemill.worker.cache.bundles import Bundles
 from tidemill.worker.cache.prefetch import Prefetch
@@ -66,6 +67,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     home: Path
     key: bytes
     config: Config
+    public_urls: PublicUrls
     policy: Policy
     database: Database
     bus: Bus
@@ -148,6 +150,7 @@ def _surroundings(config: Config) -> Surroundings:
         home=home,
         key=bytes.fromhex(config.signing_key),
         config=config,
+        public_urls=setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls),
         policy=Policy(required=required, network=config.model_network),
         database=Database(config.database_url),
         bus=Bus(config.nats_url, "worker", retention_s=config.retention_s),
@@ -206,25 +209,24 @@ def _url_for(around: Surroundings) -> Callable[[str], str]:
 
     def url_for(object_key: str) -> str:
         expires_at = int(now()) + CANCEL_AFTER_LIMIT_S + config.retention_s
-        return delivery_url(around.key, config.public_url, object_key, expires_at)
+        return delivery_url(around.key, around.public_urls.first, object_key, expires_at)
 
     return url_for
 
 
 def _inputs(around: Surroundings) -> Inputs:
-    public_url = around.config.public_url
     return Inputs(
         around.database,
         around.objects,
         around.egress,
-        public_url=public_url,
-        delivery_key=lambda url: object_key_of_url([around.key], public_url, url, now()),
+        public_urls=around.public_urls,
+        delivery_key=lambda url: object_key_of_url([around.key], url, now()),
     )
 
 
 def _instances(around: Surroundings, stock: Stock, runs: Runs) -> Instances:
     config, database, engine, folders = around.config, around.database, runs.engine, stock.folders
-    platform = Platform((config.database_url, config.nats_url, config.s3_url, config.public_url))
+    platform = Platform((config.database_url, config.nats_url, config.s3_url, config.public_urls))
     ways_out = WaysOut(platform, setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow))
     watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
     idleness = Idleness(engine)

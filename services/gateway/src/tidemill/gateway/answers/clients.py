@@ -1,4 +1,4 @@
-"""What depends on who asks: official SDKs cannot read some of our answers, so they get what they can read. Pure."""
+"""What depends on who asks: clients that cannot read some of our answers get what they can read. Pure."""
 
 import re
 from typing import Final
@@ -10,15 +10,30 @@ SDK: Final = re.compile(r"^(replicate-python/|replicate-javascript/|Replicate/Py
 # replicate 2.x for Python has two ways: its `run` waits in the create and makes files of data URIs, its `use` polls and
 # makes files of the URLs of a file output, whatever their scheme.
 READS_URLS_WHEN_POLLING: Final = re.compile(r"^(Replicate/Python|AsyncReplicate/)")
+OURS: Final = re.compile(r"^tidemill-")  # the command, the MCP server, the website
+PREFERS_ABORTED: Final = re.compile(r"(?:^|[,;\s])aborted(?:$|[,;\s])", re.IGNORECASE)
 
 
 def is_sdk(user_agent: str | None) -> bool:
     return bool(user_agent and SDK.match(user_agent))
 
 
-def status_for(user_agent: str | None, status: Status) -> Status:
-    """The official SDKs know no `aborted`: one refuses it, the others would poll for ever."""
-    return Status.CANCELED if status is Status.ABORTED and is_sdk(user_agent) else status
+def knows_aborted(user_agent: str | None, prefer: str | None, filtered: str | None) -> bool:
+    """Whether the client is ours, or names `aborted` in its `Prefer` header or in the filter of its list.
+
+    Others may never have heard of it: most programs end their polling at the three words that every client of
+    Replicate's knows, one refuses a fourth, and the rest would poll for ever. No list of agents is ever complete.
+    """
+    return bool(
+        (user_agent and OURS.match(user_agent))
+        or (prefer and PREFERS_ABORTED.search(prefer))
+        or (filtered and Status.ABORTED in filtered.split(","))
+    )
+
+
+def plain(status: Status) -> Status:
+    """As a client sees it that does not know `aborted`; the error code `deadline` says the rest."""
+    return Status.CANCELED if status is Status.ABORTED else status
 
 
 def wants_data_uris(user_agent: str | None, public_url: str, file_output: str, *, polling: bool) -> bool:

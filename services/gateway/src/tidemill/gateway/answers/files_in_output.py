@@ -12,11 +12,11 @@ from tidemill.gateway.answers.clients import wants_data_uris
 from tidemill.gateway.call import Call
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
-from tidemill.security.capability import InvalidCapability
-from tidemill.security.delivery import is_delivery_url, object_key_of_url
+from tidemill.security.delivery import object_key, on_base, text_on_base
 from tidemill.security.response_fields import content_type
 
-MARK: Final = b"/delivery/"
+MARK_TEXT: Final = "/delivery/"
+MARK: Final = MARK_TEXT.encode()
 ANSWER_LIMIT_BYTES: Final = 16 * MIB  # files in one answer, since all are held at once; the others stay URLs
 
 
@@ -29,16 +29,23 @@ async def for_client(call: Call, prediction: api.Prediction) -> api.Prediction:
 
 
 async def for_event(call: Call, data: str) -> str:
-    """The data of one stream event, likewise."""
-    if MARK.decode() in data and wants(call):
+    """The data of one stream event, likewise: the URL of a file, or a text, which stays the same object."""
+    if MARK_TEXT not in data:
+        return data
+    if wants(call):
         return await _Inliner(call).text(data)
-    return data
+    return text_on_base(data, call.parts.signing_key, call.public_url)
+
+
+def here(call: Call, output: Raw) -> Raw:
+    """With URLs of files under the public URL by which the request came: workers make them under the first."""
+    return Raw(on_base(bytes(output), call.parts.signing_key, call.public_url))
 
 
 def wants(call: Call) -> bool:
     config = call.parts.config
     user_agent, polling = call.request.headers.get("User-Agent"), call.request.method == "GET"
-    return wants_data_uris(user_agent, config.public_url, config.file_output, polling=polling)
+    return wants_data_uris(user_agent, call.public_url, config.file_output, polling=polling)
 
 
 class _Inliner:
@@ -60,17 +67,17 @@ class _Inliner:
     async def text(self, text: str) -> str:
         """The data URI, or the text as it is when it is no file of ours, or too large, or gone."""
         parts = self._parts
-        if not is_delivery_url(parts.config.public_url, text):
+        key = object_key([parts.signing_key], text, now())
+        if key is None:
             return text
         try:
-            key = object_key_of_url([parts.signing_key], parts.config.public_url, text, now())
             async with parts.objects.get(key) as response:
                 size = response.content_length
                 if size is None or size > min(DATA_URI_OUTPUT_LIMIT_BYTES, self._left_bytes):
                     return text
                 body = await response.read()
                 kind = content_type(response.headers.get("Content-Type"))
-        except (InvalidCapability, ObjectMissing, ObjectStoreError, TimeoutError):
+        except (ObjectMissing, ObjectStoreError, TimeoutError):
             return text  # the URL itself will tell why
         self._left_bytes -= len(body)
         return f"data:{kind};base64,{base64.b64encode(body).decode()}"

@@ -5,17 +5,20 @@ An upload lives for a day, and an output of another prediction as long as that o
 
 import re
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
 from tidemill.contracts.errors import Problem, conflict
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
-from tidemill.gateway.answers.kept_files import Renewer, object_key
+from tidemill.gateway.answers.kept_files import Renewer
 from tidemill.gateway.call import Call
 from tidemill.gateway.files.serving import store_away
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
+from tidemill.security.delivery import object_key
+from tidemill.security.public_urls import PublicUrls
 
 FILES_LIMIT: Final = 50  # of one input; each is a request to the object store
 NAME_LIMIT_CHARS: Final = 120  # leaves room in keys and sealed URLs
@@ -41,12 +44,15 @@ def replaced(value: Any, by: dict[str, str]) -> Any:
     return value
 
 
-def upload_id(public_url: str, text: str) -> str | None:
+def upload_id(public_urls: PublicUrls, text: str) -> str | None:
     """The id in the URL of an upload, on whichever base a client has built it; None for any other text."""
-    base = public_url.rstrip("/")
-    if not text.startswith(f"{base}/"):
+    try:
+        path = public_urls.path_of(urlsplit(text))
+    except ValueError:
         return None
-    path = text[len(base) :].partition("?")[0].removesuffix("/download").removeprefix("/v1").removeprefix("/v1")
+    if path is None:
+        return None
+    path = path.removesuffix("/download").removeprefix("/v1").removeprefix("/v1")
     identifier = path.removeprefix(_FILES_PATH)
     return identifier if path.startswith(_FILES_PATH) and is_id(identifier) else None
 
@@ -70,7 +76,7 @@ async def kept(call: Call, prediction_id: str, text: str) -> str | None:
     if len(sources) > FILES_LIMIT:
         raise conflict(f"An example's input may name at most {FILES_LIMIT} files.")
     parts = call.parts
-    renewer = Renewer(parts.signing_key, parts.config.public_url, now())
+    renewer = Renewer(parts.signing_key, parts.public_urls.first, now())
     urls: dict[str, str] = {}
     for number, (url, source) in enumerate(sources.items()):
         target = f"outputs/{prediction_id}/input-{number}/{source.name}"
@@ -82,8 +88,8 @@ async def kept(call: Call, prediction_id: str, text: str) -> str | None:
 async def _sources(call: Call, urls: set[str]) -> dict[str, Source]:
     """By URL. An upload that has gone is an error, and so is one of another account, which looks the same."""
     parts = call.parts
-    delivered = {url: key for url in urls if (key := object_key(parts.signing_key, url, now())) is not None}
-    uploads = {url: found for url in urls if (found := upload_id(parts.config.public_url, url)) is not None}
+    delivered = {url: key for url in urls if (key := object_key([parts.signing_key], url, now())) is not None}
+    uploads = {url: found for url in urls if (found := upload_id(parts.public_urls, url)) is not None}
     rows = await stores.examples.files(parts.database, call.account.id, list(uploads.values())) if uploads else {}
     if any(file_id not in rows for file_id in uploads.values()):
         raise _gone()

@@ -10,13 +10,11 @@ import msgspec
 from msgspec import Raw
 
 from tidemill.contracts import api
-from tidemill.security.capability import InvalidCapability
-from tidemill.security.delivery import PATH, delivery_url, object_key_of_token
+from tidemill.security.delivery import ALWAYS, PATH, delivery_url, object_key
 
 DAY_S: Final = 86_400
 RENEW_AFTER_S: Final = DAY_S / 2  # the URLs that the worker made are good for a day
 _MARK: Final = PATH.encode()
-ALWAYS: Final = 0.0  # a moment at which no URL has expired
 
 
 class Renewer:
@@ -52,19 +50,8 @@ class Renewer:
 
     def text(self, text: str, own: str) -> str:
         """A new URL for one of ours, though it may have expired, or was made when the API had another address."""
-        key = object_key(self._key, text, ALWAYS)
+        key = object_key([self._key], text, ALWAYS)
         return text if key is None or not key.startswith(own) else self.url(key)
 
     def url(self, key: str) -> str:
         return delivery_url(self._key, self._public_url, key, self._expires_at)
-
-
-def object_key(key: bytes, text: str, now: float) -> str | None:
-    """The object behind a delivery URL that we have signed and that is good at `now`; None for any other text."""
-    base, mark, rest = text.partition(PATH)
-    if not mark or not base.startswith(("http://", "https://")):
-        return None
-    try:
-        return object_key_of_token([key], rest.partition("/")[0], now)
-    except InvalidCapability:
-        return None

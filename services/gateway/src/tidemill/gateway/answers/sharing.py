@@ -13,9 +13,11 @@ from tidemill.contracts.errors import Problem
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import store
 from tidemill.gateway.answers import input_files, redaction, showing
-from tidemill.gateway.answers.kept_files import ALWAYS, object_key
+from tidemill.gateway.answers.kept_files import Renewer
 from tidemill.gateway.call import Call
+from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database, Row
+from tidemill.security.delivery import ALWAYS, object_key
 
 # A prediction whose data is due this soon may be in the janitor's hands already.
 MARGIN_S: Final = 10
@@ -58,7 +60,7 @@ async def keep_input_files(call: Call, row: Row) -> None:
 def _keys(call: Call, text: str) -> str:
     """The objects that an input names, joined."""
     urls = input_files.texts(msgspec.json.decode(text))
-    return " ".join(filter(None, (object_key(call.parts.signing_key, url, ALWAYS) for url in urls)))
+    return " ".join(filter(None, (object_key([call.parts.signing_key], url, ALWAYS) for url in urls)))
 
 
 async def unshare(database: Database, prediction_id: str) -> None:
@@ -71,6 +73,7 @@ async def as_others_see(call: Call, row: Row) -> api.Prediction:
     prediction = await showing.in_full(call, row)
     properties = await store.input_properties(call.parts.database, row["model"], row["version"])
     prediction.input = redaction.redacted(prediction.input, properties)
+    Renewer(call.parts.signing_key, call.public_url, now()).prediction(prediction)  # copies of what the input names
     prediction.webhook = prediction.webhook_events_filter = prediction.deployment = UNSET
     prediction.urls.stream = UNSET
     return prediction

@@ -1,13 +1,13 @@
 """A prediction as the asking client can read it: of a row, of what was just accepted, or of the event of its end."""
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from tidemill.contracts import api
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.answers import files_in_output
-from tidemill.gateway.answers.clients import status_for
+from tidemill.gateway.answers.clients import knows_aborted, plain
 from tidemill.gateway.answers.kept_files import RENEW_AFTER_S, Renewer
 from tidemill.gateway.call import Call
 from tidemill.gateway.config import Config
@@ -19,7 +19,7 @@ from tidemill.runtime.stream_urls import Carried
 
 
 def starting(call: Call, accepted: Accepted, carried: Carried | None) -> api.Prediction:
-    parts = call.parts
+    public_url = call.public_url
     return api.Prediction(
         id=accepted.id,
         model=accepted.model,
@@ -39,8 +39,8 @@ def starting(call: Call, accepted: Accepted, carried: Carried | None) -> api.Pre
         urls=present.urls(
             accepted.id,
             accepted.kind,
-            parts.config.public_url,
-            streams.url(parts, accepted.id, accepted.created_at, carried) if carried else None,
+            public_url,
+            streams.url(call.parts, public_url, accepted.id, accepted.created_at, carried) if carried else None,
         ),
         webhook=accepted.webhook or UNSET,
         webhook_events_filter=UNSET if accepted.webhook_events is None else accepted.webhook_events,
@@ -48,8 +48,8 @@ def starting(call: Call, accepted: Accepted, carried: Carried | None) -> api.Pre
 
 
 def ended(call: Call, prediction: api.Prediction, event: Lifecycle) -> api.Prediction:
-    prediction.status = status_for(call.request.headers.get("User-Agent"), event.status)
-    prediction.output = present.NULL if isinstance(event.output, UnsetType) else event.output
+    prediction.status = status_for(call, event.status)
+    prediction.output = files_in_output.here(call, present.NULL if event.output is UNSET else event.output)
     prediction.logs = event.logs or ""
     prediction.error = event.error
     prediction.error_code = event.error_code or UNSET
@@ -71,20 +71,29 @@ async def in_full(call: Call, row: Row) -> api.Prediction:
 
 
 def of_row(call: Call, row: Row) -> api.Prediction:
-    parts = call.parts
-    stream = streams.url(parts, row["id"], row["created_at"].timestamp(), row["streams"]) if row["streams"] else None
+    parts, public_url, created_at = call.parts, call.public_url, row["created_at"].timestamp()
+    stream = streams.url(parts, public_url, row["id"], created_at, row["streams"]) if row["streams"] else None
     prediction = present.prediction(
         dict(row.items()),
-        parts.config.public_url,
+        public_url,
         stream_url=stream,
         kept_s=None if row["is_example"] else kept_s(parts.config, row["retention_s"]),
         secret_inputs=row["secret_inputs"],
     )
-    prediction.status = status_for(call.request.headers.get("User-Agent"), prediction.status)
-    age_s = now() - row["created_at"].timestamp()
-    if age_s > RENEW_AFTER_S:  # what still has data then is kept for longer than the URLs of its files are good for
-        Renewer(parts.signing_key, parts.config.public_url, now()).prediction(prediction)
+    prediction.status = status_for(call, prediction.status)
+    if now() - created_at > RENEW_AFTER_S:  # what has data still is kept for longer than its files' URLs are good for
+        return Renewer(parts.signing_key, public_url, now()).prediction(prediction)
+    prediction.output = files_in_output.here(call, prediction.output)
     return prediction
+
+
+def status_for(call: Call, status: Status) -> Status:
+    """`aborted` as this client can read it."""
+    if status is not Status.ABORTED:
+        return status
+    headers = call.request.headers
+    known = knows_aborted(headers.get("User-Agent"), headers.get("Prefer"), call.query.get("status"))
+    return status if known else plain(status)
 
 
 def kept_s(config: Config, retention_s: int | None) -> int:

@@ -4,7 +4,6 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from tidemill.contracts import api
-from tidemill.gateway.answers.clients import status_for
 from tidemill.gateway.answers.kept_files import Renewer
 from tidemill.gateway.call import Call
 from tidemill.runtime import present
@@ -14,9 +13,8 @@ from tidemill.runtime.db import Row
 
 def model(call: Call, row: Row, shown: Row | None) -> api.Model:
     """`row` has the columns of store_models.MODEL, `shown` is the prediction of the default example."""
-    public_url = call.parts.config.public_url
     return api.Model(
-        url=f"{public_url.rstrip('/')}/{row['owner']}/{row['name']}",
+        url=f"{call.public_url}/{row['owner']}/{row['name']}",
         owner=row["owner"],
         name=row["name"],
         description=row["description"],
@@ -48,8 +46,6 @@ def version(row: Row) -> api.Version:
 
 def example(call: Call, row: Row) -> api.Prediction:
     """For everybody who may see the model: how its maker ran it and had it announced is nobody's business."""
-    config = call.parts.config
-    shown = present.prediction(dict(row.items()), config.public_url, stream_url=None)
-    shown.status = status_for(call.request.headers.get("User-Agent"), shown.status)
+    shown = present.prediction(dict(row.items()), call.public_url, stream_url=None)
     shown.webhook = shown.webhook_events_filter = shown.deployment = UNSET
-    return Renewer(call.parts.signing_key, config.public_url, now()).prediction(shown)
+    return Renewer(call.parts.signing_key, call.public_url, now()).prediction(shown)

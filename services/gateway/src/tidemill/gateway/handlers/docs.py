@@ -23,21 +23,21 @@ HEADERS: Final = {
 @operation("docs.openapi", headers=("If-None-Match",), answer=JSON, also=(304,))
 async def openapi(call: Call) -> web.Response:
     """Get the OpenAPI document. It describes every operation of this server, extensions too."""
-    library = _library(call)
+    document = _library(call).openapi(call.api_url)
     response = web.Response(headers={"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosniff"})
-    response.etag = library.openapi_tag
-    if any(tag.value in {library.openapi_tag, "*"} for tag in call.request.if_none_match or ()):
+    response.etag = document.tag
+    if any(tag.value in {document.tag, "*"} for tag in call.request.if_none_match or ()):
         response.set_status(304)
         return response
     response.content_type = JSON
-    response.body = library.openapi
+    response.body = document.body
     return response
 
 
 @operation("docs.index", headers=("Accept",), answer=(MARKDOWN, HTML))
 async def index(call: Call) -> web.Response:
     """List the pages of the documentation."""
-    text = _library(call).index(call.parts.api_url)
+    text = _library(call).index(call.api_url)
     return _html(rendered(text)) if _wants_html(call) else _text(text, MARKDOWN)
 
 
@@ -46,7 +46,7 @@ async def page(call: Call) -> web.Response:
     """Get a page of the documentation. `llms.txt` is the list of them all as plain text."""
     name = call.path("page")
     if name == INDEX:
-        return _text(_library(call).index(call.parts.api_url), PLAIN)
+        return _text(_library(call).index(call.api_url), PLAIN)
     return _shown(call, name)
 
 

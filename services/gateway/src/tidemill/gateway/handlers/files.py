@@ -141,7 +141,7 @@ def _file(call: Call, row: Row) -> api.File:
 
 def _urls(call: Call, row: Row) -> api.FileUrls:
     """The download's is good for as long as the file, so that it is the same at every look."""
-    own = f"{call.parts.api_url}/files/{row['id']}"
+    own = f"{call.api_url}/files/{row['id']}"
     owner, expiry = call.account.username, int(row["expires_at"].timestamp())
     secret = files_secret(call.parts.signing_key, call.account.id)
     signature = sign_download(secret, owner, row["id"], expiry)

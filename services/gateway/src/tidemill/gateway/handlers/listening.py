@@ -36,7 +36,7 @@ class _Connection:
         self._listener = listener
         self._all = call.asked(queries.Listen).all
         parts = call.parts
-        self._bodies = Bodies(parts.config.public_url, parts.signing_key, parts.config.retention_s)
+        self._bodies = Bodies(parts.public_urls, parts.signing_key, parts.config.retention_s)
         self.response = web.StreamResponse(headers=sse.HEADERS)
 
     async def run(self) -> None:

@@ -19,6 +19,7 @@ from tidemill.gateway.predictions.creation import create as create_prediction
 from tidemill.runtime.db import Row
 
 RUNNING = ("Prefer", "Cancel-After", "Idempotency-Key")
+STATUS = ("Prefer",)  # whether the client knows `aborted`
 NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would poll their own cache for ever
 
 
@@ -80,7 +81,7 @@ async def create_batch(call: Call) -> web.Response:
     return await batch.create(call, body)
 
 
-@operation("predictions.get", Scope.PREDICTIONS_READ, answer=api.Prediction, anonymous=True)
+@operation("predictions.get", Scope.PREDICTIONS_READ, headers=STATUS, answer=api.Prediction, anonymous=True)
 async def get(call: Call) -> web.Response:
     """Get a prediction. It can be polled: the answer is never cached.
 
@@ -103,7 +104,13 @@ async def _own(call: Call) -> Row:
     return row
 
 
-@operation("predictions.list", Scope.PREDICTIONS_READ, query=queries.Predictions, answer=api.Page[api.Prediction])
+@operation(
+    "predictions.list",
+    Scope.PREDICTIONS_READ,
+    query=queries.Predictions,
+    headers=STATUS,
+    answer=api.Page[api.Prediction],
+)
 async def list_(call: Call) -> web.Response:
     """List predictions, newest first.
 
@@ -121,7 +128,7 @@ async def list_(call: Call) -> web.Response:
     return json_response(listed, headers=NO_STORE)
 
 
-@operation("predictions.cancel", Scope.PREDICTIONS_WRITE, answer=api.Prediction)
+@operation("predictions.cancel", Scope.PREDICTIONS_WRITE, headers=STATUS, answer=api.Prediction)
 async def cancel(call: Call) -> web.Response:
     """Cancel a prediction. It ends at once, and whoever runs it is told; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))

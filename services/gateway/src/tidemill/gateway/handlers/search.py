@@ -98,7 +98,7 @@ async def everything(call: Call) -> web.Response:
             for row in collections
         ],
         pages=[
-            FoundPage(name=found.title, href=f"{call.parts.api_url}/docs/{found.name}")
+            FoundPage(name=found.title, href=f"{call.api_url}/docs/{found.name}")
             for found in call.request.app[LIBRARY].search.find(text, PAGES_LIMIT)
         ],
     )

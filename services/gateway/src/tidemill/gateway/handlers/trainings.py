@@ -13,7 +13,7 @@ from tidemill.contracts.ids import is_id
 from tidemill.gateway import store, stores
 from tidemill.gateway.answers import showing
 from tidemill.gateway.call import Call, json_response, operation
-from tidemill.gateway.handlers.predictions import NO_STORE, RUNNING
+from tidemill.gateway.handlers.predictions import NO_STORE, RUNNING, STATUS
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
@@ -74,7 +74,7 @@ async def _version(call: Call) -> Runnable:
         raise not_found() from None
 
 
-@operation("trainings.list", Scope.TRAININGS_READ, query=queries.Paging, answer=api.Page[Training])
+@operation("trainings.list", Scope.TRAININGS_READ, query=queries.Paging, headers=STATUS, answer=api.Page[Training])
 async def list_(call: Call) -> web.Response:
     """List trainings, newest first."""
 
@@ -85,13 +85,13 @@ async def list_(call: Call) -> web.Response:
     return json_response(listed, headers=NO_STORE)
 
 
-@operation("trainings.get", Scope.TRAININGS_READ, answer=Training)
+@operation("trainings.get", Scope.TRAININGS_READ, headers=STATUS, answer=Training)
 async def get(call: Call) -> web.Response:
     """Get a training. It can be polled: the answer is never cached."""
     return json_response(await showing.in_full(call, await _own(call)), headers=NO_STORE)
 
 
-@operation("trainings.cancel", Scope.TRAININGS_WRITE, answer=Training)
+@operation("trainings.cancel", Scope.TRAININGS_WRITE, headers=STATUS, answer=Training)
 async def cancel(call: Call) -> web.Response:
     """Cancel a training. It ends at once; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))

@@ -68,7 +68,7 @@ async def delete(call: Call) -> web.Response:
     with contextlib.suppress(nats.errors.Error):
         await parts.bus.send(subjects.QUEUE_REMOVED, QueueRemoved(queue=row["queue"]))
     owner, name = named(call)
-    return web.Response(status=202, headers={"Location": f"{parts.api_url}/models/{owner}/{name}/versions"})
+    return web.Response(status=202, headers={"Location": f"{call.api_url}/models/{owner}/{name}/versions"})
 
 
 @operation("models.versions.boots", Scope.MODELS_READ, answer=list[Boot])

@@ -49,7 +49,7 @@ async def page(
         asked = call.query if filters is None else filters
         kept = {name: value for name, value in asked.items() if name != "cursor"}
         query = urlencode({**kept, "cursor": cursors.seal(key, scope, Cursor(direction, position))})
-        return f"{call.parts.api_url}{path}?{query}"
+        return f"{call.api_url}{path}?{query}"
 
     return Page(
         next=None if following is None else link("next", following),

@@ -19,14 +19,16 @@ from tidemill.runtime.clock import at
 from tidemill.runtime.db import Lane, columns, insistently
 
 COLUMNS: Final = """id, account_id, model, version, queue, gateway, source, input, webhook, webhook_events, deadline,
-    created_at, kind, deployment, destination, priority"""
+    created_at, kind, deployment, destination, priority, public_url"""
 VALUES: Final = """id, account_id, model, version, queue, gateway, source, input::json, webhook,
-    string_to_array(webhook_events, ','), deadline, created_at, kind, deployment, destination, priority"""
+    string_to_array(webhook_events, ','), deadline, created_at, kind, deployment, destination, priority,
+    public_url"""
 ARRAYS: Final = (
     "$1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], "
-    "$10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::smallint[]"
+    "$10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::smallint[], "
+    "$17::text[]"
 )
-WIDTH: Final = 16
+WIDTH: Final = 17
 # ON CONFLICT: a flush whose answer got lost is repeated as it is.
 INSERT: Final = f"""
 INSERT INTO prediction ({COLUMNS}) SELECT {VALUES} FROM unnest({ARRAYS}) AS r ({COLUMNS})
@@ -87,6 +89,7 @@ class Acceptor:
             p.deployment,
             p.destination,
             p.priority,
+            p.public_url,
         )
 
     async def publish(self, predictions: Sequence[Accepted]) -> None:

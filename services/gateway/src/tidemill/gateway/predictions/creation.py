@@ -73,6 +73,7 @@ def prepared(call: Call, runnable: Runnable, body: api.CreatePrediction, tracepa
         destination=runnable.destination,
         priority=body.priority or 0,
         secrets=runnable.secrets,
+        public_url=None if webhook is None or call.public_url == call.parts.public_urls.first else call.public_url,
     )
 
 
@@ -105,7 +106,7 @@ async def _accept(call: Call, accepted: Accepted) -> str | None:
 
 
 def _headers(call: Call, prediction_id: str, wait: float | None, kind: Kind = "prediction") -> dict[str, str]:
-    location = {"Location": f"{call.parts.api_url}/{kind}s/{prediction_id}"}
+    location = {"Location": f"{call.api_url}/{kind}s/{prediction_id}"}
     if wait is not None:
         location["Preference-Applied"] = "wait" if wait + 2 > WAIT_LIMIT_S else f"wait={wait:g}"
     return location

@@ -28,12 +28,12 @@ WITH claim AS (
     INSERT INTO idempotency (account_id, key, id, digest, predictions, problems, expires_at)
     SELECT account_id, key, id, digest, string_to_array(predictions, ',', ''), problems::json,
         now() + make_interval(secs => lifetime_s)
-    FROM unnest($18::text[], $19::text[], $20::text[], $21::bytea[], $22::text[], $23::text[], $24::float8[])
+    FROM unnest($19::text[], $20::text[], $21::text[], $22::bytea[], $23::text[], $24::text[], $25::float8[])
         AS k (account_id, key, id, digest, predictions, problems, lifetime_s)
     ON CONFLICT DO NOTHING RETURNING id
 ), accepted AS (
     INSERT INTO prediction ({COLUMNS})
-    SELECT {VALUES} FROM unnest({ARRAYS}, $17::text[]) AS r ({COLUMNS}, claim)
+    SELECT {VALUES} FROM unnest({ARRAYS}, $18::text[]) AS r ({COLUMNS}, claim)
     WHERE claim IN (SELECT id FROM claim)
     ON CONFLICT (id) DO NOTHING)
 SELECT id FROM claim"""  # noqa: S608 - our own constants

@@ -8,7 +8,7 @@ import re
 from base64 import b64encode
 from html import escape
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from markdown_it import MarkdownIt
@@ -18,6 +18,7 @@ from tidemill.gateway.call import encode
 from tidemill.gateway.reference import resource_pages
 from tidemill.gateway.reference.page_search import PageSearch
 
+DOCUMENTS_LIMIT: Final = 16  # the OpenAPI document by base URL, 300 kB each; few installations have that many
 LIBRARY: Final[web.AppKey["Library"]] = web.AppKey("library")
 HEADING: Final = re.compile(r"^# (.+)$", re.MULTILINE)
 STYLE: Final = (
@@ -37,16 +38,34 @@ POLICY: Final = (
 )
 
 
+class Encoded(NamedTuple):
+    """A document as it is sent, and its ETag."""
+
+    body: bytes
+    tag: str
+
+
 class Library:
     """All pages by name (`predictions`, `reference/predictions`), each as Markdown and as HTML."""
 
     def __init__(self, document: dict[str, Any], written: dict[str, str]) -> None:
-        self.openapi = encode(document)
-        self.openapi_tag = hashlib.sha256(self.openapi).hexdigest()[:32]
+        self._document = document
+        self._openapi: dict[str, Encoded] = {}
         made = {f"reference/{name}": page for name, page in resource_pages.pages(document).items()}
         self.pages = {**dict(sorted(written.items())), **made}
         self._html: dict[str, str] = {}
         self.search = PageSearch(self.pages, {name: title_of(page) for name, page in self.pages.items()})
+
+    def openapi(self, api_url: str) -> Encoded:
+        """The OpenAPI document of the API at this base."""
+        known = self._openapi.get(api_url)
+        if known is None:
+            body = encode({**self._document, "servers": [{"url": api_url}]})
+            known = Encoded(body, hashlib.sha256(body).hexdigest()[:32])
+            if len(self._openapi) >= DOCUMENTS_LIMIT:
+                self._openapi.clear()
+            self._openapi[api_url] = known
+        return known
 
     def index(self, base_url: str) -> str:
         """Every page with its title, in the form of llms.txt: for people and for programs that read Markdown."""

@@ -72,7 +72,8 @@ QUERY: Final = {
 HEADERS: Final[dict[str, Json]] = {
     "Prefer": {
         "description": "`wait` or `wait=SECONDS`, at most 60: answer when the prediction has ended, or `starting` when"
-        " the time is over. Without it the answer comes at once.",
+        " the time is over. Without it the answer comes at once. `aborted`, also beside it: show that status as it is;"
+        " clients that do not ask see `canceled`.",
         "schema": {"type": "string"},
         "examples": {"as long as allowed": {"value": "wait"}, "ten seconds": {"value": "wait=10"}},
     },

@@ -2,11 +2,12 @@
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from tidemill.contracts.ids import is_id
 from tidemill.hosting.data_uris import PREFIX
-from tidemill.security.delivery import is_delivery_url
+from tidemill.security.delivery import PATH
+from tidemill.security.public_urls import PublicUrls
 
 
 class DataUri(NamedTuple):
@@ -42,7 +43,7 @@ class NoSource(Exception):  # noqa: N818 - named after the situation
     """The text is no URL that a file can be fetched from."""
 
 
-def source_of(text: str, public_url: str) -> Source:
+def source_of(text: str, public_urls: PublicUrls) -> Source:
     """Raises NoSource, above all for what could be a local path."""
     if text[: len(PREFIX)].lower() == PREFIX:
         return DataUri(text)
@@ -52,18 +53,13 @@ def source_of(text: str, public_url: str) -> Source:
         raise NoSource(_refusal(text)) from None
     if url.scheme not in {"http", "https"}:
         raise NoSource(_refusal(text))
-    if is_delivery_url(public_url, text):
+    path = public_urls.path_of(url)
+    if path is None:
+        return Elsewhere(text)
+    if path.startswith(PATH):
         return Delivered(text)
-    file_id = _file_id(url, urlsplit(public_url))
-    return Elsewhere(text) if file_id is None else UploadedFile(file_id)
-
-
-def _file_id(url: SplitResult, public: SplitResult) -> str | None:
-    base = public.path.rstrip("/")
-    if (url.scheme, url.netloc.lower()) != (public.scheme, public.netloc.lower()) or not url.path.startswith(base):
-        return None
-    match = _FILE.fullmatch(url.path.removeprefix(base))
-    return match["id"] if match is not None and is_id(match["id"]) else None
+    match = _FILE.fullmatch(path)
+    return UploadedFile(match["id"]) if match is not None and is_id(match["id"]) else Elsewhere(text)
 
 
 def _refusal(text: str) -> str:

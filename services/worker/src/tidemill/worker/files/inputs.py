@@ -24,6 +24,7 @@ from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, Object
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Egress
 from tidemill.security.egress_errors import EgressError, EgressFailed, EgressTimeout
+from tidemill.security.public_urls import PublicUrls
 from tidemill.security.response_fields import filename
 from tidemill.worker.files import input_store
 from tidemill.worker.files.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
@@ -64,15 +65,21 @@ class _Opened(NamedTuple):
 
 
 class Inputs:
-    """`public_url` is the gateway as clients reach it: URLs below it are ours."""
+    """`public_urls` is the gateway as clients reach it: URLs below them are ours."""
 
     def __init__(
-        self, database: Database, objects: Objects, egress: Egress, *, public_url: str, delivery_key: DeliveryKey
+        self,
+        database: Database,
+        objects: Objects,
+        egress: Egress,
+        *,
+        public_urls: PublicUrls,
+        delivery_key: DeliveryKey,
     ) -> None:
         self._database = database
         self._objects = objects
         self._egress = egress
-        self._public_url = public_url
+        self._public_urls = public_urls
         self._delivery_key = delivery_key
         self._slots = asyncio.Semaphore(PARALLEL)
 
@@ -147,7 +154,7 @@ class Inputs:
 
     @asynccontextmanager
     async def _open(self, url: str, account: str) -> AsyncIterator[_Opened]:
-        source = source_of(url, self._public_url)
+        source = source_of(url, self._public_urls)
         if isinstance(source, DataUri):
             yield await _data(source)
         elif isinstance(source, Elsewhere):
