@@ -65,6 +65,11 @@ stack := python + " -m tidemill.stack"
 @soak *ARGS: setup
     exec deploy/clean-env.sh {{ python }} tests/load/soak.py "$@"
 
+# Break each promise in a copy of the checkout: some test must notice (--only TEXT, --jobs N, --list)
+[no-exit-message]
+@mutate *ARGS: setup
+    exec deploy/clean-env.sh {{ python }} tests/mutation/run.py "$@"
+
 # Compare with coglet on this machine (arguments go to tests/load/bench.py)
 [no-exit-message]
 @bench *ARGS: setup
