@@ -62,7 +62,7 @@ async def answer(gateway, account, method, path, host, **request):
 
 
 async def open_prediction(gateway, account):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             (found, *_) = (await gateway.ask("GET", "/predictions", account))[1]["results"] or [None]
             if found is not None and found["status"] == "starting":
