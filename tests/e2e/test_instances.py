@@ -99,3 +99,18 @@ async def test_an_instance_that_is_not_well_is_replaced(predict):
         return found["status"] == "succeeded" and found["logs"] != first
 
     await until("another instance answers", another, within_s=300)
+
+
+async def all_run(api, predictions):
+    now = [await api("GET", f"/v1/predictions/{each['id']}") for each in predictions]
+    return all(each["status"] == "processing" for each in now)
+
+
+async def test_slow_predictions_run_side_by_side_while_places_are_free(api, predict):
+    """One instance of a model that takes one prediction at a time, and two that end only when they are canceled."""
+    slow = [await predict("local/e2e_sleep", seconds=3600, wait=False) for _ in range(2)]
+    try:
+        await until("both run", lambda: all_run(api, slow), within_s=300)
+    finally:
+        for each in slow:
+            await api("POST", f"/v1/predictions/{each['id']}/cancel")

@@ -111,3 +111,35 @@ async def test_late_predictions_bring_more_instances(schedulers, worker, rows):
     await worker.start()
     await until("three instances", lambda: len(worker.instances) == 3)
     assert len(worker.booted(queue)) == 3
+
+
+async def test_a_slow_prediction_gets_an_instance_of_its_own_on_a_free_place(schedulers, make_worker, rows):
+    queue, first, second = await rows.queue(), make_worker(places=1), make_worker(places=1)
+    for each in (first, second):
+        await rows.worker(each.id, 3600)
+    first.add("busy", queue, running=1, run_s=20.0, boot_s=0.2)
+    await rows.prediction(queue)
+    await schedulers.start()
+    await first.start()
+    await second.start()
+    await until("the boot", lambda: second.booted(queue))
+
+
+async def test_whoever_waited_for_the_boot_alone_brings_no_second_instance(schedulers, worker, rows):
+    queue = await rows.queue()
+    await rows.worker(worker.id, 3600)
+    predictions = [await rows.prediction(queue) for _ in range(3)]
+    worker.boots = "booting"
+    await schedulers.start(late_after_s=0.1, sweep_s=0.05)
+    await worker.start()
+    (boot,) = await until("the boot", lambda: worker.booted(queue))
+    await asyncio.sleep(0.5)  # all three are late, and nobody could have begun them
+    worker.add(boot.instance, queue, running=3, slots=3, run_s=20.0, boot_s=0.2)
+    await rows.database.execute(
+        "UPDATE prediction SET status = 'processing', worker = $1, started_at = now() WHERE id = ANY ($2)",
+        worker.id,
+        predictions,
+    )
+    await rows.ended(await rows.prediction(new_id()))  # so it sweeps
+    await asyncio.sleep(1)
+    assert len(worker.booted(queue)) == 1

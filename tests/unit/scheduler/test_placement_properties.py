@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tidemill.contracts.events import Capacity, Heartbeat, InstanceState, QueueState
+from tidemill.scheduler.backlogs import Kept
 from tidemill.scheduler.fleet import Fleet
 from tidemill.scheduler.placement import Boot, QueuePolicy, Rules, Stop, Waiting, needs, plan
 
@@ -67,7 +68,7 @@ class Machines(RuleBasedStateMachine):
         self.now = 100.0
         self.workers = {f"w{n}": Worker(count) for n, count in enumerate(places)}
         self.fleet = Fleet(silent_after_s=3)
-        self.rows, self.late = Counter(), Counter()
+        self.rows, self.late, self.kept = Counter(), Counter(), {}
         self.sent, self.booted = [], 0
         for name in self.workers:
             self.hear(name)
@@ -91,6 +92,12 @@ class Machines(RuleBasedStateMachine):
     @rule(queue=queues, rows=st.integers(0, 9), late=st.integers(0, 9))
     def rows_wait(self, queue, rows, late):
         self.rows[queue], self.late[queue] = rows, min(rows, late)
+        self.kept.pop(queue, None)
+
+    @rule(queue=queues, kept=st.integers(1, 9), late=st.integers(0, 9), seconds=st.floats(0.5, 60))
+    def rows_are_kept_waiting(self, queue, kept, late, seconds):
+        self.rows_wait(queue, kept, 0)
+        self.kept[queue] = Kept(kept, min(kept, late), seconds)
 
     @rule(data=st.data(), running=st.integers(0, 1))
     def an_instance_changes(self, data, running):
@@ -101,7 +108,7 @@ class Machines(RuleBasedStateMachine):
 
     @rule()
     def a_plan_is_sent(self):
-        view, waiting = self.fleet.view(self.now), Waiting(self.rows, self.late)
+        view, waiting = self.fleet.view(self.now), Waiting(self.rows, self.late, {}, self.kept)
         actions = plan(view, waiting, RULES)
         self.judge(view, waiting, actions)
         for action in actions:
@@ -137,7 +144,7 @@ class Machines(RuleBasedStateMachine):
             serving = [each for each in view.instances if each.alive and each.queue == queue]
             assert len(serving) + count <= RULES.policy(queue).max_instances
             floor = RULES.policy(queue).min_instances
-            if waiting.late.get(queue, 0) <= 1:  # one need leads to one instance, beside the floor
+            if waiting.late.get(queue, 0) <= 1 and queue not in self.kept:  # one need, one instance, beside the floor
                 assert len(serving) + count <= max(1, floor)
         left = Counter(known[stop.instance].queue for stop in stops)
         for queue, count in left.items():

@@ -211,7 +211,11 @@ class Capacity(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class InstanceState(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """One instance as its worker sees it; `state` is booting, ready, draining or failed."""
+    """One instance as its worker sees it; `state` is booting, ready, draining or failed.
+
+    `boot_s`: what its boot took with all files there; `run_s`: the mean of its last runs; `busy_s`: the age of the
+    longest of its present ones. 0 where it is not known. It holds `gpu_bytes` on each of `gpus` devices.
+    """
 
     id: str
     queue: str
@@ -220,6 +224,11 @@ class InstanceState(Event, frozen=True, kw_only=True, omit_defaults=True):
     running: int = 0
     idle_s: float = 0.0
     age_s: float = 0.0
+    boot_s: float = 0.0
+    run_s: float = 0.0
+    busy_s: float = 0.0
+    gpus: int = 0
+    gpu_bytes: int = 0
     error: str | None = None
 
 
@@ -231,12 +240,15 @@ class QueueState(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Heartbeat(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """`gpu_free_bytes`: what nobody has reserved, on each device."""
+
     worker: str
     host: str
     capacity: Capacity
     instances: list[InstanceState] = []
     queues: list[QueueState] = []
     draining: bool = False
+    gpu_free_bytes: list[int] = []
 
 
 class Boot(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag="boot"):

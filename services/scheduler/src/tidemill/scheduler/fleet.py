@@ -26,6 +26,11 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     running: int = 0
     idle_s: float = 0.0
     age_s: float = 0.0
+    boot_s: float = 0.0
+    run_s: float = 0.0
+    busy_s: float = 0.0
+    gpus: int = 0
+    gpu_bytes: int = 0
 
     @property
     def alive(self) -> bool:
@@ -47,6 +52,7 @@ class Worker(msgspec.Struct, kw_only=True):
     seen_at: float
     instances: dict[str, InstanceState]
     waiting: dict[str, int]
+    gpu_free_bytes: tuple[int, ...] = ()
     refused_at: float = float("-inf")
 
 
@@ -103,6 +109,7 @@ class Fleet:
             seen_at=now,
             instances={each.id: each for each in beat.instances},
             waiting={each.queue: each.waiting for each in beat.queues},
+            gpu_free_bytes=tuple(beat.gpu_free_bytes),
             refused_at=known.refused_at if known else float("-inf"),
         )
         self._settle_pending(beat)
@@ -207,4 +214,9 @@ class Fleet:
             running=told.running,
             idle_s=told.idle_s,
             age_s=told.age_s,
+            boot_s=told.boot_s,
+            run_s=told.run_s,
+            busy_s=told.busy_s,
+            gpus=told.gpus,
+            gpu_bytes=told.gpu_bytes,
         )

@@ -23,7 +23,7 @@ async def build(config: Config) -> Service:
     deployed = Deployed()
     sweeper = Sweeper(config, database, bus, leader, deployed)
     planner = Planner(config, bus, leader, sweeper, deployed)
-    sweeper.quiet_s = planner.fleet.quiet_s
+    sweeper.quiet_s, sweeper.warm = planner.fleet.quiet_s, planner.warm
 
     async def listen() -> None:
         for call in triggers.on_reconnected(planner, sweeper):

@@ -5,16 +5,20 @@ for or draining, so that one need leads to one boot.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from tidemill.scheduler import backlogs
+from tidemill.scheduler.backlogs import Kept
 from tidemill.scheduler.fleet import Instance, View
+from tidemill.scheduler.places import Places
 
 Reason = Literal["idle", "room", "excess"]
 NO_ROWS: Final[Mapping[str, int]] = {}
+FLOOR, COLD, BACKLOG, SPARE = range(4)  # what an instance is for, the most urgent first; SPARE takes free places only
 
 
 class QueuePolicy(NamedTuple):
@@ -47,11 +51,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(NamedTuple):
-    """Predictions that the sweep knows to wait: all, those that wait for long, and since when a queue waits cold."""
+    """Predictions that the sweep knows to wait: all, those that wait for long, and since when a queue waits cold.
+
+    `kept`: those of queues with every instance taken.
+    """
 
     rows: Mapping[str, int] = NO_ROWS
     late: Mapping[str, int] = NO_ROWS
     cold_since: Mapping[str, float] = {}
+    kept: Mapping[str, Kept] = {}
 
 
 class Boot(NamedTuple):
@@ -102,34 +110,29 @@ class _Plan:
                 self._alive.setdefault(each.queue, []).append(each)
         self._count = Counter({queue: len(instances) for queue, instances in self._alive.items()})
         self._stopping: set[str] = set()
-        taken = Counter(each.worker for each in view.instances if each.occupies)
-        usable = {name: worker for name, worker in view.workers.items() if not worker.draining}
-        self._free = {
-            name: worker.capacity - taken[name]
-            for name, worker in usable.items()
-            if worker.refused_at < worker.seen_at  # what it offers has been heard since
-        }
-        # Places that empty soon without further stops: a need that waits for one must not have another one emptied.
-        self._coming = sum(each.state == "draining" and each.worker in usable for each in view.instances)
+        self._places = Places(view)
 
     def actions(self, held_off: frozenset[str]) -> Iterator[Action]:
-        for queue in self._missing(held_off):
-            yield from self._place(queue)
+        for rank, queue in self._missing(held_off):
+            yield from self._place(queue, rank)
         yield from self._surplus()
 
-    def _missing(self, held_off: frozenset[str]) -> list[str]:
-        """A queue for each instance that is wanted and not there: floors, then cold queues, then backlogs."""
+    def _missing(self, held_off: frozenset[str]) -> list[tuple[int, str]]:
+        """A queue for each instance that is wanted and not there, with what it is for."""
         queues = {*self._needs, *self._rules.floors} - held_off
         ranked = sorted((rank, self._waiting.cold_since.get(q, 0.0), q) for q in queues for rank in self._ranks(q))
-        return [queue for _, _, queue in ranked]
+        return [(rank, queue) for rank, _, queue in ranked]
 
     def _ranks(self, queue: str) -> Iterator[int]:
         policy, count = self._rules.policy(queue), self._count[queue]
         wanted = min(max(policy.min_instances, self._wanted(queue)), policy.max_instances)
         for nth in range(count, wanted):
-            yield 0 if nth < policy.min_instances else 1 if nth == 0 else 2
+            yield FLOOR if nth < policy.min_instances else COLD if nth == 0 else BACKLOG
+        for _ in range(max(count, wanted), min(self._worth(queue), policy.max_instances)):
+            yield SPARE
 
     def _wanted(self, queue: str) -> int:
+        """What the queue is to have even where others must go for it."""
         alive = self._alive.get(queue, [])
         if not alive:
             return int(queue in self._needs)
@@ -138,20 +141,24 @@ class _Plan:
         slots = sum(each.slots for each in alive)
         if late <= slots * self._rules.scale_factor:
             return len(alive)
-        target = ceil(late / (slots / len(alive) * self._rules.scale_factor))
-        ready = sum(each.state == "ready" for each in alive)
-        booting = len(alive) - ready
-        return min(target, len(alive) + max(0, max(1, ready) - booting))  # at most doubles, then looks again
+        return _stepped(alive, ceil(late / (slots / len(alive) * self._rules.scale_factor)))
 
-    def _place(self, queue: str) -> Iterator[Action]:
-        roomy = [name for name, free in self._free.items() if free > 0]
-        if roomy:
-            worker = max(roomy, key=lambda name: (self._free[name], name))
-            self._free[worker] -= 1
+    def _worth(self, queue: str) -> int:
+        """What it is to have while places are free."""
+        alive, kept = self._alive.get(queue), self._waiting.kept.get(queue)
+        return _stepped(alive, backlogs.worth(alive, kept)) if alive and kept else 0
+
+    def _place(self, queue: str, rank: int) -> Iterator[Action]:
+        # A boot that waits for a GPU is worth its place to a queue in need; to one that is served it is worth nothing.
+        like = self._alive[queue][0] if rank == SPARE else None
+        worker = self._places.take(like)
+        if worker is not None:
             self._count[queue] += 1
             yield Boot(queue, worker)
-        elif self._coming > 0:
-            self._coming -= 1
+        elif rank == SPARE:
+            return
+        elif self._places.coming > 0:
+            self._places.coming -= 1
         else:
             yield from self._make_room(queue)
 
@@ -162,7 +169,7 @@ class _Plan:
             yield self._stop(max(idle, key=lambda each: (each.idle_s, each.id)), "room")
 
     def _makes_room(self, each: Instance) -> bool:
-        return each.age_s >= self._rules.min_resident_s and each.worker in self._free
+        return each.age_s >= self._rules.min_resident_s and each.worker in self._places
 
     def _yielding(self, queue: str) -> Iterator[Instance]:
         """Idle instances that hold a floor only until this queue's own floor needs the place."""
@@ -196,3 +203,10 @@ class _Plan:
         self._stopping.add(each.id)
         self._count[each.queue] -= 1
         return Stop(each.id, each.worker, reason)
+
+
+def _stepped(alive: Sequence[Instance], target: int) -> int:
+    """Towards the target: at most twice as many as are ready, then the plan looks again."""
+    ready = sum(each.state == "ready" for each in alive)
+    booting = len(alive) - ready
+    return min(target, len(alive) + max(0, max(1, ready) - booting))

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from tidemill.scheduler.backlogs import CLAIMED_WITHIN_S, Kept
 from tidemill.scheduler.placement import Waiting
 from tidemill.scheduler.sweep import Hints, Row
 
@@ -23,6 +24,7 @@ class Entry(msgspec.Struct):
     wait_s: float = LOOK_FIRST_S
     hints: Hints = Hints()
     late: bool = False  # it was seen waiting for long
+    seen_at: float = 0.0
 
 
 class Watch:
@@ -45,7 +47,7 @@ class Watch:
             return False
         elif row.attempt > entry.row.attempt:
             entry.hints = Hints()
-        entry.row = row
+        entry.row, entry.seen_at = row, now
         entry.late = row.waits and now - row.accepted_at >= self._late_after_s
         self._look_later(entry, now)
         return True
@@ -98,6 +100,34 @@ class Watch:
             late=Counter(entry.row.queue for entry in entries if entry.late),
         )
 
+    def longest_waiting(self, queues: Collection[str], each: int, limit: int) -> list[str]:
+        """Of each of the queues a few, those that have waited for longest; `limit` in all."""
+        found = self._waiting_by_queue(queues)
+        few = (nsmallest(each, entries, key=_accepted) for entries in found.values())
+        return [entry.row.id for entries in few for entry in entries][:limit]
+
+    def kept(self, queues: Collection[str], now: float) -> dict[str, Kept]:
+        """What waits in each of the queues, where one was found to by the looks of `now`.
+
+        Whoever came later waits too, looked at or not.
+        """
+        kept = {}
+        for queue, entries in self._waiting_by_queue(queues).items():
+            found = [entry.row.accepted_at for entry in entries if entry.seen_at == now]
+            ages = [now - entry.row.accepted_at for entry in entries if found and entry.row.accepted_at >= min(found)]
+            settled = [age for age in ages if age >= CLAIMED_WITHIN_S]
+            if settled:
+                late = sum(age >= self._late_after_s for age in settled)
+                kept[queue] = Kept(len(settled), late, max(settled))
+        return kept
+
+    def _waiting_by_queue(self, queues: Collection[str]) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = {}
+        for entry in self._entries.values():
+            if entry.row.waits and entry.row.queue in queues:
+                found.setdefault(entry.row.queue, []).append(entry)
+        return found
+
     def lines(self) -> dict[str, list[str]]:
         """Those that wait, by queue, in the order of acceptance."""
         found: dict[str, list[str]] = {}
@@ -112,3 +142,7 @@ class Watch:
 
     def oldest_accepted_at(self) -> float | None:
         return min((entry.row.accepted_at for entry in self._entries.values()), default=None)
+
+
+def _accepted(entry: Entry) -> float:
+    return entry.row.accepted_at

@@ -10,7 +10,7 @@ from tidemill.runtime.migrate import migrate
 from tidemill.runtime.service import Service, main
 from tidemill.worker.cache.upkeep import evict
 from tidemill.worker.config import Config
-from tidemill.worker.fleet.heartbeat import beat, capacity
+from tidemill.worker.fleet.heartbeat import beat, offer
 from tidemill.worker.parts import Parts, Stock, assemble
 from tidemill.worker.runs import time_limits
 from tidemill.worker.runs.saving import save_progress
@@ -62,7 +62,7 @@ def _add_tasks(service: Service, parts: Parts) -> None:
     """What goes on all the time."""
     around, stock, runs, instances = parts.around, parts.stock, parts.runs, parts.instances
     config, lives, watcher = around.config, instances.lives, instances.watcher
-    offered = capacity(config.instances, instances.gpus)
+    offered = offer(config.instances, instances.gpus)
     service.task("lease", parts.lease.keep)
     service.task("heartbeat", lambda: beat(around.bus, runs.engine, offered, lives.changed))
     service.task("GPUs", instances.gpus.observe)

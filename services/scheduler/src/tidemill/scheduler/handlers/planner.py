@@ -17,11 +17,13 @@ from tidemill.runtime.clock import monotonic
 from tidemill.runtime.leader import Leader
 from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
+from tidemill.scheduler import backlogs
 from tidemill.scheduler.boots import BootHistory
 from tidemill.scheduler.config import Config
 from tidemill.scheduler.deployed import Deployed
 from tidemill.scheduler.fleet import Failure, Fleet, View
-from tidemill.scheduler.placement import Action, Boot, QueuePolicy, Rules, Waiting, cold_since, plan
+from tidemill.scheduler.handlers.round import Seen
+from tidemill.scheduler.placement import Action, Boot, QueuePolicy, Rules, cold_since, plan
 
 PLAN_GAP_S: Final = 0.02  # what happens meanwhile is planned together; nobody notices a boot this much later
 COMMAND_TRIES: Final = 2  # with the same instance, so that a lost reply boots nothing twice
@@ -32,7 +34,7 @@ COMMANDS: Final = Counter("tidemill_scheduler_commands_total", "Commands to work
 class Rows(Protocol):
     """What the planner needs of the sweep."""
 
-    def waiting(self) -> Waiting: ...
+    def seen(self) -> Seen: ...
 
     def give_up(self, queue: str, reason: str) -> None: ...
 
@@ -59,6 +61,8 @@ class Planner:
             default=QueuePolicy(max_instances=config.max_instances_per_queue),
         )
         self._cold_since: dict[str, float] = {}
+        self._ready_since: dict[str, float] = {}
+        self._full_since: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._listening_since = 0.0
         self._warm: events.Warm | None = None
@@ -77,6 +81,11 @@ class Planner:
         log().warning("boot failed", action="boot", queue=failure.queue, instance=failure.instance, final=hopeless)
         if hopeless and failure.queue not in self.fleet.view(now).ready_queues():
             self._rows.give_up(failure.queue, failure.error)
+
+    def warm(self) -> list[str]:
+        """Queues that have been ready for so long that what waited for the boot has been begun, or must wait."""
+        begun = monotonic() - backlogs.CLAIMED_WITHIN_S
+        return [queue for queue, since in self._ready_since.items() if since <= begun]
 
     async def want(self, demand: events.Demand) -> None:
         if self.fleet.hint(demand.queue, monotonic()):
@@ -117,15 +126,19 @@ class Planner:
         self._history.expire(now)
         view = self.fleet.view(now)
         self.fleet.note_quiet(view, now)
+        self._ready_since = {queue: self._ready_since.get(queue, now) for queue in view.ready_queues()}
+        self._full_since = backlogs.full_since(self._full_since, view, now)
         return view
 
     def _plan(self, view: View, now: float) -> list[Action]:
-        waiting = self._rows.waiting()
-        self._cold_since = cold_since(self._cold_since, view, waiting, now)
+        seen = self._rows.seen()
+        self._cold_since = cold_since(self._cold_since, view, seen.waiting, now)
+        kept = backlogs.kept_waiting(seen.kept, seen.at, self._full_since)
+        waiting = seen.waiting._replace(cold_since=self._cold_since, kept=kept)
         policies = self._deployed.policies(frozenset(view.ready_queues()), now)
         if policies is not self._rules.policies:
             self._rules = msgspec.structs.replace(self._rules, policies=policies)
-        return plan(view, waiting._replace(cold_since=self._cold_since), self._rules, self._history.held_off(now))
+        return plan(view, waiting, self._rules, self._history.held_off(now))
 
     def _pending(self, action: Action) -> events.Command:
         """The command of an action; from now on the fleet looks as if it had been obeyed."""

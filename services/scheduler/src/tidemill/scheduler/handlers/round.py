@@ -3,7 +3,7 @@
 Reads in the order of acceptance what is new, and again what is open; has `sweep.decide` say what to do.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from prometheus_client import Gauge
@@ -12,14 +12,18 @@ from tidemill.contracts.events import Line
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Lane
 from tidemill.scheduler import store
+from tidemill.scheduler.backlogs import Kept
 from tidemill.scheduler.config import Config
 from tidemill.scheduler.handlers.effects import Effects
 from tidemill.scheduler.load import load_of
+from tidemill.scheduler.placement import Waiting
 from tidemill.scheduler.stretches import Stretches
 from tidemill.scheduler.sweep import Circumstances, Decision, End, NextAttempt, Republish, Row, Rules, decide
 from tidemill.scheduler.watch import Watch
 
 LOOKS_PER_SWEEP: Final = 5000  # rows looked at again in one sweep: some 50 ms of the database
+LOOKS_PER_QUEUE: Final = 10  # that is warm, each second: whether those that wait there for longest still do
+LOOKS_AT_WARM: Final = 1000  # of all such queues together
 SLICES_PER_SWEEP: Final = 10  # of the backlog after an outage, so that what is fresh is read every second all the same
 REACH_EVERY_S: Final = 10.0  # how much is read again after a crash, and how much lies unsummarized
 LINE_LIMIT: Final = 2_000  # of a line that is told; whoever is further back has other worries than the number
@@ -38,12 +42,21 @@ QuietS = Callable[[str, float], float]  # a queue and a monotonic moment: since 
 class News(NamedTuple):
     """Since the last round: queues given up, with the reason, and how long ago the bus came back.
 
-    `closed`: queues of disabled deployments.
+    `closed`: queues of disabled deployments; `warm`: queues with instances that have had time to take what waited.
     """
 
     doomed: Mapping[str, str]
     bus_back_s: float | None = None
     closed: frozenset[str] = frozenset()
+    warm: Collection[str] = ()
+
+
+class Seen(NamedTuple):
+    """What the last sweep says to the planner; `kept`: what it found waiting in warm queues at `at`, monotonic."""
+
+    waiting: Waiting = Waiting()
+    kept: Mapping[str, Kept] = {}
+    at: float = 0.0
 
 
 class Round:
@@ -62,6 +75,7 @@ class Round:
         self._quiet_s = quiet_s
         self._stretches = Stretches(reached)
         self.workers: frozenset[str] = frozenset()  # with a lease, as of the last sweep
+        self.seen = Seen()
         self._lines: dict[str, list[str]] | None = None
         self._seen_until: float | None = None
         self._bus_back_at = 0.0
@@ -104,6 +118,7 @@ class Round:
         await self._read_settled(clock.now, news)
         await self._save_reach(clock.now)
         self._lines, self._seen_until = None, self._stretches.seen_until()
+        self.seen = self._summary(asked, clock.now, news)
         OPEN.set(len(self.watch))
         await self._tell_load(clock.now, monotonic() - started)
 
@@ -127,12 +142,18 @@ class Round:
             *self.watch.held_by_others(clock.workers),
             *self.watch.waiting_in(news.doomed),
             *self.watch.open_in(news.closed),
+            *self.watch.longest_waiting(news.warm, LOOKS_PER_QUEUE, LOOKS_AT_WARM),
             *(self.watch.unclaimed() if news.bus_back_s is not None else ()),
         }
         if wanted:
             rows = await store.open_again(self._lane, list(wanted))
             self.watch.drop(wanted - {row.id for row in rows})
             await self._judge(rows, clock.now, news)
+
+    def _summary(self, asked: float, now: float, news: News) -> Seen:
+        kept = self.watch.kept(news.warm, now)
+        late = {queue: each.late for queue, each in kept.items()}
+        return Seen(Waiting(rows=self.watch.waiting().rows, late=late), kept, asked)
 
     async def _judge(self, rows: Sequence[Row], now: float, news: News) -> None:
         decided = [(row, self._decision(row, now, news)) for row in self.watch.saw(rows, now)]

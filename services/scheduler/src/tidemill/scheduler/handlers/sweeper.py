@@ -5,6 +5,7 @@ so each time of leadership begins with an empty one.
 """
 
 import asyncio
+from collections.abc import Callable, Collection
 from typing import Final
 
 from tidemill.contracts.events import Line, LineAsked
@@ -18,8 +19,7 @@ from tidemill.scheduler import store
 from tidemill.scheduler.config import Config
 from tidemill.scheduler.deployed import Deployed
 from tidemill.scheduler.handlers.effects import Effects
-from tidemill.scheduler.handlers.round import News, QuietS, Round
-from tidemill.scheduler.placement import Waiting
+from tidemill.scheduler.handlers.round import News, QuietS, Round, Seen
 
 STANDBY_LOOK_S: Final = 0.1  # how soon a new leader sweeps; the look costs nothing
 
@@ -36,10 +36,11 @@ class Sweeper:
         self._doomed: dict[str, str] = {}
         self._bus_back: float | None = None  # monotonic
         self.quiet_s: QuietS = _never_quiet
+        self.warm: Callable[[], Collection[str]] = _never_warm
 
-    def waiting(self) -> Waiting:
-        """What the rows say to the planner."""
-        return Waiting() if self._round is None else self._round.watch.waiting()
+    def seen(self) -> Seen:
+        """What the rows say to the planner, as of the last sweep."""
+        return Seen() if self._round is None else self._round.seen
 
     async def line(self, asked: LineAsked) -> Line | None:
         """Who waits in a queue; nothing while another leads, who answers."""
@@ -89,10 +90,14 @@ class Sweeper:
             self._round = Round(self._config, stretches, effects, self.quiet_s, reached)
         doomed, bus_back = dict(self._doomed), self._bus_back
         bus_back_s = None if bus_back is None else monotonic() - bus_back
-        await self._round.sweep(News(doomed, bus_back_s, self._deployed.closed_queues()))
+        await self._round.sweep(News(doomed, bus_back_s, self._deployed.closed_queues(), self.warm()))
         self._doomed = {queue: why for queue, why in self._doomed.items() if doomed.get(queue) != why}
         self._bus_back = None if self._bus_back == bus_back else self._bus_back
 
 
 def _never_quiet(_queue: str, _now: float) -> float:
     return 0.0
+
+
+def _never_warm() -> Collection[str]:
+    return ()

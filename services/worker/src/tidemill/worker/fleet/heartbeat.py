@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from typing import NamedTuple
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Capacity, Heartbeat, InstanceState, QueueState
@@ -13,6 +14,7 @@ from tidemill.runtime.telemetry import log
 from tidemill.worker import store
 from tidemill.worker.gpus.assignments import GpuAssignments
 from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.instance import Instance
 
 HEARTBEAT_S = 1.0
 RENEWALS_PER_LEASE = 5  # so that one slow write loses nothing
@@ -63,40 +65,54 @@ class Lease:
             return  # it will run out
 
 
-def capacity(instances: int, gpus: GpuAssignments) -> Capacity:
-    """What the worker offers; it does not change while it lives."""
+class Offer(NamedTuple):
+    """What the worker has to give: places, which do not change while it lives, and room on its GPUs."""
+
+    capacity: Capacity
+    gpus: GpuAssignments
+
+
+def offer(instances: int, gpus: GpuAssignments) -> Offer:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Capacity(instances=instances, memory_bytes=memory, gpus=gpus.count, gpu_memory_bytes=gpus.memory_bytes)
+    capacity = Capacity(instances=instances, memory_bytes=memory, gpus=gpus.count, gpu_memory_bytes=gpus.memory_bytes)
+    return Offer(capacity, gpus)
 
 
-def heartbeat(engine: Engine, offered: Capacity, host: str) -> Heartbeat:
+def state_of(instance: Instance, now: float) -> InstanceState:
+    return InstanceState(
+        id=instance.id,
+        queue=instance.queue,
+        state=instance.state,
+        slots=instance.concurrency,
+        running=len(instance.runs),
+        idle_s=0.0 if instance.runs else round(now - instance.idle_since, 3),
+        age_s=round(now - instance.born, 3),
+        boot_s=round(instance.boot_s, 3),
+        run_s=round(instance.run_s, 4),
+        busy_s=round(instance.busy_s(now), 3),
+        gpus=len(instance.gpus),
+        gpu_bytes=instance.gpu_bytes,
+        error=instance.error,
+    )
+
+
+def heartbeat(engine: Engine, offered: Offer, host: str) -> Heartbeat:
     """The state of the worker as the scheduler sees it."""
     now = monotonic()
-    states = [
-        InstanceState(
-            id=instance.id,
-            queue=instance.queue,
-            state=instance.state,
-            slots=instance.concurrency,
-            running=len(instance.runs),
-            idle_s=0.0 if instance.runs else round(now - instance.idle_since, 3),
-            age_s=round(now - instance.born, 3),
-            error=instance.error,
-        )
-        for instance in engine.instances().values()
-    ]
+    states = [state_of(instance, now) for instance in engine.instances().values()]
     queues = [QueueState(queue=lane.queue, waiting=lane.waiting) for lane in engine.lanes.values() if lane.instances]
     return Heartbeat(
         worker=engine.worker,
         host=host,
-        capacity=offered,
+        capacity=offered.capacity,
         instances=states,
         queues=queues,
         draining=engine.draining,
+        gpu_free_bytes=offered.gpus.free_bytes(),
     )
 
 
-async def beat(bus: Bus, engine: Engine, offered: Capacity, changed: asyncio.Event) -> None:
+async def beat(bus: Bus, engine: Engine, offered: Offer, changed: asyncio.Event) -> None:
     """Named task: tells the scheduler at once when an instance changes, and every HEARTBEAT_S."""
     host = socket.gethostname()
     while True:

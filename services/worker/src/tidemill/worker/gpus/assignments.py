@@ -91,6 +91,11 @@ class GpuAssignments:
     def memory_bytes(self) -> int:
         return sum(device.memory_bytes for device in self._gpus.devices)
 
+    def free_bytes(self) -> list[int]:
+        """What nobody has reserved, on each device."""
+        held = self._grants.values()
+        return [device.memory_bytes - sum(grant.on(device) for grant in held) for device in self._gpus.devices]
+
     async def observe(self) -> None:
         """Named task: keeps the metrics. Without GPUs there is nothing to do, ever."""
         while True:

@@ -87,7 +87,7 @@ class Boots:
         await self._correct(instance, version, bytes(ready.schema))
         instance.concurrency, instance.batched = ready.concurrency, ready.batch
         booted = boot_phases.phases(Moments(began, fetched, built, monotonic()), ready.phases)
-        instance.boot = boot_phases.record(booted)
+        instance.boot, instance.boot_s = boot_phases.record(booted), boot_phases.repeated_s(booted)
         log().info("instance ready", action="boot", instance=instance.id, queue=instance.queue, seconds=booted)
         return link
 
@@ -109,6 +109,7 @@ class Boots:
         instance, ports, sku = life.instance, self._ports, version.row["hardware"]
         grant = await ports.gpus.assign(instance.id, choice.wish(sku, asks=version.config.gpu))
         instance.gpus = tuple(device.uuid for device in grant.devices)
+        instance.gpu_bytes = max(grant.bytes_each, default=0)
         if not grant.devices:  # CUDA reserves much that it never touches
             instance.data_limit_bytes = data_limit(sku, version.files)
         given = await ports.privileges.given(instance.queue, version.config)

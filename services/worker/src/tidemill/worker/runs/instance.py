@@ -12,6 +12,7 @@ from tidemill.worker.runs.run import Run
 FAST_MS: Final = 5.0  # below this, waking a process costs more than running: work is sent ahead
 AHEAD: Final = 32  # predictions sent ahead to a fast child
 SMOOTHING: Final = 0.1  # of the moving average of run times
+MEAN_OF: Final = 10  # runs in the mean that the scheduler hears; it follows a change of what is asked of the model
 
 State = Literal["booting", "ready", "draining", "failed"]
 
@@ -50,9 +51,11 @@ class Instance:
         self.child: Child | None = None
         self.ready_at = 0.0  # unix seconds
         self.boot: str | None = None  # seconds by phase, as JSON
+        self.boot_s = 0.0  # what the boot took where files and environment are there
         self.about: About | None = None  # known since its boot began
         self.redactor = Redactor()
         self.gpus: tuple[str, ...] = ()  # the devices assigned to it
+        self.gpu_bytes = 0  # reserved for it on each of them
         self.reserved = 0  # places for runs that the rows are asked about
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.fds: deque[int] = deque()
@@ -60,6 +63,8 @@ class Instance:
         self.finished = 0  # runs that it has ended itself
         self.data_limit_bytes: int | None = None  # private memory that its process may have
         self._average_ms = FAST_MS * 2  # unknown models count as slow
+        self._timed = 0  # runs in the mean, MEAN_OF at most
+        self._mean_ms = 0.0
 
     @property
     def room(self) -> int:
@@ -70,6 +75,15 @@ class Instance:
         if self.batched:
             ahead = max(ahead, self.concurrency)  # the next call's are there when this one's ends
         return max(0, self.concurrency + ahead - len(self.runs) - self.reserved)
+
+    @property
+    def run_s(self) -> float:
+        """The mean length of the last runs; 0 before the first has ended."""
+        return self._mean_ms / 1000
+
+    def busy_s(self, now: float) -> float:
+        """Since when the longest of the present runs has been with the child."""
+        return max((now - run.sent for run in self.running() if run.sent), default=0.0)
 
     def boot_waited_for(self, created_at: float) -> str | None:
         """The boot's phases, for a prediction that was there before the instance was ready."""
@@ -87,6 +101,9 @@ class Instance:
         self.redactor.forget(prediction_id)
         self.finished += 1
         self._average_ms += SMOOTHING * (ms - self._average_ms)
+        if ms > 0:  # else it never began
+            self._timed = min(self._timed + 1, MEAN_OF)
+            self._mean_ms += (ms - self._mean_ms) / self._timed
         if not self.runs:
             self.idle_since = now
             if self.state == "draining" and self.child is not None:
