@@ -2,6 +2,7 @@ import importlib
 import io
 import pathlib
 import pickle
+import typing
 
 import pydantic
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 import cog
 from cog import File, Input, Path, Secret, URLFile, URLPath
 from cog.input import MISSING
-from cog.types import get_filename
+from cog.types import Weights, get_filename
 
 
 def test_path_is_a_path():
@@ -185,3 +186,9 @@ def test_an_abstract_coder_says_so():
         Coder().encode(1)
     with pytest.raises(TypeError, match="does not decode"):
         Coder().decode({})
+
+
+def test_weights_of_older_releases_may_be_imported_and_annotate_a_setup():
+    def setup(weights: Weights | None = None): ...
+
+    assert typing.get_args(typing.get_type_hints(setup)["weights"]) == (File, Path, str, type(None))

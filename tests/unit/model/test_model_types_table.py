@@ -19,6 +19,7 @@ from typing import (
     Literal,
     Mapping,
     NewType,
+    NotRequired,
     Optional,
     Sequence,
     Tuple,
@@ -70,6 +71,15 @@ class Tree(BaseModel):
 
 class Message(TypedDict):
     role: str
+
+
+class Caption(Message):
+    score: NotRequired[float]
+    picture: Path
+
+
+class Undescribed(TypedDict):
+    raw: bytes
 
 
 class Settings(pydantic.BaseModel):
@@ -169,6 +179,16 @@ INPUTS = [
     (Message, {"type": "object"}, {"role": "user"}, {"role": "user"}),
     (list[Message], {"type": "array", "items": {"type": "object"}}, [{}], [{}]),
     (Annotated[Money, Opaque], {"type": "object"}, {"a": 1}, {"a": 1}),
+    (Annotated[List[Money], Opaque], {"type": "array", "items": {"type": "object"}}, [{"a": 1}], [{"a": 1}]),
+    (Annotated[list, Opaque], {"type": "array", "items": {"type": "object"}}, [], []),
+    (
+        Annotated[Optional[list[Money]], Opaque],
+        {"type": "array", "items": {"type": "object"}, "nullable": True},
+        [{}],
+        [{}],
+    ),
+    (Optional[Union[str, float]], {"anyOf": [{"type": "string"}, {"type": "number"}], "nullable": True}, 1, 1),
+    (Union[str, float], {"anyOf": [{"type": "string"}, {"type": "number"}]}, 1.5, 1.5),
     (list[Annotated[Money, Opaque]], {"type": "array", "items": {"type": "object"}}, [{}], [{}]),
     (Annotated[int, "a note"], {"type": "integer"}, 1, 1),
     (Union[float, int], {"anyOf": [{"type": "integer"}, {"type": "number"}]}, 5, 5),
@@ -300,6 +320,20 @@ def test_required_and_optional(annotation, default, required, omitted):
             build_kwargs(signature, {})
     else:
         assert build_kwargs(signature, {}) == build_kwargs(signature, {"value": None}) == {"value": omitted}
+
+
+@pytest.mark.parametrize(
+    "annotation", [Optional[int], str | None, Optional[Path], Optional[Secret], Optional[list[int]]]
+)
+def test_none_is_the_published_default_of_an_optional_input(annotation):
+    properties = input_schema(signature_of(annotation, Input(default=None)))["Input"]["properties"]
+    assert properties["value"]["default"] is None
+    assert properties["value"]["nullable"] is True
+    assert "default" not in input_schema(signature_of(annotation))["Input"]["properties"]["value"]
+
+
+def test_none_for_a_type_that_is_not_optional_publishes_no_default():
+    assert "default" not in input_schema(signature_of(int, Input(default=None)))["Input"]["properties"]["value"]
 
 
 def test_a_secret_default_is_not_published():
@@ -446,6 +480,20 @@ CONCATENATE = {**ITERATOR, "x-cog-array-display": "concatenate"}
             },
         ),
         (
+            Caption,
+            {
+                "type": "object",
+                "required": ["role", "picture"],
+                "properties": {
+                    "role": {**STRING, "title": "Role"},
+                    "score": {"type": "number", "title": "Score"},
+                    "picture": {**URI, "title": "Picture"},
+                },
+            },
+        ),
+        (List[Message], {"type": "array", "items": {"type": "object", "required": ["role"], "properties": {"role": {**STRING, "title": "Role"}}}}),
+        (Undescribed, {"type": "object"}),
+        (
             Tree,
             {
                 "type": "object",
@@ -513,6 +561,12 @@ def test_inputs_that_contradict_their_type(annotation, field, message):
         (Path, "out.png", "wrap the name of a file in cog.Path"),
         (Box, {"width": "wide", "tags": []}, "output at /width is declared as int"),
         (Box, Box(width=1, tags=None), "output at /tags"),
+        (Message, {"name": "a"}, "output at /role is declared as str, but it is None"),
+        (
+            Caption,
+            {"role": "a", "score": "high", "picture": "https://host/a.png"},
+            "output at /score is declared as float",
+        ),
         (dict, [], "declared as dict"),
         (dict[str, int], {"a/b": "c"}, "output at /a~1b"),
         (Union[int, str], 1.5, r"declared as int \| str"),
@@ -539,6 +593,9 @@ def test_outputs_that_break_their_declaration(declared, value, message):
         (Box, {"width": 1, "tags": [], "more": 1}),
         (tuple[int, ...], (1, 2)),
         (Settings, Settings(steps=1)),
+        (Message, {"role": "a"}),
+        (Caption, {"role": "a", "picture": "https://host/a.png"}),
+        (Undescribed, {"raw": "text"}),
         (dict[str, Any], {"a": None}),
         (Color, Color.RED),
     ],

@@ -46,6 +46,10 @@ class Secret(Validated):
         return f"Secret({str(self)!r})"
 
 
+Weights = File | Path | str
+"""What `setup(self, weights)` may be given, as older releases of Cog named it."""
+
+
 class ConcatenateIterator(Iterator[Item]):
     """Return annotation of a function that yields pieces of one text."""
 
@@ -79,5 +83,6 @@ __all__ = [
     "Secret",
     "URLFile",
     "URLPath",
+    "Weights",
     "get_filename",
 ]

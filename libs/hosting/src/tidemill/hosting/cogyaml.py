@@ -4,7 +4,7 @@ Pure. What needs a container (system packages, build steps) is refused here, at 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -74,6 +74,9 @@ class _Build(msgspec.Struct, forbid_unknown_fields=True):
     cuda: str | int | None = None
     cudnn: str | int | None = None
     sdk_version: str | int | None = None
+    # Of older releases of Cog, which no longer mean anything.
+    fast: bool | None = None
+    cog_runtime: bool | None = None
 
 
 class _Concurrency(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,6 +111,7 @@ def parse(raw: bytes, read: Read, *, allowed_places: Sequence[str] = DEFAULT_PLA
     wanted = _requirements(build, read, allowed_places)
     concurrency = document.concurrency or _Concurrency()
     network = document.tidemill.network if document.tidemill is not None else False
+    environment = _environment(document.environment or [])
     config = ModelConfig(
         entry=_entry(document, read),
         train_entry=None if document.train is None else _reference("train", document.train, read),
@@ -116,12 +120,12 @@ def parse(raw: bytes, read: Read, *, allowed_places: Sequence[str] = DEFAULT_PLA
         indexes=wanted.indexes,
         find_links=wanted.find_links,
         concurrency=_checked_concurrency(concurrency.max),
-        environment=_environment(document.environment or []),
+        environment=tuple(sorted((name, value) for name, value in environment.items() if not is_reserved(name))),
         gpu=bool(build.gpu),
         network=bool(network),
         network_hosts=_network_hosts(network) if isinstance(network, list) else (),
     )
-    return Parsed(config, (*_ignored(build, document), *wanted.warnings))
+    return Parsed(config, (*_ignored(build, document), *_overridden(environment), *wanted.warnings))
 
 
 def _document(raw: bytes) -> _Document:
@@ -158,6 +162,8 @@ def _ignored(build: _Build, document: _Document) -> list[str]:
         "build.cuda": build.cuda,
         "build.cudnn": build.cudnn,
         "build.sdk_version": build.sdk_version,
+        "build.fast": build.fast,
+        "build.cog_runtime": build.cog_runtime,
         "image": document.image,
         "model": document.model,
         "concurrency.default_target": document.concurrency and document.concurrency.default_target,
@@ -241,7 +247,16 @@ def _network_hosts(given: list[str]) -> tuple[str, ...]:
     return tuple(sorted({host.lower() for host in given}))
 
 
-def _environment(entries: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _overridden(environment: Iterable[str]) -> list[str]:
+    """Return a warning for each variable that the platform sets itself: a model pushed elsewhere may need to set it."""
+    return [
+        f"environment in cog.yaml sets {name}, which is ignored: the platform sets it itself."
+        for name in sorted(environment)
+        if is_reserved(name)
+    ]
+
+
+def _environment(entries: Sequence[str]) -> dict[str, str]:
     if len(entries) > ENVIRONMENT_LIMIT:
         raise ConfigRefused(f"environment has more than {ENVIRONMENT_LIMIT} variables")
     variables: dict[str, str] = {}
@@ -249,9 +264,7 @@ def _environment(entries: Sequence[str]) -> tuple[tuple[str, str], ...]:
         name, equals, value = entry.partition("=")
         if not equals or not is_variable_name(name):
             raise ConfigRefused(f'environment has {entry[:120]!a}, which is not like "NAME=value"')
-        if is_reserved(name):
-            raise ConfigRefused(f"environment sets {name}, which the platform sets itself")
         if "\0" in value or len(value) > ENVIRONMENT_VALUE_LIMIT_CHARS:
             raise ConfigRefused(f"environment sets {name} to a value that is too long or has a NUL")
         variables[name] = value
-    return tuple(sorted(variables.items()))
+    return variables

@@ -46,6 +46,7 @@ CLASSES: Final[dict[type, Kind]] = {  # they and their subclasses
 }
 LISTS: Final = frozenset({list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection})
 OUTPUT_LISTS: Final = frozenset({tuple, set, frozenset, collections.abc.Set})
+KEY_MARKS: Final = frozenset({"NotRequired", "Required", "ReadOnly"})  # around the type of a TypedDict's key
 DICTS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.MutableMapping})
 
 
@@ -62,11 +63,13 @@ class Reader:
             return self._bare(origin or annotation)
         if origin is typing.Annotated:
             opaque = any(mark is cog.Opaque for mark in arguments[1:])
-            return Shape(Kind.OBJECT) if opaque else self.shape(arguments[0])
+            return _opaque(arguments[0]) if opaque else self.shape(arguments[0])
         if origin in {typing.Union, types.UnionType}:
             return self._union(arguments)
         if origin is typing.Literal:
             return choice_of(arguments)
+        if getattr(origin, "_name", None) in KEY_MARKS:
+            return self.shape(arguments[0])
         return self._generic(annotation, origin, arguments)
 
     def _bare(self, annotation: Any) -> Shape:
@@ -89,7 +92,7 @@ class Reader:
             if issubclass(cls, base):
                 return Shape(kind)
         if typing.is_typeddict(cls):
-            return Shape(Kind.OBJECT)
+            return self._typed_dict(cls)
         if issubclass(cls, enum.Enum):
             return replace(choice_of([member.value for member in cls]), python=cls)
         coder = Coder.lookup(cls)
@@ -98,6 +101,15 @@ class Reader:
         if records.is_record(cls):
             return self._record(cls)
         raise _unsupported(cls)
+
+    def _typed_dict(self, cls: type) -> Shape:
+        """As an input Cog takes any object. An output has the keys that can be described, or it is any object too."""
+        if not self.output:
+            return Shape(Kind.OBJECT)
+        try:
+            return self._record(cls)
+        except ContractError:
+            return Shape(Kind.OBJECT)
 
     def _record(self, cls: type) -> Shape:
         if cls in self.expanding:
@@ -118,7 +130,8 @@ class Reader:
                 raise ContractError(FILE_INSIDE)  # noqa: TRY301 - told from further out, below
         except ContractError as error:
             raise error.within(f"field {field.name!r} of {cls.__name__}") from error.__cause__
-        return Field(field.name, shape, field.has_default and not self.output)  # an output has all its fields
+        # An output has all its fields, but for the keys that a TypedDict declares as not required.
+        return Field(field.name, shape, field.has_default and (not self.output or typing.is_typeddict(cls)))
 
     def _union(self, arguments: tuple[Any, ...]) -> Shape:
         shapes = [self.shape(argument) for argument in arguments]
@@ -146,6 +159,18 @@ class Reader:
                 raise ContractError(FILE_INSIDE)
             return Shape(Kind.DICT, item=value) if _known(value) else Shape(Kind.OBJECT)
         raise _unsupported(annotation)
+
+
+def _opaque(annotation: Any) -> Shape:
+    """The shape of `Annotated[annotation, Opaque]`: any object, or a list of them where the annotation is a list."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in {typing.Union, types.UnionType}:
+        given = [argument for argument in arguments if argument not in {None, type(None)}]
+        if len(given) == 1:
+            return replace(_opaque(given[0]), nullable=True)
+    if (origin or annotation) in LISTS:
+        return Shape(Kind.LIST, item=Shape(Kind.OBJECT))
+    return Shape(Kind.OBJECT)
 
 
 def shape_of(annotation: Any, *, output: bool = False) -> Shape:

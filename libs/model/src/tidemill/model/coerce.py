@@ -157,6 +157,8 @@ def _dict(shape: Shape, value: Any, field: str) -> dict[str, Any]:
 
 def _union(shape: Shape, value: Any, field: str) -> Any:
     for option in shape.options:
+        if option.kind is Kind.NUMBER and isinstance(value, int) and not isinstance(value, bool):
+            return value  # a union leaves a JSON number as it came: 1 stays 1
         try:
             return convert(option, value, field)
         except InputError:

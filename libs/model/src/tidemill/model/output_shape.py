@@ -46,7 +46,8 @@ def _inner_mismatch(value: Any, shape: Shape, pointer: str, files: Collection[st
     elif shape.kind is Kind.DICT and shape.item is not None:
         parts = [(key, shape.item, item) for key, item in value.items()]
     elif shape.kind is Kind.RECORD:
-        parts = [(field.name, field.shape, value.get(field.name)) for field in shape.fields]
+        present = [field for field in shape.fields if field.name in value or not field.has_default]
+        parts = [(field.name, field.shape, value.get(field.name)) for field in present]
     for key, inner, item in parts:
         found = _mismatch(item, inner, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", files)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Classes with named fields: dataclasses (`cog.BaseModel` makes them) and the models of either pydantic.
+"""Classes with named fields: dataclasses (`cog.BaseModel` makes them), TypedDicts and the models of either pydantic.
 
 pydantic is recognised by its attributes alone, so that this never imports it.
 """
@@ -43,6 +43,8 @@ def build(cls: Any, values: dict[str, Any]) -> Any:
 
 
 def _defaults(cls: Any) -> dict[str, bool]:
+    if typing.is_typeddict(cls):
+        return {name: name in cls.__optional_keys__ for name in cls.__annotations__}
     if dataclasses.is_dataclass(cls):
         return {
             field.name: not field.init

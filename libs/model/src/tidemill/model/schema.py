@@ -122,9 +122,13 @@ def _limits(parameter: Parameter) -> Schema:
 
 
 def json_default(parameter: Parameter) -> Schema:
-    """The default in JSON; none where it is None, has no JSON form, or must not be shown."""
+    """Return the default in JSON; nothing where it has no JSON form or must not be shown. None is a default where the
+    annotation says so, as `Optional[int] = None` does.
+    """
     default = parameter.default
-    if default is MISSING or default is None or parameter.shape.kind is Kind.SECRET:
+    if default is None:
+        return {"default": None} if parameter.shape.nullable else {}
+    if default is MISSING or parameter.shape.kind is Kind.SECRET:
         return {}
     if parameter.shape.kind in FILE_KINDS:
         return {"default": str(default)}
