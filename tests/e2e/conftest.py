@@ -155,6 +155,14 @@ class ClientProgram:
         self._command = command
         self._environment = environment
 
+    @property
+    def interpreter(self) -> str:
+        return self._command[0]
+
+    @property
+    def environment(self) -> Path:
+        return self._environment
+
     def with_script(self, name: str) -> "ClientProgram":
         """The same client with another script of `clients`."""
         return ClientProgram(self._stack, [self._command[0], str(HERE / "clients" / name)], self._environment)

@@ -187,6 +187,7 @@ def test_columns_begin_below_each_other():
     assert aligned([]) == []
     assert text({"a": "ü\n"}) == '{"a": "ü\\n"}'
     assert len(text("x" * 1000)) == 201
+    assert len(text(f"https://example.com/{'x' * 1000}")) == 1020
 
 
 def test_no_word_is_spelt_two_ways():

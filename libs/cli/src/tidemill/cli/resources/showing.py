@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final
 import typer
 
 LISTED: Final = 50  # of what grows without end, unless --limit says otherwise: two screens
-SHOWN_CHARS: Final = 200  # of a value among others; --json has it whole
+SHOWN_CHARS: Final = 200  # of a value in a list; --json has it whole
+ALONE_CHARS: Final = 4000  # of a value of the one thing that is shown: two screens
 GAP: Final = "  "
+LINKS: Final = ("http://", "https://")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many; the newest first.")]
@@ -38,7 +40,9 @@ def show_one(thing: Thing, facts: Callable[[Thing], Iterable[tuple[str, Any]]], 
     if as_json:
         show_json(thing)
         return
-    for line in aligned([(name, text(value)) for name, value in facts(thing) if value not in (None, "", [], {})]):
+    for line in aligned(
+        [(name, text(value, ALONE_CHARS)) for name, value in facts(thing) if value not in (None, "", [], {})]
+    ):
         typer.echo(line)
 
 
@@ -55,11 +59,12 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def text(value: Any) -> str:
-    """A value in one line, cut to what a screen takes. Pure."""
+def text(value: Any, limit: int = SHOWN_CHARS) -> str:
+    """A value in one line, cut to what a screen takes; a link is of no use unless it is whole. Pure."""
     whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = " ".join(whole.split())
-    return line if len(line) <= SHOWN_CHARS else f"{line[:SHOWN_CHARS]}…"
+    cut = len(line) > limit and not line.startswith(LINKS)
+    return f"{line[:limit]}…" if cut else line
 
 
 def second(moment: str | None) -> str:
