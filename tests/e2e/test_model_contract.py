@@ -39,7 +39,10 @@ ENTRIES: Final = {  # name -> entry, and what else its cog.yaml says
     "pydantic-2": "predict: records.py:Predictor\nbuild: {python_packages: [pydantic==2.12.4]}",
     "pydantic-1": "predict: records.py:Predictor\nbuild: {python_packages: [pydantic==1.10.24]}",
 }
-FOLDERS: Final = ("contract_sdxl", "contract_llm", "contract_legacy", "contract_async", "contract_runner")
+FOLDERS: Final = (
+    *("contract_sdxl", "contract_llm", "contract_legacy", "contract_async", "contract_runner"),
+    "contract_default_file",
+)
 ENDED: Final = {"succeeded", "failed", "canceled", "aborted"}
 
 
@@ -506,3 +509,11 @@ async def _served(path: str, text: str) -> AsyncIterator[str]:
         yield f"http://{host}:{port}{path}"
     finally:
         await runner.cleanup()
+
+
+async def test_files_of_the_models_own_are_defaults_of_its_inputs(models):
+    assert await models.output("default_file") == ["example", "a", "b"]
+    assert await models.output("default_file", text=data_uri("mine")) == ["mine", "a", "b"]
+    assert await models.output("default_file", text=None, more=[data_uri("c")]) == ["example", "c"]
+    properties = (await models.schema("default_file"))["Input"]["properties"]
+    assert not [name for name, each in properties.items() if "default" in each]

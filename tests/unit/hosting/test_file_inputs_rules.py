@@ -69,9 +69,10 @@ def test_wanted_files_and_their_paths():
     assert value["one"] == "http://a"
 
 
-def test_defaults_are_fetched_and_nulls_are_not():
+def test_defaults_are_fetched_also_where_null_is_given():
+    """The child takes null for an input that is not given, and can fetch nothing itself."""
     assert wanted_files((ONE, MANY), {}) == (Wanted("one", None, "data:,x"),)
-    assert wanted_files((ONE, MANY), {"one": None, "many": None}) == ()
+    assert wanted_files((ONE, MANY), {"one": None, "many": None}) == (Wanted("one", None, "data:,x"),)
     assert with_paths({"many": []}, {}) == {"many": []}
 
 
@@ -86,8 +87,16 @@ def test_defaults_are_fetched_and_nulls_are_not():
 )
 def test_values_that_are_no_files(value, field):
     with pytest.raises(NotAFile) as refused:
-        wanted_files((ONE, MANY), {"one": None, **value})
+        wanted_files((ONE, MANY), value)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("default", ["image.png", "/src/image.png", ["a.png", "b.png"], [], None])
+def test_a_default_that_is_a_file_of_the_model_is_left_to_its_child(default):
+    properties = {"image": {**URI, "default": default}}
+    (field,) = file_fields({"components": {"schemas": {"Input": {"properties": properties}}}})
+    assert field.default is None
+    assert wanted_files((field,), {}) == ()
 
 
 FILE = "01k0000000000000000000000a"

@@ -8,7 +8,8 @@ import pytest
 from cog import BaseModel, Input, Path, Secret
 from cog.coder import Coder
 from tidemill.model.coerce import build_kwargs
-from tidemill.model.defaults import warnings
+from tidemill.model.defaults import check_files, warnings
+from tidemill.model.errors import ContractError
 from tidemill.model.introspect import inspect_callable
 
 
@@ -104,3 +105,26 @@ def test_a_training_is_named():
     def train(steps: int = Input(default=0, ge=1)) -> str: ...
 
     assert warnings(inspect_callable(train))[0].startswith("train(): the default of 'steps'")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "reason"),
+    [
+        (Path, Input(default="gs://bucket/a.png"), "is a text that begins with http"),
+        (Path, Path("https://host/a.png"), "is 'https:/host/a.png'; a URL is a text"),
+        (list[Path], Input(default=["https://host/a.png", "a.png"]), "holds URLs and files of the model"),
+    ],
+)
+def test_a_file_default_that_nothing_can_open_is_refused(annotation, default, reason):
+    with pytest.raises(ContractError, match=f"predict.*'given'.*{reason}"):
+        check_files(signature(annotation, default))
+
+
+def test_a_file_default_that_is_missing_is_warned_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.png").write_bytes(b"x")
+    for default in ("there.png", "https://host/a.png", "/anywhere/a.png"):
+        check_files(signature(Path, Input(default=default)))
+        assert warnings(signature(Path, Input(default=default))) == []
+    (warning,) = warnings(signature(Path, Input(default="gone.png")))
+    assert "'gone.png', which is not among the model's files" in warning

@@ -336,6 +336,23 @@ def test_none_for_a_type_that_is_not_optional_publishes_no_default():
     assert "default" not in input_schema(signature_of(int, Input(default=None)))["Input"]["properties"]["value"]
 
 
+@pytest.mark.parametrize(
+    ("annotation", "default", "argument"),
+    [
+        (Path, Path("image.png"), Path("image.png")),
+        (Path, Input(default="image.png"), Path("image.png")),
+        (Optional[Path], Input(default=Path("image.png")), Path("image.png")),
+        (list[Path], Input(default=[Path("a.png"), "b.png"]), [Path("a.png"), Path("b.png")]),
+    ],
+)
+def test_a_default_of_the_models_own_files_is_handed_over_and_not_published(annotation, default, argument):
+    """Published, the worker would fetch it as a URL, and a form would send what every create refuses."""
+    signature = signature_of(annotation, default)
+    assert "default" not in input_schema(signature)["Input"]["properties"]["value"]
+    assert "required" not in input_schema(signature)["Input"]
+    assert build_kwargs(signature, {}) == {"value": argument}
+
+
 def test_a_secret_default_is_not_published():
     assert "default" not in input_schema(signature_of(Secret, Input(default="s")))["Input"]["properties"]["value"]
 

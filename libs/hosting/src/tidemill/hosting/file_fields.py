@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+URL_SCHEMES: Final = ("http:", "https:", "data:")
 DEPTH_LIMIT: Final = 8  # of references and alternatives inside one property; ours have two
 
 
@@ -12,7 +13,7 @@ class FileField(NamedTuple):
     name: str
     one: bool
     many: bool
-    default: Any = None  # a URL, or a list of them, that stands for an input that is not given
+    default: Any = None  # a URL, or a list of them, for an input that is not given; None where the child has its own
 
 
 class Wanted(NamedTuple):
@@ -44,8 +45,14 @@ def file_fields(schema: Mapping[str, Any], component: str = "Input") -> tuple[Fi
         kinds = set(_kinds(_mapping(definition), components, DEPTH_LIMIT))
         if kinds:
             default = _mapping(definition).get("default")
-            fields.append(FileField(name, "one" in kinds, "many" in kinds, default))
+            fields.append(FileField(name, "one" in kinds, "many" in kinds, default if _is_fetched(default) else None))
     return tuple(fields)
+
+
+def _is_fetched(default: Any) -> bool:
+    """Return whether a default names something to fetch. Other texts are files of the model, which its child opens."""
+    items = default if isinstance(default, list) else [default]
+    return any(isinstance(item, str) and item.lower().startswith(URL_SCHEMES) for item in items)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -69,8 +76,9 @@ def _kinds(definition: Mapping[str, Any], components: Mapping[str, Any], depth: 
 
 
 def wanted_files(fields: tuple[FileField, ...], value: Mapping[str, Any]) -> tuple[Wanted, ...]:
-    """The files that an input asks for. Raises NotAFile."""
-    return tuple(wanted for field in fields for wanted in _wanted(field, value.get(field.name, field.default)))
+    """Return the files that an input asks for; null is an input that is not given, as for the child. Raise NotAFile."""
+    given = [(field, value.get(field.name)) for field in fields]
+    return tuple(wanted for field, each in given for wanted in _wanted(field, field.default if each is None else each))
 
 
 def _wanted(field: FileField, value: Any) -> Iterator[Wanted]:

@@ -4,15 +4,16 @@ Clients and forms read it: `x-order` is the order of a form, `allOf` to an enume
 file, and the `x-cog-` keys of the output tell an iterator from a list. The same signature gives the same document.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import cog
 from cog.input import MISSING
 from tidemill.model import schema_parts
+from tidemill.model.coerce import URL_PREFIXES
 from tidemill.model.encode import encode_output
 from tidemill.model.errors import OutputError
 from tidemill.model.schema_parts import Schema, reference
-from tidemill.model.shapes import FILE_KINDS, Kind, Shape
+from tidemill.model.shapes import Kind, Shape, holds_files
 from tidemill.model.signature import CONCATENATE, Output, Parameter, Signature
 
 OPENAPI_VERSION: Final = "3.0.2"
@@ -130,13 +131,21 @@ def json_default(parameter: Parameter) -> Schema:
         return {"default": None} if parameter.shape.nullable else {}
     if default is MISSING or parameter.shape.kind is Kind.SECRET:
         return {}
-    if parameter.shape.kind in FILE_KINDS:
-        return {"default": str(default)}
+    if holds_files(parameter.shape):
+        return _file_default(default)
     try:
         value, files = encode_output(default)
     except OutputError:
         return {}
     return {} if files else {"default": value}
+
+
+def _file_default(default: Any) -> Schema:
+    """A file of the model's own directory is no default that a caller could send, so only URLs are published."""
+    urls = [str(each) for each in default] if isinstance(default, list | tuple) else [str(default)]
+    if not all(url.startswith(URL_PREFIXES) for url in urls):
+        return {}
+    return {"default": urls if isinstance(default, list | tuple) else urls[0]}
 
 
 def _output(output: Output) -> Schema:

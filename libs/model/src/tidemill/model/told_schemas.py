@@ -1,5 +1,6 @@
 """The schema that a child tells: when it only inspects a model, and again when a push could no more than guess it."""
 
+import functools
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ def inspected(boot: Boot) -> tuple[Signature, dict[str, Any]]:
     if guessed is not None:  # what it says of defaults may be wrong: whoever corrects it warns of them
         schema = guarded("contract", lambda: openapi_schema(signature, train_signature=train))
         return signature, {**schema, static_signature.GUESSED: guessed}
+    for each in (signature, train):
+        if each is not None:
+            guarded("contract", functools.partial(defaults.check_files, each))
     return signature, _told(signature, train)
 
 
