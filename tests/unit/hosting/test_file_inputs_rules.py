@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting import data_uris
+from tidemill.hosting import data_uris, media_suffixes
 from tidemill.hosting.data_uris import DataUriRefused
 from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
 from tidemill.security.public_urls import PublicUrls
@@ -210,10 +210,40 @@ def test_broken_data_uris(uri):
         ("image/webp", ".webp"),
         ("x/y", ""),
         ("application/octet-stream", ""),
+        ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx"),
+        ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ".xlsx"),
+        ("video/x-matroska", ".mkv"),
+        ("video/matroska", ".mkv"),
+        ("application/gzip", ".gz"),
+        ("application/x-gzip", ".gz"),
+        ("audio/mp4", ".m4a"),
+        ("audio/m4a", ".m4a"),
+        ("audio/flac", ".flac"),
+        ("audio/x-flac", ".flac"),
+        ("audio/aiff", ".aiff"),
+        ("audio/x-aiff", ".aiff"),
+        ("video/x-msvideo", ".avi"),
+        ("video/avi", ".avi"),
+        ("text/markdown", ".md"),
+        ("application/yaml", ".yaml"),
+        ("text/yaml", ".yaml"),
+        ("application/x-yaml", ".yaml"),
+        ("model/gltf-binary", ".glb"),
+        ("image/jxl", ".jxl"),
+        ("application/xml", ".xml"),
+        ("text/plain", ".txt"),
+        ("text/html", ".html"),
     ],
 )
-def test_suffixes(kind, suffix):
-    assert data_uris.suffix(kind) == suffix
+def test_a_media_type_gives_the_suffix_that_programs_go_by(kind, suffix):
+    assert media_suffixes.suffix(kind) == suffix
+
+
+def test_every_known_media_type_is_one_and_has_one_suffix():
+    for suffix, kinds in media_suffixes._BY_SUFFIX.items():
+        for kind in kinds:
+            assert data_uris.decode(f"data:{kind},x").content_type == kind
+            assert media_suffixes.suffix(kind) == suffix
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from tidemill.cli.errors import CommandError
-from tidemill.hosting import data_uris
+from tidemill.hosting import data_uris, media_suffixes
 from tidemill.hosting.file_fields import NotAFile, Wanted, file_fields, wanted_files, with_paths
 
 TIMEOUT: Final = httpx.Timeout(300.0, connect=10.0)
@@ -59,7 +59,7 @@ async def _bring(wanted: Wanted, place: Path, *, of_this_machine: bool) -> Path:
 
 def _written(uri: str, place: Path) -> Path:
     data = data_uris.decode(uri)
-    path = place / f"file{data_uris.suffix(data.content_type)}"
+    path = place / f"file{media_suffixes.suffix(data.content_type)}"
     path.write_bytes(data.content)
     return path
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import mimetypes
 import re
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -12,24 +11,6 @@ DEFAULT_TYPE: Final = "text/plain"
 
 _SPACE: Final = re.compile(rb"[\t\n\r ]+")
 _TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
-# Only what is built in: a machine's own list of types must not decide what a model sees.
-_TYPES: Final = mimetypes.MimeTypes(filenames=())
-_MORE_SUFFIXES: Final = {
-    "audio/mp3": ".mp3",
-    "audio/wav": ".wav",
-    "audio/mp4": ".m4a",
-    "audio/webm": ".webm",
-    "audio/x-m4a": ".m4a",
-    "audio/ogg": ".ogg",
-    "audio/flac": ".flac",
-    "image/webp": ".webp",
-    "image/avif": ".avif",
-    "image/jpg": ".jpg",
-    "image/jpeg": ".jpg",
-    "text/plain": ".txt",
-    "video/webm": ".webm",
-    "application/octet-stream": "",
-}
 
 
 class DataUriRefused(Exception):  # noqa: N818 - named after the situation
@@ -62,9 +43,3 @@ def _from_base64(text: bytes) -> bytes:
         return base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
     except binascii.Error:
         raise DataUriRefused("the base64 of the data: URI is malformed") from None
-
-
-def suffix(content_type: str) -> str:
-    """The file name suffix for a media type, with its dot; empty when it is not known."""
-    known = _MORE_SUFFIXES.get(content_type)
-    return (_TYPES.guess_extension(content_type) or "") if known is None else known

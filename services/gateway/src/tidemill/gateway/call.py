@@ -13,6 +13,7 @@ from tidemill.contracts import patterns
 from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway import json_faults
 from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits.allowances import Kind
 
@@ -158,7 +159,7 @@ def decode(body: bytes, kind: type[BodyT]) -> BodyT:
     except msgspec.ValidationError as error:
         raise unprocessable(f"The request body is not as expected: {patterns.in_words(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"The request body is not valid JSON: {error}") from None
+        raise bad_request(f"The request body is not valid JSON: {json_faults.reason(body, error)}") from None
     except RecursionError:
         raise bad_request("The request body nests too deeply.") from None
 
