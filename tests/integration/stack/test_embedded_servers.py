@@ -15,8 +15,9 @@ import pytest
 from minio import Minio
 from minio.error import S3Error
 
-from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer, StartError
+from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer, StartError, status
 from tidemill.stack import cluster as cluster_module
+from tidemill.stack.snapshot import Part
 from tidemill.stack.state import State
 from tidemill.testing.processes import runs
 from tidemill.testing.servers import UNSYNCED, discard, started
@@ -332,3 +333,20 @@ async def test_an_object_is_read_for_longer_than_a_token_of_the_stores_parts_use
             await asyncio.sleep(1.2)
         reply.close()
     assert read == size
+
+
+async def test_postgres_in_smart_shutdown_is_not_ready_though_it_runs(postgres, tmp_path):
+    """Old sessions keep it alive, and nobody new is let in: `status` asks as a client does."""
+    part = Part(name=postgres.name, kind="server", where="", pid=postgres.process.pid, started_at=0.0, restarts=0)
+    session = await asyncpg.connect(postgres.url)
+    try:
+        assert (await status.look(part, {postgres.name: postgres})).fault is None
+        os.kill(postgres.process.pid, signal.SIGTERM)
+        async with asyncio.timeout(60):
+            while (await status.look(part, {postgres.name: postgres})).fault is None:
+                await asyncio.sleep(0.02)
+        assert await session.fetchval("SELECT 1") == 1
+        assert postgres.process.alive
+        assert "shutting down" in (await status.look(part, {postgres.name: postgres})).fault
+    finally:
+        await session.close()

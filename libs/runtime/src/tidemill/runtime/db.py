@@ -23,11 +23,15 @@ AWAY: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # A connection that dies amid a statement ("cannot switch to state"), or whose plans a migration made stale.
+    asyncpg.InternalClientError,
+    asyncpg.InvalidCachedStatementError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DiskFullError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.InsufficientResourcesError,  # memory, disk or connections
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted or the primary is found again
 )
 STATEMENT_TIMEOUT_S: Final = 5.0  # the sweep relies on it: no row becomes visible later than this after its accepted_at
 BACKOFF_FIRST_S: Final = 0.05

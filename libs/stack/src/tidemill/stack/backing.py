@@ -12,7 +12,7 @@ from tidemill.stack.object_server import BUCKET, ObjectServer
 from tidemill.stack.postgres_server import PostgresServer
 from tidemill.stack.process import StartError
 from tidemill.stack.state import State
-from tidemill.stack.unit import Unit
+from tidemill.stack.unit import Server
 
 S3 = ("TIDEMILL_S3_URL", "TIDEMILL_S3_ACCESS_KEY", "TIDEMILL_S3_SECRET_KEY")
 # The names of the data directories, and of the logs.
@@ -37,7 +37,7 @@ class Backing:
             self._given |= {name: environ[name] for name in s3 if name in environ}
 
     @property
-    def units(self) -> list[Unit]:
+    def units(self) -> list[Server]:
         return [unit for unit in (self.nats, self.postgres, self.objects) if unit is not None]
 
     @property

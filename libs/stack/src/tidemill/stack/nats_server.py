@@ -77,7 +77,7 @@ class NatsServer:
         await self.process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
         configuration = self._seat.directory / "nats.conf"
         write_private(configuration, self._configuration(self._seat.settle_port()))
-        await self.process.start(self._launch(configuration), self._probe, READY_WITHIN_S)
+        await self.process.start(self._launch(configuration), self.probe, READY_WITHIN_S)
 
     async def stop(self) -> None:
         await self.process.stop()
@@ -110,8 +110,10 @@ class NatsServer:
             indent=1,
         )
 
-    async def _probe(self) -> None:
-        """A client is let in, and JetStream answers it: there is no monitoring port, which would answer anybody."""
+    async def probe(self) -> None:
+        """A client is let in, and JetStream answers it: there is no monitoring port, which would answer anybody. Raises
+        ProbeError.
+        """
         try:
             client = await nats.connect(self.url, allow_reconnect=False, error_cb=_ignore)
         except (nats.errors.Error, OSError) as error:

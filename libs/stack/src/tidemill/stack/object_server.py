@@ -66,7 +66,7 @@ class ObjectServer:
     async def start(self) -> None:
         """Raises StartError with the reason and the log's end."""
         await self.process.end_leftover(signal.SIGTERM, STOP_GRACE_S)
-        await self.process.start(self._launch(), self._probe, READY_WITHIN_S)
+        await self.process.start(self._launch(), self.probe, READY_WITHIN_S)
 
     async def stop(self) -> None:
         await self.process.stop()
@@ -123,7 +123,8 @@ class ObjectServer:
             "-master.telemetry=false",
         ]
 
-    async def _probe(self) -> None:
+    async def probe(self) -> None:
+        """Stores and reads. Raises ProbeError."""
         await asyncio.to_thread(self._write_and_read)
 
     def _write_and_read(self) -> None:

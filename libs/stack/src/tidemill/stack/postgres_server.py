@@ -115,7 +115,7 @@ class PostgresServer:
         deadline = time.monotonic() + PREDECESSOR_WAIT_S
         while True:
             try:
-                await self.process.start(launch, self._probe, READY_WITHIN_S)
+                await self.process.start(launch, self.probe, READY_WITHIN_S)
             except StartError as error:
                 if time.monotonic() >= deadline or not any(mark in str(error) for mark in _PREDECESSOR_MARKS):
                     raise
@@ -134,7 +134,8 @@ class PostgresServer:
             timeout=5,
         )
 
-    async def _probe(self) -> None:
+    async def probe(self) -> None:
+        """Connects anew: in a smart shutdown old sessions go on, and nobody new is let in. Raises ProbeError."""
         try:
             connection = await self._connect()
             await connection.close()

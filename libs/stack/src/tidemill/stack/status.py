@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tidemill.stack import leftovers, snapshot
+from tidemill.stack.backing import Backing
 from tidemill.stack.home import Home
-from tidemill.stack.process import runs
+from tidemill.stack.process import PROBE_TIMEOUT_S, ProbeError, runs
 from tidemill.stack.service import not_ready
 from tidemill.stack.snapshot import Part, Snapshot
+from tidemill.stack.unit import Server
 
 HEADINGS = ("NAME", "PID", "UPTIME", "RESTARTS", "STATE", "WHERE")
 ROW = "{:<20}{:>8}{:>9}{:>10}  {:<10}{}"
@@ -33,7 +35,8 @@ async def show(home: Home) -> int:
         behind = f"; {', '.join(left)} still run, left behind by a supervisor that was killed" if left else ""
         print(f"not running (home {home.path}){behind}")
         return 1
-    seen = await asyncio.gather(*(_look(part) for part in current.parts))
+    servers = {server.name: server for server in Backing(home, {}).units}
+    seen = await asyncio.gather(*(look(part, servers) for part in current.parts))
     print(render(current, seen, time.time()))
     return 0 if current.phase == READY and all(item.fault is None for item in seen) else 1
 
@@ -57,10 +60,22 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-async def _look(part: Part) -> Seen:
+async def look(part: Part, servers: Mapping[str, Server]) -> Seen:
+    """Servers are asked as a client asks them: what runs need not serve anybody new."""
     if part.pid is None or not runs(part.pid):
         return Seen(part, "not running")
-    return Seen(part, await not_ready(part.ready_url) if part.ready_url is not None else None)
+    if part.ready_url is not None:
+        return Seen(part, await not_ready(part.ready_url))
+    return Seen(part, await _fault(servers[part.name]) if part.name in servers else None)
+
+
+async def _fault(server: Server) -> str | None:
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            await server.probe()
+    except (ProbeError, OSError) as error:
+        return str(error) or type(error).__name__
+    return None
 
 
 def _row(item: Seen, now: float) -> str:

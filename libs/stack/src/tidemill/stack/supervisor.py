@@ -6,7 +6,7 @@ It owns the order and the deadlines. How a server starts, or what a step does, i
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,8 +115,8 @@ class Supervisor:
             examples = provision.show_examples(self._options.catalogue)
             self._afterwards.append(asyncio.create_task(examples, name="show examples"))
 
-    async def _start_stage(self, units: list[Unit]) -> None:
-        self._stages.append(units)
+    async def _start_stage(self, units: Sequence[Unit]) -> None:
+        self._stages.append(list(units))
         try:
             async with asyncio.TaskGroup() as group:
                 for unit in units:

@@ -28,3 +28,9 @@ class Unit(Protocol):
     async def stop(self) -> None: ...
 
     async def kill(self) -> None: ...
+
+
+class Server(Unit, Protocol):
+    async def probe(self) -> None:
+        """Returns when it serves a new client; raises ProbeError, OSError."""
+        ...

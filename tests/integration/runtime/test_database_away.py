@@ -1,0 +1,140 @@
+"""What a database that dies or shuts down raises is passing; whether it lets anybody in is asked as a client asks."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+
+import asyncpg
+import psutil
+import pytest
+
+from tidemill.runtime import readiness
+from tidemill.runtime.config import Common
+from tidemill.runtime.db import AWAY, Database, insistently
+from tidemill.runtime.readiness import DatabaseProbe, watch_database
+from tidemill.runtime.service import Service
+from tidemill.stack import PostgresServer
+from tidemill.testing.running import until
+from tidemill.testing.servers import UNSYNCED, configured, started
+
+LARGE = "SELECT repeat('x', 100000) FROM generate_series(1, 20)"
+
+
+@pytest.fixture
+async def server(tmp_path):
+    async with started(PostgresServer(tmp_path / "postgres", durability=UNSYNCED)) as server:
+        yield server
+
+
+def test_an_inner_error_of_the_client_is_passing():
+    """A connection that dies amid a statement: "cannot switch to state 12; another operation (2) is in progress"."""
+    for kind in (
+        asyncpg.InternalClientError,
+        asyncpg.InterfaceError,
+        asyncpg.ProtocolError,
+        asyncpg.OutdatedSchemaCacheError,
+        asyncpg.InvalidCachedStatementError,
+        asyncpg.ConnectionDoesNotExistError,
+        asyncpg.IdleSessionTimeoutError,
+        asyncpg.OutOfMemoryError,
+        asyncpg.DiskFullError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.ReadOnlySQLTransactionError,
+        ConnectionResetError,
+    ):
+        assert issubclass(kind, AWAY), kind
+
+
+async def transaction(database):
+    async with database.transaction() as connection:
+        await connection.execute("CREATE TEMP TABLE IF NOT EXISTS t (x int)")
+        await connection.fetch("SELECT 1")
+
+
+async def cut_short(call):
+    async with asyncio.timeout(random.random() * 0.03):
+        await call
+
+
+async def ask(database, lane):
+    """Statements of every kind, for ever. Raises what is not passing."""
+    calls = (
+        lambda: database.fetch(LARGE),
+        lambda: transaction(database),
+        lambda: lane.fetch(LARGE),
+        lambda: cut_short(database.fetch("SELECT pg_sleep(0.02)")),
+        lambda: cut_short(lane.fetch("SELECT pg_sleep(0.02)")),
+    )
+    while True:
+        try:
+            await random.choice(calls)()
+        except AWAY:
+            await asyncio.sleep(0.01)
+
+
+async def die(server, how):
+    """Killed, told to quit at once, or some of its backends killed."""
+    if how == "backends":
+        for backend in psutil.Process(server.process.pid).children()[-4:]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                backend.kill()
+        return
+    if how == "quit":
+        os.kill(server.process.pid, signal.SIGQUIT)
+        await until("it has ended", lambda: not server.process.alive)
+    await server.kill()
+    await server.start()
+
+
+@pytest.mark.timeout(180)
+async def test_whatever_a_database_that_dies_amid_statements_raises_is_passing(server):
+    async with Database(server.url, pool_size=8) as database:
+        lanes = [database.lane() for _ in range(3)]
+        asking = [asyncio.create_task(ask(database, lane), name="ask") for lane in lanes * 8]
+        for how in ("kill", "quit", "backends") * 3:
+            await asyncio.sleep(0.5)
+            await die(server, how)
+        for task in asking:
+            task.cancel()
+        ends = await asyncio.gather(*asking, return_exceptions=True)
+        assert [end for end in ends if not isinstance(end, asyncio.CancelledError)] == []
+        assert await insistently("ask", lambda: lanes[0].fetch("SELECT 1")) == [(1,)]
+
+
+async def test_a_lane_goes_on_after_a_migration_changed_what_its_statement_answers(server):
+    async with Database(server.url) as database:
+        await database.execute("CREATE TABLE thing (a int)")
+        await database.execute("INSERT INTO thing VALUES (1)")
+        lane = database.lane(settings={})
+        assert await lane.fetch("SELECT * FROM thing") == [(1,)]
+        await database.execute("ALTER TABLE thing ADD COLUMN b int")
+        assert await insistently("ask", lambda: lane.fetch("SELECT * FROM thing")) == [(1, None)]
+
+
+async def test_a_database_in_smart_shutdown_makes_a_service_unready_while_its_old_connections_work(server, monkeypatch):
+    monkeypatch.setattr(readiness, "LOOK_EVERY_S", 0.05)
+    service = Service("gateway", configured(Common, server))
+    watch_database(service)
+    async with Database(server.url) as database:
+        running = asyncio.create_task(service.run(), name="service")
+        await until("it is ready", lambda: not service.not_ready())
+        os.kill(server.process.pid, signal.SIGTERM)
+        faults = await until("it is not ready", service.not_ready)
+        assert "PostgreSQL serves no new client" in faults["database"]
+        assert await database.value("SELECT 1") == 1
+        service.stopping.set()
+        assert await running == 0
+
+
+async def test_a_probe_is_content_again_when_the_database_is_back(server):
+    probe = DatabaseProbe(server.url)
+    await probe.look()
+    assert probe.not_ready() is None
+    await server.kill()
+    await probe.look()
+    assert "PostgreSQL serves no new client" in probe.not_ready()
+    await server.start()
+    await probe.look()
+    assert probe.not_ready() is None
