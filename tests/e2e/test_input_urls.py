@@ -1,16 +1,24 @@
 """Inputs given as URLs of every kind reach models as bytes, and no URL of a user's reaches what it may not."""
 
 import base64
+import functools
+import gzip
+import itertools
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import web
 
+from tidemill.runtime.config import ObjectStore, load
+from tidemill.runtime.objects import Objects
+from tidemill.stack import snapshot
 from tidemill.testing.running import until
 
 CONTENT = bytes(range(256)) * 30
+BUSY_TIMES = 3  # more than a file is tried where nobody says when to come back
 CLIENTS = ["python_1", "python_2", "javascript"]
 
 
@@ -25,8 +33,17 @@ class Site(NamedTuple):
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
     caught: list[str] = []
+    tries = itertools.count()
 
     async def file(_: web.Request) -> web.Response:
+        return web.Response(body=CONTENT, content_type="image/png")
+
+    async def packed(_: web.Request) -> web.Response:
+        return web.Response(body=gzip.compress(CONTENT), headers={"Content-Encoding": "gzip"}, content_type="image/png")
+
+    async def busy(_: web.Request) -> web.Response:
+        if next(tries) < BUSY_TIMES:
+            return web.Response(status=429, headers={"Retry-After": "1"})
         return web.Response(body=CONTENT, content_type="image/png")
 
     async def jump(request: web.Request) -> web.Response:
@@ -38,6 +55,8 @@ async def site() -> AsyncIterator[Site]:
 
     outside, inside = web.Application(), web.Application()
     outside.router.add_get("/file.png", file)
+    outside.router.add_get("/packed.png", packed)
+    outside.router.add_get("/busy.png", busy)
     outside.router.add_route("*", "/jump", jump)
     inside.router.add_route("*", "/{path:.*}", trap)
     runners, port = [], 0
@@ -74,6 +93,91 @@ async def test_every_client_may_give_every_kind_of_url(client, request, stack, s
         result = await run("file_of", model="local/e2e_file", url=url)
         assert result["type"] == "FileOutput"
         assert base64.b64decode(result["content"]) == CONTENT[::-1], url[:80]
+
+
+@pytest.mark.parametrize("name", ["packed.png", "busy.png"])
+async def test_an_input_that_is_compressed_or_whose_server_is_busy_is_brought(stack, site, name):
+    """Object stores serve what they hold compressed, and many limit how often they are asked."""
+    body = {"version": "local/e2e_file", "input": {"image": site.url.replace("file.png", name)}}
+    async with stack.session() as http:
+        async with http.post("/v1/predictions", json=body, headers={"Prefer": "wait"}) as response:
+            done = await response.json()
+        assert done["status"] == "succeeded", done
+        async with http.get(done["output"]) as response:
+            assert await response.read() == CONTENT[::-1]
+
+
+async def test_half_an_emoji_in_a_body_is_called_that(stack):
+    body = rb'{"version": "local/e2e_text", "input": {"text": "\ud83d"}}'
+    async with (
+        stack.session() as http,
+        http.post("/v1/predictions", data=body, headers={"Content-Type": "application/json"}) as response,
+    ):
+        problem = await response.json()
+    assert response.status == 400
+    assert "\\ud83d at byte 49 is half of a character" in problem["detail"], problem
+
+
+def listening(stack) -> set[int]:
+    """All TCP ports of the stack's processes, whatever they are for."""
+    current = snapshot.read(stack.home / "run.json")
+    processes = [psutil.Process(part.pid) for part in current.parts if part.pid]
+    supervisor = psutil.Process(current.pid)
+    all_of_it = {supervisor, *supervisor.children(recursive=True), *processes}
+    found = set()
+    for process in all_of_it:
+        connections = process.net_connections("tcp")
+        found |= {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
+    return found
+
+
+async def test_with_loopback_allowed_no_account_reaches_the_platforms_own_ports(stack, new_token):
+    """As one who reads the outputs of another through a part of the object store that asks for no key."""
+    victim, thief = ({"Authorization": f"Bearer {new_token(name)}"} for name in ("victim", "thief"))
+    given = f"data:image/png;base64,{base64.b64encode(CONTENT).decode()}"
+    async with aiohttp.ClientSession(base_url=stack.base_url) as http:
+
+        async def run(headers, **body):
+            body = {"version": "local/e2e_file", **body}
+            async with http.post("/v1/predictions", json=body, headers={**headers, "Prefer": "wait"}) as response:
+                made = await response.json()
+                assert response.status == 201, made
+
+            async def ended():
+                async with http.get(f"/v1/predictions/{made['id']}", headers=headers) as response:
+                    now = await response.json()
+                return now if now["status"] not in {"starting", "processing"} else None
+
+            return await until(f"the end of {body}", ended)
+
+        done = await run(victim, input={"image": given})
+        assert done["status"] == "succeeded", done
+        objects = Objects(load(ObjectStore, stack.env))
+        async with objects:
+            (key,) = [each.object_name for each in await objects.list(f"outputs/{done['id']}/")]
+        path = f"/buckets/{stack.env['TIDEMILL_S3_BUCKET']}/{key}"
+        ports = listening(stack)
+        assert len(ports) > 10
+
+        async def refused(port):
+            """A service that was started last is known to the others soon."""
+            failed = await run(thief, input={"image": f"http://127.0.0.1:{port}{path}"})
+            assert failed["error_code"] == "input_fetch_failed", (port, failed)
+            return "its address or port is not allowed" in failed["error"]
+
+        for port in sorted(ports):
+            await until(f"port {port} is refused", functools.partial(refused, port), within_s=60)
+        for port in sorted(ports):
+            hook = f"http://127.0.0.1:{port}{path}"
+            await run(thief, input={"image": given}, webhook=hook, webhook_events_filter=["completed"])
+
+        async def deliveries():
+            async with http.get("/v1/webhooks/deliveries", headers=thief) as response:
+                found = (await response.json())["results"]
+            return found if len(found) >= len(ports) and all(each["tries"] for each in found) else None
+
+        for delivery in await until("a try of each webhook", deliveries):
+            assert (delivery["last_status"], "not allowed" in delivery["last_error"]) == (None, True), delivery
 
 
 FORBIDDEN = [

@@ -11,9 +11,10 @@ import pytest
 from aiohttp import ClientSession, web
 
 from tidemill.contracts.limits import MIB
-from tidemill.runtime import multipart, objects
+from tidemill.runtime import multipart, objects, patience
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.objects import Objects, ObjectStoreError
+from tidemill.runtime.patience import Patience
 from tidemill.stack import ObjectServer
 from tidemill.testing.servers import configured, started
 
@@ -31,15 +32,15 @@ async def server(tmp_path_factory):
 
 
 class Proxy:
-    """Stands before the store and answers 503 where `fails` says so. It passes the host on, which is signed."""
+    """Stands before the store and answers `status` where `fails` says so. It passes the host on, which is signed."""
 
     def __init__(self, server):
-        self.server, self.fails, self.seen = server, lambda _request: False, []
+        self.server, self.fails, self.seen, self.status = server, lambda _request: False, [], 503
 
     async def answer(self, request):
         self.seen.append((request.method, dict(request.query)))
         if self.fails(request):
-            return web.Response(status=503)
+            return web.Response(status=self.status)
         url = f"{self.server.url}{request.raw_path}"
         async with ClientSession(auto_decompress=False) as http:
             headers = {k: v for k, v in request.headers.items() if k not in {"Content-Length", "Transfer-Encoding"}}
@@ -73,7 +74,7 @@ async def store(server, monkeypatch):
 @pytest.fixture
 async def flaky(server, proxy, monkeypatch):
     monkeypatch.setattr(multipart, "PART_BYTES", PART)
-    monkeypatch.setattr(objects, "backoffs", lambda: iter([0.0] * 10))
+    monkeypatch.setattr(patience, "backoffs", lambda: iter([0.0] * 3))
     async with Objects(config(server, proxy.url)) as store:
         proxy.seen.clear()
         yield store
@@ -160,15 +161,79 @@ async def test_a_source_that_fails_is_an_error_of_the_store(store):
             yield b"half"
             raise OSError("gone")
 
-    with pytest.raises(ObjectStoreError):
-        await store.store("blobs/f", Broken(b""), 100, "application/x-f")
+    source = Broken(b"")
+    with pytest.raises(ObjectStoreError) as failed:
+        await store.store("blobs/f", source, 100, "application/x-f")
+    assert not failed.value.passing  # no other try mends it
     with pytest.raises(objects.ObjectMissing):
         await digest(store, "blobs/f")
 
 
 async def test_a_store_that_refuses_is_asked_once(flaky, proxy, server):
     wrong = {"access_key": server.access_key, "secret_key": "wrong", "secure": False, "region": "us-east-1"}
-    flaky._minio = objects.Minio(proxy.url.removeprefix("http://"), **wrong)
+    flaky._requests._minio = objects.Minio(proxy.url.removeprefix("http://"), **wrong)
     with pytest.raises(ObjectStoreError, match="status 403"):
         await flaky.store("blobs/g", Memory(b"bytes"), 5, "application/x-g")
     assert len(proxy.seen) == 1
+
+
+async def test_a_store_that_restarts_loses_nothing_of_what_was_to_be_stored(tmp_path, monkeypatch):
+    """Small ones, large ones in parts, copies and reads begun while it is away, or that it broke off."""
+    monkeypatch.setattr(multipart, "PART_BYTES", PART)
+    content = os.urandom(3 * PART + 1)
+    async with started(ObjectServer(tmp_path / "objects")) as server, Objects(config(server)) as store:
+        await store.put("blobs/old", b"old", "text/plain")
+        ended = []
+
+        async def work(number):
+            if number % 4 == 0:
+                await store.store(f"blobs/{number}", Memory(content), len(content), "application/x-a")
+            elif number % 4 == 1:
+                await store.copy("blobs/old", f"blobs/{number}")
+            elif number % 4 == 2:
+                async with store.get("blobs/old", patience=Patience()) as response:
+                    assert await response.read() == b"old"
+            else:
+                await store.put(f"blobs/{number}", b"new", "text/plain")
+            ended.append(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(24):
+                group.create_task(work(number), name=f"work {number}")
+                if number == 8:
+                    await server.kill()
+                await asyncio.sleep(0.05)
+            await server.start()
+        assert sorted(ended) == list(range(24))
+        for number in range(24):
+            kind = number % 4
+            expected = (content, b"old", b"", b"new")[kind]
+            if kind != 2:
+                assert (await digest(store, f"blobs/{number}"))[0] == hashlib.sha256(expected).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("status", "passing"),
+    [
+        (400, False),
+        (403, False),
+        (404, False),
+        (409, False),
+        (408, True),
+        (429, True),
+        (500, True),
+        (503, True),
+        (504, True),
+    ],
+)
+async def test_only_what_another_try_may_mend_is_tried_again(flaky, proxy, status, passing):
+    proxy.fails, proxy.status = lambda _request: True, status
+    with pytest.raises(ObjectStoreError, match=f"status {status}") as failed:
+        await flaky.put("blobs/h", b"bytes", "text/plain")
+    assert failed.value.passing is passing
+    assert len(proxy.seen) == (4 if passing else 1)
+    proxy.seen.clear()
+    with pytest.raises((ObjectStoreError, objects.ObjectMissing)):
+        async with flaky.get("blobs/h", patience=Patience()):
+            pass
+    assert len(proxy.seen) == (4 if passing else 1)

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tidemill.security import egress_resolver
 from tidemill.security.egress import MAX_REDIRECTS, Download, Egress
 from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTimeout, EgressTooLarge
 from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.security.reserved import Reserved
 
 GENEROUS_S = 30.0
 StartOrigin = Callable[..., Awaitable["Origin"]]
@@ -407,14 +409,93 @@ async def test_a_redirect_without_a_location_is_a_failure(origin: StartOrigin, c
         await fetched(client(), f"http://{site.at}/")
 
 
-async def test_a_compressed_body_is_refused_unread(origin: StartOrigin, client: MakeClient) -> None:
-    bomb = gzip.compress(bytes(10**7))
-    site = await origin({"/": ok(bomb, "Content-Encoding: gzip"), "/plain": ok(bomb)})
-    with pytest.raises(EgressFailed, match="compressed"):
+async def test_a_body_that_the_server_compressed_unasked_is_inflated(origin: StartOrigin, client: MakeClient) -> None:
+    """Object stores send what they were given compressed, whatever is accepted."""
+    content = b"line of text\n" * 500_000
+    packed = gzip.compress(content)
+    answers: dict[str, bytes | Answer] = {
+        "/": ok(packed, "Content-Encoding: gzip", "Content-Type: text/plain"),
+        "/x": ok(packed, "Content-Encoding: X-GZIP"),
+        "/two": ok(gzip.compress(b"one ") + gzip.compress(b"two") + bytes(512), "Content-Encoding: gzip"),
+        "/empty": ok(b"", "Content-Encoding: gzip"),
+        "/plain": ok(packed),
+        "/file.gz": ok(packed, "Content-Encoding: gzip", "Content-Type: application/gzip"),
+    }
+    site = await origin(answers)
+    egress = client()
+    assert await fetched(egress, f"http://{site.at}/", limit_bytes=len(content)) == content
+    assert await fetched(egress, f"http://{site.at}/x", limit_bytes=len(content)) == content
+    assert await fetched(egress, f"http://{site.at}/two") == b"one two"
+    assert await fetched(egress, f"http://{site.at}/empty") == b""
+    assert await fetched(egress, f"http://{site.at}/plain") == packed
+    assert await fetched(egress, f"http://{site.at}/file.gz") == packed  # the file itself, twice described
+    posted = await egress.post(f"http://{site.at}/", body=b"", headers={}, timeout_s=GENEROUS_S)
+    assert posted.body_head == packed[:4096]
+
+
+async def test_a_bomb_is_cut_off_at_the_limit(origin: StartOrigin, client: MakeClient) -> None:
+    bomb = gzip.compress(bytes(300 * 10**6))
+    site = await origin({"/": ok(bomb, "Content-Encoding: gzip")})
+    received_bytes = 0
+
+    async def read_all() -> None:
+        nonlocal received_bytes
+        async with client().fetch(f"http://{site.at}/", limit_bytes=10**7, timeout_s=GENEROUS_S) as download:
+            assert download.size_bytes is None
+            async for chunk in download.chunks:
+                received_bytes += len(chunk)
+
+    with pytest.raises(EgressTooLarge):
+        await read_all()
+    assert 0 < received_bytes <= 10**7
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "words"),
+    [
+        (b"no gzip", "gzip", "malformed"),
+        (gzip.compress(b"text")[:-5], "gzip", "broke off"),
+        (gzip.compress(b"text") + b"rubbish", "gzip", "malformed"),
+        (b"x", "br", "not understood"),
+        (b"x", "gzip, gzip", "not understood"),
+    ],
+)
+async def test_a_compressed_body_that_cannot_be_inflated_is_a_failure(
+    origin: StartOrigin, client: MakeClient, body: bytes, coding: str, words: str
+) -> None:
+    site = await origin({"/": ok(body, f"Content-Encoding: {coding}")})
+    with pytest.raises(EgressFailed, match=words):
         await fetched(client(), f"http://{site.at}/")
-    assert await fetched(client(), f"http://{site.at}/plain") == bomb
-    posted = await client().post(f"http://{site.at}/", body=b"", headers={}, timeout_s=GENEROUS_S)
-    assert posted.body_head == bomb[:4096]
+
+
+async def test_a_server_that_is_busy_says_when_to_come_back(origin: StartOrigin, client: MakeClient) -> None:
+    site = await origin({"/": b"HTTP/1.1 429 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"})
+    with pytest.raises(EgressFailed) as caught:
+        await fetched(client(), f"http://{site.at}/")
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 7.0)
+
+
+async def test_no_list_opens_what_is_the_platforms_own(origin: StartOrigin) -> None:
+    """By address, by other addresses of this machine, by names, and by a redirect."""
+    own = await origin({"/": ok(b"secret")})
+    site = await origin({"/": ok(b"public"), "/jump": redirect(f"http://127.0.0.1:{own.port}/")})
+    reserved = Reserved.of([], [(ip_address("127.0.0.1"), own.port)], owned={own.port: {own.port}})
+    allow = Allow.parse(f"127.0.0.0/8, 127.0.0.1:{own.port}, any.test, named.test:{own.port}")
+    names = Names({"any.test": [["127.0.0.1"]], "named.test": [["127.0.0.1"]]})
+    egress = Egress(EgressPolicy(allow=allow, reserved=lambda: reserved, allow_http=True), resolver=names)
+    try:
+        assert await fetched(egress, f"http://{site.at}/") == b"public"
+        assert await fetched(egress, f"http://any.test:{site.port}/") == b"public"
+        hosts = ("127.0.0.1", "127.0.0.2", "[::ffff:127.0.0.1]", "any.test", "named.test")
+        for url in (f"http://{site.at}/jump", *(f"http://{host}:{own.port}/" for host in hosts)):
+            with pytest.raises(EgressDenied):
+                await fetched(egress, url)
+        for host in hosts:
+            with pytest.raises(EgressDenied):
+                await egress.post(f"http://{host}:{own.port}/", body=b"", headers={}, timeout_s=GENEROUS_S)
+    finally:
+        await egress.close()
+    assert own.requests == []
 
 
 async def test_a_host_that_refuses_or_does_not_resolve_is_a_failure_without_details(client: MakeClient) -> None:

@@ -14,8 +14,9 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.worker_report import WorkerReport
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.failures import BootFailed
-from tidemill.hosting.ways_out import Platform, WaysOut
+from tidemill.hosting.ways_out import WaysOut
 from tidemill.model.sandbox import LAYERS, REQUIRED
+from tidemill.runtime.platform import Platform
 from tidemill.security import sealed
 from tidemill.security.egress_policy import Allow
 from tidemill.testing import rows

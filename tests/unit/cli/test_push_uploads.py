@@ -4,18 +4,18 @@ import hashlib
 
 import pytest
 
-from tidemill.cli import push
+from tidemill.cli import api, push
 from tidemill.cli.about import About
-from tidemill.cli.api import Unreachable
+from tidemill.cli.api import Away, Unreachable
 from tidemill.cli.bundle import files_of
 from tidemill.cli.errors import CommandError
 
 
 class Store:
-    """Stands for the API: breaks the connection `breaks` times."""
+    """Stands for the API: breaks the connection `breaks` times, or answers that it is away."""
 
-    def __init__(self, breaks):
-        self.breaks = breaks
+    def __init__(self, breaks, error=Unreachable):
+        self.breaks, self.error = breaks, error
         self.kept = {}
 
     def call(self, method, path, *, content, headers):
@@ -23,7 +23,7 @@ class Store:
         body = b"".join(content)
         if self.breaks:
             self.breaks -= 1
-            raise Unreachable("broken")
+            raise self.error("broken")
         assert int(headers["Content-Length"]) == len(body)
         assert path == f"blobs/{hashlib.sha256(body).hexdigest()}"
         assert path not in self.kept
@@ -32,7 +32,7 @@ class Store:
 
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
-    monkeypatch.setattr(push, "UPLOAD_PAUSE_S", 0)
+    monkeypatch.setattr(api, "PAUSE_S", 0)
     for name, text in {"cog.yaml": "x", "a.txt": "same", "b.txt": "same", "c.txt": "other"}.items():
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -48,17 +48,26 @@ def test_only_what_is_missing_is_sent_and_equal_files_once(directory):
     assert sorted(store.kept.values()) == [b"other", b"same"]
 
 
-def test_a_file_is_sent_whole_again_when_the_connection_breaks(directory):
-    store = Store(breaks=push.UPLOAD_TRIES - 1)
+@pytest.mark.parametrize("error", [Unreachable, Away])
+def test_a_file_is_sent_whole_again_when_the_connection_breaks_or_the_store_is_away(directory, error):
+    store = Store(breaks=40, error=error)
     push._upload(store, directory, files_of(directory), {digest("other")})
     assert list(store.kept.values()) == [b"other"]
 
 
-def test_it_gives_up_in_the_end(directory):
-    store = Store(breaks=push.UPLOAD_TRIES)
+def test_it_gives_up_in_the_end(directory, monkeypatch):
+    monkeypatch.setattr(api, "PATIENCE_S", 0.2)
+    store = Store(breaks=10**9)
     with pytest.raises(Unreachable):
         push._upload(store, directory, files_of(directory), {digest("other")})
     assert store.kept == {}
+
+
+def test_what_is_refused_is_not_sent_again(directory):
+    store = Store(breaks=2, error=CommandError)
+    with pytest.raises(CommandError):
+        push._upload(store, directory, files_of(directory), {digest("other")})
+    assert store.breaks == 1
 
 
 @pytest.mark.parametrize("now", ["less", "far more"])

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tidemill.runtime import patience
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.worker.cache import downloads
 from tidemill.worker.cache.downloads import BlobUnavailable, Download
@@ -59,7 +60,7 @@ class Store:
 def small_pieces(monkeypatch):
     monkeypatch.setattr(downloads, "PIECE_BYTES", PIECE)
     monkeypatch.setattr(downloads, "BUFFER_BYTES", 150)
-    monkeypatch.setattr(downloads, "backoffs", lambda: iter([0.0] * 100))
+    monkeypatch.setattr(patience, "backoffs", lambda: iter([0.0] * 3))
 
 
 @pytest.fixture

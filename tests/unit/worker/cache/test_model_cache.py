@@ -10,9 +10,9 @@ import pytest
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.scratch import Scratch
+from tidemill.runtime import patience
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
-from tidemill.worker.cache import downloads
 from tidemill.worker.cache.blobs import Blobs, BlobUnavailable
 from tidemill.worker.cache.bundles import Bundles
 
@@ -47,7 +47,7 @@ class FakeSource:
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
-    monkeypatch.setattr(downloads, "backoffs", lambda: iter([0.0] * 10))
+    monkeypatch.setattr(patience, "backoffs", lambda: iter([0.0] * 3))
 
 
 @pytest.fixture

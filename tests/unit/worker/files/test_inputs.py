@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from tidemill.hosting.file_fields import FileField
+from tidemill.runtime import patience as patience_module
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
+from tidemill.runtime.patience import Outage, Tries
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Download
 from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTimeout
@@ -31,6 +33,9 @@ class FakeDatabase:
 class FakeObjects:
     def __init__(self):
         self.content, self.errors = {}, []
+
+    def tries(self, patience):
+        return Tries(patience, Outage("store"))
 
     @asynccontextmanager
     async def get(self, key):
@@ -83,6 +88,7 @@ def delivery_key(url):
 @pytest.fixture
 def parts(monkeypatch):
     monkeypatch.setattr(module, "backoffs", lambda: iter([0.0] * 10))
+    monkeypatch.setattr(patience_module, "backoffs", lambda: iter([0.0] * 2))
     objects, egress = FakeObjects(), FakeEgress()
     inputs = Inputs(FakeDatabase(), objects, egress, public_urls=PublicUrls(PUBLIC), delivery_key=delivery_key)
     return SimpleNamespace(inputs=inputs, objects=objects, egress=egress)
@@ -185,6 +191,56 @@ async def test_our_own_store_stumbles(parts, tmp_path):
     parts.objects.errors = [ObjectStoreError("x")] * 3
     error = await refusal(parts, tmp_path / "in", image=f"{PUBLIC}/v1/files/{MINE}")
     assert error.reason == "our own store did not give it"
+
+
+async def test_a_store_that_refuses_is_asked_once(parts, tmp_path):
+    parts.objects.content = {f"files/{MINE}": b"mine"}
+    parts.objects.errors = [ObjectStoreError("status 403", passing=False)]
+    error = await refusal(parts, tmp_path / "in", image=f"{PUBLIC}/v1/files/{MINE}")
+    assert error.reason == "our own store did not give it"
+    assert parts.objects.errors == []
+
+
+async def test_who_waits_for_the_store_holds_no_place_of_others(parts, tmp_path, monkeypatch):
+    """As many as there are places wait for it: a file from elsewhere comes all the same."""
+    monkeypatch.setattr(patience_module, "backoffs", lambda: iter([3600.0]))
+    monkeypatch.setattr(patience_module, "PATIENCE_S", 7200.0)
+    parts.objects.errors = [ObjectStoreError("away") for _ in range(module.PARALLEL)]
+    parts.egress.answers = {"https://x.example/a": [[b"there"]]}
+    stored = f"{PUBLIC}/v1/files/{MINE}"
+    waiting = asyncio.create_task(bring(parts, tmp_path / "in", album=[stored] * module.PARALLEL))
+    await shortly(lambda: not parts.objects.errors)
+    value = await bring(parts, tmp_path / "other", image="https://x.example/a")
+    assert Path(value["image"]).read_bytes() == b"there"
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_a_server_that_asks_to_come_back_later_is_asked_later(parts, tmp_path, monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    busy = EgressFailed("status 429", status=429, retry_after_s=7.0)
+    parts.egress.answers = {"https://x.example/a": [busy, busy, busy, busy, [b"whole"]]}
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    value = await bring(parts, tmp_path / "in", image="https://x.example/a")
+    assert Path(value["image"]).read_bytes() == b"whole"
+    assert slept == [7.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "asked"), [(None, module.TRIES), (module.BUSY_LIMIT_S + 1, 1), (module.BUSY_LIMIT_S / 4, 5)]
+)
+async def test_a_server_that_stays_busy_is_given_up(parts, tmp_path, monkeypatch, retry_after_s, asked):
+    async def sleep(_seconds):
+        return None
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    parts.egress.answers = {"https://x.example/a": EgressFailed("status 429", status=429, retry_after_s=retry_after_s)}
+    assert "status 429" in str(await refusal(parts, tmp_path / "in", image="https://x.example/a"))
+    assert len(parts.egress.asked) == asked
 
 
 async def test_a_file_that_is_too_large(parts, tmp_path, monkeypatch):

@@ -7,20 +7,29 @@ import msgspec
 import pytest
 
 from tidemill.contracts.errors import ErrorCode
+from tidemill.contracts.prediction import Status
 from tidemill.hosting.frames import FileRef
 from tidemill.runtime.objects import ObjectStoreError
+from tidemill.testing.tasks import shortly
 from tidemill.worker.files import handed_file
-from tidemill.worker.files.outputs import Outputs
-from tidemill.worker.runs.run import Refused
+from tidemill.worker.files import outputs as outputs_module
+from tidemill.worker.files.outputs import WAITS, Outputs
+from tidemill.worker.runs.run import Refused, Stop
 
-RUN = SimpleNamespace(job=SimpleNamespace(id="p1", attempt=2))
+
+def new_run():
+    return SimpleNamespace(job=SimpleNamespace(id="p1", attempt=2), stop=None, lost=False)
+
+
+RUN = new_run()
 
 
 class FakeObjects:
     def __init__(self):
-        self.stored, self.away, self.before = {}, False, None
+        self.stored, self.away, self.before, self.patience, self.said = {}, False, None, None, []
 
-    async def store(self, key, source, size, content_type):
+    async def store(self, key, source, size, content_type, patience):
+        self.patience = patience
         if self.before is not None:
             await self.before()
         if self.away:
@@ -40,7 +49,7 @@ def objects():
 
 @pytest.fixture
 def outputs(objects):
-    return Outputs(objects, lambda key: f"http://x/{key}")
+    return Outputs(objects, lambda key: f"http://x/{key}", lambda _run, line: objects.said.append(line))
 
 
 def opened(tmp_path, content, name="file", flags=os.O_RDONLY):
@@ -179,3 +188,61 @@ async def test_canceled_uploads_close_their_descriptors(outputs, objects, tmp_pa
     with pytest.raises(asyncio.CancelledError):
         await task
     assert is_closed(fd)
+
+
+@pytest.mark.parametrize("how", ["stopped", "lost"])
+async def test_a_prediction_that_is_stopped_gives_its_uploads_up(outputs, objects, tmp_path, how):
+    """A store that is away is waited for long: not by what nobody waits for."""
+    started, never, run = asyncio.Event(), asyncio.Event(), new_run()
+
+    async def hang():
+        started.set()
+        await never.wait()
+
+    objects.before = hang
+    fd = opened(tmp_path, b"x")
+    task = asyncio.create_task(outputs.upload(run, raw(None), [FileRef("", "x")], [fd]))
+    await started.wait()
+    if how == "stopped":
+        run.stop = Stop(Status.CANCELED)
+    else:
+        run.lost = True
+    with pytest.raises(Refused):
+        await asyncio.wait_for(task, 60)
+    assert is_closed(fd)
+    assert objects.stored == {}
+
+
+async def test_whoever_waits_for_the_store_is_told_in_the_logs_once(outputs, objects, tmp_path):
+    await outputs.upload(new_run(), raw(None), [FileRef("", "x")], [opened(tmp_path, b"x")])
+    assert objects.said == []
+    objects.patience.tell()
+    objects.patience.tell()
+    assert objects.said == [WAITS]
+
+
+async def test_with_much_that_waits_for_a_store_that_is_away_nothing_new_is_begun(outputs, objects, tmp_path):
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hang():
+        started.set()
+        await go_on.wait()
+
+    objects.before = hang
+    content = b"x"
+    count = outputs_module.WAITING_LIMIT
+    tasks = [
+        asyncio.create_task(
+            outputs.upload(new_run(), raw(None), [FileRef("", "x")], [opened(tmp_path, content, str(number))])
+        )
+        for number in range(count)
+    ]
+    await shortly(lambda: outputs._waiting == count)
+    assert not outputs.behind
+    objects.away = True
+    assert outputs.behind
+    objects.away = False
+    go_on.set()
+    await asyncio.gather(*tasks)
+    objects.away = True
+    assert not outputs.behind

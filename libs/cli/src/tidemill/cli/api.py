@@ -1,8 +1,9 @@
 """The HTTP API as the commands use it."""
 
 import os
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import httpx
 
@@ -10,9 +11,17 @@ from tidemill.cli.errors import CommandError
 
 API_URL = "http://127.0.0.1:8300"  # of the local stack
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+PATIENCE_S = 90.0  # with an API that is away, or whose store is: longer than either takes to restart
+PAUSE_S = 1.0
+
+ResultT = TypeVar("ResultT")
 
 
-class Unreachable(CommandError):  # noqa: N818 - named after the situation
+class Away(CommandError):  # noqa: N818 - named after the situation
+    """the API cannot answer now"""
+
+
+class Unreachable(Away):
     """cannot reach the API"""
 
 
@@ -56,6 +65,20 @@ class Api:
             raise Unreachable(f"cannot reach the API: {error}") from None
 
 
+def patiently(call: Callable[[], ResultT]) -> ResultT:
+    """Repeats what may be done twice while the API is away, for PATIENCE_S from the first failure on. Raises Away."""
+    give_up_at: float | None = None
+    while True:
+        try:
+            return call()
+        except Away:
+            now = time.monotonic()
+            give_up_at = now + PATIENCE_S if give_up_at is None else give_up_at
+            if now + PAUSE_S > give_up_at:
+                raise
+            time.sleep(PAUSE_S)
+
+
 def pages(api: Api, path: str, query: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """Everything in a list, page by page."""
     page = api.call("GET", path, params=query or {})
@@ -74,4 +97,5 @@ def decoded(response: httpx.Response) -> Any:
         detail = response.json().get("detail") or response.text
     except ValueError:
         detail = response.text
-    raise CommandError(f"{response.status_code} {response.reason_phrase}: {str(detail).strip()}")
+    kind = Away if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else CommandError
+    raise kind(f"{response.status_code} {response.reason_phrase}: {str(detail).strip()}")

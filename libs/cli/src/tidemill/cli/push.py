@@ -15,15 +15,13 @@ from rich.progress import Progress
 from tidemill.cli import about as about_model
 from tidemill.cli import examples, published, rehearsal, terminal
 from tidemill.cli.about import About
-from tidemill.cli.api import Api, Unreachable
+from tidemill.cli.api import Api, patiently
 from tidemill.cli.bundle import chunks_of, files_of
 from tidemill.cli.errors import CommandError
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import bundle_digest
 
 POLL_S = 0.3
-UPLOAD_TRIES = 3  # of one file; a push that is begun again sends only what is missing
-UPLOAD_PAUSE_S = 1.0
 
 
 def push(
@@ -155,16 +153,13 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
 
         sent = 0
         for digest, file in wanted.items():
-            headers = {"Content-Length": str(file.size), "Content-Type": "application/octet-stream"}
-            for tries_left in reversed(range(UPLOAD_TRIES)):
+
+            def send(file: BundleFile = file, path: str = f"blobs/{digest}", sent: int = sent) -> None:
                 progress.update(task, completed=sent)
-                try:
-                    api.call("PUT", f"blobs/{digest}", content=body(file), headers=headers)
-                    break
-                except Unreachable:
-                    if not tries_left:
-                        raise
-                    time.sleep(UPLOAD_PAUSE_S)
+                headers = {"Content-Length": str(file.size), "Content-Type": "application/octet-stream"}
+                api.call("PUT", path, content=body(file), headers=headers)
+
+            patiently(send)
             sent += file.size
 
 

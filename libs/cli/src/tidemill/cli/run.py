@@ -11,7 +11,7 @@ import httpx
 import typer
 
 from tidemill.cli import published, terminal
-from tidemill.cli.api import Api
+from tidemill.cli.api import Api, patiently
 from tidemill.cli.errors import Canceled, CommandError
 from tidemill.cli.input_values import values_of
 from tidemill.cli.places import Places
@@ -61,8 +61,12 @@ def upload(api: Api, path: Path) -> str:
 def uploaded(api: Api, path: Path) -> dict[str, Any]:
     """The file as the files API has it."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    with path.open("rb") as stream:
-        return dict(api.call("POST", "files", files={"content": (path.name, stream, kind)}))
+
+    def send() -> Any:
+        with path.open("rb") as stream:
+            return api.call("POST", "files", files={"content": (path.name, stream, kind)})
+
+    return dict(patiently(send))
 
 
 def _follow(api: Api, prediction: dict[str, Any], *, quiet: bool) -> dict[str, Any]:

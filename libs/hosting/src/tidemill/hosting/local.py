@@ -26,11 +26,12 @@ from tidemill.hosting.inspection import SandboxedInspector
 from tidemill.hosting.installer import Installer, Say
 from tidemill.hosting.schema_check import GUESSED_WARNING, SchemaRefused, check
 from tidemill.hosting.scratch import Scratch, remove_tree
-from tidemill.hosting.ways_out import Platform, WaysOut
+from tidemill.hosting.ways_out import WaysOut
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host, working_directory
 from tidemill.model.child_process import ChildProcess
 from tidemill.model.sandbox import Sandbox
+from tidemill.runtime.platform import Platform
 from tidemill.security.egress_policy import Allow
 
 CANCEL_WITHIN_S: Final = 5.0  # then the child is killed, as the worker does

@@ -7,44 +7,18 @@ connection, never more.
 import asyncio
 import os
 import socket
-from collections.abc import Iterable
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from prometheus_client import Counter
 
+from tidemill.runtime.platform import Platform
 from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
-from tidemill.security.addresses import Network, parse_networks
 from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.security.egress_proxy import EgressProxy, Hosts
 from tidemill.security.egress_resolver import IsolatedResolver
 
-LOOK_UP_WITHIN_S: Final = 5.0
 CONNECTIONS: Final = Counter("tidemill_worker_egress_connections_total", "What models asked the proxy for", ["outcome"])
-
-
-class Platform:
-    """The platform's own servers: names that no model may ask for, addresses that none may reach."""
-
-    def __init__(self, urls: Iterable[str]) -> None:
-        each = [url for one in urls for url in one.split(",")]
-        found = {urlsplit(url if "//" in url else f"//{url}").hostname for url in each}
-        self.names = frozenset({name.lower() for name in found if name} | {"localhost", socket.gethostname().lower()})
-        self.networks: tuple[Network, ...] = ()
-
-    async def look_up(self) -> None:
-        """Also what of this machine's own addresses is public. A name without an address needs no guard."""
-        found = await asyncio.gather(*(self._addresses(name) for name in sorted(self.names)))
-        self.networks = parse_networks(",".join(sorted({address for each in found for address in each})))
-
-    async def _addresses(self, name: str) -> set[str]:
-        try:
-            async with asyncio.timeout(LOOK_UP_WITHIN_S):
-                infos = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError):
-            return set()
-        return {str(info[4][0]).partition("%")[0] for info in infos}
 
 
 class _WayOut(NamedTuple):
@@ -68,7 +42,7 @@ class WaysOut:
         if instance in self._open:
             listener.close()
             raise ValueError("it sent a second listening socket")
-        policy = EgressPolicy(allow=self._allow, deny=self._platform.networks)
+        policy = EgressPolicy(allow=self._allow, deny=self._platform.networks, reserved=self._platform.reserved)
 
         def tell(host: str, port: int, outcome: str) -> None:
             CONNECTIONS.labels(outcome).inc()

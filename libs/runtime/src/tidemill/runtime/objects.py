@@ -5,12 +5,14 @@ Keys begin with what they are: blobs/ (model files), files/ (uploads), outputs/ 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol, Self
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+import urllib3
 from minio import Minio
 from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
@@ -20,34 +22,28 @@ from urllib3.exceptions import HTTPError
 from tidemill.runtime import multipart
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.db import backoffs
+from tidemill.runtime.object_requests import (
+    CONNECT_TIMEOUT_S,
+    PRESIGN,
+    READ_TIMEOUT_S,
+    ObjectMissing,
+    ObjectStoreError,
+    Reading,
+    Requests,
+    Source,
+    check,
+    failed,
+)
+from tidemill.runtime.patience import Patience, Tries
 from tidemill.runtime.telemetry import log
 
-PRESIGN: Final = timedelta(minutes=15)
+__all__ = ["CHUNK_BYTES", "ObjectMissing", "ObjectStoreError", "Objects", "Source"]
+
 CHUNK_BYTES: Final = 256 * 1024
 PARTS_AT_ONCE: Final = 3  # of one object; a store on one machine gains nothing from more
-TRIES: Final = 4  # of a request that failed on the way or with 5xx: a store that restarts is back by then
-
-Body = bytes | AsyncIterator[bytes]
-
-
-class Source(Protocol):
-    """Bytes that can be read as often as they are needed."""
-
-    def chunks(self, offset: int, size: int) -> AsyncIterator[bytes]:
-        """Exactly `size` bytes from `offset` on."""
-
-
-class Reply(NamedTuple):
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class ObjectMissing(Exception):  # noqa: N818 - named after the situation
-    """There is no such object."""
-
-
-class ObjectStoreError(Exception):
-    """The store refused or could not be reached, after retries."""
+POOL: Final = 10  # connections of minio's client
+# Of what it sends, which is repeated in other ways too where it matters.
+POOL_RETRIES: Final = urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504])
 
 
 class Objects:
@@ -62,12 +58,20 @@ class Objects:
             secret_key=config.s3_secret_key,
             secure=url.scheme == "https",
             region=config.s3_region,
+            # Its own pool would wait for five minutes each time.
+            http_client=urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+                retries=POOL_RETRIES,
+                maxsize=POOL,
+            ),
         )
+        self._requests = Requests(self._minio, self._bucket, lambda: self.http)
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60), auto_decompress=False
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S),
+            auto_decompress=False,
         )
         for wait in backoffs():
             try:
@@ -99,46 +103,65 @@ class Objects:
         assert self._http is not None, "the object store is used before it was entered"
         return self._http
 
-    async def put(self, key: str, body: bytes, content_type: str) -> None:
-        """Stores what is in memory. Raises ObjectStoreError."""
+    def tries(self, patience: Patience) -> Tries:
+        """For whoever repeats a `get`, of which only the reader knows how far it came."""
+        return self._requests.tries(patience)
+
+    @property
+    def away(self) -> bool:
+        """Whether nothing has got through since a request failed."""
+        return self._requests.away
+
+    async def put(self, key: str, body: bytes, content_type: str, patience: Patience | None = None) -> None:
+        """Stores what is in memory. Raises ObjectStoreError, once its patience is at an end."""
         headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
-        await self._request("PUT", key, headers=headers, body=lambda: body)
+        await self._requests.send("PUT", key, patience or Patience(), headers=headers, body=lambda: body)
 
-    async def store(self, key: str, source: Source, size: int, content_type: str) -> None:
-        """Stores `size` bytes that are not in memory; large ones in parts. Raises ObjectStoreError, also when the
-        source fails: the HTTP client tells only that the body broke off.
+    async def store(
+        self, key: str, source: Source, size: int, content_type: str, patience: Patience | None = None
+    ) -> None:
+        """Stores `size` bytes that are not in memory; large ones in parts. Raises ObjectStoreError, once its patience
+        is at an end and also when the source fails: the HTTP client tells only that the body broke off.
         """
+        patience = patience or Patience()
         if size > multipart.PART_BYTES:
-            await self._store_in_parts(key, source, size, content_type)
+            await self._store_in_parts(key, source, size, content_type, patience)
             return
+        reading = Reading(source)
         headers = {"Content-Type": content_type, "Content-Length": str(size)}
-        await self._request("PUT", key, headers=headers, body=lambda: source.chunks(0, size))
+        await self._requests.send(
+            "PUT", key, patience, headers=headers, body=lambda: reading.chunks(0, size), reading=reading
+        )
 
-    async def _store_in_parts(self, key: str, source: Source, size: int, content_type: str) -> None:
+    async def _store_in_parts(self, key: str, source: Source, size: int, content_type: str, patience: Patience) -> None:
         headers = {"Content-Type": content_type}
-        begun = await self._request("POST", key, query={"uploads": ""}, headers=headers)
+        begun = await self._requests.send("POST", key, patience, query={"uploads": ""}, headers=headers)
         query = {"uploadId": _said(multipart.value(begun.body, "UploadId"), "UploadId")}
         try:
-            etags = await self._send_parts(key, source, size, query)
-            end = await self._request("POST", key, query=query, body=lambda: multipart.completion(etags))
+            completion = multipart.completion(await self._send_parts(key, source, size, query, patience))
+            end = await self._requests.send("POST", key, patience, query=query, body=lambda: completion)
             _said(multipart.value(end.body, "ETag"), "ETag")  # a failure may come with status 200
         except BaseException:
             with contextlib.suppress(ObjectStoreError):  # what stays is found by `abandon_parts`
-                await self._request("DELETE", key, query=query)
+                await self._requests.send("DELETE", key, Patience(0), query=query)
             raise
 
-    async def _send_parts(self, key: str, source: Source, size: int, query: Mapping[str, str]) -> list[str]:
+    async def _send_parts(
+        self, key: str, source: Source, size: int, query: Mapping[str, str], patience: Patience
+    ) -> list[str]:
         """Their ETags, in order; the first failure ends all."""
-        places = asyncio.Semaphore(PARTS_AT_ONCE)
+        places, reading = asyncio.Semaphore(PARTS_AT_ONCE), Reading(source)
 
         async def send(part: multipart.Part) -> str:
             async with places:
-                reply = await self._request(
+                reply = await self._requests.send(
                     "PUT",
                     key,
+                    patience,
                     query={**query, "partNumber": str(part.number)},
                     headers={"Content-Length": str(part.size)},
-                    body=lambda: source.chunks(part.offset, part.size),
+                    body=lambda: reading.chunks(part.offset, part.size),
+                    reading=reading,
                 )
             return _said(reply.headers.get("ETag"), "ETag")
 
@@ -152,35 +175,6 @@ class Objects:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _request(
-        self,
-        method: str,
-        key: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: Callable[[], Body] = lambda: b"",
-    ) -> Reply:
-        """A signed request, repeated when it fails on the way or with 5xx; `body` is asked for anew each time. Raises
-        ObjectStoreError, also for a status from 300 on.
-        """
-        for attempt, wait in zip(range(1, TRIES + 1), backoffs(), strict=False):
-            url = self._minio.get_presigned_url(
-                method, self._bucket, key, PRESIGN, extra_query_params=dict(query or {})
-            )
-            try:
-                async with self.http.request(method, url, data=body(), headers=headers) as response:
-                    if response.status < 300:
-                        return Reply(response.headers, await response.read())
-                    reason = f"status {response.status}"
-                    if response.status < 500:
-                        break
-            except (aiohttp.ClientError, TimeoutError) as error:
-                reason = str(error) or type(error).__name__
-            if attempt < TRIES:
-                await asyncio.sleep(wait)
-        raise ObjectStoreError(f"could not {method} {key}: {reason}")
-
     async def abandon_parts(self, before: datetime) -> int:
         """Removes the parts of uploads that began before that moment and were never completed; of how many uploads.
         Raises ObjectStoreError.
@@ -188,10 +182,10 @@ class Objects:
         try:
             unfinished = await asyncio.to_thread(self._unfinished)
         except (MinioException, OSError, HTTPError) as error:
-            raise ObjectStoreError(str(error)) from error
+            raise failed(error) from error
         old = [upload for upload in unfinished if upload.initiated_time < before]
         for upload in old:
-            await self._request("DELETE", upload.object_name, query={"uploadId": upload.upload_id})
+            await self._requests.send("DELETE", upload.object_name, Patience(), query={"uploadId": upload.upload_id})
         return len(old)
 
     def _unfinished(self) -> Sequence[Any]:
@@ -199,44 +193,66 @@ class Objects:
         return self._minio._list_multipart_uploads(self._bucket).uploads  # noqa: SLF001
 
     @contextlib.asynccontextmanager
-    async def get(self, key: str, *, byte_range: str | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The store's response (200 or 206; 416 for a bad range). Raises ObjectMissing, ObjectStoreError."""
-        url = self._minio.presigned_get_object(self._bucket, key, PRESIGN)
+    async def get(
+        self, key: str, *, byte_range: str | None = None, patience: Patience | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The store's response (200 or 206; 416 for a bad range). A single try unless a patience is given, which is for
+        the opening alone. Raises ObjectMissing, ObjectStoreError.
+        """
         headers = {"Range": byte_range} if byte_range else {}
+        response = await self._requests.insist(lambda: self._opened(key, headers), patience or Patience(0))
         try:
-            async with self.http.get(url, headers=headers) as response:
-                if response.status == 404:
-                    raise ObjectMissing(key)
-                if response.status not in {200, 206, 416}:
-                    raise ObjectStoreError(f"could not read {key}: status {response.status}")
-                yield response
-        except aiohttp.ClientError as error:
-            raise ObjectStoreError(f"could not read {key}: {error}") from error
+            yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ObjectStoreError(f"could not read {key}: {str(error) or type(error).__name__}") from error
+        finally:
+            response.close()
+
+    async def _opened(self, key: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        url = self._minio.presigned_get_object(self._bucket, key, PRESIGN)
+        try:
+            response = await self.http.get(url, headers=headers)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ObjectStoreError(f"could not read {key}: {str(error) or type(error).__name__}") from error
+        if response.status == HTTPStatus.NOT_FOUND:
+            response.close()
+            raise ObjectMissing(key)
+        if response.status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            try:
+                check(response, f"could not read {key}")
+            except ObjectStoreError:
+                response.close()
+                raise
+        return response
 
     async def read(self, key: str, *, limit_bytes: int) -> bytes:
         """The whole object, at most `limit_bytes`; for small ones."""
         async with self.get(key) as response:
             if (response.content_length or 0) > limit_bytes:
-                raise ObjectStoreError(f"{key} is over {limit_bytes} bytes")
+                raise ObjectStoreError(f"{key} is over {limit_bytes} bytes", passing=False)
             return await response.read()
 
-    async def copy(self, source: str, target: str) -> None:
+    async def copy(self, source: str, target: str, patience: Patience | None = None) -> None:
         """Copies an object within the store, at most 5 GiB. Raises ObjectMissing, ObjectStoreError."""
-        try:
-            await asyncio.to_thread(self._minio.copy_object, self._bucket, target, CopySource(self._bucket, source))
-        except S3Error as error:
-            if error.code == "NoSuchKey":
-                raise ObjectMissing(source) from None
-            raise ObjectStoreError(str(error)) from error
-        except (OSError, HTTPError, ValueError) as error:  # ValueError: minio's own, for an answer it cannot read
-            raise ObjectStoreError(str(error)) from error
+
+        async def copy() -> None:
+            try:
+                await asyncio.to_thread(self._minio.copy_object, self._bucket, target, CopySource(self._bucket, source))
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    raise ObjectMissing(source) from None
+                raise failed(error) from error
+            except (OSError, HTTPError, ValueError) as error:  # ValueError: minio's own, for an answer it cannot read
+                raise failed(error) from error
+
+        await self._requests.insist(copy, patience or Patience())
 
     async def delete(self, keys: list[str]) -> None:
-        """Removes objects; those that are missing already are fine. Raises ObjectStoreError."""
+        """Removes objects; those that are missing already are fine. A single try. Raises ObjectStoreError."""
         try:
             await asyncio.to_thread(self._delete, keys)
-        except (S3Error, OSError, HTTPError) as error:  # urllib3's own family, when the store is away
-            raise ObjectStoreError(str(error)) from error
+        except (MinioException, OSError, HTTPError) as error:  # urllib3's own family, when the store is away
+            raise failed(error) from error
 
     def _delete(self, keys: list[str]) -> None:
         for error in self._minio.remove_objects(self._bucket, [DeleteObject(key) for key in keys]):
@@ -250,8 +266,8 @@ class Objects:
 
         try:
             return await asyncio.to_thread(listing)
-        except (S3Error, OSError, HTTPError) as error:
-            raise ObjectStoreError(str(error)) from error
+        except (MinioException, OSError, HTTPError) as error:
+            raise failed(error) from error
 
 
 def _said(value: str | None, name: str) -> str:

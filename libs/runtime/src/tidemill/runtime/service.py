@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import uvloop
@@ -20,6 +21,7 @@ from prometheus_client import REGISTRY, generate_latest
 
 from tidemill.runtime.config import Common, ConfigError, load
 from tidemill.runtime.telemetry import configure, log
+from tidemill.security.reserved import Endpoint
 
 Check = Callable[[], str | None]  # a reason why the service is not ready, or None
 Main = Callable[[], Coroutine[Any, Any, None]]
@@ -43,6 +45,7 @@ class Service:
         self.name = name
         self.config = config
         self.stopping = asyncio.Event()
+        self.listens: list[Endpoint] = []  # what it listens on, so far
         self._stack = AsyncExitStack()
         self._starts: list[tuple[str, Start]] = []
         self._mains: list[tuple[str, Main]] = []
@@ -173,18 +176,20 @@ async def _ops_server(service: Service) -> AsyncIterator[None]:
     app.add_routes([web.get("/live", live), web.get("/ready", ready), web.get("/metrics", metrics)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await listen(runner, service.config.host, service.config.ops_port, "TIDEMILL_OPS_PORT")
+    service.listens += await listen(runner, service.config.host, service.config.ops_port, "TIDEMILL_OPS_PORT")
     try:
         yield
     finally:
         await runner.cleanup()
 
 
-async def listen(runner: web.AppRunner, host: str, port: int, variable: str) -> None:
+async def listen(runner: web.AppRunner, host: str, port: int, variable: str) -> list[Endpoint]:
+    """Begins to listen; where. Raises StartError."""
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()
     except OSError as error:
         raise StartError(f"cannot listen on {host}:{port} ({error.strerror}); set {variable} to a free port") from None
+    return [(ip_address(str(each[0]).partition("%")[0]), int(each[1])) for each in runner.addresses]
 
 
 def setting(variable: str, read: Callable[[str], SettingT], text: str) -> SettingT:

@@ -2,7 +2,7 @@
 
 The policy judges the URL of every hop, and then every address at the moment when its socket would be made, so that
 literals, redirects, several addresses and names that change their mind all pass the same gate. Must never send
-credentials or cookies, use a proxy, follow a redirect by itself, or unpack a compressed body.
+credentials or cookies, use a proxy, follow a redirect by itself, or inflate a body beyond what its caller allows.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from tidemill.security.compressed import inflated, is_compressed
 from tidemill.security.egress_errors import (
     AddressRefused,
     EgressDenied,
@@ -24,7 +25,7 @@ from tidemill.security.egress_errors import (
     EgressTooLarge,
     translated,
 )
-from tidemill.security.egress_policy import EgressPolicy, Target
+from tidemill.security.egress_policy import EgressPolicy, Listing, Target
 from tidemill.security.egress_resolver import IsolatedResolver
 from tidemill.security.response_fields import content_type, filename, retry_after_s
 
@@ -69,7 +70,7 @@ class Egress:
         self._resolver = resolver or IsolatedResolver()
         # Hosts that the operator listed by name are dialled through a gate of their own, because an address alone
         # does not tell for which host it was looked up.
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._sessions: dict[Listing, aiohttp.ClientSession] = {}
 
     async def post(
         self,
@@ -101,18 +102,20 @@ class Egress:
         """A GET that follows at most MAX_REDIRECTS redirects. `timeout_s` bounds all hops and the body together.
 
         Raises EgressDenied, EgressTimeout, EgressFailed or EgressTooLarge, on entering or while the chunks are read;
-        the chunks never add up to more than `limit_bytes`.
+        the chunks never add up to more than `limit_bytes`, also where the server compressed what it sends.
         """
         response = await self._follow(url, _now() + timeout_s)
         try:
             _check_answer(response, limit_bytes)
-            async with aclosing(_chunks(response, limit_bytes)) as chunks:
-                yield Download(
-                    content_type(response.headers.get("Content-Type")),
-                    filename(response.headers.get("Content-Disposition"), response.url.name),
-                    response.content_length,
-                    chunks,
-                )
+            kind = content_type(response.headers.get("Content-Type"))
+            name = filename(response.headers.get("Content-Disposition"), response.url.name)
+            compressed = is_compressed(response.headers.get("Content-Encoding"), kind)
+            async with aclosing(_bounded(_received(response), limit_bytes)) as received:
+                if not compressed:
+                    yield Download(kind, name, response.content_length, received)
+                    return
+                async with aclosing(_bounded(inflated(received), limit_bytes)) as chunks:
+                    yield Download(kind, name, None, chunks)
         finally:
             response.close()
 
@@ -143,8 +146,7 @@ class Egress:
     def _session(self, target: Target) -> aiohttp.ClientSession:
         session = self._sessions.get(target.listed)
         if session is None:
-            permits = self._policy.permits_listed if target.listed else self._policy.permits
-            session = self._sessions[target.listed] = self._new_session(permits)
+            session = self._sessions[target.listed] = self._new_session(self._policy.gate(target))
         return session
 
     def _new_session(self, permits: Callable[[str, int], bool]) -> aiohttp.ClientSession:
@@ -181,24 +183,30 @@ def gate(permits: Callable[[str, int], bool]) -> Callable[[AddressInfo], socket.
 
 def _check_answer(response: aiohttp.ClientResponse, limit_bytes: int) -> None:
     if response.status != 200:
-        raise EgressFailed(f"the server answered with status {response.status}", status=response.status)
-    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise EgressFailed("the server sent a compressed body that was not asked for")
+        wait_s = retry_after_s(response.headers.get("Retry-After"), time.time())
+        reason = f"the server answered with status {response.status}"
+        raise EgressFailed(reason, status=response.status, retry_after_s=wait_s)
     if (response.content_length or 0) > limit_bytes:
         raise EgressTooLarge(limit_bytes)
 
 
-async def _chunks(response: aiohttp.ClientResponse, limit_bytes: int) -> AsyncGenerator[bytes, None]:
-    received_bytes = 0
+async def _received(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     while True:
         with translated():
             chunk = await response.content.read(READ_BYTES)
         if not chunk:
             return
-        received_bytes += len(chunk)
-        if received_bytes > limit_bytes:
-            raise EgressTooLarge(limit_bytes)
         yield chunk
+
+
+async def _bounded(chunks: AsyncGenerator[bytes, None], limit_bytes: int) -> AsyncGenerator[bytes, None]:
+    total_bytes = 0
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            total_bytes += len(chunk)
+            if total_bytes > limit_bytes:
+                raise EgressTooLarge(limit_bytes)
+            yield chunk
 
 
 async def _body_head(response: aiohttp.ClientResponse) -> bytes:

@@ -38,12 +38,15 @@ class EgressTimeout(EgressError):  # noqa: N818 -- as above
 
 
 class EgressFailed(EgressError):  # noqa: N818 -- as above
-    """The network or the server failed. `status` is the server's answer, where there was one."""
+    """The network or the server failed. `status` is the server's answer, where there was one, and `retry_after_s` for
+    how long it asked to be left alone.
+    """
 
-    def __init__(self, reason: str, *, status: int | None = None) -> None:
+    def __init__(self, reason: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(f"The request failed: {reason}.")
         self.reason = reason
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class AddressRefused(OSError):  # noqa: N818 -- as above

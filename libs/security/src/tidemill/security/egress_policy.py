@@ -1,11 +1,14 @@
 """Which URLs and which socket addresses users may make us talk to: pure decisions, no I/O.
 
 A URL is judged before its host resolves, an address when a socket would be made for it; both must pass. What the
-operator has listed is allowed whatever kind of address it is; what the operator has denied never is.
+operator has listed is allowed whatever kind of address it is; what the operator has denied never is, and what is the
+platform's own is not opened by any list.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from ipaddress import ip_address, ip_network
 from typing import Self
 
@@ -13,6 +16,7 @@ from yarl import URL
 
 from tidemill.security.addresses import Address, Network, is_public_address, unwrapped
 from tidemill.security.egress_errors import EgressDenied
+from tidemill.security.reserved import Reserved
 
 MAX_URL_CHARS = 8_192  # signed URLs of object stores take up to 2,000; servers give up at 8 kB
 PUBLIC_PORTS = frozenset({80, 443})  # anything else may be a mail server, a database or an SSH port
@@ -28,6 +32,14 @@ _VISIBLE = re.compile(r"[^\x00-\x20\x7f-\xa0]+")
 _USERINFO = re.compile(r"[a-z]+://[^/?#]*@", re.IGNORECASE)
 # A URL that needs no quoting. It is sent to the byte: re-quoting would break signatures made over the path or query.
 _NO_QUOTING = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?/(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
+
+
+class Listing(IntEnum):
+    """How the operator has listed what is asked for; who names a port knows what listens there."""
+
+    NO = 0
+    ANY_PORT = 1
+    THIS_PORT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +60,25 @@ class Allow:
             hosts=frozenset((what, port) for what, port in entries if isinstance(what, str)),
         )
 
-    def has_host(self, host: str, port: int) -> bool:
+    def of_host(self, host: str, port: int) -> Listing:
         name = host.removesuffix(".")
-        return (name, port) in self.hosts or (name, None) in self.hosts
+        if (name, port) in self.hosts:
+            return Listing.THIS_PORT
+        return Listing.ANY_PORT if (name, None) in self.hosts else Listing.NO
 
-    def has_address(self, address: Address, port: int) -> bool:
-        return any(address in network and at in {None, port} for network, at in self.networks)
+    def of_address(self, address: Address, port: int) -> Listing:
+        ports = {at for network, at in self.networks if address in network}
+        if port in ports:
+            return Listing.THIS_PORT
+        return Listing.ANY_PORT if None in ports else Listing.NO
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL that passed. `listed`: the operator allowed its host by name, so any address of it will do."""
+    """A URL that passed. `listed`: how the operator allowed its host by name, if so; then any address of it will do."""
 
     url: URL
-    listed: bool
+    listed: Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,8 @@ class EgressPolicy:
     allow: Allow = field(default_factory=Allow)
     # For networks of public addresses that are ours. Wins over `allow`.
     deny: tuple[Network, ...] = ()
+    # What is the platform's own, as it is known at the moment. Wins over `allow`.
+    reserved: Callable[[], Reserved] = Reserved
     allow_http: bool = False
     user_agent: str = "Tidemill"
 
@@ -83,19 +102,32 @@ class EgressPolicy:
         literal = _literal(host)
         if literal is not None and not self.permits(host, port):
             raise EgressDenied("its address or port is not allowed")
-        return Target(url, listed=literal is None and self.allow.has_host(host, port))
+        return Target(url, Listing.NO if literal is not None else self.allow.of_host(host, port))
+
+    def gate(self, target: Target) -> Callable[[str, int], bool]:
+        """Whether a socket may be made to an address and port for this target."""
+        return (self.permits, self.permits_listed, self.permits_named)[target.listed]
 
     def permits(self, address: str, port: int) -> bool:
-        """Whether a socket may be made to this address for a host that the operator has not listed."""
+        """For a host that the operator has not listed by name."""
+        return self._permits(address, port, Listing.NO)
+
+    def permits_listed(self, address: str, port: int) -> bool:
+        """For a host that the operator has listed with all of its ports."""
+        return self._permits(address, port, Listing.ANY_PORT)
+
+    def permits_named(self, address: str, port: int) -> bool:
+        """For a host that the operator has listed with this port, which `target` has checked."""
+        return self._permits(address, port, Listing.THIS_PORT)
+
+    def _permits(self, address: str, port: int, of_host: Listing) -> bool:
         ip = _address(address)
         if ip is None or self._denies(ip):
             return False
-        return self.allow.has_address(ip, port) or (port in PUBLIC_PORTS and is_public_address(ip))
-
-    def permits_listed(self, address: str, _port: int) -> bool:
-        """The same for a host that the operator has listed, with a port that `target` has checked."""
-        ip = _address(address)
-        return ip is not None and not self._denies(ip)
+        if port in PUBLIC_PORTS and is_public_address(ip):
+            return True
+        listing = max(of_host, self.allow.of_address(ip, port))
+        return listing > Listing.NO and not self.reserved().refuses(ip, port, port_named=listing is Listing.THIS_PORT)
 
     def _denies(self, ip: Address) -> bool:
         return any(ip in network for network in self.deny)

@@ -138,7 +138,7 @@ class EgressProxy:
             raise _Refused("403 Forbidden", f"{shown}:{port} cannot be reached from here: {denied.reason}") from None
 
     async def _dial(self, target: Target, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        permits = self._policy.permits_listed if target.listed else self._policy.permits
+        permits = self._policy.gate(target)
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
                 found = await self._resolver.resolve(host, port, socket.AF_UNSPEC)

@@ -13,8 +13,11 @@ from tidemill.gateway.events.callout import Callout
 from tidemill.gateway.events.watch import Watch
 from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.triggers import application
+from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
+from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, listen, main
+from tidemill.security.reserved import Endpoint
 
 Timer = Callable[[], Coroutine[Any, Any, None]]
 
@@ -28,12 +31,14 @@ async def build(config: Config) -> Service:
     service.resource("bus", bus)
     service.resource("objects", parts.objects)
     service.start("listeners", lambda: listen_to_bus(parts))
-    service.resource("http", _http(parts))
+    service.resource("http", _http(parts, service.listens))
     if config.nats_callout_seed:
         callout = Callout(config.nats_callout_seed, bus, database, parts.accounts, parts.durables)
         service.start("callout", callout.listen)
         service.task("callout", callout.run)
         service.task("event watch", Watch(bus, database, config.event_check_s).run)
+    announce(service, database)
+    watch_database(service)
     for name, timer in timers(parts):
         service.task(name, timer)
     service.drain("accepted predictions", parts.acceptor.drained)
@@ -69,7 +74,7 @@ async def listen_to_bus(parts: Parts) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _http(parts: Parts) -> AsyncIterator[None]:
+async def _http(parts: Parts, listens: list[Endpoint]) -> AsyncIterator[None]:
     config = parts.config
     runner = web.AppRunner(
         application(parts),
@@ -79,7 +84,7 @@ async def _http(parts: Parts) -> AsyncIterator[None]:
         keepalive_timeout=75,
     )
     await runner.setup()
-    await listen(runner, config.host, config.port, "TIDEMILL_PORT")
+    listens += await listen(runner, config.host, config.port, "TIDEMILL_PORT")
     try:
         yield
     finally:

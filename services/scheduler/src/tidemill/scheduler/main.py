@@ -3,7 +3,9 @@
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
+from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main
 from tidemill.scheduler import triggers
 from tidemill.scheduler.config import Config
@@ -37,6 +39,8 @@ async def build(config: Config) -> Service:
     service.resource("bus", bus)
     service.resource("leader", leader)
     service.start("listeners", listen)
+    announce(service, database)
+    watch_database(service)
     for name, task in triggers.timers(leader, planner, sweeper, lambda: follow(database, deployed)):
         service.task(name, task)
     service.ready_when("bus", bus.not_ready)

@@ -3,8 +3,10 @@
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.objects import Objects
+from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main
 from tidemill.storage_janitor import triggers
 from tidemill.storage_janitor.config import Config
@@ -24,6 +26,8 @@ async def build(config: Config) -> Service:
     service.resource("objects", objects)
     service.resource("bus", bus)
     service.resource("leader", leader)
+    announce(service, database)
+    watch_database(service)
     for name, task in triggers.timers(Parts(config, database, objects, leader, bus)):
         service.task(name, task)
     return service

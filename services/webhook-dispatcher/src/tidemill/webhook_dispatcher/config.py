@@ -7,6 +7,7 @@ from tidemill.security.public_urls import LOCAL
 class Config(Common, frozen=True, kw_only=True):
     public_urls: str = LOCAL  # comma-separated; the bases of the URLs in a body
     signing_key: SigningKey  # 64 hexadecimal characters; signs stream URLs
+    s3_url: str = ""  # of the object store: no webhook goes there
     egress_allow: str = ""  # hosts and networks that webhooks may reach besides the public internet
     timeout_s: float = 15.0  # of one try; receivers are asked to answer within a few seconds
     look_every_s: float = 1.0  # for due rows, besides the wake-ups

@@ -7,7 +7,10 @@ from tidemill.contracts import subjects
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
+from tidemill.runtime.platform import Platform
+from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main, setting
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
@@ -27,7 +30,9 @@ async def build(config: Config) -> Service:
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
     allow = setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
-    egress = Egress(EgressPolicy(allow=allow, allow_http=True))
+    servers = (config.database_url, config.nats_url, config.s3_url)
+    platform = Platform.of(servers, config.public_urls, database)
+    egress = Egress(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True))
     sender = Sender(config, egress)
     leader = Leader(config.database_url, NAME)
     progress = Progress(config, database, bus, sender, leader)
@@ -52,8 +57,12 @@ async def build(config: Config) -> Service:
     service.start("migrations", lambda: migrate(database))
     service.resource("bus", bus)
     service.resource("leader", leader)
+    service.start("platform", platform.look_up)
     service.resource("sending", sending())
     service.start("listeners", listen)
+    announce(service, database)
+    watch_database(service)
+    service.task("platform", platform.follow)
     for name, task in triggers.timers(deliveries, upkeep, leader):
         service.task(name, task)
     service.drain("deliveries", deliveries.drained)

@@ -6,7 +6,9 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
+from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main
 from tidemill.worker.cache.upkeep import evict
 from tidemill.worker.config import Config
@@ -50,7 +52,7 @@ def _add_start(service: Service, parts: Parts) -> None:
     service.resource("bus", around.bus)
     service.resource("objects", around.objects)
     service.start("zygotes", parts.stock.zygotes.warm)
-    service.start("platform", parts.instances.platform.look_up)
+    service.start("platform", around.platform.look_up)
     service.start("sandbox", parts.reporter.look_at_layers)
     service.start("lease", parts.lease.register)
     service.resource("instances", _closing(parts))
@@ -63,6 +65,9 @@ def _add_tasks(service: Service, parts: Parts) -> None:
     around, stock, runs, instances = parts.around, parts.stock, parts.runs, parts.instances
     config, lives, watcher = around.config, instances.lives, instances.watcher
     offered = offer(config.instances, instances.gpus)
+    announce(service, around.database)
+    watch_database(service)
+    service.task("platform", around.platform.follow)
     service.task("lease", parts.lease.keep)
     service.task("heartbeat", lambda: beat(around.bus, runs.engine, offered, lives.changed))
     service.task("GPUs", instances.gpus.observe)

@@ -12,16 +12,18 @@ from tidemill.contracts.events import VersionMade
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
 from tidemill.hosting.environments import Environments
+from tidemill.hosting.frames import Log
 from tidemill.hosting.inspection import SandboxedInspector
 from tidemill.hosting.installer import Installer
 from tidemill.hosting.scratch import Scratch
-from tidemill.hosting.ways_out import Platform, WaysOut
+from tidemill.hosting.ways_out import WaysOut
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
 from tidemill.runtime.objects import Objects
+from tidemill.runtime.platform import Platform
 from tidemill.runtime.service import StartError, setting
 from tidemill.security.delivery import delivery_url, object_key_of_url
 from tidemill.security.egress import Egress
@@ -54,6 +56,7 @@ from tidemill.worker.runs.ports import Ports
 from tidemill.worker.runs.pulls import Pulls
 from tidemill.worker.runs.queues import Queues
 from tidemill.worker.runs.records import Records
+from tidemill.worker.runs.run import Run
 from tidemill.worker.runs.timekeeper import Timekeeper
 from tidemill.worker.runs.urgency import Urgency
 from tidemill.worker.versions.pushes import Pushes
@@ -72,6 +75,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     bus: Bus
     objects: Objects
+    platform: Platform
     egress: Egress
 
 
@@ -100,7 +104,6 @@ class Instances(msgspec.Struct, frozen=True, kw_only=True):
     lives: Lives
     gpus: GpuAssignments
     watcher: Watcher
-    platform: Platform
     ways_out: WaysOut
 
 
@@ -145,6 +148,9 @@ def _surroundings(config: Config) -> Surroundings:
         raise StartError(f"TIDEMILL_WORKER_HOME must be an absolute path, not {config.worker_home!r}")
     required = setting("TIDEMILL_SANDBOX", required_layers, config.sandbox)
     allow = setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
+    database = Database(config.database_url)
+    servers = (config.database_url, config.nats_url, config.s3_url)
+    platform = Platform.of(servers, config.public_urls, database)
     return Surroundings(
         worker=new_id(),
         home=home,
@@ -152,10 +158,11 @@ def _surroundings(config: Config) -> Surroundings:
         config=config,
         public_urls=setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls),
         policy=Policy(required=required, network=config.model_network),
-        database=Database(config.database_url),
+        database=database,
         bus=Bus(config.nats_url, "worker", retention_s=config.retention_s),
         objects=Objects(config),
-        egress=Egress(EgressPolicy(allow=allow, allow_http=True)),
+        platform=platform,
+        egress=Egress(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True)),
     )
 
 
@@ -178,10 +185,15 @@ def _runs(around: Surroundings, stock: Stock) -> Runs:
     live = Live(around.bus)
     queues = Queues(live, Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)))
     records = Records(around.worker, database, around.bus)
-    outputs = Outputs(around.objects, _url_for(around))
+
+    def say(run: Run, line: str) -> None:
+        if kept := run.add_log(line):
+            live.chunk(run, Log(run.job.id, kept))
+
+    outputs = Outputs(around.objects, _url_for(around), say)
     trainings = Trainings(around.worker, database, around.objects, stock.scratch, outputs.upload, queues.trains)
     preparation = Preparation(
-        database, _inputs(around), queues, lambda instance: stock.folders.paths(instance.id).inputs
+        database, _inputs(around), queues, lambda instance: stock.folders.paths(instance.id).inputs, say
     )
     ports = Ports(
         records=records,
@@ -191,6 +203,7 @@ def _runs(around: Surroundings, stock: Stock) -> Runs:
         upload=trainings.upload,
         discard_inputs=preparation.discard,
         chunk=live.chunk,
+        uploads_behind=lambda: outputs.behind,
     )
     engine = Engine(around.worker, ports)
     return Runs(
@@ -226,8 +239,8 @@ def _inputs(around: Surroundings) -> Inputs:
 
 def _instances(around: Surroundings, stock: Stock, runs: Runs) -> Instances:
     config, database, engine, folders = around.config, around.database, runs.engine, stock.folders
-    platform = Platform((config.database_url, config.nats_url, config.s3_url, config.public_urls))
-    ways_out = WaysOut(platform, setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow))
+    allow = setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow)
+    ways_out = WaysOut(around.platform, allow)
     watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
     idleness = Idleness(engine)
     gpus = GpuAssignments(discover(), idle_s=idleness.idle_s, stop=idleness.stop)
@@ -251,7 +264,7 @@ def _instances(around: Surroundings, stock: Stock, runs: Runs) -> Instances:
         capacity=config.instances,
         timeout_s=config.boot_timeout_s,
     )
-    return Instances(lives=lives, gpus=gpus, watcher=watcher, platform=platform, ways_out=ways_out)
+    return Instances(lives=lives, gpus=gpus, watcher=watcher, ways_out=ways_out)
 
 
 def _versions(around: Surroundings, stock: Stock) -> Versions:

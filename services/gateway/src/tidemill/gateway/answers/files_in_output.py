@@ -12,11 +12,13 @@ from tidemill.gateway.answers.clients import wants_data_uris
 from tidemill.gateway.call import Call
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
+from tidemill.runtime.patience import Patience
 from tidemill.security.delivery import object_key, on_base, text_on_base
 from tidemill.security.response_fields import content_type
 
 MARK_TEXT: Final = "/delivery/"
 MARK: Final = MARK_TEXT.encode()
+INLINING_S: Final = 4.0  # for a store that restarts: a URL is what SDKs make no file of, and the answer is waited for
 ANSWER_LIMIT_BYTES: Final = 16 * MIB  # files in one answer, since all are held at once; the others stay URLs
 
 
@@ -71,7 +73,7 @@ class _Inliner:
         if key is None:
             return text
         try:
-            async with parts.objects.get(key) as response:
+            async with parts.objects.get(key, patience=Patience(INLINING_S)) as response:
                 size = response.content_length
                 if size is None or size > min(DATA_URI_OUTPUT_LIMIT_BYTES, self._left_bytes):
                     return text

@@ -14,9 +14,10 @@ from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
 from tidemill.gateway.answers.kept_files import Renewer
 from tidemill.gateway.call import Call
-from tidemill.gateway.files.serving import store_away
+from tidemill.gateway.files.serving import STORING_S, store_away
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
+from tidemill.runtime.patience import Patience
 from tidemill.security.delivery import object_key
 from tidemill.security.public_urls import PublicUrls
 
@@ -106,7 +107,7 @@ def _plain(name: str) -> str:
 
 async def _copy(call: Call, source: str, target: str) -> None:
     try:
-        await call.parts.objects.copy(source, target)
+        await call.parts.objects.copy(source, target, Patience(STORING_S))
     except ObjectMissing:
         raise _gone() from None
     except ObjectStoreError:

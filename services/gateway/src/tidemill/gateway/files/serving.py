@@ -16,6 +16,7 @@ from tidemill.gateway.call import Call
 from tidemill.gateway.files import preconditions
 from tidemill.gateway.files.preconditions import Validators
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
+from tidemill.runtime.patience import Patience
 from tidemill.security.response_fields import content_type, filename
 
 # One range only, as the store has it; a header of any other form is ignored, which RFC 9110 allows.
@@ -39,6 +40,9 @@ PROTECTION: Final = {
 # Request fields that operations which serve heed.
 CONDITIONS: Final = ("Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
 COPIED: Final = ("Content-Length", "Content-Range")
+# How long a request waits for a store that is away: a restart of the store, and less than clients wait for an answer.
+STORING_S: Final = 25.0
+READING_S: Final = 10.0
 
 
 def disposition(kind: str, name: str) -> str:
@@ -65,7 +69,7 @@ async def serve(call: Call, shown: Shown) -> web.StreamResponse:
     response = web.StreamResponse(headers=PROTECTION)
     try:
         byte_range = await _range(call, shown)
-        async with call.parts.objects.get(shown.key, byte_range=byte_range) as stored:
+        async with call.parts.objects.get(shown.key, byte_range=byte_range, patience=Patience(READING_S)) as stored:
             if stored.status == 416:
                 size = stored.headers.get("Content-Range", "bytes */*")
                 raise Problem(416, "The requested range lies outside the file.", headers={"Content-Range": size})
@@ -98,7 +102,7 @@ async def _range(call: Call, shown: Shown) -> str | None:
         return None
     if not preconditions.conditional(asked):
         return byte_range
-    async with call.parts.objects.get(shown.key) as stored:
+    async with call.parts.objects.get(shown.key, patience=Patience(READING_S)) as stored:
         now = _validators(stored, shown)
     if preconditions.verdict(asked, now) is not None or not preconditions.in_part(asked, now):
         return None

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import IO, Self
 
 from tidemill.contracts.errors import Problem, unavailable
-from tidemill.gateway.files.serving import store_away
+from tidemill.gateway.files.serving import STORING_S, store_away
 from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
+from tidemill.runtime.patience import Patience
 
 
 class Spool:
@@ -61,7 +62,7 @@ class Spool:
         """Puts everything under `key`. Raises the 503 problem when the store does not take it."""
         await asyncio.to_thread(self._file.flush)
         try:
-            await objects.store(key, self, self.size, content_type)
+            await objects.store(key, self, self.size, content_type, Patience(STORING_S))
         except ObjectStoreError:
             raise store_away() from None
 

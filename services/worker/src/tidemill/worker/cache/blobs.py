@@ -47,7 +47,7 @@ class StoredBlobs:
             elif response.status == HTTPStatus.PARTIAL_CONTENT or start == 0:
                 yield response.content.iter_chunked(CHUNK_BYTES)
             else:
-                raise ObjectStoreError("the store does not serve ranges")
+                raise ObjectStoreError("the store does not serve ranges", passing=False)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

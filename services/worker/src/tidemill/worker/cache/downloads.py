@@ -17,13 +17,12 @@ import aiohttp
 
 from tidemill.contracts.limits import MIB
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.runtime.db import backoffs
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
+from tidemill.runtime.patience import Outage, Patience, Tries
 from tidemill.runtime.telemetry import log
 
 PIECE_BYTES: Final = 64 * MIB  # what a worker that dies loses of each connection; seconds of a link
 PARALLEL_OF_A_FILE: Final = 4  # one connection to a store fills a link of some 100 MB/s, not one of 1 GB/s
-TRIES: Final = 4  # in a row that brought nothing; a store that is restarting is back by then
 FETCHES: Final = 2  # of a whole file that turned out wrong: once it may have been the way here, twice it is the store
 BUFFER_BYTES: Final = MIB
 HASH_BYTES: Final = 4 * MIB
@@ -61,6 +60,7 @@ class Download:
         self._sha256 = hashlib.sha256()
         self._hashed = 0  # pieces, from the first
         self._hashing = asyncio.Lock()
+        self._outage = Outage("store of model files")
 
     async def run(self) -> None:
         """Returns when `partial` is whole and right. Raises BlobUnavailable, OSError."""
@@ -126,7 +126,7 @@ class Download:
     async def _fetch(self, descriptor: int, number: int) -> None:
         """One piece, whatever number of connections it takes."""
         at, stop = number * PIECE_BYTES, min((number + 1) * PIECE_BYTES, self._size)
-        waits, failures = backoffs(), 0
+        tries = Tries(Patience(), self._outage)
         while True:
             before = at
             try:
@@ -134,12 +134,12 @@ class Download:
                     at = await self._receive(descriptor, at, stop)
             except _Broken as broken:
                 at = broken.at
-                waits, failures = (backoffs(), 1) if at > before else (waits, failures + 1)
+                if at > before:
+                    tries.succeeded()
                 log().warning("blob not fetched", action="retry", digest=self._digest, at=at, error=str(broken))
-                if failures == TRIES:
+                if not broken.passing or not await tries.again(str(broken)):
                     reason = f"the file with sha256 {self._digest} could not be fetched from the store"
                     raise BlobUnavailable(reason) from None
-                await asyncio.sleep(next(waits))
             else:
                 break
         await finish_in_thread(self._remember, number)
@@ -156,7 +156,8 @@ class Download:
             raise BlobUnavailable(f"the file with sha256 {self._digest} is not in the store") from None
         except (ObjectStoreError, aiohttp.ClientError, TimeoutError) as error:
             await writer.flush()
-            raise _Broken(writer.at, str(error) or type(error).__name__) from None
+            passing = not isinstance(error, ObjectStoreError) or error.passing
+            raise _Broken(writer.at, str(error) or type(error).__name__, passing=passing) from None
         await writer.flush()
         if writer.at == at:
             raise Wrong  # the store's file is shorter
@@ -203,9 +204,10 @@ class _Writer:
 
 
 class _Broken(Exception):  # noqa: N818 - named after the situation
-    def __init__(self, at: int, reason: str) -> None:
+    def __init__(self, at: int, reason: str, *, passing: bool = True) -> None:
         super().__init__(reason)
         self.at = at
+        self.passing = passing
 
 
 def _write(descriptor: int, data: bytearray, at: int) -> None:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
@@ -16,11 +17,12 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from tidemill.contracts.limits import INPUT_FILE_LIMIT_BYTES
-from tidemill.hosting import data_uris
+from tidemill.hosting import data_uris, media_suffixes
 from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, wanted_files, with_paths
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import AWAY, Database, backoffs, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
+from tidemill.runtime.patience import Patience
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Egress
 from tidemill.security.egress_errors import EgressError, EgressFailed, EgressTimeout
@@ -32,7 +34,8 @@ from tidemill.worker.files.spool import SpoolTooLarge, spool
 
 PARALLEL: Final = 8  # fetches at once, of all predictions of the worker
 FILES_LIMIT: Final = 200  # of one input; an album, not a data set
-TRIES: Final = 3  # of a fetch that failed on the way or with 5xx
+TRIES: Final = 3  # of a fetch elsewhere that failed on the way, with 5xx or with 429, and nobody said when to come back
+BUSY_LIMIT_S: Final = 60.0  # in all, for a server that asks to be left alone so long; the prediction holds its place
 FETCH_TIMEOUT_S: Final = 300.0  # of one try: INPUT_FILE_LIMIT_BYTES at 3.5 MB/s
 DATABASE_PATIENCE_S: Final = 30.0  # for the row of an uploaded file, when the database is away
 NAME_LIMIT_CHARS: Final = 100  # of a file's name for the model; its suffix is kept
@@ -84,9 +87,15 @@ class Inputs:
         self._slots = asyncio.Semaphore(PARALLEL)
 
     async def materialise(
-        self, fields: tuple[FileField, ...], value: Mapping[str, Any], folder: Path, account: str
+        self,
+        fields: tuple[FileField, ...],
+        value: Mapping[str, Any],
+        folder: Path,
+        account: str,
+        patience: Patience | None = None,
     ) -> dict[str, Any]:
-        """The input with local paths for the files of `fields`, which lie below `folder`, made if need be.
+        """The input with local paths for the files of `fields`, which lie below `folder`, made if need be. `patience`
+        is for our own store.
 
         Raises InputFetchError; then the folder is gone again.
         """
@@ -100,18 +109,19 @@ class Inputs:
             return dict(value)
         try:
             await finish_in_thread(_make_folder, folder)
-            paths = await self._bring_all(wanted, folder, account)
+            paths = await self._bring_all(wanted, folder, account, patience or Patience())
         except BaseException:
             await finish_in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         return with_paths(value, paths)
 
-    async def _bring_all(self, wanted: tuple[Wanted, ...], folder: Path, account: str) -> dict[Wanted, str]:
+    async def _bring_all(
+        self, wanted: tuple[Wanted, ...], folder: Path, account: str, patience: Patience
+    ) -> dict[Wanted, str]:
         paths: dict[Wanted, str] = {}
 
         async def bring(each: Wanted) -> None:
-            async with self._slots:
-                paths[each] = str(await self._bring(each, folder, account))
+            paths[each] = str(await self._bring(each, folder, account, patience))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -121,16 +131,20 @@ class Inputs:
             raise failures.exceptions[0] from None
         return paths
 
-    async def _bring(self, wanted: Wanted, folder: Path, account: str) -> Path:
+    async def _bring(self, wanted: Wanted, folder: Path, account: str, patience: Patience) -> Path:
+        tries, elsewhere = self._objects.tries(patience), _Elsewhere()
         try:
-            for attempt, wait in zip(range(1, TRIES + 1), backoffs(), strict=False):
+            while True:
                 try:
-                    return await self._try(wanted.url, folder, account)
-                except (EgressError, ObjectStoreError, aiohttp.ClientError) as error:
-                    if attempt == TRIES or not _is_passing(error):
+                    async with self._slots:  # not while it waits for another try
+                        return await self._try(wanted.url, folder, account)
+                except EgressError as error:
+                    if not await elsewhere.again(error):
                         raise
-                await asyncio.sleep(wait)
-            raise AssertionError("the last try returns or raises")
+                except (ObjectStoreError, aiohttp.ClientError) as error:
+                    passing = not isinstance(error, ObjectStoreError) or error.passing
+                    if not passing or not await tries.again(str(error)):
+                        raise
         except (_Unavailable, EgressError, NoSource) as error:
             raise InputFetchError(wanted.field, str(error)) from None
         except SpoolTooLarge as error:
@@ -199,11 +213,30 @@ async def _data(source: DataUri) -> _Opened:
     return _Opened("file", data.content_type, chunks())
 
 
-def _is_passing(error: Exception) -> bool:
-    """Whether another try may go better."""
-    if isinstance(error, EgressFailed):
-        return error.status is None or error.status >= 500
-    return isinstance(error, EgressTimeout | ObjectStoreError | aiohttp.ClientError)
+class _Elsewhere:
+    """The tries of one file of a stranger's server."""
+
+    def __init__(self) -> None:
+        self._left = TRIES - 1
+        self._waits = backoffs()
+        self._asked_to_wait_s = 0.0
+
+    async def again(self, error: EgressError) -> bool:
+        """Waits before another try; False when it would not go better, or not soon enough."""
+        status = error.status if isinstance(error, EgressFailed) else None
+        passing = isinstance(error, EgressTimeout | EgressFailed) and (
+            status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
+        )
+        asked_s = error.retry_after_s if isinstance(error, EgressFailed) else None
+        wait = max(next(self._waits), asked_s or 0.0)
+        if asked_s is None:
+            self._left -= 1
+        else:
+            self._asked_to_wait_s += wait
+        if not passing or self._left < 0 or self._asked_to_wait_s > BUSY_LIMIT_S:
+            return False
+        await asyncio.sleep(wait)
+        return True
 
 
 def name_for(name: str, content_type: str) -> str:
@@ -212,7 +245,7 @@ def name_for(name: str, content_type: str) -> str:
     path = PurePosixPath(safe)
     suffix = path.suffix if len(path.suffix) <= NAME_LIMIT_CHARS // 2 else ""
     stem = safe.removesuffix(suffix)[: NAME_LIMIT_CHARS - len(suffix)]
-    return f"{stem}{suffix or data_uris.suffix(content_type)}"
+    return f"{stem}{suffix or media_suffixes.suffix(content_type)}"
 
 
 def _make_folder(folder: Path) -> None:

@@ -5,7 +5,8 @@ Never by path: a child could point one anywhere. What it can open it may read, a
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -16,27 +17,45 @@ from tidemill.hosting.json_pointer import NoSuchPlace, put_at
 from tidemill.hosting.output_names import HEAD_BYTES, content_type, safe_name
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.objects import Objects, ObjectStoreError
+from tidemill.runtime.patience import Patience
 from tidemill.runtime.telemetry import log
 from tidemill.worker.files.handed_file import HandedFile, shrunk
+from tidemill.worker.runs.ports import Say
 from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.runs.stopping import unless_stopped
 
 PARALLEL: Final = 4  # of all runs of the worker; a store on one machine gains nothing from more
+# What waits for a store that is away lies on the disks of its instances, each with an open descriptor: with more than
+# this the worker begins nothing new.
+WAITING_LIMIT: Final = 256
+WAITING_LIMIT_BYTES: Final = 4 * 1024**3
+WAITS: Final = "[The object store is away: the output is kept and stored when it is back.]\n"
 
 
 class Outputs:
     """`url_for` makes the URL under which clients fetch an object."""
 
-    def __init__(self, objects: Objects, url_for: Callable[[str], str]) -> None:
+    def __init__(self, objects: Objects, url_for: Callable[[str], str], say: Say) -> None:
         self._objects = objects
         self._url_for = url_for
+        self._say = say
         self._slots = asyncio.Semaphore(PARALLEL)
         self._numbers = itertools.count()
+        self._waiting = 0
+        self._waiting_bytes = 0
+
+    @property
+    def behind(self) -> bool:
+        """So much waits for a store that is away that nothing new should be made."""
+        return self._objects.away and (self._waiting >= WAITING_LIMIT or self._waiting_bytes >= WAITING_LIMIT_BYTES)
 
     async def upload(self, run: Run, value: msgspec.Raw, files: Sequence[FileRef], fds: list[int]) -> msgspec.Raw:
-        """`value` with the URL of each file at its pointer. Closes the descriptors in any case. Raises Refused."""
+        """`value` with the URL of each file at its pointer. Closes the descriptors in any case. Raises Refused, also
+        when the run is stopped meanwhile.
+        """
         handed = [HandedFile(fd) for fd in fds]
         try:
-            urls = await self._upload_all(run, files, handed)
+            urls = await unless_stopped(run, self._upload_all(run, files, handed)) if files else []
         finally:
             await finish_in_thread(_close, handed)
         if not files:
@@ -51,37 +70,49 @@ class Outputs:
 
     async def _upload_all(self, run: Run, files: Sequence[FileRef], handed: Sequence[HandedFile]) -> list[str]:
         """The URLs in order; the first failure ends all."""
+        patience = Patience(told=lambda: self._say(run, WAITS))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._upload_one(run, ref, file), name=f"output {run.job.id}")
+                    group.create_task(self._upload_one(run, ref, file, patience), name=f"output {run.job.id}")
                     for ref, file in zip(files, handed, strict=True)
                 ]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _upload_one(self, run: Run, ref: FileRef, file: HandedFile) -> str:
+    async def _upload_one(self, run: Run, ref: FileRef, file: HandedFile, patience: Patience) -> str:
         name = safe_name(ref.name)
         # Attempts and files of one name are kept apart: a zombie's late upload must not replace what was recorded.
         key = f"outputs/{run.job.id}/{run.job.attempt}-{next(self._numbers)}/{name}"
-        async with self._slots:
-            try:
-                size = file.size()
-                head = await finish_in_thread(file.read_at, 0, HEAD_BYTES)
-                await self._store(key, file, size, content_type(name, head))
-            except ObjectStoreError as error:
-                log().warning("output not stored", action="upload", prediction=run.job.id, error=str(error))
-                message = f"The output file {name} could not be stored."
-                raise Refused(message, ErrorCode.OUTPUT_UPLOAD_FAILED) from error
-            except OSError as error:
-                message = f"The output file {name} cannot be read: {error.strerror}."
-                raise Refused(message, ErrorCode.MODEL_ERROR) from None
+        try:
+            size = file.size()
+            with self._counted(size):
+                async with self._slots:
+                    head = await finish_in_thread(file.read_at, 0, HEAD_BYTES)
+                    await self._store(key, file, size, content_type(name, head), patience)
+        except ObjectStoreError as error:
+            log().warning("output not stored", action="upload", prediction=run.job.id, error=str(error))
+            message = f"The output file {name} could not be stored."
+            raise Refused(message, ErrorCode.OUTPUT_UPLOAD_FAILED) from error
+        except OSError as error:
+            message = f"The output file {name} cannot be read: {error.strerror}."
+            raise Refused(message, ErrorCode.MODEL_ERROR) from None
         return self._url_for(key)
 
-    async def _store(self, key: str, file: HandedFile, size: int, kind: str) -> None:
+    @contextmanager
+    def _counted(self, size: int) -> Iterator[None]:
+        self._waiting += 1
+        self._waiting_bytes += size
         try:
-            await self._objects.store(key, file, size, kind)
+            yield
+        finally:
+            self._waiting -= 1
+            self._waiting_bytes -= size
+
+    async def _store(self, key: str, file: HandedFile, size: int, kind: str, patience: Patience) -> None:
+        try:
+            await self._objects.store(key, file, size, kind, patience)
         except ObjectStoreError:
             if file.size() < size:  # the client tells only that the body broke off
                 raise shrunk() from None

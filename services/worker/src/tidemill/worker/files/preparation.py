@@ -6,26 +6,33 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.runtime.db import Database, insistently
+from tidemill.runtime.patience import Patience
 from tidemill.runtime.tasks import Tasks
 from tidemill.worker import store
 from tidemill.worker.files.inputs import InputFetchError, Inputs
 from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.ports import Say
 from tidemill.worker.runs.queues import Queues
 from tidemill.worker.runs.redaction import secrets_in
 from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.runs.stopping import unless_stopped
+
+WAITS: Final = "[The object store is away: the prediction begins when it gives the input's files.]\n"
 
 
 class Preparation:
     """`folder_of` names where an instance's input files go."""
 
     def __init__(
-        self, database: Database, inputs: Inputs, queues: Queues, folder_of: Callable[[Instance], Path]
+        self, database: Database, inputs: Inputs, queues: Queues, folder_of: Callable[[Instance], Path], say: Say
     ) -> None:
+        self._say = say
         self._database = database
         self._inputs = inputs
         self._queues = queues
@@ -34,7 +41,10 @@ class Preparation:
         self._removals = Tasks()
 
     async def prepare(self, instance: Instance, run: Run) -> bytes:
-        """The input's JSON with local paths for files. Raises Refused."""
+        """The input's JSON with local paths for files. Raises Refused, also when the run is stopped meanwhile."""
+        return await unless_stopped(run, self._prepare(instance, run))
+
+    async def _prepare(self, instance: Instance, run: Run) -> bytes:
         raw = await self._raw(run)
         fields, secrets = self._queues.fields(run.queue), self._queues.secrets(run.queue)
         if not fields and not secrets:
@@ -47,7 +57,8 @@ class Preparation:
         folder = self._folder_of(instance) / run.job.id
         self._folders[run.job.id] = folder
         try:
-            ready = await self._inputs.materialise(fields, given, folder, run.job.account)
+            patience = Patience(told=lambda: self._say(run, WAITS))
+            ready = await self._inputs.materialise(fields, given, folder, run.job.account, patience)
         except InputFetchError as error:
             raise Refused(str(error), ErrorCode.INPUT_FETCH_FAILED) from None
         return msgspec.json.encode(ready)

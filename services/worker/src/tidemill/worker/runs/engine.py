@@ -52,8 +52,8 @@ class Engine:
 
     @property
     def behind(self) -> bool:
-        """Ends wait for a database that is slow or away: nothing new is begun."""
-        return self._ports.records.behind
+        """Ends wait for a database that is slow or away, or files for a store that is: nothing new is begun."""
+        return self._ports.records.behind or self._ports.uploads_behind()
 
     # Jobs
 
@@ -116,7 +116,7 @@ class Engine:
             body = await self._ports.prepare(instance, run)
         except Refused as refused:
             instance.finish(run.job.id, 0, monotonic())
-            self.end(run, Stop(Status.FAILED, str(refused), refused.code))
+            self.end(run, run.stop or Stop(Status.FAILED, str(refused), refused.code))
         else:
             if run.job.id not in self.runs or run.stop is not None or run.job.id not in instance.runs:
                 instance.finish(run.job.id, 0, monotonic())

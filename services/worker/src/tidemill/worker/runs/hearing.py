@@ -108,7 +108,7 @@ class Hearing:
         try:
             output = await self._upload(run, frame.output, frame.files, fds)
         except Refused as refused:
-            self._runs.end(run, Stop(Status.FAILED, str(refused), refused.code))
+            self._runs.end(run, run.stop or Stop(Status.FAILED, str(refused), refused.code))
         else:
             self._runs.finish(run, Done(frame.id, frame.status, output, [], frame.error, frame.ms))
 

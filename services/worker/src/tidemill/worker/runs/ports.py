@@ -15,6 +15,11 @@ Prepare = Callable[[Instance, Run], Awaitable[bytes]]
 # Replaces the files of a value by the URLs they were uploaded to.
 Upload = Callable[[Run, msgspec.Raw, Sequence[FileRef], list[int]], Awaitable[msgspec.Raw]]
 Chunk = Callable[[Run, Output | Log], None]  # live output for those who stream
+Say = Callable[[Run, str], None]  # a line of ours for a run's logs
+
+
+def _never() -> bool:
+    return False
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +32,4 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     upload: Upload
     discard_inputs: Callable[[Run], None]
     chunk: Chunk
+    uploads_behind: Callable[[], bool] = _never

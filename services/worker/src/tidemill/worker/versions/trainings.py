@@ -26,6 +26,7 @@ from tidemill.worker.files.handed_file import HandedFile
 from tidemill.worker.files.spool import Spooled, SpoolTooLarge, spool
 from tidemill.worker.runs.ports import Upload
 from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.runs.stopping import unless_stopped
 from tidemill.worker.versions import training_store
 from tidemill.worker.versions.training_store import Attempt
 
@@ -60,7 +61,7 @@ class Trainings:
         weights = HandedFile(os.dup(fds[place]))
         try:
             uploaded = msgspec.json.decode(await self._upload(run, value, files, fds))
-            version = await self._version(run, weights, safe_name(files[place].name))
+            version = await unless_stopped(run, self._version(run, weights, safe_name(files[place].name)))
         finally:
             await finish_in_thread(weights.close)
         output: dict[str, Any] = uploaded if isinstance(uploaded, dict) else {"weights": uploaded}

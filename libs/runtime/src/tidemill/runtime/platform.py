@@ -1,0 +1,170 @@
+"""What belongs to the platform itself, found out from what is configured and from what runs: no user's URL and no model
+may reach it, whatever the operator lists.
+
+The servers that the configuration names are looked up again and again; where one runs on this machine, its process
+says what else it listens on; and the services tell one another through the database.
+"""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from ipaddress import ip_address
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+import psutil
+
+from tidemill.runtime import listeners
+from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.telemetry import log
+from tidemill.security.addresses import Address, Network, parse_networks
+from tidemill.security.reserved import Endpoint, Reserved
+
+LOOK_UP_WITHIN_S: Final = 5.0
+LISTEN_EVERY_S: Final = 10.0  # to services that were started anew
+LOOK_UP_EVERY: Final = 3  # of these times, for names that lead elsewhere and servers that were started anew
+DEFAULT_PORTS: Final = {"http": 80, "https": 443, "postgres": 5432, "postgresql": 5432, "nats": 4222, "tls": 4222}
+
+
+class _Server(NamedTuple):
+    """As the configuration names it."""
+
+    name: str
+    port: int
+
+
+class _Seen(NamedTuple):
+    """Ports on this machine. `owned`: of each server that is seen, all that its process listens on; `beside`: what
+    other processes of the same programs do.
+    """
+
+    owned: dict[int, frozenset[int]]
+    beside: frozenset[int]
+
+
+class Platform:
+    """`urls` are those of the configured servers, `public_urls` the gateway's as clients reach it. `look_up` is asked
+    before anything of it is used.
+    """
+
+    def __init__(
+        self,
+        urls: Iterable[str],
+        public_urls: str = "",
+        told: Callable[[], Awaitable[Sequence[Endpoint]]] | None = None,
+    ) -> None:
+        self._servers = _servers(urls)
+        self._gateway = _servers([public_urls])
+        self._told = told
+        self._addresses: dict[str, set[Address]] = {}  # by name, as they were known last
+        self._owned: dict[int, frozenset[int]] = {}  # by the server's configured port, likewise
+        self._listeners: Sequence[Endpoint] = ()
+        self._of_servers = self._reserved = Reserved()
+        named = {server.name for server in self._servers | self._gateway}
+        self.names = frozenset(named | {"localhost", socket.gethostname().lower()})
+        self.networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def of(cls, urls: Iterable[str], public_urls: str, database: Database) -> "Platform":
+        """With what the services tell."""
+        return cls(urls, public_urls, lambda: listeners.known(database))
+
+    def reserved(self) -> Reserved:
+        return self._reserved
+
+    async def look_up(self) -> None:
+        """A name without an address needs no guard; one that cannot be looked up now keeps what it had."""
+        await asyncio.gather(*(self._look_up(name) for name in sorted(self.names)), self._listen_to_services())
+        servers = self._endpoints(self._servers)
+        here, seen = await asyncio.to_thread(_look_around, frozenset(port for _, port in servers))
+        self._owned |= seen.owned
+        self._of_servers = Reserved.of(here, servers, owned=self._owned, beside=seen.beside)
+        self._combine()
+        own = here.union(*self._addresses.values())
+        self.networks = parse_networks(",".join(sorted(str(address) for address in own)))
+
+    def _combine(self) -> None:
+        self._reserved = self._of_servers.with_listeners([*self._endpoints(self._gateway), *self._listeners])
+
+    def _endpoints(self, servers: Iterable[_Server]) -> list[Endpoint]:
+        return [(address, port) for name, port in servers for address in self._addresses.get(name, ())]
+
+    async def follow(self) -> None:
+        """Named task."""
+        for time in itertools.count(1):
+            await asyncio.sleep(LISTEN_EVERY_S)
+            if time % LOOK_UP_EVERY:
+                await self._listen_to_services()
+                self._combine()
+            else:
+                await self.look_up()
+
+    async def _look_up(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(LOOK_UP_WITHIN_S):
+                infos = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError):
+            return
+        self._addresses[name] = {ip_address(str(info[4][0]).partition("%")[0]) for info in infos}
+
+    async def _listen_to_services(self) -> None:
+        if self._told is None:
+            return
+        try:
+            self._listeners = await self._told()
+        except AWAY as error:
+            log().warning("database away", action="retry", what="listeners", error=str(error))
+
+
+def _servers(urls: Iterable[str]) -> frozenset[_Server]:
+    return frozenset(server for url in urls for each in url.split(",") if (server := _server(each)))
+
+
+def _server(url: str) -> _Server | None:
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        name, port = parts.hostname, _port(parts)
+    except ValueError:
+        return None
+    return _Server(name.lower(), port) if name else None
+
+
+def _port(url: SplitResult) -> int:
+    """0, which nobody listens on, where neither the URL nor its scheme says one."""
+    return url.port or DEFAULT_PORTS.get(url.scheme, 0)
+
+
+def _look_around(ports: frozenset[int]) -> tuple[frozenset[Address], _Seen]:
+    """The machine's addresses, and what is seen of the servers at these ports. Blocking."""
+    try:
+        return listeners.addresses_here(), _seen(ports)
+    except (psutil.Error, OSError) as error:
+        log().warning("cannot see what listens here", action="look up", error=str(error))
+        return frozenset(), _Seen({}, frozenset())
+
+
+def _seen(ports: frozenset[int]) -> _Seen:
+    """An ordinary user sees his own processes alone: the ports of the others remain unclear."""
+    listening = [
+        (each.pid, each.laddr.port)
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.pid is not None
+    ]
+    server_of = {pid: port for pid, port in listening if port in ports}
+    programs = {_program(pid) for pid in server_of} - {None}
+    owned: dict[int, set[int]] = {}
+    for pid, port in listening:
+        if pid in server_of:
+            owned.setdefault(server_of[pid], set()).add(port)
+    return _Seen(
+        owned={server: frozenset(theirs) for server, theirs in owned.items()},
+        beside=frozenset(port for pid, port in listening if pid not in server_of and _program(pid) in programs),
+    )
+
+
+def _program(pid: int) -> str | None:
+    try:
+        return psutil.Process(pid).exe() or None
+    except psutil.Error:
+        return None

@@ -1,0 +1,32 @@
+"""What is done for a run is given up when the run is told to stop: nobody waits for it any more."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final, Never, TypeVar
+
+from tidemill.contracts.errors import ErrorCode
+from tidemill.worker.runs.run import Refused, Run
+
+LOOK_EVERY_S: Final = 0.25  # as the timekeeper
+
+ResultT = TypeVar("ResultT")
+
+
+async def unless_stopped(run: Run, work: Awaitable[ResultT]) -> ResultT:
+    """What `work` makes, unless the run is stopped or lost before. Then raises Refused, as for what cannot go on; its
+    stop says how the run ends.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(_watch(run), name=f"watch {run.job.id}")
+            made = await work
+            watching.cancel()
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return made
+
+
+async def _watch(run: Run) -> Never:
+    while run.stop is None and not run.lost:  # noqa: ASYNC110 - an event for each run would cost those that need none
+        await asyncio.sleep(LOOK_EVERY_S)
+    raise Refused("The prediction was stopped.", ErrorCode.INTERNAL)
