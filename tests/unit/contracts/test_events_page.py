@@ -8,7 +8,7 @@ PAGE = (DOCS / "events.md").read_text()
 
 
 def test_the_program_on_the_page_is_the_one_that_is_tested():
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    blocks = re.findall(r"```python[^\n]*\n(.*?)```", PAGE, re.DOTALL)
     assert (DOCS / "examples" / "subscribe.py").read_text() in blocks
 
 

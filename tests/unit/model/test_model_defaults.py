@@ -61,7 +61,7 @@ def signature(annotation, default):
         (str, Input(default="abc", max_length=2), "must have a length of at most 2"),
         (list[int], Input(default=[1, 2], max_length=1), "must have a length of at most 1"),
         (str, Input(default="A", regex="^[a-z]+$"), "must match '^[a-z]+$'"),
-        (int, "one", "must be int, not str"),
+        (int, "one", "must be a whole number, not a text"),
     ],
 )
 def test_a_default_that_its_input_refuses(annotation, default, reason):

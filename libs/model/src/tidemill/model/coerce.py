@@ -13,7 +13,7 @@ import cog
 from cog.input import MISSING
 from tidemill.model import records
 from tidemill.model.errors import InputError
-from tidemill.model.shapes import Kind, Shape, describe
+from tidemill.model.shapes import Kind, Shape, in_words, kind_in_words
 from tidemill.model.signature import Parameter, Signature
 
 __all__ = ["InputError", "build_kwargs", "check_limits", "convert", "unknown_inputs"]
@@ -123,7 +123,7 @@ def _secret(shape: Shape, value: Any, field: str) -> cog.Secret:
         return value
     if isinstance(value, str):
         return cog.Secret(value)
-    raise InputError(field, f"must be {describe(shape)}")  # what was sent may be the secret, so it is not shown
+    raise InputError(field, f"must be {in_words(shape)}")  # what was sent may be the secret, so it is not shown
 
 
 def _object(shape: Shape, value: Any, field: str) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _choice(shape: Shape, value: Any, field: str) -> Any:
     for choice in shape.values:
         if choice == value and isinstance(choice, bool) == isinstance(value, bool):
             return choice if shape.python is None else shape.python(choice)
-    raise InputError(field, f"must be {describe(shape)}")
+    raise InputError(field, f"must be {in_words(shape)}")
 
 
 def _list(shape: Shape, value: Any, field: str) -> list[Any]:
@@ -183,7 +183,12 @@ def _record(shape: Shape, value: Any, field: str) -> Any:
     try:
         return records.build(shape.python, arguments)
     except (TypeError, ValueError) as error:
-        raise InputError(field, str(error)) from error
+        found = records.invalid_fields(error)
+        if not found:
+            raise InputError(field, str(error)) from error
+        where, said = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise InputError(".".join([field, *where]), f"{said}{more}") from None  # its traceback is pydantic's own
 
 
 def _check_complete(shape: Shape, arguments: dict[str, Any], field: str) -> None:
@@ -242,4 +247,4 @@ def check_limits(parameter: Parameter, value: Any) -> None:
 
 
 def _mismatch(shape: Shape, value: Any, field: str) -> InputError:
-    return InputError(field, f"must be {describe(shape)}, not {type(value).__name__}")
+    return InputError(field, f"must be {in_words(shape)}, not {kind_in_words(value)}")

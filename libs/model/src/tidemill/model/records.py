@@ -42,6 +42,14 @@ def build(cls: Any, values: dict[str, Any]) -> Any:
     return validate(values) if callable(validate) else cls(**values)
 
 
+def invalid_fields(error: Exception) -> list[tuple[tuple[str, ...], str]]:
+    """Where pydantic found what wrong, in its words for people; nothing for any other error."""
+    errors = getattr(error, "errors", None)
+    if not isinstance(error, ValueError) or not callable(errors):
+        return []
+    return [(tuple(map(str, each["loc"])), each["msg"]) for each in errors()]
+
+
 def _defaults(cls: Any) -> dict[str, bool]:
     if typing.is_typeddict(cls):
         return {name: name in cls.__optional_keys__ for name in cls.__annotations__}

@@ -9,7 +9,7 @@ from tidemill.model.errors import ContractError
 
 
 class Kind(enum.Enum):
-    """The value is the word that error messages use."""
+    """The value is what an author writes; `in_words` says it to whoever sends a value."""
 
     ANY = "any JSON value"
     STRING = "str"
@@ -97,3 +97,45 @@ def describe(shape: Shape) -> str:
     elif shape.kind is Kind.CHOICE:
         text = "one of " + ", ".join(repr(value) for value in shape.values)
     return f"{text} | None" if shape.nullable else text
+
+
+def in_words(shape: Shape) -> str:
+    """What a value of this shape must be, for somebody who sends JSON and may know no Python."""
+    text = _WORDS.get(shape.kind, "an object")
+    if shape.kind is Kind.LIST and shape.item is not None:
+        text = f"{text}, each item {in_words(shape.item)}"
+    elif shape.kind is Kind.DICT and shape.item is not None:
+        text = f"an object, each value {in_words(shape.item)}"
+    elif shape.kind is Kind.UNION:
+        text = " or ".join(dict.fromkeys(in_words(option) for option in shape.options))
+    elif shape.kind is Kind.CHOICE:
+        text = "one of " + ", ".join(repr(value) for value in shape.values)
+    return f"{text} or null" if shape.nullable else text
+
+
+def kind_in_words(value: Any) -> str:
+    """What kind of JSON a value is, in the same words."""
+    return next((words for kind, words in _GIVEN if isinstance(value, kind)), type(value).__name__)
+
+
+_WORDS: Final = {
+    Kind.ANY: "any JSON value",
+    Kind.STRING: "a text",
+    Kind.SECRET: "a text",
+    Kind.INTEGER: "a whole number",
+    Kind.NUMBER: "a number",
+    Kind.BOOLEAN: "true or false",
+    Kind.PATH: "a file",
+    Kind.FILE: "a file",
+    Kind.LIST: "a list",
+    Kind.NONE: "null",
+}
+_GIVEN: Final = (
+    (type(None), "null"),
+    (bool, "true or false"),  # before int, which it is one of
+    (int, "a whole number"),
+    (float, "a fractional number"),
+    (str, "a text"),
+    (list, "a list"),
+    (dict, "an object"),
+)
