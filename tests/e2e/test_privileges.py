@@ -107,7 +107,13 @@ async def test_a_model_that_declared_it_downloads_and_reaches_nothing_of_ours(st
         done = await predict(stack, "e2e-open", do="download", host=FAR, port=port)
         assert (done["status"], done["output"]) == ("succeeded", str(len(CONTENT))), done
         ours = int(stack.base_url.rpartition(":")[2])
-        for host, at in (("127.0.0.1", ours), ("localhost", ours), ("169.254.169.254", 80), ("10.0.0.1", 443)):
+        for host, at in (
+            ("127.0.0.1", ours),
+            ("localhost", ours),
+            (FAR, ours),
+            ("169.254.169.254", 80),
+            ("10.0.0.1", 443),
+        ):
             refused = await predict(stack, "e2e-open", do="download", host=host, port=at)
             assert refused["status"] == "failed", (host, refused)
             assert "403" in refused["error"]

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 
-import asyncpg
 import psutil
 import pytest
 
@@ -26,25 +25,6 @@ LARGE = "SELECT repeat('x', 100000) FROM generate_series(1, 20)"
 async def server(tmp_path):
     async with started(PostgresServer(tmp_path / "postgres", durability=UNSYNCED)) as server:
         yield server
-
-
-def test_an_inner_error_of_the_client_is_passing():
-    """A connection that dies amid a statement: "cannot switch to state 12; another operation (2) is in progress"."""
-    for kind in (
-        asyncpg.InternalClientError,
-        asyncpg.InterfaceError,
-        asyncpg.ProtocolError,
-        asyncpg.OutdatedSchemaCacheError,
-        asyncpg.InvalidCachedStatementError,
-        asyncpg.ConnectionDoesNotExistError,
-        asyncpg.IdleSessionTimeoutError,
-        asyncpg.OutOfMemoryError,
-        asyncpg.DiskFullError,
-        asyncpg.TooManyConnectionsError,
-        asyncpg.ReadOnlySQLTransactionError,
-        ConnectionResetError,
-    ):
-        assert issubclass(kind, AWAY), kind
 
 
 async def transaction(database):

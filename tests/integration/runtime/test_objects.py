@@ -36,9 +36,14 @@ class Proxy:
 
     def __init__(self, server):
         self.server, self.fails, self.seen, self.status = server, lambda _request: False, [], 503
+        self.breaks = 0  # so many bodies are cut off on the way
 
     async def answer(self, request):
         self.seen.append((request.method, dict(request.query)))
+        if self.breaks and request.method == "PUT":
+            self.breaks -= 1
+            await request.content.readany()
+            request.transport.abort()
         if self.fails(request):
             return web.Response(status=self.status)
         url = f"{self.server.url}{request.raw_path}"
@@ -167,6 +172,20 @@ async def test_a_source_that_fails_is_an_error_of_the_store(store):
     assert not failed.value.passing  # no other try mends it
     with pytest.raises(objects.ObjectMissing):
         await digest(store, "blobs/f")
+
+
+async def test_a_connection_that_breaks_while_the_source_is_read_is_no_failure_of_the_source(flaky, proxy):
+    class Slow(Memory):
+        async def chunks(self, offset, size):
+            for start in range(offset, offset + size, MIB):
+                await asyncio.sleep(0.05)  # as a file is read, in a thread
+                yield self.content[start : start + MIB]
+
+    content = os.urandom(4 * MIB)
+    proxy.breaks = 2
+    await flaky.store("blobs/i", Slow(content), len(content), "application/x-i")
+    assert proxy.breaks == 0
+    assert (await digest(flaky, "blobs/i"))[0] == hashlib.sha256(content).hexdigest()
 
 
 async def test_a_store_that_refuses_is_asked_once(flaky, proxy, server):

@@ -3,6 +3,7 @@
 Signing is minio's; bytes move through aiohttp.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
@@ -62,7 +63,7 @@ class Reading:
         try:
             async for chunk in self._source.chunks(offset, size):
                 yield chunk
-        except GeneratorExit:
+        except (GeneratorExit, asyncio.CancelledError):  # it was the store, or its connection
             raise
         except BaseException:
             self.broken = True

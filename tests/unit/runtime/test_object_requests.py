@@ -1,0 +1,59 @@
+"""A body that breaks off: whether its source did it, which no other try mends, or the way to the store."""
+
+import asyncio
+
+import pytest
+
+from tidemill.runtime.object_requests import Reading
+
+
+class Slow:
+    """Waits before each chunk, as a file that is read in a thread."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    async def chunks(self, _offset, _size):
+        yield b"first"
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        yield b"second"
+
+
+async def test_a_source_that_fails_is_to_blame():
+    reading = Reading(Slow(OSError("gone")))
+    with pytest.raises(OSError, match="gone"):
+        assert [chunk async for chunk in reading.chunks(0, 11)]
+    assert reading.broken
+
+
+async def test_a_sender_that_is_ended_with_its_connection_does_not_blame_the_source():
+    """What sends the body is canceled while it waits for the next chunk."""
+    waiting = asyncio.Event()
+
+    class Waiting(Slow):
+        async def chunks(self, _offset, _size):
+            yield b"first"
+            waiting.set()
+            await asyncio.sleep(3600)
+
+    reading = Reading(Waiting())
+
+    async def send():
+        assert [chunk async for chunk in reading.chunks(0, 11)]
+
+    sending = asyncio.create_task(send())
+    await waiting.wait()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert not reading.broken
+
+
+async def test_a_reader_that_leaves_does_not_blame_the_source():
+    reading = Reading(Slow())
+    chunks = reading.chunks(0, 11)
+    assert await anext(chunks) == b"first"
+    await chunks.aclose()
+    assert not reading.broken

@@ -1,0 +1,24 @@
+"""Which errors of the database are passing: answered with 503, and tried again where that is harmless."""
+
+import asyncpg
+
+from tidemill.runtime.db import AWAY
+
+
+def test_an_inner_error_of_the_client_is_passing():
+    """A connection that dies amid a statement: "cannot switch to state 12; another operation (2) is in progress"."""
+    for kind in (
+        asyncpg.InternalClientError,
+        asyncpg.InterfaceError,
+        asyncpg.ProtocolError,
+        asyncpg.OutdatedSchemaCacheError,
+        asyncpg.InvalidCachedStatementError,
+        asyncpg.ConnectionDoesNotExistError,
+        asyncpg.IdleSessionTimeoutError,
+        asyncpg.OutOfMemoryError,
+        asyncpg.DiskFullError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.ReadOnlySQLTransactionError,
+        ConnectionResetError,
+    ):
+        assert issubclass(kind, AWAY), kind
