@@ -1,9 +1,13 @@
-"""What a caller hears while the database takes connections and answers nothing."""
+"""What a caller hears while the database takes connections and answers nothing, and when it dies amid a statement."""
 
 import asyncio
+from types import SimpleNamespace
 
+import asyncpg
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from tidemill.gateway import http
 from tidemill.gateway.access import auth
 from tidemill.gateway.access.auth import Accounts
 from tidemill.runtime.db import AWAY
@@ -19,3 +23,25 @@ async def test_a_look_up_that_hangs_ends_as_if_the_database_were_away(monkeypatc
     monkeypatch.setattr(auth, "LOOK_UP_WITHIN_S", 0.02)
     with pytest.raises(AWAY):
         await asyncio.wait_for(Accounts(Hanging(), 5.0).authenticate(f"Bearer {tokens.new_token()}"), 5)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        asyncpg.CannotConnectNowError("the database system is shutting down"),
+        asyncpg.InterfaceError("connection is closed"),
+        ConnectionResetError(),
+    ],
+)
+async def test_a_database_that_dies_amid_a_statement_is_answered_with_when_to_come_again(error):
+    async def handler(_call):
+        raise error
+
+    operation = SimpleNamespace(handler=handler, scope=None, takes="read", anonymous=True, signed=False)
+    route = SimpleNamespace(operation=operation, path="/x", method="GET")
+    parts = SimpleNamespace(door=SimpleNamespace(pass_by=lambda *_: None))
+    answer = await http.bind(parts, route)(make_mocked_request("GET", "/x"))
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
