@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from tidemill.model import host
@@ -51,6 +52,9 @@ class Counter:
         self.refill(answered)
         if self.reached is not None and self.done >= self.goal and not self.reached.done():
             self.reached.set_result(None)
+
+    def on_text(self, ids: Sequence[str] | None, text: str) -> None:
+        sys.stderr.write(text)
 
     def on_log_bytes(self, data: bytes) -> None:
         sys.stderr.write(data.decode())

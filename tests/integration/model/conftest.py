@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,12 @@ class Child:
                 descriptor = files.popleft()
                 with os.fdopen(descriptor, "rb") as content:
                     self.files.setdefault(frame["id"], []).append(content.read())
+        self._news.set()
+
+    def on_text(self, ids: Sequence[str] | None, text: str) -> None:
+        """As a frame among the others; nobody's text, and that of what has ended, has the id ""."""
+        for each in (None,) if ids is None else [one for one in ids if not self.of("done", one)] or ("",):
+            self.frames.append({"t": "log", "id": each, "text": text, "at": time.monotonic()})
         self._news.set()
 
     def on_log_bytes(self, data: bytes) -> None:

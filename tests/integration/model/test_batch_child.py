@@ -99,9 +99,10 @@ async def test_of_a_call_that_raises_only_those_fail_that_raise_alone(child):
     assert ended["p0"]["batch"] == 4
     calls = [frame["ids"] for frame in child.of("running")]
     assert calls == [names, names[:4], names[4:], names[4:6], names[4:5], names[5:6], names[6:]]
-    everybody = "".join(frame["text"] for frame in child.of("log") if frame["id"] is None)
-    assert "A call for 8 predictions failed; trying halves of it. (this call cannot be computed)\n" in everybody
-    assert "RuntimeError: this call cannot be computed\n" in everybody
+    told = "A call for 8 predictions failed; trying halves of it. (this call cannot be computed)\n"
+    assert all(told in child.logs(name) for name in names)
+    shown = [name for name in names if "RuntimeError: this call cannot be computed\n" in child.logs(name)]
+    assert shown == ["p5"]
 
 
 async def test_too_few_outputs_fail_the_call(child):
@@ -135,7 +136,7 @@ async def test_a_canceled_one_is_answered_at_once_and_the_others_go_on(child):
 
 async def test_when_all_are_canceled_the_call_is_interrupted(child):
     send(child, {"x": {"do": "say", "seconds": 60.0}, "y": {}})
-    await child.started(None)
+    await child.started("x")
     child.process.cancel("x")
     child.process.cancel("y")
     assert {(await child.done(name))["status"] for name in "xy"} == {"canceled"}
@@ -145,7 +146,7 @@ async def test_when_all_are_canceled_the_call_is_interrupted(child):
 async def test_what_waits_for_the_next_call_is_given_back(child):
     send(child, {f"p{number}": {"seconds": 60.0, "do": "say"} for number in range(8)})
     send(child, {"x": {}, "y": {"text": "y"}})
-    await child.started(None)
+    await child.started("p0")
     child.process.cancel("x")
     assert (await child.done("x"))["status"] == "canceled"
     for number in range(8):
@@ -153,10 +154,10 @@ async def test_what_waits_for_the_next_call_is_given_back(child):
     assert (await child.done("y"))["output"] == "y"
 
 
-async def test_logs_of_a_call_name_none_and_come_before_its_first_end(child):
+async def test_logs_of_a_call_are_those_of_all_its_predictions_and_come_before_its_first_end(child):
     send(child, {"x": {"do": "say"}, "y": {"do": "say_c"}})
     await outputs(child, "xy")
-    assert child.logs(None) == "2 of mode one\n"
+    assert [child.logs(name) for name in "xy"] == ["2 of mode one\n"] * 2
     assert child.pipe_at_done["x"] == b"from C\n"
     kinds = [frame["t"] for frame in child.frames]
     assert kinds.index("running") < kinds.index("log") < kinds.index("done")
@@ -178,7 +179,7 @@ async def test_metrics_count_for_each_and_scopes_are_apart(child):
 
 async def test_a_child_that_stops_finishes_its_call(child):
     send(child, {"x": {"do": "say", "seconds": 0.3, "text": "x"}, "y": {"text": "y"}})
-    await child.started(None)
+    await child.started("x")
     child.process.stop()
     assert (await child.exit()).code == 0
     assert {done["id"]: done["output"] for done in child.of("done")} == {"x": "x", "y": "y"}

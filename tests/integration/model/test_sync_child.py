@@ -112,14 +112,24 @@ async def test_a_progress_bar_is_seen_while_the_prediction_runs(launch):
     assert child.of("done") == []
 
 
-@pytest.mark.parametrize("do", ["say_c", "say_child", "say_fork"])
-async def test_what_c_code_and_other_processes_write_is_there_when_the_prediction_ends(launch, do):
+async def test_what_c_code_writes_is_there_when_the_prediction_ends(launch):
     child = await launch("proc_basic")
-    child.run("x", do=do, text="from elsewhere")
+    child.run("x", do="say_c", text="from elsewhere")
     child.run("y")
     await child.done("y")
     assert child.pipe_at_done["x"].strip() == b"from elsewhere"
     assert child.logs("x") == ""
+
+
+@pytest.mark.parametrize("do", ["say_child", "say_fork"])
+async def test_what_other_processes_write_is_there_when_the_prediction_ends(launch, do):
+    child = await launch("proc_basic")
+    child.run("x", do=do, text="from elsewhere")
+    child.run("y")
+    await child.done("y")
+    kinds = [(frame["t"], frame["id"]) for frame in child.frames if frame["t"] in {"log", "done"}]
+    assert kinds.index(("log", "x")) < kinds.index(("done", "x"))
+    assert (child.logs("x").strip(), child.pipe) == ("from elsewhere", b"")
 
 
 async def test_output_of_c_code_is_read_before_the_next_prediction_begins(launch):

@@ -70,6 +70,7 @@ from tidemill.model.host import Boot, Spec, Zygote
 from tidemill.model.sandbox import Sandbox
 class Quiet:
     def on_frames(self, bodies, files): print(child.pid, zygote.process.pid, flush=True)
+    def on_text(self, ids, text): pass
     def on_log_bytes(self, data): pass
     def on_exit(self, ended): pass
 async def main():
@@ -164,8 +165,8 @@ async def test_a_child_holds_no_descriptor_of_the_zygote_or_of_another_child(lau
     child = await launch("proc_basic")
     code = "import os\nresult = sorted(int(n) for n in os.listdir('/proc/self/fd'))"
     done = await child.predict("x", do="probe", text=code)
-    # 0, 1, 2, data, control, and the directory that is being listed
-    assert len(done["output"]) == 6, done["output"]
+    # 0, 1, 2, data, control, the text pipe, and the directory that is being listed
+    assert len(done["output"]) == 7, done["output"]
 
 
 async def test_many_forks_at_once(launch):

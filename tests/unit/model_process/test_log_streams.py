@@ -1,21 +1,24 @@
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.model.logs import Logs, Stream, split
+from tidemill.model.printed.owners import NOBODY, Owner, become
 
 
 class Recorder:
     def __init__(self):
-        self.prediction = None
+        self.owners = {name: Owner((name,)) for name in "ab"}
         self.sent = []
-        self.logs = Logs(
-            lambda who, text: self.sent.append((who, text)), lambda: self.prediction, contextlib.nullcontext()
-        )
+        self.logs = Logs(lambda owner, text: self.sent.append((next(iter(owner.ids), None), text)))
         self.out = Stream(self.logs, "stdout", 1)
         self.err = Stream(self.logs, "stderr", 2)
+
+    def of(self, who):
+        become(self.owners[who])
+
+    def finish(self, who):
+        self.logs.finish(self.owners[who])
 
     def text(self, who):
         return "".join(text for whose, text in self.sent if whose == who)
@@ -23,7 +26,9 @@ class Recorder:
 
 @pytest.fixture
 def recorder():
-    return Recorder()
+    become(NOBODY)
+    yield Recorder()
+    NOBODY.unfinished = NOBODY.decoders = None
 
 
 @pytest.mark.parametrize(
@@ -42,16 +47,16 @@ def test_split(text, ready, rest):
 
 
 def test_a_line_leaves_when_it_is_whole(recorder):
-    recorder.prediction = "a"
+    recorder.of("a")
     print("one", 2, file=recorder.out)
     assert recorder.sent == [("a", "one 2\n")]
 
 
 def test_an_unfinished_line_stays_with_its_prediction(recorder):
-    recorder.prediction = "a"
+    recorder.of("a")
     recorder.out.write("first")
-    recorder.logs.finish("a")
-    recorder.prediction = "b"
+    recorder.finish("a")
+    recorder.of("b")
     recorder.out.write("second\n")
     assert recorder.sent == [("a", "first"), ("b", "second\n")]
 
@@ -76,10 +81,9 @@ def test_bytes_are_decoded_across_writes(recorder):
     assert recorder.text(None) == "é€\n�\n"
 
 
-def test_a_long_unfinished_line_leaves_in_pieces(recorder):
+def test_a_long_unfinished_line_leaves_before_its_end(recorder):
     recorder.out.write("x" * 200_000)
     assert recorder.text(None) == "x" * 200_000
-    assert max(len(text) for _, text in recorder.sent) <= 65_536
 
 
 def test_it_looks_like_a_text_stream(recorder):
@@ -99,8 +103,24 @@ def test_it_looks_like_a_text_stream(recorder):
 def test_nothing_is_lost_added_or_given_to_another(writes):
     recorder = Recorder()
     for who, text in writes:
-        recorder.prediction = who
+        recorder.of(who)
         recorder.out.write(text)
     for who in "ab":
-        recorder.logs.finish(who)
+        recorder.finish(who)
         assert recorder.text(who) == "".join(text for whose, text in writes if whose == who)
+
+
+def test_what_is_printed_for_an_owner_that_is_over_is_nobodys(recorder):
+    recorder.of("a")
+    recorder.finish("a")
+    print("late", file=recorder.out)
+    assert recorder.sent == [(None, "late\n")]
+
+
+def test_half_a_character_ends_with_its_owner(recorder):
+    recorder.of("a")
+    recorder.out.buffer.write("half é".encode()[:-1])
+    recorder.finish("a")
+    recorder.of("b")
+    recorder.out.buffer.write("é\n".encode())
+    assert recorder.sent == [("a", "half \N{REPLACEMENT CHARACTER}"), ("b", "é\n")]

@@ -106,6 +106,9 @@ class World:
     def say(self, instance=None, **frame):
         self.engine.on_frames(instance or self.instance, [json.dumps(frame).encode()])
 
+    def print(self, text, *ids):
+        self.engine.on_text(self.instance, ids, text)
+
     def crash(self):
         self.engine.gone(self.instance, Ending("The model's process ended: signal 11.", ErrorCode.MODEL_CRASHED))
 

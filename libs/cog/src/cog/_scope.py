@@ -108,29 +108,22 @@ class BatchScope(Scope):
         return self._scopes
 
 
-class _ProcessScope:
-    """What a thread sees that the model started itself: such threads begin with an empty context."""
-
-    scope: Scope | None = None
-
-
 _current: ContextVar[Scope | None] = ContextVar("cog_scope", default=None)
 
 
-def set_scope(scope: Scope | None, *, for_threads: bool = False) -> None:
-    """Installs (or with None removes) the scope of the current context.
-
-    `for_threads` makes it the scope of every thread of the process as well: right while one prediction runs at a
-    time, wrong as soon as two do, since a thread cannot tell whose it is.
-    """
+def set_scope(scope: Scope | None) -> None:
+    """Installs (or with None removes) the scope of the current context. The runtime takes it along into threads."""
     _current.set(scope)
-    if for_threads:
-        _ProcessScope.scope = scope
+
+
+def installed_scope() -> Scope | None:
+    """The scope of the running prediction, None outside one."""
+    return _current.get()
 
 
 def current_scope() -> Scope:
     """The scope of the running prediction; outside one a scope that leads nowhere."""
-    return _current.get() or _ProcessScope.scope or Scope()
+    return _current.get() or Scope()
 
 
 def emit_metric(name: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from tidemill.contracts.limits import GIB
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment, EnvironmentFailed
 from tidemill.hosting.failures import BootFailed
-from tidemill.model.child_process import Exit
+from tidemill.model.child_events import Exit
 from tidemill.testing.tasks import shortly
 from tidemill.worker.gpus.choice import Device, Grant
 from tidemill.worker.instances.boots import BootPorts, Boots
@@ -36,7 +36,8 @@ class Child:
 class Parts:
     """A machine on which every step succeeds, unless `failures` has an error under its name."""
 
-    def __init__(self, tmp_path, said=(READY,), grant=None):
+    def __init__(self, tmp_path, said=(READY,), grant=None, printed=""):
+        self.printed = printed
         self.said, self.child, self.held, self.watched, self.failures = said, Child(), [], [], {}
         self.row = {
             "queue": "version",
@@ -86,6 +87,8 @@ class Parts:
         return Path("/versions/version")
 
     async def fork(self, _spec, _boot, link):
+        if self.printed:
+            link.on_text(None, self.printed)
         if self.said:
             asyncio.get_running_loop().call_soon(link.on_frames, list(self.said), deque())
         return self.child
@@ -124,8 +127,7 @@ async def test_a_step_that_fails_gives_the_files_back(tmp_path, step):
 
 
 async def test_a_model_that_fails_is_killed_and_its_error_ends_with_what_it_printed(tmp_path):
-    said = [b'{"t":"log","id":null,"text":"loading"}', b'{"t":"failed","kind":"setup","error":"no weights"}']
-    parts = Parts(tmp_path, said)
+    parts = Parts(tmp_path, [b'{"t":"failed","kind":"setup","error":"no weights"}'], printed="loading")
     with pytest.raises(BootFailed) as failed:
         await parts.boots.boot(parts.life)
     assert str(failed.value) == "no weights\ndenied\nloading"

@@ -7,7 +7,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.hosting.failures import ending
-from tidemill.model.child_process import Exit
+from tidemill.model.child_events import Exit
 from tidemill.worker.instances import usage
 from tidemill.worker.instances.crashes import FIRST_WAIT_S, WAIT_LIMIT_S, CrashHistory
 

@@ -9,7 +9,7 @@ import pytest
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.failures import Ending
-from tidemill.model.child_process import Exit
+from tidemill.model.child_events import Exit
 from tidemill.worker.instances import usage, watching
 from tidemill.worker.instances.link import Link
 from tidemill.worker.instances.watching import Watched, Watcher

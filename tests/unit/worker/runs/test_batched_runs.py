@@ -132,11 +132,11 @@ async def test_those_of_a_call_share_its_cost(world):
 
 async def test_what_a_call_prints_is_in_the_logs_of_all_of_it(world):
     jobs(world, "abc")
-    world.say(t="log", id=None, text="nobody's\n")
+    world.print("nobody's\n")
     call(world, "ab")
-    world.say(t="log", id=None, text="both\n")
+    world.print("both\n", "a", "b")
     world.engine.on_output_bytes(world.instance, b"from C\n")
-    world.say(t="log", id="b", text="own\n")
+    world.print("own\n", "b")
     for name in "abc":
         world.done(name, batch=2)
     assert [world.ended[name].logs for name in "abc"] == ["both\nfrom C\n", "both\nfrom C\nown\n", ""]

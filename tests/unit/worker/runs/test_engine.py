@@ -127,7 +127,7 @@ async def test_items_and_logs_add_up(new_world):
     world.job("a")
     for word in ("x", "y"):
         world.say(t="output", id="a", value=word)
-    world.say(t="log", id="a", text="hello\n")
+    world.print("hello\n", "a")
     world.say(t="metric", id="a", key="tokens", value=2, mode="incr")
     world.say(t="metric", id="a", key="tokens", value=3, mode="incr")
     world.done("a", None)
@@ -181,7 +181,7 @@ async def test_a_frame_that_announces_files_without_them_is_against_the_rules(ne
         world.done("a", None, files=[{"pointer": "", "name": "x"}])
 
 
-@pytest.mark.parametrize("frame", [b"[]", b"{", b'{"t":"ready"}', b'{"t":"nonsense"}', b'{"t":"log","id":1,"text":2}'])
+@pytest.mark.parametrize("frame", [b"[]", b"{", b'{"t":"ready"}', b'{"t":"nonsense"}', b'{"t":"output","id":1}'])
 async def test_what_a_hostile_child_says_is_refused(new_world, frame):
     world = new_world()
     with pytest.raises((ValueError, msgspec.DecodeError)):
@@ -193,10 +193,35 @@ async def test_a_child_that_speaks_of_others_predictions_changes_nothing(new_wor
     world.job("a")
     world.done("stranger")
     world.say(t="output", id="stranger", value=1)
-    world.say(t="log", id="stranger", text="x")
+    world.print("x", "stranger")
     assert not world.records.ended
     world.done("a")
     assert list(world.ended) == ["a"]
+
+
+async def test_what_c_code_prints_is_nobodys_where_it_could_be_one_of_several_predictions(new_world):
+    world = new_world(concurrency=2)
+    world.job("a")
+    world.engine.on_output_bytes(world.instance, b"one\n")
+    world.job("b")
+    world.engine.on_output_bytes(world.instance, b"whose?\n")
+    world.done("a")
+    world.engine.on_output_bytes(world.instance, b"two\n")
+    world.done("b")
+    assert [world.ended[name].logs for name in "ab"] == ["one\n", "two\n"]
+
+
+async def test_half_a_character_of_c_code_ends_with_its_prediction(new_world):
+    world = new_world()
+    for name in "ab":
+        world.job(name)
+        world.engine.on_output_bytes(world.instance, b"half \xc3")
+        world.done(name)
+    world.job("c")
+    world.engine.on_output_bytes(world.instance, b"\xa9 whole\n")
+    world.done("c")
+    assert [world.ended[name].logs for name in "ab"] == ["half \N{REPLACEMENT CHARACTER}"] * 2
+    assert world.ended["c"].logs == "\N{REPLACEMENT CHARACTER} whole\n"
 
 
 @pytest.mark.parametrize(("account_s", "limit_s"), [(None, 100), (10, 10), (200, 100)])

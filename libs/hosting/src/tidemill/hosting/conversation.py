@@ -8,17 +8,18 @@ import os
 import shutil
 import stat
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
-from tidemill.hosting.frames import Done, Failed, FileRef, Log, Metric, Output, Ready, Running, WayOut, decode, merged
+from tidemill.hosting.frames import Done, Failed, FileRef, Metric, Output, Ready, Running, WayOut, decode, merged
 from tidemill.hosting.json_pointer import NoSuchPlace, put_at
 from tidemill.hosting.output_names import safe_name
-from tidemill.model.child_process import Exit
+from tidemill.model.child_events import Exit
+from tidemill.model.printed.wire import Ids
 
 
 class Ended(msgspec.Struct, kw_only=True):
@@ -89,8 +90,6 @@ class Conversation:
             self.ready.set_result(frame)
         elif isinstance(frame, Failed):
             self.ready.set_exception(BootFailed(f"{frame.error}\n{self._log[-2000:]}".strip()))
-        elif isinstance(frame, Log):
-            self._on_log(frame.id, frame.text)
         elif isinstance(frame, Running):
             self._called = frozenset(frame.ids)
         elif isinstance(frame, WayOut) and self._on_way_out is not None:
@@ -121,12 +120,15 @@ class Conversation:
             heard.metrics["batch_size"] = frame.batch
         heard.end(frame.status if frame.status in {"succeeded", "canceled"} else "failed", value, frame.error, frame.ms)
 
-    def on_log_bytes(self, data: bytes) -> None:
-        self._on_log(next(iter(self._heard), None), data.decode("utf-8", "replace"))
+    def on_text(self, ids: Ids, text: str) -> None:
+        self._on_log(ids or (), text)
 
-    def _on_log(self, identifier: str | None, text: str) -> None:
-        speaking = self._called if identifier is None else {identifier}
-        heard = [each for one, each in self._heard.items() if one in speaking]
+    def on_log_bytes(self, data: bytes) -> None:
+        speaking = self._called or tuple(self._heard)[:1]
+        self._on_log(speaking, data.decode("utf-8", "replace"))
+
+    def _on_log(self, ids: Iterable[str], text: str) -> None:
+        heard = [each for one in ids if (each := self._heard.get(one))]
         for each in heard:
             each.audience.on_log(text)
         if heard:

@@ -4,7 +4,7 @@ import signal
 from typing import Final, NamedTuple
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.model.child_process import Exit
+from tidemill.model.child_events import Exit
 
 BOOT_LOG_LIMIT_CHARS: Final = 64 * 1024  # the end of a set-up's log says why it failed
 # What C and C++ say before they give up; `signal` 6 is how they do it.

@@ -51,8 +51,10 @@ class WayOut(msgspec.Struct, frozen=True, tag_field="t", tag="way_out"):
     files: Annotated[list[FileRef], Meta(min_length=1, max_length=1)]
 
 
-class Log(msgspec.Struct, frozen=True, tag_field="t", tag="log"):
-    id: str | None
+class Log(msgspec.Struct, frozen=True):
+    """What was printed for one prediction. No frame: it comes by pipes."""
+
+    id: str
     text: str
 
 
@@ -79,7 +81,7 @@ class Done(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     batch: Annotated[int, Meta(ge=0, le=RUNS_LIMIT)] = 0  # how many the call was for; 0 without @batch
 
 
-ChildFrame = WayOut | Ready | Running | Failed | Health | Log | Output | Metric | Done
+ChildFrame = WayOut | Ready | Running | Failed | Health | Output | Metric | Done
 decode: Final = msgspec.json.Decoder(ChildFrame).decode
 
 

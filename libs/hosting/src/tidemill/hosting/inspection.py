@@ -12,11 +12,12 @@ from tidemill.contracts.ids import new_id
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment
 from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
-from tidemill.hosting.frames import Failed, Log, Ready, decode
+from tidemill.hosting.frames import Failed, Ready, decode
 from tidemill.hosting.zygotes import Zygotes
 from tidemill.model import host
-from tidemill.model.child_process import Exit
+from tidemill.model.child_events import Exit
 from tidemill.model.host import ForkRefusedError, ZygoteDiedError
+from tidemill.model.printed.wire import Ids
 from tidemill.model.sandbox import Sandbox
 
 IMPORT_WITHIN_S: Final = 180.0  # heavy imports from a cold disk
@@ -36,12 +37,13 @@ class _Answer:
                 frame = decode(body)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise ValueError(f"it sent what is no frame: {error}") from None
-            if isinstance(frame, Log):
-                self._add(frame.text)
-            elif isinstance(frame, Ready) and not self.schema.done():
+            if isinstance(frame, Ready) and not self.schema.done():
                 self.schema.set_result(frame.schema)
             elif isinstance(frame, Failed) and not self.schema.done():
                 self.schema.set_exception(BootFailed(frame.error))
+
+    def on_text(self, _ids: Ids, text: str) -> None:
+        self._add(text)
 
     def on_log_bytes(self, data: bytes) -> None:
         self._add(data.decode("utf-8", "replace"))

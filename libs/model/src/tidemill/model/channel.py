@@ -4,6 +4,7 @@ It never splits one frame with another, whoever interrupts whom: threads by a lo
 is under way by appending behind it.
 """
 
+import errno
 import os
 import socket
 import threading
@@ -14,6 +15,8 @@ from tidemill.model import protocol
 
 ORPHANED_EXIT_CODE: Final = 71  # the worker closed its end; nobody reads what this process could say
 _READ_BYTES: Final = 256 * 1024
+# The worker is gone; or the model closed descriptors that were not its own, and something else may have the number.
+_LOST: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ENOTSOCK})
 
 
 class Channel:
@@ -24,6 +27,7 @@ class Channel:
         self._waiting: list[tuple[bytes, Sequence[int]]] = []
         self._writing = False
         self._connected = True
+        self.printed = False  # something was written to a pipe since the last `printed`
         self.on_check: Callable[[], None] | None = None  # when the worker asks whether the model is well
 
     def fileno(self) -> int:
@@ -41,6 +45,13 @@ class Channel:
         with self._lock:
             self._waiting.append((data, descriptors))
 
+    def put_printed(self) -> None:
+        """Before a frame that says that something is over."""
+        if self.printed:
+            self.printed = False
+            with self._lock:
+                self._waiting.append((protocol.HEADER.pack(len(protocol.PRINTED)) + protocol.PRINTED, ()))
+
     def send(self, frame: protocol.Frame, descriptors: Sequence[int] = ()) -> None:
         self.put(frame, descriptors)
         self.flush()
@@ -56,8 +67,10 @@ class Channel:
                     waiting, self._waiting = self._waiting, []
                     if self._connected:
                         self._write(waiting)
-            except ConnectionError:
-                _leave()
+            except OSError as error:
+                if lost(error):
+                    leave()
+                raise
             finally:
                 self._writing = False
 
@@ -93,6 +106,10 @@ class Channel:
             data = self._data.recv(_READ_BYTES, flags)
         except ConnectionError:
             return None
+        except OSError as error:
+            if lost(error):
+                leave()
+            raise
         if not data:
             return None
         bodies = self._decoder.feed(data)
@@ -103,5 +120,10 @@ class Channel:
         return bodies
 
 
-def _leave() -> NoReturn:
+def lost(error: OSError) -> bool:
+    """Whether nobody is left to talk to, or nothing to talk with."""
+    return error.errno in _LOST
+
+
+def leave() -> NoReturn:
     os._exit(ORPHANED_EXIT_CODE)

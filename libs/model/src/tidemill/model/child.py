@@ -28,9 +28,12 @@ from tidemill.model.channel import ORPHANED_EXIT_CODE, Channel
 from tidemill.model.fresh_process import Descriptors, die_with, leave_zygote
 from tidemill.model.load import Loaded, load_predictor, load_train, setup_arguments
 from tidemill.model.logs import Logs
+from tidemill.model.printed import processes, threads
+from tidemill.model.printed.owners import NOBODY, Owner, become
+from tidemill.model.printed.pipes import Pipes
 from tidemill.model.serve_async import AsyncServer
 from tidemill.model.serve_batch import BatchServer
-from tidemill.model.serve_sync import Current, SyncServer
+from tidemill.model.serve_sync import SyncServer
 from tidemill.model.signature import Signature
 from tidemill.model.spec import Boot, Spec
 
@@ -72,7 +75,8 @@ class _Child:
         self._channel = Channel(socket.socket(fileno=descriptors.data))
         self._control = socket.socket(fileno=descriptors.control)
         self._cancelation = Cancelation(self._control)
-        self._current = Current()
+        self._pipes = Pipes(self._channel, descriptors.text, self._cancelation)
+        self._setup = Owner(None)
         self._layers: list[sandbox.Layer] = []
         self._phases: dict[str, float] = {}
         self._since = time.perf_counter()
@@ -89,6 +93,7 @@ class _Child:
             boot = self._read_boot()
             return self._boot(boot)
         except BootError as error:
+            self._channel.put_printed()
             self._channel.send({"t": "failed", "kind": error.kind, "error": str(error)})
             return BOOT_FAILED_EXIT_CODE
 
@@ -129,14 +134,17 @@ class _Child:
         if boot.site is not None:
             _add_packages(boot.site)
         _limit_threads(self._spec.threads)
-        logs = Logs(self._send_log, self._current, self._cancelation)
+        logs = Logs(self._pipes.write)
+        become(self._setup)
         self._watch_forks(logs)
+        threads.follow()
+        processes.follow(self._pipes)
         logs.install()
         if boot.mode == "inspect":
             signature, schema = told_schemas.inspected(boot)
             self._end_phase("import")
+            logs.finish(self._setup)
             self._tell_ready(boot, signature, schema=schema)
-            logs.finish(None)
             return 0
         load = load_train if boot.mode == "train" else load_predictor
         loaded: Loaded = guarded("import", lambda: load(boot.entry, Path(boot.directory)))
@@ -148,7 +156,7 @@ class _Child:
         if loaded.healthcheck is not None:
             self._channel.on_check = functools.partial(health.tell, self._channel, loaded.healthcheck)
         server = SyncServer if loaded.signature.batch is None else BatchServer
-        server(loaded, self._channel, logs, self._cancelation, self._current).serve()
+        server(loaded, self._channel, logs, self._cancelation, self._pipes).serve()
         return 0
 
     def _set_up_and_tell(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
@@ -167,19 +175,20 @@ class _Child:
             except BaseException as error:  # noqa: BLE001  the boundary, as in guarded
                 raise boot_error("setup", error) from None
         concurrency = boot.concurrency or loaded.concurrency
-        server = AsyncServer(loaded, self._channel, self._control, logs, concurrency)
+        server = AsyncServer(loaded, self._channel, self._control, logs, self._pipes, concurrency=concurrency)
         self._settle(boot, loaded, logs)
         if loaded.healthcheck is not None:
             self._channel.on_check = health.Soon(self._channel, loaded.healthcheck)
-        logs.attribute(server.current)
         await server.serve()
 
     def _settle(self, boot: Boot, loaded: Loaded, logs: Logs) -> None:
         # Weights and modules stay for good: later collections need not walk them. What setup dropped goes first.
         gc.collect()
         gc.freeze()
-        c_streams.flush()
-        logs.finish(None)
+        self._pipes.settle_standard()
+        logs.finish(self._setup)
+        self._pipes.end(self._setup)
+        become(NOBODY)
         self._end_phase("setup")
         schema = told_schemas.corrected(boot, loaded)
         self._tell_ready(boot, loaded.signature, schema=schema, healthcheck=loaded.healthcheck is not None)
@@ -195,15 +204,14 @@ class _Child:
             "layers": [layer.to_json() for layer in self._layers],
             "schema": schema,
         }
+        self._channel.put_printed()
         self._channel.send(frame)
-
-    def _send_log(self, prediction: str | None, text: str) -> None:
-        self._channel.send({"t": "log", "id": prediction, "text": text})
 
     def _watch_forks(self, logs: Logs) -> None:
         """A process that the model forks must not speak on the child's sockets or take its cancels."""
 
         def in_fork() -> None:
+            self._pipes.disconnect()
             self._channel.disconnect()
             logs.disconnect()
             self._control.close()

@@ -1,7 +1,8 @@
 """The worker's end of one child: frames and log bytes in, frames and cancels out, kill, and the end.
 
-It treats whatever comes from the child as hostile: bounded reads a turn of the loop, bounded buffers, descriptors
-counted; a child that breaks the rules is poisoned, which means killed. It decodes no frame.
+It treats whatever comes from the child as hostile: bounded reads a turn of the loop and a second, bounded buffers,
+descriptors counted; a child that breaks the rules is poisoned, which means killed. It decodes no frame but those about
+its pipes.
 """
 
 import array
@@ -11,62 +12,21 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from tidemill.model import protocol
+from tidemill.model import process_state, protocol
+from tidemill.model.child_events import ChildEvents, Ends, Exit, Fault
+from tidemill.model.printed.reader import PipeReader
+from tidemill.model.read_budget import ReadBudget
 
 _READ_BYTES: Final = 256 * 1024  # one turn of the loop; a full socket buffer
-_LOG_READ_BYTES: Final = 64 * 1024  # a full pipe
-_FINAL_READS: Final = 256  # after the end a process left behind may still write; 16 MiB of log are enough
+_FRAMES_A_TURN: Final = 256  # the others' wait; a full buffer may hold ten thousand
+_FINAL_READS: Final = 16  # after the end: more than the kernel's buffers hold
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(protocol.FILES_LIMIT_PER_MESSAGE * 4)
 # Descriptors not yet claimed by a frame: one full frame and what the next read brings with it.
 _PENDING_FILES_LIMIT: Final = protocol.FRAME_LIMIT_FILES + protocol.FILES_LIMIT_PER_MESSAGE
 # A child that is busy takes nothing: all that a worker sends ahead, with inputs of the largest size.
 _OUTGOING_LIMIT_BYTES: Final = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Exit:
-    """How it ended: an exit code or a signal; neither when the zygote died first. `poisoned` is why it was killed."""
-
-    code: int | None
-    signal: int | None
-    max_rss_kb: int | None = None
-    poisoned: str | None = None
-
-
-class ChildEvents(Protocol):
-    """What the owner of a child hears, from callbacks of the event loop; after on_exit comes nothing.
-
-    What a prediction wrote to the pipe comes before its `done` frame (the child sees to that, and waits where it must)
-    and after the `done` of the one before: the text is that of a prediction running now.
-    """
-
-    def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
-        """Take a descriptor off the left of `files`, and close it, for each entry in the "files" of a frame.
-
-        ValueError says that the child broke the rules.
-        """
-
-    def on_log_bytes(self, data: bytes) -> None: ...
-
-    def on_exit(self, ended: Exit) -> None: ...
-
-
-@dataclass(frozen=True)
-class Ends:
-    """The worker's ends, all non-blocking."""
-
-    data: socket.socket
-    control: socket.socket
-    log: int
-
-    def close(self) -> None:
-        self.data.close()
-        self.control.close()
-        os.close(self.log)
 
 
 class ChildProcess:
@@ -75,6 +35,7 @@ class ChildProcess:
     def __init__(self, pid: int, pidfd: int, ends: Ends, events: ChildEvents) -> None:
         self.pid = pid
         self.poisoned: str | None = None
+        self._fault: Fault | None = None
         self._pidfd = pidfd
         self._ends = ends
         self._events = events
@@ -85,10 +46,15 @@ class ChildProcess:
         self._unsent = bytearray()
         self._flush_due = False
         self._ended = False
-        self._receive: Callable[[int, int, int], tuple[bytes, list[tuple[int, int, bytes]], int, object]]
+        self._received: deque[bytes] = deque()  # frames not yet delivered
+        self._received_bytes = 0
+        self._delivers_later = False
+        self._hung_up = False
+        self._budget = ReadBudget()
+        self._paused: asyncio.TimerHandle | None = None
         self._receive = ends.data.recvmsg
-        self._loop.add_reader(ends.data.fileno(), self._on_data)
-        self._loop.add_reader(ends.log, self._on_log)
+        self._pipes = PipeReader(ends.text, ends.log, events, self)
+        self._read_on()
 
     # Out
 
@@ -162,10 +128,10 @@ class ChildProcess:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
-    def poison(self, reason: str) -> None:
+    def poison(self, reason: str, fault: Fault = Fault.PROTOCOL) -> None:
         """It broke the rules: nothing more is read, and it is killed."""
         if self.poisoned is None and not self._ended:
-            self.poisoned = reason
+            self.poisoned, self._fault = reason, fault
             self._stop_reading()
             self.kill()
 
@@ -176,7 +142,35 @@ class ChildProcess:
 
     # In
 
+    def _read_on(self) -> None:
+        self._paused = None
+        if self.poisoned is None and not self._ended:
+            self._pipes.resume()
+            if self._received:
+                self._deliver_later()
+            elif not self._hung_up:
+                self._loop.add_reader(self._ends.data.fileno(), self._on_data)
+
+    def _stop_reading(self) -> None:
+        self._loop.remove_reader(self._ends.data.fileno())
+        self._pipes.pause()
+
+    def spend(self, frames: int, size: int) -> None:
+        """Of what this child may say; over it, it is not read for a while, and waits."""
+        now = self._loop.time()
+        pause_s = self._budget.spend(frames, size, now)
+        if pause_s and self._paused is None and self.poisoned is None and not self._ended:
+            if self._budget.floods(now):
+                self.poison("it said more than a worker takes", Fault.FLOOD)
+                return
+            self._stop_reading()
+            self._paused = self._loop.call_later(pause_s, self._read_on)
+
     def _on_data(self) -> None:
+        self._receive_some()
+        self._deliver_some()
+
+    def _receive_some(self) -> None:
         try:
             data, ancillary, flags, _ = self._receive(_READ_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
@@ -186,19 +180,68 @@ class ChildProcess:
         if ancillary or flags & socket.MSG_CTRUNC:
             self._take_files(ancillary, truncated=bool(flags & socket.MSG_CTRUNC))
         if not data:
-            # A child without its socket is of no use; one that has ended keeps its own exit status.
-            self._loop.remove_reader(self._ends.data.fileno())
-            self.kill()
-        else:
-            self._deliver(data)
-
-    def _deliver(self, data: bytes) -> None:
+            self._on_hang_up()
+            return
+        self._received_bytes += len(data)
         try:
-            bodies = self._decoder.feed(data)
-            if bodies and self.poisoned is None:
-                self._events.on_frames(bodies, self._files)
+            self._received.extend(self._decoder.feed(data))
         except ValueError as error:
             self.poison(str(error))
+
+    def _on_hang_up(self) -> None:
+        """A child without its socket is of no use; one that is ending keeps its own exit status."""
+        self._hung_up = True
+        self._loop.remove_reader(self._ends.data.fileno())
+        if self._is_ending():
+            self.kill()
+        else:
+            self.poison("it closed its connection to the worker", Fault.CLOSED)
+
+    def _is_ending(self) -> bool:
+        try:
+            signal.pidfd_send_signal(self._pidfd, 0)
+        except ProcessLookupError:
+            return True
+        return process_state.is_ending(self.pid)
+
+    def _deliver_some(self) -> None:
+        """So many frames a turn of the loop: the others of this worker have theirs before the next."""
+        bodies = [self._received.popleft() for _ in range(min(len(self._received), _FRAMES_A_TURN))]
+        if self._received:
+            self._loop.remove_reader(self._ends.data.fileno())
+            self._deliver_later()
+        size, self._received_bytes = self._received_bytes, 0
+        self._deliver(bodies)
+        self.spend(len(bodies), size)
+
+    def _deliver_later(self) -> None:
+        if not self._delivers_later:
+            self._delivers_later = True
+            self._loop.call_soon(self._deliver_rest)
+
+    def _deliver_rest(self) -> None:
+        self._delivers_later = False
+        if self._paused is None and self.poisoned is None and not self._ended:
+            self._deliver_some()
+            if not self._received and self._paused is None:
+                self._read_on()
+
+    def _deliver(self, bodies: list[bytes]) -> None:
+        """Those about pipes are for here, in their place among the others."""
+        begun = 0
+        try:
+            for at, body in enumerate(bodies):
+                if body.startswith(protocol.PIPE_FRAMES):
+                    self._hand_on(bodies[begun:at])
+                    begun = at + 1
+                    self._pipes.on_frame(body, self._files)
+            self._hand_on(bodies[begun:] if begun else bodies)
+        except ValueError as error:
+            self.poison(str(error))
+
+    def _hand_on(self, bodies: list[bytes]) -> None:
+        if bodies and self.poisoned is None:
+            self._events.on_frames(bodies, self._files)
 
     def _take_files(self, ancillary: list[tuple[int, int, bytes]], *, truncated: bool) -> None:
         for level, kind, content in ancillary:
@@ -209,18 +252,11 @@ class ChildProcess:
         if truncated or len(self._files) > _PENDING_FILES_LIMIT:
             self.poison("it sent more files than it announced")
 
-    def _on_log(self) -> None:
-        self._on_data()  # the end of one prediction must not seem to follow what the next one writes
-        if self.poisoned is not None:
-            return
-        try:
-            data = os.read(self._ends.log, _LOG_READ_BYTES)
-        except BlockingIOError:
-            return
-        if data:
-            self._events.on_log_bytes(data)
-        else:
-            self._loop.remove_reader(self._ends.log)
+    def may_read_standard(self) -> bool:
+        """The end of one prediction must not seem to follow what C code of the next one writes."""
+        if not self._received and not self._hung_up:
+            self._on_data()
+        return not self._received and self._paused is None and self.poisoned is None
 
     # The end
 
@@ -238,32 +274,26 @@ class ChildProcess:
         if self.poisoned is None:
             self._read_rest()
         self._stop_reading()
+        if self._paused is not None:
+            self._paused.cancel()
         self._loop.remove_writer(self._ends.data.fileno())
         self._ended = True
-        self._ends.close()
+        self._pipes.close()
+        self._ends.data.close()
+        self._ends.control.close()
         os.close(self._pidfd)
-        self._events.on_exit(Exit(code, number, max_rss_kb, self.poisoned))
+        self._events.on_exit(Exit(code, number, max_rss_kb, self.poisoned, self._fault))
         for descriptor in self._files:
             os.close(descriptor)
         self._files.clear()
 
     def _read_rest(self) -> None:
         for _ in range(_FINAL_READS):
-            try:
-                data, ancillary, flags, _ = self._receive(_READ_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
-            except (BlockingIOError, ConnectionError):
+            before = len(self._received)
+            if not self._hung_up:
+                self._receive_some()
+            if len(self._received) == before:
                 break
-            self._take_files(ancillary, truncated=bool(flags & socket.MSG_CTRUNC))
-            if not data:
-                break
-            self._deliver(data)
-        for _ in range(_FINAL_READS):
-            with contextlib.suppress(BlockingIOError):
-                if data := os.read(self._ends.log, _LOG_READ_BYTES):
-                    self._events.on_log_bytes(data)
-                    continue
-            break
-
-    def _stop_reading(self) -> None:
-        self._loop.remove_reader(self._ends.data.fileno())
-        self._loop.remove_reader(self._ends.log)
+        bodies, self._received = list(self._received), deque()
+        self._deliver(bodies)
+        self._pipes.read_rest()

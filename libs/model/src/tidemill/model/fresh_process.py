@@ -20,6 +20,7 @@ class Descriptors:
     data: int
     control: int
     log: int  # write end of a pipe: descriptors 1 and 2
+    text: int  # write end of the pipe of printed/wire.py
 
 
 def leave_zygote(descriptors: Descriptors) -> None:
@@ -30,7 +31,7 @@ def leave_zygote(descriptors: Descriptors) -> None:
     os.dup2(null, 0)
     os.dup2(descriptors.log, 1)
     os.dup2(descriptors.log, 2)
-    _close_all_but({0, 1, 2, descriptors.data, descriptors.control})
+    _close_all_but({0, 1, 2, descriptors.data, descriptors.control, descriptors.text})
     sys.argv = ["model"]
     sys.modules["__main__"] = types.ModuleType("__main__")  # pickle and multiprocessing must not find the zygote there
 

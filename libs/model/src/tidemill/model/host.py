@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import cog
-from tidemill.model.child_process import ChildEvents, ChildProcess, Ends, Exit
+from tidemill.model.child_events import ChildEvents, Ends, Exit
+from tidemill.model.child_process import ChildProcess
 from tidemill.model.sandbox import Layer, Sandbox
 from tidemill.model.spec import Boot, Spec
 
@@ -230,14 +231,16 @@ def _resolve(future: "asyncio.Future[None]") -> None:
 
 
 def _make_ends() -> tuple[Ends, list[int]]:
-    """The worker's ends, and the child's descriptors: data, control, log."""
+    """The worker's ends, and the child's descriptors: data, control, log, text."""
     data, child_data = socket.socketpair()
     control, child_control = socket.socketpair()
     log, child_log = os.pipe2(os.O_CLOEXEC)
+    text, child_text = os.pipe2(os.O_CLOEXEC)
     data.settimeout(0)
     control.settimeout(0)
-    os.set_blocking(log, False)  # the child's end stays blocking
-    return Ends(data, control, log), [child_data.detach(), child_control.detach(), child_log]
+    for ours in (log, text):
+        os.set_blocking(ours, False)  # the child's end stays blocking
+    return Ends(data, control, log, text), [child_data.detach(), child_control.detach(), child_log, child_text]
 
 
 def make_runtime_path(directory: Path) -> str:

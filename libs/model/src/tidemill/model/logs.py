@@ -1,26 +1,26 @@
-"""sys.stdout and sys.stderr of model code: each line goes to the logs of the prediction that wrote it.
+"""sys.stdout and sys.stderr of model code: each line goes to the logs of whoever it belongs to (printed/owners.py).
 
 Lines leave when they are whole, progress bars (carriage returns) and flushes at once, an unfinished line at the latest
-when its prediction ends: it never runs into the next one. What C code and subprocesses write takes the pipe instead.
+when its owner ends: it never runs into the next one. What C code and subprocesses write takes other pipes.
 """
 
-import codecs
 import io
 import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, Final, TextIO, cast
 
+from tidemill.model.printed.owners import Owner, current
 from tidemill.model.secret_inputs import MARK, MINIMUM_CHARS, SecretInputs
 
-Send = Callable[[str | None, str], None]  # prediction (None: of no prediction), text
+Send = Callable[[Owner, str], None]
 
-# One frame of a very long text; well under the frame limit, large enough not to matter.
-_PIECE_CHARS: Final = 64 * 1024
-
+_LINE_LIMIT_CHARS: Final = 64 * 1024  # of one that is not finished: what is longer leaves in pieces
 _STREAMS: Final = ("stdout", "stderr")
+# Of what waits without a look at it: a bound for the list, and for what the limit above is of.
+_PARTS_LIMIT: Final = 64
+_PART_LIMIT_CHARS: Final = 1024
 
 
 def split(text: str) -> tuple[str, str]:
@@ -31,57 +31,68 @@ def split(text: str) -> tuple[str, str]:
     return whole + newline, rest
 
 
+def _taken(waiting: list[str]) -> str:
+    """All of it, taken out; another thread may add to it meanwhile."""
+    count = len(waiting)
+    text = "".join(waiting[:count])
+    del waiting[:count]
+    return text
+
+
 class Logs:
-    def __init__(self, send: Send, current: Callable[[], str | None], shield: AbstractContextManager[None]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._current = current
-        self._shield = shield
         self._lock = threading.RLock()
-        self._unfinished: dict[tuple[str | None, str], str] = {}
         self.secrets = SecretInputs()
 
-    def attribute(self, current: Callable[[], str | None]) -> None:
-        """From here on `current` says whose text it is."""
-        self._current = current
-
     def write(self, stream: str, text: str) -> None:
-        with self._shield, self._lock:
-            key = (self._current(), stream)
-            ready, rest = split(self._unfinished.pop(key, "") + text)
-            if len(rest) > _PIECE_CHARS:
+        owner = current()
+        waiting = owner.waiting(stream)
+        if "\n" not in text and "\r" not in text and len(waiting) < _PARTS_LIMIT and len(text) < _PART_LIMIT_CHARS:
+            waiting.append(text)  # one step, which needs no lock: print() takes several for each line
+            return
+        with self._lock:
+            ready, rest = split(_taken(waiting) + text)
+            if len(rest) > _LINE_LIMIT_CHARS:
                 ready, rest = ready + rest, ""
-            if ready and not ready.endswith("\n"):
+            if ready and ready[-1] != "\n":
                 ready, rest = self._safe(ready)
-            if rest:
-                self._unfinished[key] = rest
-            self._emit(key[0], ready)
+            self._part(owner, waiting, ready, rest)
+
+    def write_bytes(self, stream: str, data: bytes) -> None:
+        """A character may come in two pieces."""
+        self.write(stream, current().decoder(stream).decode(data))
 
     def flush(self, stream: str) -> None:
-        with self._shield, self._lock:
-            key = (self._current(), stream)
-            ready, rest = self._safe(self._unfinished.pop(key, ""))
-            if rest:
-                self._unfinished[key] = rest
-            self._emit(key[0], ready)
+        owner = current()
+        waiting = owner.waiting(stream)
+        with self._lock:
+            self._part(owner, waiting, *self._safe(_taken(waiting)))
+
+    def _part(self, owner: Owner, waiting: list[str], ready: str, rest: str) -> None:
+        """What is ready leaves, the rest waits on, before what another thread has added meanwhile."""
+        if rest:
+            waiting.insert(0, rest)
+        if ready:
+            self._send(owner, self.secrets.cleaned(ready))
 
     def _safe(self, text: str) -> tuple[str, str]:
         """What of an unfinished line may leave now, and what may be the beginning of a secret."""
         at = len(text) - self.secrets.begun(text)
         return text[:at], text[at:]
 
-    def finish(self, prediction: str | None) -> None:
-        """The prediction (or, with None, set-up) is over: what waits leaves."""
-        if not self._unfinished:
-            return
-        with self._shield, self._lock:
-            for stream in _STREAMS:
-                ready, begun = self._safe(self._unfinished.pop((prediction, stream), ""))
-                self._emit(prediction, ready + (begun if len(begun) < MINIMUM_CHARS else MARK))
-
-    def _emit(self, prediction: str | None, text: str) -> None:
-        text = self.secrets.cleaned(text)
-        for start in range(0, len(text), _PIECE_CHARS):
-            self._send(prediction, text[start : start + _PIECE_CHARS])
+    def finish(self, owner: Owner) -> None:
+        """It is over: what waits leaves, and what threads still print for it is nobody's."""
+        if owner.unfinished is not None:
+            with self._lock:
+                for stream in _STREAMS:
+                    decoder = (owner.decoders or {}).pop(stream, None)
+                    cut = "" if decoder is None else decoder.decode(b"", final=True)
+                    ready, begun = self._safe(_taken(owner.waiting(stream)) + cut)
+                    text = self.secrets.cleaned(ready) + (begun if len(begun) < MINIMUM_CHARS else MARK)
+                    if text:
+                        self._send(owner, text)
+        owner.over = True
 
     def install(self) -> None:
         """Take the place of Python's standard streams."""
@@ -91,7 +102,7 @@ class Logs:
             setattr(sys, f"__{name}__", stream)
 
     def disconnect(self) -> None:
-        """For a process that the model forked: its standard streams are the pipe from here on."""
+        """For a process that the model forked: its standard streams are its owner's pipe from here on."""
         self._lock = threading.RLock()
         for name, descriptor in zip(_STREAMS, (1, 2), strict=True):
             stream = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
@@ -110,7 +121,7 @@ class Stream(io.TextIOBase):
     def __init__(self, logs: Logs, name: str, descriptor: int) -> None:
         super().__init__()
         self.name = f"<{name}>"
-        self.buffer = _Bytes(self)
+        self.buffer = _Bytes(self, logs, name)
         self._logs = logs
         self._stream = name
         self._descriptor = descriptor
@@ -141,14 +152,15 @@ class Stream(io.TextIOBase):
 
 
 class _Bytes(io.BufferedIOBase):
-    def __init__(self, text: Stream) -> None:
+    def __init__(self, text: Stream, logs: Logs, stream: str) -> None:
         super().__init__()
         self._text = text
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._logs = logs
+        self._stream = stream
 
     def write(self, data: Any, /) -> int:
         raw = bytes(data)
-        self._text.write(self._decoder.decode(raw))
+        self._logs.write_bytes(self._stream, raw)
         return len(raw)
 
     def flush(self) -> None:

@@ -5,12 +5,17 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tidemill.model.channel import Channel
+from tidemill.model.printed.owners import Owner
 
 
 def metric_sink(
-    channel: Channel, prediction: str, shield: AbstractContextManager[None]
+    channel: Channel, prediction: str, owner: Owner, shield: AbstractContextManager[None]
 ) -> Callable[[str, Any, str], None]:
+    """Until the owner is over: what a thread still records then is nobody's."""
+
     def sink(key: str, value: Any, mode: str) -> None:
+        if owner.over:
+            return
         with shield:
             channel.put({"t": "metric", "id": prediction, "key": key, "value": value, "mode": mode})
             channel.flush()

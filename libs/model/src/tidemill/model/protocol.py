@@ -21,12 +21,16 @@ Child to worker on data:
     running  {ids}                                   what the next call is for; only with batch
     health   {error}                                 the answer to `check`; error null when it is well
     failed   {error, kind}                           kind: "sandbox", "import", "contract" or "setup"
-    log      {id, text}                              id null during set-up, and for all that a batch's call is for
+    printed  {}                                      what was written to pipes before it belongs before what follows
+    pipe     {ids, standard, files}                  the reading end of a pipe that processes of these predictions
+                                                     write to (null: of set-up); standard: that is descriptors 1 and
+                                                     2 from here on, and what was there belongs to what ends now
     output   {id, value, files}                      one item of an iterator
     metric   {id, key, value, mode}                  mode is "replace", "incr" or "append"
     done     {id, status, output, files, error, ms, batch}   status "succeeded", "failed", "out_of_memory" (failed
                                                      for lack of it) or "canceled"; ms of predict
                                                      time; batch: how many the call was for, only with batch
+What Python code prints goes by a pipe of its own, see printed/wire.py; what C code prints, by descriptors 1 and 2.
 "files" is [{pointer, name}]: the JSON pointer inside value or output where the file's URL belongs (null stands there).
 The descriptors of a frame have all arrived when its last byte has. What they lead to is the child's choice: the worker
 must see a regular file before it reads, and the child may still change the content.
@@ -34,13 +38,16 @@ must see a regular file before it reads, and the child may still change the cont
 
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 FRAME_LIMIT_BYTES: Final = 8 * 1024 * 1024  # a larger output belongs in a file
 FRAME_LIMIT_FILES: Final = 1000  # an output of frames of a video passes; descriptors are scarce on both sides
 FILES_LIMIT_PER_MESSAGE: Final = 250  # the kernel takes 253 descriptors at a time (SCM_MAX_FD)
 HEADER: Final = struct.Struct(">I")
-CHECK: Final = b'{"t":"check"}'  # the one frame that is known by its bytes
+CHECK: Final = b'{"t":"check"}'  # known by its bytes, as the next two
+PRINTED: Final = b'{"t":"printed"}'
+PIPE_FRAMES: Final = b'{"t":"p'  # how `printed` and `pipe` begin, and nothing else
 
 Frame = dict[str, Any]
 
@@ -59,6 +66,11 @@ def encode(frame: Frame) -> bytes:
     if len(body) > FRAME_LIMIT_BYTES:
         raise FrameTooLargeError(f"a message of {len(body)} bytes is over the limit of {FRAME_LIMIT_BYTES}")
     return HEADER.pack(len(body)) + body
+
+
+def pipe(ids: Sequence[str] | None, *, standard: bool = False) -> Frame:
+    owners = None if ids is None else list(ids)
+    return {"t": "pipe", "ids": owners, "standard": standard, "files": [{"pointer": "", "name": "pipe"}]}
 
 
 class Decoder:

@@ -72,6 +72,7 @@ class Results:
         self._put(prediction, frame, files, copied=True)
 
     def put_done(self, prediction: str, outcome: Outcome, elapsed_ms: float, batch: int = 0) -> None:
+        self._channel.put_printed()
         try:
             self._put(prediction, _done(prediction, outcome, elapsed_ms, batch), outcome.files)
         except OutputError as error:

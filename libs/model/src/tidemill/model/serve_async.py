@@ -10,23 +10,22 @@ import json
 import socket
 import time
 from collections import deque
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cog._scope import Scope, set_scope
-from tidemill.model import c_streams, protocol, results
+from tidemill.model import protocol, results
 from tidemill.model.arguments import Arguments
 from tidemill.model.channel import Channel
 from tidemill.model.load import Loaded
 from tidemill.model.logs import Logs
 from tidemill.model.metrics import metric_sink
+from tidemill.model.printed.owners import Owner, become
+from tidemill.model.printed.pipes import Pipes
 from tidemill.model.results import Outcome, Results
 
 # Cancels that name no prediction known so far: one may overtake its run on the other socket, most are too late.
 _EARLY_LIMIT: Final = 4096
-
-_prediction: ContextVar[str | None] = ContextVar("tidemill_prediction", default=None)
 
 
 @dataclass
@@ -43,6 +42,8 @@ class AsyncServer:
         channel: Channel,
         control: socket.socket,
         logs: Logs,
+        pipes: Pipes,
+        *,
         concurrency: int,
     ) -> None:
         self._loaded = loaded
@@ -54,19 +55,13 @@ class AsyncServer:
         self._control_decoder = protocol.Decoder()
         self._concurrency = concurrency
         self._logs = logs
+        self._pipes = pipes
         self._queued: deque[protocol.Frame] = deque()
         self._running: dict[str, _Running] = {}
         self._early: dict[str, None] = {}
         self._stopping = False
         self._flush_due = False
         self._over = asyncio.Event()
-
-    def current(self) -> str | None:
-        """Whose output this is: a thread has no context, but while one prediction runs it can only be that one's."""
-        prediction = _prediction.get()
-        if prediction is not None:  # a task that outlives its prediction speaks for none
-            return prediction if prediction in self._running else None
-        return next(iter(self._running)) if len(self._running) == 1 else None
 
     async def serve(self) -> None:
         """Until `stop` and the end of what runs, or until the worker is gone."""
@@ -147,17 +142,16 @@ class AsyncServer:
 
     async def _run(self, frame: protocol.Frame, running: _Running) -> None:
         prediction: str = frame["id"]
-        _prediction.set(prediction)
-        set_scope(Scope(frame.get("context"), metric_sink(self._channel, prediction, contextlib.nullcontext())))
+        owner = Owner((prediction,))
+        become(owner)
+        set_scope(Scope(frame.get("context"), metric_sink(self._channel, prediction, owner, contextlib.nullcontext())))
         running.started = True
         started = time.perf_counter()
         outcome = results.CANCELED_OUTCOME if running.canceled else await self._outcome(frame, running)
         elapsed_ms = (time.perf_counter() - started) * 1000
-        c_streams.flush()
-        if c_streams.untaken_bytes():
-            self._channel.flush()
-            c_streams.wait_until_taken()
-        self._logs.finish(prediction)
+        self._pipes.settle_standard()
+        self._logs.finish(owner)
+        self._pipes.end(owner)
         outcome = self._logs.secrets.end(prediction, outcome)
         del self._running[prediction]
         self._answer(prediction, outcome, elapsed_ms)

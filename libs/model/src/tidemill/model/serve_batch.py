@@ -13,12 +13,13 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cog._scope import BatchScope, Scope, set_scope
-from tidemill.model import batches, c_streams, failure, protocol, results
+from tidemill.model import batches, failure, protocol, results
 from tidemill.model.arguments import Arguments
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import Channel
@@ -26,8 +27,9 @@ from tidemill.model.errors import ContractError
 from tidemill.model.load import Loaded
 from tidemill.model.logs import Logs
 from tidemill.model.metrics import metric_sink
+from tidemill.model.printed.owners import Owner, become
+from tidemill.model.printed.pipes import Pipes
 from tidemill.model.results import Outcome, Results
-from tidemill.model.serve_sync import Current
 
 _NOT_BEGUN: Final = 0.0
 
@@ -56,7 +58,7 @@ class BatchServer:
         channel: Channel,
         logs: Logs,
         cancelation: Cancelation,
-        current: Current,
+        pipes: Pipes,
     ) -> None:
         assert loaded.signature.batch is not None, "for a function under @batch"
         self._loaded = loaded
@@ -69,7 +71,7 @@ class BatchServer:
         self._results = Results(channel)
         self._logs = logs
         self._cancelation = cancelation
-        self._current = current
+        self._pipes = pipes
         self._queued: deque[_Member] = deque()
         self._halves: list[list[_Member]] = []  # of calls that raised
         self._running: dict[str, _Member] = {}
@@ -177,12 +179,14 @@ class BatchServer:
         for member in members:
             again = member.began != _NOT_BEGUN
             member.began = member.began or time.perf_counter()
-            self._current.prediction = member.id
-            try:
-                prepared.append((member, self._arguments.of(member.id, member.values, again=again)))
-            except BaseException as error:  # noqa: BLE001  the boundary: converting runs the author's code too
-                self._answer(member, self._failed(member, error))
-        self._current.prediction = None
+            failed = None
+            with self._speaking_for((member,)):
+                try:
+                    prepared.append((member, self._arguments.of(member.id, member.values, again=again)))
+                except BaseException as error:  # noqa: BLE001  the boundary: converting runs the author's code too
+                    failed = results.of_error(error, canceled=False)
+            if failed is not None:
+                self._answer(member, failed)
         return prepared
 
     def _call(self, calls: Sequence[tuple[_Member, dict[str, Any]]]) -> None:
@@ -191,17 +195,18 @@ class BatchServer:
         self._drop_canceled()
         calls = [(member, values) for member, values in calls if member.id in self._running]
         members = [member for member, _ in calls]
-        set_scope(BatchScope([self._scope(member) for member in members]), for_threads=True)
-        raised, outputs = self._outputs([values for _, values in calls])
-        self._cancelation.end()
-        set_scope(None, for_threads=True)
-        self._settle()
-        if raised is None:
-            for member, output in zip(members, outputs, strict=True):
-                if member.id in self._running:
-                    self._answer(member, self._outcome(member, output), len(calls))
-        else:
-            self._after(raised, [member for member in members if member.id in self._running])
+        with self._speaking_for(members) as owner:
+            set_scope(BatchScope([self._scope(member, owner) for member in members]))
+            raised, outputs = self._outputs([values for _, values in calls])
+            self._cancelation.end()
+            set_scope(None)
+            if raised is None:
+                pairs = zip(members, outputs, strict=True)
+                ended = [(one, self._outcome(one, output)) for one, output in pairs if one.id in self._running]
+            else:
+                ended = self._after(raised, [member for member in members if member.id in self._running])
+        for member, outcome in ended:
+            self._answer(member, outcome, len(calls))
         self._running = {}
 
     def _outputs(self, inputs: Sequence[dict[str, Any]]) -> tuple[BaseException | None, list[Any]]:
@@ -212,33 +217,33 @@ class BatchServer:
         except BaseException as error:  # noqa: BLE001  the boundary: sys.exit() too ends these predictions only
             return error, []
 
-    def _settle(self) -> None:
-        """What the call has written is with the worker before one of its predictions ends."""
-        c_streams.flush()
-        if c_streams.untaken_bytes():
-            self._channel.flush()
-            c_streams.wait_until_taken()
-        self._logs.finish(None)
+    @contextmanager
+    def _speaking_for(self, members: Sequence[_Member]) -> Iterator[Owner]:
+        """What is printed within is with the worker before one of them ends."""
+        owner = Owner([member.id for member in members])
+        before = become(owner)
+        try:
+            yield owner
+        finally:
+            self._pipes.settle_standard()
+            self._logs.finish(owner)
+            self._pipes.end(owner)
+            become(before)
 
-    def _after(self, error: BaseException, members: Sequence[_Member]) -> None:
+    def _after(self, error: BaseException, members: Sequence[_Member]) -> list[tuple[_Member, Outcome]]:
+        """Of those that are not to be called again."""
         if self._cancelation.delivered:
-            for member in members:
-                self._answer(member, results.CANCELED_OUTCOME, self._size)
-        elif len(members) == 1 or isinstance(error, ContractError):
-            self._fail(error, members)
-        elif members:
+            return [(member, results.CANCELED_OUTCOME) for member in members]
+        if len(members) == 1 or isinstance(error, ContractError):
+            outcome = results.of_error(error, canceled=False)
+            return [(member, outcome) for member in members]
+        if members:
             said = failure.describe(error)
             sys.stderr.write(f"A call for {len(members)} predictions failed; trying halves of it. ({said})\n")
-            self._logs.finish(None)
             failure.release_memory(error)
             middle = len(members) // 2
             self._halves += [list(members[middle:]), list(members[:middle])]
-
-    def _fail(self, error: BaseException, members: Sequence[_Member]) -> None:
-        outcome = results.of_error(error, canceled=False)
-        self._logs.finish(None)
-        for member in members:
-            self._answer(member, outcome, len(members))
+        return []
 
     def _outcome(self, member: _Member, output: Any) -> Outcome:
         if isinstance(output, BaseException):
@@ -250,14 +255,11 @@ class BatchServer:
 
     def _failed(self, member: _Member, error: BaseException) -> Outcome:
         """Its traceback is for this prediction's logs alone."""
-        self._current.prediction = member.id
-        outcome = results.of_error(error, canceled=False)
-        self._logs.finish(member.id)
-        self._current.prediction = None
-        return outcome
+        with self._speaking_for((member,)):
+            return results.of_error(error, canceled=False)
 
-    def _scope(self, member: _Member) -> Scope:
-        return Scope(member.context, metric_sink(self._channel, member.id, self._cancelation))
+    def _scope(self, member: _Member, owner: Owner) -> Scope:
+        return Scope(member.context, metric_sink(self._channel, member.id, owner, self._cancelation))
 
     def _answer(self, member: _Member, outcome: Outcome, batch: int = 0) -> None:
         outcome = self._logs.secrets.end(member.id, outcome)

@@ -15,26 +15,18 @@ from types import GeneratorType
 from typing import Any, Final
 
 from cog._scope import Scope, set_scope
-from tidemill.model import c_streams, protocol, results
+from tidemill.model import protocol, results
 from tidemill.model.arguments import Arguments
 from tidemill.model.cancelation import Cancelation
 from tidemill.model.channel import Channel
 from tidemill.model.load import Loaded
 from tidemill.model.logs import Logs
 from tidemill.model.metrics import metric_sink
+from tidemill.model.printed.owners import NOBODY, Owner, become
+from tidemill.model.printed.pipes import Pipes
 from tidemill.model.results import Outcome, Results
 
 _END: Final = object()
-
-
-class Current:
-    """The id of the prediction that runs, for the logs: threads that the model starts belong to it as well."""
-
-    def __init__(self) -> None:
-        self.prediction: str | None = None
-
-    def __call__(self) -> str | None:
-        return self.prediction
 
 
 class SyncServer:
@@ -44,7 +36,7 @@ class SyncServer:
         channel: Channel,
         logs: Logs,
         cancelation: Cancelation,
-        current: Current,
+        pipes: Pipes,
     ) -> None:
         self._loaded = loaded
         self._arguments = Arguments(loaded.signature, logs.secrets)
@@ -53,7 +45,7 @@ class SyncServer:
         self._results = Results(channel)
         self._logs = logs
         self._cancelation = cancelation
-        self._current = current
+        self._pipes = pipes
         self._queued: deque[protocol.Frame] = deque()
 
     def serve(self) -> None:
@@ -97,21 +89,18 @@ class SyncServer:
             self._results.put_done(prediction, results.CANCELED_OUTCOME, 0.0)
             self._channel.flush()
             return
-        self._current.prediction = prediction
-        set_scope(
-            Scope(frame.get("context"), metric_sink(self._channel, prediction, self._cancelation)), for_threads=True
-        )
+        owner = Owner((prediction,))
+        become(owner)
+        set_scope(Scope(frame.get("context"), metric_sink(self._channel, prediction, owner, self._cancelation)))
         started = time.perf_counter()
         outcome = self._outcome(prediction, frame["input"])
         elapsed_ms = (time.perf_counter() - started) * 1000
         self._cancelation.end()
-        set_scope(None, for_threads=True)
-        c_streams.flush()
-        if c_streams.untaken_bytes():
-            self._channel.flush()
-            c_streams.wait_until_taken()
-        self._logs.finish(prediction)
-        self._current.prediction = None
+        set_scope(None)
+        self._pipes.settle_standard()
+        self._logs.finish(owner)
+        self._pipes.end(owner)
+        become(NOBODY)
         self._results.put_done(prediction, self._logs.secrets.end(prediction, outcome), elapsed_ms)
         self._channel.flush()
 

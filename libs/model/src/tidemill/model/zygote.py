@@ -2,7 +2,7 @@
 
 `python -m tidemill.model.zygote --socket-fd N --preload torch,numpy`. It has one thread, never touches a GPU and runs
 no model code. Messages on its SOCK_SEQPACKET socket are JSON objects, one a packet:
-    worker to zygote   {"t": "fork", "id", "spec"} with three descriptors: data, control, write end of the log pipe
+    worker to zygote   {"t": "fork", "id", "spec"} with four descriptors: data, control, write ends of two pipes
     zygote to worker   {"t": "ready", "pid", "modules": {name: ms}, "failed": {name: error}}
                        {"t": "forked", "id", "pid"} with a pidfd, or {"t": "refused", "id", "error"}
                        {"t": "exited", "id", "code", "signal", "max_rss_kb"}
@@ -14,6 +14,7 @@ import contextlib
 import gc
 import importlib
 import json
+import multiprocessing.pool  # noqa: F401  as asyncio
 import os
 import select
 import signal
@@ -71,7 +72,7 @@ class Zygote:
         self._say({"t": "ready", "pid": os.getpid(), "modules": modules, "failed": failed})
 
     def _take_request(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._worker, _REQUEST_LIMIT_BYTES, 3, socket.MSG_CMSG_CLOEXEC)
+        data, descriptors, _, _ = socket.recv_fds(self._worker, _REQUEST_LIMIT_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return False
         request = json.loads(data)

@@ -10,9 +10,10 @@ import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, describe, ending
-from tidemill.hosting.frames import Failed, Health, Log, Ready, WayOut, decode
+from tidemill.hosting.frames import Done, Failed, Health, Ready, WayOut, decode
 from tidemill.model import protocol
-from tidemill.model.child_process import Exit
+from tidemill.model.child_events import Exit
+from tidemill.model.printed.wire import Ids
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.redaction import Redactor, ends_something
@@ -32,7 +33,7 @@ PLAIN: Final = Privileged()
 
 
 class Link:
-    """The ChildEvents of one instance (tidemill.model.child_process)."""
+    """The ChildEvents of one instance (tidemill.model.child_events)."""
 
     def __init__(
         self, engine: Engine, instance: Instance, kernel_kills: Callable[[], int], privileges: Privileged = PLAIN
@@ -103,8 +104,6 @@ class Link:
             self.ready.set_result(frame)
         elif isinstance(frame, Failed):
             self.ready.set_exception(BootFailed(frame.error))
-        elif isinstance(frame, Log):
-            self._add_log(frame.text)
         elif isinstance(frame, WayOut) and self._on_way_out is not None:
             self._take_way_out(self._on_way_out)
         else:
@@ -121,10 +120,29 @@ class Link:
         self._add_log(text)
 
     def _redacted(self, bodies: list[bytes]) -> list[bytes]:
-        """What was held back of the pipe belongs to what now ends, and comes before it."""
-        if any(map(ends_something, bodies)) and (rest := self._redactor.rest()):
-            self._on_printed(rest)
+        """What was held back belongs to what now ends, and comes before it."""
+        for body in bodies:
+            if ends_something(body):
+                self._release(decode(body))
         return [self._redactor.frame(body) for body in bodies]
+
+    def _release(self, frame: object) -> None:
+        if rest := self._redactor.rest():
+            self._on_printed(rest)
+        for ids, text in self._redactor.rest_of_texts(frame.id if isinstance(frame, Done) else None):
+            self._on_text(ids, text)
+
+    def on_text(self, ids: Ids, text: str) -> None:
+        if self._redactor:
+            text = self._redactor.piece(ids, text)
+        if text:
+            self._on_text(ids, text)
+
+    def _on_text(self, ids: Ids, text: str) -> None:
+        if self.ready.done():
+            self._engine.on_text(self._instance, ids, text)
+        else:
+            self._add_log(text)
 
     def on_log_bytes(self, data: bytes) -> None:
         if self._redactor:
@@ -145,8 +163,7 @@ class Link:
         self._dropped += len(whole) - len(self._log)
 
     def on_exit(self, ended: Exit) -> None:
-        if rest := self._redactor.rest():
-            self._on_printed(rest)
+        self._release(None)
         if self._health is not None and not self._health.done():
             self._health.set_result(None)  # its end is told by other ways
         told = self._ending or ending(ended, kernel_kills=self._kernel_kills(), printed=self._printed)

@@ -15,6 +15,7 @@ from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.prediction import Status, stopped
 from tidemill.hosting.failures import Ending
 from tidemill.hosting.frames import Done, run_frame
+from tidemill.model.printed.wire import Ids
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log, record
 from tidemill.worker.runs.chores import Chores
@@ -145,6 +146,9 @@ class Engine:
         for body in bodies:
             self._hearing.on_frame(instance, body)
         self.dispatch(self.lane(instance.queue))
+
+    def on_text(self, instance: Instance, ids: Ids, text: str) -> None:
+        self._hearing.on_text(instance, ids, text)
 
     def on_output_bytes(self, instance: Instance, data: bytes) -> None:
         self._hearing.on_output_bytes(instance, data)

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from tidemill.contracts.prediction import Status
 from tidemill.hosting.frames import Done, Log, Metric, Output, Running, decode
+from tidemill.model.printed.wire import Ids
+from tidemill.runtime.clock import monotonic
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.chores import Chores
 from tidemill.worker.runs.instance import Instance
@@ -37,8 +39,6 @@ class Hearing:
         frame = decode(body)
         if isinstance(frame, Done):
             self._on_done(instance, frame)
-        elif isinstance(frame, Log):
-            self._on_log(instance, frame)
         elif isinstance(frame, Output):
             self._on_output(instance, frame)
         elif isinstance(frame, Metric):
@@ -49,19 +49,19 @@ class Hearing:
         else:
             raise ValueError(f"unexpected {type(frame).__name__} from a booted child")
 
-    def on_output_bytes(self, instance: Instance, data: bytes) -> None:
-        """What C code or a process of the model's wrote to fd 1 or 2: counted to the run that is on, or to its call."""
-        text = instance.decoded(data)
-        self._add_log(instance, instance.sharing() or instance.running()[:1], text)
+    def on_text(self, instance: Instance, ids: Ids, text: str) -> None:
+        """What Python code or a process of the model's prints, for those that started it; set-up is over here."""
+        self._add_log(instance, [run for each in ids or () if (run := instance.runs.get(each))], text)
 
-    def _on_log(self, instance: Instance, frame: Log) -> None:
-        run = instance.runs.get(frame.id) if frame.id else None
-        said_by_all = instance.sharing() if frame.id is None else []
-        self._add_log(instance, said_by_all if run is None else [run], frame.text)
+    def on_output_bytes(self, instance: Instance, data: bytes) -> None:
+        """What C code of the model's process writes: it counts to the run that is on, or to those of its call, and to
+        none where it could be one of several.
+        """
+        self._add_log(instance, _on_alone(instance), instance.decoded(data))
 
     def _add_log(self, instance: Instance, runs: Sequence[Run], text: str) -> None:
-        if not runs:
-            log().info("model", action="log", instance=instance.id, text=text[:1000])
+        if not runs and text and (left_out := instance.lines.admit(monotonic())) is not None:
+            log().info("model", action="log", instance=instance.id, text=text[:1000], left_out=left_out)
         for run in runs:
             kept = run.add_log(text)
             if kept:
@@ -92,6 +92,8 @@ class Hearing:
             self._runs.stop(run, too_large())
 
     def _on_done(self, instance: Instance, frame: Done) -> None:
+        if cut := instance.cut_character():
+            self._add_log(instance, _on_alone(instance), cut)
         fds = _take(instance, len(frame.files))
         run = self._runs.off(instance, frame)
         if run is None:
@@ -111,6 +113,11 @@ class Hearing:
             self._runs.end(run, run.stop or Stop(Status.FAILED, str(refused), refused.code))
         else:
             self._runs.finish(run, Done(frame.id, frame.status, output, [], frame.error, frame.ms))
+
+
+def _on_alone(instance: Instance) -> Sequence[Run]:
+    runs = instance.sharing() or instance.running()
+    return runs if len(runs) == 1 or instance.called else ()
 
 
 def _take(instance: Instance, count: int) -> list[int]:

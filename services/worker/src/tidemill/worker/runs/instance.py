@@ -6,6 +6,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from tidemill.worker.runs.line_limit import LineLimit
 from tidemill.worker.runs.redaction import Redactor
 from tidemill.worker.runs.run import Run
 
@@ -60,6 +61,8 @@ class Instance:
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.fds: deque[int] = deque()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._cut = False  # it holds the beginning of a character
+        self.lines = LineLimit()  # that the worker's log has of what is no prediction's
         self.finished = 0  # runs that it has ended itself
         self.data_limit_bytes: int | None = None  # private memory that its process may have
         self._average_ms = FAST_MS * 2  # unknown models count as slow
@@ -112,7 +115,16 @@ class Instance:
 
     def decoded(self, data: bytes) -> str:
         """The next of its standard streams as text; a character may be cut by the end of a read."""
-        return self._decoder.decode(data)
+        text = self._decoder.decode(data)
+        self._cut = bool(self._decoder.getstate()[0])
+        return text
+
+    def cut_character(self) -> str:
+        """What stands for the beginning of a character whose rest does not come before a prediction ends."""
+        if not self._cut:
+            return ""
+        self._cut = False
+        return self._decoder.decode(b"", final=True)
 
     def drain(self) -> None:
         """Takes nothing more; the child leaves when what it was given is done."""

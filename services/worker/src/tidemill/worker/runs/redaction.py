@@ -2,17 +2,18 @@
 
 A model that wants to give secrets away can; this keeps them out of logs when it does so by accident. Outputs are its
 results and stay as they are. Must never change what holds no secret. Of its inputs the child hides the secrets itself
-in all that it says in frames: here they are only looked for in what C code and processes of the model's print.
+in errors and in what Python prints: here they are looked for in what C code and processes of the model's print.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, AnyStr, Final
 
 import msgspec
 
 from tidemill.contracts.api_secrets import SECRET_MINIMUM_CHARS
-from tidemill.hosting.frames import Done, Failed, Health, Log, Ready, decode
+from tidemill.hosting.frames import Done, Failed, Health, Ready, decode
+from tidemill.model.printed.wire import Ids
 
 MARK: Final = "[secret]"
 MINIMUM_CHARS: Final = 4  # of an input's, as in the child: one that is shorter would take letters out of every line
@@ -29,6 +30,8 @@ class Redactor:
         self._ended: deque[list[bytes]] = deque(maxlen=KEPT_ENDED)
         self._printed: list[bytes] = []  # what is looked for in what is printed
         self._held = b""  # the end of what C code printed last: perhaps the beginning of a secret
+        self._texts: list[str] = []  # as _printed
+        self._held_texts: dict[tuple[str, ...] | None, str] = {}  # by owner
         self._renew()
 
     def __bool__(self) -> bool:
@@ -49,6 +52,7 @@ class Redactor:
         values = {each.encode() for each in self._values}
         values.update(*self._inputs.values(), *self._ended)
         self._printed = sorted(values, key=len, reverse=True)  # one may be a part of another
+        self._texts = [value.decode() for value in self._printed]
 
     def text(self, text: str) -> str:
         for value in self._values:
@@ -60,7 +64,7 @@ class Redactor:
         data = self._held + data
         for value in self._printed:
             data = data.replace(value, MARK.encode())
-        begun = max(begun_bytes(data, value) for value in self._printed)
+        begun = max(begun_part(data, value) for value in self._printed)
         self._held = data[len(data) - begun :]
         return data[: len(data) - begun]
 
@@ -69,13 +73,28 @@ class Redactor:
         held, self._held = self._held, b""
         return held if len(held) < MINIMUM_CHARS else MARK.encode()
 
+    def piece(self, ids: Ids, text: str) -> str:
+        """As log_bytes, of what is printed for an owner."""
+        owner = None if ids is None else tuple(ids)
+        text = self._held_texts.pop(owner, "") + text
+        for value in self._texts:
+            text = text.replace(value, MARK)
+        begun = max(begun_part(text, value) for value in self._texts)
+        if begun:
+            self._held_texts[owner] = text[len(text) - begun :]
+        return text[: len(text) - begun]
+
+    def rest_of_texts(self, prediction: str | None) -> list[tuple[Ids, str]]:
+        """As rest(), of the owners that the prediction is one of; of all without one."""
+        ended = [ids for ids in self._held_texts if prediction is None or prediction in (ids or ())]
+        held = [(ids, self._held_texts.pop(ids)) for ids in ended]
+        return [(ids, text if len(text) < MINIMUM_CHARS else MARK) for ids, text in held]
+
     def frame(self, body: bytes) -> bytes:
         """A frame's body as it may go on. Raises as `decode` for what is no frame."""
         if not self._values:
             return body
         frame = decode(body)
-        if isinstance(frame, Log):
-            return self._again(body, frame.text, lambda text: msgspec.structs.replace(frame, text=text))
         if isinstance(frame, Failed | Health | Done) and frame.error is not None:
             return self._again(body, frame.error, lambda text: msgspec.structs.replace(frame, error=text))
         return body
@@ -104,8 +123,8 @@ def _parts(secrets: Iterable[str], least_chars: int) -> list[str]:
     return sorted((each for each in found if len(each) >= least_chars), key=len, reverse=True)
 
 
-def begun_bytes(data: bytes, value: bytes) -> int:
-    """How many bytes at the end of `data` are the beginning of `value`, and not all of it: as many as can be."""
+def begun_part(data: AnyStr, value: AnyStr) -> int:
+    """How much at the end of `data` is the beginning of `value`, and not all of it: as much as can be."""
     tail = data[-(len(value) - 1) :]
     start = tail.find(value[:1])
     while start >= 0:

@@ -1,0 +1,26 @@
+"""How many lines a second a worker writes to its own log about one instance, and how many it left out. Pure."""
+
+from typing import Final
+
+LINES_PER_S: Final = 10.0  # an operator reads them; a model that prints in a loop must not fill the disk
+BURST: Final = 20.0
+
+
+class LineLimit:
+    """Times are seconds of one monotonic clock."""
+
+    def __init__(self) -> None:
+        self._saved = BURST
+        self._last = 0.0
+        self._left_out = 0
+
+    def admit(self, now: float) -> int | None:
+        """None for a line that is left out; otherwise how many were left out before it."""
+        self._saved = min(BURST, self._saved + (now - self._last) * LINES_PER_S)
+        self._last = now
+        if self._saved < 1:
+            self._left_out += 1
+            return None
+        self._saved -= 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
