@@ -37,6 +37,9 @@ class Crowd:
                         if response.status == 201:
                             self.accepted[(await response.json())["id"]] = text
                             return
+                        # What is away is told so, with when to come again: it is nobody's mistake.
+                        assert response.status == 503, await response.text()
+                        assert "Retry-After" in response.headers
                 except aiohttp.ClientError:
                     pass  # not accepted as far as this client knows: it asks again, as a new prediction
                 await asyncio.sleep(0.05)

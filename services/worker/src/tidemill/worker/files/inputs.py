@@ -22,7 +22,7 @@ from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, wanted_fil
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import AWAY, Database, backoffs, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.patience import PATIENCE_S, Patience
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Egress
 from tidemill.security.egress_errors import EgressError, EgressFailed, EgressTimeout
@@ -37,7 +37,7 @@ FILES_LIMIT: Final = 200  # of one input; an album, not a data set
 TRIES: Final = 3  # of a fetch elsewhere that failed on the way, with 5xx or with 429, and nobody said when to come back
 BUSY_LIMIT_S: Final = 60.0  # in all, for a server that asks to be left alone so long; the prediction holds its place
 FETCH_TIMEOUT_S: Final = 300.0  # of one try: INPUT_FILE_LIMIT_BYTES at 3.5 MB/s
-DATABASE_PATIENCE_S: Final = 30.0  # for the row of an uploaded file, when the database is away
+DATABASE_PATIENCE_S: Final = PATIENCE_S  # for the row of an uploaded file, when the database is away
 NAME_LIMIT_CHARS: Final = 100  # of a file's name for the model; its suffix is kept
 FILE_MODE: Final = 0o444
 FOLDER_MODE: Final = 0o755  # the child may run under a uid of its own
