@@ -1,10 +1,14 @@
 """The life of an instance as users see it: its directory, its limits, its progress, its health, and how it ended."""
 
+from pathlib import Path
+
 import pytest
 
 from tidemill.testing.running import until
 
 MODEL = "local/e2e_instance"
+HOARDER = "local/hoard"
+MODELS = Path(__file__).parents[1] / "models"
 
 
 @pytest.fixture
@@ -99,6 +103,21 @@ async def test_an_instance_that_is_not_well_is_replaced(predict):
         return found["status"] == "succeeded" and found["logs"] != first
 
     await until("another instance answers", another, within_s=300)
+
+
+@pytest.fixture(scope="module")
+def hoarder(stack):
+    stack.tidemill("push", "--public", HOARDER, str(MODELS / "hoard"), "--hardware", "cpu-small")
+    return HOARDER
+
+
+@pytest.mark.parametrize("do", ["orphans", "memfd", "shared_memory"])
+async def test_memory_that_hides_ends_its_instance_and_no_other(api, predict, hoarder, do):
+    beside = (await predict(do="pid"))["logs"]
+    found = await predict(hoarder, do=do)
+    assert (found["status"], found["error_code"]) == ("failed", "out_of_memory")
+    assert found["error"].endswith("its hardware gives it 2 GiB.")
+    assert (await predict(do="pid"))["logs"] == beside
 
 
 async def all_run(api, predictions):

@@ -52,7 +52,7 @@ class Parts:
         queues = SimpleNamespace(
             learn=lambda queue, _row: self.learned.append(queue), price=self.step("price"), trains=lambda _queue: False
         )
-        fork = SimpleNamespace(zygote=SimpleNamespace(fork=self.fork), spec=None, boot=None)
+        fork = SimpleNamespace(zygote=SimpleNamespace(fork=self.fork), spec=None, boot=None, own_uid=None)
         ports = BootPorts(
             database=SimpleNamespace(row=self.read),
             bundles=bundles,

@@ -10,6 +10,7 @@ from tidemill.hosting.failures import ending
 from tidemill.model.child_events import Exit
 from tidemill.worker.instances import usage
 from tidemill.worker.instances.crashes import FIRST_WAIT_S, WAIT_LIMIT_S, CrashHistory
+from tidemill.worker.instances.processes import family
 
 
 def crashed(history, times, now=0.0):
@@ -78,13 +79,13 @@ def test_memory_is_that_of_the_process_and_what_it_has_started():
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
         try:
             parent.stdout.readline()
-            assert len(usage.family(parent.pid)) == 2
-            assert 64 << 20 < usage.memory_bytes(parent.pid, 1) < 128 << 20
-            assert usage.memory_bytes(parent.pid, 1 << 40) > 64 << 20
+            assert len(family(parent.pid)) == 2
+            assert 64 << 20 < usage.memory_bytes(family(parent.pid), 1) < 128 << 20
+            assert usage.memory_bytes(family(parent.pid), 1 << 40) > 64 << 20
         finally:
-            for pid in usage.family(parent.pid):
+            for pid in family(parent.pid):
                 os.kill(pid, signal.SIGKILL)
-    assert usage.memory_bytes(parent.pid, 1) == 0
+    assert usage.memory_bytes(family(parent.pid), 1) == 0
 
 
 FORKING = """
@@ -104,10 +105,10 @@ def test_pages_that_forks_share_count_once():
         try:
             for _ in range(3):
                 parent.stdout.readline()
-            assert usage.memory_bytes(parent.pid, 1 << 40) > 4 * 64 << 20
-            assert usage.memory_bytes(parent.pid, 1) < 2 * 64 << 20
+            assert usage.memory_bytes(family(parent.pid), 1 << 40) > 4 * 64 << 20
+            assert usage.memory_bytes(family(parent.pid), 1) < 2 * 64 << 20
         finally:
-            for pid in usage.family(parent.pid):
+            for pid in family(parent.pid):
                 os.kill(pid, signal.SIGKILL)
 
 

@@ -77,6 +77,7 @@ def lines(found: Found) -> list[str]:
             for each in report.layers
             if not each.on
         ),
+        *([] if report.memory_counted is None else [f"  memory     {report.memory_counted}"]),
         f"  network    {'for models that declare it' if report.model_network == 'declared' else 'none for models'}",
         f"  cache      {_size(cache.size_bytes)} of {_size(cache.limit_bytes)}{rate}",
         f"  instances  {len(report.instances)} of {report.capacity}",

@@ -48,3 +48,4 @@ class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
     layers: list[LayerReport]
     instances: list[InstanceReport]
     cache: CacheReport
+    memory_counted: str | None = None  # why memory may hide from its limits; None where none may

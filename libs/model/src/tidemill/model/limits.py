@@ -13,6 +13,9 @@ from typing import Final
 # (fs/coredump.c), and a core of a model is as large as its weights.
 _CORE_BYTES: Final = 1
 
+# Segments that processes share by a key lie in no file system and need not be mapped: nobody could count them.
+_KEYED_MEMORY_BYTES: Final = 64 * 1024**2
+
 # The kernel's killer takes the child before the worker or a database when the machine runs out of memory.
 _OOM_SCORE: Final = 500
 
@@ -41,6 +44,15 @@ def apply(limits: Limits, *, counts_processes: bool) -> None:
         _lower(resource.RLIMIT_DATA, limits.data_bytes)
     with contextlib.suppress(OSError):  # a courtesy to the neighbours, not a boundary
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")
+
+
+def lower_keyed_memory() -> bool:
+    """Of all System V segments in this process's own IPC namespace; whether the system allows it."""
+    try:
+        Path("/proc/sys/kernel/shmall").write_text(str(_KEYED_MEMORY_BYTES // resource.getpagesize()), encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def _lower(which: int, value: int) -> None:

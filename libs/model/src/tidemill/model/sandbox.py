@@ -101,6 +101,7 @@ class _Entry:
         self.landlock_abi = 0
         self.listener: socket.socket | None = None
         self._filters_signals = False
+        self._bounds_keyed_memory = not self._wants(MOUNTS)
         self._switches_uid = settings.uid is not None and os.geteuid() == 0 and self._wants(IDENTITY)
 
     def _wants(self, name: str) -> bool:
@@ -152,6 +153,7 @@ class _Entry:
             self._note(MOUNTS, str(error), on=False)
         else:
             self._note(MOUNTS, "own mount namespace", on=True)
+        self._bounds_keyed_memory = limits.lower_keyed_memory()
 
     def _lower_limits(self) -> None:
         if not self._wants(LIMITS):
@@ -213,7 +215,11 @@ class _Entry:
         # with a port, would be in reach. socketpair() is left, which event loops need.
         families = _IN_A_NAMESPACE if self.apart or not self._wants(NETWORK) else ()
         try:
-            seccomp.install(families, signals_to=os.getpid() if self._filters_signals else None)
+            seccomp.install(
+                families,
+                signals_to=os.getpid() if self._filters_signals else None,
+                keyed_memory=self._bounds_keyed_memory,
+            )
         except (OSError, KeyError) as error:
             self._note(SYSCALLS, str(error), on=False)
             return

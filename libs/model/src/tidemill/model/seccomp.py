@@ -106,6 +106,13 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
 # The limits of another process of one's uid may be changed, and a limit can kill: only one's own are left.
 PRLIMIT: Final = (302, 261)
 
+# A process that hides shows no descriptors to an ordinary user's worker, which counts what they hold of memory.
+PRCTL: Final = (157, 167)
+SET_DUMPABLE: Final = 4
+
+# Memory that processes share by a key, where its size cannot be bounded.
+KEYED_MEMORY: Final = (29, 194)  # shmget
+
 # Where neither Landlock nor a uid of its own holds signals back: what may go to oneself and one's own group alone, ...
 TO_ONESELF: Final[dict[str, tuple[int, int]]] = {"kill": (62, 129), "tgkill": (234, 131)}
 # ... what is not needed, ...
@@ -156,6 +163,10 @@ def _second_argument_not_in(refused: tuple[int, ...]) -> list[Instruction]:
     return [(_LOAD, 0, 0, _ARG1_LOW), *refuse, (_RETURN, 0, 0, ALLOW), _refuse(errno.EPERM)]
 
 
+def _first_argument_not(refused: int) -> list[Instruction]:
+    return [(_LOAD, 0, 0, _ARG0_LOW), (_EQUAL, 0, 1, refused), _refuse(errno.EPERM), (_RETURN, 0, 0, ALLOW)]
+
+
 def _signals_to(machine: Machine, pid: int) -> list[Instruction]:
     """To the process `pid` and its group alone."""
     code: list[Instruction] = []
@@ -170,9 +181,11 @@ def _signals_to(machine: Machine, pid: int) -> list[Instruction]:
     return code
 
 
-def program(machine: Machine, families: tuple[int, ...], *, signals_to: int | None = None) -> list[Instruction]:
+def program(
+    machine: Machine, families: tuple[int, ...], *, signals_to: int | None = None, keyed_memory: bool = True
+) -> list[Instruction]:
     """The filter; socket() is left for the address families given (socketpair() always works). With `signals_to`, a
-    process id, signals go to that process and its group alone.
+    process id, signals go to that process and its group alone. Without `keyed_memory` there is no shmget().
     """
     code: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH),
@@ -184,6 +197,9 @@ def program(machine: Machine, families: tuple[int, ...], *, signals_to: int | No
         code += [(_AT_LEAST, 0, 1, _X32_BIT), _refuse(errno.EPERM)]
     code += _on_call(machine.socket, _first_argument_in(families, errno.EAFNOSUPPORT))
     code += _on_call(PRLIMIT[machine.column], _first_argument_in((0,), errno.EPERM))
+    code += _on_call(PRCTL[machine.column], _first_argument_not(SET_DUMPABLE))
+    if not keyed_memory:
+        code += _on_call(KEYED_MEMORY[machine.column], [_refuse(errno.ENOSYS)])
     if signals_to is not None:
         code += _signals_to(machine, signals_to)
     namespaces = [(_LOAD, 0, 0, _ARG0_LOW), (_ANY_BIT, 0, 1, NEW_NAMESPACES), _refuse(errno.EPERM)]
@@ -207,12 +223,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(families: tuple[int, ...], *, signals_to: int | None = None) -> None:
+def install(families: tuple[int, ...], *, signals_to: int | None = None, keyed_memory: bool = True) -> None:
     """Filter this process and all its descendants for good. no_new_privs must be set. Raises OSError."""
     machine = MACHINES.get(os.uname().machine)
     if machine is None:
         raise OSError(f"no table of system calls for {os.uname().machine}")
-    code = program(machine, families, signals_to=signals_to)
+    code = program(machine, families, signals_to=signals_to, keyed_memory=keyed_memory)
     instructions = assemble(code)  # must live until the kernel has copied it: the header only points there
     header = bytes(_Program(len(code), instructions))
     syscalls.prctl("seccomp", syscalls.PR_SET_SECCOMP, syscalls.SECCOMP_MODE_FILTER, header)

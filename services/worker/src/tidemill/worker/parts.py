@@ -40,6 +40,7 @@ from tidemill.worker.fleet.heartbeat import Lease
 from tidemill.worker.fleet.report import Reporter, Settings
 from tidemill.worker.gpus.assignments import GpuAssignments
 from tidemill.worker.gpus.devices import discover
+from tidemill.worker.instances import usage
 from tidemill.worker.instances.boot_records import BootRecords
 from tidemill.worker.instances.boots import BootPorts, Boots
 from tidemill.worker.instances.clearing import Clearing
@@ -241,7 +242,11 @@ def _instances(around: Surroundings, stock: Stock, runs: Runs) -> Instances:
     config, database, engine, folders = around.config, around.database, runs.engine, stock.folders
     allow = setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow)
     ways_out = WaysOut(around.platform, allow)
-    watcher = Watcher(disk_limit_bytes=config.instance_disk_bytes, health_every_s=config.health_every_s)
+    watcher = Watcher(
+        disk_limit_bytes=config.instance_disk_bytes,
+        health_every_s=config.health_every_s,
+        disk_is_memory=usage.lies_in_memory(folders.root),
+    )
     idleness = Idleness(engine)
     gpus = GpuAssignments(discover(), idle_s=idleness.idle_s, stop=idleness.stop)
     ports = BootPorts(

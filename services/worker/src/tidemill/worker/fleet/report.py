@@ -16,13 +16,14 @@ import msgspec
 from tidemill.contracts.worker_report import CacheReport, InstanceReport, LayerReport, WorkerReport
 from tidemill.model import host
 from tidemill.model.host import ChildProcess
-from tidemill.model.sandbox import Layer, Sandbox
+from tidemill.model.sandbox import IDENTITY, MOUNTS, Layer, Sandbox
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 from tidemill.worker.cache.bundles import Bundles
-from tidemill.worker.instances import usage
+from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.confinement import Policy
+from tidemill.worker.instances.processes import Root
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 
@@ -30,6 +31,9 @@ EVERY_S: Final = 5.0  # people look at it; schedulers have the heartbeat
 SIZE_EVERY: Final = 12  # reports between two walks through the cache: a minute
 PROBE_UID: Final = 199_998
 NO_LIMIT: Final = sys.maxsize
+COUNTED_BY_PARENTS: Final = (
+    "counted by process tree only, for want of namespaces and uids: a process that gives up its parent is not counted"
+)
 WRITE: Final = "UPDATE worker SET report = $2, reported_at = now() WHERE id = $1"
 
 
@@ -62,6 +66,8 @@ class Reporter:
             what = refused if required else "models run without it"
             logger = log().bind(action="sandbox", layer=layer.name, reason=layer.detail, required=required)
             (logger.error if required else logger.warning)(f"a layer of the sandbox is missing: {what}")
+        if counted := memory_counted(self._layers):
+            log().warning("memory can hide from its limits", action="sandbox", reason=counted)
 
     async def run(self) -> None:
         """Named task."""
@@ -94,6 +100,7 @@ class Reporter:
                 found=self._bundles.uses["found"],
                 made=self._bundles.uses["made"],
             ),
+            memory_counted=memory_counted(self._layers),
         )
 
 
@@ -113,6 +120,12 @@ def layers(found: Iterable[Layer], required: Sequence[str]) -> list[LayerReport]
     return [
         LayerReport(name=each.name, on=each.on, required=each.name in required, detail=each.detail) for each in found
     ]
+
+
+def memory_counted(found: Sequence[Layer]) -> str | None:
+    """Why a model's memory may not all be counted; None where each instance's processes can be told from all others."""
+    apart = any(each.on and each.name in {MOUNTS, IDENTITY} for each in found)  # mounts stand for all namespaces
+    return None if apart or not found else COUNTED_BY_PARENTS
 
 
 def described(instance: Instance, memory_bytes: int | None, now: float) -> InstanceReport:
@@ -141,4 +154,6 @@ def _pid(instance: Instance) -> int | None:
 
 def _memory(pids: Iterable[tuple[str, int | None]]) -> dict[str, int]:
     """Of those that have a process; pages that several share are counted for each."""
-    return {identifier: usage.memory_bytes(pid, NO_LIMIT) for identifier, pid in pids if pid is not None}
+    have = [(identifier, Root(pid)) for identifier, pid in pids if pid is not None]
+    found = processes.of_instances([root for _, root in have])
+    return {identifier: usage.memory_bytes(pids, NO_LIMIT) for (identifier, _), pids in zip(have, found, strict=True)}

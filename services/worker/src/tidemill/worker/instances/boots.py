@@ -120,7 +120,7 @@ class Boots:
         link = life.link = self._linked(instance, given)
         child = instance.child = await fork.zygote.fork(fork.spec, fork.boot, link)
         folder = ports.folders.of(instance.id)
-        ports.watcher.watch(Watched(instance, link, child.pid, folder, memory_limit(sku)))
+        ports.watcher.watch(Watched(instance, link, child.pid, folder, memory_limit(sku), fork.own_uid))
         return link
 
     def _linked(self, instance: Instance, given: Given) -> Link:

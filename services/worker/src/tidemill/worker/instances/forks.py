@@ -1,6 +1,7 @@
 """What a child is forked from and with: its zygote, its folders, its sandbox and the boot that it is told."""
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -39,6 +40,11 @@ class Fork(NamedTuple):
     zygote: Zygote
     spec: host.Spec
     boot: host.Boot
+
+    @property
+    def own_uid(self) -> int | None:
+        """The child's, where this worker can give it one."""
+        return self.spec.sandbox.uid if os.geteuid() == 0 else None
 
 
 class Forks:

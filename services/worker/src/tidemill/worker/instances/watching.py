@@ -4,7 +4,7 @@ It ends what goes over its limit, and what is not well. It never starts anything
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -12,8 +12,9 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.failures import Ending
 from tidemill.runtime.telemetry import log
-from tidemill.worker.instances import usage
+from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.link import Link
+from tidemill.worker.instances.processes import Root
 from tidemill.worker.runs.instance import Instance
 
 MEMORY_EVERY_S: Final = 1.0  # a model fills some gigabytes meanwhile at worst; the kernel's killer is behind us
@@ -23,18 +24,22 @@ LEAVE_WITHIN_S: Final = 5.0  # what said itself that it is not well may finish, 
 
 
 class Watched(NamedTuple):
-    """An instance with what it may use; `folder` holds all that it writes."""
+    """An instance with what it may use; `folder` holds all that it writes, `uid` is its own, if it has one."""
 
     instance: Instance
     link: Link
     pid: int
     folder: Path
     memory_limit_bytes: int | None
+    uid: int | None = None
 
 
 class Watcher:
-    def __init__(self, *, disk_limit_bytes: int, health_every_s: float) -> None:
+    def __init__(self, *, disk_limit_bytes: int, health_every_s: float, disk_is_memory: bool = False) -> None:
+        """`disk_is_memory`: what instances write lies in a file system of memory, and counts as both."""
         self._disk_limit_bytes = disk_limit_bytes
+        self._disk_is_memory = disk_is_memory
+        self._written_bytes: dict[str, int] = {}  # as of the last look
         self._health_every_s = health_every_s
         self._watched: dict[str, Watched] = {}
         self._kernel_kills = usage.kernel_kills()
@@ -44,6 +49,7 @@ class Watcher:
 
     def forget(self, instance: str) -> None:
         self._watched.pop(instance, None)
+        self._written_bytes.pop(instance, None)
 
     def fresh_kernel_kills(self) -> int:
         """Processes that the kernel has killed for want of memory since the last look, a second ago at most."""
@@ -54,7 +60,8 @@ class Watcher:
         while True:
             await asyncio.sleep(MEMORY_EVERY_S)
             limited = [each for each in self._watched.values() if each.memory_limit_bytes is not None]
-            for watched, ending in await asyncio.to_thread(_over_memory, limited):
+            written = dict(self._written_bytes) if self._disk_is_memory else {}
+            for watched, ending in await asyncio.to_thread(_over_memory, limited, written):
                 self._end(watched, ending)
             self._kernel_kills = usage.kernel_kills()
 
@@ -64,6 +71,8 @@ class Watcher:
             await asyncio.sleep(DISK_EVERY_S)
             for watched in list(self._watched.values()):
                 used = await asyncio.to_thread(usage.disk_bytes, watched.folder, self._disk_limit_bytes)
+                if watched.instance.id in self._watched:
+                    self._written_bytes[watched.instance.id] = used
                 if used > self._disk_limit_bytes:
                     error = f"The model wrote more than {self._disk_limit_bytes / GIB:.3g} GiB to its disk."
                     self._end(watched, Ending(error, ErrorCode.MODEL_CRASHED))
@@ -104,11 +113,12 @@ def _idles(instance: Instance) -> bool:
     return instance.state == "ready" and not instance.runs
 
 
-def _over_memory(limited: Iterable[Watched]) -> list[tuple[Watched, Ending]]:
+def _over_memory(limited: Sequence[Watched], written: Mapping[str, int]) -> list[tuple[Watched, Ending]]:
     over = []
-    for watched in limited:
-        limit = watched.memory_limit_bytes or 0
-        used = usage.memory_bytes(watched.pid, limit)
+    found = processes.of_instances([Root(each.pid, each.uid) for each in limited])
+    for watched, pids in zip(limited, found, strict=True):
+        limit, files = watched.memory_limit_bytes or 0, written.get(watched.instance.id, 0)
+        used = usage.memory_bytes(pids, limit - files) + files
         if used > limit:
             error = f"The model used {used / GIB:.3g} GiB of memory; its hardware gives it {limit / GIB:.3g} GiB."
             over.append((watched, Ending(error, ErrorCode.OUT_OF_MEMORY, final=True)))
