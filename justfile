@@ -28,7 +28,7 @@ stack := python + " -m tidemill.stack"
 
 # Run the tests, two folders at a time (arguments go to pytest)
 [no-exit-message]
-@test *ARGS: setup
+@test *ARGS: _setup-for-tests
     exec deploy/clean-env.sh {{ python }} -m pytest -n 2 "$@"
 
 # Check style
@@ -53,37 +53,42 @@ stack := python + " -m tidemill.stack"
     {{ python }} -m tidemill.contracts.asyncapi > docs/asyncapi.json
 
 # Try every operation of the OpenAPI document much longer than the tests do
-@conformance *ARGS: setup
+@conformance *ARGS: _setup-for-tests
     CONFORMANCE_EXAMPLES=500 exec deploy/clean-env.sh {{ python }} -m pytest --timeout 0 tests/e2e/test_openapi_conformance.py "$@"
 
 # Send 100,000 requests of all kinds (--requests N for another number) and look at the gateway's memory
-@fuzz *ARGS: setup
+@fuzz *ARGS: _setup-for-tests
     exec deploy/clean-env.sh {{ python }} tests/load/fuzz.py "$@"
 
 # Ten thousand predictions that crash, hang and run out of memory (arguments go to tests/load/soak.py)
 [no-exit-message]
-@soak *ARGS: setup
+@soak *ARGS: _setup-for-tests
     exec deploy/clean-env.sh {{ python }} tests/load/soak.py "$@"
 
 # Break each promise in a copy of the checkout: some test must notice (--only TEXT, --jobs N, --list)
 [no-exit-message]
-@mutate *ARGS: setup
+@mutate *ARGS: _setup-for-tests
     exec deploy/clean-env.sh {{ python }} tests/mutation/run.py "$@"
 
 # Compare with coglet on this machine (arguments go to tests/load/bench.py)
 [no-exit-message]
-@bench *ARGS: setup
+@bench *ARGS: _setup-for-tests
     exec deploy/clean-env.sh {{ python }} tests/load/bench.py "$@"
 
 # Compare cold boots with coglet's on this machine (--rounds N, --small-only)
 [no-exit-message]
-@bench-boot *ARGS: setup
+@bench-boot *ARGS: _setup-for-tests
     exec deploy/clean-env.sh {{ python }} tests/load/boot_bench.py "$@"
 
-# Install what uv.lock says, and torch, into .venv
+# Install what uv.lock says, and torch, into .venv (TIDEMILL_TORCH=cpu, cuda, any or none says which)
 [no-exit-message]
 @setup:
     deploy/bootstrap.sh
+
+# Some tests need torch, whichever build is to be had
+[no-exit-message]
+@_setup-for-tests:
+    TIDEMILL_TORCH="${TIDEMILL_TORCH:-any}" deploy/bootstrap.sh
 
 # Stopping and looking must not change an environment that services run from
 [no-exit-message]

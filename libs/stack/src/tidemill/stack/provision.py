@@ -5,6 +5,7 @@ Everything goes through the `tidemill` command, as a user would do it.
 """
 
 import asyncio
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ TAIL_LINES = 12
 COLLECTION_FILE = "COLLECTION.md"
 COLLECTION_SLUG = "try-these-first"
 EXAMPLE_FILE = "example.json"
+ADD_TORCH = "To add it: TIDEMILL_TORCH=any ./just setup, then ./just down and ./just up"
+TORCH = re.compile(r"^\s*torch\s*($|[\[<>=!~;@# ])", re.MULTILINE)
 
 
 class StepError(Exception):
@@ -48,6 +51,12 @@ class Catalogue:
         """The first model comes first: it is small, and what is wrong with the stack shows on it."""
         found = sorted(file.parent for file in self.path.glob("*/cog.yaml"))
         return sorted(found, key=lambda model: model.name != FIRST_MODEL)
+
+    def without_torch(self) -> "tuple[list[Path], list[Path]]":
+        """The models that can be pushed where there is no torch, and those that cannot."""
+        models = self.models()
+        needy = [model for model in models if needs_torch(model)]
+        return [model for model in models if model not in needy], needy
 
     def collection(self) -> tuple[Path, list[str]] | None:
         """The file that describes the collection, and the models that it names, in its order."""
@@ -74,7 +83,10 @@ class Provision:
 
         Another that cannot be pushed (it may need packages, and there may be no network) is reported and passed over.
         """
-        models = catalogue.models()
+        models, left_out = (catalogue.models(), []) if has_torch() else catalogue.without_torch()
+        for model in left_out:
+            name = f"{CATALOGUE_ACCOUNT}/{model.name}"
+            self._report.say(f"  {name} is left out: it needs torch, which is not installed here. {ADD_TORCH}")
         if not models:
             self._report.say(f"  no models in {catalogue.path}")
             return
@@ -197,6 +209,16 @@ class Provision:
         if process.returncode != 0:
             raise StepError(f"`tidemill {' '.join(arguments)}` failed:{_tail(errors or output)}")
         return output.decode(errors="replace")
+
+
+def has_torch() -> bool:
+    """Here, where the worker runs; models that ask for it would else fetch gigabytes of their own."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def needs_torch(model: Path) -> bool:
+    requirements = model / "requirements.txt"
+    return requirements.is_file() and TORCH.search(requirements.read_text()) is not None
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

