@@ -7,7 +7,7 @@ import pytest
 SERVICES = ("gateway", "scheduler", "worker", "webhook-dispatcher", "storage-janitor")
 
 SERVICE = """#!{python}
-import http.server, os, pathlib, signal, sys, threading
+import http.server, os, pathlib, signal, socket, sys, threading
 
 name = pathlib.Path(sys.argv[0]).name
 if (pathlib.Path(sys.argv[0]).parent / (name + ".fails")).exists():
@@ -27,8 +27,10 @@ def listen(port):
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 print("started", name, os.environ["TIDEMILL_DATABASE_URL"], flush=True)
-if "TIDEMILL_PORT" in os.environ:
-    threading.Thread(target=listen(os.environ["TIDEMILL_PORT"]).serve_forever, daemon=True).start()
+if "TIDEMILL_LISTEN_FD" in os.environ:
+    api = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ready, bind_and_activate=False)
+    api.socket = socket.socket(fileno=int(os.environ["TIDEMILL_LISTEN_FD"]))
+    threading.Thread(target=api.serve_forever, daemon=True).start()
 listen(os.environ["TIDEMILL_OPS_PORT"]).serve_forever()
 """
 

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -208,6 +209,74 @@ def test_a_service_that_dies_is_started_again(stack):
     assert next(part.restarts for part in stack.snapshot().parts if part.name == "worker") == 1
     until(lambda: stack.run("status")[0] == 0)
     assert "worker was killed by SIGKILL; starting it again" in stack.home.log("stack").read_text()
+
+
+def test_nobody_is_refused_while_the_gateway_is_started_again(stack):
+    stack.up()
+    killed = stack.pid("gateway")
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: not runs(killed))
+    for _ in range(10):  # none of them finds a closed port; each is answered by the next gateway
+        with urllib.request.urlopen(f"http://127.0.0.1:{stack.port}/", timeout=WITHIN_S) as reply:
+            assert reply.status == 200
+    until(lambda: stack.pid("gateway") not in (killed, None))
+
+
+def test_a_second_up_replaces_services_whose_settings_have_changed(stack):
+    stack.up()
+    first = stack.snapshot()
+    stack.env["TIDEMILL_TOKEN_CACHE_S"] = "1"
+    code, output = stack.up_again()
+    assert code == 0, output
+    assert "replacing gateway: changed: TIDEMILL_TOKEN_CACHE_S" in output
+    second = stack.snapshot()
+    for before, after in zip(first.parts, second.parts, strict=True):
+        assert (before.pid == after.pid) == (before.kind == "server")
+        assert runs(before.pid) == (before.kind == "server")
+    assert second.port == first.port
+    assert stack.up_again()[1].count("replacing") == 0
+    killed = stack.pid("gateway")
+    os.kill(killed, signal.SIGKILL)  # what came in its place is looked after as the first was
+    until(lambda: stack.pid("gateway") not in (killed, None))
+    stack.run("down")
+    assert not any(runs(part.pid) for part in second.parts)
+
+
+def test_a_second_up_replaces_services_whose_code_has_changed(stack):
+    stack.up()
+    first = stack.pid("gateway"), stack.pid("scheduler")
+    program = stack.programs / "tidemill-gateway"
+    program.write_text(program.read_text() + "\n")
+    code, output = stack.up_again()
+    assert code == 0, output
+    assert "replacing gateway: changed: code" in output
+    assert stack.pid("gateway") != first[0]
+    assert stack.pid("scheduler") == first[1]
+
+
+@pytest.mark.parametrize("service", ["gateway", "worker"])
+def test_a_successor_that_does_not_start_leaves_what_runs(stack, service):
+    stack.up()
+    (stack.programs / f"tidemill-{service}.fails").touch()
+    code, output = stack.up_again()
+    assert code == 0, output  # nothing has changed
+    program = stack.programs / f"tidemill-{service}"
+    program.write_text(program.read_text() + "\n")
+    code, output = stack.up_again()
+    assert code == 1
+    assert f"{service} did not start" in output
+    (stack.programs / f"tidemill-{service}.fails").unlink()
+    until(lambda: stack.run("status")[0] == 0)
+
+
+def test_servers_of_the_operator_are_no_change_for_a_second_up(stack):
+    stack.up()
+    first = stack.snapshot()
+    stack.env["TIDEMILL_DATABASE_URL"] = "postgresql://me@elsewhere/x"
+    code, output = stack.up_again()
+    assert code == 1
+    assert "TIDEMILL_DATABASE_URL changed: run `down` and then `up`" in output
+    assert stack.snapshot() == first
 
 
 def test_a_server_that_dies_is_started_again(stack):

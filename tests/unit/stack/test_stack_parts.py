@@ -212,20 +212,32 @@ class DyingUnit:
     name, where = "fake", "nowhere"
 
     def __init__(self, failing=()):
-        self.process = SimpleNamespace(alive=False, exit_status=1)
+        self.process = SimpleNamespace(alive=False, exit_status=1, ended=self.ended)
         self.starts = 0
+        self.end = asyncio.Event()
         self._failing = failing
+
+    async def ended(self):
+        if self.process.alive:
+            await self.end.wait()
+
+    async def stop(self):
+        self.process.alive = False
+        self.end.set()
+
+    async def kill(self):
+        await self.stop()
 
     async def start(self):
         self.starts += 1
         if self.starts in self._failing:
             raise StartError("fake did not start")
         self.process.alive = True
+        self.end.clear()
 
 
 async def test_a_keeper_goes_on_after_a_failed_start(monkeypatch):
     monkeypatch.setattr("tidemill.stack.backoff.FIRST_S", 0.001)
-    monkeypatch.setattr("tidemill.stack.keeper.WATCH_EVERY_S", 0.001)
     unit = DyingUnit(failing=(1, 2))
     said, running = [], asyncio.Event()
 
@@ -241,3 +253,34 @@ async def test_a_keeper_goes_on_after_a_failed_start(monkeypatch):
     assert keeper.restarts == 3
     assert said.count("fake did not start") == 2
     assert said[-1] == "fake is ready again (nowhere)"
+
+
+@pytest.fixture
+async def kept():
+    """A unit that runs, its keeper, and what the keeper said."""
+    unit, said = DyingUnit(), []
+    await unit.start()
+    keeper = Keeper(unit, said.append, lambda: None)
+    task = asyncio.create_task(keeper.run())
+    yield unit, keeper, said
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_a_unit_that_is_replaced_is_not_started_again(kept, beside):
+    old, keeper, said = kept
+    successor = DyingUnit()
+    await keeper.replace(successor, beside=beside)
+    assert (keeper.unit, old.process.alive, successor.process.alive) == (successor, False, True)
+    await asyncio.sleep(0)
+    assert (old.starts, successor.starts, keeper.restarts, said) == (1, 1, 0, [])
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_a_successor_that_does_not_start_gives_its_place_back(kept, beside):
+    old, keeper, _ = kept
+    with pytest.raises(StartError):
+        await keeper.replace(DyingUnit(failing=(1,)), beside=beside)
+    assert (keeper.unit, old.process.alive) == (old, True)
+    assert old.starts == (1 if beside else 2)

@@ -48,6 +48,15 @@ class Zygotes:
             self._zygotes[environment.zygote] = zygote  # last: most recently used
             return zygote
 
+    async def keep_warm(self) -> None:
+        """Named task: begins with what the last worker here used; `get` starts again what dies.
+
+        The worker takes predictions meanwhile: on a busy machine the import of torch takes longer than all the rest of
+        its start, and a boot in another environment need not wait for it.
+        """
+        await self.warm()
+        await asyncio.Event().wait()
+
     async def warm(self) -> None:
         """Starts those that the last worker here used: no prediction should wait for the import of torch."""
         for known in await asyncio.to_thread(self._remembered):

@@ -189,6 +189,10 @@ async def listen(runner: web.AppRunner, host: str, port: int, variable: str) -> 
         await web.TCPSite(runner, host, port, reuse_address=True).start()
     except OSError as error:
         raise StartError(f"cannot listen on {host}:{port} ({error.strerror}); set {variable} to a free port") from None
+    return endpoints(runner)
+
+
+def endpoints(runner: web.AppRunner) -> list[Endpoint]:
     return [(ip_address(str(each[0]).partition("%")[0]), int(each[1])) for each in runner.addresses]
 
 

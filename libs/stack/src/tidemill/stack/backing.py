@@ -15,6 +15,7 @@ from tidemill.stack.state import State
 from tidemill.stack.unit import Server
 
 S3 = ("TIDEMILL_S3_URL", "TIDEMILL_S3_ACCESS_KEY", "TIDEMILL_S3_SECRET_KEY")
+OTHER_S3 = ("TIDEMILL_S3_URL", "TIDEMILL_S3_ACCESS_KEY", "TIDEMILL_S3_BUCKET")
 # The names of the data directories, and of the logs.
 NATS, POSTGRES, OBJECTS = "nats", "postgres", "objects"
 
@@ -33,12 +34,25 @@ class Backing:
         if not self._take_given(environ, "TIDEMILL_S3_SECRET_KEY", home.data(OBJECTS), "secret_key"):
             self.objects = ObjectServer(home.data(OBJECTS), log=home.log(OBJECTS))
         else:
-            s3 = ("TIDEMILL_S3_URL", "TIDEMILL_S3_ACCESS_KEY", "TIDEMILL_S3_BUCKET")
-            self._given |= {name: environ[name] for name in s3 if name in environ}
+            self._given |= {name: environ[name] for name in OTHER_S3 if name in environ}
 
     @property
     def units(self) -> list[Server]:
         return [unit for unit in (self.nats, self.postgres, self.objects) if unit is not None]
+
+    def differs(self, environ: Mapping[str, str]) -> list[str]:
+        """The variables that name other servers than those in use."""
+        ours = {
+            "TIDEMILL_NATS_URL": None if self.nats is None else self.nats.password,
+            "TIDEMILL_DATABASE_URL": None if self.postgres is None else self.postgres.password,
+            "TIDEMILL_S3_SECRET_KEY": None if self.objects is None else self.objects.secret_key,
+        }
+        wanted = {
+            name: environ.get(name) for name, secret in ours.items() if not is_ours(environ.get(name, ""), secret)
+        }
+        if self.objects is None:
+            wanted |= {name: environ.get(name) for name in OTHER_S3}
+        return [name for name, value in wanted.items() if (value or None) != self._given.get(name)]
 
     @property
     def given(self) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidemill.stack import detach, leftovers, logs, snapshot, status, summary
+from tidemill.stack import detach, leftovers, logs, renewal, snapshot, status, summary
 from tidemill.stack.detach import Channel
 from tidemill.stack.environment import base_url
 from tidemill.stack.home import AlreadyRunningError, Home
@@ -67,14 +67,24 @@ def up(home: Home, request: UpRequest) -> int:
 
 
 def already_up(home: Home, port: int | None) -> int:
-    """A second `up` changes nothing and shows what runs."""
+    """A second `up` replaces services whose settings or code have changed, and shows what runs."""
     current = snapshot.read(home.snapshot_file)
     _print(f"already running in {home.path}")
-    asyncio.run(status.show(home))
+    failed = 0
     if port is not None and current is not None and current.port != port:
         _print(f"it listens on port {current.port}: run `down` first to change that to {port}")
-        return 1
-    return 0
+        failed = 1
+    elif current is not None and current.phase == status.READY:
+        failed = _renew(home, current)
+    asyncio.run(status.show(home))
+    return failed
+
+
+def _renew(home: Home, current: snapshot.Snapshot) -> int:
+    if not current.renews:
+        _print("it was started by an older version: run `down` and `up` for this one")
+        return 0
+    return renewal.ask(home, current.pid, os.environ, _print)
 
 
 def down(home: Home) -> int:

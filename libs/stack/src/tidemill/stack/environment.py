@@ -53,6 +53,7 @@ def shared(setting: Setting) -> dict[str, str]:
     env["PATH"] = f"{setting.programs}{os.pathsep}{setting.user.get('PATH', os.defpath)}"
     # The gateway's alone.
     env.pop("TIDEMILL_PORT", None)
+    env.pop("TIDEMILL_LISTEN_FD", None)
     return env
 
 

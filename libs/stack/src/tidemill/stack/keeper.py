@@ -9,8 +9,6 @@ from tidemill.stack import backoff
 from tidemill.stack.process import StartError, describe_exit
 from tidemill.stack.unit import Unit
 
-WATCH_EVERY_S = 0.25
-
 
 class Keeper:
     """Begins with a unit that has started. `changed` is called after each restart."""
@@ -22,6 +20,28 @@ class Keeper:
         self._started = time.monotonic()
         self._say = say
         self._changed = changed
+        self._changing = asyncio.Lock()  # held while one process follows another
+
+    async def replace(self, successor: Unit, *, beside: bool) -> None:
+        """Raises StartError when the successor does not come up; then the old one runs on, or again.
+
+        `beside`: the successor is ready before the old one stops.
+        """
+        async with self._changing:
+            old = self.unit
+            if not beside:
+                await old.stop()
+            try:
+                await successor.start()
+            except (StartError, OSError):
+                await successor.kill()
+                if not beside:
+                    await old.start()
+                raise
+            self.unit = successor
+            self._failures, self._started = 0, time.monotonic()
+            if beside:
+                await old.stop()
 
     async def run(self) -> None:
         while True:
@@ -31,13 +51,16 @@ class Keeper:
             ended = describe_exit(self.unit.process.exit_status)
             self._say(f"{self.unit.name} {ended}; starting it again in {delay_s:.1f} s")
             await asyncio.sleep(delay_s)
-            await self._start()
+            async with self._changing:
+                if not self.unit.process.alive:
+                    await self._start()
 
     async def _until_dead(self) -> None:
         while True:
-            if not self.unit.process.alive:
-                return
-            await asyncio.sleep(WATCH_EVERY_S)
+            await self.unit.process.ended()
+            async with self._changing:  # it may have been replaced
+                if not self.unit.process.alive:
+                    return
 
     async def _start(self) -> None:
         self.restarts += 1

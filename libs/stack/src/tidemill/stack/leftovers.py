@@ -7,6 +7,7 @@ from pathlib import Path
 from tidemill.stack.backing import NATS, OBJECTS, POSTGRES
 from tidemill.stack.home import Home
 from tidemill.stack.process import ManagedProcess
+from tidemill.stack.service import SUCCESSOR
 
 # They have no supervisor to wait for, and nothing accepted is lost by a kill.
 SERVICE_GRACE_S = 5.0
@@ -17,12 +18,14 @@ def names(home: Home) -> list[str]:
     """Of those that run."""
     services = [(record.stem, record) for record in sorted(home.records.glob("*.json"))]
     servers = [(name, _record(home, name)) for name in (NATS, POSTGRES, OBJECTS)]
-    return [name for name, record in (*services, *servers) if ManagedProcess(record).left_behind]
+    return [_name(name) for name, record in (*services, *servers) if ManagedProcess(record).left_behind]
 
 
 async def end(home: Home) -> list[str]:
     """Services before servers, as in an orderly stop. The names of those that ran."""
-    services = [_end(record.stem, record, signal.SIGTERM, SERVICE_GRACE_S) for record in home.records.glob("*.json")]
+    services = [
+        _end(_name(record.stem), record, signal.SIGTERM, SERVICE_GRACE_S) for record in home.records.glob("*.json")
+    ]
     ended = await asyncio.gather(*services)
     servers = [
         _end(name, _record(home, name), signal.SIGINT if name == POSTGRES else signal.SIGTERM, grace_s)
@@ -30,6 +33,10 @@ async def end(home: Home) -> list[str]:
     ]
     ended += await asyncio.gather(*servers)
     return [name for name in ended if name is not None]
+
+
+def _name(stem: str) -> str:
+    return stem.removesuffix(SUCCESSOR)
 
 
 def _record(home: Home, server: str) -> Path:

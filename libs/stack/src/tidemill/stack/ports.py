@@ -19,6 +19,8 @@ LAST_PORT = 65_535
 RELEASE_WAIT_S = 1.0
 RELEASE_POLL_S = 0.02
 ATTEMPTS = 200
+# As many as may connect while nobody accepts; Linux cuts it to net.core.somaxconn.
+BACKLOG = 4096
 CAN_RESERVE = sys.platform == "linux"
 
 
@@ -93,6 +95,16 @@ class Reservations:
         holder = self._held.pop(port, None)
         if holder is not None:
             holder.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that others accept from, for as long as it is held. Raises OSError."""
+    family, _, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+        0
+    ]
+    listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    listener.settimeout(0)  # more than one process may wait for the same connection
+    return listener
 
 
 def is_free(port: int) -> bool:

@@ -6,6 +6,7 @@ next one starts over the same data. It must never signal a process that it canno
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import psutil
 from tidemill.stack.accounts import Account
 
 POLL_S = 0.02
+SLOW_POLL_S = 0.25
 PROBE_TIMEOUT_S = 5.0
 # Between a SIGKILL and the kernel's last clean-up of a process with gigabytes mapped.
 KILL_WAIT_S = 10.0
@@ -43,6 +45,7 @@ class Launch:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace_s: float = 10.0
     account: Account | None = None
+    inherits: tuple[int, ...] = ()  # descriptors that it gets under the same numbers
 
 
 class ManagedProcess:
@@ -71,6 +74,23 @@ class ManagedProcess:
             return []
         return [process.pid for process in _tree(self._popen.pid)]
 
+    async def ended(self) -> None:
+        """Returns when the process has ended; costs nothing until then where the kernel tells of it."""
+        if self._popen is None or not self.alive:
+            return
+        try:
+            descriptor = os.pidfd_open(self._popen.pid)
+        except (AttributeError, OSError):  # not Linux, or an old one
+            await _until(lambda: not self.alive, math.inf, poll_s=SLOW_POLL_S)
+            return
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(descriptor, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
     async def start(self, launch: Launch, probe: Probe, within_s: float) -> None:
         """Returns when the probe does; raises StartError when the process ends or the time is over."""
         self._spawn(launch)
@@ -96,6 +116,7 @@ class ManagedProcess:
                 user=account.uid if account else None,
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
+                pass_fds=launch.inherits,
             )
         self.started_at = time.time()
         _write_record(self._record, self._popen.pid)
@@ -204,12 +225,12 @@ async def _kill_all(processes: Sequence[psutil.Process]) -> None:
     await _until(lambda: not any(_runs(process) for process in processes), KILL_WAIT_S)
 
 
-async def _until(done: Callable[[], bool], within_s: float) -> None:
+async def _until(done: Callable[[], bool], within_s: float, *, poll_s: float = POLL_S) -> None:
     deadline = time.monotonic() + within_s
     while True:
         if done() or time.monotonic() >= deadline:
             return
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(poll_s)
 
 
 def runs(pid: int) -> bool:

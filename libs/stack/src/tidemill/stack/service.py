@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
-from tidemill.stack import ports
+from tidemill.stack import code, ports
 from tidemill.stack.home import Home
 from tidemill.stack.process import Launch, ManagedProcess, ProbeError, StartError
 
@@ -17,6 +18,10 @@ DEFAULT_DRAIN_S = 30.0
 # Beyond the time that the service itself allows for finishing what it has begun.
 DRAIN_MARGIN_S = 5.0
 PORT_TRIES = 3
+SETTINGS = ("TIDEMILL_", "CUDA_", "OTEL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+SUCCESSOR = ".successor"  # ends the record's name of a process that was started beside another of its service
+# Of one process, or of ./just.
+OWN = frozenset({"TIDEMILL_OPS_PORT", "TIDEMILL_LISTEN_FD", "TIDEMILL_TORCH", "TIDEMILL_SETUP_LOCKED"})
 WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
@@ -24,11 +29,12 @@ WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 class ServiceSpec:
     name: str
     command: str
+    alone: bool = False  # no second one may run beside it, as over the same folder
 
 
 BACKGROUND = (
     ServiceSpec("scheduler", "tidemill-scheduler"),
-    ServiceSpec("worker", "tidemill-worker"),
+    ServiceSpec("worker", "tidemill-worker", alone=True),
     ServiceSpec("webhook-dispatcher", "tidemill-webhook-dispatcher"),
     ServiceSpec("storage-janitor", "tidemill-storage-janitor"),
 )
@@ -37,18 +43,53 @@ GATEWAY = ServiceSpec("gateway", "tidemill-gateway")
 
 class Service:
     """`env` is the whole environment but for TIDEMILL_OPS_PORT, which every start takes from `choose_ops_port`: the
-    last one as long as it is free.
+    last one as long as it is free. `listener` is the socket that it accepts from; its owner keeps it, so that nobody is
+    refused while one process follows another.
     """
 
     def __init__(
-        self, spec: ServiceSpec, home: Home, programs: Path, env: Mapping[str, str], choose_ops_port: Callable[[], int]
+        self,
+        spec: ServiceSpec,
+        home: Home,
+        programs: Path,
+        env: Mapping[str, str],
+        choose_ops_port: Callable[[], int],
+        *,
+        listener: socket.socket | None = None,
+        record: str | None = None,
     ) -> None:
+        """`record` names the file that remembers the process, where it shall not be the service's own name."""
+        self.spec = spec
         self.name = spec.name
         self.log = home.log(spec.name)
-        self.process = ManagedProcess(home.records / f"{spec.name}.json")
+        self._record = record or spec.name
+        self.process = ManagedProcess(home.records / f"{self._record}.json")
         self._program = programs / spec.command
         self._env = dict(env)
+        self._inherits = () if listener is None else (listener.fileno(),)
+        if listener is not None:
+            self._env["TIDEMILL_LISTEN_FD"] = str(listener.fileno())
         self._choose_ops_port = choose_ops_port
+        self._made_of = ""
+
+    def differs_from(self, successor: "Service") -> list[str]:
+        """What would be another if the successor took its place: names of variables, or its code."""
+        mine, other = self.settings, successor.settings
+        names = sorted(name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name))
+        return names if successor.code_now() == self._made_of else [*names, "code"]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Of its environment what is meant for it, and not left there by a terminal."""
+        return {name: value for name, value in self._env.items() if name.startswith(SETTINGS) and name not in OWN}
+
+    def code_now(self) -> str:
+        return code.fingerprint(self.name, self._program)
+
+    @property
+    def successors_record(self) -> str:
+        """A name for the record of a process that starts while this one runs."""
+        return self.name if self._record.endswith(SUCCESSOR) else f"{self.name}{SUCCESSOR}"
 
     @property
     def ready_url(self) -> str:
@@ -68,6 +109,7 @@ class Service:
         await self.process.end_leftover(signal.SIGTERM, self._grace_s)
         if not self._program.exists():
             raise StartError(f"{self.name} did not start: there is no {self._program}")
+        self._made_of = self.code_now()
         for tries_left in reversed(range(PORT_TRIES)):
             port = self._choose_ops_port()
             self._env["TIDEMILL_OPS_PORT"] = str(port)
@@ -87,6 +129,7 @@ class Service:
             env=self._env,
             log=self.log,
             stop_grace_s=self._grace_s,
+            inherits=self._inherits,
         )
         await self.process.start(launch, self._probe, READY_WITHIN_S)
 

@@ -28,6 +28,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     given: list[str]  # variables that name servers of the operator's
     parts: list[Part]
+    renews: bool = False  # whether the supervisor knows what a second `up` asks of it
 
 
 def write(path: Path, snapshot: Snapshot) -> None:

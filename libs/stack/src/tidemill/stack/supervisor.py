@@ -6,19 +6,21 @@ It owns the order and the deadlines. How a server starts, or what a step does, i
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tidemill.stack import environment, leftovers, rotation, snapshot, summary
+from tidemill.stack import environment, leftovers, ports, renewal, rotation, snapshot, summary
 from tidemill.stack.backing import Backing
 from tidemill.stack.environment import Setting, base_url
 from tidemill.stack.home import Home
 from tidemill.stack.keeper import Keeper
 from tidemill.stack.process import StartError
 from tidemill.stack.provision import Catalogue, Provision
+from tidemill.stack.renewal import Renewal
 from tidemill.stack.report import Report
 from tidemill.stack.service import BACKGROUND, GATEWAY, Service, ServiceSpec
 from tidemill.stack.snapshot import Part, Phase, Snapshot
@@ -55,12 +57,15 @@ class Supervisor:
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._phase: Phase = "starting"
         self._port = 0
+        self._listener: socket.socket | None = None
+        self._renewal = Renewal(home, self._keepers, self._successors, self._swap, report)
 
     async def run(self) -> int:
         """Returns 0 after a stop that was asked for. Raises StartError when something cannot start."""
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._signals.put_nowait, number)
+        loop.add_signal_handler(renewal.WAKE, self._renewal.asked.set)
         try:
             if await self._unless_signaled(self._bring_up()):
                 await self._until_signaled()
@@ -100,13 +105,15 @@ class Supervisor:
         for name in self._backing.given:
             self._report.say(f"  using the server of {name}")
         await self._start_stage(self._backing.units)
-        shared = environment.shared(self._setting())
-        await self._start_stage([self._service(spec, shared) for spec in BACKGROUND])
-        gateway_env = {**shared, **self._backing.gateway_variables(), "TIDEMILL_PORT": str(self._port)}
-        await self._start_stage([self._service(GATEWAY, gateway_env)])
+        shared = environment.shared(self._setting(self._options.environ))
+        self._listener = self._listen(shared["TIDEMILL_HOST"])
+        *background, gateway = self._services(shared)
+        await self._start_stage(background)
+        await self._start_stage([gateway])
         provision = Provision(self._options.programs, shared, self._port, self._state, self._report)
         await self._provision(provision, shared)
         self._phase = "ready"
+        self._tasks.append(asyncio.create_task(self._renewal.run(), name="renewal"))
         self._write_snapshot()
         if left_port is not None:
             self._report.say(summary.moved(base_url(left_port), base_url(self._port), self._home.env_file))
@@ -141,18 +148,54 @@ class Supervisor:
         if self._options.catalogue is not None:
             await provision.fill_catalogue(self._options.catalogue)
 
-    def _setting(self) -> Setting:
+    def _setting(self, environ: Mapping[str, str]) -> Setting:
         return Setting(
-            user=self._options.environ,
+            user=environ,
             servers=self._backing.variables(),
             home=self._home.path,
             programs=self._options.programs,
             port=self._port,
-            signing_key=self._options.environ.get("TIDEMILL_SIGNING_KEY") or self._state.secret("signing_key"),
+            signing_key=environ.get("TIDEMILL_SIGNING_KEY") or self._state.secret("signing_key"),
         )
 
-    def _service(self, spec: ServiceSpec, env: Mapping[str, str]) -> Service:
-        return Service(spec, self._home, self._options.programs, env, lambda: self._state.port(f"{spec.name}.ops"))
+    def _services(self, shared: Mapping[str, str]) -> list[Unit]:
+        """All of them, the gateway last; not started yet."""
+        gateway = {**shared, **self._backing.gateway_variables(), "TIDEMILL_PORT": str(self._port)}
+        return [
+            *(self._service(spec, shared) for spec in BACKGROUND),
+            self._service(GATEWAY, gateway, self._listener),
+        ]
+
+    def _service(self, spec: ServiceSpec, env: Mapping[str, str], listener: socket.socket | None = None) -> Service:
+        def choose_ops_port() -> int:
+            return self._state.port(f"{spec.name}.ops")
+
+        keeper = self._keepers.get(spec.name)
+        old = keeper.unit if keeper is not None else None
+        record = old.successors_record if isinstance(old, Service) and not spec.alone else None
+        return Service(spec, self._home, self._options.programs, env, choose_ops_port, listener=listener, record=record)
+
+    def _successors(self, environ: Mapping[str, str]) -> list[Service]:
+        """The services as a new `up` with this environment would start them. Raises StartError."""
+        shared = environment.shared(self._setting(environ))
+        fixed = self._backing.differs(environ)
+        if shared["TIDEMILL_HOST"] != environment.shared(self._setting(self._options.environ))["TIDEMILL_HOST"]:
+            fixed.append("TIDEMILL_HOST")
+        if fixed:
+            raise StartError(f"{', '.join(fixed)} changed: run `down` and then `up`")
+        return [unit for unit in self._services(shared) if isinstance(unit, Service)]
+
+    def _swap(self, old: Unit, successor: Unit) -> None:
+        for stage in self._stages:
+            stage[:] = [successor if unit is old else unit for unit in stage]
+        self._write_snapshot()
+
+    def _listen(self, host: str) -> socket.socket:
+        """Held until the stack stops: while a gateway that died is started again, connections wait."""
+        try:
+            return ports.listen(host, self._port)
+        except OSError as error:
+            raise StartError(f"the gateway cannot listen on {host}:{self._port}: {error.strerror}") from None
 
     def _settle_port(self) -> int | None:
         """Reserves the gateway's port. Returns the last one when it had to be left to another program."""
@@ -190,6 +233,8 @@ class Supervisor:
         self._home.snapshot_file.unlink(missing_ok=True)
 
     async def _stop_stages(self) -> None:
+        if self._listener is not None:
+            self._listener.close()  # nobody comes after this gateway
         for stage in reversed(self._stages):
             await asyncio.gather(*(self._stop(unit) for unit in stage))
 
@@ -209,6 +254,7 @@ class Supervisor:
             base_url=base_url(self._port),
             given=self._backing.given,
             parts=parts,
+            renews=True,
         )
         try:
             snapshot.write(self._home.snapshot_file, current)

@@ -26,7 +26,7 @@ class RunningStack:
     def __init__(self, home: Path, settings: dict[str, str] | None = None) -> None:
         self.home = home
         self.env: dict[str, str] = {}
-        self._settings = settings or {}
+        self.settings = settings or {}
         self._port = OwnPort()
 
     def up(self, *arguments: str) -> None:
@@ -42,7 +42,7 @@ class RunningStack:
         self._command("down")
 
     def _command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        env = {**os.environ, **self._settings, "TIDEMILL_HOME": str(self.home)}
+        env = {**os.environ, **self.settings, "TIDEMILL_HOME": str(self.home)}
         command = [sys.executable, "-m", "tidemill.stack", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=UP_WITHIN_S, check=False)
 

@@ -14,6 +14,8 @@ from tidemill.runtime.config import ObjectStore
 
 class Config(ObjectStore, frozen=True, kw_only=True):
     port: int = 8300
+    listen_fd: int | None = None  # a listening socket that is inherited, in place of host and port
+    listen_on_s: float = 0.0  # how long connections are still accepted after SIGTERM, for load balancers
     # How file outputs reach clients: URLs, data URIs, or "auto": data URIs for the official SDKs when the
     # request came by plain http, because they make a FileOutput only of https: and data: values.
     file_output: Literal["auto", "url", "data"] = "auto"

@@ -70,6 +70,8 @@ def bind(parts: Parts, route: Route) -> Callable[[web.Request], Awaitable[web.St
             response.headers.setdefault("Cache-Control", "no-store")
         if caller.account.allowances is not None:
             rates.tell(request, response)
+        if parts.draining.on:
+            response.force_close()  # the next request goes to another gateway
         seconds.observe(asyncio.get_running_loop().time() - started)
         status = response.status
         if status not in counters:

@@ -1,10 +1,7 @@
 """The gateway's composition root."""
 
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
-
-from aiohttp import web
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, Load, Warm
@@ -12,12 +9,12 @@ from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
 from tidemill.gateway.events.watch import Watch
 from tidemill.gateway.parts import Parts, assemble
+from tidemill.gateway.serving import HttpServer
 from tidemill.gateway.triggers import application
 from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.readiness import watch_database
-from tidemill.runtime.service import Service, listen, main
-from tidemill.security.reserved import Endpoint
+from tidemill.runtime.service import Service, main
 
 Timer = Callable[[], Coroutine[Any, Any, None]]
 
@@ -31,7 +28,8 @@ async def build(config: Config) -> Service:
     service.resource("bus", bus)
     service.resource("objects", parts.objects)
     service.start("listeners", lambda: listen_to_bus(parts))
-    service.resource("http", _http(parts, service.listens))
+    http = HttpServer(config, lambda: application(parts), parts.draining, parts.waiters, service.listens)
+    service.resource("http", http)
     if config.nats_callout_seed:
         callout = Callout(config.nats_callout_seed, bus, database, parts.accounts, parts.durables)
         service.start("callout", callout.listen)
@@ -41,6 +39,7 @@ async def build(config: Config) -> Service:
     watch_database(service)
     for name, timer in timers(parts):
         service.task(name, timer)
+    service.drain("http", http.drain)
     service.drain("accepted predictions", parts.acceptor.drained)
     service.drain("token uses", parts.accounts.uses.flush)
     service.drain("predictions accepted once", parts.once.drained)
@@ -71,24 +70,6 @@ async def listen_to_bus(parts: Parts) -> None:
     await parts.bus.listen(subjects.LOAD, Load, parts.admission.on_load)
     await parts.bus.listen(subjects.QUEUES_WARM, Warm, parts.acceptor.on_warm)
     await parts.bus.listen(subjects.QUEUES_WARM, Warm, parts.waiting_room.on_warm)
-
-
-@contextlib.asynccontextmanager
-async def _http(parts: Parts, listens: list[Endpoint]) -> AsyncIterator[None]:
-    config = parts.config
-    runner = web.AppRunner(
-        application(parts),
-        access_log=None,
-        auto_decompress=False,
-        shutdown_timeout=config.drain_s,
-        keepalive_timeout=75,
-    )
-    await runner.setup()
-    listens += await listen(runner, config.host, config.port, "TIDEMILL_PORT")
-    try:
-        yield
-    finally:
-        await runner.cleanup()
 
 
 def cli() -> None:

@@ -18,6 +18,7 @@ from tidemill.gateway.predictions.versions import Versions
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.gateway.predictions.waiting_room import WaitingRoom
 from tidemill.gateway.releases.deployments import Deployments
+from tidemill.gateway.serving import Draining
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, Lane
@@ -48,6 +49,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     once: Once
     waiters: Waiters
     waiting_room: WaitingRoom
+    draining: Draining
     tariffs: Tariffs
 
     @property
@@ -91,5 +93,6 @@ def assemble(config: Config) -> Parts:
         once=Once(database, database.lane(), acceptor, config.accept_timeout_s),
         waiters=Waiters(database, config.wait_poll_s),
         waiting_room=WaitingRoom(database, bus),
+        draining=Draining(),
         tariffs=Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)),
     )

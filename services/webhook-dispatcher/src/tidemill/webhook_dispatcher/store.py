@@ -42,6 +42,8 @@ UPDATE webhook_delivery d SET leased_until = now() + make_interval(secs => $5)
 FROM turn WHERE d.id = turn.id AND d.id IN (SELECT id FROM free)
 RETURNING d.id, d.prediction_id, d.account_id, d.url, d.host, d.path, d.event, d.tries, d.body, d.redelivery,
     turn.probing, COALESCE(turn.seen_well, false) AS seen_well"""  # noqa: S608 - our own constants
+# As good as nothing where nothing is due, unlike the statements before and after.
+ANY_DUE: Final = "SELECT EXISTS (SELECT FROM webhook_delivery WHERE status = 'pending' AND next_attempt_at <= now())"
 # What follows is fenced by the number of tries: whoever comes after the lease has run out changes nothing. The body
 # stays for its owner to look at until the prediction's data goes; what the receiver answered may quote it.
 FINISH: Final = """
@@ -78,6 +80,10 @@ WHERE NOT EXISTS (
 PURGE: Final = """
 DELETE FROM webhook_delivery WHERE id IN (
     SELECT id FROM webhook_delivery WHERE id < $1 AND status <> 'pending' ORDER BY id LIMIT $2) RETURNING id"""
+
+
+async def any_due(database: Database) -> bool:
+    return bool(await database.value(ANY_DUE))
 
 
 async def lease(database: Database, lanes: Lanes, limit: int, lease_s: float) -> list[Row]:

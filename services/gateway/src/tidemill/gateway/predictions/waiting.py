@@ -40,14 +40,19 @@ class Waiters:
         self._database = database
         self._poll_s = poll_s
         self._waiting: dict[str, list[Waiter]] = {}  # several, when a request that is sent again joins the first
+        self._closing = False
 
     def expect(self, prediction_id: str) -> Waiter:
         """To be called before the prediction is accepted, or its row looked at, so that no event can come too early."""
         future: Waiter = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(prediction_id, []).append(future)
+        if self._closing:
+            _give_up(future)
         return future
 
     def forget(self, prediction_id: str, future: Waiter) -> None:
+        if future.done() and not future.cancelled():
+            future.exception()  # known, though it may never have been waited for
         waiting = self._waiting.get(prediction_id)
         if waiting is not None and future in waiting:
             waiting.remove(future)
@@ -56,6 +61,13 @@ class Waiters:
 
     def on_completed(self, event: Lifecycle) -> None:
         self._wake(event.id, event)
+
+    def let_go(self) -> None:
+        """Answers all, and whoever still comes, as when their time is over: the gateway is about to stop."""
+        self._closing = True
+        for futures in self._waiting.values():
+            for future in futures:
+                _give_up(future)
 
     async def poll(self) -> None:
         """Named task: looks at the rows of those that have waited for a whole interval."""

@@ -32,15 +32,17 @@ class Deliveries:
 
     async def run(self) -> None:
         """Named task."""
+        woken = True
         while True:
             self.wake.clear()
             try:
-                await self._sort_out()
-                while await self._take():
-                    pass
+                if woken or await store.any_due(self._database):
+                    await self._sort_out()
+                    while await self._take():
+                        pass
             except AWAY as error:
                 log().warning("cannot look for deliveries", action="retry", error=str(error))
-            await set_within(self.wake, self._config.look_every_s)
+            woken = await set_within(self.wake, self._config.look_every_s)
 
     async def _sort_out(self) -> None:
         """Sets aside what is due at endpoints that are not tried now. Leasing leaves it out too; this keeps it fast."""
