@@ -19,7 +19,7 @@ from tidemill.cli.main import ALIASES, COMMANDS, app
 PROGRAM = Path(sys.executable).with_name("tidemill")
 GROUP = typer.main.get_command(app)
 LISTING = {"list", "get", "versions", "deliveries", "endpoints", "status", "search", "hardware", "account", "limit"}
-WITHOUT_PAGES = {"secret", "collection"}  # as many as fit in one answer
+WITHOUT_PAGES = {"settings", "secret", "collection"}  # as many as fit in one answer
 
 
 def ran(*arguments, **variables):

@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "mcp": ("mcp_command:mcp", "Serve the Model Context Protocol: tools that search, run, wait for and cancel."),
     "completion": ("completion:completion", "Print what makes a shell complete this command's names and options."),
     "collection": ("collections:collection", "Collections of models (needs TIDEMILL_DATABASE_URL)."),
+    "settings": ("settings:settings", "Settings that all services must be told alike (needs TIDEMILL_DATABASE_URL)."),
     "worker": ("workers:worker", "Workers (needs TIDEMILL_DATABASE_URL)."),
 }
 # The other number of each word works too, and so does the long word.

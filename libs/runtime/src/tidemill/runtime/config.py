@@ -37,6 +37,8 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     trace_ratio: float = 0.01
     drain_s: float = 30.0  # how long in-flight work may take after SIGTERM
     prices: str = ""  # dollars a second by hardware where they differ from the defaults: "cpu=0.0001,gpu-t4=0.0002"
+    # What this service is told counts for all from now on, but for keys: for whoever starts all services together.
+    adopt_settings: bool = False
     retention_s: int = 3600  # inputs, outputs and logs of API predictions live this long after completion
 
 

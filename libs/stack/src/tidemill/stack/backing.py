@@ -67,6 +67,7 @@ class Backing:
             values["TIDEMILL_NATS_PUBLIC_URL"] = self.nats.public_url
         if self.postgres is not None:
             values["TIDEMILL_DATABASE_URL"] = self.postgres.url
+            values["TIDEMILL_ADOPT_SETTINGS"] = "true"  # all its services are started together
         if self.objects is not None:
             values["TIDEMILL_S3_URL"] = self.objects.url
             values["TIDEMILL_S3_ACCESS_KEY"] = self.objects.access_key

@@ -45,12 +45,13 @@ def configured(
     **changes: Any,
 ) -> Config:
     """Of a service that is to use these servers, all of them that its kind of config asks for."""
-    values = {"database_url": postgres.url if postgres else "", "nats_url": nats.url if nats else ""}
+    values: dict[str, Any] = {"database_url": postgres.url if postgres else "", "nats_url": nats.url if nats else ""}
     if objects:
         values |= {"s3_url": objects.url, "s3_access_key": objects.access_key, "s3_secret_key": objects.secret_key}
     if "signing_key" in kind.__struct_fields__:
         values["signing_key"] = SIGNING_KEY
-    return kind(**{**values, **changes})
+    # Tests change settings of one service at a time.
+    return kind(**{"adopt_settings": True, **values, **changes})
 
 
 async def discard(server: NatsServer | PostgresServer | ObjectServer) -> None:

@@ -11,6 +11,7 @@ from tidemill.gateway.events.watch import Watch
 from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.serving import HttpServer
 from tidemill.gateway.triggers import application
+from tidemill.runtime.agreement import agree
 from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.readiness import watch_database
@@ -25,6 +26,7 @@ async def build(config: Config) -> Service:
     database, bus = parts.database, parts.bus
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
+    service.start("settings", lambda: agree(database, "gateway", config))
     service.resource("bus", bus)
     service.resource("objects", parts.objects)
     service.start("listeners", lambda: listen_to_bus(parts))

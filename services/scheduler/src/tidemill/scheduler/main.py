@@ -1,5 +1,6 @@
 """The scheduler's composition root."""
 
+from tidemill.runtime.agreement import agree
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
@@ -36,6 +37,7 @@ async def build(config: Config) -> Service:
 
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
+    service.start("settings", lambda: agree(database, "scheduler", config))
     service.resource("bus", bus)
     service.resource("leader", leader)
     service.start("listeners", listen)

@@ -1,5 +1,6 @@
 """The storage janitor's composition root."""
 
+from tidemill.runtime.agreement import agree
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
@@ -23,6 +24,7 @@ async def build(config: Config) -> Service:
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
+    service.start("settings", lambda: agree(database, "storage-janitor", config))
     service.resource("objects", objects)
     service.resource("bus", bus)
     service.resource("leader", leader)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from tidemill.contracts import subjects
+from tidemill.runtime.agreement import agree
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
@@ -55,6 +56,7 @@ async def build(config: Config) -> Service:
 
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
+    service.start("settings", lambda: agree(database, "webhook-dispatcher", config))
     service.resource("bus", bus)
     service.resource("leader", leader)
     service.start("platform", platform.look_up)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tidemill.runtime.agreement import agree
 from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.readiness import watch_database
@@ -49,6 +50,7 @@ def _add_start(service: Service, parts: Parts) -> None:
     service.resource("cache", _cache(around.home, parts.stock))
     service.resource("database", around.database)
     service.start("migrations", lambda: migrate(around.database))
+    service.start("settings", lambda: agree(around.database, "worker", around.config))
     service.resource("bus", around.bus)
     service.resource("objects", around.objects)
     service.start("platform", around.platform.look_up)
