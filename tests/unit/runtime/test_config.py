@@ -25,6 +25,11 @@ def test_a_number_is_finite_and_not_negative(text):
         load(Common, {**COMMON, "TIDEMILL_DRAIN_S": text})
 
 
+def test_a_setting_of_another_kind_is_told_of_in_words():
+    with pytest.raises(ConfigError, match=r"^TIDEMILL_DRAIN_S cannot be read: it must be a number, not a text$"):
+        load(Common, {**COMMON, "TIDEMILL_DRAIN_S": "soon"})
+
+
 def test_a_signing_key_of_256_bits_is_taken():
     assert load(ObjectStore, {**COMMON, **S3, "TIDEMILL_SIGNING_KEY": KEY}).signing_key == KEY
 

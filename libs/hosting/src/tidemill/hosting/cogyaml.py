@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from tidemill.contracts.decoding_words import in_words
 from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.hosting import requirements, yamltree
-from tidemill.hosting.decoding_words import in_words
 from tidemill.hosting.requirements import RequirementRefused, Requirements
 
 DEFAULT_PLACES: Final = ("https://download.pytorch.org/", "https://pypi.org/")

@@ -9,6 +9,7 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from tidemill.contracts.decoding_words import in_words
 from tidemill.security.public_urls import LOCAL
 
 PREFIX = "TIDEMILL_"
@@ -80,7 +81,7 @@ def _read(variable: str, text: str, kind: object) -> object:
     try:
         value: object = msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{variable} cannot be read: {error}") from None
+        raise ConfigError(f"{variable} cannot be read: {in_words(error, kind)}") from None
     # Times, sizes, counts and shares: none of them means anything below zero.
     if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
         raise ConfigError(f"{variable} cannot be read: expected a number of at least 0")

@@ -1,4 +1,4 @@
-"""What msgspec says of a document that does not fit, in the words of somebody who writes YAML. Pure."""
+"""What msgspec says of a file or a setting that does not fit, in the words of whoever wrote it. Pure."""
 
 import difflib
 import re
@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-# As YAML's reader knows them; `null` is what a key that is left out stands for.
+# As somebody who writes YAML or sets a variable knows them; `null` is what a key that is left out stands for.
 _KINDS: Final = {
     "array": "a list",
     "bool": "true or false",
@@ -22,8 +22,8 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: 
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
-def in_words(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> str:
-    """What is wrong and where, for a document that was to be a `kind`; msgspec's own words for what has none here."""
+def in_words(error: msgspec.ValidationError, kind: Any) -> str:
+    """What is wrong and where, for a value that was to be a `kind`; msgspec's own words for what has none here."""
     said = str(error)
     place = _PLACE.search(said)
     path = place["path"] if place else ""
