@@ -63,7 +63,10 @@ async def test_predictions_are_listed_over_pages_and_shown(tidemill, alice, crea
     assert "output     shouted" in shown
     whole = json.loads(await tidemill(alice, "predictions", "get", made[0], "--json"))
     assert (whole["id"], whole["output"]) == (made[0], "shouted")
-    assert "404" in await tidemill(alice, "predictions", "get", new_id(), status=1)
+    missing = new_id()
+    assert f"404 Not Found: The requested resource could not be found. (predictions/{missing})" in await tidemill(
+        alice, "predictions", "get", missing, status=1
+    )
 
 
 async def test_predictions_are_canceled_shared_and_deleted(tidemill, gateway, alice, mallory, create, finish):

@@ -98,4 +98,11 @@ def decoded(response: httpx.Response) -> Any:
     except ValueError:
         detail = response.text
     kind = Away if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else CommandError
-    raise kind(f"{response.status_code} {response.reason_phrase}: {str(detail).strip()}")
+    # The API says the same of all that is missing; the person at the terminal wants to know which of it.
+    what = f" ({_asked(response)})" if response.status_code == httpx.codes.NOT_FOUND else ""
+    raise kind(f"{response.status_code} {response.reason_phrase}: {str(detail).strip()}{what}")
+
+
+def _asked(response: httpx.Response) -> str:
+    """What was asked for, as the API's paths name it: predictions/ID."""
+    return response.request.url.path.removeprefix("/v1/")

@@ -24,6 +24,8 @@ The last line gives a shell the token, the base URL and the `tidemill` command. 
   // JavaScript, replicate 1.x
   const replicate = new (require("replicate"))({{ baseUrl: process.env.REPLICATE_BASE_URL + "/v1" }});
   replicate.run("{MODEL}", {{ input: {{ text: "hello" }} }}).then(console.log);
+
+A tutorial, from here to a model of your own: {base_url}/docs/tutorial
 """
 
 

@@ -17,7 +17,7 @@ Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of predicti
 def list_(
     *,
     model: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Only those of this model.")] = None,
-    deployment: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Only those of this one.")] = None,
+    deployment: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Only those of this deployment.")] = None,
     status: Annotated[
         str | None, typer.Option(help="Only those: starting, processing, succeeded, failed, canceled, aborted.")
     ] = None,
