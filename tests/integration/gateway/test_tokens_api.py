@@ -208,6 +208,15 @@ async def test_whoever_leaves_loses_his_tokens_for_good(gateway, alice, new_acco
     assert (await gateway.ask("GET", "/account", token))[0] == 401
 
 
+async def test_a_token_made_while_its_maker_leaves_is_good_for_nothing(gateway, alice, new_account):
+    member, org = await new_account(), await make_organization(gateway, alice)
+    await join(gateway, alice, org, member, "member")
+    made = await make(gateway, member, account=org)
+    assert (await gateway.ask("DELETE", f"/organizations/{org}/members/{member.username}", member))[0] == 204
+    await gateway.parts.database.execute("UPDATE token SET revoked_at = NULL WHERE id = $1", made["id"])
+    assert (await gateway.ask("GET", "/account", made["token"]))[0] == 401
+
+
 async def test_an_account_has_room_for_so_many_tokens(gateway, new_account, monkeypatch):
     account = await new_account()
     monkeypatch.setattr("tidemill.gateway.stores.tokens.LIVE_TOKENS_LIMIT", 3)
