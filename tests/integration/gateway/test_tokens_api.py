@@ -205,7 +205,10 @@ async def test_whoever_leaves_loses_his_tokens_for_good(gateway, alice, new_acco
     assert (await gateway.ask("DELETE", f"/organizations/{org}/members/{member.username}", member))[0] == 204
     assert (await gateway.ask("GET", "/account", token))[0] == 401
     await join(gateway, alice, org, member, "member")
-    assert (await gateway.ask("GET", "/account", token))[0] == 401
+    # Under the other scheme, which the gateway remembers apart: the refusal from before the membership tells nothing.
+    other_scheme = {"Authorization": f"Token {token}"}
+    async with gateway.http.get(f"{gateway.url}/v1/account", headers=other_scheme) as response:
+        assert response.status == 401
 
 
 async def test_a_token_made_while_its_maker_leaves_is_good_for_nothing(gateway, alice, new_account):
