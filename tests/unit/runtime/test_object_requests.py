@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tidemill.runtime.object_requests import Reading
+from tidemill.runtime.object_requests import ObjectMissing, ObjectStoreError, Reading, Requests
+from tidemill.runtime.patience import Patience
 
 
 class Slow:
@@ -57,3 +58,20 @@ async def test_a_reader_that_leaves_does_not_blame_the_source():
     assert await anext(chunks) == b"first"
     await chunks.aclose()
     assert not reading.broken
+
+
+async def test_an_answer_that_there_is_no_such_object_ends_an_outage():
+    requests = Requests(None, "bucket", None)
+
+    async def fails():
+        raise ObjectStoreError("away")
+
+    async def answers():
+        raise ObjectMissing("key")
+
+    with pytest.raises(ObjectStoreError):
+        await requests.insist(fails, Patience(0))
+    assert requests.away
+    with pytest.raises(ObjectMissing):
+        await requests.insist(answers, Patience(0))
+    assert not requests.away

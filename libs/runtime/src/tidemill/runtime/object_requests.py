@@ -123,6 +123,9 @@ class Requests:
         while True:
             try:
                 result = await call()
+            except ObjectMissing:
+                tries.succeeded()  # that was an answer
+                raise
             except ObjectStoreError as error:
                 if not error.passing or not await tries.again(str(error)):
                     raise
