@@ -24,7 +24,8 @@ CHOICES: Final = (AUTO, CPU, CUDA, ANY, NONE)
 # Without numpy torch warns at every start and cannot exchange arrays with the packages that models use.
 PACKAGES: Final = ("torch", "numpy")
 HOW_TO_ADD: Final = (
-    f"later: {VARIABLE}=cpu ./just setup (the small build), or {VARIABLE}=any ./just setup (whichever there is)"
+    f"To add it later: {VARIABLE}=cpu ./just setup (the small build) "
+    f"or {VARIABLE}=any ./just setup (whichever there is)"
 )
 
 
