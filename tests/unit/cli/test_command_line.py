@@ -108,6 +108,39 @@ def test_exit_statuses_say_how_it_ended():
     assert CommandError.exit_status == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predictions", "list", "--limit", "many"], "Invalid value for '-n' / '--limit': it must be a whole number"),
+        (["predictions", "list", "--limit", "0"], "Invalid value for '-n' / '--limit': it must be at least 1"),
+        (["search", "x", "--limit", "51"], "Invalid value for '-n' / '--limit': it must be at most 50"),
+        (["init", "--template", "none"], "'none' is not one of 'text', 'image', 'llm', 'async', 'train'."),
+        (["dev", "--port", "x"], "Invalid value for '--port': it must be a whole number"),
+        (["predictions", "list", "--limt", "3"], "No such option: --limt (Possible options: --limit)"),
+    ],
+)
+def test_a_wrong_value_is_told_of_in_words(words, said):
+    done = ran(*words)
+    assert done.returncode == 2
+    assert f"Error: {said}" in done.stderr or done.stderr.rstrip().endswith(said)
+    assert "Input should" not in done.stderr
+    assert "Value error" not in done.stderr
+
+
+def test_help_names_values_as_people_do():
+    for _, command, context in EVERY:
+        options = command.get_help(context).partition("\nOptions:")[2]
+        assert not re.search(r"<(str|int|float|file|path|int range)>", options), options
+
+
+def test_an_api_that_is_not_there_is_named():
+    done = ran("predictions", "list", REPLICATE_BASE_URL="http://127.0.0.1:9", REPLICATE_API_TOKEN="x")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "tidemill: cannot reach the API at http://127.0.0.1:9: Connection refused\n",
+    )
+
+
 def test_ctrl_c_ends_a_run_with_130(monkeypatch, capsys):
     from tidemill.cli import main, run
     from tidemill.cli.errors import Canceled

@@ -1,6 +1,7 @@
 """The HTTP API as the commands use it."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -34,6 +35,7 @@ class Api:
         if not token:
             raise CommandError("REPLICATE_API_TOKEN is not set; `. .tidemill/env` sets it for the local stack")
         headers = {"Authorization": f"Bearer {token}", "User-Agent": "tidemill-cli"}
+        self._base = base
         self.http = httpx.Client(base_url=f"{base}/v1/", headers=headers, timeout=TIMEOUT)
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
@@ -62,7 +64,8 @@ class Api:
         try:
             return self.http.request(method, path, **arguments)
         except httpx.TransportError as error:
-            raise Unreachable(f"cannot reach the API: {error}") from None
+            reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+            raise Unreachable(f"cannot reach the API at {self._base}: {reason}") from None
 
 
 def patiently(call: Callable[[], ResultT]) -> ResultT:

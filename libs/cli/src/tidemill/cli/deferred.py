@@ -1,10 +1,13 @@
 """Commands that are imported when they are called: help names them all, and none waits for what another needs."""
 
 import importlib
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand
+
+_VALUES: Final[dict[Any, str]] = {int: "NUMBER", list[str]: "TEXT", str: "TEXT", Path: "PATH"}
 
 
 class Deferred(TyperCommand):
@@ -26,7 +29,18 @@ class Deferred(TyperCommand):
             around.add_typer(found, name=self.name)
         else:
             around.command(self.name)(found)
-        return typer.main.get_group(around).commands[str(self.name)]
+        command = typer.main.get_group(around).commands[str(self.name)]
+        _name_values(command)
+        return command
+
+
+def _name_values(command: Any) -> None:
+    """Help says TEXT, NUMBER and PATH of options' values, where Typer says `<str>`, `<int range>` and `<path>`."""
+    for each in getattr(command, "commands", {}).values():
+        _name_values(each)
+    for option in command.params:
+        if option.param_type_name == "option" and option.metavar is None and not option.type_descriptor.is_choice:
+            option.metavar = _VALUES.get(option.type_descriptor.annotation)
 
 
 def _nothing() -> None:

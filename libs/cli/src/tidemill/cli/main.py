@@ -3,6 +3,7 @@
 What a command needs is imported when it is called, and not here.
 """
 
+import re
 import sys
 from typing import Annotated, Any, Final
 
@@ -57,6 +58,15 @@ ALIASES: Final = {
     **{name.removesuffix("s"): name for name in COMMANDS if name.endswith("s") and name != "logs"},
     **{f"{name}s": name for name in ("account", "collection", "example", "org", "secret", "token", "worker")},
 }
+# What pydantic, which reads options for Typer, says of them.
+_PYDANTIC: Final = (
+    (re.compile(r"^Value error, "), ""),
+    (re.compile(r"^Input should be a valid integer.*"), "it must be a whole number"),
+    (re.compile(r"^Input should be a valid number.*"), "it must be a number"),
+    (re.compile(r"^Input should be greater than or equal to "), "it must be at least "),
+    (re.compile(r"^Input should be less than or equal to "), "it must be at most "),
+    (re.compile(r"^Input should "), "it must "),
+)
 NEAR_LIMIT: Final = 3  # names that an unknown one is answered with
 
 
@@ -77,6 +87,21 @@ class Commands(TyperGroup):
             near = ", ".join(repr(name) for name in begins[:NEAR_LIMIT])
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near}?")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """What an option or argument cannot take is told of in words."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = in_words(error.message)
+            raise
+
+
+def in_words(message: str) -> str:
+    """What is wrong with a value, without the type language of what read it. Pure."""
+    for pattern, words in _PYDANTIC:
+        message = pattern.sub(words, message)
+    return message
 
 
 app = typer.Typer(
