@@ -165,6 +165,65 @@ async def test_a_push_until_it_is_queued(gateway, alice, mallory):
     assert (await gateway.ask("POST", path, mallory, json=manifest))[1]["missing"] == digests
 
 
+async def begin(gateway, account, path, number):
+    """Status and answer of a push that is like no other of the account, of two small files."""
+    body = {"files": [entry("cog.yaml", b"predict: x"), entry(f"n{number}", b"")]}
+    return await gateway.ask("POST", path, account, json=body)
+
+
+async def test_waiting_pushes_are_told_their_place_and_are_not_too_many(gateway, alice, mallory):
+    await gateway.parts.database.execute("UPDATE push SET status = 'failed' WHERE status IN ('queued', 'building')")
+    paths = {}
+    for account in (alice, mallory):
+        model = await make_model(gateway, account)
+        paths[account.id] = f"/models/{model['owner']}/{model['name']}/pushes"
+        for content in (b"predict: x", b""):
+            await _put(gateway, f"/blobs/{hashlib.sha256(content).hexdigest()}", account, content)
+    limit = gateway.parts.config.waiting_pushes
+    pushes = [await begin(gateway, alice, paths[alice.id], number) for number in range(limit)]
+    assert [(status, push["queue_position"]) for status, push in pushes] == [(201, n + 1) for n in range(limit)]
+    status, problem = await begin(gateway, alice, paths[alice.id], limit)
+    assert (status, problem["retry_after"]) == (429, 30)
+    assert f"{limit} of your pushes wait" in problem["detail"]
+    assert "Push again when one of them has ended" in problem["detail"]
+    # Another account is neither refused nor behind more than her first one.
+    status, push = await begin(gateway, mallory, paths[mallory.id], 0)
+    assert (status, push["status"], push["queue_position"]) == (201, "queued", 2)
+    second = (await gateway.ask("GET", f"/pushes/{pushes[1][1]['id']}", alice))[1]
+    assert second["queue_position"] == 3
+    database = gateway.parts.database
+    await database.execute("UPDATE push SET status = 'building' WHERE id = $1", pushes[0][1]["id"])
+    assert (await begin(gateway, alice, paths[alice.id], limit))[0] == 429
+    await database.execute("UPDATE push SET status = 'failed' WHERE id = $1", pushes[0][1]["id"])
+    ended = (await gateway.ask("GET", f"/pushes/{pushes[0][1]['id']}", alice))[1]
+    assert "queue_position" not in ended
+    assert (await begin(gateway, alice, paths[alice.id], limit))[0] == 201
+
+
+async def test_of_many_starts_at_the_same_time_no_more_pass_than_may_wait(gateway, new_account):
+    account = await new_account()
+    model = await make_model(gateway, account)
+    path, limit = f"/models/{model['owner']}/{model['name']}/pushes", gateway.parts.config.waiting_pushes
+    pushes = [(await begin(gateway, account, path, number))[1] for number in range(limit + 5)]
+    assert {push["status"] for push in pushes} == {"uploading"}
+    for content in (b"predict: x", b""):
+        await _put(gateway, f"/blobs/{hashlib.sha256(content).hexdigest()}", account, content)
+    starts = [gateway.ask("POST", f"/pushes/{push['id']}/start", account) for push in pushes]
+    statuses = [status for status, _ in await asyncio.gather(*starts)]
+    assert sorted(statuses) == [200] * limit + [429] * 5
+
+
+async def test_pushes_whose_files_never_come_are_bounded(gateway, new_account, monkeypatch):
+    monkeypatch.setattr("tidemill.gateway.handlers.pushes.UPLOADING_LIMIT", 2)
+    account = await new_account()
+    model = await make_model(gateway, account)
+    path = f"/models/{model['owner']}/{model['name']}/pushes"
+    assert [(await begin(gateway, account, path, number))[0] for number in range(2)] == [201, 201]
+    status, problem = await begin(gateway, account, path, 3)
+    assert status == 429
+    assert "have not got all their files" in problem["detail"]
+
+
 async def _put(gateway, path, account, content):
     headers = {**account.headers, "Content-Length": str(len(content))}
     async with gateway.http.put(f"{gateway.url}/v1{path}", data=_stream(content), headers=headers) as response:

@@ -74,10 +74,12 @@ class Workshop:
         self.announced = []
         self.pushes = self.builder(worker)
 
-    def builder(self, worker):
-        return Pushes(worker, self.database, self.bundles, self.environments, self.inspector, self.announce)
+    def builder(self, worker, *, at_once=1):
+        parts = self.bundles, self.environments, self.inspector, self.announce
+        return Pushes(worker, self.database, *parts, at_once=at_once)
 
-    async def announce(self, queue):
+    async def announce(self, queue, account):
+        assert account == self.account_id
         self.announced.append(queue)
 
     async def new_worker(self, lease_s=3600):
@@ -91,9 +93,10 @@ class Workshop:
             files.append(BundleFile(path=name.replace("__", "."), sha256=digest, size=len(content)))
         return files
 
-    async def push(self, files, status="queued"):
+    async def push(self, files, status="queued", account=None):
+        """Of `account`, else of the one that has the model."""
         listed = msgspec.json.encode(files).decode()
-        return await rows.push(self.database, self.account_id, self.model_id, status=status, files=listed)
+        return await rows.push(self.database, account or self.account_id, self.model_id, status=status, files=listed)
 
     async def row(self, push_id):
         return await self.database.row("SELECT * FROM push WHERE id = $1", push_id)

@@ -99,3 +99,28 @@ def test_a_push_that_fails_removes_the_model_that_it_made_and_no_other(directory
     with pytest.raises(CommandError, match="no import"):
         push._push_files(api, "alice/new", directory, About(visibility="public"), if_changed=False)
     assert (("DELETE", "models/alice/new") in api.asked) is not has_it
+
+
+class Building:
+    """Stands for the API: a push whose answers come one after the other."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def call(self, method, path):
+        assert (method, path) == ("GET", "pushes/p")
+        return answer(**self.answers.pop(0))
+
+
+def answer(**changes):
+    push = {"id": "p", "model": "a/m", "status": "queued", "logs": "", "warnings": [], "version": None, "error": None}
+    return {**push, **changes}
+
+
+def test_who_waits_is_told_his_place_whenever_it_changes(monkeypatch, capsys):
+    monkeypatch.setattr(push, "POLL_S", 0)
+    places = ({"queue_position": place} for place in (3, 2, 2, 1))
+    api = Building(*places, {"status": "building", "logs": "Importing.\n"}, {"status": "succeeded", "version": "v"})
+    push._follow(api, answer(queue_position=3))
+    waiting = [f"Waiting to be built: number {place} in the queue." for place in (3, 2, 1)]
+    assert capsys.readouterr().out.splitlines() == [*waiting, "Importing.", "Version a/m:v"]

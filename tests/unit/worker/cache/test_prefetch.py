@@ -9,14 +9,15 @@ from tidemill.contracts.events import VersionMade
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import EnvironmentFailed
 from tidemill.worker.cache.downloads import BlobUnavailable
-from tidemill.worker.cache.prefetch import WAITING, Prefetch
+from tidemill.worker.cache.fair_queue import WAITING
+from tidemill.worker.cache.prefetch import Prefetch
 
 
 class World:
     """A worker's parts that note what is asked of them."""
 
     def __init__(self, *, stored=0, missing=10, limit=1000):
-        self.done, self.held, self.gone, self.failure = [], 0, set(), None
+        self.done, self.held, self.gone, self.stuck, self.failure = [], 0, set(), set(), None
         self.stored, self.missing = stored, missing
         blobs = SimpleNamespace(missing_bytes=lambda _: self.missing, stored_bytes=lambda: self.stored)
         bundles = SimpleNamespace(acquire=self.acquire, release=self.release)
@@ -37,6 +38,8 @@ class World:
         self.held -= 1
 
     async def ensure(self, config):
+        if self.done[-1] in self.stuck:
+            await asyncio.Event().wait()
         if self.failure:
             raise self.failure
         return config
@@ -95,3 +98,19 @@ async def test_a_flood_is_bounded_and_the_latest_count():
     task.cancel()
     await asyncio.wait([task])
     assert [each for each in world.done if each != "zygote"] == [str(number) for number in range(5, WAITING + 5)]
+
+
+async def test_one_that_takes_for_ever_holds_no_other_accounts_version():
+    world = World()
+    world.stuck.add("hostile")
+    task = asyncio.create_task(world.prefetch.run())
+    for queue in ("hostile", "hers too"):
+        await world.prefetch.on_version(VersionMade(queue=queue, account="mallory"))
+    await asyncio.sleep(0)
+    await world.prefetch.on_version(VersionMade(queue="his", account="bob"))
+    async with asyncio.timeout(60):
+        while world.done != ["hostile", "his", "zygote"]:
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert world.held == 0

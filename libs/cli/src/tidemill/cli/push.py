@@ -164,8 +164,12 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
 
 
 def _follow(api: Api, pushed: dict[str, Any]) -> None:
-    shown = 0
+    shown, told = 0, None
     while pushed["status"] in {"queued", "building"}:
+        place = pushed.get("queue_position")
+        if place not in {None, told}:
+            told = place
+            typer.echo(f"Waiting to be built: number {place} in the queue.")
         shown = _show(pushed["logs"], shown)
         time.sleep(POLL_S)
         pushed = api.call("GET", f"pushes/{pushed['id']}")

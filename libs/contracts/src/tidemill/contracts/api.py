@@ -197,6 +197,7 @@ class Push(msgspec.Struct, kw_only=True):
     id: str
     model: str
     status: Literal["uploading", "queued", "building", "succeeded", "failed"]
+    queue_position: Annotated[int, Meta(description="1: the next to be built. While it is queued")] | UnsetType = UNSET
     missing: list[str]
     version: str | None
     error: str | None

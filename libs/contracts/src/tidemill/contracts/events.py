@@ -148,6 +148,7 @@ class VersionMade(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A model has a new version: workers with room may fetch its files and build its environment ahead."""
 
     queue: str
+    account: str = ""  # that pushed it
 
 
 class Warm(Event, frozen=True, kw_only=True, omit_defaults=True):

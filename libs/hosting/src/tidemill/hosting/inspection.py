@@ -20,8 +20,11 @@ from tidemill.model.host import ForkRefusedError, ZygoteDiedError
 from tidemill.model.printed.wire import Ids
 from tidemill.model.sandbox import Sandbox
 
-IMPORT_WITHIN_S: Final = 180.0  # heavy imports from a cold disk
-UID: Final = 199_999  # one inspection at a time
+# torch and transformers with five architectures take 12 s of a core, 36 s on two busy cores, and a slow disk 20 s more
+# for their 0.9 GB. What takes longer belongs into setup().
+IMPORT_LIMIT_S: Final = 90.0
+FIRST_UID: Final = 190_000  # below those of instances; one for each inspection, since several go on at once
+UIDS: Final = 1_000
 
 
 class _Answer:
@@ -60,12 +63,20 @@ class SandboxedInspector:
     """The `push.Inspector` of a real worker."""
 
     def __init__(
-        self, zygotes: Zygotes, home: Path, required: tuple[str, ...], *, also_read: tuple[Path, ...] = ()
+        self,
+        zygotes: Zygotes,
+        home: Path,
+        required: tuple[str, ...],
+        *,
+        also_read: tuple[Path, ...] = (),
+        limit_s: float = IMPORT_LIMIT_S,
     ) -> None:
         self._zygotes = zygotes
         self._home = home / "inspections"
         self._required = required
         self._also_read = also_read  # where links in the model's directory lead
+        self._limit_s = limit_s
+        self._next_uid = 0
 
     async def inspect(
         self, directory: Path, environment: Environment, config: ModelConfig, *, trusted: bool = False
@@ -79,7 +90,9 @@ class SandboxedInspector:
             zygote = await self._zygotes.get(environment)
             own = map(str, (directory, *self._also_read))
             read = (*own, *map(str, environment.read_paths), *self._zygotes.runtime_paths())
-            sandbox = Sandbox(tmp=str(tmp), read=read, uid=UID, required=() if trusted else self._required)
+            self._next_uid = (self._next_uid + 1) % UIDS
+            uid = FIRST_UID + self._next_uid
+            sandbox = Sandbox(tmp=str(tmp), read=read, uid=uid, required=() if trusted else self._required)
             boot = host.Boot(
                 entry=config.entry,
                 directory=str(directory),
@@ -89,10 +102,11 @@ class SandboxedInspector:
                 site=None if environment.site is None else str(environment.site),
             )
             child = await zygote.fork(host.Spec(sandbox=sandbox, env=dict(config.environment)), boot, answer)
-            async with asyncio.timeout(IMPORT_WITHIN_S):
+            async with asyncio.timeout(self._limit_s):
                 schema = await answer.schema
         except TimeoutError:
-            raise BootFailed(f"the import took longer than {IMPORT_WITHIN_S:g} s\n{answer.log}") from None
+            reason = f"the import took longer than {self._limit_s:g} s: what takes long belongs into setup()"
+            raise BootFailed(f"{reason}\n{answer.log}".strip()) from None
         except (BootFailed, ForkRefusedError, ZygoteDiedError) as error:
             raise BootFailed(f"{error}\n{answer.log[-2000:]}".strip()) from None
         else:

@@ -48,7 +48,7 @@ DECISIONS: Final[dict[str, Decision]] = {
     "s3_bucket": MustAgree("files that one service stores another would not find"),
     "time_limit_s": MustAgree("the scheduler would end runs that a worker still allows"),
     **_each(
-        "creates_per_minute requests_per_minute open_predictions",
+        "creates_per_minute requests_per_minute open_predictions waiting_pushes",
         MustAgree("gateways count an account's use together, and would refuse at different numbers"),
     ),
     **_each(
@@ -75,7 +75,8 @@ DECISIONS: Final[dict[str, Decision]] = {
     ),
     **_each(
         "lease_s instances kill_after_s boot_timeout_s health_every_s instance_disk_bytes save_every_s "
-        "cache_limit_bytes sandbox model_network model_network_allow egress_allow",
+        "cache_limit_bytes environment_limit_bytes builds import_limit_s sandbox model_network "
+        "model_network_allow egress_allow",
         MayDiffer("what one machine offers and allows"),
     ),
     **_each(

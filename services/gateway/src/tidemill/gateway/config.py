@@ -30,6 +30,7 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     creates_per_minute: int = CREATES_PER_MINUTE
     requests_per_minute: int = REQUESTS_PER_MINUTE
     open_predictions: int = OPEN_PREDICTIONS
+    waiting_pushes: int = 10  # by account: a team's morning, and no worker's day
     # By address, of requests that need no token; 0 for no limit.
     anonymous_per_minute: int = ANONYMOUS_PER_MINUTE
     signed_per_minute: int = SIGNED_PER_MINUTE

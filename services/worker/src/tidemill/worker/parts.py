@@ -275,13 +275,16 @@ def _instances(around: Surroundings, stock: Stock, runs: Runs) -> Instances:
 def _versions(around: Surroundings, stock: Stock) -> Versions:
     database, bus, environments, zygotes = around.database, around.bus, stock.environments, stock.zygotes
 
-    async def version_made(queue: str) -> None:
+    async def version_made(queue: str, account: str) -> None:
         with contextlib.suppress(nats.errors.Error):  # a hint: those who miss it fetch when they boot
-            await bus.send(subjects.VERSION_MADE, VersionMade(queue=queue))
+            await bus.send(subjects.VERSION_MADE, VersionMade(queue=queue, account=account))
 
-    inspector = SandboxedInspector(zygotes, around.home, around.policy.required)
-    limit_bytes = around.config.cache_limit_bytes // 2
+    config = around.config
+    inspector = SandboxedInspector(zygotes, around.home, around.policy.required, limit_s=config.import_limit_s)
+    limit_bytes = config.cache_limit_bytes // 2
     return Versions(
-        pushes=Pushes(around.worker, database, stock.bundles, environments, inspector, version_made),
+        pushes=Pushes(
+            around.worker, database, stock.bundles, environments, inspector, version_made, at_once=config.builds
+        ),
         prefetch=Prefetch(database, stock.blobs, stock.bundles, environments, zygotes, limit_bytes),
     )

@@ -10,10 +10,11 @@ from typing import Final
 import msgspec
 import nats
 from aiohttp import web
+from msgspec import UNSET
 
 from tidemill.contracts import api, subjects
 from tidemill.contracts.access import Scope
-from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
+from tidemill.contracts.errors import Problem, bad_request, not_found, throttled, unprocessable
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import BUNDLE_FILE_LIMIT_BYTES, GIB, MANIFEST_LIMIT_BYTES
@@ -21,11 +22,14 @@ from tidemill.gateway import stores
 from tidemill.gateway.call import BYTES, Call, decode, json_response, operation, refuse_encoded
 from tidemill.gateway.files.spool import Spool
 from tidemill.gateway.files.uploads import arriving
+from tidemill.gateway.limits.rates import REFUSED
 from tidemill.runtime.clock import rfc3339
 from tidemill.security.bundle_paths import BundleError, check_paths
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 NO_STORE: Final = {"Cache-Control": "no-store"}
+UPLOADING_LIMIT: Final = 100  # of an account: each holds a list of files of up to 32 MB, and a day's retries are fewer
+RETRY_S: Final = 30  # by when one of several builds has ended
 
 
 @operation("pushes.create", Scope.MODELS_WRITE, body=api.CreatePush, answer=api.Push, status=201, errors=(413,))
@@ -38,6 +42,7 @@ async def create(call: Call) -> web.Response:
     model_id = await stores.models.own_model_id(parts.database, call.account.id, call.path("owner"), call.path("name"))
     if model_id is None:
         raise not_found()
+    await _refuse_too_many(call)
     # A hundred thousand files take long enough to check that other requests would feel it.
     files = await asyncio.to_thread(_checked, await call.read(MANIFEST_LIMIT_BYTES))
     push_id = new_id()
@@ -70,7 +75,11 @@ async def get(call: Call) -> web.Response:
 
 @operation("pushes.start", Scope.MODELS_WRITE, answer=api.Push, errors=(422,))
 async def start(call: Call) -> web.Response:
-    """Start a push when everything is uploaded. One that has started is answered as it is."""
+    """Start a push when everything is uploaded. One that has started is answered as it is.
+
+    While it is `queued` it has a `queue_position`. Pushes are built fairly over accounts: the first of each account
+    before the second of any. An account may have 10 that wait or are built; one more answers a 429.
+    """
     push = await _push(call, call.path("id"))
     if push.status == "uploading":
         if push.missing:
@@ -82,11 +91,46 @@ async def start(call: Call) -> web.Response:
 
 
 async def _queue(call: Call, push_id: str) -> None:
-    await stores.pushes.queue(call.parts.database, push_id)
+    database, account = call.parts.database, call.account.id
+    await stores.pushes.queue(database, push_id, account, _limit(call))
+    push = await stores.pushes.push(database, push_id, account)
+    if push is not None and push["status"] == "uploading":
+        raise _too_many_waiting(call)
     try:
         await call.parts.bus.send(subjects.PUSH, PushWaiting(id=push_id))
     except nats.errors.Error:
         return  # a hint: workers look for queued pushes by themselves too
+
+
+def _limit(call: Call) -> int | None:
+    return None if call.account.allowances is None else call.parts.config.waiting_pushes
+
+
+async def _refuse_too_many(call: Call) -> None:
+    """Raises the 429 problem before files are sent that nobody would build."""
+    limit = _limit(call)
+    if limit is None:
+        return
+    found = await stores.pushes.open_pushes(call.parts.database, call.account.id)
+    if found.waiting >= limit:
+        raise _too_many_waiting(call)
+    if found.uploading >= UPLOADING_LIMIT:
+        raise _too_many(
+            f"{found.uploading} of your pushes have not got all their files, as many as an account may have. Finish "
+            "them with POST /pushes/{id}/start, or wait until they are given up, a day after they were made."
+        )
+
+
+def _too_many_waiting(call: Call) -> Problem:
+    return _too_many(
+        f"{call.parts.config.waiting_pushes} of your pushes wait or are being built, as many as an account may have. "
+        "Push again when one of them has ended: GET /pushes/{id} tells the place of each."
+    )
+
+
+def _too_many(why: str) -> Problem:
+    REFUSED.labels("pushes").inc()
+    return throttled(RETRY_S, f"Request was throttled. {why}")
 
 
 @operation(
@@ -133,10 +177,12 @@ async def _push(call: Call, push_id: str) -> api.Push:
     row = await stores.pushes.push(database, push_id, call.account.id) if is_id(push_id) else None
     if row is None:
         raise not_found()
+    place = await stores.pushes.place(database, push_id) if row["status"] == "queued" else None
     return api.Push(
         id=row["id"],
         model=row["model"],
         status=row["status"],
+        queue_position=UNSET if place is None else place,
         missing=await stores.pushes.missing(database, push_id) if row["status"] == "uploading" else [],
         version=row["version"],
         error=row["error"],

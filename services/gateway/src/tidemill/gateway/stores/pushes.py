@@ -2,9 +2,10 @@
 itself has to, so that knowing a digest is no way to another's bytes.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.push_queue import SQL_WAITING
 
 _PUSH: Final = """
 SELECT p.id, m.owner || '/' || m.name AS model, p.status, p.version, p.error, p.warnings, p.logs, p.created_at,
@@ -18,9 +19,25 @@ WHERE p.id = $1 AND NOT EXISTS (
     WHERE b.account_id = p.account_id AND b.digest = f ->> 'sha256' AND b.size = (f ->> 'size')::bigint)
 ORDER BY 1"""
 _CREATE: Final = "INSERT INTO push (id, account_id, model_id, status, files) VALUES ($1, $2, $3, 'uploading', $4)"
-_QUEUE: Final = "UPDATE push SET status = 'queued' WHERE id = $1 AND status = 'uploading'"
+# The lock makes one count after the other; the statement after it sees what the one before has queued.
+_LOCK: Final = "SELECT FROM account WHERE id = $1 FOR NO KEY UPDATE"
+_QUEUE: Final = """
+UPDATE push SET status = 'queued' WHERE id = $1 AND status = 'uploading' AND ($3::int IS NULL OR $3 > (
+    SELECT count(*) FROM push WHERE account_id = $2 AND status IN ('queued', 'building')))"""
+_OPEN: Final = """
+SELECT count(*) FILTER (WHERE status = 'uploading') AS uploading,
+    count(*) FILTER (WHERE status <> 'uploading') AS waiting
+FROM push WHERE account_id = $1 AND status IN ('uploading', 'queued', 'building')"""
+_PLACE: Final = f"WITH {SQL_WAITING} SELECT place FROM waiting_push WHERE id = $1"  # noqa: S608 - our own constant
 _ADD_BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _HAS_BLOB: Final = "SELECT true FROM blob WHERE account_id = $1 AND digest = $2"
+
+
+class Open(NamedTuple):
+    """Pushes of an account that have not ended: whose files are still to come, and that wait or are built."""
+
+    uploading: int
+    waiting: int
 
 
 async def create(database: Database, push_id: str, account_id: str, model_id: str, files: str) -> None:
@@ -36,9 +53,23 @@ async def missing(database: Database, push_id: str) -> list[str]:
     return [row["digest"] for row in await database.fetch(_MISSING, push_id)]
 
 
-async def queue(database: Database, push_id: str) -> None:
-    """Hands the push to the workers, once."""
-    await database.execute(_QUEUE, push_id)
+async def queue(database: Database, push_id: str, account_id: str, limit: int | None) -> None:
+    """Hands the push to the workers, once; not when the account has `limit` of them waiting already."""
+    async with database.transaction() as connection:
+        await connection.execute(_LOCK, account_id)
+        await connection.execute(_QUEUE, push_id, account_id, limit)
+
+
+async def open_pushes(database: Database, account_id: str) -> Open:
+    row = await database.row(_OPEN, account_id)
+    assert row is not None  # an aggregate
+    return Open(row["uploading"], row["waiting"])
+
+
+async def place(database: Database, push_id: str) -> int | None:
+    """Return 1 for the next one to be built; None for one that does not wait."""
+    found: int | None = await database.value(_PLACE, push_id)
+    return found
 
 
 async def has_blob(database: Database, account_id: str, digest: str) -> bool:

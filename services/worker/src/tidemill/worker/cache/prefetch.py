@@ -4,7 +4,6 @@ A hint that is lost costs a slower first boot and nothing else. It never makes r
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -24,8 +23,9 @@ from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import store
 from tidemill.worker.cache.blobs import Blobs, BlobUnavailable
 from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.cache.fair_queue import FairQueue
 
-WAITING: Final = 32  # versions; of a flood of pushes the latest are the likeliest to be run
+AT_ONCE: Final = 2  # versions, of different accounts: one that takes long holds no other, and boots keep their share
 FILL_SHARE: Final = 0.8  # of the space for model files: the rest is for what is asked for
 WITHIN_S: Final = 3600.0  # of one version: files of 20 GiB and an environment with torch
 PREFETCHED: Final = Counter("tidemill_worker_prefetched_total", "New versions that were fetched ahead", ["result"])
@@ -36,7 +36,7 @@ Result = Literal["fetched", "gone", "full", "failed"]
 
 
 class Prefetch:
-    """One version at a time, so that boots have most of the link and of the cores. `limit_bytes` is for model files."""
+    """Fairly over accounts, AT_ONCE versions at a time. `limit_bytes` is for model files."""
 
     def __init__(  # noqa: PLR0917 - the parts of a boot up to the fork
         self,
@@ -53,21 +53,35 @@ class Prefetch:
         self._environments = environments
         self._zygotes = zygotes
         self._limit_bytes = limit_bytes
-        self._waiting: deque[str] = deque(maxlen=WAITING)
+        self._waiting = FairQueue()
         self._wake = asyncio.Event()
 
     async def on_version(self, event: VersionMade) -> None:
-        if event.queue not in self._waiting:
-            self._waiting.append(event.queue)
-            self._wake.set()
+        self._waiting.add(event.account, event.queue)
+        self._wake.set()
 
     async def run(self) -> None:
         """Named task."""
+        try:
+            async with asyncio.TaskGroup() as fetches:
+                for number in range(AT_ONCE):
+                    fetches.create_task(self._keep_fetching(), name=f"prefetch {number}")
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _keep_fetching(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                await self._try(self._waiting.popleft())
+            taken = self._waiting.take()
+            if taken is None:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            account, queue = taken
+            try:
+                await self._try(queue)
+            finally:
+                self._waiting.done(account)
+                self._wake.set()  # the account's next one may go now
 
     async def _try(self, queue: str) -> None:
         result: Result

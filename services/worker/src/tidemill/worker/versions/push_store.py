@@ -9,13 +9,18 @@ import msgspec
 
 from tidemill.contracts.lease import SQL_LOST
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.push_queue import SQL_WAITING, SQL_WAITS
 
-# A push whose builder is lost is taken over; only a worker that is not may take one.
+# A push whose builder is lost is taken over; only a worker that is not may take one. A worker builds one push of an
+# account at a time: what takes for ever leaves the other places to others.
 CLAIM: Final = f"""
-UPDATE push SET status = 'building', worker = $1, attempt = attempt + 1, logs = '' WHERE id = (
-    SELECT p.id FROM push p LEFT JOIN worker w ON w.id = p.worker AND w.lease_until > {SQL_LOST}
-    WHERE p.status = 'queued' OR (p.status = 'building' AND w.id IS NULL)
-    ORDER BY p.created_at LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
+WITH {SQL_WAITING}
+UPDATE push SET status = 'building', worker = $1, attempt = attempt + 1, logs = '', claimed_at = clock_timestamp()
+WHERE id = (
+    SELECT p.id FROM push p JOIN waiting_push USING (id)
+    WHERE {SQL_WAITS} AND NOT EXISTS (
+        SELECT FROM push b WHERE b.account_id = p.account_id AND b.status = 'building' AND b.worker = $1)
+    ORDER BY place LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
     AND EXISTS (SELECT FROM worker WHERE id = $1 AND lease_until > {SQL_LOST})
 RETURNING id, account_id, model_id, files, attempt,
     (SELECT m.trusted FROM model m WHERE m.id = push.model_id) AS trusted"""  # noqa: S608 - our own constant

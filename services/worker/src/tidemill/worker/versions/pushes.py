@@ -4,6 +4,7 @@ Whatever goes wrong fails the push with its reason and creates nothing. What was
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -54,12 +55,12 @@ class Inspector(Protocol):
         ...
 
 
-# Tells other workers of a new version's queue.
-Announce = Callable[[str], Awaitable[None]]
+# Tells other workers of a new version: its queue, and the account that pushed it.
+Announce = Callable[[str, str], Awaitable[None]]
 
 
 class Pushes:
-    """Builds one push at a time: environments are built by all cores anyway."""
+    """Builds `at_once` pushes at a time, so that one that takes long holds nobody's but its own account's."""
 
     def __init__(  # noqa: PLR0917 - the parts of it, wired once in main
         self,
@@ -69,6 +70,8 @@ class Pushes:
         environments: Environments,
         inspector: Inspector,
         announce: Announce,
+        *,
+        at_once: int = 1,
     ) -> None:
         self._worker = worker
         self._database = database
@@ -76,6 +79,7 @@ class Pushes:
         self._environments = environments
         self._inspector = inspector
         self._announce = announce
+        self._free = asyncio.Semaphore(at_once)
         self._wake = asyncio.Event()
 
     async def on_push(self, _: PushWaiting) -> None:
@@ -83,21 +87,44 @@ class Pushes:
 
     async def run(self) -> None:
         """Named task."""
+        try:
+            async with asyncio.TaskGroup() as builds:
+                while True:
+                    await self._free.acquire()
+                    row = await self._next()
+                    builds.create_task(self._build_one(row), name=f"build {row['id']}")
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _next(self) -> Row:
+        """The next push, claimed; it may be long in coming."""
         while True:
             self._wake.clear()
-            while await self.build_next():
-                continue
-            try:
+            row = await self._claim()
+            if row is not None:
+                return row
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
+
+    async def _build_one(self, row: Row) -> None:
+        try:
+            await self._finish(row)
+        finally:
+            self._free.release()
+            self._wake.set()  # the account's next one may be built now
 
     async def build_next(self) -> bool:
-        """False when no push waits."""
-        row = await insistently("push", lambda: push_store.claim(self._database, self._worker))
-        if row is None:
-            return False
+        """False when no push waits that may be built."""
+        row = await self._claim()
+        if row is not None:
+            await self._finish(row)
+        return row is not None
+
+    async def _claim(self) -> Row | None:
+        return await insistently("push", lambda: push_store.claim(self._database, self._worker))
+
+    async def _finish(self, row: Row) -> None:
         push_id = row["id"]
         logs = PushLog(lambda text: push_store.save_logs(self._database, push_id, self._worker, text))
         log().info("building", action="push", push=push_id, attempt=row["attempt"])
@@ -112,14 +139,14 @@ class Pushes:
             reason = late if limit.expired() else getattr(error, "strerror", None) or type(error).__name__
             await self._fail(push_id, f"The worker could not build it: {reason}", logs)
         else:
-            await self._succeed(push_id, end)
-        return True
+            await self._succeed(row, end)
 
-    async def _succeed(self, push_id: str, end: Succeeded) -> None:
+    async def _succeed(self, row: Row, end: Succeeded) -> None:
+        push_id = row["id"]
         done = await insistently("push", lambda: push_store.succeed(self._database, push_id, self._worker, end))
         log().info("pushed" if done else "push lost", action="push", push=push_id, version=end.version)
         if done and end.new is not None:
-            await self._announce(end.new.queue)
+            await self._announce(end.new.queue, row["account_id"])
 
     async def _fail(self, push_id: str, reason: str, logs: PushLog) -> None:
         reason = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
