@@ -12,6 +12,7 @@ import pytest
 from tidemill.contracts.api import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.ids import new_id
+from tidemill.contracts.limits import MIB
 from tidemill.hosting.environments import Environments
 from tidemill.hosting.failures import BootFailed
 from tidemill.hosting.installer import Installer
@@ -131,8 +132,8 @@ def boot_failed():
     return BootFailed
 
 
-def write_wheel(directory, name, version, *, needs=(), module="VALUE = 1\n"):
-    """A wheel with one module."""
+def write_wheel(directory, name, version, *, needs=(), module="VALUE = 1\n", zeros=()):
+    """A wheel with one module, and files of so many MiB of zeros, which pack well."""
     info = f"{name}-{version}.dist-info"
     requires = "".join(f"Requires-Dist: {need}\n" for need in needs)
     members = {
@@ -145,7 +146,11 @@ def write_wheel(directory, name, version, *, needs=(), module="VALUE = 1\n"):
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
         record += f"{path},sha256={digest},{len(text)}\n"
     directory.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+    with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+        for number, mebibytes in enumerate(zeros):
+            with wheel.open(f"{name}_zeros/{number}", "w", force_zip64=True) as file:
+                for _ in range(mebibytes):
+                    file.write(bytes(MIB))
         for path, text in {**members, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
             wheel.writestr(path, text)
 

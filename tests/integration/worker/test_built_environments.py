@@ -102,7 +102,7 @@ async def test_an_index_that_cannot_be_reached(environments, monkeypatch):
     printed = []
     with pytest.raises(EnvironmentFailed, match=r"127\.0\.0\.1:9"):
         await environments.ensure(config("six"), printed.append)
-    assert "".join(printed).count("error:") == 1
+    assert "127.0.0.1:9" not in "".join(printed)  # the error tells it
 
 
 async def test_source_distributions_are_refused(environments, wheels, tmp_path):

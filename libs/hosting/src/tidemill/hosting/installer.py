@@ -15,12 +15,18 @@ from typing import Final, NamedTuple
 
 from uv import find_uv_bin
 
+from tidemill.hosting.threads import finish_in_thread
+from tidemill.hosting.wheels.bounds import ENVIRONMENT_LIMIT_BYTES, too_large, wrote_too_much
+from tidemill.hosting.wheels.judging import banned, why_refused
+from tidemill.hosting.wheels.quota import Quota, remove_stale
+
 Say = Callable[[str], None]  # takes text as it is printed
 
 OUTPUT_LIMIT_CHARS: Final = 64 * 1024  # of one run that is passed on; a large environment prints 20 KiB
 TAIL_CHARS: Final = 4000  # what of the end goes into an error
 FIND_TIMEOUT_S: Final = 60.0  # it starts every interpreter on PATH
 COMPILE_TIMEOUT_S: Final = 900.0  # half a minute for a large environment; compiling is an optimisation
+CLEAN_TIMEOUT_S: Final = 120.0  # it removes some packages of the cache
 STOP_WITHIN_S: Final = 5.0
 
 ERROR: Final = "error:"  # how the line begins that says why uv failed
@@ -66,31 +72,77 @@ class Installer:
     """`home` keeps uv's cache and the interpreters that it downloads."""
 
     def __init__(
-        self, home: Path, *, timeout_s: float = 1800, python_downloads: bool = True, source_builds: bool = False
+        self,
+        home: Path,
+        *,
+        timeout_s: float = 1800,
+        python_downloads: bool = True,
+        source_builds: bool = False,
+        limit_bytes: int = ENVIRONMENT_LIMIT_BYTES,
     ) -> None:
         self._home = home
+        self._cache = home / "cache"
+        self._limit_bytes = limit_bytes  # of one directory of packages
         self._timeout_s = timeout_s
         self._python_downloads = python_downloads
         self._source_builds = source_builds
 
     async def install(self, wanted: Wanted, target: Path, scratch: Path, say: Say) -> None:
-        """Fills `target`. `scratch` is a directory for its files. Raises Unsolvable, InstallFailed."""
-        arguments = ["pip", "install", "--target", str(target), "--python", str(wanted.python)]
+        """Fills `target`. `scratch` is a directory for its files. Raises Unsolvable, InstallFailed.
+
+        What the wheels say that they hold is judged before any is unpacked; what they do hold while they are.
+        """
+        await finish_in_thread(remove_stale, self._cache)
+        listed = _listed(scratch / "requirements.txt", wanted.requirements)
+        refused = await finish_in_thread(banned, (*wanted.find_links, *_of_the_operator("--find-links")))
+        sources = self._sources(wanted._replace(constraints=(*wanted.constraints, *refused)), scratch)
+        if listed:
+            await self._judge([*listed, *sources], scratch, refused)
+        arguments = ["pip", "install", "--target", str(target), *_repeated("--requirements", listed), *sources]
+        progress = _Progress(say)
+        await self._done(arguments, scratch, progress)
+        reason = too_large(*await finish_in_thread(_measured, target), self._limit_bytes)
+        if reason is not None:
+            raise InstallFailed(reason)
+        progress.finish()
+
+    def _sources(self, wanted: Wanted, scratch: Path) -> list[str]:
+        """For which interpreter, and from where."""
+        arguments = ["--python", str(wanted.python)]
         arguments += [] if self._source_builds else ["--no-build"]
-        arguments += _repeated("--requirements", _listed(scratch / "requirements.txt", wanted.requirements))
         arguments += _repeated("--constraints", _listed(scratch / "constraints.txt", wanted.constraints))
         arguments += _repeated("--find-links", wanted.find_links)
         arguments += _repeated("--index", wanted.indexes)
         if wanted.indexes:
             # As pip does; the places were allowed by the operator, so that none of them is there to deceive.
             arguments += ["--index-strategy", "unsafe-best-match"]
-        progress = _Progress(say)
-        status, tail = await self._run(arguments, scratch, progress, self._timeout_s)
+        return arguments
+
+    async def _judge(self, arguments: Sequence[str], scratch: Path, refused: Mapping[str, str]) -> None:
+        """Raises Unsolvable, and InstallFailed for wheels that would put too much on the disk, by their own lists.
+
+        `refused` has the reasons of what was left out already, by constraint.
+        """
+        lock = scratch / "pylock.toml"
+        resolve = ["pip", "compile", "--format", "pylock.toml", "--output-file", str(lock), *arguments]
+        try:
+            await self._done(resolve, scratch, _ignore)
+        except Unsolvable as unsolvable:
+            reasons = [why for constraint, why in refused.items() if constraint.partition("!")[0] in str(unsolvable)]
+            raise Unsolvable("\n".join((*reasons, str(unsolvable)))) from None
+        refusal = await why_refused(await finish_in_thread(lock.read_bytes), self._limit_bytes)
+        if refusal is not None:
+            # Where an index has no metadata apart, the resolver had to unpack what it was to judge.
+            await self._run(["cache", "clean", "--force", *refusal.packages], scratch, _ignore, CLEAN_TIMEOUT_S)
+            raise InstallFailed(refusal.reason)
+
+    async def _done(self, arguments: Sequence[str], scratch: Path, say: Say) -> None:
+        """Raises Unsolvable, InstallFailed."""
+        status, tail = await self._run(arguments, scratch, say, self._timeout_s)
         if status == NO_SOLUTION:
             raise Unsolvable(_shortened(tail))
         if status != 0:
             raise InstallFailed(_shortened(tail))
-        progress.finish()
 
     async def find_python(self, version: str, scratch: Path, say: Say) -> Path | None:
         """An interpreter of that version, of the system or downloaded; None when there is none to be had."""
@@ -116,7 +168,7 @@ class Installer:
         return await self._execute(command, scratch, say, timeout_s)
 
     async def _execute(self, command: Sequence[str], cwd: Path, say: Say, timeout_s: float) -> tuple[int, str]:
-        """The exit status and the end of what was printed. Raises InstallFailed when it takes too long."""
+        """The exit status and the end of what was printed. Raises InstallFailed when it takes too long or too much."""
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=cwd,
@@ -127,14 +179,21 @@ class Installer:
             start_new_session=True,
         )
         assert process.stdout is not None
+        quota = Quota(process.pid, self._cache, self._limit_bytes)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as beside:
+                watching = beside.create_task(quota.watch(), name="installer's quota")
                 tail = await _relay(process.stdout, say)
-                return await process.wait(), tail
+                status = await process.wait()
+                watching.cancel()
         except TimeoutError:
             raise InstallFailed(f"installing took longer than {timeout_s:g} s") from None
         finally:
             await _end(process)
+            await quota.clear()
+        if quota.exceeded:
+            raise InstallFailed(wrote_too_much(quota.under_way, self._limit_bytes))
+        return status, tail
 
     def _environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         kept = {
@@ -144,10 +203,16 @@ class Installer:
         }
         return {
             **kept,
-            "UV_CACHE_DIR": str(self._home / "cache"),
+            "UV_CACHE_DIR": str(self._cache),
             "UV_PYTHON_INSTALL_DIR": str(self._home / "python"),
             "UV_PYTHON_INSTALL_BIN": "0",
         }
+
+
+def _measured(target: Path) -> tuple[int, int]:
+    """Bytes and number of the files under it. Blocking."""
+    sizes = [(Path(folder) / name).lstat().st_size for folder, _, names in os.walk(target) for name in names]
+    return sum(sizes), len(sizes)
 
 
 def _listed(path: Path, lines: Sequence[str]) -> list[str]:
@@ -161,9 +226,12 @@ def _listed(path: Path, lines: Sequence[str]) -> list[str]:
 def _repeated(option: str, values: Sequence[str]) -> list[str]:
     if not values:
         return []
+    return [part for value in (*values, *_of_the_operator(option)) for part in (option, value)]
+
+
+def _of_the_operator(option: str) -> list[str]:
     variable, separator = OPERATORS.get(option, ("", " "))
-    operators = [value for value in os.environ.get(variable, "").split(separator) if value]
-    return [part for value in (*values, *operators) for part in (option, value)]
+    return [value for value in os.environ.get(variable, "").split(separator) if value]
 
 
 async def _relay(stream: asyncio.StreamReader, say: Say) -> str:

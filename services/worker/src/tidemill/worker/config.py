@@ -3,6 +3,7 @@
 from typing import Literal
 
 from tidemill.hosting.inspection import IMPORT_LIMIT_S
+from tidemill.hosting.wheels.bounds import ENVIRONMENT_LIMIT_BYTES
 from tidemill.runtime.config import ObjectStore
 
 
@@ -13,6 +14,7 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     time_limit_s: float = 1800.0  # of one prediction's run; Replicate's default
     kill_after_s: float = 5.0  # how long a run may take to obey a cancel
     boot_timeout_s: float = 600.0  # fetch, environment and set-up together
+    environment_limit_bytes: int = ENVIRONMENT_LIMIT_BYTES  # what the packages that one model requires may unpack to
     builds: int = 4  # pushes that are built at once, of each account one
     import_limit_s: float = IMPORT_LIMIT_S  # how long the import of a pushed model may take
     health_every_s: float = 30.0  # how often models that run nothing are asked by their own healthcheck()

@@ -170,12 +170,13 @@ def _surroundings(config: Config) -> Surroundings:
 def _stock(around: Surroundings) -> Stock:
     home = around.home
     scratch = Scratch(home)
+    installer = Installer(home / "uv", limit_bytes=around.config.environment_limit_bytes)
     blobs = Blobs(home / "blobs", StoredBlobs(around.objects), scratch)
     return Stock(
         scratch=scratch,
         blobs=blobs,
         bundles=Bundles(home / "versions", blobs, scratch),
-        environments=Environments(home / "environments", Installer(home / "uv"), scratch),
+        environments=Environments(home / "environments", installer, scratch),
         zygotes=Zygotes(home),
         folders=Folders(home / "instances"),
     )
