@@ -152,6 +152,14 @@ async def test_requirements_that_nobody_has(workshop, wheels):
     assert "Installing no-such-thing." in row["logs"]
 
 
+async def test_requirements_that_unpack_to_too_much(workshop, wheels):
+    wheels("tidebomb", "1.0", zeros=[100])
+    cog = COG.replace(b"cuda: '12'", b"python_packages: [tidebomb]")
+    row = await failed(workshop, await workshop.upload(cog__yaml=cog, predict__py=b""))
+    assert "tidebomb 1.0 would unpack to 100.0 MiB, 1,0" in row["error"]
+    assert "times what it has packed; the limit is 100 times" in row["error"]
+
+
 async def test_an_output_that_streams(workshop):
     schema = {"components": {"schemas": {"Input": {}, "Output": {"type": "array", "x-cog-array-type": "iterator"}}}}
     workshop.inspector.answer = msgspec.Raw(json.dumps(schema).encode())

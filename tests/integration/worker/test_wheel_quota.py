@@ -11,7 +11,7 @@ from tidemill.contracts.limits import MIB
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import EnvironmentFailed, Environments
 from tidemill.hosting.installer import Installer
-from tidemill.hosting.scratch import Scratch
+from tidemill.hosting.scratch import Scratch, remove_tree
 from tidemill.hosting.wheels import judging
 
 
@@ -132,3 +132,15 @@ async def test_a_bomb_of_an_index_that_cannot_be_looked_at_is_ended(ensure, whee
     with pytest.raises(EnvironmentFailed, match=r"wrote more than the 50\.0 MiB that a model's environment may have"):
         await ensure("tidebomb", limit_bytes=50 * MIB)
     assert written(tmp_path) < 2 * MIB
+
+
+async def test_what_no_environment_has_any_more_leaves_the_installers_cache(ensure, wheels, tmp_path):
+    wheels("tideold", "1.0", module=f"VALUE = {'x' * MIB!r}\n")
+    environment = await ensure("tideold")
+    installer = Installer(tmp_path / "uv")
+    assert not await installer.trim(MIB // 2)  # an environment has it by links of its own
+    remove_tree(environment.site.parent)
+    assert not await installer.trim(2 * MIB)
+    assert await installer.trim(MIB // 2)
+    assert written(tmp_path) < MIB // 2
+    assert ((await ensure("tideold")).site / "tideold.py").exists()

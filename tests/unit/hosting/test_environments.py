@@ -44,6 +44,10 @@ class FakeInstaller:
     async def compile(self, python, site):
         pass
 
+    async def trim(self, limit_bytes):
+        self.trimmed = limit_bytes
+        return True
+
 
 @pytest.fixture
 def installer():
@@ -210,3 +214,4 @@ async def test_eviction_takes_the_longest_unused_that_nobody_runs(make, installe
     assert not built[1].site.exists()
     assert built[0].site.exists()
     assert built[2].site.exists()
+    assert installer.trimmed == 2500 // module.CACHE_PART

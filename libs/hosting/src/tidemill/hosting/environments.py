@@ -29,6 +29,7 @@ from tidemill.runtime.telemetry import log
 
 FORMAT: Final = 1  # of the directories; another number makes all environments new
 BASE: Final = "base"
+CACHE_PART: Final = 4  # of the space of environments, packages may take that only the installer's cache has
 FEWER: Final = "\nThere is no solution with all that the worker shares; trying with less of it.\n"
 
 
@@ -206,6 +207,9 @@ class Environments:
             await finish_in_thread(self._scratch.discard, self._directory / digest)
         if doomed:
             log().info("evicted", action="evict", environments=len(doomed))
+        # The installer's cache holds the same files by links: what only it has is in nobody's use.
+        if await self._installer.trim(limit_bytes // CACHE_PART):
+            log().info("evicted", action="evict", installer_cache=True)
         return doomed
 
     def _unused(self, limit_bytes: int, in_use: Collection[str]) -> tuple[str, ...]:

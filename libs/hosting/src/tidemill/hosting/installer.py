@@ -18,7 +18,7 @@ from uv import find_uv_bin
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.hosting.wheels.bounds import ENVIRONMENT_LIMIT_BYTES, too_large, wrote_too_much
 from tidemill.hosting.wheels.judging import banned, why_refused
-from tidemill.hosting.wheels.quota import Quota, remove_stale
+from tidemill.hosting.wheels.quota import Quota, measured, remove_stale, unshared_bytes
 
 Say = Callable[[str], None]  # takes text as it is printed
 
@@ -101,7 +101,7 @@ class Installer:
         arguments = ["pip", "install", "--target", str(target), *_repeated("--requirements", listed), *sources]
         progress = _Progress(say)
         await self._done(arguments, scratch, progress)
-        reason = too_large(*await finish_in_thread(_measured, target), self._limit_bytes)
+        reason = too_large(*await finish_in_thread(measured, target), self._limit_bytes)
         if reason is not None:
             raise InstallFailed(reason)
         progress.finish()
@@ -163,6 +163,13 @@ class Installer:
         with contextlib.suppress(InstallFailed):
             await self._execute([str(python), "-I", "-S", "-c", COMPILE, str(site)], site, _ignore, COMPILE_TIMEOUT_S)
 
+    async def trim(self, limit_bytes: int) -> bool:
+        """Empties the cache when what no environment shares with it takes more; packages are then fetched afresh."""
+        if await finish_in_thread(unshared_bytes, self._cache) <= limit_bytes:
+            return False
+        status, _ = await self._run(["cache", "clean"], self._home, _ignore, CLEAN_TIMEOUT_S)
+        return status == 0
+
     async def _run(self, arguments: Sequence[str], scratch: Path, say: Say, timeout_s: float) -> tuple[int, str]:
         command = [find_uv_bin(), *arguments, "--no-config", "--no-progress", "--color", "never"]
         return await self._execute(command, scratch, say, timeout_s)
@@ -207,12 +214,6 @@ class Installer:
             "UV_PYTHON_INSTALL_DIR": str(self._home / "python"),
             "UV_PYTHON_INSTALL_BIN": "0",
         }
-
-
-def _measured(target: Path) -> tuple[int, int]:
-    """Bytes and number of the files under it. Blocking."""
-    sizes = [(Path(folder) / name).lstat().st_size for folder, _, names in os.walk(target) for name in names]
-    return sum(sizes), len(sizes)
 
 
 def _listed(path: Path, lines: Sequence[str]) -> list[str]:

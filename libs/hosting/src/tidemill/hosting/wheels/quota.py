@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -71,6 +72,24 @@ def _open_files(pid: int) -> list[Path]:
             with contextlib.suppress(OSError):
                 found.append(entry.readlink())
     return found
+
+
+def measured(target: Path) -> tuple[int, int]:
+    """Return bytes and number of the files under it. Blocking."""
+    sizes = [status.st_size for status in _files(target)]
+    return sum(sizes), len(sizes)
+
+
+def unshared_bytes(cache: Path) -> int:
+    """Return what the files take that no environment has by a link of its own. Blocking."""
+    return sum(status.st_size for status in _files(cache) if status.st_nlink == 1)
+
+
+def _files(top: Path) -> Iterator[os.stat_result]:
+    for folder, _, names in os.walk(top):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                yield (Path(folder) / name).lstat()
 
 
 def remove_stale(cache: Path) -> None:
