@@ -86,7 +86,7 @@ def running_tidemill(home, model):
         wait_for_answer(url, body, headers)
         parts = snapshot.read(home / "run.json").parts
         pids = {part.pid: part.name for part in parts if part.pid}
-        yield {"url": url, "body": body, "headers": headers, "pids": pids}
+        yield {"url": url, "body": body, "headers": headers, "pids": pids, "stack": stack}
     finally:
         stack.down()
 

@@ -20,6 +20,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
+from tidemill.gateway.access.connections import Runner
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
 from tidemill.gateway.events.watch import Watch
@@ -83,7 +84,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
         await listen_to_bus(parts)
         tasks = [asyncio.create_task(timer(), name=name) for name, timer in timers(parts)]
         app = application(parts)
-        runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=5)
+        runner = Runner(app, parts.refusals, access_log=None, auto_decompress=False, shutdown_timeout=5)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram
 from tidemill.contracts.errors import Problem, not_found, unavailable, unprocessable
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway.access import connections
 from tidemill.gateway.access.door import Tokenless
 from tidemill.gateway.call import Call, Route, encode, too_large
 from tidemill.gateway.caller import Account, Caller
@@ -74,6 +75,7 @@ def bind(parts: Parts, route: Route) -> Callable[[web.Request], Awaitable[web.St
             response.force_close()  # the next request goes to another gateway
         seconds.observe(asyncio.get_running_loop().time() - started)
         status = response.status
+        await connections.answered(parts.refusals, request, response)
         if status not in counters:
             counters[status] = REQUESTS.labels(route.path, status)
         counters[status].inc()

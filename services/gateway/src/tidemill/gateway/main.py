@@ -5,6 +5,7 @@ from typing import Any
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, Load, Warm
+from tidemill.gateway.access import connections
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
 from tidemill.gateway.events.watch import Watch
@@ -30,7 +31,14 @@ async def build(config: Config) -> Service:
     service.resource("bus", bus)
     service.resource("objects", parts.objects)
     service.start("listeners", lambda: listen_to_bus(parts))
-    http = HttpServer(config, lambda: application(parts), parts.draining, parts.waiters, service.listens)
+    http = HttpServer(
+        config,
+        lambda: application(parts),
+        parts.draining,
+        parts.waiters,
+        service.listens,
+        refusals=parts.refusals,
+    )
     service.resource("http", http)
     if config.nats_callout_seed:
         callout = Callout(config.nats_callout_seed, bus, database, parts.accounts, parts.durables)
@@ -54,6 +62,7 @@ def timers(parts: Parts) -> tuple[tuple[str, Timer], ...]:
         ("waiting requests", parts.waiters.poll),
         ("limits", parts.limits.run),
         ("token uses", parts.accounts.uses.run),
+        ("refusals", lambda: connections.forget(parts.refusals)),
         ("stream poll", parts.feeds.poll),
         ("stream settling", parts.feeds.settle),
         ("stream heartbeats", parts.feeds.keep_alive),

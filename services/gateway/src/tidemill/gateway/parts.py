@@ -6,6 +6,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.access.door import Door, tokenless_rates
 from tidemill.gateway.access.request_urls import RequestUrls
+from tidemill.gateway.access.refusals import Refusals
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.durable import Durables
 from tidemill.gateway.limits import allowances
@@ -42,6 +43,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     door: Door
     feeds: Feeds
     limits: Limits
+    refusals: Refusals
     admission: Admission
     versions: Versions
     deployments: Deployments
@@ -86,6 +88,7 @@ def assemble(config: Config) -> Parts:
         door=Door(accounts, proxies, tokenless_rates(config)),
         feeds=Feeds(bus, database),
         limits=Limits(database.lane()),
+        refusals=Refusals(),
         admission=Admission(Crowd(config.queue_age_limit_s, config.queue_waiting_limit)),
         versions=versions,
         deployments=Deployments(database, versions, config.version_cache_s, acceptor.is_warm),

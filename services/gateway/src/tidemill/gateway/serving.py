@@ -12,6 +12,8 @@ from typing import Final, Self
 
 from aiohttp import web
 
+from tidemill.gateway.access.connections import Runner
+from tidemill.gateway.access.refusals import Refusals
 from tidemill.gateway.config import Config
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.runtime.service import StartError, endpoints
@@ -42,18 +44,22 @@ class HttpServer:
         draining: Draining,
         waiters: Waiters,
         listens: list[Endpoint],
+        *,
+        refusals: Refusals,
     ) -> None:
         self._config = config
         self._application = application
         self._draining = draining
         self._waiters = waiters
         self._listens = listens
+        self._refusals = refusals
         self._runner: web.AppRunner | None = None
         self._site: web.BaseSite | None = None
 
     async def __aenter__(self) -> Self:
-        self._runner = web.AppRunner(
+        self._runner = Runner(
             self._application(),
+            self._refusals,
             access_log=None,
             auto_decompress=False,
             shutdown_timeout=self._config.drain_s,
@@ -71,6 +77,7 @@ class HttpServer:
     async def drain(self) -> None:
         """Returns when all connections have ended, or have had their time: the rest is let go when this is left."""
         self._draining.on = True
+        self._refusals.stop()  # its answers do not say that the connection ends
         await asyncio.sleep(self._config.listen_on_s)
         if self._site is not None:
             await self._site.stop()

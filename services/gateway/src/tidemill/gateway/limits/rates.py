@@ -6,7 +6,7 @@ the record does not answer, requests are not refused for that: the ledger alone 
 
 import asyncio
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import web
 from prometheus_client import Counter
@@ -28,6 +28,16 @@ RETRY_S: Final = 0.5  # when the record was away
 BATCH_LIMIT: Final = 500  # accounts in one statement
 # Where a request keeps what the headers of its answer say.
 VERDICT: Final = web.RequestKey("verdict", Verdict)
+
+
+class Certain(NamedTuple):
+    """For so long everything that takes of this limit is refused."""
+
+    seconds: float
+    kind: Kind
+
+
+REFUSED_FOR: Final = web.RequestKey("refused_for", Certain)
 
 REFUSED: Final = Counter("tidemill_refused_total", "Requests refused by a limit", ["limit"])
 UNCHECKED: Final = Counter(
@@ -57,6 +67,8 @@ class Limits:
         request[VERDICT] = verdict
         if not verdict.admitted:
             REFUSED.labels(kind).inc()
+            if cost == 1:  # else one that asks for less may pass
+                request[REFUSED_FOR] = Certain(verdict.retry_in_s, kind)
             raise throttled(max(1, math.ceil(verdict.retry_in_s)))
 
     def _try(self, key: Key, rate: Rate, cost: int) -> Verdict | None:

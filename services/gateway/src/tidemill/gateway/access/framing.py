@@ -1,0 +1,53 @@
+"""Where a request ends in the bytes of a connection, for those who want no more of it than that. Pure.
+
+Only what is plain is read: whatever could be understood in two ways is left to the server's own parser.
+"""
+
+from typing import Final, NamedTuple
+
+HEAD_END: Final = b"\r\n\r\n"
+# Of other framings, and of what the server must see itself. Lower case, as they are looked for.
+NOT_PLAIN: Final = (b"\r\ntransfer-encoding:", b"\r\nexpect:", b"\r\nupgrade:", b"\r\norigin:", b"\r\n ", b"\r\n\t")
+LENGTH: Final = b"\r\ncontent-length:"
+AUTHORIZATION: Final = b"\r\nauthorization:"
+CONNECTION: Final = b"\r\nconnection:"
+
+
+class Framed(NamedTuple):
+    """`line`: method and target as they were sent; `size`: bytes of head and body together."""
+
+    line: bytes
+    authorization: bytes
+    size: int
+
+
+def framed(data: bytes) -> Framed | None:
+    """The request that `data` begins with. None: its head is not whole, or it is not plain."""
+    end = data.find(HEAD_END)
+    if end < 0:
+        return None
+    head = data[: end + 2]
+    lowered = head.lower()
+    line, _, version = head[: head.find(b"\r\n")].rpartition(b" ")
+    if version != b"HTTP/1.1" or line.startswith(b"HEAD ") or any(each in lowered for each in NOT_PLAIN):
+        return None
+    if lowered.count(b"\n") != lowered.count(b"\r\n"):
+        return None
+    length, authorization = _value(head, lowered, LENGTH), _value(head, lowered, AUTHORIZATION)
+    connection = _value(head, lowered, CONNECTION)
+    if length is None or authorization is None or connection is None:
+        return None
+    if (length and not length.isdigit()) or connection.lower() not in {b"", b"keep-alive"}:
+        return None
+    return Framed(line, authorization, end + len(HEAD_END) + int(length or 0))
+
+
+def _value(head: bytes, lowered: bytes, name: bytes) -> bytes | None:
+    """Of a header; empty when it is not there, None when it is there twice."""
+    at = lowered.find(name)
+    if at < 0:
+        return b""
+    if lowered.find(name, at + 1) >= 0:
+        return None
+    start = at + len(name)
+    return head[start : head.find(b"\r\n", start)].strip()
