@@ -1,4 +1,4 @@
-"""Works through an account's events one by one and misses none, whenever it runs: `subscribe_durable.py NAME`.
+"""Works through an account's events one by one, whenever it runs: `subscribe_durable.py NAME`.
 
 Needs `pip install nats-py`, and REPLICATE_API_TOKEN and REPLICATE_BASE_URL in the environment. The consumer NAME is
 made by the first run. An event that is not acknowledged comes again, so what is done with it must do no harm twice.
@@ -35,8 +35,18 @@ def consumer(name: str) -> Any:
         return next(known for known in call("/event-consumers")["results"] if known["name"] == name)
 
 
+def tell_missed(identifier: str) -> None:
+    """The account held more of the stream than its share while this program was away."""
+    state = call(f"/event-consumers/{identifier}")
+    if state["missed"]:
+        print(
+            f"missed {state['missed']} events from {state['missed_since']} to {state['missed_until']}", file=sys.stderr
+        )
+
+
 async def work(name: str) -> None:
     mine, events = consumer(name), call("/account")["events"]
+    tell_missed(mine["id"])
     client = await nats.connect(events["url"], token=TOKEN, inbox_prefix=events["inbox_prefix"].encode())
     stream = client.jetstream(domain=events["jetstream_domain"])
     pulling = await stream.pull_subscribe_bind(consumer=mine["consumer"], stream=mine["stream"])

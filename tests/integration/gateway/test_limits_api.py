@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -287,3 +288,20 @@ async def test_nobody_on_this_machine_has_a_rate(gateway, servers, start_gateway
         for _ in range(3):
             async with other.http.get(f"{other.url}/v1/docs") as answer:
                 assert answer.status == 200
+
+
+async def test_a_certain_refusal_is_told_again_word_for_word_and_to_nobody_else(gateway, alice, mallory, echo):
+    """Without being looked at: the answer is the one that the look gave."""
+    await limit(gateway, alice, creates_per_minute=1, creates_burst=1)
+    connector = aiohttp.TCPConnector(limit=1)
+    async with aiohttp.ClientSession(connector=connector) as http:
+        alone = gateway._replace(http=http)  # everything goes over one connection
+        assert (await create(alone, alice, echo))[0] == 201
+        told = [await create(alone, alice, echo) for _ in range(3)]
+        assert [status for status, _, _ in told] == [429] * 3
+        assert told[0][2] == told[1][2] == told[2][2]
+        for name in ("Content-Type", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"):
+            assert len({headers[name] for _, headers, _ in told[1:]}) == 1, name
+        assert "Server" not in told[2][1], "it was looked at"
+        assert (await create(alone, mallory, echo))[0] == 201
+        assert (await read(alone, alice))[0] == 200

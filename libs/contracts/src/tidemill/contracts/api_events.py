@@ -44,6 +44,18 @@ class EventConsumerState(EventConsumer, kw_only=True):
 
     waiting: Annotated[int | None, Meta(description="Events not delivered yet.")]
     unacknowledged: Annotated[int | None, Meta(description="Events delivered and not acknowledged yet.")]
+    last_delivered_at: Annotated[str | None, Meta(description="When it was last given an event, since NATS knows it.")]
+    missed: Annotated[
+        int,
+        Meta(
+            description="Events that were removed before it got them, because the account held more of the stream than "
+            "its share; those that grew too old are not counted. It only grows."
+        ),
+    ]
+    missed_since: Annotated[str | None, Meta(description="When the first event that it missed happened.")]
+    missed_until: Annotated[
+        str | None, Meta(description="It has missed nothing that happened since then; null when it missed nothing.")
+    ]
 
 
 class EventsAccess(msgspec.Struct, kw_only=True):

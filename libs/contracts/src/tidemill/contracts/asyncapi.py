@@ -23,7 +23,9 @@ ABOUT: Final = f"""\
 Predictions and trainings announce on NATS what happens to them. Connect with an API token as the token (or as the
 password) and subscribe to your own account's subjects; `GET /v1/account` tells them, and the inbox prefix to use.
 
-The stream {PREDICTIONS.name} keeps events for an hour at most, no longer than the account keeps its data. A durable
+The stream {PREDICTIONS.name} keeps events for an hour at most, no longer than the account keeps its data, and drops the
+oldest of an account that holds more than its share: `GET /v1/event-consumers/{{id}}` tells how many a durable consumer
+has missed so, and since when (`missed`, `missed_since`, `missed_until`). A durable
 consumer, made with `POST /v1/event-consumers`, remembers what you have acknowledged; reach it under the JetStream
 domain `{OUTSIDE_DOMAIN}`. Delivery is at least once and in no promised order: `ce-id` names an event for good."""
 ACCOUNT: Final = "The account's id, as `GET /v1/account` tells it."

@@ -24,6 +24,7 @@ class Stream(NamedTuple):
     discard: Literal["old", "new"]
 
 
+# PREDICTIONS is kept below its bound by the janitor, each account to its share; its bound is configured.
 # discard "old" throughout: a dropped hint or chunk is re-driven or re-read from its row, and a full stream must never
 # stop predictions.
 JOBS: Final = Stream("JOBS", ("job.>",), "memory", 256 * MIB, 600, "old")
@@ -35,6 +36,16 @@ STREAMS: Final = (JOBS, PREDICTIONS, OUTPUT)
 def direct_get(stream: Stream) -> str:
     """Where a stream's messages can be asked for without a consumer."""
     return f"$JS.API.DIRECT.GET.{stream.name}"
+
+
+def info(stream: Stream) -> str:
+    """Where a stream tells of itself."""
+    return f"$JS.API.STREAM.INFO.{stream.name}"
+
+
+def purge(stream: Stream) -> str:
+    """Where a stream is told to remove messages."""
+    return f"$JS.API.STREAM.PURGE.{stream.name}"
 
 
 def job(queue: str) -> str:
@@ -55,6 +66,11 @@ def prediction(account: str, event: EventName, gateway: str, kind: Kind = "predi
 def events_of(account: str, kind: Kind) -> str:
     """All lifecycle events of one kind that an account may hear."""
     return f"{kind}.{account}.>"
+
+
+def account_of(event: str) -> str:
+    """Whose lifecycle event has this subject."""
+    return event.split(".")[1]
 
 
 def gateway_events(gateway: str) -> str:

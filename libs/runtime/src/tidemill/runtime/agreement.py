@@ -45,6 +45,7 @@ DECISIONS: Final[dict[str, Decision]] = {
     "nats_callout_seed": MustAgree("NATS believes one issuer, and any gateway may be asked", is_key=True),
     "prices": MustAgree("a prediction would be announced at one price and billed at another"),
     "retention_s": MustAgree("streams and the janitor would forget at different times"),
+    "events_bytes": MustAgree("every service would bound the stream of events anew"),
     "s3_bucket": MustAgree("files that one service stores another would not find"),
     "time_limit_s": MustAgree("the scheduler would end runs that a worker still allows"),
     **_each(
@@ -85,7 +86,7 @@ DECISIONS: Final[dict[str, Decision]] = {
         MayDiffer("how one dispatcher delivers; deliveries wait in the database for any"),
     ),
     **_each(
-        "every_s orphans_every_s orphan_age_s uploading_limit_s",
+        "every_s events_every_s orphans_every_s orphan_age_s uploading_limit_s",
         MayDiffer("one janitor cleans at a time; its settings count"),
     ),
 }

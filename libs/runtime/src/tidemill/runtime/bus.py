@@ -18,7 +18,7 @@ from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, BadRequestError
 from prometheus_client import Counter
 
-from tidemill.contracts.subjects import STREAMS, Stream
+from tidemill.contracts.subjects import PREDICTIONS, STREAMS, Stream
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.nats_client import DirectClient, Receive
 from tidemill.runtime.service import StartError
@@ -49,10 +49,13 @@ class Announcement(NamedTuple):
 class Bus:
     """The connection of one service. Use as an async context manager; it reconnects for ever."""
 
-    def __init__(self, url: str, name: str, *, retention_s: int = 3600) -> None:
+    def __init__(
+        self, url: str, name: str, *, retention_s: int = 3600, events_bytes: int = PREDICTIONS.max_bytes
+    ) -> None:
         self._url = url
         self._name = name
         self._retention_s = retention_s
+        self._events_bytes = events_bytes
         self._client = DirectClient()
         self._reconnected: list[Callable[[], Awaitable[None]]] = []
         self._acks: dict[str, asyncio.Future[bytes]] = {}
@@ -124,7 +127,7 @@ class Bus:
             name=stream.name,
             subjects=list(stream.subjects),
             storage=StorageType(stream.storage),
-            max_bytes=stream.max_bytes,
+            max_bytes=self._events_bytes if stream is PREDICTIONS else stream.max_bytes,
             max_consumers=CONSUMERS_LIMIT,
             max_age=self._retention_s if stream.max_age_s is None else stream.max_age_s,
             discard=DiscardPolicy(stream.discard),

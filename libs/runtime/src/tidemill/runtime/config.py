@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from tidemill.contracts.decoding_words import in_words
+from tidemill.contracts.subjects import PREDICTIONS
 from tidemill.security.public_urls import LOCAL
 
 PREFIX = "TIDEMILL_"
@@ -40,6 +41,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     prices: str = ""  # dollars a second by hardware where they differ from the defaults: "cpu=0.0001,gpu-t4=0.0002"
     # What this service is told counts for all from now on, but for keys: for whoever starts all services together.
     adopt_settings: bool = False
+    events_bytes: int = PREDICTIONS.max_bytes  # of the stream of lifecycle events; the same value for all services
     retention_s: int = 3600  # inputs, outputs and logs of API predictions live this long after completion
 
 

@@ -5,8 +5,8 @@ import msgspec
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.access.door import Door, tokenless_rates
-from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.access.refusals import Refusals
+from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.durable import Durables
 from tidemill.gateway.limits import allowances
@@ -68,7 +68,7 @@ def assemble(config: Config) -> Parts:
     """Nothing is started or asked yet. Raises StartError for settings that cannot be read."""
     gateway = new_id()
     database = Database(config.database_url, pool_size=8)
-    bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s)
+    bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s, events_bytes=config.events_bytes)
     accounts = Accounts(database, config.token_cache_s, allowances.default(config))
     proxies = setting("TIDEMILL_TRUSTED_PROXIES", parse_networks, config.trusted_proxies)
     public_urls = setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)

@@ -21,7 +21,7 @@ NAME = "scheduler"
 async def build(config: Config) -> Service:
     service = Service(NAME, config)
     database = Database(config.database_url)
-    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
+    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s, events_bytes=config.events_bytes)
     leader = Leader(config.database_url, NAME)
     deployed = Deployed()
     sweeper = Sweeper(config, database, bus, leader, deployed)

@@ -21,7 +21,7 @@ async def build(config: Config) -> Service:
     database = Database(config.database_url)
     objects = Objects(config)
     leader = Leader(config.database_url, NAME)
-    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
+    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s, events_bytes=config.events_bytes)
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
     service.start("settings", lambda: agree(database, "storage-janitor", config))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
-from tidemill.storage_janitor.handlers import counts, orphans, predictions, uploads, versions
+from tidemill.storage_janitor.handlers import counts, event_shares, orphans, predictions, uploads, versions
 from tidemill.storage_janitor.handlers.parts import Parts
 from tidemill.storage_janitor.handlers.rounds import Step, repeated
 
@@ -32,6 +32,9 @@ ORPHANS: Final = (
 )
 
 
+EVENTS: Final = (Step("event_shares", event_shares.trim),)
+
+
 class Timer(NamedTuple):
     name: str
     main: Callable[[], Coroutine[Any, Any, None]]
@@ -41,5 +44,6 @@ def timers(parts: Parts) -> tuple[Timer, ...]:
     return (
         Timer("lead", parts.leader.keep),
         Timer("retention", repeated(parts, parts.config.every_s, retention())),
+        Timer("event shares", repeated(parts, parts.config.events_every_s, EVENTS)),
         Timer("orphans", repeated(parts, parts.config.orphans_every_s, ORPHANS)),
     )

@@ -29,7 +29,7 @@ NAME = "webhook-dispatcher"
 async def build(config: Config) -> Service:
     service = Service(NAME, config)
     database = Database(config.database_url, pool_size=8)
-    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s)
+    bus = Bus(config.nats_url, NAME, retention_s=config.retention_s, events_bytes=config.events_bytes)
     allow = setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
     servers = (config.database_url, config.nats_url, config.s3_url)
     platform = Platform.of(servers, config.public_urls, database)

@@ -160,7 +160,7 @@ def _surroundings(config: Config) -> Surroundings:
         public_urls=setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls),
         policy=Policy(required=required, network=config.model_network),
         database=database,
-        bus=Bus(config.nats_url, "worker", retention_s=config.retention_s),
+        bus=Bus(config.nats_url, "worker", retention_s=config.retention_s, events_bytes=config.events_bytes),
         objects=Objects(config),
         platform=platform,
         egress=Egress(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True)),

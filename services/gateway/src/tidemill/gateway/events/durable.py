@@ -4,6 +4,7 @@ Subscribers never make consumers themselves: a consumer may name any subject for
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import nats
@@ -29,6 +30,7 @@ REMEMBERED_LIMIT: Final = 10_000  # consumers; bounds memory
 class State(NamedTuple):
     waiting: int
     unacknowledged: int
+    last_delivered: datetime | None
 
 
 class Durables:
@@ -62,7 +64,8 @@ class Durables:
             info = await self._bus.jetstream.consumer_info(subjects.PREDICTIONS.name, subjects.consumer(identifier))
         except (nats.errors.Error, TimeoutError):
             return None
-        return State(info.num_pending or 0, info.num_ack_pending or 0)
+        delivered = info.delivered
+        return State(info.num_pending or 0, info.num_ack_pending or 0, delivered and delivered.last_active)
 
     def _remember(self, identifier: str) -> None:
         if len(self._seen) >= REMEMBERED_LIMIT:

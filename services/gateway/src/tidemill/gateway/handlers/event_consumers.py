@@ -1,5 +1,6 @@
 """Durable consumers of events on NATS: made here, used over NATS with the same token."""
 
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -81,6 +82,10 @@ async def get(call: Call) -> web.Response:
         **_members(row),
         waiting=None if state is None else state.waiting,
         unacknowledged=None if state is None else state.unacknowledged,
+        last_delivered_at=None if state is None else _moment(state.last_delivered),
+        missed=row["missed"],
+        missed_since=_moment(row["missed_since"]),
+        missed_until=_moment(row["missed_until"]),
     )
     return json_response(shown, headers=NO_STORE)
 
@@ -94,6 +99,10 @@ async def delete(call: Call) -> web.Response:
         raise not_found()
     await call.parts.durables.remove(identifier)
     return web.Response(status=204)
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else rfc3339(unix(value))
 
 
 def _shown(row: Row) -> api_events.EventConsumer:

@@ -1,0 +1,66 @@
+"""Keeps the stream of events from filling up with those of a few accounts, and notes what their consumers miss."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from prometheus_client import Counter
+
+from tidemill.contracts.subjects import KINDS, Kind
+from tidemill.runtime import stream_shares
+from tidemill.runtime.db import Row
+from tidemill.runtime.stream_shares import Held, Read
+from tidemill.runtime.telemetry import log
+from tidemill.storage_janitor import shares, store_events
+from tidemill.storage_janitor.handlers.parts import Parts
+from tidemill.storage_janitor.store_events import Missed
+
+TRIMMED: Final = Counter("tidemill_janitor_trimmed_events_total", "Events beyond their account's share of the stream")
+
+
+async def trim(parts: Parts) -> None:
+    """When the stream is nearly full: whoever holds more than its share loses its oldest events."""
+    stream = await stream_shares.held(parts.bus)
+    if not shares.is_due(stream.bytes, stream.limit_bytes):
+        return
+    counts = await stream_shares.counts(parts.bus)
+    samples = await stream_shares.samples(parts.bus, stream, counts)
+    held = shares.sizes(counts, samples, stream.bytes)
+    for account, keep in shares.kept(held, stream.limit_bytes).items():
+        if parts.leader.held:
+            await _trim_account(parts, account, stream, keep)
+
+
+class _Consumer(NamedTuple):
+    """A durable consumer of an account: how far it has come, and the first event that it lacks."""
+
+    id: str
+    kinds: Sequence[Kind]
+    position: int
+    next: Read | None
+
+
+async def _trim_account(parts: Parts, account: str, stream: Held, keep: float) -> None:
+    below = await stream_shares.boundary(parts.bus, account, stream, keep)
+    consumers = [await _consumer(parts, account, row) for row in await store_events.consumers(parts.database, account)]
+    purged = await _purge(parts, account, stream_shares.cuts((each.position for each in consumers), below))
+    until = await stream_shares.first(parts.bus, account, KINDS, below)
+    for each in consumers:
+        count = sum(purged[kind, cut] for kind, cut in purged if kind in each.kinds and cut > each.position + 1)
+        if count and each.next is not None:
+            moment = each.next.moment
+            await store_events.note(parts.database, Missed(each.id, count, moment, until.moment if until else moment))
+
+
+async def _consumer(parts: Parts, account: str, row: Row) -> _Consumer:
+    position = await stream_shares.position(parts.bus, row["id"])
+    following = await stream_shares.first(parts.bus, account, row["kinds"], position + 1)
+    return _Consumer(row["id"], row["kinds"], position, following)
+
+
+async def _purge(parts: Parts, account: str, cuts: Sequence[int]) -> dict[tuple[Kind, int], int]:
+    """How many events went with each cut."""
+    purged = {(kind, cut): await stream_shares.purge(parts.bus, account, kind, cut) for kind in KINDS for cut in cuts}
+    count = sum(purged.values())
+    TRIMMED.inc(count)
+    log().info("trimmed", action="remove", kind="events", account=account, count=count)
+    return purged
