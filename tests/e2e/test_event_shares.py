@@ -5,9 +5,11 @@ import pytest
 
 from tidemill.testing.running import RunningStack, until
 
-EVENTS_BYTES = 400_000
-BATCH = 100
-BATCHES = 16  # of predictions: their events are more than twice what the stream holds
+EVENTS_BYTES = 1_000_000
+# Of predictions, one batch after the other: their events are more than the stream holds, and what comes while the
+# janitor is at it fits in the room that it leaves.
+BATCH = 25
+BATCHES = 70
 MODEL = "local/echo"
 PREDICT = """from cog import BasePredictor
 

@@ -1,10 +1,11 @@
 """What an account that ignores its rate limit costs the others, and what a refusal costs beside a prediction.
 
 `python tests/load/refusals_bench.py [--seconds 5] [--connections 200] [--rounds 2]`. A whole Tidemill with a no-op
-model: one account without limits makes predictions and waits for them, 64 in flight; another one has used up its rate
-and sends on through so many connections, each as soon as it is answered, each opened again when it is closed. CPU is
-that of all processes of the stack; only ratios within one run mean anything. Exits with 1 when a refusal costs more
-than a tenth of a prediction, or the others keep less than half of their throughput.
+model: one account without limits makes predictions and waits for them, 64 in flight; another one, with the limits that
+accounts have, has used up its rate and sends on through so many connections, each as soon as it is answered, each
+opened again when it is closed. CPU is that of all processes of the stack; only ratios within one run mean anything.
+Exits with 1 when a refusal costs more than a tenth of a prediction, or the others keep less than half of their
+throughput.
 """
 
 import argparse
@@ -25,7 +26,6 @@ COST_GOAL = 0.1  # of a served prediction
 THROUGHPUT_GOAL = 0.5
 CROWD = 2000  # connections of the account when the cost is measured: many refusals, so that idle work does not count
 WARM_UP_S = 3
-RATE_A_MINUTE = 60  # of the account that ignores it
 
 
 class Closed(asyncio.Protocol):
@@ -85,6 +85,7 @@ async def send(url, request, connections, seconds):
     tasks = [asyncio.ensure_future(keep_sending(url, request, statuses)) for _ in range(connections)]
     await asyncio.sleep(WARM_UP_S)
     statuses.clear()
+    print("counting", flush=True)
     await asyncio.sleep(seconds)
     for task in tasks:
         task.cancel()
@@ -106,6 +107,7 @@ class Sender:
         )
         self.process.stdin.write(self.request)
         self.process.stdin.write_eof()
+        await self.process.stdout.readline()  # it counts from now on
         return self
 
     async def __aexit__(self, *_):
@@ -119,8 +121,7 @@ async def measured(system, *senders):
     async with contextlib.AsyncExitStack() as stack:
         for sender in senders:
             await stack.enter_async_context(sender)
-        await asyncio.sleep(WARM_UP_S)
-        return await used(system, senders[0].seconds)
+        return await used(system, senders[-1].seconds)
 
 
 async def used(system, seconds):
@@ -151,7 +152,8 @@ async def run(system, noisy, arguments):
         crowd_s = (await measured(system, crowd))["gateway"] - idle["gateway"]
         attack = loud()
         attack_s = (await measured(system, attack))["gateway"] - idle["gateway"]
-        await measured(system, beside, loud())
+        # It goes on from before the others begin until they have ended.
+        await measured(system, Sender(url, noisy_request, arguments.connections, 4 * seconds + WARM_UP_S), beside)
         refused = crowd.statuses.get("429", 0)
         row = {
             "alone/s": alone.statuses.get("201", 0) / seconds,
@@ -185,7 +187,6 @@ def main():
     ):
         stack = system["stack"]
         stack.tidemill("account", "create", "--if-missing", "noisy")
-        stack.tidemill("account", "limit", "noisy", "--creates-per-minute", str(RATE_A_MINUTE))
         token = stack.tidemill("token", "create", "--print", "noisy").strip()
         middle = asyncio.run(run(system, {"Authorization": f"Bearer {token}"}, arguments))
     cost = middle["refusal us"] / middle["prediction us"]

@@ -246,9 +246,16 @@ class Events(NamedTuple):
 @pytest.fixture(scope="session")
 async def events(gateway: Gateway) -> AsyncIterator[Events]:
     parts = gateway.parts
-    callout = Callout(parts.config.nats_callout_seed, parts.bus, parts.database, parts.accounts, parts.durables)
+    callout = Callout(
+        parts.config.nats_callout_seed,
+        parts.bus,
+        parts.database,
+        parts.accounts,
+        parts.durables,
+        outsiders=parts.outsiders,
+    )
     await callout.listen()
     task = asyncio.create_task(callout.run())
-    yield Events(gateway, Watch(parts.bus, parts.database, 3600))
+    yield Events(gateway, Watch(parts.bus, parts.database, parts.outsiders, 3600))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

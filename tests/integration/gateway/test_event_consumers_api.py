@@ -9,6 +9,8 @@ from tidemill.contracts.api_events import EVENT_CONSUMERS_LIMIT
 from tidemill.contracts.ids import new_id
 from tidemill.security import tokens
 
+NOTHING_MISSED = {"missed": 0, "missed_since": None, "missed_until": None}
+
 
 async def call(gateway, account, method, path, body=None):
     url = f"{gateway.url}/v1{path}"
@@ -22,7 +24,7 @@ async def test_a_consumer_is_made_shown_listed_and_deleted(gateway, alice):
     assert await gateway.parts.bus.jetstream.consumer_info(made["stream"], made["consumer"])
     assert await call(gateway, alice, "GET", f"/event-consumers/{made['id']}") == (
         200,
-        {**made, "waiting": 0, "unacknowledged": 0},
+        {**made, "waiting": 0, "unacknowledged": 0, "last_delivered_at": None, **NOTHING_MISSED},
     )
     _, listed = await call(gateway, alice, "GET", "/event-consumers")
     assert listed == {"next": None, "previous": None, "results": [made]}
@@ -31,6 +33,22 @@ async def test_a_consumer_is_made_shown_listed_and_deleted(gateway, alice):
         assert (await call(gateway, alice, method, f"/event-consumers/{made['id']}"))[0] == 404
     names = [info.name for info in await gateway.parts.bus.jetstream.consumers_info("PREDICTIONS")]
     assert made["consumer"] not in names
+
+
+async def test_a_consumer_tells_what_it_missed(gateway, alice):
+    """As the janitor notes it."""
+    _, made = await call(gateway, alice, "POST", "/event-consumers", {"name": "mine"})
+    await gateway.parts.database.execute(
+        "UPDATE event_consumer SET missed = 7, missed_since = '2026-11-30 10:00:00Z',"
+        " missed_until = '2026-11-30 10:05:00.5Z' WHERE id = $1",
+        made["id"],
+    )
+    _, state = await call(gateway, alice, "GET", f"/event-consumers/{made['id']}")
+    assert {name: state[name] for name in NOTHING_MISSED} == {
+        "missed": 7,
+        "missed_since": "2026-11-30T10:00:00.000Z",
+        "missed_until": "2026-11-30T10:05:00.500Z",
+    }
 
 
 async def test_a_name_can_be_used_once(gateway, alice, mallory):

@@ -13,6 +13,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.events.callout import ANSWERS, Callout
 from tidemill.gateway.events.durable import Durables
+from tidemill.gateway.events.outsiders import Outsiders
 from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
 from tidemill.security import tokens
@@ -269,9 +270,9 @@ async def test_replies_reach_nothing_of_the_services(events, connect, alice):
     async def receive(message):
         hit.append(message.subject)
 
-    for subject in ("fleet.>", "job.>", "webhook.>", "output.>"):
-        await bus.listen_raw(subject, receive)
     outsider = await connect(alice)
+    for subject in ("fleet.>", "job.>", "webhook.>", "output.>"):  # gateways tell one another of the connection itself
+        await bus.listen_raw(subject, receive)
     following, info, ack = subjects.consumer_uses(consumer["id"])
     before = await bus.jetstream.stream_info("PREDICTIONS")
     targets = [
@@ -435,7 +436,9 @@ async def test_gateways_share_the_questions(events, connect, alice):
     parts = events.gateway.parts
     bus = Bus(parts.config.nats_url, "second")
     async with bus:
-        second = Callout(parts.config.nats_callout_seed, bus, parts.database, parts.accounts, Durables(bus))
+        outsiders = Outsiders(bus, 50)
+        seed = parts.config.nats_callout_seed
+        second = Callout(seed, bus, parts.database, parts.accounts, Durables(bus), outsiders=outsiders)
         await second.listen()
         task = asyncio.create_task(second.run())
         before = ANSWERS.labels("admitted")._value.get()
@@ -444,3 +447,54 @@ async def test_gateways_share_the_questions(events, connect, alice):
         assert ANSWERS.labels("admitted")._value.get() == before + 12
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_account_has_so_many_connections_and_room_again_when_one_ends(events, connect, alice, mallory):
+    limit = 5
+    outsiders = events.gateway.parts.outsiders
+    before, outsiders.count.limit = outsiders.count.limit, limit
+    try:
+        mine = [await connect(alice) for _ in range(limit)]
+        with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
+            await connect(alice)
+        theirs = await connect(mallory)
+        _, account = await events.gateway.ask("GET", "/account", alice)
+        assert (account["events"]["connections_limit"], account["events"]["connections"]) == (limit, limit)
+        await mine[0].client.close()
+
+        async def room():
+            try:
+                return await connect(alice)
+            except nats.errors.Error:  # it was full a moment ago
+                return None
+
+        assert (await until("room again", room)).client.is_connected
+        with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
+            await connect(alice)
+        assert all(each.client.is_connected for each in (*mine[1:], theirs))
+    finally:
+        outsiders.count.limit = before
+
+
+async def test_many_at_once_over_two_gateways_leave_no_more_than_the_limit(events, connect, alice):
+    """Two gateways may admit at one moment; what is too much then is ended by their watch."""
+    limit, parts = 4, events.gateway.parts
+    bus = Bus(parts.config.nats_url, "second")
+    before, parts.outsiders.count.limit = parts.outsiders.count.limit, limit
+    async with bus:
+        outsiders = Outsiders(bus, limit)
+        seed = parts.config.nats_callout_seed
+        second = Callout(seed, bus, parts.database, parts.accounts, Durables(bus), outsiders=outsiders)
+        await second.listen()
+        task = asyncio.create_task(second.run())
+        try:
+            tried = await asyncio.gather(*(connect(alice) for _ in range(4 * limit)), return_exceptions=True)
+            made = [each for each in tried if not isinstance(each, BaseException)]
+            assert len(made) >= limit
+            await events.watch.look()
+            await until("those too many to be ended", lambda: sum(each.client.is_connected for each in made) <= limit)
+            assert sum(each.client.is_connected for each in made) == limit
+        finally:
+            parts.outsiders.count.limit = before
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

@@ -52,7 +52,7 @@ def test_what_could_be_understood_in_two_ways_is_left_to_the_server(data):
 
 
 def refusal(until, body=b"{}"):
-    return Refusal(until, b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n", body, "creates")
+    return Refusal(until, b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n", body, lambda: None)
 
 
 def test_a_refusal_is_told_again_for_as_long_as_it_is_certain():
@@ -227,12 +227,12 @@ async def test_what_the_server_refuses_is_noted_held_and_forgotten_with_the_firs
     connection = Connection(server, loop=asyncio.get_running_loop())
     request = _Request(connection, {REFUSED_FOR: Certain(0.5, "creates")})
     for _ in range(PROMPT_IN_A_ROW + 1):
-        await answered(refusals, request, web.Response(status=429, body=b"{}", headers={"Retry-After": "1"}))
+        await answered(request, web.Response(status=429, body=b"{}", headers={"Retry-After": "1"}))
     noted = refusals.again(key(LINE, b"Bearer t"), monotonic()).refusal
     assert b"Retry-After: 1\r\n" in noted.head
     assert b"Content-Length: 2\r\n" in noted.head
     assert connection.refused == PROMPT_IN_A_ROW + 1
-    await answered(refusals, request, web.Response())
+    await answered(request, web.Response())
     assert connection.refused == 0
 
 
@@ -243,7 +243,7 @@ async def test_a_connection_whose_bytes_were_not_followed_is_closed_sooner(short
     closing = []
     for _ in range(connections.UNFOLLOWED_CLOSED_AFTER):
         response = web.Response(status=429)
-        await answered(refusals, _Request(connection, {}), response)
+        await answered(_Request(connection, {}), response)
         closing.append(response.keep_alive is False)
     assert closing == [False] * (connections.UNFOLLOWED_CLOSED_AFTER - 1) + [True]
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tidemill.contracts import subjects
 from tidemill.contracts.access import ALL, Scope
 from tidemill.gateway.events import nats_jwt
+from tidemill.gateway.events.outsiders import ARRIVED_AFTER_S, Connected, Count, excess
 from tidemill.gateway.events.rights import SCOPES, Consumer, Rights, label, readable, rights, token_of
-from tidemill.gateway.events.watch import Connected, outdated
+from tidemill.gateway.events.watch import outdated
 
 SEED = bytes(nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_ACCOUNT)).decode()
 ids = st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=26, max_size=26)
@@ -114,3 +115,37 @@ def test_a_refusal_holds_no_user():
 
 def test_all_scopes_cover_all_kinds():
     assert readable(ALL) == subjects.KINDS
+
+
+def seen(*keys, account="a", start="2026-11-30T10:00:00Z"):
+    return [Connected("S", cid, "t.prediction", account, key, start) for cid, key in enumerate(keys)]
+
+
+def test_connections_are_counted_from_their_admission_to_their_end():
+    count = Count(limit=2)
+    count.admit("a", "k1", 100.0)
+    count.admit("b", "k9", 100.0)
+    assert (count.of("a"), count.of("b")) == (1, 1)
+    count.saw(seen("k1"), 101.0)  # b's is on its way still
+    count.admit("a", "k2", 101.5)
+    assert (count.of("a"), count.of("b")) == (2, 1)
+    count.saw(seen("k2"), 102.0)  # k1 has ended
+    assert count.of("a") == 1
+    count.saw([], 102.0 + ARRIVED_AFTER_S)
+    assert (count.of("a"), count.of("b")) == (0, 0)
+
+
+def test_an_admission_that_is_told_twice_or_late_counts_once():
+    count = Count(limit=2)
+    for _ in range(3):
+        count.admit("a", "k1", 100.0)
+    count.saw(seen("k1"), 100.5)
+    count.admit("a", "k1", 100.6)
+    assert count.of("a") == 1
+
+
+def test_of_too_many_connections_the_youngest_are_over():
+    old, young = seen("k1", "k2"), seen("k3", start="2026-11-30T10:00:01Z")
+    assert excess([*young, *old], 2) == young
+    assert excess([*young, *old, *seen("k1", account="b")], 3) == []
+    assert excess([Connected("S", n, "label") for n in range(9)], 3) == []  # admitted by a gateway of before

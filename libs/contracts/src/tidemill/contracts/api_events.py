@@ -64,4 +64,8 @@ class EventsAccess(msgspec.Struct, kw_only=True):
     url: Annotated[str, Meta(description="Connect here, with the API token as the token.")]
     subjects: Annotated[list[str], Meta(description="What this token may subscribe to.")]
     inbox_prefix: Annotated[str, Meta(description="The client must make its inboxes below it, to use a consumer.")]
+    connections_limit: Annotated[
+        int, Meta(description="Connections that the account may have; NATS refuses further ones.")
+    ]
+    connections: Annotated[int, Meta(description="How many it has, as far as is known here.")]
     jetstream_domain: Annotated[str, Meta(description="The JetStream domain that a consumer is reached under.")]

@@ -144,6 +144,13 @@ class PushWaiting(Event, frozen=True, kw_only=True, omit_defaults=True):
     id: str
 
 
+class OutsiderAdmitted(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """An outside subscriber was let in; `key` tells its connection apart."""
+
+    account: str
+    key: str
+
+
 class VersionMade(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A model has a new version: workers with room may fetch its files and build its environment ahead."""
 

@@ -24,6 +24,7 @@ REQUESTS_PER_MINUTE: Final = 3_000  # Replicate's, for what creates no predictio
 ANONYMOUS_PER_MINUTE: Final = 600  # by address: a person reading, or a team behind one address; no crawler's haste
 # By address: an account's creates at the full rate, ten files of each, all fetched by one server.
 SIGNED_PER_MINUTE: Final = 6_000
+EVENT_CONNECTIONS: Final = 50  # on NATS, by account: some programs on some machines each, and a bounded part of 5,000
 OPEN_PREDICTIONS: Final = 2_000  # by account: over three minutes of creates at the full rate, and little to remember
 CANCEL_AFTER_MINIMUM_S: Final = 5  # Replicate's minimum
 CANCEL_AFTER_LIMIT_S: Final = 24 * 3600  # longer than any time limit here makes no sense

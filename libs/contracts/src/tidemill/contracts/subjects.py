@@ -110,6 +110,7 @@ SERVICES_ACCOUNT: Final = "TIDEMILL"
 OUTSIDE_ACCOUNT: Final = "EVENTS"
 AUTH_CALLOUT: Final = "$SYS.REQ.USER.AUTH"  # the server asks who a stranger is
 CONNECTIONS: Final = f"$SYS.REQ.ACCOUNT.{OUTSIDE_ACCOUNT}.CONNZ"  # every server answers with its outside subscribers
+OUTSIDER_ADMITTED: Final = "fleet.outsider"  # a gateway has let an outside subscriber in: all count it
 KICK: Final = "$SYS.REQ.SERVER.*.KICK"
 # What crosses from the outside into the services' account, for durable consumers. On the outside the API stands under a
 # JetStream domain of its own: under its usual name the server itself answers that the account has no JetStream.

@@ -49,7 +49,7 @@ DECISIONS: Final[dict[str, Decision]] = {
     "s3_bucket": MustAgree("files that one service stores another would not find"),
     "time_limit_s": MustAgree("the scheduler would end runs that a worker still allows"),
     **_each(
-        "creates_per_minute requests_per_minute open_predictions waiting_pushes",
+        "creates_per_minute requests_per_minute open_predictions waiting_pushes event_connections",
         MustAgree("gateways count an account's use together, and would refuse at different numbers"),
     ),
     **_each(

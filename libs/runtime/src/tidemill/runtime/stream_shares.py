@@ -20,7 +20,7 @@ from tidemill.contracts.subjects import KINDS, PREDICTIONS, Kind
 from tidemill.runtime.bus import Bus
 
 ANSWER_WITHIN_S: Final = 10.0  # purges of many messages take a while
-SAMPLES: Final = 200  # messages of the whole stream, evenly spread
+SAMPLES: Final = 100  # messages of the whole stream, evenly spread
 LARGEST: Final = 20  # accounts by the number of their events, and as many by sizes, of which some more are read
 ACCOUNT_SAMPLES: Final = 12
 FORGOTTEN_AFTER_S: Final = 5.0  # a consumer that only counts, should its deletion be lost

@@ -5,6 +5,7 @@ from typing import Literal
 from tidemill.contracts.limits import (
     ANONYMOUS_PER_MINUTE,
     CREATES_PER_MINUTE,
+    EVENT_CONNECTIONS,
     OPEN_PREDICTIONS,
     REQUESTS_PER_MINUTE,
     SIGNED_PER_MINUTE,
@@ -22,6 +23,7 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     cors_origins: str = ""  # comma-separated; "*" for any; empty for none
     nats_callout_seed: str = ""  # an account key (SA…) of NATS; without it outsiders cannot connect to NATS
     nats_public_url: str = ""  # NATS as outside subscribers reach it
+    event_connections: int = EVENT_CONNECTIONS  # of outside subscribers, by account, over all gateways
     event_check_s: float = 15.0  # how often their connections are held against their tokens
     token_cache_s: float = 5.0  # how long a revoked token may still be taken
     accept_timeout_s: float = 5.0  # how long a create may wait for a database that is away

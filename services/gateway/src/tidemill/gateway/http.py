@@ -75,7 +75,7 @@ def bind(parts: Parts, route: Route) -> Callable[[web.Request], Awaitable[web.St
             response.force_close()  # the next request goes to another gateway
         seconds.observe(asyncio.get_running_loop().time() - started)
         status = response.status
-        await connections.answered(parts.refusals, request, response)
+        await connections.answered(request, response)
         if status not in counters:
             counters[status] = REQUESTS.labels(route.path, status)
         counters[status].inc()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Lifecycle, Load, Warm
+from tidemill.contracts.events import Lifecycle, Load, OutsiderAdmitted, Warm
 from tidemill.gateway.access import connections
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
@@ -41,10 +41,15 @@ async def build(config: Config) -> Service:
     )
     service.resource("http", http)
     if config.nats_callout_seed:
-        callout = Callout(config.nats_callout_seed, bus, database, parts.accounts, parts.durables)
+        callout = Callout(
+            config.nats_callout_seed, bus, database, parts.accounts, parts.durables, outsiders=parts.outsiders
+        )
+        service.start(
+            "outsiders", lambda: bus.listen(subjects.OUTSIDER_ADMITTED, OutsiderAdmitted, parts.outsiders.on_admitted)
+        )
         service.start("callout", callout.listen)
         service.task("callout", callout.run)
-        service.task("event watch", Watch(bus, database, config.event_check_s).run)
+        service.task("event watch", Watch(bus, database, parts.outsiders, config.event_check_s).run)
     announce(service, database)
     watch_database(service)
     for name, timer in timers(parts):

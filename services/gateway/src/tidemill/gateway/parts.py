@@ -9,6 +9,7 @@ from tidemill.gateway.access.refusals import Refusals
 from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.durable import Durables
+from tidemill.gateway.events.outsiders import Outsiders
 from tidemill.gateway.limits import allowances
 from tidemill.gateway.limits.admission import Admission, Crowd
 from tidemill.gateway.limits.rates import Limits
@@ -36,6 +37,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ending: Lane  # the lane on which cancels end predictions
     bus: Bus
     durables: Durables
+    outsiders: Outsiders
     objects: Objects
     accounts: Accounts
     public_urls: PublicUrls
@@ -81,6 +83,7 @@ def assemble(config: Config) -> Parts:
         ending=database.lane(),
         bus=bus,
         durables=Durables(bus),
+        outsiders=Outsiders(bus, config.event_connections),
         objects=Objects(config),
         accounts=accounts,
         public_urls=public_urls,

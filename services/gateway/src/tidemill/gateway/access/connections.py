@@ -36,12 +36,12 @@ class Held:
 class Connection(RequestHandler):
     """`_missing`: bytes until the next request begins; negative when that is not known."""
 
-    __slots__ = ("_answer", "_early", "_held", "_missing", "_rest", "_timer", "refused")
+    __slots__ = ("_answer", "_held", "_missing", "_rest", "_timer", "early", "refused")
 
     def __init__(self, server: "Server", **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self.refused = 0  # requests in a row
-        self._early, self._held = server.refusals, server.held
+        self.early, self._held = server.refusals, server.held
         self._missing = 0
         self._answer: Told | None = None  # to be given when the body has come and the time is over
         self._rest = b""
@@ -52,7 +52,7 @@ class Connection(RequestHandler):
         return self._missing >= 0
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None and (not self._early.known or self._missing < 0 or not data):
+        if self._answer is None and (not self.early.known or self._missing < 0 or not data):
             if data:
                 self._missing = -1
             super().data_received(data)
@@ -73,7 +73,7 @@ class Connection(RequestHandler):
             return
         idle = self._waiter is not None and not self._waiter.done() and not self._messages
         if idle and request.size <= len(data) + BODY_LIMIT_BYTES:
-            self._answer = self._early.again(key(request.line, request.authorization), monotonic())
+            self._answer = self.early.again(key(request.line, request.authorization), monotonic())
         if self._answer is None:
             self._missing = request.size - len(data)
             super().data_received(data)
@@ -95,7 +95,7 @@ class Connection(RequestHandler):
 
     def _tell(self, told: Told) -> None:
         self.refused += 1
-        REFUSED.labels(told.refusal.limit).inc()
+        told.refusal.count()
         if not told.hold_s:
             self._give()
         elif self._held.count >= HELD_LIMIT:
@@ -165,7 +165,7 @@ async def forget(refusals: Refusals) -> None:
         refusals.forget(monotonic())
 
 
-async def answered(refusals: Refusals, request: web.Request, response: web.StreamResponse) -> None:
+async def answered(request: web.Request, response: web.StreamResponse) -> None:
     """To be called with each answer; returns when it may go out."""
     connection = request.protocol
     if not isinstance(connection, Connection):
@@ -173,7 +173,7 @@ async def answered(refusals: Refusals, request: web.Request, response: web.Strea
     if response.status != THROTTLED or not isinstance(response, web.Response):
         connection.refused = 0
         return
-    _note(refusals, request, response)
+    _note(connection.early, request, response)
     connection.refused += 1
     if connection.refused >= (CLOSED_AFTER if connection.followed else UNFOLLOWED_CLOSED_AFTER):
         response.force_close()
@@ -193,4 +193,5 @@ def _refusal(request: web.Request, response: web.Response, until: float) -> Refu
     body = response.body if isinstance(response.body, bytes) else b""
     headers = {**response.headers, "Content-Length": str(len(body))}
     lines = ["HTTP/1.1 429 Too Many Requests", *(f"{name}: {value}" for name, value in headers.items())]
-    return Refusal(until, "".join(f"{line}\r\n" for line in lines).encode("latin-1"), body, request[REFUSED_FOR].kind)
+    head = "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+    return Refusal(until, head, body, REFUSED.labels(request[REFUSED_FOR].kind).inc)

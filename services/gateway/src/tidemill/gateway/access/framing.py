@@ -3,11 +3,12 @@
 Only what is plain is read: whatever could be understood in two ways is left to the server's own parser.
 """
 
+import re
 from typing import Final, NamedTuple
 
 HEAD_END: Final = b"\r\n\r\n"
-# Of other framings, and of what the server must see itself. Lower case, as they are looked for.
-NOT_PLAIN: Final = (b"\r\ntransfer-encoding:", b"\r\nexpect:", b"\r\nupgrade:", b"\r\norigin:", b"\r\n ", b"\r\n\t")
+# Of other framings, of what the server must see itself, and of lines that end otherwise than they should.
+NOT_PLAIN: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|origin|[ \t])|(?<!\r)\n").search
 LENGTH: Final = b"\r\ncontent-length:"
 AUTHORIZATION: Final = b"\r\nauthorization:"
 CONNECTION: Final = b"\r\nconnection:"
@@ -29,9 +30,7 @@ def framed(data: bytes) -> Framed | None:
     head = data[: end + 2]
     lowered = head.lower()
     line, _, version = head[: head.find(b"\r\n")].rpartition(b" ")
-    if version != b"HTTP/1.1" or line.startswith(b"HEAD ") or any(each in lowered for each in NOT_PLAIN):
-        return None
-    if lowered.count(b"\n") != lowered.count(b"\r\n"):
+    if version != b"HTTP/1.1" or line.startswith(b"HEAD ") or NOT_PLAIN(lowered):
         return None
     length, authorization = _value(head, lowered, LENGTH), _value(head, lowered, AUTHORIZATION)
     connection = _value(head, lowered, CONNECTION)

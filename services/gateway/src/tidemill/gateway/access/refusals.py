@@ -4,6 +4,7 @@ A rate says until when it refuses an account for sure. Until then the same reque
 answer, and who asks again and again gets it late.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,7 +24,7 @@ class Refusal(msgspec.Struct):
     until: float
     head: bytes  # status line and headers, without the empty line
     body: bytes
-    limit: str  # the word of `tidemill_refused_total`
+    count: Callable[[], None]  # counts one more
     prompt_at: float = 0.0
 
 

@@ -17,6 +17,7 @@ from tidemill.gateway import stores
 from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.events import nats_jwt
 from tidemill.gateway.events.durable import Durables, of_row
+from tidemill.gateway.events.outsiders import Outsiders, key_of, name
 from tidemill.gateway.events.rights import label, readable, rights
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
@@ -33,12 +34,15 @@ ANSWERS: Final = Counter("tidemill_event_callouts_total", "Outside subscribers t
 
 
 class Callout:
-    def __init__(self, seed: str, bus: Bus, database: Database, accounts: Accounts, durables: Durables) -> None:
+    def __init__(
+        self, seed: str, bus: Bus, database: Database, accounts: Accounts, durables: Durables, *, outsiders: Outsiders
+    ) -> None:
         self._signer = nats_jwt.Signer(seed)
         self._bus = bus
         self._database = database
         self._accounts = accounts
         self._durables = durables
+        self._outsiders = outsiders
         self._questions: asyncio.Queue[Msg] = asyncio.Queue(WAITING_LIMIT)
 
     async def listen(self) -> None:
@@ -75,12 +79,19 @@ class Callout:
         kinds = readable(caller.scopes)
         if not kinds:
             return self._refusal(request, "the token may read neither predictions nor trainings")
+        account, key = caller.account.id, key_of(request.user)
+        if not await self._outsiders.has_room(account):
+            limit = self._outsiders.count.limit
+            log().warning("too many connections", action="authorize", account=account, limit=limit)
+            return self._refusal(request, f"the account has {limit} connections already")
+        await self._outsiders.admit(account, key)
         rows = await stores.events.of_account(self._database, caller.account.id)
         await self._durables.ensure(rows)
         allowed = rights(caller.account.id, caller.token_id, kinds, map(of_row, rows))
         until = min(now() + SESSION_LIMIT_S, caller.expires_at or float("inf"))
         ANSWERS.labels("admitted").inc()
-        return self._signer.admission(request, label(caller.token_id, kinds), allowed, now(), until)
+        known_as = name(label(caller.token_id, kinds), account, key)
+        return self._signer.admission(request, known_as, allowed, now(), until)
 
     def _refusal(self, request: nats_jwt.Request, why: str) -> bytes:
         ANSWERS.labels("refused").inc()

@@ -1,11 +1,12 @@
-"""Ends the connections of outside subscribers whose token was revoked, has expired, or may read something else now.
+"""Ends the connections of outside subscribers whose token was revoked, has expired, or may read something else now, and
+those that an account has too many.
 
 NATS asks once, at connect; so the gateway looks again. Every gateway does: ending a connection twice harms nobody.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import nats
@@ -14,44 +15,27 @@ from prometheus_client import Gauge
 from tidemill.contracts import subjects
 from tidemill.contracts.access import granted
 from tidemill.gateway import stores
+from tidemill.gateway.events.outsiders import ANSWERS_WITHIN_S, Connected, Outsiders, excess
 from tidemill.gateway.events.rights import label, readable, token_of
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 
-PAGE: Final = 1024  # connections in one answer; the server's own limit
-ANSWERS_WITHIN_S: Final = 1.0  # for all servers of a cluster
 CONNECTIONS: Final = Gauge("tidemill_event_connections", "Outside subscribers connected, as last seen")
-
-
-class _Connection(msgspec.Struct, frozen=True):
-    cid: int
-    authorized_user: str = ""
-
-
-class _Page(msgspec.Struct, frozen=True):
-    server_id: str
-    total: int = 0
-    connections: list[_Connection] = []
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    data: _Page | None = None
 
 
 class _Kick(msgspec.Struct, frozen=True):
     cid: int
 
 
-class Connected(NamedTuple):
-    server: str
-    cid: int
-    label: str
+class _Ended(msgspec.Struct, frozen=True):
+    """The server's answer; it says nothing that matters."""
 
 
 class Watch:
-    def __init__(self, bus: Bus, database: Database, every_s: float) -> None:
+    def __init__(self, bus: Bus, database: Database, outsiders: Outsiders, every_s: float) -> None:
         self._bus = bus
+        self._outsiders = outsiders
         self._database = database
         self._every_s = every_s
 
@@ -65,31 +49,22 @@ class Watch:
                 log().warning("cannot look", action="retry", error=str(error) or type(error).__name__)
 
     async def look(self) -> None:
-        connected = [each async for each in self._connected()]
+        connected = await self._outsiders.look()
         CONNECTIONS.set(len(connected))
         tokens = {token_of(each.label) for each in connected}
         if not tokens:
             return
         rows = await stores.events.standing(self._database, tokens)
         due = {row["id"]: label(row["id"], readable(granted(row["scopes"], row["role"] or "owner"))) for row in rows}
-        for each in outdated(connected, due):
+        gone = outdated(connected, due)
+        for each in gone:
             log().info("connection ended", action="revoke", token_id=token_of(each.label))
-            await self._bus.ask(subjects.kick(each.server), _Kick(each.cid), _Answer, timeout_s=ANSWERS_WITHIN_S)
-
-    async def _connected(self) -> AsyncIterator[Connected]:
-        offset, most = 0, 1
-        while offset < most:
-            asked = msgspec.json.encode({"auth": True, "limit": PAGE, "offset": offset})
-            answers = await self._bus.ask_all(subjects.CONNECTIONS, asked, within_s=ANSWERS_WITHIN_S)
-            pages = [page for page in map(_page, answers) if page is not None]
-            for page in pages:
-                for connection in page.connections:
-                    yield Connected(page.server_id, connection.cid, connection.authorized_user)
-            offset, most = offset + PAGE, max((page.total for page in pages), default=0)
-
-
-def _page(answer: bytes) -> _Page | None:
-    return msgspec.json.decode(answer, type=_Answer).data
+        staying = [each for each in connected if each not in gone]
+        over = excess(staying, self._outsiders.count.limit)
+        for each in over:
+            log().warning("one connection too many", action="revoke", account=each.account)
+        for each in (*gone, *over):
+            await self._bus.ask(subjects.kick(each.server), _Kick(each.cid), _Ended, timeout_s=ANSWERS_WITHIN_S)
 
 
 def outdated(connected: list[Connected], due: Mapping[str, str]) -> list[Connected]:

@@ -56,6 +56,8 @@ def _events(call: Call) -> EventsAccess | UnsetType:
         url=url,
         subjects=list(heard(call.account.id, kinds)),
         inbox_prefix=subjects.inbox(call.caller.token_id),
+        connections_limit=call.parts.outsiders.count.limit,
+        connections=call.parts.outsiders.count.of(call.account.id),
         jetstream_domain=subjects.OUTSIDE_DOMAIN,
     )
 
