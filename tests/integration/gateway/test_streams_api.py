@@ -342,6 +342,16 @@ async def test_a_client_that_does_not_read_costs_little_and_is_let_go(gateway, r
     assert gateway.parts.feeds._held.bytes == 0
 
 
+async def test_what_comes_after_the_last_client_has_left_is_not_held(gateway, running):
+    identifier, _ = running
+    before = gateway.parts.feeds._held.bytes
+    async with gateway.parts.feeds.following(identifier, 0) as feed:
+        feed.add(out(0, "x"))
+        assert gateway.parts.feeds._held.bytes > before
+    feed.add(out(1, "x" * 1000))
+    assert gateway.parts.feeds._held.bytes == before
+
+
 async def test_streams_together_hold_no_more_than_they_may(gateway, running, monkeypatch):
     monkeypatch.setattr("tidemill.gateway.live.feeds.TRANSCRIPTS_LIMIT_BYTES", 100_000)
     identifier, url = running

@@ -147,6 +147,7 @@ class Feeds:
             feed.clients -= 1
             if feed.clients == 0:
                 self._feeds.pop(prediction_id, None)
+                feed.close()  # what is on its way still is for nobody, and would count as held for ever
                 self._held.bytes -= feed.transcript.size_bytes
                 await _unsubscribe(feed)
 
