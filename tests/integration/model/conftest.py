@@ -56,7 +56,7 @@ class Child:
 
     def on_text(self, ids: Sequence[str] | None, text: str) -> None:
         """As a frame among the others; nobody's text, and that of what has ended, has the id ""."""
-        for each in (None,) if ids is None else [one for one in ids if not self.of("done", one)] or ("",):
+        for each in (None,) if ids is None else [one for one in ids if one not in self.pipe_at_done] or ("",):
             self.frames.append({"t": "log", "id": each, "text": text, "at": time.monotonic()})
         self._news.set()
 

@@ -7,7 +7,9 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.hosting.failures import ending
-from tidemill.model.child_events import Exit
+from tidemill.model.channel import CLOSED, ORPHANED_EXIT_CODE
+from tidemill.model.child_events import Exit, Fault
+from tidemill.model.read_budget import FLOODED
 from tidemill.worker.instances import usage
 from tidemill.worker.instances.crashes import FIRST_WAIT_S, WAIT_LIMIT_S, CrashHistory
 from tidemill.worker.instances.processes import family
@@ -55,6 +57,15 @@ def test_what_has_finished_a_prediction_begins_anew():
         (Exit(None, 6), 0, b"assertion failed", ErrorCode.MODEL_CRASHED, "signal 6"),
         (Exit(3, None), 0, b"out of memory", ErrorCode.MODEL_CRASHED, "exit status 3"),
         (Exit(None, 9, poisoned="it lied"), 1, b"", ErrorCode.MODEL_CRASHED, "protocol (it lied)"),
+        (Exit(None, 9, poisoned=CLOSED, fault=Fault.CLOSED), 1, b"", ErrorCode.MODEL_CRASHED, f"ended: {CLOSED}."),
+        (Exit(ORPHANED_EXIT_CODE, None), 0, b"", ErrorCode.MODEL_CRASHED, f"ended: {CLOSED}."),
+        (
+            Exit(None, 9, poisoned=FLOODED, fault=Fault.FLOOD),
+            1,
+            b"",
+            ErrorCode.MODEL_FLOODED,
+            "more than a worker takes",
+        ),
         (Exit(None, None), 0, b"", ErrorCode.MODEL_CRASHED, "exit status None"),
     ],
 )
@@ -62,7 +73,7 @@ def test_running_out_of_memory_is_told_from_a_crash(ended, kernel_kills, printed
     told = ending(ended, kernel_kills=kernel_kills, printed=printed)
     assert told.code is code
     assert error in told.error
-    assert not told.final
+    assert told.final is (code is ErrorCode.MODEL_FLOODED)
 
 
 HUNGRY = """

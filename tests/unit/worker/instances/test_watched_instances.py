@@ -1,6 +1,7 @@
 """What is done to instances that use too much or are not well; the kernel's figures are made up."""
 
 import asyncio
+import sys
 from collections import deque
 from types import SimpleNamespace
 
@@ -46,7 +47,7 @@ class Child:
 
 @pytest.fixture
 async def world(tmp_path, monkeypatch):
-    for name in ("MEMORY_EVERY_S", "DISK_EVERY_S"):
+    for name in ("MEMORY_EVERY_S", "DISK_EVERY_S", "STOPPED_EVERY_S"):
         monkeypatch.setattr(watching, name, 0.001)
     engine, instance = Engine(), Instance("i", "q", 0)
     instance.child, instance.state = Child(), "ready"
@@ -66,6 +67,29 @@ async def until(task, check):
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_process_that_stops_itself_is_ended_so_that_the_next_need_not_wait(world, tmp_path):
+    stop = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", stop)
+    try:
+        world.watcher.watch(Watched(world.instance, world.link, process.pid, tmp_path, None))
+        await until(world.watcher.stopped(), lambda: world.child.killed)
+    finally:
+        process.kill()
+        await process.wait()
+    world.link.on_exit(Exit(None, 9))
+    ((_, ending),) = world.engine.gone_with
+    assert ending == Ending(watching.STOPPED, ErrorCode.MODEL_CRASHED)
+    assert world.link.crash == ending
+
+
+async def test_a_process_that_runs_or_goes_on_is_not_ended(world, monkeypatch):
+    looks = iter([True, False, True, False, False])
+    seen = []
+    monkeypatch.setattr(watching.process_state, "is_stopped", lambda pid: seen.append(pid) or next(looks, False))
+    await until(world.watcher.stopped(), lambda: len(seen) > 6)
+    assert not world.child.killed
 
 
 async def test_too_much_memory_ends_it_and_says_how_much(world, monkeypatch):

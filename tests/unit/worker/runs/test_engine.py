@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -11,10 +12,10 @@ from tidemill.contracts.limits import OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
 from tidemill.testing.tasks import shortly
-from tidemill.worker.runs import timekeeper
+from tidemill.worker.runs import hearing, timekeeper
 from tidemill.worker.runs.engine import STOPPED
 from tidemill.worker.runs.instance import AHEAD
-from tidemill.worker.runs.run import Refused
+from tidemill.worker.runs.run import METRICS_CUT, Refused
 
 
 async def test_a_quick_run_is_never_claimed(new_world):
@@ -197,6 +198,28 @@ async def test_a_child_that_speaks_of_others_predictions_changes_nothing(new_wor
     assert not world.records.ended
     world.done("a")
     assert list(world.ended) == ["a"]
+
+
+async def test_a_metric_of_megabytes_is_dropped_undecoded_and_said_once(new_world, monkeypatch):
+    world = new_world()
+    world.job("a")
+    large = json.dumps({"t": "metric", "id": "a", "key": "k", "value": ["x" * 1000] * 7000}).encode()
+    with monkeypatch.context() as patched:
+        patched.setattr(msgspec.json, "decode", None)
+        for _ in range(3):
+            world.engine.on_frames(world.instance, [large])
+    world.done("a")
+    assert world.ended["a"].logs == METRICS_CUT
+    assert "k" not in json.loads(world.ended["a"].metrics)
+
+
+async def test_what_is_no_predictions_is_logged_at_a_bounded_rate(new_world, monkeypatch):
+    world, lines = new_world(), []
+    logger = SimpleNamespace(info=lambda *_, **more: lines.append(more))
+    monkeypatch.setattr(hearing, "log", lambda: logger)
+    for number in range(5000):
+        world.print(f"late {number}\n", "ended")
+    assert 0 < len(lines) < 1000
 
 
 async def test_what_c_code_prints_is_nobodys_where_it_could_be_one_of_several_predictions(new_world):

@@ -10,6 +10,7 @@ class ErrorCode(StrEnum):
 
     MODEL_ERROR = "model_error"
     MODEL_CRASHED = "model_crashed"
+    MODEL_FLOODED = "model_flooded"
     OUT_OF_MEMORY = "out_of_memory"
     BOOT_FAILED = "boot_failed"
     WORKER_LOST = "worker_lost"

@@ -4,7 +4,8 @@ import signal
 from typing import Final, NamedTuple
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.model.child_events import Exit
+from tidemill.model.channel import CLOSED, ORPHANED_EXIT_CODE
+from tidemill.model.child_events import Exit, Fault
 
 BOOT_LOG_LIMIT_CHARS: Final = 64 * 1024  # the end of a set-up's log says why it failed
 # What C and C++ say before they give up; `signal` 6 is how they do it.
@@ -25,8 +26,11 @@ class Ending(NamedTuple):
 
 def describe(ended: Exit) -> str:
     """In a few words, after a colon."""
+    if ended.code == ORPHANED_EXIT_CODE:  # it saw it itself, before we did
+        return CLOSED
     if ended.poisoned is not None:
-        return f"it broke the worker's protocol ({ended.poisoned})"
+        told = ended.fault in {Fault.CLOSED, Fault.FLOOD}
+        return ended.poisoned if told else f"it broke the worker's protocol ({ended.poisoned})"
     if ended.signal == signal.SIGKILL:
         return "killed (signal 9), perhaps because the machine ran out of memory"
     return f"signal {ended.signal}" if ended.signal is not None else f"exit status {ended.code}"
@@ -36,6 +40,8 @@ def ending(ended: Exit, *, kernel_kills: int, printed: bytes) -> Ending:
     """`kernel_kills`: processes that the kernel has killed lately for want of memory, which this one may be among.
     `printed`: the last it wrote to its standard streams.
     """
+    if ended.fault is Fault.FLOOD:
+        return Ending(f"The model's process ended: {describe(ended)}.", ErrorCode.MODEL_FLOODED, final=True)
     if ended.poisoned is None and ended.signal == signal.SIGKILL and kernel_kills:
         return Ending("The machine ran out of memory, and the model's process was killed.", ErrorCode.OUT_OF_MEMORY)
     if ended.signal == signal.SIGABRT and any(text in printed for text in _MEMORY_TEXTS):

@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 from tidemill.model import protocol
 
 ORPHANED_EXIT_CODE: Final = 71  # the worker closed its end; nobody reads what this process could say
+CLOSED: Final = "it closed its connection to the worker"  # what is said then, if a worker is left
 _READ_BYTES: Final = 256 * 1024
 # The worker is gone; or the model closed descriptors that were not its own, and something else may have the number.
 _LOST: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ENOTSOCK})

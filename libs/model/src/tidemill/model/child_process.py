@@ -15,9 +15,10 @@ from collections import deque
 from typing import Final
 
 from tidemill.model import process_state, protocol
+from tidemill.model.channel import CLOSED
 from tidemill.model.child_events import ChildEvents, Ends, Exit, Fault
 from tidemill.model.printed.reader import PipeReader
-from tidemill.model.read_budget import ReadBudget
+from tidemill.model.read_budget import FLOODED, ReadBudget
 
 _READ_BYTES: Final = 256 * 1024  # one turn of the loop; a full socket buffer
 _FRAMES_A_TURN: Final = 256  # the others' wait; a full buffer may hold ten thousand
@@ -161,7 +162,7 @@ class ChildProcess:
         pause_s = self._budget.spend(frames, size, now)
         if pause_s and self._paused is None and self.poisoned is None and not self._ended:
             if self._budget.floods(now):
-                self.poison("it said more than a worker takes", Fault.FLOOD)
+                self.poison(FLOODED, Fault.FLOOD)
                 return
             self._stop_reading()
             self._paused = self._loop.call_later(pause_s, self._read_on)
@@ -195,7 +196,7 @@ class ChildProcess:
         if self._is_ending():
             self.kill()
         else:
-            self.poison("it closed its connection to the worker", Fault.CLOSED)
+            self.poison(CLOSED, Fault.CLOSED)
 
     def _is_ending(self) -> bool:
         try:

@@ -10,7 +10,7 @@ FRAMES_PER_S: Final = 50_000  # several times the tokens a second of the largest
 BYTES_PER_S: Final = 64 * 1024 * 1024  # of frames and text; eight outputs of the largest size
 BURST_S: Final = 1.0  # what an idle child has saved up, in seconds of those rates
 FLOOD_S: Final = 10.0
-_RELIEF_S: Final = 0.1  # saved up again: a break
+FLOODED: Final = f"for {FLOOD_S:g} s it said more than a worker takes of one model"
 
 
 class ReadBudget:
@@ -22,7 +22,7 @@ class ReadBudget:
 
     def spend(self, frames: int, size: int, now: float) -> float:
         """Takes note of what was read; for how many seconds the child is not to be read now."""
-        if self._due < now - _RELIEF_S:
+        if self._due <= now - BURST_S / 2:  # half is saved up again: it has made a break
             self._over_since = None
         self._due = max(self._due, now - BURST_S) + frames / FRAMES_PER_S + size / BYTES_PER_S
         if self._due <= now:

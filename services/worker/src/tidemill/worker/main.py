@@ -79,6 +79,7 @@ def _add_tasks(service: Service, parts: Parts) -> None:
     service.task("watch", runs.timekeeper.watch)
     service.task("time limits", lambda: time_limits.follow(around.database, runs.timekeeper.limit_times))
     service.task("memory", watcher.memory)
+    service.task("stopped", watcher.stopped)
     service.task("disk", watcher.disk)
     service.task("health", watcher.health)
     service.task("progress", lambda: save_progress(runs.engine, runs.records, config.save_every_s))

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.failures import Ending
+from tidemill.model import process_state
 from tidemill.runtime.telemetry import log
 from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.link import Link
@@ -18,8 +19,10 @@ from tidemill.worker.instances.processes import Root
 from tidemill.worker.runs.instance import Instance
 
 MEMORY_EVERY_S: Final = 1.0  # a model fills some gigabytes meanwhile at worst; the kernel's killer is behind us
+STOPPED_EVERY_S: Final = 1.0  # what is found stopped twice in a row has stopped itself: nobody else may signal it
 DISK_EVERY_S: Final = 10.0  # a walk through its files; disks fill slower than memory
 HEALTH_WITHIN_S: Final = 5.0  # Cog's own limit for healthcheck()
+STOPPED: Final = "The model's process stopped itself (SIGSTOP) and did not go on."
 LEAVE_WITHIN_S: Final = 5.0  # what said itself that it is not well may finish, then it is ended
 
 
@@ -64,6 +67,17 @@ class Watcher:
             for watched, ending in await asyncio.to_thread(_over_memory, limited, written):
                 self._end(watched, ending)
             self._kernel_kills = usage.kernel_kills()
+
+    async def stopped(self) -> None:
+        """Named task. A process that sent itself SIGSTOP runs nothing and says nothing, and would be waited for."""
+        before: set[str] = set()
+        while True:
+            await asyncio.sleep(STOPPED_EVERY_S)
+            found = await asyncio.to_thread(_stopped, list(self._watched.values()))
+            for watched in found:
+                if watched.instance.id in before:
+                    self._end(watched, Ending(STOPPED, ErrorCode.MODEL_CRASHED))
+            before = {watched.instance.id for watched in found}
 
     async def disk(self) -> None:
         """Named task."""
@@ -111,6 +125,10 @@ class Watcher:
 
 def _idles(instance: Instance) -> bool:
     return instance.state == "ready" and not instance.runs
+
+
+def _stopped(watched: Sequence[Watched]) -> list[Watched]:
+    return [each for each in watched if process_state.is_stopped(each.pid)]
 
 
 def _over_memory(limited: Sequence[Watched], written: Mapping[str, int]) -> list[tuple[Watched, Ending]]:

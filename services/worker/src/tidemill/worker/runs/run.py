@@ -143,7 +143,11 @@ class Run:
         return True
 
     def add_metric(self, frame: Metric) -> None:
-        key, value = frame.key, msgspec.json.decode(frame.value)
+        key = frame.key
+        if len(frame.value) > METRICS_LIMIT_BYTES:  # not decoded: that would take the worker's time from others
+            self._drop_metric()
+            return
+        value = msgspec.json.decode(frame.value)
         if value is None:
             self.metrics.pop(key, None)
             self.metrics_bytes.pop(key, None)
@@ -154,7 +158,11 @@ class Run:
         if fits and (before or len(self.metrics) < METRICS_LIMIT):
             self.metrics_bytes[key] = size
             self.metrics[key] = merged(self.metrics.get(key), value, frame.mode)
-        elif not self.metrics_dropped:
+        else:
+            self._drop_metric()
+
+    def _drop_metric(self) -> None:
+        if not self.metrics_dropped:
             self.metrics_dropped = True
             self.add_log(METRICS_CUT)
 
