@@ -98,7 +98,12 @@ def test_a_list_is_read_without_the_archive(tmp_path, monkeypatch, files, place)
     assert len(asked) == (0 if place == "folder" else 1 if files == 1 else 2)
 
 
-@pytest.mark.parametrize("data", [b"", b"no archive", archive(3)[:-30], archive(3)[:40]])
+# Named, since an archive holds the time of its making, and every process must collect the same tests.
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no archive", archive(3)[:-30], archive(3)[:40]],
+    ids=["empty", "text", "without its end", "its beginning"],
+)
 def test_what_is_no_archive_is_the_installers_to_refuse(tmp_path, data):
     (tmp_path / "a.whl").write_bytes(data)
     assert contents((tmp_path / "a.whl").as_uri()) is None
