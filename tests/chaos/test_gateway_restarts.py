@@ -6,7 +6,6 @@ import signal
 from contextlib import asynccontextmanager
 
 import aiohttp
-import pytest
 from crowd import MODEL
 
 from tidemill.testing.running import until
@@ -14,6 +13,8 @@ from tidemill.testing.running import until
 EVERY_S = 0.02
 LEAD = 50  # requests before and after what happens
 WITHIN_S = 300
+# What a client sees of a connection that ends amid a request; a port that nobody listens on is another error.
+BROKEN_OFF = {aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError}
 
 
 class Load:
@@ -39,7 +40,7 @@ class Load:
         try:
             status = await self._request(kind)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.failed.append((kind, repr(error)))
+            self.failed.append((kind, error))
         else:
             if status not in (200, 201):
                 self.failed.append((kind, status))
@@ -92,14 +93,12 @@ async def test_a_second_up_replaces_all_services_without_a_failed_request(stack)
     assert all(stack.pid(name) != pid for name, pid in before.items())
 
 
-@pytest.mark.parametrize("kills", [2])
-async def test_a_killed_gateway_loses_only_what_it_was_answering(stack, kills):
+async def test_a_killed_gateway_loses_only_what_it_was_answering(stack):
     """Nobody is refused: connections wait for the next one."""
     async with load_on(stack) as load:
-        for _ in range(kills):
+        for _ in range(2):
             killed = stack.signal("gateway")
             await until("the next gateway", lambda killed=killed: stack.pid_or_none("gateway") not in (killed, None))
             at = load.answered
             await until("answers in between", lambda at=at: load.answered > at + LEAD)
-    # aiohttp sends a read again by itself.
-    assert all("ServerDisconnected" in str(error) or "Reset" in str(error) for _, error in load.failed), load.failed
+    assert {type(error) for _, error in load.failed} <= BROKEN_OFF
