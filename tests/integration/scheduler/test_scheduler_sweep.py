@@ -127,7 +127,8 @@ async def test_an_instance_that_never_boots_fails_what_waits_with_its_error(sche
     row = await rows.ended(prediction)
     assert (row["status"], row["error_code"]) == ("failed", ErrorCode.BOOT_FAILED)
     assert "No module named 'magic'" in row["error"]
-    assert len(worker.booted(queue)) == 3
+    # A busy machine may answer a command too late, and then it is sent again: the instance tells boots apart.
+    assert len({each.instance for each in worker.booted(queue)}) == 3
 
 
 async def test_after_the_bus_was_wiped_all_that_waits_is_hinted_again(

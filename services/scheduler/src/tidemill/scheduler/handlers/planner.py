@@ -38,6 +38,8 @@ class Rows(Protocol):
 
     def give_up(self, queue: str, reason: str) -> None: ...
 
+    def given_up(self) -> frozenset[str]: ...
+
     def live_workers(self) -> frozenset[str]: ...
 
 
@@ -138,7 +140,8 @@ class Planner:
         policies = self._deployed.policies(frozenset(view.ready_queues()), now)
         if policies is not self._rules.policies:
             self._rules = msgspec.structs.replace(self._rules, policies=policies)
-        return plan(view, waiting, self._rules, self._history.held_off(now))
+        # What waits in a queue that was given up fails at the next sweep: no boot is of use to it.
+        return plan(view, waiting, self._rules, self._history.held_off(now) | self._rows.given_up())
 
     def _pending(self, action: Action) -> events.Command:
         """The command of an action; from now on the fleet looks as if it had been obeyed."""

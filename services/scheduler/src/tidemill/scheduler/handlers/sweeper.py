@@ -55,6 +55,10 @@ class Sweeper:
         self._doomed[queue] = reason
         self._wake.set()
 
+    def given_up(self) -> frozenset[str]:
+        """Return the queues of which what waits has not been failed yet."""
+        return frozenset(self._doomed)
+
     async def bus_is_back(self) -> None:
         """Hints from before may be gone: all that nobody has claimed get another."""
         self._bus_back = monotonic()
