@@ -14,6 +14,7 @@ from cog import BasePredictor
 
 class Predictor(BasePredictor):
     def setup(self) -> None:
+        print("ready in a moment")
         time.sleep({setup})
 
     def predict(self, text: str) -> str:
@@ -95,3 +96,60 @@ async def test_an_urgent_prediction_overtakes_its_accounts_earlier_ones(call, pu
     plain = [each for each in order if each.startswith("plain")]
     assert plain == sorted(plain)
     await call("PATCH", "/deployments/local/e2e-line", {"min_instances": 0, "max_instances": 0})
+
+
+HANGS = """import time
+
+from cog import BasePredictor
+
+
+class Predictor(BasePredictor):
+    def setup(self) -> None:
+        print("looking for a lock")
+        time.sleep(3600)
+
+    def predict(self, text: str) -> str:
+        return text
+"""
+
+
+async def test_a_set_up_that_hangs_is_seen_while_it_does_and_outlives_no_deadline(stack, call, tmp_path):
+    (tmp_path / "cog.yaml").write_text('predict: "predict.py:Predictor"\n')
+    (tmp_path / "predict.py").write_text(HANGS)
+    await asyncio.to_thread(stack.tidemill, "push", "local/e2e-hangs", str(tmp_path))
+    body = {"version": "local/e2e-hangs", "input": {"text": "x"}}
+    first = await call("POST", "/predictions", body)
+
+    async def printed():
+        seen = await call("GET", f"/predictions/{first['id']}")
+        assert seen["status"] == "starting"
+        return seen if "lock" in seen.get("setup_logs", "") else None
+
+    told = await until("what the set-up prints", printed, within_s=300)
+    assert told["setup_logs"] == "looking for a lock\n"
+    assert told["waiting_for"] == "instance_boot"
+    assert told["waiting_since"] >= first["created_at"]
+    version = (await call("GET", "/models/local/e2e-hangs"))["latest_version"]["id"]
+    (boot,) = await call("GET", f"/models/local/e2e-hangs/versions/{version}/boots")
+    assert (boot["status"], boot["logs"], boot["error"]) == ("booting", "looking for a lock\n", None)
+
+    hasty = await call("POST", "/predictions", body, **{"Cancel-After": "5s"})
+
+    async def over():
+        seen = await call("GET", f"/predictions/{hasty['id']}")
+        return seen if seen["status"] not in {"starting", "processing"} else None
+
+    assert (await until("its deadline", over, within_s=300))["error_code"] == "deadline"
+    await call("POST", f"/predictions/{first['id']}/cancel")
+
+
+async def test_what_a_set_up_that_succeeds_prints_is_kept_with_its_boot(call, push):
+    model = await push("local/e2e-says")
+    await call("POST", "/predictions", {"version": model, "input": {"text": "x"}}, Prefer="wait=60")
+    version = (await call("GET", f"/models/{model}"))["latest_version"]["id"]
+
+    async def kept():
+        found = await call("GET", f"/models/{model}/versions/{version}/boots")
+        return [(boot["status"], boot["logs"]) for boot in found]
+
+    assert await until("the boot", kept, within_s=300) == [("ready", "ready in a moment\n")]

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+from tidemill.contracts.ids import new_id
 from tidemill.testing import rows
 
 
@@ -29,6 +30,7 @@ async def test_the_owner_sees_how_instances_came_up(gateway, alice):
     assert [boot["phases"] for boot in boots] == [{"total": 0.5}, None]
     assert boots[0]["ready_at"].endswith("Z")
     assert boots[1]["ready_at"] is None
+    assert [boot["status"] for boot in boots] == ["ready", "failed"]
     assert {boot["logs"] for boot in boots} == {"set up\n"}
 
 
@@ -37,3 +39,25 @@ async def test_who_may_run_a_model_sees_nothing_of_it(gateway, alice, mallory):
     assert (await gateway.ask("GET", path, mallory))[0] == 200
     assert (await gateway.ask("GET", f"{path}/boots", mallory))[0] in {403, 404}
     assert (await gateway.ask("GET", f"{path[:-64]}{'0' * 64}/boots", alice))[0] == 404
+
+
+async def under_way(gateway, queue, worker):
+    await gateway.parts.database.execute(
+        "INSERT INTO boot (instance, version_queue, queue, worker, began_at, logs) VALUES ($1, $2, $2, $3, now(), $4)",
+        f"i3-{queue}",
+        queue,
+        worker,
+        "loading\n",
+    )
+
+
+async def test_a_boot_under_way_shows_its_log_until_its_worker_is_lost(gateway, alice):
+    path, worker = await made(gateway, alice), new_id()
+    queue = await gateway.parts.database.value("SELECT version_queue FROM boot ORDER BY began_at DESC LIMIT 1")
+    await rows.worker(gateway.parts.database, id=worker, lease_s=60)
+    await under_way(gateway, queue, worker)
+    first = (await gateway.ask("GET", f"{path}/boots", alice))[1][0]
+    assert (first["status"], first["ready_at"], first["error"], first["logs"]) == ("booting", None, None, "loading\n")
+    await gateway.parts.database.execute("DELETE FROM worker WHERE id = $1", worker)
+    first = (await gateway.ask("GET", f"{path}/boots", alice))[1][0]
+    assert (first["status"], first["error"]) == ("failed", "The worker was lost while it booted.")

@@ -8,9 +8,11 @@ from tidemill.contracts import subjects
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job, Line, LineAsked, Urgent, Warm
 from tidemill.contracts.hardware import HARDWARE
+from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.runtime import outcome
 from tidemill.runtime.clock import now
+from tidemill.testing import rows
 
 WAITING = "SELECT id FROM prediction WHERE account_id = $1 AND status = 'starting'"
 
@@ -35,6 +37,7 @@ async def scheduler(gateway):
 def forgetful(gateway, scheduler):
     """Nothing is remembered from the test before."""
     gateway.parts.waiting_room._places.clear()
+    gateway.parts.waiting_room._boots.clear()
     scheduler.asked = 0
 
 
@@ -208,3 +211,31 @@ async def test_the_end_tells_why_it_failed_and_which_boot_it_waited_for(gateway,
     for seen in (told, read):
         assert (seen["status"], seen["error_code"], seen["boot"]) == ("failed", "out_of_memory", {"total": 1.5})
         assert seen["metrics"]["cost"] == 0
+
+
+async def test_who_waits_for_a_boot_is_told_since_when_and_what_its_set_up_prints(gateway, scheduler, create, get):
+    made = (await create())[1]
+    queue = await queue_of(gateway, made["id"])
+    await gateway.parts.waiting_room.on_warm(Warm(queues=[], booting=[queue]))
+    told = await get(made["id"])
+    assert (told["waiting_for"], told["waiting_since"], told.get("setup_logs")) == (
+        "instance_boot",
+        made["created_at"],
+        None,
+    )
+    worker = await rows.worker(gateway.parts.database, id=new_id(), lease_s=60)
+    await gateway.parts.database.execute(
+        "INSERT INTO boot (instance, version_queue, queue, worker, began_at, logs)"
+        " SELECT $1, version_queue, $2, $3, '2026-01-01T00:00:00Z', repeat('x', 5000) || 'loading' FROM queue_version"
+        " WHERE queue = $2",
+        new_id(),
+        queue,
+        worker,
+    )
+    gateway.parts.waiting_room._boots.clear()
+    told = await get(made["id"])
+    assert told["waiting_since"].startswith("2026-01-01T00:00:00")
+    assert told["setup_logs"] == "x" * 1493 + "loading"
+    await gateway.parts.waiting_room.on_warm(Warm(queues=[queue]))
+    told = await get(made["id"])
+    assert (told["waiting_for"], told["waiting_since"], told.get("setup_logs")) == ("queue", made["created_at"], None)

@@ -143,3 +143,15 @@ async def test_whoever_waited_for_the_boot_alone_brings_no_second_instance(sched
     await rows.ended(await rows.prediction(new_id()))  # so it sweeps
     await asyncio.sleep(1)
     assert len(worker.booted(queue)) == 1
+
+
+async def test_a_boot_that_took_as_long_as_several_may_is_not_tried_again_for_those_who_wait(schedulers, worker, rows):
+    queue = await rows.queue()
+    worker.boots, worker.error = "failed", "it took longer than 60 s"  # as old as the fake says
+    prediction = await rows.prediction(queue)
+    await schedulers.start(boot_failures_limit_s=60.0, boot_backoff_s=3600.0)
+    await worker.start()
+    row = await rows.ended(prediction)
+    assert row["error_code"] == "boot_failed"
+    assert row["error"] == "The model could not be started: it took longer than 60 s"
+    assert len(worker.booted(queue)) == 1

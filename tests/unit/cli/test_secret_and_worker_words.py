@@ -104,6 +104,23 @@ def test_a_worker_in_words():
     ]
 
 
+def test_a_worker_that_cannot_count_all_memory_says_so():
+    cache = CacheReport(size_bytes=0, limit_bytes=1)
+    report = WorkerReport(
+        user="ordinary user",
+        model_network="deny",
+        capacity=2,
+        draining=False,
+        layers=[],
+        instances=[],
+        cache=cache,
+        memory_counted="counted by process tree only",
+    )
+    assert "  memory     counted by process tree only" in lines(
+        Found(id="w", host="h", up_s=1, reported_s_ago=1.0, report=report)
+    )
+
+
 def test_a_report_of_another_release_is_as_good_as_none():
     found = workers._found({"id": "w", "host": "h", "up_s": 1.0, "reported_s_ago": 1.0, "report": '{"x": 1}'})
     assert lines(found) == ["h  w  up 1 s", "  has not reported yet"]

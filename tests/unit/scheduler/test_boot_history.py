@@ -2,7 +2,7 @@ from tidemill.scheduler.boots import BootHistory
 
 
 def history():
-    return BootHistory(failures_limit=3, backoff_s=1, backoff_limit_s=300)
+    return BootHistory(failures_limit=3, backoff_s=1, backoff_limit_s=300, failures_limit_s=600)
 
 
 def test_the_wait_doubles_with_every_failure_up_to_its_limit():
@@ -16,6 +16,13 @@ def test_the_wait_doubles_with_every_failure_up_to_its_limit():
 def test_what_waits_fails_at_the_limit_and_at_every_failure_after_it():
     boots = history()
     assert [boots.failed("q", 0) for _ in range(5)] == [False, False, True, True, True]
+
+
+def test_a_boot_that_hung_until_its_limit_is_not_tried_three_times():
+    assert history().failed("q", 0, 600)
+    twice = history()
+    assert not twice.failed("q", 0, 599)
+    assert twice.failed("q", 0, 1)
 
 
 def test_queues_are_counted_apart():

@@ -260,3 +260,12 @@ def test_an_old_release_is_let_go_early():
     told = fleet(beat("w1", ready("i1", "old", idle_s=20.0), ready("i2", "other", idle_s=20.0)))
     policies = {"old": QueuePolicy(0, 3, idle_stop_s=15.0)}
     assert planned(told, given=rules(policies=policies)) == [Stop("i1", "w1", "idle")]
+
+
+def test_a_boot_that_nobody_waits_for_any_more_gives_its_place_to_a_cold_queue():
+    hangs = InstanceState(id="hangs", queue="old", state="booting", idle_s=60.0, age_s=60.0)
+    told = fleet(beat("w1", hangs, places=1))
+    told.hint("q", NOW)
+    assert planned(told) == [Stop("hangs", "w1", "room")]
+    assert planned(told, Waiting(rows={"old": 1})) == []
+    assert planned(told, given=rules(policies={"old": QueuePolicy(min_instances=1)})) == []

@@ -2,7 +2,7 @@
 
 import structlog
 
-from tidemill.model.sandbox import LAYERS, Layer
+from tidemill.model.sandbox import IDENTITY, LAYERS, MOUNTS, NETWORK, SYSCALLS, Layer
 from tidemill.worker.fleet import report
 from tidemill.worker.fleet.report import Reporter, Settings, layers
 from tidemill.worker.instances.confinement import Policy
@@ -32,3 +32,13 @@ def test_a_report_tells_which_layers_are_required():
         ("files", True, True, "x"),
         ("mounts", False, False, "y"),
     ]
+
+
+def test_memory_can_hide_only_where_processes_have_neither_namespaces_nor_a_uid_of_their_own():
+    def counted(*on):
+        return report.memory_counted([Layer(name, name in on, "somehow") for name in LAYERS])
+
+    assert counted(MOUNTS) is None
+    assert counted(IDENTITY) is None
+    assert counted(NETWORK, SYSCALLS) == report.COUNTED_BY_PARENTS
+    assert report.memory_counted([]) is None  # not known yet

@@ -81,6 +81,13 @@ class Prediction(msgspec.Struct, kw_only=True):
     priority: Annotated[int, Meta(description="Where it is not 0")] | UnsetType = UNSET
     queue_position: Annotated[int, Meta(description="1: the next to begin. While it is starting")] | UnsetType = UNSET
     waiting_for: WaitingFor | UnsetType = UNSET
+    waiting_since: (
+        Annotated[str, Meta(description="Since when: that of the boot where it waits for one, else of its acceptance")]
+        | UnsetType
+    ) = UNSET
+    setup_logs: (
+        Annotated[str, Meta(description="The end of what the set-up that it waits for has printed so far")] | UnsetType
+    ) = UNSET
     urls: PredictionUrls
     webhook: str | UnsetType = UNSET
     webhook_events_filter: list[str] | UnsetType = UNSET

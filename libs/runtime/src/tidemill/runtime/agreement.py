@@ -70,8 +70,8 @@ DECISIONS: Final[dict[str, Decision]] = {
     ),
     **_each(
         "idle_stop_s max_instances_per_queue scale_factor late_after_s min_resident_s silent_after_s settle_s tick_s "
-        "command_timeout_s boot_failures_limit boot_backoff_s boot_backoff_limit_s sweep_s lease_grace_s "
-        "republish_after_s republish_limit_s warm_s",
+        "command_timeout_s boot_failures_limit boot_failures_limit_s boot_backoff_s boot_backoff_limit_s sweep_s "
+        "lease_grace_s republish_after_s republish_limit_s warm_s",
         MayDiffer("one scheduler decides at a time; its settings count"),
     ),
     **_each(

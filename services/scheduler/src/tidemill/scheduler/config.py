@@ -15,6 +15,8 @@ class Config(Common, frozen=True, kw_only=True):
     tick_s: float = 1.0  # planning for what no event tells, such as time passing
     command_timeout_s: float = 1.0  # a worker answers a command at once, before it boots anything
     boot_failures_limit: int = 3  # after so many in a row the waiting predictions fail
+    # Or when they took so long together: a worker's own limit of one boot, so that one that hangs is not tried thrice.
+    boot_failures_limit_s: float = 600.0
     boot_backoff_s: float = 1.0  # before the second try; doubles with every further one
     boot_backoff_limit_s: float = 300.0
     sweep_s: float = 1.0

@@ -88,6 +88,7 @@ class Failure(NamedTuple):
     instance: str
     queue: str
     error: str
+    took_s: float = 0.0
 
 
 class Fleet:
@@ -129,7 +130,7 @@ class Fleet:
 
     def _news(self, states: Iterable[InstanceState], now: float) -> list[Failure]:
         failed = [each for each in states if each.state == "failed"]
-        news = [Failure(each.id, each.queue, each.error or "no reason given") for each in failed]
+        news = [Failure(each.id, each.queue, each.error or "no reason given", each.age_s) for each in failed]
         fresh = [failure for failure in news if failure.instance not in self._failed]
         self._failed.update({each.id: now for each in failed})
         return fresh

@@ -164,6 +164,7 @@ class _Plan:
 
     def _make_room(self, queue: str) -> Iterator[Stop]:
         idle = [each for each in self._idle() if each.queue != queue and self._makes_room(each)]
+        idle = idle or [each for each in self._abandoned() if each.queue != queue and self._makes_room(each)]
         idle = idle or [each for each in self._yielding(queue) if self._makes_room(each)]
         if idle:
             yield self._stop(max(idle, key=lambda each: (each.idle_s, each.id)), "room")
@@ -186,6 +187,12 @@ class _Plan:
 
     def _idle(self) -> list[Instance]:
         return [each for alive in self._alive.values() for each in alive if self._spare(each)]
+
+    def _abandoned(self) -> Iterator[Instance]:
+        """Those that boot for nobody: who waited was canceled, or his time was over."""
+        for queue, alive in self._alive.items():
+            if queue not in self._needs and self._count[queue] > self._rules.policy(queue).min_instances:
+                yield from (each for each in alive if each.state == "booting" and each.id not in self._stopping)
 
     def _spare(self, each: Instance) -> bool:
         """It runs nothing, nothing waits for it, and its queue's floor stands without it."""

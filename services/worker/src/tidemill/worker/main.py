@@ -81,6 +81,7 @@ def _add_tasks(service: Service, parts: Parts) -> None:
     service.task("memory", watcher.memory)
     service.task("stopped", watcher.stopped)
     service.task("disk", watcher.disk)
+    service.task("boots under way", lambda: instances.records.follow(lives.booting))
     service.task("health", watcher.health)
     service.task("progress", lambda: save_progress(runs.engine, runs.records, config.save_every_s))
     service.task("live output", runs.live.publish)

@@ -103,6 +103,7 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True):
 
 class Instances(msgspec.Struct, frozen=True, kw_only=True):
     lives: Lives
+    records: BootRecords
     gpus: GpuAssignments
     watcher: Watcher
     ways_out: WaysOut
@@ -262,15 +263,16 @@ def _instances(around: Surroundings, stock: Stock, runs: Runs) -> Instances:
         ways_out=ways_out,
         watcher=watcher,
     )
+    records = BootRecords(database, around.worker)
     lives = Lives(
         engine,
         Boots(engine, ports),
         Clearing(gpus, ways_out, watcher, folders),
-        BootRecords(database),
+        records,
         capacity=config.instances,
         timeout_s=config.boot_timeout_s,
     )
-    return Instances(lives=lives, gpus=gpus, watcher=watcher, ways_out=ways_out)
+    return Instances(lives=lives, records=records, gpus=gpus, watcher=watcher, ways_out=ways_out)
 
 
 def _versions(around: Surroundings, stock: Stock) -> Versions:

@@ -77,6 +77,8 @@ def facts(each: Thing) -> Iterator[tuple[str, Any]]:
     yield "id", each["id"]
     yield "status", each["status"]
     yield "waits for", each.get("waiting_for")
+    yield "waits since", second(each.get("waiting_since"))
+    yield "set-up prints", each.get("setup_logs")
     yield "model", f"{each['model']}:{each['version']}"
     yield "deployment", each.get("deployment")
     yield "destination", each.get("destination")

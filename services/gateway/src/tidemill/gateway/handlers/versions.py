@@ -25,6 +25,7 @@ from tidemill.runtime.db import Row
 
 VERSIONS_PAGE_SIZE: Final = 25  # each carries its schema
 VERSION_ID: Final = re.compile(r"[0-9a-f]{64}")
+LOST_WITH_ITS_WORKER: Final = "The worker was lost while it booted."
 
 
 @operation("models.versions.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[api.Version])
@@ -75,18 +76,21 @@ async def delete(call: Call) -> web.Response:
 async def boots(call: Call) -> web.Response:
     """How the last 20 instances of a version of your own model came up, the newest first.
 
-    With how long each phase took, what its set-up printed, and why it failed or was ended where it was.
+    With how long each phase took, what its set-up printed, and why it failed or was ended where it was. One that goes
+    on for more than a second is among them, with what its set-up has printed until a second ago.
     """
     version = await _version(call, await own_id(call))
     return json_response([_boot(row) for row in await stores.boots.boots(call.parts.database, version["queue"])])
 
 
 def _boot(row: Row) -> Boot:
+    lost = row["ready_at"] is None and row["error"] is None and not row["goes_on"]
     return Boot(
         instance=row["instance"],
+        status="ready" if row["ready_at"] is not None else "booting" if row["goes_on"] else "failed",
         began_at=rfc3339(unix(row["began_at"])),
         ready_at=None if row["ready_at"] is None else rfc3339(unix(row["ready_at"])),
-        error=row["error"],
+        error=LOST_WITH_ITS_WORKER if lost else row["error"],
         phases=None if row["phases"] is None else msgspec.json.decode(row["phases"], type=dict[str, float]),
         logs=row["logs"],
     )

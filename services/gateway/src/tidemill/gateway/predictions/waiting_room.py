@@ -5,7 +5,8 @@ be told is told nothing: hints never hold an answer up for long.
 """
 
 import asyncio
-from typing import Final, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -13,14 +14,16 @@ from msgspec import UNSET, UnsetType
 from tidemill.contracts import api, subjects
 from tidemill.contracts.events import Line, LineAsked, Warm
 from tidemill.contracts.prediction import Status
+from tidemill.gateway.stores import boots
 from tidemill.runtime.bus import Bus
-from tidemill.runtime.clock import monotonic, now
+from tidemill.runtime.clock import monotonic, now, rfc3339
 from tidemill.runtime.db import AWAY, Database, Row
 from tidemill.runtime.tasks import Tasks
 
 LINE_LIFE_S: Final = 1.0
+BOOT_LIFE_S: Final = 1.0  # workers write what a set-up has printed as often
 PATIENCE_S: Final = 0.25  # a scheduler that leads answers in a millisecond
-LINES_LIMIT: Final = 1_000  # queues remembered; bounds memory, at 2,000 ids each
+QUEUES_LIMIT: Final = 1_000  # remembered; bounds memory, at 2,000 ids each
 WARM_LIFE_S: Final = 6.0  # three messages missed: what was heard grows old
 DECIDED_AFTER_S: Final = 1.0  # by then the scheduler has found the prediction a place, if there is one
 STILL_WAITING: Final = """
@@ -64,13 +67,39 @@ class Places(msgspec.Struct, frozen=True):
         return known
 
 
+AnswerT = TypeVar("AnswerT")
+
+
+class Shared(Generic[AnswerT]):
+    """One question about each queue for all who ask within a while."""
+
+    def __init__(self, tasks: Tasks, ask: Callable[[str], Coroutine[Any, Any, AnswerT]], life_s: float) -> None:
+        self._tasks = tasks
+        self._ask = ask
+        self._life_s = life_s
+        self._asked: dict[str, tuple[float, asyncio.Task[AnswerT]]] = {}
+
+    def clear(self) -> None:
+        self._asked.clear()
+
+    async def of(self, queue: str) -> AnswerT:
+        known = self._asked.get(queue)
+        if known is None or known[0] <= monotonic():
+            if len(self._asked) >= QUEUES_LIMIT:
+                self._asked.clear()
+            asking = self._tasks.start(self._ask(queue), f"{self._ask.__name__} {queue}")
+            known = self._asked[queue] = (monotonic() + self._life_s, asking)
+        return await asyncio.shield(known[1])
+
+
 class WaitingRoom:
     def __init__(self, database: Database, bus: Bus) -> None:
         self._database = database
         self._bus = bus
         self._heard: Heard | None = None
         self._tasks = Tasks()
-        self._places: dict[str, tuple[float, asyncio.Task[Places | None]]] = {}
+        self._places = Shared(self._tasks, self._ask, LINE_LIFE_S)
+        self._boots = Shared(self._tasks, self._ask_boot, BOOT_LIFE_S)
 
     async def on_warm(self, warm: Warm) -> None:
         self._heard = Heard(monotonic(), frozenset(warm.queues), frozenset(warm.booting), frozenset(warm.retrying))
@@ -83,20 +112,26 @@ class WaitingRoom:
         accepted_at = row["accepted_at"].timestamp()
         prediction.waiting_for = reason(heard, row["queue"], now() - accepted_at) or UNSET
         prediction.queue_position = await self._place(row["queue"], row["id"], accepted_at)
+        if prediction.waiting_for is not UNSET:
+            prediction.waiting_since = prediction.created_at
+        if prediction.waiting_for == "instance_boot":
+            await self._tell_boot(row["queue"], prediction)
+
+    async def _tell_boot(self, queue: str, prediction: api.Prediction) -> None:
+        boot = await self._boots.of(queue)
+        if boot is not None:
+            prediction.waiting_since = rfc3339(boot["began_at"].timestamp())
+            prediction.setup_logs = boot["logs"]
 
     async def _place(self, queue: str, prediction: str, accepted_at: float) -> int | UnsetType:
-        places = await asyncio.shield(self._shared(queue))
+        places = await self._places.of(queue)
         return UNSET if places is None else places.place(prediction, accepted_at) or UNSET
 
-    def _shared(self, queue: str) -> "asyncio.Task[Places | None]":
-        known = self._places.get(queue)
-        if known is not None and known[0] > monotonic():
-            return known[1]
-        if len(self._places) >= LINES_LIMIT:
-            self._places.clear()
-        asking = self._tasks.start(self._ask(queue), f"places in queue {queue}")
-        self._places[queue] = (monotonic() + LINE_LIFE_S, asking)
-        return asking
+    async def _ask_boot(self, queue: str) -> Row | None:
+        try:
+            return await boots.waited_for(self._database, queue)
+        except AWAY:
+            return None
 
     async def _ask(self, queue: str) -> Places | None:
         line = await self._bus.ask(subjects.LINE, LineAsked(queue=queue), Line, timeout_s=PATIENCE_S)

@@ -2,13 +2,27 @@
 
 from typing import Final
 
+from tidemill.contracts.lease import SQL_LOST
 from tidemill.runtime.db import Database, Row
 
-_OF_VERSION: Final = """
-SELECT instance, began_at, ready_at, error, phases::text AS phases, logs FROM boot
-WHERE version_queue = $1 ORDER BY began_at DESC, instance"""
+SHOWN_LOG_CHARS: Final = 1500  # to whoever waits; as much as the error of a set-up that fails shows
+_GOES_ON: Final = f"""
+(b.ready_at IS NULL AND b.error IS NULL AND EXISTS (
+    SELECT FROM worker w WHERE w.id = b.worker AND w.lease_until > {SQL_LOST}))"""
+_OF_VERSION: Final = f"""
+SELECT b.instance, b.began_at, b.ready_at, b.error, b.phases::text AS phases, b.logs, {_GOES_ON} AS goes_on FROM boot b
+WHERE b.version_queue = $1 ORDER BY b.began_at DESC, b.instance"""  # noqa: S608 - as above
+_WAITED_FOR: Final = f"""
+SELECT b.began_at, right(b.logs, {SHOWN_LOG_CHARS}) AS logs FROM boot b
+WHERE b.version_queue = (SELECT q.version_queue FROM queue_version q WHERE q.queue = $1) AND b.queue = $1 AND {_GOES_ON}
+ORDER BY b.began_at LIMIT 1"""  # noqa: S608 - as above
 
 
 async def boots(database: Database, queue: str) -> list[Row]:
     """Of the version with this queue, the newest first."""
     return await database.fetch(_OF_VERSION, queue)
+
+
+async def waited_for(database: Database, queue: str) -> Row | None:
+    """The boot under way for longest in a queue; one that began a moment ago may not be known yet."""
+    return await database.row(_WAITED_FOR, queue)

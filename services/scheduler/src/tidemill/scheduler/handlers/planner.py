@@ -53,6 +53,7 @@ class Planner:
         self.fleet = Fleet(silent_after_s=config.silent_after_s)
         self._history = BootHistory(
             failures_limit=config.boot_failures_limit,
+            failures_limit_s=config.boot_failures_limit_s,
             backoff_s=config.boot_backoff_s,
             backoff_limit_s=config.boot_backoff_limit_s,
         )
@@ -79,7 +80,7 @@ class Planner:
 
     def _note(self, failure: Failure) -> None:
         now = monotonic()
-        hopeless = self._history.failed(failure.queue, now)
+        hopeless = self._history.failed(failure.queue, now, failure.took_s)
         log().warning("boot failed", action="boot", queue=failure.queue, instance=failure.instance, final=hopeless)
         if hopeless and failure.queue not in self.fleet.view(now).ready_queues():
             self._rows.give_up(failure.queue, failure.error)

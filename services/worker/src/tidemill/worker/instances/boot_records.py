@@ -1,47 +1,87 @@
-"""Writes what became of boots, for the owners of models: logs of set-ups above all. To lose a record is no harm."""
+"""Writes what becomes of boots, for the owners of models: logs of set-ups above all. To lose a record is no harm.
 
+A boot that takes long is written while it is under way; whoever waits for it reads its log.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import at, monotonic, now
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
+from tidemill.worker.instances.life import Life
 from tidemill.worker.runs.instance import Instance
 
 KEPT: Final = 20  # of one version; people look at the last ones
+SAVE_EVERY_S: Final = 1.0  # of boots under way; most are over before the first time
+STOPPED: Final = "It was stopped before it was ready."
 WRITE: Final = f"""
 WITH written AS (
-    INSERT INTO boot (instance, version_queue, began_at, ready_at, error, phases, logs)
-    SELECT $1, q.version_queue, $3, $4, $5, $6::text::json, $7 FROM queue_version q WHERE q.queue = $2
-    ON CONFLICT (instance) DO NOTHING RETURNING version_queue)
+    INSERT INTO boot (instance, version_queue, queue, worker, began_at, ready_at, error, phases, logs)
+    SELECT $1, q.version_queue, $2, $3, $4, $5, $6, $7::text::json, $8 FROM queue_version q WHERE q.queue = $2
+    ON CONFLICT (instance) DO UPDATE
+        SET ready_at = excluded.ready_at, error = excluded.error, phases = excluded.phases, logs = excluded.logs
+        WHERE boot.ready_at IS NULL
+    RETURNING version_queue)
 DELETE FROM boot b USING written w WHERE b.version_queue = w.version_queue AND b.instance <> ALL (ARRAY(
-    SELECT k.instance FROM boot k WHERE k.version_queue = w.version_queue
-    ORDER BY k.began_at DESC LIMIT {KEPT - 1}))"""  # noqa: S608 - our own constant
+    SELECT k.instance FROM boot k WHERE k.version_queue = w.version_queue AND k.instance <> $1
+    ORDER BY k.began_at DESC LIMIT {KEPT - 1})) AND b.instance <> $1"""  # noqa: S608 - our own constant
+UNDER_WAY: Final = """
+INSERT INTO boot (instance, version_queue, queue, worker, began_at, logs)
+SELECT $1, q.version_queue, $2, $3, $4, $5 FROM queue_version q WHERE q.queue = $2
+ON CONFLICT (instance) DO UPDATE SET logs = excluded.logs WHERE boot.ready_at IS NULL AND boot.error IS NULL"""
+GIVEN_UP: Final = "UPDATE boot SET error = $2 WHERE instance = $1 AND ready_at IS NULL AND error IS NULL"
 ENDED: Final = "UPDATE boot SET error = $2 WHERE instance = $1"
 
 
 class BootRecords:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, worker: str) -> None:
         self._database = database
+        self._worker = worker
+        self._written: dict[str, str] = {}  # logs of boots under way, by instance, as they are in the database
 
     async def booted(self, instance: Instance, logs: str) -> None:
         """It is ready, or has failed with its error. `logs` is what it printed until then."""
-        began_at = now() - (monotonic() - instance.born)
         ready_at = None if instance.state == "failed" else at(now())
-        said = (instance.error, instance.boot, logs)
-        error, phases, printed = (
-            None if text is None else text.replace("\0", "\N{REPLACEMENT CHARACTER}") for text in said
-        )
-        await self._write(WRITE, instance.id, instance.queue, at(began_at), ready_at, error, phases, printed)
+        said = (_text(each) for each in (instance.error, instance.boot, logs))
+        await self._write(WRITE, instance.id, instance.queue, self._worker, _began_at(instance), ready_at, *said)
 
     async def crashed(self, instance: Instance, ending: Ending) -> None:
         await self._write(ENDED, instance.id, _text(ending.error))
 
-    async def _write(self, statement: str, *values: object) -> None:
+    async def follow(self, booting: Callable[[], Iterable[Life]]) -> None:
+        """Named task: keeps the logs of boots that are under way for long."""
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await self.save(booting())
+
+    async def save(self, booting: Iterable[Life]) -> None:
+        """`booting`: all of this worker."""
+        under_way = {life.instance.id: life for life in booting}
+        for name in [name for name in self._written if name not in under_way]:
+            del self._written[name]
+            await self._write(GIVEN_UP, name, STOPPED)  # no end was written, or one will overwrite this
+        for name, life in under_way.items():
+            instance, printed = life.instance, life.printed
+            old_enough = monotonic() - instance.born >= SAVE_EVERY_S
+            if old_enough and self._written.get(name) != printed:
+                values = (instance.queue, self._worker, _began_at(instance), _text(printed))
+                if await self._write(UNDER_WAY, name, *values):
+                    self._written[name] = printed
+
+    async def _write(self, statement: str, *values: object) -> bool:
         try:
             await self._database.execute(statement, *values)
         except AWAY as error:
             log().warning("not recorded", action="boot", error=str(error))
+            return False
+        return True
+
+
+def _began_at(instance: Instance) -> object:
+    return at(now() - (monotonic() - instance.born))
 
 
 def _text(said: str | None) -> str | None:

@@ -93,6 +93,9 @@ class Lives:
     def environments_in_use(self) -> frozenset[str]:
         return frozenset(life.environment for life in self._lives.values() if life.environment is not None)
 
+    def booting(self) -> list[Life]:
+        return [life for life in self._lives.values() if life.instance.state == "booting"]
+
     async def close(self) -> None:
         """Returns when the processes are gone, and what they wrote."""
         for life in self._lives.values():
