@@ -125,7 +125,15 @@ async def test_an_unknown_version_is_unprocessable(api, version):
 
 async def test_a_version_must_be_given(api):
     answer = await problem(await api("POST", "/v1/predictions", json={"input": {"text": "x"}}))
-    assert (answer["status"], answer["detail"]) == (422, "version is required")
+    assert (answer["status"], answer["detail"]) == (422, "- version is required\n")
+
+
+async def test_a_member_that_there_is_not_is_refused_as_replicate_does(api):
+    answer = await problem(await api("POST", "/v1/predictions", json={"model": "a/b", "input": {}}))
+    assert (answer["title"], answer["status"]) == ("Input validation failed", 422)
+    text = "Additional property model is not allowed"
+    assert sorted(answer["detail"].splitlines()) == [f"- {text}", "- version is required"]
+    assert {"type": "additional_property_not_allowed", "field": "", "description": text} in answer["invalid_fields"]
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,7 @@ OBJECTS = {
     "/models/{}/{}/versions/{}": version,
     "/organizations/{}": organization,
     "/organizations/{}/members/{}": member,
+    "/p/{}": prediction,
     "/predictions/{}": prediction,
     "/pushes/{}": push,
     "/tokens/{}": token,
@@ -195,7 +196,10 @@ PUBLIC = {
     "streams.get_files": "the path is a signed capability",
 }
 # Operations that answer without a token too, and what.
-ANONYMOUS = {"predictions.get": "what its account has shared"}
+ANONYMOUS = {
+    "pages.prediction": "what its account has shared, as a page",
+    "predictions.get": "what its account has shared",
+}
 # Operations with a path parameter and a body: a body that would do, were the object one's own.
 BODIES = {
     "deployments.predictions.create": {"json": {"input": {}}},

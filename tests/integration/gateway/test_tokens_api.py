@@ -287,11 +287,22 @@ async def test_account_settings(gateway, alice):
     changes = {"name": "Alice A.", "github_url": "https://github.com/alice", "avatar_url": None, "retention_s": 600}
     status, account = await gateway.ask("PATCH", "/account", alice, json=changes)
     assert status == 200
-    assert {name: account[name] for name in changes} == changes
+    assert {name: account.get(name) for name in changes} == changes
     assert await gateway.ask("GET", "/account", alice) == (200, account)
     status, account = await gateway.ask("PATCH", "/account", alice, json={"retention_s": None})
     assert (status, account["retention_s"], account["name"]) == (200, None, "Alice A.")
     assert (await gateway.ask("PATCH", "/account", alice, json={}))[1] == account
+
+
+async def test_links_of_an_account_that_are_not_set_are_left_out_as_replicate_does(gateway, alice):
+    links = {"github_url", "avatar_url"}
+    status, account = await gateway.ask("GET", "/account", alice)
+    assert (status, links & set(account)) == (200, set())
+    given = {"github_url": "https://github.com/alice", "avatar_url": "https://example.com/alice.png"}
+    account = (await gateway.ask("PATCH", "/account", alice, json=given))[1]
+    assert {name: account[name] for name in links} == given
+    account = (await gateway.ask("PATCH", "/account", alice, json=dict.fromkeys(links)))[1]
+    assert not links & set(account)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ SCHEMA = {
         ({"prompt": 1}, "invalid_type", "input.prompt", "Invalid type. Expected: string, given: integer"),
         ({"prompt": "", "steps": 9}, "number_lte", "input.steps", "Must be less than or equal to 4"),
         ({"prompt": "", "steps": 0}, "number_gte", "input.steps", "Must be greater than or equal to 1"),
-        ({"prompt": "", "size": "M"}, "enum", "input.size", 'Must be one of the following: "S", "L"'),
+        ({"prompt": "", "size": "M"}, "enum", "input.size", 'size must be one of the following: "S", "L"'),
         ({"prompt": None}, "invalid_type", "input.prompt", "Invalid type. Expected: string, given: null"),
         ([], "invalid_type", "input", "Invalid type. Expected: object, given: array"),
     ],

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.hosting import data_uris, media_suffixes
-from tidemill.hosting.data_uris import DataUriRefused
 from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
+from tidemill.security.data_uri_form import DataUriRefused
 from tidemill.security.public_urls import PublicUrls
 from tidemill.worker.files.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
 from tidemill.worker.files.inputs import name_for

@@ -1,4 +1,5 @@
-"""API objects as they are on the wire, and request bodies. Unknown request keys are ignored, as clients expect.
+"""API objects as they are on the wire, and request bodies. Bodies refuse members that they do not have, as Replicate's
+do: what is misspelt must not vanish.
 
 Keys that Replicate does not have (`queue_position`, `error_code`) are additions; none is an enum value or event name.
 """
@@ -20,6 +21,7 @@ from tidemill.contracts.prediction import Status
 Name = Annotated[str, Meta(pattern=patterns.NAME, max_length=NAME_LIMIT_CHARS)]
 Url = Annotated[str, Meta(max_length=URL_LIMIT_BYTES)]
 Link = Annotated[str, Meta(pattern=patterns.LINK_OR_NOTHING, max_length=URL_LIMIT_BYTES)]  # empty: as good as null
+WhereSet = Annotated[str, Meta(description="Left out while it is not set")] | UnsetType
 Description = Annotated[str, Meta(max_length=DESCRIPTION_LIMIT_CHARS)]
 WebhookEventName = Literal["start", "output", "logs", "completed"]
 Visibility = Literal["public", "private"]
@@ -28,8 +30,8 @@ Visibility = Literal["public", "private"]
 WaitingFor = Literal["queue", "instance_boot", "boot_retry", "capacity"]
 
 
-class CreatePrediction(msgspec.Struct, kw_only=True):
-    """Body of every prediction create; `version` is 64 hex, owner/name:64hex or owner/name."""
+class CreatePrediction(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of a prediction create; `version` is 64 hex, owner/name:64hex or owner/name."""
 
     input: Raw
     version: str | None = None
@@ -43,6 +45,12 @@ class CreatePrediction(msgspec.Struct, kw_only=True):
         ]
         | None
     ) = None
+
+
+class CreatePredictionOfVersion(CreatePrediction, kw_only=True, forbid_unknown_fields=True):
+    """The same where no path names the model."""
+
+    version: str
 
 
 class PredictionUrls(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -121,7 +129,7 @@ class Model(msgspec.Struct, kw_only=True):
     latest_version: Version | None
 
 
-class CreateModel(msgspec.Struct, kw_only=True):
+class CreateModel(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     owner: Name
     name: Name
     visibility: Visibility
@@ -137,8 +145,8 @@ class Account(msgspec.Struct, kw_only=True):
     type: Literal["user", "organization"]
     username: str
     name: str
-    github_url: str | None = None
-    avatar_url: str | None = None
+    github_url: WhereSet = UNSET
+    avatar_url: WhereSet = UNSET
 
 
 class WebhookSecret(msgspec.Struct):
@@ -185,6 +193,10 @@ class BundleFile(msgspec.Struct, kw_only=True):
     executable: bool = False
 
 
+class PushedFile(BundleFile, kw_only=True, forbid_unknown_fields=True):
+    """A file as its author names it: what is misspelt must not vanish."""
+
+
 class Blob(msgspec.Struct):
     """The bytes of a bundle's file, as the server has them: `size` in bytes."""
 
@@ -192,10 +204,10 @@ class Blob(msgspec.Struct):
     size: int
 
 
-class CreatePush(msgspec.Struct, kw_only=True):
+class CreatePush(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Asks for a version made of these files; those not uploaded yet come back as `missing`."""
 
-    files: list[BundleFile]
+    files: list[PushedFile]
 
 
 class Push(msgspec.Struct, kw_only=True):

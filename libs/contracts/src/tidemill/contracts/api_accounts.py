@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tidemill.contracts import patterns
 from tidemill.contracts.access import Role
-from tidemill.contracts.api import Account, Name
+from tidemill.contracts.api import Account, Name, WhereSet
 from tidemill.contracts.api_events import EventsAccess
 from tidemill.contracts.limits import URL_LIMIT_BYTES
 
@@ -49,7 +49,7 @@ class OwnAccount(Account, kw_only=True):
     ] = UNSET
 
 
-class UpdateAccount(msgspec.Struct, kw_only=True):
+class UpdateAccount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What is left out stays as it is; null empties it."""
 
     name: DisplayName | UnsetType = UNSET
@@ -61,7 +61,7 @@ class UpdateAccount(msgspec.Struct, kw_only=True):
     ] = UNSET
 
 
-class CreateOrganization(msgspec.Struct, kw_only=True):
+class CreateOrganization(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     username: Annotated[Name, Meta(description="In URLs and model names; users and organizations share one namespace.")]
     name: Annotated[DisplayName | None, Meta(description="The name to show; the username when left out.")] = None
 
@@ -72,8 +72,8 @@ class Organization(msgspec.Struct, kw_only=True):
     id: str
     username: str
     name: str
-    github_url: str | None
-    avatar_url: str | None
+    github_url: WhereSet = UNSET
+    avatar_url: WhereSet = UNSET
     retention_s: int | None
     created_at: str
     role: Annotated[Role, Meta(description="The caller's.")]
@@ -84,16 +84,16 @@ class Member(msgspec.Struct, kw_only=True):
 
     username: str
     name: str
-    avatar_url: str | None
+    avatar_url: WhereSet = UNSET
     role: Role
     created_at: str
 
 
-class SetMember(msgspec.Struct, kw_only=True):
+class SetMember(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     role: Role
 
 
-class CreateToken(msgspec.Struct, kw_only=True):
+class CreateToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[DisplayName, Meta(description="What the token is for.")]
     scopes: Annotated[
         list[ScopeName], Meta(min_length=1, max_length=SCOPES_LIMIT, description='Scopes, or ["*"] for all.')

@@ -48,7 +48,7 @@ class Deployment(msgspec.Struct, kw_only=True):
     current_release: Release
 
 
-class CreateDeployment(msgspec.Struct, kw_only=True):
+class CreateDeployment(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A version under a name of one's own account, with instances of its own."""
 
     name: Name
@@ -59,7 +59,7 @@ class CreateDeployment(msgspec.Struct, kw_only=True):
     max_instances: MaxInstances
 
 
-class UpdateDeployment(msgspec.Struct, kw_only=True):
+class UpdateDeployment(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What is left out stays as it is. `version` is one of the model that is deployed."""
 
     version: VersionId | UnsetType = UNSET
@@ -68,7 +68,7 @@ class UpdateDeployment(msgspec.Struct, kw_only=True):
     max_instances: MaxInstances | UnsetType = UNSET
 
 
-class CreateTraining(msgspec.Struct, kw_only=True):
+class CreateTraining(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`input` is checked against the TrainingInput of the version's schema."""
 
     destination: Annotated[

@@ -23,7 +23,7 @@ ConsumerName = Annotated[
 Kinds = Annotated[list[Kind], Meta(min_length=1, max_length=2, description="What to hear of.")]
 
 
-class CreateEventConsumer(msgspec.Struct, kw_only=True):
+class CreateEventConsumer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: ConsumerName
     events: Annotated[Kinds | None, Meta(description="Left out: all that the token may read.")] = None
 

@@ -14,7 +14,7 @@ PredictionId = Annotated[str, Meta(min_length=LENGTH, max_length=LENGTH, descrip
 Clearable = UnsetType | None  # absent leaves a thing as it is, null clears it
 
 
-class UpdateModel(msgspec.Struct, kw_only=True):
+class UpdateModel(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What is absent stays; null clears. From `visibility` on these are extensions."""
 
     description: Description | Clearable = UNSET
@@ -31,7 +31,7 @@ class UpdateModel(msgspec.Struct, kw_only=True):
     ) = UNSET
 
 
-class AddExample(msgspec.Struct, kw_only=True):
+class AddExample(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`prediction` is the id of a prediction of one's own that succeeded with this model and has its data still."""
 
     prediction: PredictionId

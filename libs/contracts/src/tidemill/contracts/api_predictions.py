@@ -5,18 +5,18 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from tidemill.contracts.api import CreatePrediction, Prediction
+from tidemill.contracts.api import CreatePredictionOfVersion, Prediction
 from tidemill.contracts.limits import BATCH_LIMIT
 
 
-class CreateBatch(msgspec.Struct, kw_only=True):
+class CreateBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`atomic`: all of them are created, or none."""
 
-    predictions: Annotated[list[CreatePrediction], Meta(min_length=1, max_length=BATCH_LIMIT)]
+    predictions: Annotated[list[CreatePredictionOfVersion], Meta(min_length=1, max_length=BATCH_LIMIT)]
     atomic: bool = False
 
 
-class CreateBatchItems(msgspec.Struct, kw_only=True):
+class CreateBatchItems(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The same as it is read: what is wrong with one item is said of that item."""
 
     predictions: Annotated[list[Raw], Meta(min_length=1, max_length=BATCH_LIMIT)]

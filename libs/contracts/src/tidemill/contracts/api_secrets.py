@@ -14,7 +14,7 @@ SECRET_MINIMUM_CHARS: Final = 8
 Moment = Annotated[str, Meta(description="ISO 8601 in UTC.")]
 
 
-class SetSecret(msgspec.Struct, kw_only=True):
+class SetSecret(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     value: Annotated[
         str,
         Meta(

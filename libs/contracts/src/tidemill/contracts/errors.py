@@ -67,9 +67,22 @@ def invalid_version() -> Problem:
 
 
 def invalid_input(fields: Sequence[Mapping[str, str]]) -> Problem:
-    """`fields` as Replicate has them: {type, field, description}, field being `input` or `input.name`."""
-    lines = "".join(f"- {field['field']}: {field['description']}\n" for field in fields)
+    """`fields` as Replicate has them: {type, field, description}, field being `input`, `input.name`, or empty for the
+    body itself; with a `suggestion` where a name was probably meant otherwise.
+    """
+    lines = "".join(f"- {_line(field)}\n" for field in fields)
     return Problem(422, lines, "Input validation failed", extra={"invalid_fields": list(fields)})
+
+
+def invalid_member(field: str, description: str, kind: str = "invalid") -> Problem:
+    """One member of a body is wrong, though its form is right."""
+    return invalid_input([{"type": kind, "field": field, "description": description}])
+
+
+def _line(field: Mapping[str, str]) -> str:
+    where = f"{field['field']}: " if field["field"] else ""
+    meant = f" (did you mean {field['suggestion']}?)" if "suggestion" in field else ""
+    return f"{where}{field['description']}{meant}"
 
 
 def forbidden(detail: str) -> Problem:

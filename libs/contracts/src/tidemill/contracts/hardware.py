@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tidemill.contracts.errors import Problem, unprocessable
+from tidemill.contracts.errors import Problem, invalid_member
 from tidemill.contracts.limits import GIB
 
 
@@ -60,4 +60,5 @@ HARDWARE: Final = {kind.sku: kind for kind in (*_CPUS, *_gpus())}
 
 def unknown_hardware() -> Problem:
     """The answer to a sku that is none of HARDWARE."""
-    return unprocessable(f"hardware must be one of: {', '.join(HARDWARE)}")
+    skus = ", ".join(f'"{sku}"' for sku in HARDWARE)
+    return invalid_member("hardware", f"hardware must be one of the following: {skus}", "enum")

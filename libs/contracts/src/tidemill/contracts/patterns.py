@@ -1,6 +1,6 @@
 """The patterns that texts of a request have to match, and the words that people get instead of them.
 
-Each has an entry in WORDS, which goes on after "Expected": refusals say it, and so does the reference. Nobody is
+Each has an entry in WORDS, which goes on after "Must be": refusals say it, and so does the reference. Nobody is
 answered a regular expression.
 """
 
@@ -35,10 +35,3 @@ WORDS: Final[Mapping[str, str]] = {
     SHA256: "64 hexadecimal digits in lower case",
     STATUSES: f"one of {', '.join(Status)}, or several with commas between them, as `failed,canceled`",
 }
-
-
-def in_words(refusal: str) -> str:
-    """What msgspec says of a text that does not match, for people."""
-    for pattern, words in WORDS.items():
-        refusal = refusal.replace(f"`str` matching regex {pattern!r}", words)
-    return refusal

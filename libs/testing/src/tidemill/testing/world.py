@@ -112,6 +112,7 @@ class Maker:
     async def _predictions(self) -> None:
         world, models = self._world, self._models
         world.things["predictions"] = {"id": (await self.run(models.text, {"text": "seen"}))["id"]}
+        world.things["p"] = world.things["predictions"]
         world.own["DELETE /predictions/{id}"] = {"id": (await self.run(models.text, {"text": "deleted"}))["id"]}
         uri = (await self.run(models.file, {"image": "data:text/plain;base64,aGVsbG8="}))["output"]
         token, name = urlsplit(uri).path.split("/")[-2:]

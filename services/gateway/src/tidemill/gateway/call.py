@@ -9,12 +9,12 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from tidemill.contracts import patterns
 from tidemill.contracts.access import Scope
-from tidemill.contracts.errors import Problem, bad_request, not_found, unprocessable
+from tidemill.contracts.errors import Problem, bad_request, invalid_input, not_found
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import json_faults
 from tidemill.gateway.caller import Account, Caller
+from tidemill.gateway.checks.structs import loosely, refusal
 from tidemill.gateway.limits.allowances import Kind
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class Call(NamedTuple):
         try:
             return msgspec.convert(query, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise bad_request(f"The query is not as expected: {patterns.in_words(str(error))}") from None
+            flaws = refusal(kind, loosely(kind, query), str(error))
+            said = "; ".join(f"{each['field']}: {each['description']}" for each in flaws)
+            raise bad_request(f"The query is not as expected: {said}.") from None
 
     async def body(self, kind: type[BodyT]) -> BodyT:
         """The JSON body. Raises 400 for what is not JSON, 422 for JSON of the wrong shape, 413 for too much."""
@@ -157,11 +159,20 @@ def decode(body: bytes, kind: type[BodyT]) -> BodyT:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise unprocessable(f"The request body is not as expected: {patterns.in_words(str(error))}") from None
+        raise _refused(body, kind, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"The request body is not valid JSON: {json_faults.reason(body, error)}") from None
     except RecursionError:
         raise bad_request("The request body nests too deeply.") from None
+
+
+def _refused(body: bytes, kind: Any, said: str) -> Problem:
+    try:
+        return invalid_input(refusal(kind, msgspec.json.decode(body), said))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # in what the first decoding passed over unread
+        return bad_request(f"The request body is not valid JSON: {json_faults.reason(body, error)}")
+    except RecursionError:
+        return bad_request("The request body nests too deeply.")
 
 
 def refuse_encoded(request: web.Request) -> None:

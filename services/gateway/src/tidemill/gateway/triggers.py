@@ -23,6 +23,7 @@ from tidemill.gateway.handlers import (
     listening,
     models,
     organizations,
+    pages,
     predictions,
     pushes,
     search,
@@ -130,6 +131,7 @@ EXTENSIONS: Final = (
     Route("GET", "/delivery/{token}/{name}", delivery.get),
     Route("GET", "/streams/{token}", streams.get),
     Route("GET", "/files/streams/{token}", streams.get_files),
+    Route("GET", "/p/{id}", pages.prediction),
     Route("GET", "/openapi.json", docs.openapi),
     Route("GET", "/asyncapi.json", asyncapi.get),
     Route("GET", "/docs", docs.index),
@@ -137,6 +139,8 @@ EXTENSIONS: Final = (
     Route("GET", "/docs/reference/{page}", docs.reference_page),
 )
 ROUTES: Final = (*REPLICATE, *EXTENSIONS)
+# For browsers alone: to programs there is nothing, and so it is no operation of the API.
+START: Final = Route("GET", "/", pages.start)
 
 
 def application(parts: Parts) -> web.Application:
@@ -147,6 +151,7 @@ def application(parts: Parts) -> web.Application:
         for path in (f"{prefix}{route.path}{slash}" for prefix in PREFIXES for slash in ("", "/")):
             for method in methods:
                 app.router.add_route(method, path, handler)
+    app.router.add_get(START.path, bind(parts, START))  # with HEAD
     feeds.install(app, parts.feeds)
     install_listeners(app, parts.bus)
     app[LIBRARY] = Library(document(REPLICATE, EXTENSIONS, parts.api_url), written_pages())

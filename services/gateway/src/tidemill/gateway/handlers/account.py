@@ -10,7 +10,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api_accounts import RETENTION_MINIMUM_S, OwnAccount, UpdateAccount
 from tidemill.contracts.api_events import EventsAccess
-from tidemill.contracts.errors import unprocessable
+from tidemill.contracts.errors import invalid_member
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.events.rights import heard, readable
@@ -44,7 +44,7 @@ def changes_of(body: UpdateAccount, retention_limit_s: int) -> dict[str, Any]:
     changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
     retention_s = changes.get("retention_s")
     if retention_s is not None and not RETENTION_MINIMUM_S <= retention_s <= retention_limit_s:
-        raise unprocessable(f"retention_s must be from {RETENTION_MINIMUM_S} to {retention_limit_s}, or null.")
+        raise invalid_member("retention_s", f"Must be from {RETENTION_MINIMUM_S} to {retention_limit_s}, or null")
     return changes
 
 
@@ -69,8 +69,8 @@ async def _own(call: Call) -> OwnAccount:
         type=row["type"],
         username=row["username"],
         name=row["name"],
-        github_url=row["github_url"],
-        avatar_url=row["avatar_url"],
+        github_url=row["github_url"] or UNSET,
+        avatar_url=row["avatar_url"] or UNSET,
         created_at=rfc3339(row["created_at"].timestamp()),
         retention_s=row["retention_s"],
         role=call.caller.role,

@@ -160,8 +160,8 @@ def _deployment(row: Row) -> Deployment:
                 type=kind,
                 username=row["username"],
                 name=row["account_name"],
-                github_url=row["github_url"],
-                avatar_url=row["avatar_url"],
+                github_url=row["github_url"] or UNSET,
+                avatar_url=row["avatar_url"] or UNSET,
             ),
             configuration=Configuration(
                 hardware=row["hardware"], min_instances=row["min_instances"], max_instances=row["max_instances"]

@@ -38,7 +38,7 @@ async def openapi(call: Call) -> web.Response:
 async def index(call: Call) -> web.Response:
     """List the pages of the documentation."""
     text = _library(call).index(call.api_url)
-    return _html(rendered(text)) if _wants_html(call) else _text(text, MARKDOWN)
+    return _html(rendered(text)) if wants_html(call) else _text(text, MARKDOWN)
 
 
 @operation("docs.page", headers=("Accept",), answer=(MARKDOWN, HTML, PLAIN))
@@ -60,12 +60,12 @@ def _shown(call: Call, asked: str) -> web.Response:
     library, name = _library(call), asked.removesuffix(".md")
     if name not in library.pages:
         raise not_found()
-    if name == asked and _wants_html(call):
+    if name == asked and wants_html(call):
         return _html(library.html(name))
     return _text(library.pages[name], MARKDOWN)
 
 
-def _wants_html(call: Call) -> bool:
+def wants_html(call: Call) -> bool:
     """Browsers name HTML; what takes anything is a program, which reads Markdown better."""
     accepted = call.request.headers.get("Accept", "")
     return HTML in accepted and MARKDOWN not in accepted

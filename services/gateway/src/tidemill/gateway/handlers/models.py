@@ -8,7 +8,7 @@ from msgspec import UNSET, structs
 from tidemill.contracts import api
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api_models import UpdateModel
-from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
+from tidemill.contracts.errors import conflict, forbidden, invalid_member, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, Hardware, unknown_hardware
 from tidemill.gateway import stores
 from tidemill.gateway.answers import showing_models
@@ -100,7 +100,7 @@ async def update(call: Call) -> web.Response:
         raise unknown_hardware()
     chosen = changes.get("default_example")
     if chosen is not None and await stores.examples.example(call.parts.database, model_id, chosen) is None:
-        raise unprocessable("default_example must be the id of one of the model's examples")
+        raise invalid_member("default_example", "Must be the id of one of the model's examples")
     await stores.models.update(call.parts.database, model_id, changes)
     call.parts.versions.forget()  # a model that is private from now on must not be run by others for a while yet
     return json_response(await _shown(call, *named(call)))

@@ -4,6 +4,7 @@ They are administered with a token of the user's own account, or with one of the
 """
 
 from aiohttp import web
+from msgspec import UNSET
 
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api import Page
@@ -15,7 +16,7 @@ from tidemill.contracts.api_accounts import (
     SetMember,
     UpdateAccount,
 )
-from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
+from tidemill.contracts.errors import conflict, forbidden, invalid_member, not_found, unprocessable
 from tidemill.gateway import stores
 from tidemill.gateway.access import memberships
 from tidemill.gateway.call import Call, json_response, operation
@@ -57,7 +58,7 @@ async def create(call: Call) -> web.Response:
     if call.account.type != "user":
         raise forbidden("Organizations are made with a token of a user's own account.")
     if body.username in RESERVED_USERNAMES:
-        raise unprocessable(f"The username {body.username} is reserved.")
+        raise invalid_member("username", f"The username {body.username} is reserved")
     try:
         made = await stores.organizations.create(call.parts.database, call.account.id, body)
     except stores.organizations.Taken:
@@ -150,8 +151,8 @@ def _organization(row: Row) -> Organization:
         id=row["id"],
         username=row["username"],
         name=row["name"],
-        github_url=row["github_url"],
-        avatar_url=row["avatar_url"],
+        github_url=row["github_url"] or UNSET,
+        avatar_url=row["avatar_url"] or UNSET,
         retention_s=row["retention_s"],
         created_at=rfc3339(row["created_at"].timestamp()),
         role=row["role"],
@@ -162,7 +163,7 @@ def _member(row: Row) -> Member:
     return Member(
         username=row["username"],
         name=row["name"],
-        avatar_url=row["avatar_url"],
+        avatar_url=row["avatar_url"] or UNSET,
         role=row["role"],
         created_at=rfc3339(row["created_at"].timestamp()),
     )

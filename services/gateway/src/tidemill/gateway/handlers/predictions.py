@@ -5,7 +5,7 @@ from aiohttp import web
 from tidemill.contracts import api
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api_predictions import Batch, CreateBatch, CreateBatchItems
-from tidemill.contracts.errors import Problem, conflict, not_found, unauthenticated, unprocessable
+from tidemill.contracts.errors import Problem, conflict, not_found, unauthenticated
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import store
@@ -26,7 +26,7 @@ NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would pol
 @operation(
     "predictions.create",
     Scope.PREDICTIONS_WRITE,
-    body=api.CreatePrediction,
+    body=api.CreatePredictionOfVersion,
     headers=RUNNING,
     answer=api.Prediction,
     status=201,
@@ -34,9 +34,7 @@ NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would pol
 )
 async def create(call: Call) -> web.Response:
     """Create a prediction. `version` is 64 hexadecimal digits, owner/name:version, or owner/name for the latest."""
-    body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
-    if not body.version:
-        raise unprocessable("version is required")
+    body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePredictionOfVersion)
     return await create_prediction(call, await call.parts.versions.resolve(call.account.id, body.version), body)
 
 
@@ -88,12 +86,17 @@ async def get(call: Call) -> web.Response:
     A shared prediction, and an example of a public model, can be read by everybody, also without a token; others see
     neither secret inputs nor the webhook, the deployment and the stream.
     """
+    return json_response(await shown(call), headers=NO_STORE)
+
+
+async def shown(call: Call) -> api.Prediction:
+    """The prediction that the path names, as the caller may see it. Raises the 404 and the 401 problem."""
     prediction_id, account = call.path("id"), call.account.id
     row = await store.visible(call.parts.database, prediction_id, account) if is_id(prediction_id) else None
     if row is None:
         raise not_found() if account else unauthenticated(passed=False)
     prediction = showing.in_full if row["account_id"] == account else sharing.as_others_see
-    return json_response(await prediction(call, row), headers=NO_STORE)
+    return await prediction(call, row)
 
 
 async def _own(call: Call) -> Row:

@@ -12,7 +12,7 @@ from tidemill.contracts import access
 from tidemill.contracts.access import Role, Scope
 from tidemill.contracts.api import Page
 from tidemill.contracts.api_accounts import CreateToken, NewToken, Token
-from tidemill.contracts.errors import forbidden, not_found, unprocessable
+from tidemill.contracts.errors import forbidden, invalid_member, not_found, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
@@ -48,8 +48,8 @@ async def create(call: Call) -> web.Response:
     """
     body = await call.body(CreateToken)
     if names := access.unknown(body.scopes):
-        raise unprocessable(
-            f"Unknown scopes: {', '.join(names)}. Valid ones: {access.EVERYTHING}, {', '.join(access.Scope)}."
+        raise invalid_member(
+            "scopes", f"Unknown scopes: {', '.join(names)}. Valid ones: {access.EVERYTHING}, {', '.join(access.Scope)}."
         )
     account_id, role = await _acts_for(call, body.account)
     if names := access.beyond(body.scopes, call.caller.given, role):
@@ -80,7 +80,7 @@ async def _acts_for(call: Call, username: str | None) -> tuple[str, Role]:
     if call.account.type == "user":
         found = await stores.tokens.role_in(call.parts.database, call.account.id, username)
     if found is None:
-        raise unprocessable(f"account: you are in no organization named {username}.")
+        raise invalid_member("account", f"You are in no organization named {username}")
     return found
 
 
@@ -92,7 +92,7 @@ def _end(body: CreateToken, latest: float | None, moment: float) -> datetime | N
     if body.expires_in_s is not None:
         end = at(moment) + timedelta(seconds=body.expires_in_s)
     if end is not None and end <= at(moment):
-        raise unprocessable("expires_at must be in the future.")
+        raise invalid_member("expires_at", "Must be in the future")
     if latest is None:
         return end
     return at(latest) if end is None else min(end, at(latest))

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from tidemill.contracts import api
 from tidemill.contracts.api_predictions import Batch, BatchResult, CreateBatchItems, ItemProblem
-from tidemill.contracts.errors import Problem, conflict, unprocessable
+from tidemill.contracts.errors import Problem, conflict
 from tidemill.contracts.ids import new_id
 from tidemill.gateway import store
 from tidemill.gateway.accepted import Accepted
@@ -49,9 +49,7 @@ async def create(call: Call, body: CreateBatchItems) -> web.Response:
 
 async def _checked(call: Call, raw: msgspec.Raw, traceparent: str | None) -> Checked:
     try:
-        body = decode(bytes(raw), api.CreatePrediction)
-        if not body.version:
-            raise unprocessable("version is required")
+        body = decode(bytes(raw), api.CreatePredictionOfVersion)
         runnable = await call.parts.versions.resolve(call.account.id, body.version)
         return Checked(prepared(call, runnable, body, traceparent), runnable.streams)
     except Problem as problem:

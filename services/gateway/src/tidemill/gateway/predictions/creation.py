@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from tidemill.contracts import api
-from tidemill.contracts.errors import not_found, unprocessable
+from tidemill.contracts.errors import invalid_member, not_found
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import WAIT_LIMIT_S
 from tidemill.contracts.subjects import Kind
@@ -82,7 +82,8 @@ def _check_webhook(url: str) -> None:
     try:
         check_form(url)
     except EgressDenied as error:
-        raise unprocessable(f"webhook must be an http or https URL that can be called: {error.reason}") from None
+        said = f"Must be an http or https URL that can be called: {error.reason}"
+        raise invalid_member("webhook", said, "format") from None
 
 
 def traceparent_of(header: str | None) -> str | None:

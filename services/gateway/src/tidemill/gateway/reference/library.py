@@ -114,10 +114,15 @@ def rendered(markdown: str) -> str:
         for child in token.children or ():
             _link_to_page(child)
     body = parser.renderer.render(tokens, parser.options, {})
+    return page(title_of(text), body)
+
+
+def page(title: str, body: str) -> str:
+    """A whole page of HTML; `body` is HTML already. To be sent with POLICY."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title_of(text))} · Tidemill</title><style>{STYLE}</style></head>\n"
+        f"<title>{escape(title)} · Tidemill</title><style>{STYLE}</style></head>\n"
         f"<body><main>\n{body}</main></body></html>\n"
     )
 

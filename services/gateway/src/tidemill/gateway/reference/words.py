@@ -23,13 +23,14 @@ PROBLEM: Final[Json] = {
         "status": {"type": "integer", "description": "The HTTP status"},
         "invalid_fields": {
             "type": "array",
-            "description": "Which members of an input are refused, and why",
+            "description": "Which members of an input or a body are refused, and why; `field` is empty for the body",
             "items": {
                 "type": "object",
                 "properties": {
                     "type": {"type": "string"},
                     "field": {"type": "string"},
                     "description": {"type": "string"},
+                    "suggestion": {"type": "string", "description": "The name that was probably meant"},
                 },
                 "required": ["type", "field", "description"],
             },

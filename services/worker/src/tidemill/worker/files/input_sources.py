@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from tidemill.contracts.ids import is_id
-from tidemill.hosting.data_uris import PREFIX
+from tidemill.security.data_uri_form import PREFIX
 from tidemill.security.delivery import PATH
 from tidemill.security.public_urls import PublicUrls
 

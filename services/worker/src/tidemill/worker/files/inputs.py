@@ -24,6 +24,7 @@ from tidemill.runtime.db import AWAY, Database, backoffs, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
 from tidemill.runtime.patience import PATIENCE_S, Patience
 from tidemill.security.capability import InvalidCapability
+from tidemill.security.data_uri_form import DataUriRefused
 from tidemill.security.egress import Egress
 from tidemill.security.egress_errors import EgressError, EgressFailed, EgressTimeout
 from tidemill.security.public_urls import PublicUrls
@@ -204,7 +205,7 @@ class Inputs:
 async def _data(source: DataUri) -> _Opened:
     try:
         data = await asyncio.to_thread(data_uris.decode, source.uri)
-    except data_uris.DataUriRefused as error:
+    except DataUriRefused as error:
         raise _Unavailable(str(error)) from None
 
     async def chunks() -> AsyncIterator[bytes]:
