@@ -29,13 +29,20 @@ def predict(api):
         headers = {"Prefer": "wait=60"} if wait else {}
         found = await api("POST", f"/v1/models/{model}/predictions", json={"input": values}, headers=headers)
         if wait and found["status"] in {"starting", "processing"}:
-            return await until("it ends", lambda: ended(found["id"]))
+            return await of(found["id"])
         return found
 
-    async def ended(identifier):
-        now = await api("GET", f"/v1/predictions/{identifier}")
-        return None if now["status"] in {"starting", "processing"} else now
+    async def now(identifier):
+        return await api("GET", f"/v1/predictions/{identifier}")
 
+    async def ended(identifier):
+        found = await now(identifier)
+        return None if found["status"] in {"starting", "processing"} else found
+
+    async def of(identifier):
+        return await until("it ends", lambda: ended(identifier), within_s=120)
+
+    one.now, one.of = now, of
     return one
 
 
@@ -80,6 +87,38 @@ async def test_a_crash_is_told_with_its_prediction_and_with_the_instance(api, pr
     assert {boot["error"] for boot in crashed} == {"The model's process ended: signal 11."}
     assert crashed[0]["logs"] == "loading\n"
     assert crashed[0]["phases"]["total"] > 0
+
+
+@pytest.mark.parametrize(
+    ("do", "error"),
+    [
+        ("stop", "The model's process stopped itself (SIGSTOP) and did not go on."),
+        ("close", "The model's process ended: it closed its connection to the worker."),
+    ],
+)
+async def test_a_process_that_makes_itself_unreachable_is_told_so_and_the_next_prediction_runs(predict, do, error):
+    first, after = await predict(do=do, wait=False), await predict(text="behind it")
+    assert (after["status"], after["error"]) == ("succeeded", None)
+    found = await predict.of(first["id"])
+    assert (found["status"], found["error_code"], found["error"]) == ("failed", "model_crashed", error)
+
+
+async def test_a_model_that_floods_the_worker_is_ended_and_anothers_predictions_run_beside_it(predict):
+    flooding = await predict(do="flood", wait=False)
+    served = 0
+    while (await predict.now(flooding["id"]))["status"] in {"starting", "processing"}:
+        assert (await predict("local/e2e_text", text="beside"))["output"] == "[beside]"
+        served += 1
+    found = await predict.now(flooding["id"])
+    assert (found["status"], found["error_code"]) == ("failed", "model_flooded"), found["error"]
+    assert served > 10
+
+
+async def test_a_traceback_shows_the_models_own_files_and_no_path_of_the_operators(stack, predict):
+    found = await predict(do="raise_", text="no such thing")
+    assert (found["status"], found["error"]) == ("failed", "no such thing")
+    assert '  File "predict.py", line ' in found["logs"]
+    assert str(stack.home) not in found["logs"]
 
 
 async def test_a_set_up_that_fails_says_why_with_its_log(api, predict):

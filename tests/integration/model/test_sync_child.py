@@ -1,8 +1,35 @@
 """Predictions of synchronous models in real children: answers, errors, logs, files, streams, metrics."""
 
 import re
+import sys
+from pathlib import Path
 
 import pytest
+
+MODELS = Path(__file__).parents[2] / "models"
+TRACEBACKS = """
+import json, logging, threading, traceback, warnings
+from concurrent.futures import ThreadPoolExecutor
+def fail():
+    json.loads("{")
+def chained():
+    try:
+        ThreadPoolExecutor(1).submit(fail).result()
+    except ValueError as error:
+        raise KeyError("of another") from error
+try:
+    chained()
+except KeyError:
+    traceback.print_exc()
+    logging.exception("logged")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+warnings.warn("told", stacklevel=1)
+
+
+chained()
+"""
 
 
 async def test_setup_and_predict_share_the_main_thread_and_answers_come_in_order(launch):
@@ -33,10 +60,26 @@ async def test_an_exception_is_one_line_for_the_caller_and_the_authors_traceback
     assert (done["status"], done["error"]) == ("failed", "boom")
     logs = child.logs("x")
     assert logs.endswith("ValueError: boom\n")
-    assert "proc_basic/predict.py" in logs
+    assert '  File "predict.py", line ' in logs
+    assert str(MODELS) not in logs
     assert "serve_sync" not in logs
     assert "zygote" not in logs
     assert (await child.predict("y", do="fail_empty"))["error"] == "KeyError"
+
+
+async def test_no_traceback_in_a_users_logs_shows_the_operators_paths(launch):
+    """However it is printed: by us, by the model, by a logger, for a thread, with what it came of, as a warning."""
+    child = await launch("proc_basic")
+    done = await child.predict("x", do="run_as_code", text=TRACEBACKS)
+    assert done["status"] == "failed"
+    logs = child.logs("x")
+    assert logs.count('  File "json/decoder.py", line ') >= 3
+    assert '  File "predict.py", line ' in logs
+    assert '  File "concurrent/futures/' in logs
+    places = re.findall(r'File "([^"]+)"', logs)
+    assert not [place for place in places if place.startswith("/")], logs
+    assert sys.prefix not in logs
+    assert str(MODELS) not in logs
 
 
 @pytest.mark.parametrize(
@@ -171,6 +214,14 @@ async def test_metrics_and_context(launch):
     assert (await child.done("x"))["output"] == "me"
     (metric,) = child.of("metric")
     assert (metric["id"], metric["key"], metric["value"], metric["mode"]) == ("x", "tokens", 5, "replace")
+
+
+async def test_a_metric_of_megabytes_is_dropped_by_the_child_and_the_prediction_goes_on(launch):
+    child = await launch("proc_basic")
+    code = "from cog import current_scope\ncurrent_scope().record_metric('large', 'x' * 7_000_000)\nresult = 'on'"
+    assert (await child.predict("x", do="probe", text=code))["output"] == "on"
+    assert child.logs("x").startswith("[the metric large is dropped")
+    assert child.of("metric") == []
 
 
 async def test_an_iterator_streams_and_ends_with_no_more_items(launch):

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import time
 
 from cog import BasePredictor, Path
@@ -34,6 +35,22 @@ class Predictor(BasePredictor):
     def crash(self, text: str) -> None:
         print("last words", flush=True)
         ctypes.string_at(0)
+
+    def stop(self, text: str) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def close(self, text: str) -> None:
+        os.closerange(3, 1000)
+        time.sleep(600)
+
+    def raise_(self, text: str) -> None:
+        raise ValueError(text)
+
+    def flood(self, text: str) -> None:
+        """Until it is ended."""
+        line = "x" * 100_000
+        while True:
+            print(line)
 
     def sicken(self, text: str) -> None:
         self.well = False

@@ -155,6 +155,9 @@ class Predictor(BasePredictor):
         numpy = sys.modules.get("numpy")
         return None if numpy is None else float(numpy.random.random())
 
+    def run_as_code(self, text, seconds):
+        exec(text, {})
+
     def probe(self, text, seconds):
         """Runs the text as code; says what became of it."""
         scope = {}

@@ -200,14 +200,21 @@ async def test_a_child_that_speaks_of_others_predictions_changes_nothing(new_wor
     assert list(world.ended) == ["a"]
 
 
-async def test_a_metric_of_megabytes_is_dropped_undecoded_and_said_once(new_world, monkeypatch):
+async def test_a_metric_of_megabytes_is_refused_undecoded(new_world, monkeypatch):
+    """Our own child drops it and says so."""
     world = new_world()
     world.job("a")
-    large = json.dumps({"t": "metric", "id": "a", "key": "k", "value": ["x" * 1000] * 7000}).encode()
-    with monkeypatch.context() as patched:
-        patched.setattr(msgspec.json, "decode", None)
-        for _ in range(3):
-            world.engine.on_frames(world.instance, [large])
+    large = json.dumps({"t": "metric", "id": "a", "key": "k", "value": ["x" * 1000] * 7000}, separators=(",", ":"))
+    monkeypatch.setattr(hearing, "decode", None)
+    with pytest.raises(ValueError, match="a metric of 7"):
+        world.engine.on_frames(world.instance, [large.encode()])
+
+
+async def test_a_metric_over_what_a_prediction_may_keep_is_dropped_and_said_once(new_world):
+    world = new_world()
+    world.job("a")
+    for _ in range(3):
+        world.say(t="metric", id="a", key="k", value="x" * 300_000)
     world.done("a")
     assert world.ended["a"].logs == METRICS_CUT
     assert "k" not in json.loads(world.ended["a"].metrics)

@@ -134,7 +134,7 @@ class _Child:
         if boot.site is not None:
             _add_packages(boot.site)
         _limit_threads(self._spec.threads)
-        logs = Logs(self._pipes.write)
+        logs = Logs(self._pipes.write, {boot.directory, os.path.realpath(boot.directory), boot.tmp})
         become(self._setup)
         self._watch_forks(logs)
         threads.follow()

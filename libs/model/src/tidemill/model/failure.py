@@ -7,7 +7,6 @@ import gc
 import os
 import sys
 import traceback
-from types import TracebackType
 from typing import Final
 
 from cog import CancelationException
@@ -67,17 +66,22 @@ def print_traceback(error: BaseException) -> None:
     if isinstance(error, _SELF_EXPLAINING) and error.__cause__ is None:
         return
     try:
-        lines = traceback.format_exception(type(error), error, _authors_part(error.__traceback__))
-        sys.stderr.write("".join(lines))
+        sys.stderr.write("".join(_without_ours(traceback.TracebackException.from_exception(error)).format()))
     except BaseException:  # noqa: BLE001  as above
         sys.stderr.write(f"{type(error).__name__} (its traceback could not be printed)\n")
 
 
-def _authors_part(trace: TracebackType | None) -> TracebackType | None:
-    """The first frame that is not the runtime's, and all below it."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
-        trace = trace.tb_next
-    return trace
+def _without_ours(shown: traceback.TracebackException) -> traceback.TracebackException:
+    """The frames of the runtime left out, also of what the exception came of, and of the members of a group."""
+    waiting: list[traceback.TracebackException | None] = [shown]
+    while waiting:
+        each = waiting.pop()
+        if each is None:
+            continue
+        frames = [frame for frame in each.stack or () if not frame.filename.startswith(_OURS)]
+        each.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
+        waiting += [each.__cause__, each.__context__, *(getattr(each, "exceptions", None) or ())]
+    return shown
 
 
 def release_memory(error: BaseException) -> None:

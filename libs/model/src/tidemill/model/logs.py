@@ -8,11 +8,12 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TextIO, cast
 
 from tidemill.model.printed.owners import Owner, current
 from tidemill.model.secret_inputs import MARK, MINIMUM_CHARS, SecretInputs
+from tidemill.model.source_paths import shortened
 
 Send = Callable[[Owner, str], None]
 
@@ -40,9 +41,11 @@ def _taken(waiting: list[str]) -> str:
 
 
 class Logs:
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, directories: Iterable[str] = ()) -> None:
+        """`directories` are the model's: names of files in tracebacks are told from there."""
         self._send = send
         self._lock = threading.RLock()
+        self._directories = tuple(directories)
         self.secrets = SecretInputs()
 
     def write(self, stream: str, text: str) -> None:
@@ -74,7 +77,10 @@ class Logs:
         if rest:
             waiting.insert(0, rest)
         if ready:
-            self._send(owner, self.secrets.cleaned(ready))
+            self._send(owner, self._clean(ready))
+
+    def _clean(self, text: str) -> str:
+        return self.secrets.cleaned(shortened(text, self._directories))
 
     def _safe(self, text: str) -> tuple[str, str]:
         """What of an unfinished line may leave now, and what may be the beginning of a secret."""
@@ -89,7 +95,9 @@ class Logs:
                     decoder = (owner.decoders or {}).pop(stream, None)
                     cut = "" if decoder is None else decoder.decode(b"", final=True)
                     ready, begun = self._safe(_taken(owner.waiting(stream)) + cut)
-                    text = self.secrets.cleaned(ready) + (begun if len(begun) < MINIMUM_CHARS else MARK)
+                    text = self.secrets.cleaned(shortened(ready, self._directories)) + (
+                        begun if len(begun) < MINIMUM_CHARS else MARK
+                    )
                     if text:
                         self._send(owner, text)
         owner.over = True

@@ -1,9 +1,11 @@
 """Carries what a model records to the worker, as it records it."""
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from tidemill.model import protocol
 from tidemill.model.channel import Channel
 from tidemill.model.printed.owners import Owner
 
@@ -16,8 +18,12 @@ def metric_sink(
     def sink(key: str, value: Any, mode: str) -> None:
         if owner.over:
             return
+        frame = {"t": "metric", "id": prediction, "key": key, "value": value, "mode": mode}
+        if isinstance(value, str | list | dict) and len(protocol.encode(frame)) > protocol.METRIC_FRAME_LIMIT_BYTES:
+            sys.stderr.write(f"[the metric {key} is dropped: it is over {protocol.METRIC_FRAME_LIMIT_BYTES} bytes]\n")
+            return
         with shield:
-            channel.put({"t": "metric", "id": prediction, "key": key, "value": value, "mode": mode})
+            channel.put(frame)
             channel.flush()
 
     return sink

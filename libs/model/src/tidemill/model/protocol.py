@@ -42,10 +42,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 FRAME_LIMIT_BYTES: Final = 8 * 1024 * 1024  # a larger output belongs in a file
+METRIC_FRAME_LIMIT_BYTES: Final = 512 * 1024  # above what a prediction may keep of all its metrics
 FRAME_LIMIT_FILES: Final = 1000  # an output of frames of a video passes; descriptors are scarce on both sides
 FILES_LIMIT_PER_MESSAGE: Final = 250  # the kernel takes 253 descriptors at a time (SCM_MAX_FD)
 HEADER: Final = struct.Struct(">I")
 CHECK: Final = b'{"t":"check"}'  # known by its bytes, as the next two
+METRIC: Final = b'{"t":"metric"'  # how such a frame begins
 PRINTED: Final = b'{"t":"printed"}'
 PIPE_FRAMES: Final = b'{"t":"p'  # how `printed` and `pipe` begin, and nothing else
 

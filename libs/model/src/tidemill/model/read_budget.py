@@ -6,8 +6,8 @@ over it without a break for longer than any model has reason to is said to flood
 
 from typing import Final
 
-FRAMES_PER_S: Final = 50_000  # several times the tokens a second of the largest batches; a tenth of the worker's core
-BYTES_PER_S: Final = 64 * 1024 * 1024  # of frames and text; eight outputs of the largest size
+FRAMES_PER_S: Final = 25_000  # more than the tokens a second of the largest batches; a tenth of the worker's core
+BYTES_PER_S: Final = 32 * 1024 * 1024  # of frames and text; four outputs of the largest size
 BURST_S: Final = 1.0  # what an idle child has saved up, in seconds of those rates
 FLOOD_S: Final = 10.0
 FLOODED: Final = f"for {FLOOD_S:g} s it said more than a worker takes of one model"

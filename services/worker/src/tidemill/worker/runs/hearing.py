@@ -9,7 +9,9 @@ from typing import Protocol
 
 from tidemill.contracts.prediction import Status
 from tidemill.hosting.frames import Done, Log, Metric, Output, Running, decode
+from tidemill.model import protocol
 from tidemill.model.printed.wire import Ids
+from tidemill.model.source_paths import shortened
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.chores import Chores
@@ -36,6 +38,8 @@ class Hearing:
 
     def on_frame(self, instance: Instance, body: bytes) -> None:
         """Raises ValueError or msgspec.DecodeError when the child breaks the rules: its caller then kills it."""
+        if len(body) > protocol.METRIC_FRAME_LIMIT_BYTES and body.startswith(protocol.METRIC):
+            raise ValueError(f"a metric of {len(body)} bytes")  # to decode it would take the others' time
         frame = decode(body)
         if isinstance(frame, Done):
             self._on_done(instance, frame)
@@ -55,9 +59,9 @@ class Hearing:
 
     def on_output_bytes(self, instance: Instance, data: bytes) -> None:
         """What C code of the model's process writes: it counts to the run that is on, or to those of its call, and to
-        none where it could be one of several.
+        none where it could be one of several. A crash leaves the places in source files where it happened.
         """
-        self._add_log(instance, _on_alone(instance), instance.decoded(data))
+        self._add_log(instance, _on_alone(instance), shortened(instance.decoded(data)))
 
     def _add_log(self, instance: Instance, runs: Sequence[Run], text: str) -> None:
         if not runs and text and (left_out := instance.lines.admit(monotonic())) is not None:
