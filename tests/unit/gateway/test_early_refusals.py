@@ -74,6 +74,16 @@ def test_who_asks_again_and_again_is_answered_late():
     assert [refusals.again(b"k", 100.5).hold_s for _ in range(6)] == [0.0] * 5 + [HOLD_S]
 
 
+def test_of_those_who_ask_again_and_again_one_at_a_time_is_looked_at():
+    refusals = Refusals()
+    refusals.note(b"k", refusal(100.1), 100.0)
+    refusals.known[b"k"].prompt_at = 200.0
+    assert [refusals.again(b"k", 100.11) is None for _ in range(3)] == [True, False, False]
+    assert refusals.again(b"k", 100.17) is None  # the next one may have come due
+    refusals.known[b"k"].prompt_at = 0.0  # who asks now and then is always looked at
+    assert [refusals.again(b"k", 300.0) for _ in range(3)] == [None] * 3
+
+
 def test_refusals_are_forgotten_and_bounded():
     refusals = Refusals()
     for number in range(LIMIT + 1):
@@ -210,15 +220,16 @@ async def test_a_connection_that_was_refused_very_often_is_closed(world):
     assert transport.closed
 
 
-async def test_a_client_that_leaves_while_its_answer_is_held_leaves_nothing(world):
-    connection, _ = world.connect()
+async def test_a_client_that_leaves_while_its_answer_is_held_leaves_nothing(world, short):
+    connection, transport = world.connect()
     await ready(connection)
     world.refuse()
     world.refusals.known[key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
     connection.data_received(WHOLE)
     assert world.server.held.count == 1
     connection.connection_lost(None)
-    assert world.server.held.count == 0
+    await shortly(lambda: world.server.held.count == 0)
+    assert not transport.written
 
 
 async def test_what_the_server_refuses_is_noted_held_and_forgotten_with_the_first_success(short):

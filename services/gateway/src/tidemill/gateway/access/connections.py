@@ -5,6 +5,7 @@ goes on asking is answered late, and in the end its connection is closed.
 """
 
 import asyncio
+import math
 import random
 from typing import Any, Final
 
@@ -21,22 +22,41 @@ PROMPT_IN_A_ROW: Final = 10  # refusals of one connection that are answered at o
 CLOSED_AFTER: Final = 60  # refusals in a row: a minute of late answers
 # One whose bytes were not followed from the start cannot be answered early: its client opens another that can.
 UNFOLLOWED_CLOSED_AFTER: Final = 20
+TICK_S: Final = 0.1  # how often late answers are given
 FORGET_EVERY_S: Final = 10.0
 REST_LIMIT_BYTES: Final = 64 * 1024  # of what a client sends while its answer is held
 BODY_LIMIT_BYTES: Final = 1024 * 1024  # of a body that is thrown away for an early answer
 
 
 class Held:
-    """How many connections wait for a late answer."""
+    """The connections that wait for a late answer. They are let go together, many at each tick: waking for each alone
+    would cost more than all that is done for it.
+    """
 
     def __init__(self) -> None:
+        self._ticks: dict[int, list[Connection]] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self.count = 0
+
+    def add(self, connection: "Connection", late_s: float) -> None:
+        self.count += 1
+        self._ticks.setdefault(math.ceil((monotonic() + late_s) / TICK_S), []).append(connection)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        reached = monotonic() / TICK_S
+        for tick in [tick for tick in self._ticks if tick <= reached]:
+            for connection in self._ticks.pop(tick):
+                self.count -= 1
+                connection.release()
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick) if self._ticks else None
 
 
 class Connection(RequestHandler):
     """`_missing`: bytes until the next request begins; negative when that is not known."""
 
-    __slots__ = ("_answer", "_held", "_missing", "_rest", "_timer", "early", "refused")
+    __slots__ = ("_answer", "_held", "_missing", "_rest", "early", "refused")
 
     def __init__(self, server: "Server", **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
@@ -45,7 +65,6 @@ class Connection(RequestHandler):
         self._missing = 0
         self._answer: Told | None = None  # to be given when the body has come and the time is over
         self._rest = b""
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def followed(self) -> bool:
@@ -101,15 +120,10 @@ class Connection(RequestHandler):
         elif self._held.count >= HELD_LIMIT:
             self.force_close()
         elif self.transport is not None:
-            self._held.count += 1
             self.transport.pause_reading()
-            # Spread, so that those who were held do not all come back at the moment when the refusal is over.
-            late_s = told.hold_s * (0.5 + random.random())
-            self._timer = asyncio.get_running_loop().call_later(late_s, self._release)
+            self._held.add(self, told.hold_s * (0.5 + random.random()))  # spread, so that they do not all come at once
 
-    def _release(self) -> None:
-        self._timer = None
-        self._held.count -= 1
+    def release(self) -> None:
         if self.transport is not None and not self._force_close:
             self.transport.resume_reading()
             self._give()
@@ -127,10 +141,6 @@ class Connection(RequestHandler):
             self.data_received(rest)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._held.count -= 1
         self._answer, self._rest = None, b""
         super().connection_lost(exc)
 

@@ -26,6 +26,8 @@ class Refusal(msgspec.Struct):
     body: bytes
     count: Callable[[], None]  # counts one more
     prompt_at: float = 0.0
+    look_s: float = 0.0  # in which no second request comes due
+    looked_until: float = 0.0
 
 
 class Told(NamedTuple):
@@ -53,14 +55,21 @@ class Refusals:
         elif len(self.known) >= LIMIT:
             self.known.clear()
         refusal.until = min(refusal.until, now + CERTAIN_S)
+        refusal.look_s = (refusal.until - now) / 2
         self.known[key] = refusal
 
     def again(self, key: bytes, now: float) -> Told | None:
-        """What to answer to a request that would be refused for sure; None for one that must be looked at."""
+        """What to answer to a request that would be refused for sure; None for one that must be looked at.
+
+        Of those who ask again and again one at a time is looked at: hundreds may wait for the moment.
+        """
         known = self.known.get(key)
-        if known is None or now >= known.until:
+        if known is None:
             return None
         known.prompt_at, verdict = gcra.take(known.prompt_at, now, PROMPT)
+        if now >= known.until and (verdict.admitted or now >= known.looked_until):
+            known.looked_until = now + known.look_s
+            return None
         return Told(known, 0.0 if verdict.admitted else HOLD_S)
 
     def forget(self, now: float) -> None:
