@@ -459,6 +459,7 @@ async def test_a_bomb_is_cut_off_at_the_limit(origin: StartOrigin, client: MakeC
         (b"x", "br", "not understood"),
         (b"x", "gzip, gzip", "not understood"),
     ],
+    ids=["no gzip", "cut off", "with something behind", "another coding", "twice"],
 )
 async def test_a_compressed_body_that_cannot_be_inflated_is_a_failure(
     origin: StartOrigin, client: MakeClient, body: bytes, coding: str, words: str

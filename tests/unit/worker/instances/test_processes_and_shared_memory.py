@@ -54,7 +54,7 @@ def end(pids):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and uids are root's to give")
-@pytest.mark.parametrize(("mark", "uid"), [(APART, None), (UID, OWN_UID)])
+@pytest.mark.parametrize(("mark", "uid"), [(APART, None), (UID, OWN_UID)], ids=["apart", "uid"])
 def test_an_orphan_in_a_session_of_its_own_is_the_instances_still(mark, uid):
     with running(mark + HIDING.format(size=64 * MIB)) as child, running(APART + HIDING.format(size=1)) as other:
         mine, others = processes.of_instances([Root(child.pid, uid), Root(other.pid)])
