@@ -76,7 +76,7 @@ async def predict(stack, model, **values):
 
 @pytest.mark.usefixtures("models")
 async def test_a_secret_reaches_its_model_and_no_log_or_error(stack, command):
-    assert command("secret", "list", "local/e2e-key").stdout.startswith("A_KEY\t")
+    assert command("secret", "list", "local/e2e-key").stdout.startswith("A_KEY  ")
     done = await predict(stack, "e2e-key", do="key")
     assert (done["status"], done["output"]) == ("succeeded", str(len(SECRET))), done
     assert "running with [secret]" in done["logs"]
