@@ -8,6 +8,7 @@ from cog import Secret
 from tidemill.model.arguments import Arguments
 from tidemill.model.introspect import inspect_callable
 from tidemill.model.logs import Logs
+from tidemill.model.printed.owners import Owner, become
 from tidemill.model.results import FAILED, SUCCEEDED, Outcome
 from tidemill.model.secret_inputs import KEPT_ENDED, MARK, SecretInputs
 
@@ -93,18 +94,22 @@ def test_an_outcome_without_secrets_is_the_same_object(secrets):
     assert secrets.end("p", outcome) is outcome
 
 
-class NoShield:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
+@pytest.fixture
+def printing():
+    """What is printed is the prediction's."""
+    owner = Owner(("p",))
+    before = become(owner)
+    yield owner
+    become(before)
 
 
-def test_logs_are_cleaned_line_by_line():
+def test_logs_are_cleaned_line_by_line(printing):
     sent = []
-    logs = Logs(lambda prediction, text: sent.append((prediction, text)), lambda: "p", NoShield())
+    logs = Logs(lambda owner, text: sent.append((*owner.ids, text)))
     arguments(predict, logs.secrets).of("p", {"token": "hunter2-hunter2"})
     logs.write("stdout", "it is hunter2-")
     logs.write("stdout", "hunter2\nand ")
-    logs.finish("p")
+    logs.finish(printing)
     assert sent == [("p", f"it is {MARK}\n"), ("p", "and ")]
 
 
@@ -119,12 +124,12 @@ def test_logs_are_cleaned_line_by_line():
         (["nothing"], ["nothing"]),
     ],
 )
-def test_a_secret_that_is_flushed_in_two_pieces(pieces, said):
+def test_a_secret_that_is_flushed_in_two_pieces(printing, pieces, said):
     sent = []
-    logs = Logs(lambda _, text: sent.append(text), lambda: "p", NoShield())
+    logs = Logs(lambda _, text: sent.append(text))
     arguments(predict, logs.secrets).of("p", {"token": "hunter2-hunter2"})
     for piece in pieces:
         logs.write("stderr", piece)
         logs.flush("stderr")
-    logs.finish("p")
+    logs.finish(printing)
     assert "".join(filter(None, sent)) == "".join(said)

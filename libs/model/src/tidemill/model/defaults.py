@@ -38,9 +38,7 @@ def check_files(signature: Signature) -> None:
             raise ContractError(f"{place} holds URLs and files of the model; use one of them")
         for path in paths:
             if _SCHEME.match(path):
-                raise ContractError(
-                    f"{place} is {path!r}; a URL must be a text that begins with http:, https: or data:"
-                )
+                raise ContractError(f"{place} is {path!r}; a URL is a text that begins with http:, https: or data:")
 
 
 def _missing_files(signature: Signature) -> list[str]:
