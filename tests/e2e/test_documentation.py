@@ -74,6 +74,7 @@ async def test_every_block_of_a_page_does_what_the_page_says(page, stack, catalo
     (tmp_path / ".curlrc").write_text("fail-with-body\n")  # what the API refuses is a failure here
     port = OwnPort()
     environment |= {
+        **stack.settings,  # a page that says `./just up` means this stack, which must not lose its own
         "HOME": str(tmp_path),
         "TIDEMILL_HOME": str(stack.home),
         "TIDEMILL_CACHE": str(tmp_path.parent / "cache"),
