@@ -69,3 +69,7 @@ def test_ends_in_sql_are_the_moves_to_a_terminal_state():
 def test_what_never_began_is_aborted_when_stopped_and_what_runs_is_canceled():
     assert stopped(Status.STARTING) is Status.ABORTED
     assert stopped(Status.PROCESSING) is Status.CANCELED
+
+
+def test_no_move_leaves_a_terminal_state():
+    assert [(source, target) for source in TERMINAL for target in Status if may_move(source, target)] == []
