@@ -274,8 +274,10 @@ async def test_no_name_leads_to_a_forbidden_address(
         with pytest.raises(EgressDenied):
             async with egress.fetch(f"http://{site.at}/", limit_bytes=1000, timeout_s=GENEROUS_S):
                 pass
-    names.addresses = answers  # all at once
-    await tried(egress, "http://inner.test/")
+    # Many at once; all of them together would take longer to go through than a connection may, on a busy machine.
+    for start in range(0, len(answers), 25):
+        names.addresses = answers[start:][:25]
+        await tried(egress, "http://inner.test/")
     assert {*dialled} == {("127.0.0.1", site.port)}
     assert trap.connections == 0
 
