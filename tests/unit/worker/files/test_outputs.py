@@ -173,17 +173,23 @@ async def test_the_first_failure_ends_the_others_before_descriptors_close(output
     assert objects.stored == {}
 
 
-async def test_canceled_uploads_close_their_descriptors(outputs, objects, tmp_path):
-    started, never = asyncio.Event(), asyncio.Event()
+@pytest.fixture
+def hanging(objects):
+    """The store takes what it is sent and never answers; set once it has been sent something."""
+    started = asyncio.Event()
 
     async def hang():
         started.set()
-        await never.wait()
+        await asyncio.Event().wait()
 
     objects.before = hang
+    return started
+
+
+async def test_canceled_uploads_close_their_descriptors(outputs, hanging, tmp_path):
     fd = opened(tmp_path, b"x")
     task = asyncio.create_task(outputs.upload(RUN, raw(None), [FileRef("", "x")], [fd]))
-    await started.wait()
+    await hanging.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -191,18 +197,12 @@ async def test_canceled_uploads_close_their_descriptors(outputs, objects, tmp_pa
 
 
 @pytest.mark.parametrize("how", ["stopped", "lost"])
-async def test_a_prediction_that_is_stopped_gives_its_uploads_up(outputs, objects, tmp_path, how):
+async def test_a_prediction_that_is_stopped_gives_its_uploads_up(outputs, objects, hanging, tmp_path, how):
     """A store that is away is waited for long: not by what nobody waits for."""
-    started, never, run = asyncio.Event(), asyncio.Event(), new_run()
-
-    async def hang():
-        started.set()
-        await never.wait()
-
-    objects.before = hang
+    run = new_run()
     fd = opened(tmp_path, b"x")
     task = asyncio.create_task(outputs.upload(run, raw(None), [FileRef("", "x")], [fd]))
-    await started.wait()
+    await hanging.wait()
     if how == "stopped":
         run.stop = Stop(Status.CANCELED)
     else:
