@@ -11,7 +11,7 @@ from tidemill.runtime import listeners
 from tidemill.runtime.config import Common
 from tidemill.runtime.db import Database
 from tidemill.runtime.listeners import addresses_here, announce
-from tidemill.runtime.platform import Platform
+from tidemill.runtime.platform import ListenerScan, Platform
 from tidemill.runtime.service import Service
 from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.stack import NatsServer, ObjectServer
@@ -59,6 +59,54 @@ async def test_every_port_of_the_embedded_servers_is_refused_at_every_address_of
         assert not any(policy.permits("127.0.0.1", port) for port in ports)
         with socket.create_server(("127.0.0.1", 0)) as receiver:
             assert policy.permits("127.0.0.1", receiver.getsockname()[1])
+
+
+@pytest.fixture
+def scans(monkeypatch):
+    """One entry for each look at the descriptors of all processes."""
+    made = []
+    look = psutil.net_connections
+
+    def counted(kind):
+        made.append(kind)
+        return look(kind)
+
+    monkeypatch.setattr(psutil, "net_connections", counted)
+    return made
+
+
+def port_of(listener):
+    return listener.getsockname()[1]
+
+
+def test_processes_are_scanned_again_only_when_another_socket_listens(scans):
+    # Other tests' sockets come and go beside these and cause scans of their own: one look in fifty without is enough.
+    scan = ListenerScan()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ports = frozenset({port_of(server)})
+        assert port_of(server) in scan.seen(ports).owned[port_of(server)]
+        made = [_scans_of(scan, ports, scans) for _ in range(50)]
+        assert 0 in made
+        with socket.create_server(("127.0.0.1", 0)) as second:
+            port = port_of(second)
+            assert port in scan.seen(ports).owned[port_of(server)]
+        assert port not in scan.seen(ports).owned[port_of(server)]
+
+
+def _scans_of(scan, ports, scans):
+    before = len(scans)
+    scan.seen(ports)
+    return len(scans) - before
+
+
+def test_a_server_whose_process_was_not_seen_is_looked_for_again(monkeypatch):
+    scan, look = ListenerScan(), psutil.net_connections
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ports = frozenset({port_of(server)})
+        monkeypatch.setattr(psutil, "net_connections", lambda kind: [each._replace(pid=None) for each in look(kind)])
+        assert not scan.seen(ports).owned
+        monkeypatch.setattr(psutil, "net_connections", look)
+        assert port_of(server) in scan.seen(ports).owned[port_of(server)]
 
 
 async def test_what_services_listen_on_is_known_to_all_until_they_have_been_gone_for_long(postgres, monkeypatch):

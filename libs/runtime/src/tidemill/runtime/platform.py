@@ -10,6 +10,7 @@ import itertools
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -24,6 +25,8 @@ from tidemill.security.reserved import Endpoint, Reserved
 LOOK_UP_WITHIN_S: Final = 5.0
 LISTEN_EVERY_S: Final = 10.0  # to services that were started anew
 LOOK_UP_EVERY: Final = 3  # of these times, for names that lead elsewhere and servers that were started anew
+PROC_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))  # columns: proc(5)
+PROC_LISTEN: Final = "0A"
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "postgres": 5432, "postgresql": 5432, "nats": 4222, "tls": 4222}
 
 
@@ -59,6 +62,7 @@ class Platform:
         self._told = told
         self._addresses: dict[str, set[Address]] = {}  # by name, as they were known last
         self._owned: dict[int, frozenset[int]] = {}  # by the server's configured port, likewise
+        self._scan = ListenerScan()
         self._listeners: Sequence[Endpoint] = ()
         self._of_servers = self._reserved = Reserved()
         named = {server.name for server in self._servers | self._gateway}
@@ -77,7 +81,7 @@ class Platform:
         """A name without an address needs no guard; one that cannot be looked up now keeps what it had."""
         await asyncio.gather(*(self._look_up(name) for name in sorted(self.names)), self._listen_to_services())
         servers = self._endpoints(self._servers)
-        here, seen = await asyncio.to_thread(_look_around, frozenset(port for _, port in servers))
+        here, seen = await asyncio.to_thread(_look_around, self._scan, frozenset(port for _, port in servers))
         self._owned |= seen.owned
         self._of_servers = Reserved.of(here, servers, owned=self._owned, beside=seen.beside)
         self._combine()
@@ -135,22 +139,61 @@ def _port(url: SplitResult) -> int:
     return url.port or DEFAULT_PORTS.get(url.scheme, 0)
 
 
-def _look_around(ports: frozenset[int]) -> tuple[frozenset[Address], _Seen]:
+def _look_around(scan: "ListenerScan", ports: frozenset[int]) -> tuple[frozenset[Address], _Seen]:
     """The machine's addresses, and what is seen of the servers at these ports. Blocking."""
     try:
-        return listeners.addresses_here(), _seen(ports)
+        return listeners.addresses_here(), scan.seen(ports)
     except (psutil.Error, OSError) as error:
         log().warning("cannot see what listens here", action="look up", error=str(error))
         return frozenset(), _Seen({}, frozenset())
 
 
-def _seen(ports: frozenset[int]) -> _Seen:
-    """An ordinary user sees his own processes alone: the ports of the others remain unclear."""
-    listening = [
-        (each.pid, each.laddr.port)
-        for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.laddr and each.pid is not None
-    ]
+class ListenerScan:
+    """Which process listens where, on this machine.
+
+    Finding the process of a socket reads the descriptors of all processes (60 ms of CPU where 100 run), so the last
+    answer stands while the listening sockets are the same ones. Use it from one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: frozenset[str] | None = None  # those of the last scan; None: scan the next time
+        self._ports: frozenset[int] = frozenset()
+        self._seen = _Seen({}, frozenset())
+
+    def seen(self, ports: frozenset[int]) -> _Seen:
+        """Return what is seen of the servers that listen at `ports`. Blocking. Raise OSError or psutil.Error.
+
+        An ordinary user sees the processes of his own account alone: the ports of others' remain unknown.
+        """
+        sockets = listening_sockets()
+        if sockets is None or sockets != self._sockets or ports != self._ports:
+            listening = [
+                (each.pid, each.laddr.port)
+                for each in psutil.net_connections("tcp")
+                if each.status == psutil.CONN_LISTEN and each.laddr
+            ]
+            self._seen = _seen([(pid, port) for pid, port in listening if pid is not None], ports)
+            # A server whose process was not found (it was starting, or is another user's) is looked for again.
+            hidden = any(pid is None and port in ports for pid, port in listening)
+            self._sockets, self._ports = None if hidden else sockets, ports
+        return self._seen
+
+
+def listening_sockets() -> frozenset[str] | None:
+    """Return the kernel's lines of the TCP sockets that listen, cut to address, port and inode; None off Linux."""
+    found: set[str] = set()
+    for table in PROC_TABLES:
+        try:
+            lines = table.read_text().splitlines()[1:]
+        except FileNotFoundError:  # no IPv6, or no such system
+            continue
+        rows = (line.split() for line in lines)
+        found.update(f"{row[1]} {row[9]}" for row in rows if row[3] == PROC_LISTEN)
+    return frozenset(found) or None
+
+
+def _seen(listening: Sequence[tuple[int, int]], ports: frozenset[int]) -> _Seen:
+    """`listening`: process and port of each socket."""
     server_of = {pid: port for pid, port in listening if port in ports}
     programs = {_program(pid) for pid in server_of} - {None}
     owned: dict[int, set[int]] = {}
