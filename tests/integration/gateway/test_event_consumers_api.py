@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tidemill.contracts import asyncapi, subjects
-from tidemill.contracts.api_events import EVENT_CONSUMERS_LIMIT
+from tidemill.contracts.api.event_consumers import EVENT_CONSUMERS_LIMIT
 from tidemill.contracts.ids import new_id
 from tidemill.security import tokens
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidemill.contracts.api_secrets import SECRETS_LIMIT
+from tidemill.contracts.api.model_secrets import SECRETS_LIMIT
 from tidemill.contracts.ids import new_id
 from tidemill.security import sealed
 

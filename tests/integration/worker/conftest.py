@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import MIB

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.hosting.scratch import Scratch
 from tidemill.runtime import patience

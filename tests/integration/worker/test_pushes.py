@@ -4,7 +4,7 @@ import json
 
 import msgspec
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key, bundle_digest, version_id
 from tidemill.contracts.lease import SQL_LOST
 from tidemill.hosting.cogyaml import ModelConfig

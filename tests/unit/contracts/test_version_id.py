@@ -2,7 +2,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key, bundle_digest, version_id
 
 ONE = BundleFile(path="cog.yaml", sha256="a" * 64, size=3)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from tidemill.contracts.api_deployments import UpdateDeployment
+from tidemill.contracts.api.deployments import UpdateDeployment
 from tidemill.contracts.errors import Problem
 from tidemill.gateway.releases.rollout import Candidate, Plan, changed, choose
 

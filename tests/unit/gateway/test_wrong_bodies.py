@@ -8,10 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tidemill.contracts import api
-from tidemill.contracts.api_accounts import CreateToken, UpdateAccount
-from tidemill.contracts.api_deployments import CreateDeployment, CreateTraining, UpdateDeployment
-from tidemill.contracts.api_models import UpdateModel
+from tidemill.contracts.api.accounts import UpdateAccount
+from tidemill.contracts.api.deployments import CreateDeployment, UpdateDeployment
+from tidemill.contracts.api.models import UpdateModel
+from tidemill.contracts.api.predictions import CreatePrediction, CreatePredictionOfVersion
+from tidemill.contracts.api.pushes import CreatePush
+from tidemill.contracts.api.tokens import CreateToken
+from tidemill.contracts.api.trainings import CreateTraining
 from tidemill.contracts.errors import Problem
 from tidemill.gateway.call import Call, decode
 from tidemill.gateway.listing import queries
@@ -40,14 +43,14 @@ def flaws(kind, body):
 @pytest.mark.parametrize(
     ("kind", "right", "misspelt", "meant"),
     [
-        (api.CreatePrediction, {"input": {}}, "webhok", "webhook"),
-        (api.CreatePrediction, {"input": {}}, "web_hook", "webhook"),
-        (api.CreatePrediction, {"input": {}}, "webhook_event_filter", "webhook_events_filter"),
+        (CreatePrediction, {"input": {}}, "webhok", "webhook"),
+        (CreatePrediction, {"input": {}}, "web_hook", "webhook"),
+        (CreatePrediction, {"input": {}}, "webhook_event_filter", "webhook_events_filter"),
         (UpdateDeployment, {}, "max_instance", "max_instances"),
         (UpdateModel, {}, "desciption", "description"),
         (UpdateAccount, {}, "avatar", "avatar_url"),
         (CreateTraining, {"destination": "a/b", "input": {}}, "destinaton", "destination"),
-        (api.CreatePrediction, {"input": {}}, "prompt", None),
+        (CreatePrediction, {"input": {}}, "prompt", None),
     ],
 )
 def test_a_member_that_there_is_not_is_refused_with_the_one_that_was_meant(kind, right, misspelt, meant):
@@ -67,7 +70,7 @@ def test_every_body_has_a_closed_list_of_members(kind):
 
 def test_files_of_a_push_have_a_closed_list_too():
     file = {"path": "a", "sha256": "0" * 64, "size": 1, "exectuable": True}
-    assert flaws(api.CreatePush, {"files": [file]}) == [
+    assert flaws(CreatePush, {"files": [file]}) == [
         ("additional_property_not_allowed", "files.0", "Additional property exectuable is not allowed")
     ]
 
@@ -75,14 +78,14 @@ def test_files_of_a_push_have_a_closed_list_too():
 @pytest.mark.parametrize(
     ("kind", "body", "kind_of_flaw", "field", "description"),
     [
-        (api.CreatePrediction, {}, "required", "", "input is required"),
-        (api.CreatePredictionOfVersion, {"input": {}}, "required", "", "version is required"),
-        (api.CreatePrediction, [], "invalid_type", "", "Invalid type. Expected: object, given: array"),
-        (api.CreatePrediction, {"input": {}, "webhook": 5}, "invalid_type", "webhook",
+        (CreatePrediction, {}, "required", "", "input is required"),
+        (CreatePredictionOfVersion, {"input": {}}, "required", "", "version is required"),
+        (CreatePrediction, [], "invalid_type", "", "Invalid type. Expected: object, given: array"),
+        (CreatePrediction, {"input": {}, "webhook": 5}, "invalid_type", "webhook",
          "Invalid type. Expected: string, given: integer"),
-        (api.CreatePrediction, {"input": {}, "priority": 11}, "number_lte", "priority",
+        (CreatePrediction, {"input": {}, "priority": 11}, "number_lte", "priority",
          "Must be less than or equal to 10"),
-        (api.CreatePrediction, {"input": {}, "webhook_events_filter": ["end"]}, "enum", "webhook_events_filter.0",
+        (CreatePrediction, {"input": {}, "webhook_events_filter": ["end"]}, "enum", "webhook_events_filter.0",
          'webhook_events_filter.0 must be one of the following: "completed", "logs", "output", "start"'),
         (CreateToken, {"name": "x", "scopes": []}, "array_min_items", "scopes", "Array must have at least 1 items"),
         (CreateToken, {"name": "x", "expires_at": "tomorrow"}, "format", "expires_at",

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.events import VersionMade
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import EnvironmentFailed

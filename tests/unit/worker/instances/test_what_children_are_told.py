@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.hardware import HARDWARE
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment

@@ -9,7 +9,7 @@ from pathlib import Path
 import pathspec
 
 from tidemill.cli.errors import CommandError
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 
 ALWAYS_LEFT_OUT = (".git/", ".hg/", "__pycache__/", ".venv/", ".cog/", ".tidemill/", ".DS_Store")
 CHUNK_BYTES = 1024 * 1024

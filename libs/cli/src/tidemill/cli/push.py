@@ -18,7 +18,7 @@ from tidemill.cli.about import About
 from tidemill.cli.api import Api, patiently
 from tidemill.cli.bundle import chunks_of, files_of
 from tidemill.cli.errors import CommandError
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest
 
 POLL_S = 0.3

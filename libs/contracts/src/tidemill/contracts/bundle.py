@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 
 
 def bundle_digest(files: Sequence[BundleFile]) -> str:

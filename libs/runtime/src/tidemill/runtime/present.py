@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from tidemill.contracts import api
+from tidemill.contracts.api.predictions import Prediction, PredictionUrls
 from tidemill.contracts.prediction import Status
 from tidemill.contracts.subjects import Kind
 from tidemill.runtime.clock import rfc3339, unix
@@ -32,11 +32,11 @@ def prediction(
     stream_url: str | None,
     kept_s: float | None = None,
     secret_inputs: Collection[str] | None = None,
-) -> api.Prediction:
+) -> Prediction:
     """`row` has all columns of the table, JSON as text; `stream_url` is given where the version streams, `kept_s` where
     the data goes that many seconds after completion.
     """
-    return api.Prediction(
+    return Prediction(
         id=row["id"],
         model=row["model"],
         version=row["version"],
@@ -83,9 +83,9 @@ def _data_deleted_at(row: Columns, kept_s: float | None) -> str | UnsetType:
     return rfc3339(unix(completed_at) + kept_s)
 
 
-def urls(prediction_id: str, kind: Kind, public_url: str, stream_url: str | None) -> api.PredictionUrls:
+def urls(prediction_id: str, kind: Kind, public_url: str, stream_url: str | None) -> PredictionUrls:
     base = public_url.rstrip("/")
-    return api.PredictionUrls(
+    return PredictionUrls(
         get=f"{base}/v1/{kind}s/{prediction_id}",
         cancel=f"{base}/v1/{kind}s/{prediction_id}/cancel",
         web=f"{base}/p/{prediction_id}",

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import NamedTuple
 
-from tidemill.contracts.api_webhooks import DEFAULT_EVENTS
+from tidemill.contracts.api.webhooks import DEFAULT_EVENTS
 
 
 class Verdict(Enum):

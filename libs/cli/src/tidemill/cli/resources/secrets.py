@@ -11,7 +11,7 @@ from tidemill.cli.api import Api
 from tidemill.cli.errors import CommandError
 from tidemill.cli.published import name_of
 from tidemill.cli.resources.showing import Json, second, show_list
-from tidemill.contracts.api_secrets import SECRET_MINIMUM_CHARS
+from tidemill.contracts.api.model_secrets import SECRET_MINIMUM_CHARS
 
 secret = typer.Typer(help="Run-time secrets of your models.", no_args_is_help=True)
 Model = Annotated[str, typer.Argument(metavar="OWNER/NAME")]

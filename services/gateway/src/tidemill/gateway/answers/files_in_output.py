@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from tidemill.contracts import api
+from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.limits import DATA_URI_OUTPUT_LIMIT_BYTES, MIB
 from tidemill.gateway.answers.clients import wants_data_uris
 from tidemill.gateway.call import Call
@@ -22,7 +22,7 @@ INLINING_S: Final = 4.0  # for a store that restarts: a URL is what SDKs make no
 ANSWER_LIMIT_BYTES: Final = 16 * MIB  # files in one answer, since all are held at once; the others stay URLs
 
 
-async def for_client(call: Call, prediction: api.Prediction) -> api.Prediction:
+async def for_client(call: Call, prediction: Prediction) -> Prediction:
     """Changes the prediction in place where this client needs it."""
     raw = bytes(prediction.output)
     if MARK in raw and wants(call):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from tidemill.contracts import api
+from tidemill.contracts.api.predictions import Prediction
 from tidemill.security.delivery import ALWAYS, PATH, delivery_url, object_key
 
 DAY_S: Final = 86_400
@@ -25,7 +25,7 @@ class Renewer:
         self._public_url = public_url
         self._expires_at = (int(now) // DAY_S + 2) * DAY_S
 
-    def prediction(self, prediction: api.Prediction) -> api.Prediction:
+    def prediction(self, prediction: Prediction) -> Prediction:
         """Changes the prediction in place. Only URLs of its own files: a model may put any text into its output, an
         expired URL of somebody else's file too.
         """

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from tidemill.contracts import api
+from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import store
@@ -69,7 +69,7 @@ async def unshare(database: Database, prediction_id: str) -> None:
         await connection.execute(HAND_BACK, prediction_id)
 
 
-async def as_others_see(call: Call, row: Row) -> api.Prediction:
+async def as_others_see(call: Call, row: Row) -> Prediction:
     prediction = await showing.in_full(call, row)
     properties = await store.input_properties(call.parts.database, row["model"], row["version"])
     prediction.input = redaction.redacted(prediction.input, properties)

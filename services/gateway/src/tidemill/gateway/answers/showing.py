@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Raw
 
-from tidemill.contracts import api
+from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.accepted import Accepted
@@ -18,9 +18,9 @@ from tidemill.runtime.db import Row
 from tidemill.runtime.stream_urls import Carried
 
 
-def starting(call: Call, accepted: Accepted, carried: Carried | None) -> api.Prediction:
+def starting(call: Call, accepted: Accepted, carried: Carried | None) -> Prediction:
     public_url = call.public_url
-    return api.Prediction(
+    return Prediction(
         id=accepted.id,
         model=accepted.model,
         version=accepted.version,
@@ -47,7 +47,7 @@ def starting(call: Call, accepted: Accepted, carried: Carried | None) -> api.Pre
     )
 
 
-def ended(call: Call, prediction: api.Prediction, event: Lifecycle) -> api.Prediction:
+def ended(call: Call, prediction: Prediction, event: Lifecycle) -> Prediction:
     prediction.status = status_for(call, event.status)
     prediction.output = files_in_output.here(call, present.NULL if event.output is UNSET else event.output)
     prediction.logs = event.logs or ""
@@ -63,14 +63,14 @@ def ended(call: Call, prediction: api.Prediction, event: Lifecycle) -> api.Predi
     return prediction
 
 
-async def in_full(call: Call, row: Row) -> api.Prediction:
+async def in_full(call: Call, row: Row) -> Prediction:
     """With files as this client can read them. `row` has the columns of store.prediction."""
     prediction = of_row(call, row)
     await call.parts.waiting_room.tell(row, prediction)
     return await files_in_output.for_client(call, prediction)
 
 
-def of_row(call: Call, row: Row) -> api.Prediction:
+def of_row(call: Call, row: Row) -> Prediction:
     parts, public_url, created_at = call.parts, call.public_url, row["created_at"].timestamp()
     stream = streams.url(parts, public_url, row["id"], created_at, row["streams"]) if row["streams"] else None
     prediction = present.prediction(

@@ -3,7 +3,8 @@
 import msgspec
 from msgspec import UNSET, Raw
 
-from tidemill.contracts import api
+from tidemill.contracts.api.models import Model, Version
+from tidemill.contracts.api.predictions import Prediction
 from tidemill.gateway.answers.kept_files import Renewer
 from tidemill.gateway.call import Call
 from tidemill.runtime import present
@@ -11,9 +12,9 @@ from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 
 
-def model(call: Call, row: Row, shown: Row | None) -> api.Model:
+def model(call: Call, row: Row, shown: Row | None) -> Model:
     """`row` has the columns of store_models.MODEL, `shown` is the prediction of the default example."""
-    return api.Model(
+    return Model(
         url=f"{call.public_url}/{row['owner']}/{row['name']}",
         owner=row["owner"],
         name=row["name"],
@@ -33,8 +34,8 @@ def model(call: Call, row: Row, shown: Row | None) -> api.Model:
     )
 
 
-def version(row: Row) -> api.Version:
-    return api.Version(
+def version(row: Row) -> Version:
+    return Version(
         id=row["version_id"],
         digest=row["version_digest"],
         created_at=rfc3339(row["version_created_at"].timestamp()),
@@ -44,7 +45,7 @@ def version(row: Row) -> api.Version:
     )
 
 
-def example(call: Call, row: Row) -> api.Prediction:
+def example(call: Call, row: Row) -> Prediction:
     """For everybody who may see the model: how its maker ran it and had it announced is nobody's business."""
     shown = present.prediction(dict(row.items()), call.public_url, stream_url=None)
     shown.webhook = shown.webhook_events_filter = shown.deployment = UNSET

@@ -8,8 +8,8 @@ from msgspec import UNSET, UnsetType
 
 from tidemill.contracts import subjects
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_accounts import RETENTION_MINIMUM_S, OwnAccount, UpdateAccount
-from tidemill.contracts.api_events import EventsAccess
+from tidemill.contracts.api.accounts import RETENTION_MINIMUM_S, OwnAccount, UpdateAccount
+from tidemill.contracts.api.event_consumers import EventsAccess
 from tidemill.contracts.errors import invalid_member
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation

@@ -5,9 +5,9 @@ from typing import Final
 
 from aiohttp import web
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_models import Collection, CollectionSummary
+from tidemill.contracts.api.models import Collection, CollectionSummary
+from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import not_found
 from tidemill.gateway import stores
 from tidemill.gateway.answers import showing_models
@@ -20,7 +20,7 @@ from tidemill.runtime.db import Row
 SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")
 
 
-@operation("collections.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[CollectionSummary])
+@operation("collections.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[CollectionSummary])
 async def list_(call: Call) -> web.Response:
     """All collections, by their slugs from a to z."""
 

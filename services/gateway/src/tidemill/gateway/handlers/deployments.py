@@ -5,15 +5,11 @@ from typing import Literal
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_deployments import (
-    Configuration,
-    CreateDeployment,
-    Deployment,
-    Release,
-    UpdateDeployment,
-)
+from tidemill.contracts.api.accounts import Account
+from tidemill.contracts.api.deployments import Configuration, CreateDeployment, Deployment, Release, UpdateDeployment
+from tidemill.contracts.api.pages import Page
+from tidemill.contracts.api.predictions import CreatePrediction, Prediction
 from tidemill.contracts.errors import conflict, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, unknown_hardware
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
@@ -30,7 +26,7 @@ from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
 
-@operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.Paging, answer=api.Page[Deployment])
+@operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.Paging, answer=Page[Deployment])
 async def list_(call: Call) -> web.Response:
     """List deployments, newest first, each with its current release."""
 
@@ -118,9 +114,9 @@ async def delete(call: Call) -> web.Response:
 @operation(
     "deployments.predictions.create",
     Scope.PREDICTIONS_WRITE,
-    body=api.CreatePrediction,
+    body=CreatePrediction,
     headers=RUNNING,
-    answer=api.Prediction,
+    answer=Prediction,
     status=201,
     takes="creates",
 )
@@ -130,7 +126,7 @@ async def predict(call: Call) -> web.Response:
     A `version` in the body is ignored. The prediction is as any other, and its `deployment` names the deployment. A
     disabled deployment answers a 422.
     """
-    body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
+    body = decode(await call.read(BODY_LIMIT_BYTES), CreatePrediction)
     runnable = await call.parts.deployments.resolve(call.account.id, call.path("owner"), call.path("name"))
     return await create_one(call, runnable, body)
 
@@ -156,7 +152,7 @@ def _deployment(row: Row) -> Deployment:
             model=row["model"],
             version=row["version"],
             created_at=rfc3339(row["released_at"].timestamp()),
-            created_by=api.Account(
+            created_by=Account(
                 type=kind,
                 username=row["username"],
                 name=row["account_name"],

@@ -5,8 +5,15 @@ from typing import Any
 
 from aiohttp import web
 
-from tidemill.contracts import api, api_events, subjects
+from tidemill.contracts import subjects
 from tidemill.contracts.access import Scope
+from tidemill.contracts.api.event_consumers import (
+    EVENT_CONSUMERS_LIMIT,
+    CreateEventConsumer,
+    EventConsumer,
+    EventConsumerState,
+)
+from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
@@ -25,8 +32,8 @@ NO_STORE = {"Cache-Control": "no-store"}
 @operation(
     "event-consumers.create",
     Scope.PREDICTIONS_WRITE,
-    body=api_events.CreateEventConsumer,
-    answer=api_events.EventConsumer,
+    body=CreateEventConsumer,
+    answer=EventConsumer,
     status=201,
     errors=(409,),
 )
@@ -36,7 +43,7 @@ async def create(call: Call) -> web.Response:
     It gets every event since now, also those of times when nobody was connected, as long as the stream keeps them (an
     hour). A connection that was made before does not know it: connect again to use it.
     """
-    body = await call.body(api_events.CreateEventConsumer)
+    body = await call.body(CreateEventConsumer)
     kinds = readable(call.caller.scopes) if body.events is None else tuple(dict.fromkeys(body.events))
     lacking = [SCOPES[kind] for kind in kinds if SCOPES[kind] not in call.caller.scopes]
     if lacking or not kinds:
@@ -45,7 +52,7 @@ async def create(call: Call) -> web.Response:
     if row is None:
         if await stores.events.name_taken(call.parts.database, call.account.id, body.name):
             raise conflict(f"There is an event consumer {body.name} already.")
-        raise unprocessable(f"An account can have {api_events.EVENT_CONSUMERS_LIMIT} event consumers.")
+        raise unprocessable(f"An account can have {EVENT_CONSUMERS_LIMIT} event consumers.")
     try:
         await call.parts.durables.ensure([row])
     except BUS_AWAY as error:  # whoever connects to use it makes it then
@@ -57,7 +64,7 @@ async def create(call: Call) -> web.Response:
     "event-consumers.list",
     Scope.PREDICTIONS_READ,
     query=queries.Paging,
-    answer=api.Page[api_events.EventConsumer],
+    answer=Page[EventConsumer],
 )
 async def list_(call: Call) -> web.Response:
     """List the account's durable consumers, newest first."""
@@ -70,7 +77,7 @@ async def list_(call: Call) -> web.Response:
     return json_response(listed, headers=NO_STORE)
 
 
-@operation("event-consumers.get", Scope.PREDICTIONS_READ, answer=api_events.EventConsumerState, errors=(404,))
+@operation("event-consumers.get", Scope.PREDICTIONS_READ, answer=EventConsumerState, errors=(404,))
 async def get(call: Call) -> web.Response:
     """Show a durable consumer and how far it is."""
     identifier = call.path("id")
@@ -78,7 +85,7 @@ async def get(call: Call) -> web.Response:
     if row is None:
         raise not_found()
     state = await call.parts.durables.state(identifier)
-    shown = api_events.EventConsumerState(
+    shown = EventConsumerState(
         **_members(row),
         waiting=None if state is None else state.waiting,
         unacknowledged=None if state is None else state.unacknowledged,
@@ -105,8 +112,8 @@ def _moment(value: datetime | None) -> str | None:
     return None if value is None else rfc3339(unix(value))
 
 
-def _shown(row: Row) -> api_events.EventConsumer:
-    return api_events.EventConsumer(**_members(row))
+def _shown(row: Row) -> EventConsumer:
+    return EventConsumer(**_members(row))
 
 
 def _members(row: Row) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 import msgspec
 from aiohttp import web
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_models import AddExample
+from tidemill.contracts.api.models import AddExample
+from tidemill.contracts.api.pages import Page
+from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.errors import Problem, conflict, not_found, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import EXAMPLES_LIMIT
@@ -20,7 +21,7 @@ from tidemill.gateway.listing.pages import page
 from tidemill.runtime.db import Row
 
 
-@operation("models.examples.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[api.Prediction])
+@operation("models.examples.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[Prediction])
 async def list_(call: Call) -> web.Response:
     """A model's examples, the newest prediction first."""
     model = await visible_here(call)
@@ -32,9 +33,7 @@ async def list_(call: Call) -> web.Response:
     return json_response(await page(call, path, fetch, lambda row: showing_models.example(call, row)))
 
 
-@operation(
-    "models.examples.create", Scope.MODELS_WRITE, body=AddExample, answer=api.Prediction, status=201, errors=(409,)
-)
+@operation("models.examples.create", Scope.MODELS_WRITE, body=AddExample, answer=Prediction, status=201, errors=(409,))
 async def create(call: Call) -> web.Response:
     """Make a prediction an example of your own model: everybody who may see the model sees it, for ever.
 

@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
+from tidemill.contracts.api.files import File, FileUrls
+from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import FILE_LIFETIME_S, FILE_LIMIT_BYTES
@@ -32,7 +33,7 @@ def files_secret(signing_key: bytes, account_id: str) -> bytes:
     return hmac.digest(signing_key, f"files secret\0{account_id}".encode(), "sha256")
 
 
-@operation("files.create", Scope.FILES_WRITE, body=FORM, answer=api.File, status=201)
+@operation("files.create", Scope.FILES_WRITE, body=FORM, answer=File, status=201)
 async def create(call: Call) -> web.Response:
     """Upload a file. The form has `content`, and `filename`, `type` and `metadata` if wanted."""
     too_large = Problem(413, TOO_LARGE)
@@ -63,7 +64,7 @@ async def _store(call: Call, form: Form, spool: Spool, metadata: str) -> Row:
     )
 
 
-@operation("files.list", Scope.FILES_READ, query=queries.Paging, answer=api.Page[api.File])
+@operation("files.list", Scope.FILES_READ, query=queries.Paging, answer=Page[File])
 async def list_(call: Call) -> web.Response:
     """List uploaded files, newest first."""
 
@@ -73,7 +74,7 @@ async def list_(call: Call) -> web.Response:
     return json_response(await page(call, "/files", fetch, lambda row: _file(call, row)))
 
 
-@operation("files.get", Scope.FILES_READ, answer=api.File)
+@operation("files.get", Scope.FILES_READ, answer=File)
 async def get(call: Call) -> web.Response:
     """Get an uploaded file's description."""
     return json_response(_file(call, await _own(call)))
@@ -123,9 +124,9 @@ def _missing() -> Problem:
     return Problem(404, "File not found")
 
 
-def _file(call: Call, row: Row) -> api.File:
+def _file(call: Call, row: Row) -> File:
     metadata: dict[str, Any] = msgspec.json.decode(row["metadata"])
-    return api.File(
+    return File(
         id=row["id"],
         name=row["name"],
         content_type=row["content_type"],
@@ -139,11 +140,11 @@ def _file(call: Call, row: Row) -> api.File:
     )
 
 
-def _urls(call: Call, row: Row) -> api.FileUrls:
+def _urls(call: Call, row: Row) -> FileUrls:
     """The download's is good for as long as the file, so that it is the same at every look."""
     own = f"{call.api_url}/files/{row['id']}"
     owner, expiry = call.account.username, int(row["expires_at"].timestamp())
     secret = files_secret(call.parts.signing_key, call.account.id)
     signature = sign_download(secret, owner, row["id"], expiry)
     query = urlencode({"owner": owner, "expiry": expiry, "signature": signature})
-    return api.FileUrls(get=own, download=f"{own}/download?{query}")
+    return FileUrls(get=own, download=f"{own}/download?{query}")

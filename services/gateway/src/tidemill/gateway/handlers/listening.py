@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_webhooks import DEFAULT_EVENTS, MirroredWebhook
+from tidemill.contracts.api.webhooks import DEFAULT_EVENTS, MirroredWebhook
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status

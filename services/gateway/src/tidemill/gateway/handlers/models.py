@@ -5,9 +5,9 @@ from typing import Any, Final
 from aiohttp import web
 from msgspec import UNSET, structs
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_models import UpdateModel
+from tidemill.contracts.api.models import CreateModel, Model, UpdateModel
+from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import conflict, forbidden, invalid_member, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, Hardware, unknown_hardware
 from tidemill.gateway import stores
@@ -29,7 +29,7 @@ async def hardware(call: Call) -> web.Response:
     return json_response(call.parts.tariffs.hardware())
 
 
-@operation("models.list", Scope.MODELS_READ, query=queries.Models, answer=api.Page[api.Model])
+@operation("models.list", Scope.MODELS_READ, query=queries.Models, answer=Page[Model])
 async def list_(call: Call) -> web.Response:
     """Public models that can be run and show an example.
 
@@ -46,19 +46,19 @@ async def list_(call: Call) -> web.Response:
         shown.update(await stores.examples.defaults(call.parts.database, [row["model_id"] for row in rows]))
         return rows
 
-    def present(row: Row) -> api.Model:
+    def present(row: Row) -> Model:
         return showing_models.model(call, row, shown.get(row["model_id"]))
 
     return json_response(await page(call, "/models", fetch, present, size=MODELS_PAGE_SIZE))
 
 
-@operation("models.create", Scope.MODELS_WRITE, body=api.CreateModel, answer=api.Model, status=201, errors=(409,))
+@operation("models.create", Scope.MODELS_WRITE, body=CreateModel, answer=Model, status=201, errors=(409,))
 async def create(call: Call) -> web.Response:
     """Make an empty model of your own, to push versions to.
 
     `owner` is the account that the token acts for. An account may have 1,000 models.
     """
-    body = await call.body(api.CreateModel)
+    body = await call.body(CreateModel)
     if body.owner != call.account.username:
         own = call.account.username
         raise forbidden(
@@ -75,19 +75,19 @@ async def create(call: Call) -> web.Response:
     return json_response(await _shown(call, body.owner, body.name), 201, location)
 
 
-@operation("models.get", Scope.MODELS_READ, answer=api.Model)
+@operation("models.get", Scope.MODELS_READ, answer=Model)
 async def get(call: Call) -> web.Response:
     """A model with its latest version and its default example."""
     return json_response(await _shown(call, *named(call)))
 
 
-async def _shown(call: Call, owner: str, name: str) -> api.Model:
+async def _shown(call: Call, owner: str, name: str) -> Model:
     row = await visible(call, owner, name)
     shown = await stores.examples.defaults(call.parts.database, [row["model_id"]])
     return showing_models.model(call, row, shown.get(row["model_id"]))
 
 
-@operation("models.update", Scope.MODELS_WRITE, body=UpdateModel, answer=api.Model)
+@operation("models.update", Scope.MODELS_WRITE, body=UpdateModel, answer=Model)
 async def update(call: Call) -> web.Response:
     """Change what is said of a model of your own, and who may see it.
 

@@ -7,8 +7,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api import Page
-from tidemill.contracts.api_accounts import (
+from tidemill.contracts.api.accounts import (
     RESERVED_USERNAMES,
     CreateOrganization,
     Member,
@@ -16,6 +15,7 @@ from tidemill.contracts.api_accounts import (
     SetMember,
     UpdateAccount,
 )
+from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import conflict, forbidden, invalid_member, not_found, unprocessable
 from tidemill.gateway import stores
 from tidemill.gateway.access import memberships

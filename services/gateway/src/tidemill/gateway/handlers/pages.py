@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
+from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.errors import Problem, not_found
 from tidemill.gateway.call import Call, operation
 from tidemill.gateway.handlers import predictions
@@ -44,9 +44,7 @@ async def start(call: Call) -> web.Response:
     )
 
 
-@operation(
-    "pages.prediction", Scope.PREDICTIONS_READ, headers=("Accept",), answer=(api.Prediction, HTML), anonymous=True
-)
+@operation("pages.prediction", Scope.PREDICTIONS_READ, headers=("Accept",), answer=(Prediction, HTML), anonymous=True)
 async def prediction(call: Call) -> web.StreamResponse:
     """Show a prediction, to browsers as a page; this is its `urls.web`.
 
@@ -65,7 +63,7 @@ async def prediction(call: Call) -> web.StreamResponse:
     return _html(shown.model, _body(call, shown))
 
 
-def _body(call: Call, shown: api.Prediction) -> str:
+def _body(call: Call, shown: Prediction) -> str:
     output = msgspec.json.decode(bytes(shown.output))
     parts = [
         f"<p>{escape(shown.status)} \u00b7 {escape(shown.created_at)} \u00b7 {_code(shown.id)}</p>",

@@ -2,9 +2,10 @@
 
 from aiohttp import web
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_predictions import Batch, CreateBatch, CreateBatchItems
+from tidemill.contracts.api.batches import Batch, CreateBatch, CreateBatchItems
+from tidemill.contracts.api.pages import Page
+from tidemill.contracts.api.predictions import CreatePrediction, CreatePredictionOfVersion, Prediction
 from tidemill.contracts.errors import Problem, conflict, not_found, unauthenticated
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
@@ -26,30 +27,30 @@ NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would pol
 @operation(
     "predictions.create",
     Scope.PREDICTIONS_WRITE,
-    body=api.CreatePredictionOfVersion,
+    body=CreatePredictionOfVersion,
     headers=RUNNING,
-    answer=api.Prediction,
+    answer=Prediction,
     status=201,
     takes="creates",
 )
 async def create(call: Call) -> web.Response:
     """Create a prediction. `version` is 64 hexadecimal digits, owner/name:version, or owner/name for the latest."""
-    body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePredictionOfVersion)
+    body = decode(await call.read(BODY_LIMIT_BYTES), CreatePredictionOfVersion)
     return await create_prediction(call, await call.parts.versions.resolve(call.account.id, body.version), body)
 
 
 @operation(
     "models.predictions.create",
     Scope.PREDICTIONS_WRITE,
-    body=api.CreatePrediction,
+    body=CreatePrediction,
     headers=RUNNING,
-    answer=api.Prediction,
+    answer=Prediction,
     status=201,
     takes="creates",
 )
 async def create_for_model(call: Call) -> web.Response:
     """Create a prediction with a model's latest version."""
-    body = decode(await call.read(BODY_LIMIT_BYTES), api.CreatePrediction)
+    body = decode(await call.read(BODY_LIMIT_BYTES), CreatePrediction)
     runnable = await call.parts.versions.latest(call.account.id, call.path("owner"), call.path("name"))
     return await create_prediction(call, runnable, body)
 
@@ -79,7 +80,7 @@ async def create_batch(call: Call) -> web.Response:
     return await batch.create(call, body)
 
 
-@operation("predictions.get", Scope.PREDICTIONS_READ, headers=STATUS, answer=api.Prediction, anonymous=True)
+@operation("predictions.get", Scope.PREDICTIONS_READ, headers=STATUS, answer=Prediction, anonymous=True)
 async def get(call: Call) -> web.Response:
     """Get a prediction. It can be polled: the answer is never cached.
 
@@ -89,7 +90,7 @@ async def get(call: Call) -> web.Response:
     return json_response(await shown(call), headers=NO_STORE)
 
 
-async def shown(call: Call) -> api.Prediction:
+async def shown(call: Call) -> Prediction:
     """The prediction that the path names, as the caller may see it. Raises the 404 and the 401 problem."""
     prediction_id, account = call.path("id"), call.account.id
     row = await store.visible(call.parts.database, prediction_id, account) if is_id(prediction_id) else None
@@ -112,7 +113,7 @@ async def _own(call: Call) -> Row:
     Scope.PREDICTIONS_READ,
     query=queries.Predictions,
     headers=STATUS,
-    answer=api.Page[api.Prediction],
+    answer=Page[Prediction],
 )
 async def list_(call: Call) -> web.Response:
     """List predictions, newest first.
@@ -131,14 +132,14 @@ async def list_(call: Call) -> web.Response:
     return json_response(listed, headers=NO_STORE)
 
 
-@operation("predictions.cancel", Scope.PREDICTIONS_WRITE, headers=STATUS, answer=api.Prediction)
+@operation("predictions.cancel", Scope.PREDICTIONS_WRITE, headers=STATUS, answer=Prediction)
 async def cancel(call: Call) -> web.Response:
     """Cancel a prediction. It ends at once, and whoever runs it is told; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))
     return json_response(await showing.in_full(call, row), headers=NO_STORE)
 
 
-@operation("predictions.share", Scope.PREDICTIONS_WRITE, answer=api.Prediction, errors=(409,))
+@operation("predictions.share", Scope.PREDICTIONS_WRITE, answer=Prediction, errors=(409,))
 async def share(call: Call) -> web.Response:
     """Share a prediction: everybody who has its address can read it, and its data is kept.
 

@@ -12,8 +12,9 @@ import nats
 from aiohttp import web
 from msgspec import UNSET
 
-from tidemill.contracts import api, subjects
+from tidemill.contracts import subjects
 from tidemill.contracts.access import Scope
+from tidemill.contracts.api.pushes import Blob, CreatePush, Push
 from tidemill.contracts.errors import Problem, bad_request, not_found, throttled, unprocessable
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import is_id, new_id
@@ -32,7 +33,7 @@ UPLOADING_LIMIT: Final = 100  # of an account: each holds a list of files of up 
 RETRY_S: Final = 30  # by when one of several builds has ended
 
 
-@operation("pushes.create", Scope.MODELS_WRITE, body=api.CreatePush, answer=api.Push, status=201, errors=(413,))
+@operation("pushes.create", Scope.MODELS_WRITE, body=CreatePush, answer=Push, status=201, errors=(413,))
 async def create(call: Call) -> web.Response:
     """Begin a push: the files of a version to be.
 
@@ -55,7 +56,7 @@ async def create(call: Call) -> web.Response:
 
 def _checked(body: bytes) -> str:
     """The manifest as it is stored: JSON of the files. Raises the 422 problem for what is no bundle."""
-    files = decode(body, api.CreatePush).files
+    files = decode(body, CreatePush).files
     sizes: dict[str, int] = {}
     try:
         check_paths([(file.path, file.size) for file in files])
@@ -67,13 +68,13 @@ def _checked(body: bytes) -> str:
     return msgspec.json.encode(files).decode()
 
 
-@operation("pushes.get", Scope.MODELS_WRITE, answer=api.Push)
+@operation("pushes.get", Scope.MODELS_WRITE, answer=Push)
 async def get(call: Call) -> web.Response:
     """Get a push."""
     return json_response(await _push(call, call.path("id")), headers=NO_STORE)
 
 
-@operation("pushes.start", Scope.MODELS_WRITE, answer=api.Push, errors=(422,))
+@operation("pushes.start", Scope.MODELS_WRITE, answer=Push, errors=(422,))
 async def start(call: Call) -> web.Response:
     """Start a push when everything is uploaded. One that has started is answered as it is.
 
@@ -133,9 +134,7 @@ def _too_many(why: str) -> Problem:
     return throttled(RETRY_S, f"Request was throttled. {why}")
 
 
-@operation(
-    "blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=api.Blob, status=201, also=(200,), errors=(411, 413, 415)
-)
+@operation("blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=Blob, status=201, also=(200,), errors=(411, 413, 415))
 async def put_blob(call: Call) -> web.Response:
     """PUT /blobs/{sha256}: one file of a bundle; repeating it is harmless. 422 when the bytes are not those named.
 
@@ -153,7 +152,7 @@ async def put_blob(call: Call) -> web.Response:
                 await spool.add(chunk)
         if not known:
             await _keep(call, digest, spool)
-    return json_response(api.Blob(digest, length), 200 if known else 201, call.location(f"/blobs/{digest}"))
+    return json_response(Blob(digest, length), 200 if known else 201, call.location(f"/blobs/{digest}"))
 
 
 def _length(request: web.Request) -> int:
@@ -172,13 +171,13 @@ async def _keep(call: Call, digest: str, spool: Spool) -> None:
     await stores.pushes.add_blob(call.parts.database, call.account.id, digest, spool.size)
 
 
-async def _push(call: Call, push_id: str) -> api.Push:
+async def _push(call: Call, push_id: str) -> Push:
     database = call.parts.database
     row = await stores.pushes.push(database, push_id, call.account.id) if is_id(push_id) else None
     if row is None:
         raise not_found()
     place = await stores.pushes.place(database, push_id) if row["status"] == "queued" else None
-    return api.Push(
+    return Push(
         id=row["id"],
         model=row["model"],
         status=row["status"],

@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_models import FoundCollection, FoundModel, FoundPage, SearchMetadata, SearchResults
+from tidemill.contracts.api.models import Model
+from tidemill.contracts.api.pages import Page
+from tidemill.contracts.api.search import FoundCollection, FoundModel, FoundPage, SearchMetadata, SearchResults
 from tidemill.contracts.errors import Problem, bad_request, unprocessable
 from tidemill.contracts.limits import BODY_LIMIT_BYTES, SEARCH_LIMIT_CHARS
 from tidemill.gateway import stores
@@ -25,7 +26,7 @@ COLLECTIONS_LIMIT: Final = 10  # of one search
 PAGES_LIMIT: Final = 10
 
 
-@operation("models.search", Scope.MODELS_READ, body="text/plain", answer=api.Page[api.Model])
+@operation("models.search", Scope.MODELS_READ, body="text/plain", answer=Page[Model])
 async def models(call: Call) -> web.Response:
     """Find models: the body is the text to look for.
 
@@ -50,7 +51,7 @@ def question(body: bytes) -> str:
     return text.replace("\0", " ")
 
 
-async def page_of(call: Call, text: str) -> api.Page[Any]:
+async def page_of(call: Call, text: str) -> Page[Any]:
     """A page of what the search finds; of all listed models when there is nothing to look for."""
     shown: dict[str, Row] = {}
     everything = queries.Models()
@@ -65,7 +66,7 @@ async def page_of(call: Call, text: str) -> api.Page[Any]:
         shown.update(await stores.examples.defaults(database, [row["model_id"] for row in rows]))
         return rows
 
-    def present(row: Row) -> api.Model:
+    def present(row: Row) -> Model:
         return showing_models.model(call, row, shown.get(row["model_id"]))
 
     return await page(call, "/models", fetch, present, size=SEARCH_PAGE_SIZE, filters={"query": text} if text else {})

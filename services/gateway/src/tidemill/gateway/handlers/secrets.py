@@ -4,7 +4,7 @@ from aiohttp import web
 from asyncpg import ForeignKeyViolationError
 
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_secrets import SECRET_NAME_LIMIT_CHARS, SECRETS_LIMIT, Secret, SetSecret
+from tidemill.contracts.api.model_secrets import SECRET_NAME_LIMIT_CHARS, SECRETS_LIMIT, Secret, SetSecret
 from tidemill.contracts.errors import not_found, unprocessable
 from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.gateway import stores

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from tidemill.contracts import access
 from tidemill.contracts.access import Role, Scope
-from tidemill.contracts.api import Page
-from tidemill.contracts.api_accounts import CreateToken, NewToken, Token
+from tidemill.contracts.api.pages import Page
+from tidemill.contracts.api.tokens import CreateToken, NewToken, Token
 from tidemill.contracts.errors import forbidden, invalid_member, not_found, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores

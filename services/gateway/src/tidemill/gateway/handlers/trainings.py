@@ -5,9 +5,10 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from tidemill.contracts import api
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_deployments import CreateTraining, Training
+from tidemill.contracts.api.pages import Page
+from tidemill.contracts.api.predictions import CreatePrediction
+from tidemill.contracts.api.trainings import CreateTraining, Training
 from tidemill.contracts.errors import Problem, not_found, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import store, stores
@@ -56,7 +57,7 @@ async def create(call: Call) -> web.Response:
         check=checker(runnable.schema, INPUT),
         destination=body.destination,
     )
-    asked = api.CreatePrediction(
+    asked = CreatePrediction(
         input=body.input,
         webhook=body.webhook,
         webhook_completed=body.webhook_completed,
@@ -74,7 +75,7 @@ async def _version(call: Call) -> Runnable:
         raise not_found() from None
 
 
-@operation("trainings.list", Scope.TRAININGS_READ, query=queries.Paging, headers=STATUS, answer=api.Page[Training])
+@operation("trainings.list", Scope.TRAININGS_READ, query=queries.Paging, headers=STATUS, answer=Page[Training])
 async def list_(call: Call) -> web.Response:
     """List trainings, newest first."""
 

@@ -8,9 +8,11 @@ import msgspec
 import nats
 from aiohttp import web
 
-from tidemill.contracts import api, subjects
+from tidemill.contracts import subjects
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api_boots import Boot
+from tidemill.contracts.api.boots import Boot
+from tidemill.contracts.api.models import Version
+from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import conflict, not_found, unavailable
 from tidemill.contracts.events import QueueRemoved
 from tidemill.gateway import stores
@@ -28,7 +30,7 @@ VERSION_ID: Final = re.compile(r"[0-9a-f]{64}")
 LOST_WITH_ITS_WORKER: Final = "The worker was lost while it booted."
 
 
-@operation("models.versions.list", Scope.MODELS_READ, query=queries.Paging, answer=api.Page[api.Version])
+@operation("models.versions.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[Version])
 async def list_(call: Call) -> web.Response:
     """A model's versions, the newest first."""
     model = await visible_here(call)
@@ -40,7 +42,7 @@ async def list_(call: Call) -> web.Response:
     return json_response(await page(call, path, fetch, showing_models.version, size=VERSIONS_PAGE_SIZE))
 
 
-@operation("models.versions.get", Scope.MODELS_READ, answer=api.Version)
+@operation("models.versions.get", Scope.MODELS_READ, answer=Version)
 async def get(call: Call) -> web.Response:
     """One version with its schema."""
     model = await visible_here(call)

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tidemill.contracts import api, subjects
+from tidemill.contracts import subjects
 from tidemill.contracts.access import Scope
-from tidemill.contracts.api import Page
-from tidemill.contracts.api_webhooks import (
+from tidemill.contracts.api.pages import Page
+from tidemill.contracts.api.webhooks import (
     SIGNING_LIMIT,
     TRIES_LIMIT,
     EndpointStatus,
@@ -17,6 +17,7 @@ from tidemill.contracts.api_webhooks import (
     WebhookDelivery,
     WebhookDeliveryInFull,
     WebhookEndpoint,
+    WebhookSecret,
     WebhookTry,
 )
 from tidemill.contracts.errors import conflict, not_found
@@ -35,13 +36,13 @@ NO_STORE = {"Cache-Control": "no-store"}
 MESSAGE_PREFIX = "msg_"
 
 
-@operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, answer=api.WebhookSecret)
+@operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, answer=WebhookSecret)
 async def secret(call: Call) -> web.Response:
     """The secret that signs your webhooks; receivers verify with it."""
     key = await stores.webhooks.secret(call.parts.database, call.account.id)
     if key is None:
         raise not_found()
-    return json_response(api.WebhookSecret(key), headers=NO_STORE)
+    return json_response(WebhookSecret(key), headers=NO_STORE)
 
 
 @operation(

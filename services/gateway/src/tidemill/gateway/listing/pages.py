@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from tidemill.contracts.api import Page
+from tidemill.contracts.api.pages import Page
 from tidemill.contracts.limits import PAGE_SIZE
 from tidemill.gateway.call import Call
 from tidemill.gateway.listing import cursors

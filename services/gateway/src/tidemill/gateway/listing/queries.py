@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from tidemill.contracts import patterns
-from tidemill.contracts.api import Name
-from tidemill.contracts.api_webhooks import OVERLAP_LIMIT_S, OVERLAP_S, DeliveryStatus
+from tidemill.contracts.api.fields import Name
+from tidemill.contracts.api.webhooks import OVERLAP_LIMIT_S, OVERLAP_S, DeliveryStatus
 from tidemill.contracts.limits import SEARCH_LIMIT_CHARS
 
 Id = Annotated[str, Meta(pattern=patterns.ID)]

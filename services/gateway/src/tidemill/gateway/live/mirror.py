@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tidemill.contracts.api_webhooks import DeliveryEvent
+from tidemill.contracts.api.webhooks import DeliveryEvent
 
 THROTTLE_S: Final = 0.5  # as the dispatcher keeps it
 FOLLOWED_LIMIT: Final = 2000  # predictions at once; of the oldest beyond it the end is still shown

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import web
 
-from tidemill.contracts import api
-from tidemill.contracts.api_predictions import Batch, BatchResult, CreateBatchItems, ItemProblem
+from tidemill.contracts.api.batches import Batch, BatchResult, CreateBatchItems, ItemProblem
+from tidemill.contracts.api.predictions import CreatePredictionOfVersion
 from tidemill.contracts.errors import Problem, conflict
 from tidemill.contracts.ids import new_id
 from tidemill.gateway import store
@@ -49,7 +49,7 @@ async def create(call: Call, body: CreateBatchItems) -> web.Response:
 
 async def _checked(call: Call, raw: msgspec.Raw, traceparent: str | None) -> Checked:
     try:
-        body = decode(bytes(raw), api.CreatePredictionOfVersion)
+        body = decode(bytes(raw), CreatePredictionOfVersion)
         runnable = await call.parts.versions.resolve(call.account.id, body.version)
         return Checked(prepared(call, runnable, body, traceparent), runnable.streams)
     except Problem as problem:

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from tidemill.contracts import api
+from tidemill.contracts.api.predictions import CreatePrediction
 from tidemill.contracts.errors import invalid_member, not_found
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import WAIT_LIMIT_S
@@ -29,7 +29,7 @@ from tidemill.security.egress_policy import check_form
 TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-async def create(call: Call, runnable: Runnable, body: api.CreatePrediction) -> web.Response:
+async def create(call: Call, runnable: Runnable, body: CreatePrediction) -> web.Response:
     headers = call.request.headers
     wait = wait_s(headers.get("Prefer"))
     with span("create prediction", traceparent_of(headers.get("traceparent"))) as traceparent:
@@ -44,7 +44,7 @@ async def create(call: Call, runnable: Runnable, body: api.CreatePrediction) -> 
         )
 
 
-def prepared(call: Call, runnable: Runnable, body: api.CreatePrediction, traceparent: str | None) -> Accepted:
+def prepared(call: Call, runnable: Runnable, body: CreatePrediction, traceparent: str | None) -> Accepted:
     """The row that the body asks for. Raises the 422 problem for a body that the version does not take."""
     cancel_after = cancel_after_s(call.request.headers.get("Cancel-After"))
     raw = bytes(body.input)
@@ -91,7 +91,7 @@ def traceparent_of(header: str | None) -> str | None:
     return header if header and TRACEPARENT.fullmatch(header) else None
 
 
-def _events(body: api.CreatePrediction) -> list[str] | None:
+def _events(body: CreatePrediction) -> list[str] | None:
     if body.webhook is None and body.webhook_completed is not None:
         return ["completed"]
     return None if body.webhook_events_filter is None else list(body.webhook_events_filter)

@@ -11,7 +11,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tidemill.contracts import api, subjects
+from tidemill.contracts import subjects
+from tidemill.contracts.api.predictions import Prediction, WaitingFor
 from tidemill.contracts.events import Line, LineAsked, Warm
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.stores import boots
@@ -39,7 +40,7 @@ class Heard(NamedTuple):
     retrying: frozenset[str]
 
 
-def reason(heard: Heard | None, queue: str, waited_s: float) -> api.WaitingFor | None:
+def reason(heard: Heard | None, queue: str, waited_s: float) -> WaitingFor | None:
     """What a prediction of the queue waits for; None when nobody knows yet."""
     if heard is None:
         return None
@@ -104,7 +105,7 @@ class WaitingRoom:
     async def on_warm(self, warm: Warm) -> None:
         self._heard = Heard(monotonic(), frozenset(warm.queues), frozenset(warm.booting), frozenset(warm.retrying))
 
-    async def tell(self, row: Row, prediction: api.Prediction) -> None:
+    async def tell(self, row: Row, prediction: Prediction) -> None:
         """Says it to one that waits; `row` is the prediction's."""
         if row["status"] != Status.STARTING or row["worker"] is not None:
             return
@@ -117,7 +118,7 @@ class WaitingRoom:
         if prediction.waiting_for == "instance_boot":
             await self._tell_boot(row["queue"], prediction)
 
-    async def _tell_boot(self, queue: str, prediction: api.Prediction) -> None:
+    async def _tell_boot(self, queue: str, prediction: Prediction) -> None:
         boot = await self._boots.of(queue)
         if boot is not None:
             prediction.waiting_since = rfc3339(boot["began_at"].timestamp())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from tidemill.contracts.api_deployments import UpdateDeployment
+from tidemill.contracts.api.deployments import UpdateDeployment
 from tidemill.contracts.errors import Problem, conflict, unprocessable
 
 

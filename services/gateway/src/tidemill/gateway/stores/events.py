@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-from tidemill.contracts.api_events import EVENT_CONSUMERS_LIMIT
+from tidemill.contracts.api.event_consumers import EVENT_CONSUMERS_LIMIT
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row

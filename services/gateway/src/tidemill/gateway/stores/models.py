@@ -5,8 +5,7 @@ from typing import Final
 
 import msgspec
 
-from tidemill.contracts.api import CreateModel
-from tidemill.contracts.api_models import UpdateModel
+from tidemill.contracts.api.models import CreateModel, UpdateModel
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor, comparison

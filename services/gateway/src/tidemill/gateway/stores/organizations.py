@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from tidemill.contracts.access import Role
-from tidemill.contracts.api_accounts import CreateOrganization
+from tidemill.contracts.api.accounts import CreateOrganization
 from tidemill.contracts.errors import Problem, conflict, not_found
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.access import memberships

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tidemill.contracts.api_secrets import SECRETS_LIMIT
+from tidemill.contracts.api.model_secrets import SECRETS_LIMIT
 from tidemill.runtime.db import Database, Row
 
 _LIST: Final = "SELECT name, created_at, updated_at FROM model_secret WHERE model_id = $1 ORDER BY name"

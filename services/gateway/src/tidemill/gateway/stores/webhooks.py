@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Final
 
-from tidemill.contracts.api_webhooks import SIGNING_LIMIT, TRIES_LIMIT
+from tidemill.contracts.api.webhooks import SIGNING_LIMIT, TRIES_LIMIT
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row

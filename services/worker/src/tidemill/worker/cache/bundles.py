@@ -13,7 +13,7 @@ from typing import Final
 
 from prometheus_client import Counter as Metric
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest
 from tidemill.contracts.ids import is_id
 from tidemill.hosting.flights import Flights

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 from prometheus_client import Counter
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.events import VersionMade
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import EnvironmentFailed, Environments

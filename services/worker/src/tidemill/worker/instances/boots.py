@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment, Environments
 from tidemill.hosting.failures import BootFailed

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.hardware import HARDWARE
 
 

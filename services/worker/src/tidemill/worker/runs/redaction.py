@@ -11,7 +11,7 @@ from typing import Any, AnyStr, Final
 
 import msgspec
 
-from tidemill.contracts.api_secrets import SECRET_MINIMUM_CHARS
+from tidemill.contracts.api.model_secrets import SECRET_MINIMUM_CHARS
 from tidemill.hosting.frames import Done, Failed, Health, Ready, decode
 from tidemill.model.printed.wire import Ids
 

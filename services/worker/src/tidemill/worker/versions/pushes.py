@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest, version_id
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import new_id

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest, version_id
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import SQL_OPEN

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tidemill.contracts.api import BundleFile
+from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import OUTPUT_FILE_LIMIT_BYTES

@@ -1,4 +1,4 @@
-"""Events on NATS for outside subscribers, as the HTTP API speaks of them. All of it is an extension."""
+"""Access to lifecycle events on NATS for external subscribers. All of it is an extension."""
 
 from typing import Annotated, Final
 

@@ -1,21 +1,17 @@
-"""Accounts, organizations with their members, and API tokens as they are on the wire. All but `Account`: extensions."""
+"""Accounts and organizations with their members. Everything except `Account` is an extension."""
 
-from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from tidemill.contracts import patterns
 from tidemill.contracts.access import Role
-from tidemill.contracts.api import Account, Name, WhereSet
-from tidemill.contracts.api_events import EventsAccess
+from tidemill.contracts.api.event_consumers import EventsAccess
+from tidemill.contracts.api.fields import Name, TextIfSet
 from tidemill.contracts.limits import URL_LIMIT_BYTES
 
 DISPLAY_NAME_LIMIT_CHARS: Final = 128  # names of people and firms, not essays
-SCOPES_LIMIT: Final = 64  # several times as many as there are
-SCOPE_LIMIT_CHARS: Final = 64
-TOKEN_LIFETIME_LIMIT_S: Final = 10 * 365 * 24 * 3600  # who wants longer wants none
 RETENTION_MINIMUM_S: Final = 60  # a client that polls every few seconds must have a chance to see the output
 
 # Paths of the website that an account's page must not stand in the way of.
@@ -28,8 +24,14 @@ RESERVED_USERNAMES: Final = frozenset({
 
 DisplayName = Annotated[str, Meta(pattern=patterns.LINE, min_length=1, max_length=DISPLAY_NAME_LIMIT_CHARS)]
 Link = Annotated[str, Meta(pattern=patterns.LINK, max_length=URL_LIMIT_BYTES)]
-Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601, with a time zone.")]
-ScopeName = Annotated[str, Meta(max_length=SCOPE_LIMIT_CHARS)]
+
+
+class Account(msgspec.Struct, kw_only=True):
+    type: Literal["user", "organization"]
+    username: str
+    name: str
+    github_url: TextIfSet = UNSET
+    avatar_url: TextIfSet = UNSET
 
 
 class OwnAccount(Account, kw_only=True):
@@ -72,8 +74,8 @@ class Organization(msgspec.Struct, kw_only=True):
     id: str
     username: str
     name: str
-    github_url: WhereSet = UNSET
-    avatar_url: WhereSet = UNSET
+    github_url: TextIfSet = UNSET
+    avatar_url: TextIfSet = UNSET
     retention_s: int | None
     created_at: str
     role: Annotated[Role, Meta(description="The caller's.")]
@@ -84,43 +86,10 @@ class Member(msgspec.Struct, kw_only=True):
 
     username: str
     name: str
-    avatar_url: WhereSet = UNSET
+    avatar_url: TextIfSet = UNSET
     role: Role
     created_at: str
 
 
 class SetMember(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     role: Role
-
-
-class CreateToken(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    name: Annotated[DisplayName, Meta(description="What the token is for.")]
-    scopes: Annotated[
-        list[ScopeName], Meta(min_length=1, max_length=SCOPES_LIMIT, description='Scopes, or ["*"] for all.')
-    ] = msgspec.field(default_factory=lambda: ["*"])
-    account: Annotated[
-        Name | None,
-        Meta(description="Whom it acts for: an organization that one is in; the caller's own account when left out."),
-    ] = None
-    expires_at: Moment | None = None
-    expires_in_s: Annotated[int, Meta(ge=1, le=TOKEN_LIFETIME_LIMIT_S, description="Instead of expires_at.")] | None = (
-        None
-    )
-
-
-class Token(msgspec.Struct, kw_only=True):
-    """An API token, without its secret. A token that was revoked is gone; one that has expired stays listed."""
-
-    id: str
-    name: str
-    last4: Annotated[str, Meta(description="The last four characters, to tell it by.")]
-    scopes: list[str]
-    account: Annotated[str, Meta(description="The username of the account that it acts for.")]
-    created_by: Annotated[str | None, Meta(description="The user who made it; null: the operator.")]
-    created_at: str
-    expires_at: str | None
-    last_used_at: Annotated[str | None, Meta(description="To the minute.")]
-
-
-class NewToken(Token, kw_only=True):
-    token: Annotated[str, Meta(description="The secret: shown this once and kept nowhere.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from tidemill.contracts.api import CreatePredictionOfVersion, Prediction
+from tidemill.contracts.api.predictions import CreatePredictionOfVersion, Prediction
 from tidemill.contracts.limits import BATCH_LIMIT
 
 

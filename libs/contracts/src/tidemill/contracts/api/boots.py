@@ -1,4 +1,4 @@
-"""What became of instances of a version, as its model's owner sees it."""
+"""Boots of a version's instances, as the owner of the model sees them."""
 
 from typing import Annotated, Literal
 

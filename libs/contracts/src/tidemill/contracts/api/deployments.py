@@ -1,12 +1,13 @@
-"""Deployments and trainings as they are on the wire, and their request bodies."""
+"""Deployments as they are on the wire, and their request bodies."""
 
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from tidemill.contracts import patterns
-from tidemill.contracts.api import Account, Name, Prediction, Url, WebhookEventName
+from tidemill.contracts.api.accounts import Account
+from tidemill.contracts.api.fields import Name
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 
 MIN_INSTANCES_LIMIT: Final = 5  # Replicate's; each is paid for whether it is used or not
@@ -66,23 +67,3 @@ class UpdateDeployment(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     hardware: Sku | UnsetType = UNSET
     min_instances: MinInstances | UnsetType = UNSET
     max_instances: MaxInstances | UnsetType = UNSET
-
-
-class CreateTraining(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`input` is checked against the TrainingInput of the version's schema."""
-
-    destination: Annotated[
-        str,
-        Meta(max_length=MODEL_LIMIT_CHARS, description="`owner/name` of a model of one's own: the new version's."),
-    ]
-    input: Raw
-    webhook: Url | None = None
-    webhook_completed: Url | None = None
-    webhook_events_filter: list[WebhookEventName] | None = None
-
-
-class Training(Prediction, kw_only=True):
-    """A training as clients see it: a prediction's members, and where the new version goes.
-
-    The output of one that succeeded is `{"version": "owner/name:id", "weights": URL}`.
-    """

@@ -5,13 +5,13 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from tidemill.contracts.api.fields import Timestamp
+
 SECRETS_LIMIT: Final = 64  # of one model; more is a configuration, which belongs into the model's files
 SECRET_NAME_LIMIT_CHARS: Final = 128
 SECRET_LIMIT_CHARS: Final = 16_384  # a chain of certificates with its key fits
 # What is shorter is guessed in no time, and hiding it in logs would eat ordinary words.
 SECRET_MINIMUM_CHARS: Final = 8
-
-Moment = Annotated[str, Meta(description="ISO 8601 in UTC.")]
 
 
 class SetSecret(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -29,5 +29,5 @@ class Secret(msgspec.Struct, kw_only=True):
     """That there is one; nobody is ever told its value."""
 
     name: Annotated[str, Meta(description="Of the environment variable.")]
-    created_at: Moment
+    created_at: Timestamp
     updated_at: Annotated[str, Meta(description="When its value was set last; ISO 8601 in UTC.")]

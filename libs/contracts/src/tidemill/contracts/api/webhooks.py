@@ -1,9 +1,11 @@
-"""Webhooks as their owners can look at them: secrets, deliveries with their tries, endpoints. Extensions throughout."""
+"""Webhooks as their owners see them: secrets, deliveries with their tries, endpoints. All of it is an extension."""
 
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
+from tidemill.contracts.api.fields import Timestamp
 
 OVERLAP_S: Final = 24 * 3600  # a day to tell every receiver the new secret
 OVERLAP_LIMIT_S: Final = 7 * 24 * 3600  # whoever needs longer has no plan to end it
@@ -14,7 +16,12 @@ DEFAULT_EVENTS: Final = ("output", "completed")  # what Replicate sends without 
 DeliveryStatus = Literal["pending", "delivered", "failed", "skipped"]
 DeliveryEvent = Literal["start", "output", "logs", "completed"]
 EndpointStatus = Literal["active", "paused", "disabled"]
-Moment = Annotated[str, Meta(description="ISO 8601 in UTC.")]
+
+
+class WebhookSecret(msgspec.Struct):
+    """`key` is a Standard Webhooks secret: `whsec_` and base64."""
+
+    key: str
 
 
 class RotatedSecret(msgspec.Struct, kw_only=True):
@@ -27,7 +34,7 @@ class RotatedSecret(msgspec.Struct, kw_only=True):
 class WebhookTry(msgspec.Struct, kw_only=True):
     """One request to the receiver."""
 
-    at: Moment
+    at: Timestamp
     duration_s: float
     status: Annotated[int | None, Meta(description="The receiver's; null when there was no answer.")]
     error: Annotated[str | None, Meta(description="Why it did not count as delivered.")]
@@ -51,7 +58,7 @@ class WebhookDelivery(msgspec.Struct, kw_only=True):
     last_status: int | None
     last_error: str | None
     next_try_at: Annotated[str | None, Meta(description="Of a pending one.")]
-    created_at: Moment
+    created_at: Timestamp
     completed_at: str | None
 
 
@@ -86,7 +93,7 @@ class WebhookEndpoint(msgspec.Struct, kw_only=True):
     disabled_reason: str | None
     succeeded_at: Annotated[str | None, Meta(description="To the minute.")]
     failed_at: str | None
-    created_at: Moment
+    created_at: Timestamp
 
 
 class MirroredWebhook(msgspec.Struct, kw_only=True):
