@@ -17,7 +17,7 @@ from pathlib import Path
 from tidemill.model import sandbox, syscalls
 from tidemill.model.sandbox import Sandbox
 from tidemill.worker.instances import processes, usage
-from tidemill.worker.instances.processes import Root
+from tidemill.worker.instances.processes import RootProcess
 
 codecs.lookup("ascii")  # each is a module, which the user might not be able to read
 
@@ -61,7 +61,7 @@ def main():
     os.close(write)
     said = os.read(read, 1000).decode()
     uid = asked["settings"]["uid"] if os.geteuid() == 0 and "identity" in asked["settings"]["layers"] else None
-    (found,) = processes.of_instances([Root(pid, uid)])
+    (found,) = processes.of_instances([RootProcess(pid, uid)])
     json.dump({"said": said, "counted": usage.memory_bytes(found, 1)}, sys.stdout)
     for each in {*found, *processes.family(os.getpid())} - {os.getpid()}:
         os.kill(each, signal.SIGKILL)

@@ -12,7 +12,7 @@ from tidemill.contracts.limits import GIB
 from tidemill.hosting.zygotes import NO_GPU, holds_gpu
 from tidemill.model.host import Zygote
 from tidemill.worker.gpus import choice
-from tidemill.worker.gpus.choice import Grant, Wish
+from tidemill.worker.gpus.choice import GpuGrant, GpuRequest
 from tidemill.worker.gpus.devices import discover
 
 pytestmark = pytest.mark.gpu
@@ -49,8 +49,8 @@ async def output(child, what):
 
 
 async def test_a_child_computes_on_its_device_and_sees_no_other(machine, cuda):
-    grant = choice.decide(Wish(1, GIB), machine.devices, [], machine.used())
-    assert isinstance(grant, Grant)
+    grant = choice.decide(GpuRequest(1, GIB), machine.devices, [], machine.used())
+    assert isinstance(grant, GpuGrant)
     child = await child_with(cuda, grant)
     seen = await output(child, "devices")
     assert [f"GPU-{uuid}" for uuid in seen["uuids"]] == [device.uuid for device in grant.devices]
@@ -61,12 +61,12 @@ async def test_a_child_computes_on_its_device_and_sees_no_other(machine, cuda):
 
 
 async def test_a_child_without_a_grant_has_no_gpu(cuda):
-    child = await child_with(cuda, Grant())
+    child = await child_with(cuda, GpuGrant())
     assert await output(child, "devices") == {"uuids": [], "opened": []}
 
 
 async def test_running_out_of_gpu_memory_fails_the_prediction_and_not_the_child(machine, cuda):
-    child = await child_with(cuda, choice.decide(Wish(1), machine.devices, [], {}))
+    child = await child_with(cuda, choice.decide(GpuRequest(1), machine.devices, [], {}))
     done = await child.predict("1", what="too_much")
     assert (done["status"], done["error"].partition(":")[0]) == ("out_of_memory", "the GPU ran out of memory")
     assert (await output(child, "compute"))["sum"] == 1024.0**3
@@ -74,7 +74,7 @@ async def test_running_out_of_gpu_memory_fails_the_prediction_and_not_the_child(
 
 async def test_what_a_killed_child_held_is_given_back(machine, cuda):
     before = machine.used()
-    grant = choice.decide(Wish(1, 4 * GIB), machine.devices, [], before)
+    grant = choice.decide(GpuRequest(1, 4 * GIB), machine.devices, [], before)
     (device,) = grant.devices
     child = await child_with(cuda, grant)
     assert (await output(child, "hold"))["bytes"] >= 2 * GIB

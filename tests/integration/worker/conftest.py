@@ -23,9 +23,9 @@ from tidemill.runtime.objects import Objects
 from tidemill.stack import ObjectServer
 from tidemill.testing import rows
 from tidemill.testing.servers import configured, migrated, started
-from tidemill.worker.cache.blobs import Blobs, StoredBlobs
-from tidemill.worker.cache.bundles import Bundles
-from tidemill.worker.versions.pushes import Pushes
+from tidemill.worker.cache.blobs import BlobCache, ObjectStoreBlobs
+from tidemill.worker.cache.bundles import BundleCache
+from tidemill.worker.versions.pushes import PushBuilder
 
 SCHEMA = {
     "openapi": "3.0.2",
@@ -77,7 +77,7 @@ class Workshop:
 
     def builder(self, worker, *, at_once=1):
         parts = self.bundles, self.environments, self.inspector, self.announce
-        return Pushes(worker, self.database, *parts, at_once=at_once)
+        return PushBuilder(worker, self.database, *parts, at_once=at_once)
 
     async def announce(self, queue, account):
         assert account == self.account_id
@@ -116,8 +116,8 @@ async def workshop(worker_servers, tmp_path):
     account = await rows.account(database, new_id())
     model = await rows.model(database, account, name="m", visibility="private")
     with Scratch(tmp_path) as scratch:
-        blobs = Blobs(tmp_path / "blobs", StoredBlobs(worker_servers.objects), scratch)
-        bundles = Bundles(tmp_path / "versions", blobs, scratch)
+        blobs = BlobCache(tmp_path / "blobs", ObjectStoreBlobs(worker_servers.objects), scratch)
+        bundles = BundleCache(tmp_path / "versions", blobs, scratch)
         environments = Environments(tmp_path / "environments", Installer(tmp_path / "uv"), scratch)
         shop = Workshop(worker_servers, tmp_path, "", model, account, bundles, environments)
         shop.worker = await shop.new_worker()

@@ -10,7 +10,7 @@ from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import monotonic
 from tidemill.testing import rows
 from tidemill.worker.instances.boot_records import KEPT, STOPPED, BootRecords
-from tidemill.worker.instances.life import Life
+from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.runs.instance import Instance
 
 
@@ -62,7 +62,7 @@ async def test_a_version_that_is_gone_leaves_no_record(worker_servers, queue):
 
 def booting(made, printed):
     made.state = "booting"
-    life = Life(made)
+    life = ManagedInstance(made)
     life.link = SimpleNamespace(log=printed)
     return life
 

@@ -4,9 +4,9 @@ import pytest
 
 from tidemill.hosting.scratch import Scratch
 from tidemill.hosting.zygotes import Zygotes
-from tidemill.worker.cache.blobs import Blobs, StoredBlobs
-from tidemill.worker.cache.bundles import Bundles
-from tidemill.worker.cache.prefetch import Prefetch
+from tidemill.worker.cache.blobs import BlobCache, ObjectStoreBlobs
+from tidemill.worker.cache.bundles import BundleCache
+from tidemill.worker.cache.prefetch import Prefetcher
 
 
 @pytest.fixture
@@ -15,10 +15,10 @@ async def other(workshop, tmp_path):
     home = tmp_path / "other"
     home.mkdir()
     with Scratch(home) as scratch:
-        blobs = Blobs(home / "blobs", StoredBlobs(workshop.objects), scratch)
-        bundles = Bundles(home / "versions", blobs, scratch)
+        blobs = BlobCache(home / "blobs", ObjectStoreBlobs(workshop.objects), scratch)
+        bundles = BundleCache(home / "versions", blobs, scratch)
         zygotes = Zygotes(home)
-        yield Prefetch(workshop.database, blobs, bundles, workshop.environments, zygotes, 10**9), home
+        yield Prefetcher(workshop.database, blobs, bundles, workshop.environments, zygotes, 10**9), home
         await zygotes.close()
         await bundles.close()
 

@@ -22,10 +22,10 @@ from tidemill.security.egress_policy import Allow
 from tidemill.testing import rows
 from tidemill.worker.fleet.report import Reporter, Settings, available
 from tidemill.worker.instances.confinement import Policy
-from tidemill.worker.instances.privileges import Privileges
+from tidemill.worker.instances.privileges import PrivilegeReader
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.lanes import QueueLane
+from tidemill.worker.runs.local_queue import LocalQueue
 
 KEY = b"\x5a" * 32
 CONFIG = ModelConfig(entry="predict.py:Predictor", network=True)
@@ -57,7 +57,7 @@ async def keep(workshop, name, value, key=KEY):
 
 
 async def test_secrets_trust_and_network(workshop, queue, command):
-    privileges = Privileges(workshop.database, KEY, Policy(network="declared"))
+    privileges = PrivilegeReader(workshop.database, KEY, Policy(network="declared"))
     given = await privileges.given(queue, CONFIG)
     assert (given.secrets, given.confined.required, given.confined.way_out) == ({}, REQUIRED, True)
     await keep(workshop, "B_KEY", "correct horse")
@@ -83,15 +83,15 @@ async def test_secrets_trust_and_network(workshop, queue, command):
 async def test_secrets_under_another_key_fail_the_boot_with_the_reason(workshop, queue):
     await keep(workshop, "A_KEY", "battery staple", b"\x01" * 32)
     with pytest.raises(BootFailed, match="TIDEMILL_SIGNING_KEY is not the one"):
-        await Privileges(workshop.database, KEY, Policy()).given(queue, CONFIG)
+        await PrivilegeReader(workshop.database, KEY, Policy()).given(queue, CONFIG)
     with pytest.raises(BootFailed, match="does not exist"):
-        await Privileges(workshop.database, KEY, Policy()).given(new_id(), CONFIG)
+        await PrivilegeReader(workshop.database, KEY, Policy()).given(new_id(), CONFIG)
 
 
 async def test_workers_report_and_operators_read_it(workshop, command):
     assert "has not reported yet" in await command("worker", "status")
     engine = Engine.__new__(Engine)
-    lane = QueueLane("q")
+    lane = LocalQueue("q")
     engine.worker, engine.lanes, engine.draining = workshop.worker, {"q": lane}, False
     instance = Instance(new_id(), "q", 0.0)
     instance.error, instance.gpus = "it broke\nbadly", ("GPU-1",)

@@ -12,7 +12,7 @@ from tidemill.hosting.scratch import Scratch
 from tidemill.runtime import patience
 from tidemill.runtime.objects import ObjectStoreError
 from tidemill.worker.cache import downloads
-from tidemill.worker.cache.blobs import Blobs, BlobUnavailable, StoredBlobs
+from tidemill.worker.cache.blobs import BlobCache, BlobUnavailable, ObjectStoreBlobs
 
 PIECE = 64 * 1024
 
@@ -27,7 +27,7 @@ async def stored(worker_servers, monkeypatch):
     return content, BundleFile(path="weights", sha256=digest, size=len(content))
 
 
-class Cut(StoredBlobs):
+class Cut(ObjectStoreBlobs):
     """Each connection ends after `after` bytes; the store goes away once `lasts` connections have been made."""
 
     def __init__(self, objects, after, lasts=10**6):
@@ -43,7 +43,7 @@ class Cut(StoredBlobs):
 
 async def fetched(tmp_path, source, file):
     with Scratch(tmp_path) as scratch:
-        blobs = Blobs(tmp_path / "blobs", source, scratch)
+        blobs = BlobCache(tmp_path / "blobs", source, scratch)
         try:
             await blobs.fetch([file])
         finally:
@@ -53,7 +53,7 @@ async def fetched(tmp_path, source, file):
 
 async def test_a_large_file_arrives_whole(worker_servers, stored, tmp_path):
     content, file = stored
-    assert await fetched(tmp_path, StoredBlobs(worker_servers.objects), file) == content
+    assert await fetched(tmp_path, ObjectStoreBlobs(worker_servers.objects), file) == content
     assert list((tmp_path / "blobs" / "partial").iterdir()) == []
 
 
@@ -72,4 +72,4 @@ async def test_a_file_that_the_store_holds_shorter(worker_servers, stored, tmp_p
     await worker_servers.objects.put(blob_key(file.sha256), content[:-PIECE], "x/y")
     async with asyncio.timeout(60):
         with pytest.raises(BlobUnavailable, match="other bytes"):
-            await fetched(tmp_path, StoredBlobs(worker_servers.objects), file)
+            await fetched(tmp_path, ObjectStoreBlobs(worker_servers.objects), file)

@@ -22,10 +22,10 @@ from tidemill.testing.servers import started
 from tidemill.worker.runs import store_turns
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.ports import Ports
+from tidemill.worker.runs.ports import EnginePorts
 from tidemill.worker.runs.pulls import Pulls
-from tidemill.worker.runs.records import Records
 from tidemill.worker.runs.run import Run
+from tidemill.worker.runs.run_writer import RunWriter
 
 SLOW_MS = 1000.0  # nothing is sent ahead to so slow a child
 
@@ -52,8 +52,8 @@ class Machine:
 
     def __init__(self, worker, database, bus, queue):
         self.queue, self.begun = queue, []
-        self.records = Records(worker, database, bus)
-        ports = Ports(
+        self.records = RunWriter(worker, database, bus)
+        ports = EnginePorts(
             records=self.records,
             needs_preparation=lambda _queue: False,
             tariff=lambda _queue: None,

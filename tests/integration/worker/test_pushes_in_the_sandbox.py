@@ -22,8 +22,8 @@ class Predictor(BasePredictor):
     def predict(self, image: Path, times: int = Input(default=3, ge=1)) -> ConcatenateIterator[str]:
         yield "x" * times
 """
-PLAIN = b"predict: 'predict.py:Predictor'\n"
-COG = PLAIN + b"build: {python_requirements: requirements.txt}\n"
+NO_OPTIONS = b"predict: 'predict.py:Predictor'\n"
+COG = NO_OPTIONS + b"build: {python_requirements: requirements.txt}\n"
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def test_a_model_with_requirements(sandboxed):
     ],
 )
 async def test_models_that_cannot_be_read(sandboxed, source, error):
-    row = await built(sandboxed, cog__yaml=PLAIN, predict__py=source)
+    row = await built(sandboxed, cog__yaml=NO_OPTIONS, predict__py=source)
     assert row["status"] == "failed"
     assert error in row["error"], row["error"]
     assert await sandboxed.versions() == []
@@ -82,7 +82,7 @@ class Predictor(BasePredictor):
 
 
 async def test_a_default_that_callers_could_not_send_is_warned_of(sandboxed):
-    row = await built(sandboxed, cog__yaml=PLAIN, predict__py=DEFAULTS)
+    row = await built(sandboxed, cog__yaml=NO_OPTIONS, predict__py=DEFAULTS)
     assert row["status"] == "succeeded", (row["error"], row["logs"])
     (warning,) = row["warnings"]
     assert warning.startswith("predict(): the default of 'size' is not what the input takes")
@@ -104,7 +104,7 @@ class Predictor(BasePredictor):
 
 
 async def test_an_import_that_wants_a_gpu_is_guessed_from_the_source(sandboxed):
-    row = await built(sandboxed, cog__yaml=PLAIN, predict__py=WANTS_A_GPU)
+    row = await built(sandboxed, cog__yaml=NO_OPTIONS, predict__py=WANTS_A_GPU)
     assert row["status"] == "succeeded", (row["error"], row["logs"])
     (warning,) = row["warnings"]
     assert "RuntimeError: Found no NVIDIA driver" in warning

@@ -8,8 +8,8 @@ from tidemill.contracts.events import Job
 from tidemill.contracts.ids import new_id
 from tidemill.runtime.clock import now
 from tidemill.testing import rows
-from tidemill.worker.runs.records import Records
 from tidemill.worker.runs.run import Run
+from tidemill.worker.runs.run_writer import RunWriter
 
 
 class Hints:
@@ -43,7 +43,7 @@ async def new_run(database):
         about = {"id": prediction, "attempt": 1, "account": "a", "gateway": "g", "created_at": now(), "webhook": True}
         run = Run(Job(**{**about, **job}), "q")
         run.claimed = True
-        return run, Records(worker, database, hints), hints
+        return run, RunWriter(worker, database, hints), hints
 
     return make
 

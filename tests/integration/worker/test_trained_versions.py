@@ -16,8 +16,8 @@ from tidemill.hosting.frames import FileRef
 from tidemill.hosting.scratch import Scratch
 from tidemill.testing import rows
 from tidemill.worker import store
-from tidemill.worker.runs.run import Refused, Run
-from tidemill.worker.versions.trainings import FOLDER, Trainings
+from tidemill.worker.runs.run import Run, RunFailed
+from tidemill.worker.versions.trainings import FOLDER, TrainingOutputs
 
 WEIGHTS = FileRef("/weights", "w.bin")
 
@@ -69,7 +69,7 @@ async def ended(workshop, base, tmp_path):
         return msgspec.Raw(json.dumps({**decoded, "weights": "https://x.example/w"} if files else decoded).encode())
 
     with Scratch(tmp_path / "spool") as scratch:
-        trainings = Trainings(
+        trainings = TrainingOutputs(
             workshop.worker, workshop.database, workshop.objects, scratch, upload, lambda queue: queue == base.training
         )
 
@@ -151,13 +151,13 @@ async def test_the_same_weights_again_are_the_same_version(workshop, training, e
     ],
 )
 async def test_a_training_that_is_no_longer_wanted_makes_nothing(workshop, training, ended, changes):
-    with pytest.raises(Refused):
+    with pytest.raises(RunFailed):
         await ended(await training(**changes))
     assert len(await workshop.versions()) == 1
 
 
 async def test_weights_that_are_no_file_are_refused(workshop, training, ended):
-    with pytest.raises(Refused, match="regular file"):
+    with pytest.raises(RunFailed, match="regular file"):
         await ended(await training(), path="/dev/zero")
     assert len(await workshop.versions()) == 1
 

@@ -8,7 +8,14 @@ from tidemill.hosting import data_uris, media_suffixes
 from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
 from tidemill.security.data_uri_form import DataUriRefused
 from tidemill.security.public_urls import PublicUrls
-from tidemill.worker.files.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
+from tidemill.worker.files.input_sources import (
+    DataUri,
+    DeliveredOutput,
+    ExternalUrl,
+    UnsupportedUrl,
+    UploadedFile,
+    source_of,
+)
 from tidemill.worker.files.inputs import name_for
 
 PUBLIC = PublicUrls("http://Gateway.lan:8300,https://x.example/tide/")
@@ -111,13 +118,13 @@ FILE = "01k0000000000000000000000a"
         (f"http://gateway.lan:8300/files/{FILE}", UploadedFile),
         (f"http://GATEWAY.lan:8300/v1/v1/files/{FILE}", UploadedFile),
         (f"http://gateway.lan:8300/v1/files/{FILE}/download?owner=a&expiry=1&signature=x", UploadedFile),
-        (f"https://gateway.lan:8300/v1/files/{FILE}", Elsewhere),
-        (f"http://gateway.lan/v1/files/{FILE}", Elsewhere),
-        (f"http://gateway.lan:8300@evil.example/v1/files/{FILE}", Elsewhere),
-        ("http://gateway.lan:8300/v1/files/no-id", Elsewhere),
-        (f"http://gateway.lan:8300/v1/files/{FILE}/x", Elsewhere),
-        ("http://Gateway.lan:8300/v1/delivery/token/a.png", Delivered),
-        ("https://example.com/a.png", Elsewhere),
+        (f"https://gateway.lan:8300/v1/files/{FILE}", ExternalUrl),
+        (f"http://gateway.lan/v1/files/{FILE}", ExternalUrl),
+        (f"http://gateway.lan:8300@evil.example/v1/files/{FILE}", ExternalUrl),
+        ("http://gateway.lan:8300/v1/files/no-id", ExternalUrl),
+        (f"http://gateway.lan:8300/v1/files/{FILE}/x", ExternalUrl),
+        ("http://Gateway.lan:8300/v1/delivery/token/a.png", DeliveredOutput),
+        ("https://example.com/a.png", ExternalUrl),
     ],
 )
 def test_where_files_are_had(url, kind):
@@ -129,13 +136,13 @@ def test_where_files_are_had(url, kind):
 
 def test_a_public_url_with_a_path():
     assert source_of(f"https://x.example/tide/v1/files/{FILE}", PUBLIC) == UploadedFile(FILE)
-    assert type(source_of(f"https://x.example/v1/files/{FILE}", PUBLIC)) is Elsewhere
+    assert type(source_of(f"https://x.example/v1/files/{FILE}", PUBLIC)) is ExternalUrl
 
 
 @pytest.mark.parametrize("host", ["localhost:8300", "127.0.0.1:8300", "192.168.1.20:8300"])
 def test_an_upload_is_ours_by_whichever_host_its_client_came(host):
     assert source_of(f"http://{host}/v1/files/{FILE}", PublicUrls("http://127.0.0.1:8300")) == UploadedFile(FILE)
-    assert type(source_of(f"http://{host}/v1/files/{FILE}", PUBLIC)) is Elsewhere
+    assert type(source_of(f"http://{host}/v1/files/{FILE}", PUBLIC)) is ExternalUrl
 
 
 @pytest.mark.parametrize(
@@ -157,9 +164,9 @@ def test_an_upload_is_ours_by_whichever_host_its_client_came(host):
 )
 def test_what_is_no_url_is_refused(text):
     if text == "http:/x\0":
-        assert type(source_of(text, PUBLIC)) is Elsewhere  # the egress policy refuses it
+        assert type(source_of(text, PUBLIC)) is ExternalUrl  # the egress policy refuses it
         return
-    with pytest.raises(NoSource):
+    with pytest.raises(UnsupportedUrl):
         source_of(text, PUBLIC)
 
 
@@ -167,7 +174,7 @@ def test_what_is_no_url_is_refused(text):
 def test_only_urls_get_through(text):
     try:
         source = source_of(text, PUBLIC)
-    except NoSource:
+    except UnsupportedUrl:
         return
     assert type(source) is DataUri or text.lstrip().lower().startswith(("http:", "https:"))
 

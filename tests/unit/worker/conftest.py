@@ -13,9 +13,9 @@ from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import now
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.ports import Ports
+from tidemill.worker.runs.ports import EnginePorts
 from tidemill.worker.runs.store_turns import Taken
-from tidemill.worker.runs.timekeeper import Timekeeper
+from tidemill.worker.runs.watchdog import Watchdog
 
 
 class FakeChild:
@@ -66,7 +66,7 @@ class World:
         self.gate = asyncio.Event()
         self.chunks, self.discarded = [], []
         self.prepare_error = self.tariff = None
-        ports = Ports(
+        ports = EnginePorts(
             records=self.records,
             needs_preparation=lambda _queue: files,
             tariff=lambda _queue: self.tariff,
@@ -76,7 +76,7 @@ class World:
             chunk=lambda run, frame: self.chunks.append((run.job.id, frame)),
         )
         self.engine = Engine("w", ports)
-        self.timekeeper = Timekeeper(self.engine, time_limit_s=100, kill_after_s=0.0)
+        self.watchdog = Watchdog(self.engine, time_limit_s=100, kill_after_s=0.0)
         self.instance = self.add(concurrency)
 
     def add(self, concurrency=1):

@@ -13,8 +13,8 @@ from tidemill.hosting.scratch import Scratch
 from tidemill.runtime import patience
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
-from tidemill.worker.cache.blobs import Blobs, BlobUnavailable
-from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.cache.blobs import BlobCache, BlobUnavailable
+from tidemill.worker.cache.bundles import BundleCache
 
 
 class FakeSource:
@@ -63,8 +63,8 @@ def scratch(tmp_path):
 
 @pytest.fixture
 async def cache(tmp_path, source, scratch):
-    blobs = Blobs(tmp_path / "blobs", source, scratch)
-    bundles = Bundles(tmp_path / "versions", blobs, scratch)
+    blobs = BlobCache(tmp_path / "blobs", source, scratch)
+    bundles = BundleCache(tmp_path / "versions", blobs, scratch)
     yield bundles
     await bundles.close()
 
@@ -236,7 +236,7 @@ async def test_what_was_begun_long_ago_goes_with_an_eviction(cache, tmp_path):
 
 async def test_a_blob_evicted_between_check_and_link_is_fetched_again(cache, model, tmp_path, monkeypatch):
     await cache.acquire(new_id(), model)
-    real, left = Blobs.link, [1]
+    real, left = BlobCache.link, [1]
 
     def link(self, file, target):
         if left:
@@ -244,7 +244,7 @@ async def test_a_blob_evicted_between_check_and_link_is_fetched_again(cache, mod
             self.path(file).unlink()
         real(self, file, target)
 
-    monkeypatch.setattr(Blobs, "link", link)
+    monkeypatch.setattr(BlobCache, "link", link)
     directory = await cache.acquire(new_id(), model)
     assert (directory / "cog.yaml").read_bytes() == b"predict: x"
 

@@ -10,7 +10,7 @@ from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import EnvironmentFailed
 from tidemill.worker.cache.downloads import BlobUnavailable
 from tidemill.worker.cache.fair_queue import WAITING
-from tidemill.worker.cache.prefetch import Prefetch
+from tidemill.worker.cache.prefetch import Prefetcher
 
 
 class World:
@@ -22,7 +22,7 @@ class World:
         blobs = SimpleNamespace(missing_bytes=lambda _: self.missing, stored_bytes=lambda: self.stored)
         bundles = SimpleNamespace(acquire=self.acquire, release=self.release)
         environments = SimpleNamespace(ensure=self.ensure)
-        self.prefetch = Prefetch(self, blobs, bundles, environments, SimpleNamespace(get=self.zygote), limit)
+        self.prefetch = Prefetcher(self, blobs, bundles, environments, SimpleNamespace(get=self.zygote), limit)
 
     async def row(self, _sql, queue):
         if queue in self.gone:

@@ -16,7 +16,7 @@ from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTi
 from tidemill.security.public_urls import PublicUrls
 from tidemill.testing.tasks import shortly
 from tidemill.worker.files import inputs as module
-from tidemill.worker.files.inputs import InputFetchError, Inputs
+from tidemill.worker.files.inputs import InputFetcher, InputFetchError
 
 PUBLIC = "http://gateway.lan:8300"
 IMAGE, ALBUM = FileField("image", one=True, many=False), FileField("album", one=False, many=True)
@@ -90,7 +90,7 @@ def parts(monkeypatch):
     monkeypatch.setattr(module, "backoffs", lambda: iter([0.0] * 10))
     monkeypatch.setattr(patience_module, "backoffs", lambda: iter([0.0] * 2))
     objects, egress = FakeObjects(), FakeEgress()
-    inputs = Inputs(FakeDatabase(), objects, egress, public_urls=PublicUrls(PUBLIC), delivery_key=delivery_key)
+    inputs = InputFetcher(FakeDatabase(), objects, egress, public_urls=PublicUrls(PUBLIC), delivery_key=delivery_key)
     return SimpleNamespace(inputs=inputs, objects=objects, egress=egress)
 
 

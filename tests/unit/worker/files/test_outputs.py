@@ -11,10 +11,10 @@ from tidemill.contracts.prediction import Status
 from tidemill.hosting.frames import FileRef
 from tidemill.runtime.objects import ObjectStoreError
 from tidemill.testing.tasks import shortly
-from tidemill.worker.files import handed_file
 from tidemill.worker.files import outputs as outputs_module
-from tidemill.worker.files.outputs import WAITS, Outputs
-from tidemill.worker.runs.run import Refused, Stop
+from tidemill.worker.files import passed_file
+from tidemill.worker.files.outputs import WAITS, OutputUploader
+from tidemill.worker.runs.run import RunFailed, StopReason
 
 
 def new_run():
@@ -36,7 +36,7 @@ class FakeObjects:
             raise ObjectStoreError("status 503")
         try:
             content = b"".join([chunk async for chunk in source.chunks(0, size)])
-        except Refused:  # what aiohttp makes of an error in a body
+        except RunFailed:  # what aiohttp makes of an error in a body
             raise ObjectStoreError("the body broke off") from None
         assert len(content) == size
         self.stored[key] = (content, content_type)
@@ -49,7 +49,7 @@ def objects():
 
 @pytest.fixture
 def outputs(objects):
-    return Outputs(objects, lambda key: f"http://x/{key}", lambda _run, line: objects.said.append(line))
+    return OutputUploader(objects, lambda key: f"http://x/{key}", lambda _run, line: objects.said.append(line))
 
 
 def opened(tmp_path, content, name="file", flags=os.O_RDONLY):
@@ -70,7 +70,7 @@ def is_closed(fd):
 
 
 async def refusal(outputs, value, refs, fds):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RunFailed) as refused:
         await outputs.upload(RUN, raw(value), refs, fds)
     assert all(is_closed(fd) for fd in fds)
     return refused.value
@@ -116,7 +116,7 @@ async def test_what_was_not_opened_for_reading(outputs, tmp_path):
 
 
 async def test_a_file_that_is_too_large(outputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(handed_file, "OUTPUT_FILE_LIMIT_BYTES", 3)
+    monkeypatch.setattr(passed_file, "OUTPUT_FILE_LIMIT_BYTES", 3)
     error = await refusal(outputs, None, [FileRef("", "x")], [opened(tmp_path, b"1234")])
     assert error.code is ErrorCode.OUTPUT_TOO_LARGE
 
@@ -204,10 +204,10 @@ async def test_a_prediction_that_is_stopped_gives_its_uploads_up(outputs, object
     task = asyncio.create_task(outputs.upload(run, raw(None), [FileRef("", "x")], [fd]))
     await hanging.wait()
     if how == "stopped":
-        run.stop = Stop(Status.CANCELED)
+        run.stop = StopReason(Status.CANCELED)
     else:
         run.lost = True
-    with pytest.raises(Refused):
+    with pytest.raises(RunFailed):
         await asyncio.wait_for(task, 60)
     assert is_closed(fd)
     assert objects.stored == {}

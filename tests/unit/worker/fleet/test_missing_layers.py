@@ -4,7 +4,7 @@ import structlog
 
 from tidemill.model.sandbox import IDENTITY, LAYERS, MOUNTS, NETWORK, SYSCALLS, Layer
 from tidemill.worker.fleet import report
-from tidemill.worker.fleet.report import Reporter, Settings, layers
+from tidemill.worker.fleet.report import Reporter, ReportSettings, layers
 from tidemill.worker.instances.confinement import Policy
 
 
@@ -15,7 +15,7 @@ async def test_each_layer_that_is_missing_is_reported_with_its_reason(tmp_path, 
         return [Layer(name, name not in off, off.get(name, "by some means")) for name in LAYERS]
 
     monkeypatch.setattr(report, "available", available)
-    settings = Settings(home=tmp_path, capacity=1, cache_limit_bytes=1)
+    settings = ReportSettings(home=tmp_path, capacity=1, cache_limit_bytes=1)
     reporter = Reporter(None, None, None, Policy(), settings)
     with structlog.testing.capture_logs() as logs:
         await reporter.look_at_layers()

@@ -7,11 +7,11 @@ from tidemill.contracts.limits import GIB
 from tidemill.testing.tasks import shortly
 from tidemill.worker.gpus import assignments, devices
 from tidemill.worker.gpus.assignments import GpuAssignments, NoSuchGpu
-from tidemill.worker.gpus.choice import Device, Grant, Wish
+from tidemill.worker.gpus.choice import Device, GpuGrant, GpuRequest
 from tidemill.worker.gpus.devices import NoGpus, NvmlGpus, discover
 
 A = Device("GPU-a", "Made-up GPU", 0, 80 * GIB)
-HALF, WHOLE = Wish(1, 40 * GIB), Wish(1, None)
+HALF, WHOLE = GpuRequest(1, 40 * GIB), GpuRequest(1, None)
 
 
 class FakeGpus:
@@ -38,7 +38,7 @@ def quick_looks(monkeypatch):
 async def test_two_share_a_device_and_a_third_waits_for_its_turn():
     world = World(A)
     assert (await world.assignments.assign("1", HALF)).devices == (A,)
-    assert (await world.assignments.assign("2", Wish(1, 39 * GIB))).devices == (A,)
+    assert (await world.assignments.assign("2", GpuRequest(1, 39 * GIB))).devices == (A,)
     third = asyncio.create_task(world.assignments.assign("3", HALF))
     world.assignments.release("2")
     assert (await third).devices == (A,)
@@ -81,12 +81,12 @@ async def test_who_gives_up_waiting_holds_nothing():
 
 async def test_what_there_will_never_be_is_refused():
     with pytest.raises(NoSuchGpu, match="asks for 2 GPUs and this worker has 1"):
-        await World(A).assignments.assign("1", Wish(2, GIB))
+        await World(A).assignments.assign("1", GpuRequest(2, GIB))
 
 
 async def test_a_machine_without_gpus_grants_none():
     assignments = GpuAssignments(NoGpus(), idle_s=lambda _: None, stop=lambda _: None)
-    assert await assignments.assign("1", WHOLE) == Grant()
+    assert await assignments.assign("1", WHOLE) == GpuGrant()
     assert (assignments.count, assignments.memory_bytes) == (0, 0)
 
 

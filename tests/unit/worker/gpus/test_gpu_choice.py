@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from tidemill.contracts.limits import GIB
 from tidemill.worker.gpus import choice
-from tidemill.worker.gpus.choice import Device, Evict, Grant, Holder, Never, Wait, Wish
+from tidemill.worker.gpus.choice import Device, Evict, GpuGrant, GpuRequest, GrantHolder, Never, Wait
 from tidemill.worker.gpus.devices import chosen
 
 
@@ -12,37 +12,37 @@ def device(number, memory_gib=80):
 
 
 def holder(name, devices, each_gib, idle_s=None, *, ending=False):
-    return Holder(name, Grant(tuple(devices), (each_gib * GIB,) * len(devices)), idle_s, ending)
+    return GrantHolder(name, GpuGrant(tuple(devices), (each_gib * GIB,) * len(devices)), idle_s, ending)
 
 
 A, B = device(0), device(1)
-HALF = Wish(1, 40 * GIB)
-WHOLE = Wish(1, None)
+HALF = GpuRequest(1, 40 * GIB)
+WHOLE = GpuRequest(1, None)
 
 
 def test_the_hardware_says_how_many_and_how_large():
-    assert choice.wish("gpu-t4", asks=False) == Wish(1, 16 * GIB)
-    assert choice.wish("gpu-h100-2x", asks=True) == Wish(2, 80 * GIB)
-    assert choice.wish("cpu", asks=False) == Wish()
+    assert choice.wish("gpu-t4", asks=False) == GpuRequest(1, 16 * GIB)
+    assert choice.wish("gpu-h100-2x", asks=True) == GpuRequest(2, 80 * GIB)
+    assert choice.wish("cpu", asks=False) == GpuRequest()
     assert choice.wish("cpu", asks=True) == WHOLE
     assert choice.wish("no such kind", asks=True) == WHOLE
 
 
 def test_an_instance_sees_its_devices_and_no_others():
-    grant = choice.decide(Wish(2, GIB), [A, B, device(2)], [], {})
+    grant = choice.decide(GpuRequest(2, GIB), [A, B, device(2)], [], {})
     assert grant.environment == {"CUDA_VISIBLE_DEVICES": "GPU-0000,GPU-0001"}
     assert [file for file in grant.files if file[-1].isdigit()] == ["/dev/nvidia0", "/dev/nvidia1"]
-    assert Grant().environment == {"CUDA_VISIBLE_DEVICES": ""}
-    assert Grant().files == ()
+    assert GpuGrant().environment == {"CUDA_VISIBLE_DEVICES": ""}
+    assert GpuGrant().files == ()
 
 
 def test_without_gpus_a_model_gets_none_and_boots_all_the_same():
-    assert choice.decide(WHOLE, [], [], {}) == Grant()
-    assert choice.decide(Wish(), [A], [], {}) == Grant()
+    assert choice.decide(WHOLE, [], [], {}) == GpuGrant()
+    assert choice.decide(GpuRequest(), [A], [], {}) == GpuGrant()
 
 
 def test_more_devices_than_there_are_is_never():
-    assert isinstance(choice.decide(Wish(3, GIB), [A, B], [], {}), Never)
+    assert isinstance(choice.decide(GpuRequest(3, GIB), [A, B], [], {}), Never)
 
 
 def test_the_fuller_device_is_filled_first():
@@ -54,7 +54,7 @@ def test_the_fuller_device_is_filled_first():
 def test_what_was_observed_counts_as_well_as_what_was_reserved():
     assert choice.decide(HALF, [A], [], {A.uuid: 41 * GIB}) == Wait()  # a stranger's
     assert choice.decide(HALF, [A], [holder("x", [A], 40)], {A.uuid: 45 * GIB}) == Wait()  # it took more
-    assert isinstance(choice.decide(HALF, [A], [holder("x", [A], 40)], {A.uuid: 40 * GIB}), Grant)
+    assert isinstance(choice.decide(HALF, [A], [holder("x", [A], 40)], {A.uuid: 40 * GIB}), GpuGrant)
 
 
 def test_a_whole_device_is_whole_with_what_the_driver_keeps():
@@ -64,7 +64,7 @@ def test_a_whole_device_is_whole_with_what_the_driver_keeps():
 
 def test_a_smaller_device_than_the_hardware_is_given_whole():
     small = device(0, memory_gib=24)
-    assert choice.decide(Wish(1, 80 * GIB), [small], [], {}) == Grant((small,), (23 * GIB,))
+    assert choice.decide(GpuRequest(1, 80 * GIB), [small], [], {}) == GpuGrant((small,), (23 * GIB,))
 
 
 def test_the_longest_idle_makes_room():
@@ -113,7 +113,7 @@ def machines(draw):
         for number in range(draw(st.integers(0, 5)))
     ]
     used = {each.uuid: draw(st.integers(0, 80)) * GIB for each in devices}
-    wanted = Wish(draw(st.integers(1, 4)), draw(st.none() | sizes.map(lambda gib: gib * GIB)))
+    wanted = GpuRequest(draw(st.integers(1, 4)), draw(st.none() | sizes.map(lambda gib: gib * GIB)))
     return wanted, devices, holders, used
 
 
@@ -121,7 +121,7 @@ def machines(draw):
 def test_nothing_is_promised_twice_and_nobody_stops_in_vain(machine):
     wanted, devices, holders, used = machine
     decision = choice.decide(wanted, devices, holders, used)
-    if isinstance(decision, Grant):
+    if isinstance(decision, GpuGrant):
         assert len({each.uuid for each in decision.devices}) == wanted.devices
         for each in decision.devices:
             assert decision.on(each) <= choice.free_bytes(each, holders, used)
@@ -136,6 +136,6 @@ def test_nothing_is_promised_twice_and_nobody_stops_in_vain(machine):
                 )
                 for uuid, size in used.items()
             }
-            assert not isinstance(choice.decide(wanted, devices, kept, then), Grant)
+            assert not isinstance(choice.decide(wanted, devices, kept, then), GpuGrant)
     else:
         assert isinstance(decision, Wait | Never)

@@ -14,11 +14,11 @@ from tidemill.hosting.environments import Environment, EnvironmentFailed
 from tidemill.hosting.failures import BootFailed
 from tidemill.model.child_events import Exit
 from tidemill.testing.tasks import shortly
-from tidemill.worker.gpus.choice import Device, Grant
-from tidemill.worker.instances.boots import BootPorts, Boots
-from tidemill.worker.instances.confinement import Confined
-from tidemill.worker.instances.folders import Folders
-from tidemill.worker.instances.life import Life
+from tidemill.worker.gpus.choice import Device, GpuGrant
+from tidemill.worker.instances.booter import Booter, BootPorts
+from tidemill.worker.instances.confinement import Confinement
+from tidemill.worker.instances.folders import InstanceFolders
+from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.runs.instance import Instance
 
 READY = b'{"t":"ready","concurrency":3,"phases":{"import":1}}'
@@ -47,7 +47,7 @@ class Parts:
             "hardware": "cpu",
         }
         self.turns, self.learned = [], []
-        given = SimpleNamespace(confined=Confined(required=(), note="denied\n"), about="about", secrets={})
+        given = SimpleNamespace(confined=Confinement(required=(), note="denied\n"), about="about", secrets={})
         bundles = SimpleNamespace(acquire=self.acquire, release=self.held.remove)
         queues = SimpleNamespace(
             learn=lambda queue, _row: self.learned.append(queue), price=self.step("price"), trains=lambda _queue: False
@@ -58,18 +58,18 @@ class Parts:
             bundles=bundles,
             environments=SimpleNamespace(ensure=self.step("environment", ENVIRONMENT)),
             queues=queues,
-            gpus=SimpleNamespace(assign=self.step("gpus", grant or Grant())),
+            gpus=SimpleNamespace(assign=self.step("gpus", grant or GpuGrant())),
             privileges=SimpleNamespace(given=self.step("privileges", given)),
             forks=SimpleNamespace(prepare=self.step("forks", fork)),
-            folders=Folders(tmp_path),
+            folders=InstanceFolders(tmp_path),
             ways_out=None,
             watcher=SimpleNamespace(fresh_kernel_kills=lambda: 0, watch=self.watched.append),
         )
         engine = SimpleNamespace(
             turns=SimpleNamespace(note=lambda *noted: self.turns.append(noted)), gone=lambda _instance, _ending: None
         )
-        self.life = Life(Instance("i", "q", 0.0))
-        self.boots = Boots(engine, ports)
+        self.managed = ManagedInstance(Instance("i", "q", 0.0))
+        self.boots = Booter(engine, ports)
 
     def step(self, name, answer=None):
         async def take(*_arguments, **_named):
@@ -86,34 +86,34 @@ class Parts:
         self.held.append(queue)
         return Path("/versions/version")
 
-    async def fork(self, _spec, _boot, link):
+    async def fork(self, _spec, _boot, connection):
         if self.printed:
-            link.on_text(None, self.printed)
+            connection.on_text(None, self.printed)
         if self.said:
-            asyncio.get_running_loop().call_soon(link.on_frames, list(self.said), deque())
+            asyncio.get_running_loop().call_soon(connection.on_frames, list(self.said), deque())
         return self.child
 
 
 async def test_the_model_is_ready_and_its_files_are_held_until_its_process_has_ended(tmp_path):
     parts = Parts(tmp_path)
-    link = await parts.boots.boot(parts.life)
-    instance = parts.life.instance
+    connection = await parts.boots.boot(parts.managed)
+    instance = parts.managed.instance
     assert (instance.concurrency, instance.child, instance.about) == (3, parts.child, "about")
     assert (parts.learned, parts.turns) == (["q"], [("q", ["account"])])
-    assert parts.life.environment == "digest"
+    assert parts.managed.environment == "digest"
     assert parts.watched[0].folder == tmp_path / "i"
     assert instance.data_limit_bytes == parts.watched[0].memory_limit_bytes
     assert parts.held == ["version"]
-    link.on_exit(Exit(0, None))
+    connection.on_exit(Exit(0, None))
     await asyncio.sleep(0)
     assert parts.held == []
 
 
 async def test_one_with_a_gpu_may_reserve_what_it_never_touches(tmp_path):
-    parts = Parts(tmp_path, grant=Grant((GPU,), (GIB,)))
-    await parts.boots.boot(parts.life)
-    assert parts.life.instance.gpus == ("GPU-a",)
-    assert parts.life.instance.data_limit_bytes is None
+    parts = Parts(tmp_path, grant=GpuGrant((GPU,), (GIB,)))
+    await parts.boots.boot(parts.managed)
+    assert parts.managed.instance.gpus == ("GPU-a",)
+    assert parts.managed.instance.data_limit_bytes is None
 
 
 @pytest.mark.parametrize("step", ["environment", "price", "gpus", "privileges", "forks"])
@@ -121,15 +121,15 @@ async def test_a_step_that_fails_gives_the_files_back(tmp_path, step):
     parts = Parts(tmp_path)
     parts.failures[step] = EnvironmentFailed("no such package")
     with pytest.raises(EnvironmentFailed):
-        await parts.boots.boot(parts.life)
+        await parts.boots.boot(parts.managed)
     assert parts.held == []
-    assert parts.life.link is None
+    assert parts.managed.connection is None
 
 
 async def test_a_model_that_fails_is_killed_and_its_error_ends_with_what_it_printed(tmp_path):
     parts = Parts(tmp_path, [b'{"t":"failed","kind":"setup","error":"no weights"}'], printed="loading")
     with pytest.raises(BootFailed) as failed:
-        await parts.boots.boot(parts.life)
+        await parts.boots.boot(parts.managed)
     assert str(failed.value) == "no weights\ndenied\nloading"
     assert parts.child.killed
     assert parts.held == []
@@ -137,7 +137,7 @@ async def test_a_model_that_fails_is_killed_and_its_error_ends_with_what_it_prin
 
 async def test_a_boot_that_is_canceled_gives_the_files_back_and_kills(tmp_path):
     parts = Parts(tmp_path, said=())
-    booting = asyncio.create_task(parts.boots.boot(parts.life))
+    booting = asyncio.create_task(parts.boots.boot(parts.managed))
     await shortly(lambda: parts.watched)
     booting.cancel()
     await asyncio.gather(booting, return_exceptions=True)
@@ -149,7 +149,7 @@ async def test_a_version_that_was_deleted_is_not_booted(tmp_path):
     parts = Parts(tmp_path)
     parts.row = None
     with pytest.raises(BootFailed, match="does not exist"):
-        await parts.boots.boot(parts.life)
+        await parts.boots.boot(parts.managed)
     assert parts.held == []
 
 
@@ -157,5 +157,5 @@ async def test_an_environment_is_in_use_while_the_instance_waits_for_a_gpu(tmp_p
     parts = Parts(tmp_path)
     parts.failures["gpus"] = TimeoutError()
     with pytest.raises(TimeoutError):
-        await parts.boots.boot(parts.life)
-    assert parts.life.environment == "digest"
+        await parts.boots.boot(parts.managed)
+    assert parts.managed.environment == "digest"

@@ -7,7 +7,7 @@ from tidemill.contracts.events import Cancel
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.billing import Tariff
 from tidemill.runtime.clock import now
-from tidemill.worker.instances.boot_phases import Moments, phases
+from tidemill.worker.instances.boot_phases import BootTimes, phases
 
 STEPS = st.lists(st.floats(0, 600), min_size=4, max_size=4)
 
@@ -15,13 +15,13 @@ STEPS = st.lists(st.floats(0, 600), min_size=4, max_size=4)
 @given(STEPS, st.dictionaries(st.sampled_from(["import", "setup", "sandbox", "x"]), st.floats(-1e9, 1e9)))
 def test_phases_are_within_what_time_has_passed_whatever_the_child_says(steps, child_ms):
     began, fetched, built, ready = (sum(steps[: n + 1]) for n in range(4))
-    found = phases(Moments(began, fetched, built, ready), child_ms)
+    found = phases(BootTimes(began, fetched, built, ready), child_ms)
     assert set(found) == {"fetch", "environment", "fork", "import", "setup", "total"}
     assert all(0 <= seconds <= found["total"] + 1e-3 for seconds in found.values())
 
 
 def test_what_is_neither_import_nor_setup_is_the_fork():
-    found = phases(Moments(1.0, 2.0, 4.0, 10.0), {"sandbox": 500, "import": 1000, "setup": 2000})
+    found = phases(BootTimes(1.0, 2.0, 4.0, 10.0), {"sandbox": 500, "import": 1000, "setup": 2000})
     assert found == {"fetch": 1, "environment": 2, "fork": 3, "import": 1, "setup": 2, "total": 9}
 
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig, parse
 from tidemill.model.sandbox import LAYERS, REQUIRED
-from tidemill.worker.instances.confinement import NETWORK_DENIED, Confined, Policy, confine, required_layers
+from tidemill.worker.instances.confinement import NETWORK_DENIED, Confinement, Policy, confine, required_layers
 
-PLAIN = ModelConfig(entry="predict.py:Predictor")
+NO_OPTIONS = ModelConfig(entry="predict.py:Predictor")
 NETWORKED = ModelConfig(entry="predict.py:Predictor", network=True)
 LISTED = ModelConfig(entry="predict.py:Predictor", network=True, network_hosts=("hf.co",))
 OPEN = Policy(network="declared")
@@ -17,14 +17,14 @@ OPEN = Policy(network="declared")
 @pytest.mark.parametrize(
     ("policy", "config", "trusted", "confined"),
     [
-        (Policy(), PLAIN, False, Confined(required=REQUIRED)),
-        (Policy(), PLAIN, True, Confined(required=())),
-        (Policy(), NETWORKED, False, Confined(required=REQUIRED, note=NETWORK_DENIED)),
-        (Policy(), NETWORKED, True, Confined(required=(), note=NETWORK_DENIED)),
-        (OPEN, PLAIN, True, Confined(required=())),
-        (OPEN, NETWORKED, False, Confined(required=REQUIRED, way_out=True)),
-        (OPEN, LISTED, True, Confined(required=(), way_out=True, hosts=("hf.co",))),
-        (Policy(required=LAYERS), PLAIN, False, Confined(required=LAYERS)),
+        (Policy(), NO_OPTIONS, False, Confinement(required=REQUIRED)),
+        (Policy(), NO_OPTIONS, True, Confinement(required=())),
+        (Policy(), NETWORKED, False, Confinement(required=REQUIRED, note=NETWORK_DENIED)),
+        (Policy(), NETWORKED, True, Confinement(required=(), note=NETWORK_DENIED)),
+        (OPEN, NO_OPTIONS, True, Confinement(required=())),
+        (OPEN, NETWORKED, False, Confinement(required=REQUIRED, way_out=True)),
+        (OPEN, LISTED, True, Confinement(required=(), way_out=True, hosts=("hf.co",))),
+        (Policy(required=LAYERS), NO_OPTIONS, False, Confinement(required=LAYERS)),
     ],
 )
 def test_confine(policy, config, trusted, confined):

@@ -11,7 +11,7 @@ from tidemill.model.channel import CLOSED, ORPHANED_EXIT_CODE
 from tidemill.model.child_events import Exit, Fault
 from tidemill.model.read_budget import FLOODED
 from tidemill.worker.instances import usage
-from tidemill.worker.instances.crashes import FIRST_WAIT_S, WAIT_LIMIT_S, CrashHistory
+from tidemill.worker.instances.crash_history import FIRST_WAIT_S, WAIT_LIMIT_S, CrashHistory
 from tidemill.worker.instances.processes import family
 
 

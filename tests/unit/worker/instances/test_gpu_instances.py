@@ -9,11 +9,11 @@ import pytest
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment
-from tidemill.worker.gpus.choice import Device, Grant
-from tidemill.worker.instances.confinement import Confined
-from tidemill.worker.instances.folders import Folders
-from tidemill.worker.instances.forks import Forks, Materials
-from tidemill.worker.instances.idleness import Idleness
+from tidemill.worker.gpus.choice import Device, GpuGrant
+from tidemill.worker.instances.confinement import Confinement
+from tidemill.worker.instances.folders import InstanceFolders
+from tidemill.worker.instances.forks import ForkBuilder, ForkMaterials
+from tidemill.worker.instances.idle_instances import IdleInstances
 from tidemill.worker.runs.instance import Instance
 
 B = Device("GPU-b", "Made-up GPU", 1, 80 * GIB)
@@ -33,25 +33,25 @@ async def spec_for(tmp_path, monkeypatch):
     (tmp_path / "version").mkdir()
     config = ModelConfig(entry="predict.py:P", environment=(("CUDA_VISIBLE_DEVICES", "0,1"), ("A", "b")))
     environment = Environment("d", "z", Path("/usr/bin/python3"), (), None, ())
-    given = SimpleNamespace(confined=Confined(required=()), secrets={})
-    forks = Forks(Zygotes(), Folders(tmp_path / "instances"))
+    given = SimpleNamespace(confined=Confinement(required=()), secrets={})
+    forks = ForkBuilder(Zygotes(), InstanceFolders(tmp_path / "instances"))
 
     async def prepare(grant):
-        materials = Materials(config, tmp_path / "version", environment, grant, given, trains=False)
+        materials = ForkMaterials(config, tmp_path / "version", environment, grant, given, trains=False)
         return (await forks.prepare(Instance("i", "q", 0.0), materials)).spec
 
     return prepare
 
 
 async def test_a_child_is_given_its_devices_whatever_its_author_wrote(spec_for):
-    spec = await spec_for(Grant((B,), (GIB,)))
+    spec = await spec_for(GpuGrant((B,), (GIB,)))
     assert spec.env == {"CUDA_VISIBLE_DEVICES": "GPU-b", "A": "b"}
     assert "/dev/nvidia1" in spec.sandbox.devices
     assert "/dev/nvidia0" not in spec.sandbox.devices
 
 
 async def test_a_child_without_a_grant_is_given_none(spec_for):
-    spec = await spec_for(Grant())
+    spec = await spec_for(GpuGrant())
     assert spec.env["CUDA_VISIBLE_DEVICES"] == ""
     assert spec.sandbox.devices == ()
 
@@ -70,7 +70,7 @@ def instances():
 
 @pytest.fixture
 def idleness(instances):
-    return Idleness(SimpleNamespace(instances=lambda: instances))
+    return IdleInstances(SimpleNamespace(instances=lambda: instances))
 
 
 def test_only_idle_instances_may_have_to_stop(instances, idleness):

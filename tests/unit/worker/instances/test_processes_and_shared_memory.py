@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tidemill.worker.instances import processes, usage
-from tidemill.worker.instances.processes import Root, family
+from tidemill.worker.instances.processes import RootProcess, family
 
 MIB = 1 << 20
 OWN_UID = 310_000 + os.getpid() % 50_000
@@ -57,7 +57,7 @@ def end(pids):
 @pytest.mark.parametrize(("mark", "uid"), [(APART, None), (UID, OWN_UID)], ids=["apart", "uid"])
 def test_an_orphan_in_a_session_of_its_own_is_the_instances_still(mark, uid):
     with running(mark + HIDING.format(size=64 * MIB)) as child, running(APART + HIDING.format(size=1)) as other:
-        mine, others = processes.of_instances([Root(child.pid, uid), Root(other.pid)])
+        mine, others = processes.of_instances([RootProcess(child.pid, uid), RootProcess(other.pid)])
         try:
             assert family(child.pid) == [child.pid]
             assert mine[0] == child.pid
@@ -69,7 +69,7 @@ def test_an_orphan_in_a_session_of_its_own_is_the_instances_still(mark, uid):
 
 def test_without_a_mark_of_its_own_the_tree_of_parents_is_counted():
     with subprocess.Popen(["sleep", "60"]) as child:
-        assert processes.of_instances([Root(child.pid)]) == [[child.pid]]
+        assert processes.of_instances([RootProcess(child.pid)]) == [[child.pid]]
         child.kill()
 
 

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from tidemill.contracts.events import QueueRemoved
-from tidemill.worker.instances.lives import Lives
+from tidemill.worker.instances.manager import InstanceManager
 
 
 class Instance(SimpleNamespace):
@@ -22,9 +22,9 @@ async def test_ready_instances_of_the_queue_drain():
         "c": instance("kept"),
     }
     engine = SimpleNamespace(instances=lambda: instances)
-    lives = Lives(engine, None, None, None, capacity=4, timeout_s=1)
+    manager = InstanceManager(engine, None, None, None, capacity=4, timeout_s=1)
     for _ in range(2):
-        await lives.removed(QueueRemoved(queue="gone"))
+        await manager.removed(QueueRemoved(queue="gone"))
         states = {name: one.state for name, one in instances.items()}
         assert states == {"a": "draining", "b": "failed", "c": "ready"}
-    await lives.removed(QueueRemoved(queue="never heard of"))
+    await manager.removed(QueueRemoved(queue="never heard of"))

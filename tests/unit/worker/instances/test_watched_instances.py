@@ -11,9 +11,10 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.failures import Ending
 from tidemill.model.child_events import Exit
-from tidemill.worker.instances import usage, watching
-from tidemill.worker.instances.link import Link
-from tidemill.worker.instances.watching import Watched, Watcher
+from tidemill.worker.instances import monitor as monitor_module
+from tidemill.worker.instances import usage
+from tidemill.worker.instances.child_connection import ChildConnection
+from tidemill.worker.instances.monitor import InstanceMonitor, MonitoredInstance
 from tidemill.worker.runs.instance import Instance
 
 
@@ -48,14 +49,16 @@ class Child:
 @pytest.fixture
 async def world(tmp_path, monkeypatch):
     for name in ("MEMORY_EVERY_S", "DISK_EVERY_S", "STOPPED_EVERY_S"):
-        monkeypatch.setattr(watching, name, 0.001)
+        monkeypatch.setattr(monitor_module, name, 0.001)
     engine, instance = Engine(), Instance("i", "q", 0)
     instance.child, instance.state = Child(), "ready"
-    link = Link(engine, instance, lambda: 0)
-    link.on_frames([b'{"t":"ready","healthcheck":true}'], deque())
-    watcher = Watcher(disk_limit_bytes=GIB, health_every_s=0.001)
-    watcher.watch(Watched(instance, link, 1, tmp_path, 2 * GIB))
-    return SimpleNamespace(engine=engine, instance=instance, child=instance.child, link=link, watcher=watcher)
+    connection = ChildConnection(engine, instance, lambda: 0)
+    connection.on_frames([b'{"t":"ready","healthcheck":true}'], deque())
+    watcher = InstanceMonitor(disk_limit_bytes=GIB, health_every_s=0.001)
+    watcher.watch(MonitoredInstance(instance, connection, 1, tmp_path, 2 * GIB))
+    return SimpleNamespace(
+        engine=engine, instance=instance, child=instance.child, connection=connection, watcher=watcher
+    )
 
 
 async def until(task, check):
@@ -73,21 +76,21 @@ async def test_a_process_that_stops_itself_is_ended_so_that_the_next_need_not_wa
     stop = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", stop)
     try:
-        world.watcher.watch(Watched(world.instance, world.link, process.pid, tmp_path, None))
+        world.watcher.watch(MonitoredInstance(world.instance, world.connection, process.pid, tmp_path, None))
         await until(world.watcher.stopped(), lambda: world.child.killed)
     finally:
         process.kill()
         await process.wait()
-    world.link.on_exit(Exit(None, 9))
+    world.connection.on_exit(Exit(None, 9))
     ((_, ending),) = world.engine.gone_with
-    assert ending == Ending(watching.STOPPED, ErrorCode.MODEL_CRASHED)
-    assert world.link.crash == ending
+    assert ending == Ending(monitor_module.STOPPED, ErrorCode.MODEL_CRASHED)
+    assert world.connection.crash == ending
 
 
 async def test_a_process_that_runs_or_goes_on_is_not_ended(world, monkeypatch):
     looks = iter([True, False, True, False, False])
     seen = []
-    monkeypatch.setattr(watching.process_state, "is_stopped", lambda pid: seen.append(pid) or next(looks, False))
+    monkeypatch.setattr(monitor_module.process_state, "is_stopped", lambda pid: seen.append(pid) or next(looks, False))
     await until(world.watcher.stopped(), lambda: len(seen) > 6)
     assert not world.child.killed
 
@@ -95,11 +98,11 @@ async def test_a_process_that_runs_or_goes_on_is_not_ended(world, monkeypatch):
 async def test_too_much_memory_ends_it_and_says_how_much(world, monkeypatch):
     monkeypatch.setattr(usage, "memory_bytes", lambda _pid, _limit: 3 * GIB)
     await until(world.watcher.memory(), lambda: world.child.killed)
-    world.link.on_exit(Exit(None, 9))
+    world.connection.on_exit(Exit(None, 9))
     ((_, ending),) = world.engine.gone_with
     error = "The model used 3 GiB of memory; its hardware gives it 2 GiB."
     assert ending == Ending(error, ErrorCode.OUT_OF_MEMORY, final=True)
-    assert world.link.crash == ending
+    assert world.connection.crash == ending
 
 
 async def test_what_fits_lives_on(world, monkeypatch):
@@ -112,16 +115,16 @@ async def test_what_fits_lives_on(world, monkeypatch):
 async def test_too_much_disk_ends_it(world, monkeypatch):
     monkeypatch.setattr(usage, "disk_bytes", lambda _folder, limit: limit + 1)
     await until(world.watcher.disk(), lambda: world.child.killed)
-    world.link.on_exit(Exit(None, 9))
+    world.connection.on_exit(Exit(None, 9))
     assert world.engine.gone_with[0][1].error == "The model wrote more than 1 GiB to its disk."
 
 
 async def test_a_kill_of_the_kernels_is_told_from_ours(world):
-    link = Link(world.engine, world.instance, lambda: 1)
-    link.on_frames([b'{"t":"ready"}'], deque())
-    link.on_exit(Exit(None, 9))
+    connection = ChildConnection(world.engine, world.instance, lambda: 1)
+    connection.on_frames([b'{"t":"ready"}'], deque())
+    connection.on_exit(Exit(None, 9))
     assert world.engine.gone_with[0][1].code is ErrorCode.OUT_OF_MEMORY
-    assert link.crash is not None
+    assert connection.crash is not None
 
 
 @pytest.mark.parametrize(
@@ -129,14 +132,14 @@ async def test_a_kill_of_the_kernels_is_told_from_ours(world):
     [(Exit(0, None), False), (Exit(None, 9), False), (Exit(None, 11), True), (Exit(1, None), True)],
 )
 async def test_what_we_end_is_no_crash(world, ended, crashed):
-    world.link.on_exit(ended)
-    assert (world.link.crash is not None) is crashed
+    world.connection.on_exit(ended)
+    assert (world.connection.crash is not None) is crashed
 
 
 async def test_one_that_is_well_is_asked_again_and_again(world):
     def answered():
-        if world.link._health is not None:
-            world.link.on_frames([b'{"t":"health","error":null}'], deque())
+        if world.connection._health is not None:
+            world.connection.on_frames([b'{"t":"health","error":null}'], deque())
         return len(world.child.sent) > 3
 
     await until(world.watcher.health(), answered)
@@ -145,24 +148,24 @@ async def test_one_that_is_well_is_asked_again_and_again(world):
 
 
 async def test_one_that_is_not_well_takes_nothing_more_and_is_ended(world, monkeypatch):
-    monkeypatch.setattr(watching, "LEAVE_WITHIN_S", 0.01)
+    monkeypatch.setattr(monitor_module, "LEAVE_WITHIN_S", 0.01)
 
     def answered():
-        if world.link._health is not None:
-            world.link.on_frames([b'{"t":"health","error":"no"}'], deque())
+        if world.connection._health is not None:
+            world.connection.on_frames([b'{"t":"health","error":"no"}'], deque())
         return world.child.killed
 
     await until(world.watcher.health(), answered)
     assert world.instance.state == "draining"
     assert world.child.stopped == 1
-    world.link.on_exit(Exit(None, 9))
+    world.connection.on_exit(Exit(None, 9))
     assert world.engine.gone_with[0][1].error == "The model was not well: no."
 
 
 async def test_one_that_does_not_answer_is_ended(world, monkeypatch):
-    monkeypatch.setattr(watching, "HEALTH_WITHIN_S", 0.01)
+    monkeypatch.setattr(monitor_module, "HEALTH_WITHIN_S", 0.01)
     await until(world.watcher.health(), lambda: world.child.killed)
-    world.link.on_exit(Exit(None, 9))
+    world.connection.on_exit(Exit(None, 9))
     assert "healthcheck() took longer" in world.engine.gone_with[0][1].error
 
 
@@ -180,26 +183,28 @@ async def test_one_that_is_busy_is_not_asked(world):
 
 
 async def test_an_answer_that_nobody_asked_for_breaks_the_rules(world):
-    world.link.on_frames([b'{"t":"health","error":null}'], deque())
+    world.connection.on_frames([b'{"t":"health","error":null}'], deque())
     assert world.engine.frames  # which refuses what is no frame of a run
 
 
 async def test_a_check_ends_with_its_child(world):
-    asked = asyncio.create_task(world.link.check())
+    asked = asyncio.create_task(world.connection.check())
     await asyncio.sleep(0)
-    world.link.on_exit(Exit(None, 11))
+    world.connection.on_exit(Exit(None, 11))
     assert await asked is None
 
 
 async def test_a_long_set_up_keeps_the_end_of_its_log_and_says_what_is_missing(world):
-    link = Link(world.engine, world.instance, lambda: 0)
-    link.on_log_bytes(b"x" * 60_000)
-    assert link.log == "x" * 60_000
-    link.on_log_bytes(b"y" * 10_000)
-    assert link.log == "[the first 4464 characters were dropped]\n" + "x" * 55_536 + "y" * 10_000
+    connection = ChildConnection(world.engine, world.instance, lambda: 0)
+    connection.on_log_bytes(b"x" * 60_000)
+    assert connection.log == "x" * 60_000
+    connection.on_log_bytes(b"y" * 10_000)
+    assert connection.log == "[the first 4464 characters were dropped]\n" + "x" * 55_536 + "y" * 10_000
 
 
 async def test_what_has_gone_is_not_ended_again(world):
     world.watcher.forget("i")
-    world.watcher._end(Watched(world.instance, world.link, 1, None, 1), Ending("", ErrorCode.MODEL_CRASHED))
+    world.watcher._end(
+        MonitoredInstance(world.instance, world.connection, 1, None, 1), Ending("", ErrorCode.MODEL_CRASHED)
+    )
     assert not world.child.killed

@@ -10,19 +10,19 @@ from tidemill.contracts.hardware import HARDWARE
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment
 from tidemill.hosting.failures import BootFailed
-from tidemill.worker.gpus.choice import Grant
-from tidemill.worker.instances.folders import Paths
-from tidemill.worker.instances.forks import Materials, boot_of
+from tidemill.worker.gpus.choice import GpuGrant
+from tidemill.worker.instances.folders import InstancePaths
+from tidemill.worker.instances.forks import ForkMaterials, boot_of
 from tidemill.worker.instances.memory_limits import data_limit, memory_limit
 
-PATHS = Paths(Path("/i/tmp"), Path("/i/inputs"), Path("/i/src"))
+PATHS = InstancePaths(Path("/i/tmp"), Path("/i/inputs"), Path("/i/src"))
 ENVIRONMENT = Environment("d", "z", Path("/usr/bin/python3"), (), None, ())
 
 
 def told(*, trains=False, **config):
     given = SimpleNamespace(secrets={"TOKEN": "x"})
     config = ModelConfig(entry="predict.py:P", **config)
-    return boot_of(Materials(config, Path("/versions/v"), ENVIRONMENT, Grant(), given, trains), PATHS)
+    return boot_of(ForkMaterials(config, Path("/versions/v"), ENVIRONMENT, GpuGrant(), given, trains), PATHS)
 
 
 def test_weights_are_read_where_the_version_lies_and_code_where_the_model_may_write():

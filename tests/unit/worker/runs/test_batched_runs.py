@@ -10,7 +10,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.billing import Tariff
 from tidemill.runtime.clock import now
 from tidemill.testing.tasks import shortly
-from tidemill.worker.runs.run import Stop
+from tidemill.worker.runs.run import StopReason
 
 SIZE = 4
 
@@ -85,7 +85,7 @@ async def test_the_last_attempt_lost_fails_those_of_the_call_alone(world):
 
 @pytest.fixture
 async def watching(world):
-    task = asyncio.create_task(world.timekeeper.watch())
+    task = asyncio.create_task(world.watchdog.watch())
     yield
     task.cancel()
 
@@ -93,7 +93,7 @@ async def watching(world):
 async def test_a_child_that_does_not_stop_is_not_killed_while_others_want_its_call(world, watching):
     jobs(world, "abc")
     call(world, "ab")
-    world.engine.stop(world.engine.runs["a"], Stop(Status.CANCELED))
+    world.engine.stop(world.engine.runs["a"], StopReason(Status.CANCELED))
     await shortly(lambda: "a" in world.ended)
     assert world.ended["a"].status is Status.CANCELED
     assert not world.instance.child.killed
@@ -106,7 +106,7 @@ async def test_it_is_killed_when_nobody_wants_its_call(world, watching):
     jobs(world, "abc")
     call(world, "ab")
     for name in "ab":
-        world.engine.stop(world.engine.runs[name], Stop(Status.CANCELED))
+        world.engine.stop(world.engine.runs[name], StopReason(Status.CANCELED))
     await shortly(lambda: world.instance.child.killed)
     assert world.ended == {}
 

@@ -12,10 +12,10 @@ from tidemill.contracts.limits import OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
 from tidemill.testing.tasks import shortly
-from tidemill.worker.runs import hearing, timekeeper
+from tidemill.worker.runs import frame_handler, watchdog
 from tidemill.worker.runs.engine import STOPPED
 from tidemill.worker.runs.instance import AHEAD
-from tidemill.worker.runs.run import METRICS_CUT, Refused
+from tidemill.worker.runs.run import METRICS_CUT, RunFailed
 
 
 async def test_a_quick_run_is_never_claimed(new_world):
@@ -205,7 +205,7 @@ async def test_a_metric_of_megabytes_is_refused_undecoded(new_world, monkeypatch
     world = new_world()
     world.job("a")
     large = json.dumps({"t": "metric", "id": "a", "key": "k", "value": ["x" * 1000] * 7000}, separators=(",", ":"))
-    monkeypatch.setattr(hearing, "decode", None)
+    monkeypatch.setattr(frame_handler, "decode", None)
     with pytest.raises(ValueError, match="a metric of 7"):
         world.engine.on_frames(world.instance, [large.encode()])
 
@@ -223,7 +223,7 @@ async def test_a_metric_over_what_a_prediction_may_keep_is_dropped_and_said_once
 async def test_what_is_no_predictions_is_logged_at_a_bounded_rate(new_world, monkeypatch):
     world, lines = new_world(), []
     logger = SimpleNamespace(info=lambda *_, **more: lines.append(more))
-    monkeypatch.setattr(hearing, "log", lambda: logger)
+    monkeypatch.setattr(frame_handler, "log", lambda: logger)
     for number in range(5000):
         world.print(f"late {number}\n", "ended")
     assert 0 < len(lines) < 1000
@@ -256,12 +256,12 @@ async def test_half_a_character_of_c_code_ends_with_its_prediction(new_world):
 
 @pytest.mark.parametrize(("account_s", "limit_s"), [(None, 100), (10, 10), (200, 100)])
 async def test_the_shorter_of_the_workers_and_the_accounts_time_limit_holds(new_world, monkeypatch, account_s, limit_s):
-    monkeypatch.setattr(timekeeper, "WATCH_S", 0.001)
+    monkeypatch.setattr(watchdog, "WATCH_S", 0.001)
     world = new_world()
-    world.timekeeper.limit_times({"b": 1} if account_s is None else {"a": account_s, "b": 1})
+    world.watchdog.limit_times({"b": 1} if account_s is None else {"a": account_s, "b": 1})
     world.job("a", webhook=True)
     run = world.engine.runs["a"]
-    watching = asyncio.create_task(world.timekeeper.watch())
+    watching = asyncio.create_task(world.watchdog.watch())
     try:
         run.started_at = now() - limit_s + 5
         for _ in range(20):
@@ -288,7 +288,7 @@ async def test_what_a_read_cut_in_two_is_one_character(new_world):
 
 async def test_an_input_that_cannot_be_fetched_fails_with_the_reason(new_world):
     world = new_world(files=True)
-    world.prepare_error = Refused("image: no such file", ErrorCode.INPUT_FETCH_FAILED)
+    world.prepare_error = RunFailed("image: no such file", ErrorCode.INPUT_FETCH_FAILED)
     world.gate.set()
     world.job("a")
     await world.engine.idle()

@@ -1,7 +1,7 @@
 """The mark and the warning of a guessed schema come and go together."""
 
 from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.worker.versions.guesses import guessed, known
+from tidemill.worker.versions.guessed_schemas import guessed, known
 
 
 def test_a_guess_is_marked_and_warned_of_until_it_is_known():

@@ -11,10 +11,10 @@ from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main
-from tidemill.worker.cache.upkeep import evict
+from tidemill.worker.cache.periodic_eviction import evict
 from tidemill.worker.config import Config
 from tidemill.worker.fleet.heartbeat import beat, offer
-from tidemill.worker.parts import Parts, Stock, assemble
+from tidemill.worker.parts import LocalStore, Parts, assemble
 from tidemill.worker.runs import time_limits
 from tidemill.worker.runs.saving import save_progress
 from tidemill.worker.triggers import listeners
@@ -30,58 +30,58 @@ async def build(config: Config) -> Service:
 
 def _add_start(service: Service, parts: Parts) -> None:
     """What comes up one after the other; it ends in the opposite order."""
-    around, lives, engine = parts.around, parts.instances.lives, parts.runs.engine
+    context, manager, engine = parts.context, parts.instances.manager, parts.runs.engine
 
     async def listen() -> None:
         surface = listeners(
-            around.worker,
-            on_command=lives.obey,
+            context.worker,
+            on_command=manager.obey,
             on_cancel=engine.on_cancel,
             on_push=parts.versions.pushes.on_push,
-            on_removed=lives.removed,
+            on_removed=manager.removed,
             on_version=parts.versions.prefetch.on_version,
             on_urgent=parts.runs.urgency.on_urgent,
         )
         for listener in surface:
-            wire = around.bus.serve if listener.answers else around.bus.listen
+            wire = context.bus.serve if listener.answers else context.bus.listen
             await wire(listener.subject, listener.kind, listener.handle)
-        around.bus.on_reconnected(parts.runs.urgency.look)
+        context.bus.on_reconnected(parts.runs.urgency.look)
 
-    service.resource("cache", _cache(around.home, parts.stock))
-    service.resource("database", around.database)
-    service.start("migrations", lambda: migrate(around.database))
-    service.start("settings", lambda: agree(around.database, "worker", around.config))
-    service.resource("bus", around.bus)
-    service.resource("objects", around.objects)
-    service.start("platform", around.platform.look_up)
+    service.resource("cache", _cache(context.home, parts.local_store))
+    service.resource("database", context.database)
+    service.start("migrations", lambda: migrate(context.database))
+    service.start("settings", lambda: agree(context.database, "worker", context.config))
+    service.resource("bus", context.bus)
+    service.resource("objects", context.objects)
+    service.start("platform", context.platform.look_up)
     service.start("sandbox", parts.reporter.look_at_layers)
     service.start("lease", parts.lease.register)
     service.resource("instances", _closing(parts))
     service.start("listeners", listen)
-    service.ready_when("bus", around.bus.not_ready)
+    service.ready_when("bus", context.bus.not_ready)
 
 
 def _add_tasks(service: Service, parts: Parts) -> None:
     """What goes on all the time."""
-    around, stock, runs, instances = parts.around, parts.stock, parts.runs, parts.instances
-    config, lives, watcher = around.config, instances.lives, instances.watcher
+    context, local_store, runs, instances = parts.context, parts.local_store, parts.runs, parts.instances
+    config, manager, watcher = context.config, instances.manager, instances.watcher
     offered = offer(config.instances, instances.gpus)
-    announce(service, around.database)
+    announce(service, context.database)
     watch_database(service)
-    service.task("platform", around.platform.follow)
-    service.task("zygotes", stock.zygotes.keep_warm)
+    service.task("platform", context.platform.follow)
+    service.task("zygotes", local_store.zygotes.keep_warm)
     service.task("lease", parts.lease.keep)
-    service.task("heartbeat", lambda: beat(around.bus, runs.engine, offered, lives.changed))
+    service.task("heartbeat", lambda: beat(context.bus, runs.engine, offered, manager.changed))
     service.task("GPUs", instances.gpus.observe)
     service.task("report", parts.reporter.run)
     service.task("pulls", runs.pulls.run)
     service.task("prices", runs.queues.follow_prices)
     service.task("watch", runs.timekeeper.watch)
-    service.task("time limits", lambda: time_limits.follow(around.database, runs.timekeeper.limit_times))
+    service.task("time limits", lambda: time_limits.follow(context.database, runs.timekeeper.limit_times))
     service.task("memory", watcher.memory)
     service.task("stopped", watcher.stopped)
     service.task("disk", watcher.disk)
-    service.task("boots under way", lambda: instances.records.follow(lives.booting))
+    service.task("boots under way", lambda: instances.records.follow(manager.booting))
     service.task("health", watcher.health)
     service.task("progress", lambda: save_progress(runs.engine, runs.records, config.save_every_s))
     service.task("live output", runs.live.publish)
@@ -89,7 +89,9 @@ def _add_tasks(service: Service, parts: Parts) -> None:
     service.task("prefetch", parts.versions.prefetch.run)
     service.task(
         "eviction",
-        lambda: evict(stock.bundles, stock.environments, lives.environments_in_use, config.cache_limit_bytes),
+        lambda: evict(
+            local_store.bundles, local_store.environments, manager.environments_in_use, config.cache_limit_bytes
+        ),
     )
 
 
@@ -99,7 +101,7 @@ def _add_end(service: Service, parts: Parts) -> None:
 
     async def stop_taking() -> None:
         runs.engine.draining = True
-        parts.instances.lives.changed.set()
+        parts.instances.manager.changed.set()
         await runs.pulls.stop()
 
     async def finish() -> None:
@@ -111,37 +113,37 @@ def _add_end(service: Service, parts: Parts) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _cache(home: Path, stock: Stock) -> AsyncIterator[None]:
+async def _cache(home: Path, local_store: LocalStore) -> AsyncIterator[None]:
     """The worker's folder; what instances of a dead worker left is removed."""
 
     def clear() -> None:
         home.mkdir(parents=True, exist_ok=True)
-        stock.scratch.__enter__()
-        stock.folders.remove_all()
+        local_store.scratch.__enter__()
+        local_store.folders.remove_all()
         shutil.rmtree(home / "inspections", ignore_errors=True)
 
     await asyncio.to_thread(clear)
     try:
         yield
     finally:
-        await asyncio.to_thread(stock.scratch.__exit__, None, None, None)
+        await asyncio.to_thread(local_store.scratch.__exit__, None, None, None)
 
 
 @contextlib.asynccontextmanager
 async def _closing(parts: Parts) -> AsyncIterator[None]:
     """Children end before the lease does: what they were at is then given away at once."""
-    stock = parts.stock
+    local_store = parts.local_store
     try:
         yield
     finally:
-        await parts.instances.lives.close()
-        await stock.zygotes.close()
+        await parts.instances.manager.close()
+        await local_store.zygotes.close()
         await parts.instances.ways_out.close_all()
         await parts.lease.release()
-        await stock.environments.close()
-        await stock.bundles.close()
-        await stock.blobs.close()
-        await parts.around.egress.close()
+        await local_store.environments.close()
+        await local_store.bundles.close()
+        await local_store.blobs.close()
+        await parts.context.egress.close()
 
 
 def cli() -> None:

@@ -29,42 +29,42 @@ from tidemill.security.delivery import delivery_url, object_key_of_url
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.security.public_urls import PublicUrls
-from tidemill.worker.cache.blobs import Blobs, StoredBlobs
-from tidemill.worker.cache.bundles import Bundles
-from tidemill.worker.cache.prefetch import Prefetch
+from tidemill.worker.cache.blobs import BlobCache, ObjectStoreBlobs
+from tidemill.worker.cache.bundles import BundleCache
+from tidemill.worker.cache.prefetch import Prefetcher
 from tidemill.worker.config import Config
-from tidemill.worker.files.inputs import Inputs
-from tidemill.worker.files.outputs import Outputs
-from tidemill.worker.files.preparation import Preparation
+from tidemill.worker.files.inputs import InputFetcher
+from tidemill.worker.files.outputs import OutputUploader
+from tidemill.worker.files.preparation import InputPreparation
 from tidemill.worker.fleet.heartbeat import Lease
-from tidemill.worker.fleet.report import Reporter, Settings
+from tidemill.worker.fleet.report import Reporter, ReportSettings
 from tidemill.worker.gpus.assignments import GpuAssignments
 from tidemill.worker.gpus.devices import discover
+from tidemill.worker.handlers.priorities import PriorityHandler
 from tidemill.worker.instances import usage
 from tidemill.worker.instances.boot_records import BootRecords
-from tidemill.worker.instances.boots import BootPorts, Boots
-from tidemill.worker.instances.clearing import Clearing
+from tidemill.worker.instances.booter import Booter, BootPorts
+from tidemill.worker.instances.cleanup import Cleanup
 from tidemill.worker.instances.confinement import Policy, required_layers
-from tidemill.worker.instances.folders import Folders
-from tidemill.worker.instances.forks import Forks
-from tidemill.worker.instances.idleness import Idleness
-from tidemill.worker.instances.lives import Lives
-from tidemill.worker.instances.privileges import Privileges
-from tidemill.worker.instances.watching import Watcher
+from tidemill.worker.instances.folders import InstanceFolders
+from tidemill.worker.instances.forks import ForkBuilder
+from tidemill.worker.instances.idle_instances import IdleInstances
+from tidemill.worker.instances.manager import InstanceManager
+from tidemill.worker.instances.monitor import InstanceMonitor
+from tidemill.worker.instances.privileges import PrivilegeReader
 from tidemill.worker.runs.engine import Engine
-from tidemill.worker.runs.live import Live
-from tidemill.worker.runs.ports import Ports
+from tidemill.worker.runs.live_output import LiveOutput
+from tidemill.worker.runs.ports import EnginePorts
 from tidemill.worker.runs.pulls import Pulls
-from tidemill.worker.runs.queues import Queues
-from tidemill.worker.runs.records import Records
+from tidemill.worker.runs.queue_versions import QueueVersions
 from tidemill.worker.runs.run import Run
-from tidemill.worker.runs.timekeeper import Timekeeper
-from tidemill.worker.runs.urgency import Urgency
-from tidemill.worker.versions.pushes import Pushes
-from tidemill.worker.versions.trainings import Trainings
+from tidemill.worker.runs.run_writer import RunWriter
+from tidemill.worker.runs.watchdog import Watchdog
+from tidemill.worker.versions.pushes import PushBuilder
+from tidemill.worker.versions.trainings import TrainingOutputs
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Who this worker is, what it was told, and what it reaches."""
 
     worker: str
@@ -80,71 +80,71 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     egress: Egress
 
 
-class Stock(msgspec.Struct, frozen=True, kw_only=True):
+class LocalStore(msgspec.Struct, frozen=True, kw_only=True):
     """What lies on this machine for instances to be made of, and where they write."""
 
     scratch: Scratch
-    blobs: Blobs
-    bundles: Bundles
+    blobs: BlobCache
+    bundles: BundleCache
     environments: Environments
     zygotes: Zygotes
-    folders: Folders
+    folders: InstanceFolders
 
 
-class Runs(msgspec.Struct, frozen=True, kw_only=True):
+class RunParts(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
-    records: Records
-    live: Live
-    queues: Queues
+    records: RunWriter
+    live: LiveOutput
+    queues: QueueVersions
     pulls: Pulls
-    timekeeper: Timekeeper
-    urgency: Urgency
+    timekeeper: Watchdog
+    urgency: PriorityHandler
 
 
-class Instances(msgspec.Struct, frozen=True, kw_only=True):
-    lives: Lives
+class InstanceParts(msgspec.Struct, frozen=True, kw_only=True):
+    manager: InstanceManager
     records: BootRecords
     gpus: GpuAssignments
-    watcher: Watcher
+    watcher: InstanceMonitor
     ways_out: WaysOut
 
 
-class Versions(msgspec.Struct, frozen=True, kw_only=True):
+class VersionParts(msgspec.Struct, frozen=True, kw_only=True):
     """Made here, and made elsewhere."""
 
-    pushes: Pushes
-    prefetch: Prefetch
+    pushes: PushBuilder
+    prefetch: Prefetcher
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    around: Surroundings
-    stock: Stock
-    runs: Runs
-    instances: Instances
-    versions: Versions
+    context: Context
+    local_store: LocalStore
+    runs: RunParts
+    instances: InstanceParts
+    versions: VersionParts
     lease: Lease
     reporter: Reporter
 
 
 def assemble(config: Config) -> Parts:
     """Nothing is started or asked yet. Raises StartError for settings that cannot be read."""
-    around = _surroundings(config)
-    stock = _stock(around)
-    runs = _runs(around, stock)
-    instances = _instances(around, stock, runs)
-    about = Settings(home=around.home, capacity=config.instances, cache_limit_bytes=config.cache_limit_bytes)
+    context = _context(config)
+    local_store = _local_store(context)
+    runs = _runs(context, local_store)
+    instances = _instances(context, local_store, runs)
+    about = ReportSettings(home=context.home, capacity=config.instances, cache_limit_bytes=config.cache_limit_bytes)
     return Parts(
-        around=around,
-        stock=stock,
+        context=context,
+        local_store=local_store,
         runs=runs,
         instances=instances,
-        versions=_versions(around, stock),
-        lease=Lease(around.database, around.worker, config.lease_s),
-        reporter=Reporter(runs.engine, around.database, stock.bundles, around.policy, about),
+        versions=_versions(context, local_store),
+        lease=Lease(context.database, context.worker, config.lease_s),
+        reporter=Reporter(runs.engine, context.database, local_store.bundles, context.policy, about),
     )
 
 
-def _surroundings(config: Config) -> Surroundings:
+def _context(config: Config) -> Context:
     home = Path(config.worker_home)
     if not home.is_absolute():
         raise StartError(f"TIDEMILL_WORKER_HOME must be an absolute path, not {config.worker_home!r}")
@@ -153,7 +153,7 @@ def _surroundings(config: Config) -> Surroundings:
     database = Database(config.database_url)
     servers = (config.database_url, config.nats_url, config.s3_url)
     platform = Platform.of(servers, config.public_urls, database)
-    return Surroundings(
+    return Context(
         worker=new_id(),
         home=home,
         key=bytes.fromhex(config.signing_key),
@@ -168,37 +168,39 @@ def _surroundings(config: Config) -> Surroundings:
     )
 
 
-def _stock(around: Surroundings) -> Stock:
-    home = around.home
+def _local_store(context: Context) -> LocalStore:
+    home = context.home
     scratch = Scratch(home)
-    installer = Installer(home / "uv", limit_bytes=around.config.environment_limit_bytes)
-    blobs = Blobs(home / "blobs", StoredBlobs(around.objects), scratch)
-    return Stock(
+    installer = Installer(home / "uv", limit_bytes=context.config.environment_limit_bytes)
+    blobs = BlobCache(home / "blobs", ObjectStoreBlobs(context.objects), scratch)
+    return LocalStore(
         scratch=scratch,
         blobs=blobs,
-        bundles=Bundles(home / "versions", blobs, scratch),
+        bundles=BundleCache(home / "versions", blobs, scratch),
         environments=Environments(home / "environments", installer, scratch),
         zygotes=Zygotes(home),
-        folders=Folders(home / "instances"),
+        folders=InstanceFolders(home / "instances"),
     )
 
 
-def _runs(around: Surroundings, stock: Stock) -> Runs:
-    config, database = around.config, around.database
-    live = Live(around.bus)
-    queues = Queues(live, Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)))
-    records = Records(around.worker, database, around.bus)
+def _runs(context: Context, local_store: LocalStore) -> RunParts:
+    config, database = context.config, context.database
+    live = LiveOutput(context.bus)
+    queues = QueueVersions(live, Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)))
+    records = RunWriter(context.worker, database, context.bus)
 
     def say(run: Run, line: str) -> None:
         if kept := run.add_log(line):
             live.chunk(run, Log(run.job.id, kept))
 
-    outputs = Outputs(around.objects, _url_for(around), say)
-    trainings = Trainings(around.worker, database, around.objects, stock.scratch, outputs.upload, queues.trains)
-    preparation = Preparation(
-        database, _inputs(around), queues, lambda instance: stock.folders.paths(instance.id).inputs, say
+    outputs = OutputUploader(context.objects, _url_for(context), say)
+    trainings = TrainingOutputs(
+        context.worker, database, context.objects, local_store.scratch, outputs.upload, queues.trains
     )
-    ports = Ports(
+    preparation = InputPreparation(
+        database, _inputs(context), queues, lambda instance: local_store.folders.paths(instance.id).inputs, say
+    )
+    ports = EnginePorts(
         records=records,
         needs_preparation=queues.needs_preparation,
         tariff=queues.tariff,
@@ -208,86 +210,86 @@ def _runs(around: Surroundings, stock: Stock) -> Runs:
         chunk=live.chunk,
         uploads_behind=lambda: outputs.behind,
     )
-    engine = Engine(around.worker, ports)
-    return Runs(
+    engine = Engine(context.worker, ports)
+    return RunParts(
         engine=engine,
         records=records,
         live=live,
         queues=queues,
-        pulls=Pulls(around.bus, engine),
-        timekeeper=Timekeeper(engine, time_limit_s=config.time_limit_s, kill_after_s=config.kill_after_s),
-        urgency=Urgency(engine, database),
+        pulls=Pulls(context.bus, engine),
+        timekeeper=Watchdog(engine, time_limit_s=config.time_limit_s, kill_after_s=config.kill_after_s),
+        urgency=PriorityHandler(engine, database),
     )
 
 
-def _url_for(around: Surroundings) -> Callable[[str], str]:
-    config = around.config
+def _url_for(context: Context) -> Callable[[str], str]:
+    config = context.config
 
     def url_for(object_key: str) -> str:
         expires_at = int(now()) + CANCEL_AFTER_LIMIT_S + config.retention_s
-        return delivery_url(around.key, around.public_urls.first, object_key, expires_at)
+        return delivery_url(context.key, context.public_urls.first, object_key, expires_at)
 
     return url_for
 
 
-def _inputs(around: Surroundings) -> Inputs:
-    return Inputs(
-        around.database,
-        around.objects,
-        around.egress,
-        public_urls=around.public_urls,
-        delivery_key=lambda url: object_key_of_url([around.key], url, now()),
+def _inputs(context: Context) -> InputFetcher:
+    return InputFetcher(
+        context.database,
+        context.objects,
+        context.egress,
+        public_urls=context.public_urls,
+        delivery_key=lambda url: object_key_of_url([context.key], url, now()),
     )
 
 
-def _instances(around: Surroundings, stock: Stock, runs: Runs) -> Instances:
-    config, database, engine, folders = around.config, around.database, runs.engine, stock.folders
+def _instances(context: Context, local_store: LocalStore, runs: RunParts) -> InstanceParts:
+    config, database, engine, folders = context.config, context.database, runs.engine, local_store.folders
     allow = setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow)
-    ways_out = WaysOut(around.platform, allow)
-    watcher = Watcher(
+    ways_out = WaysOut(context.platform, allow)
+    watcher = InstanceMonitor(
         disk_limit_bytes=config.instance_disk_bytes,
         health_every_s=config.health_every_s,
         disk_is_memory=usage.lies_in_memory(folders.root),
     )
-    idleness = Idleness(engine)
+    idleness = IdleInstances(engine)
     gpus = GpuAssignments(discover(), idle_s=idleness.idle_s, stop=idleness.stop)
     ports = BootPorts(
         database=database,
-        bundles=stock.bundles,
-        environments=stock.environments,
+        bundles=local_store.bundles,
+        environments=local_store.environments,
         queues=runs.queues,
         gpus=gpus,
-        privileges=Privileges(database, around.key, around.policy),
-        forks=Forks(stock.zygotes, folders),
+        privileges=PrivilegeReader(database, context.key, context.policy),
+        forks=ForkBuilder(local_store.zygotes, folders),
         folders=folders,
         ways_out=ways_out,
         watcher=watcher,
     )
-    records = BootRecords(database, around.worker)
-    lives = Lives(
+    records = BootRecords(database, context.worker)
+    manager = InstanceManager(
         engine,
-        Boots(engine, ports),
-        Clearing(gpus, ways_out, watcher, folders),
+        Booter(engine, ports),
+        Cleanup(gpus, ways_out, watcher, folders),
         records,
         capacity=config.instances,
         timeout_s=config.boot_timeout_s,
     )
-    return Instances(lives=lives, records=records, gpus=gpus, watcher=watcher, ways_out=ways_out)
+    return InstanceParts(manager=manager, records=records, gpus=gpus, watcher=watcher, ways_out=ways_out)
 
 
-def _versions(around: Surroundings, stock: Stock) -> Versions:
-    database, bus, environments, zygotes = around.database, around.bus, stock.environments, stock.zygotes
+def _versions(context: Context, local_store: LocalStore) -> VersionParts:
+    database, bus, environments, zygotes = context.database, context.bus, local_store.environments, local_store.zygotes
 
     async def version_made(queue: str, account: str) -> None:
         with contextlib.suppress(nats.errors.Error):  # a hint: those who miss it fetch when they boot
             await bus.send(subjects.VERSION_MADE, VersionMade(queue=queue, account=account))
 
-    config = around.config
-    inspector = SandboxedInspector(zygotes, around.home, around.policy.required, limit_s=config.import_limit_s)
+    config = context.config
+    inspector = SandboxedInspector(zygotes, context.home, context.policy.required, limit_s=config.import_limit_s)
     limit_bytes = config.cache_limit_bytes // 2
-    return Versions(
-        pushes=Pushes(
-            around.worker, database, stock.bundles, environments, inspector, version_made, at_once=config.builds
+    return VersionParts(
+        pushes=PushBuilder(
+            context.worker, database, local_store.bundles, environments, inspector, version_made, at_once=config.builds
         ),
-        prefetch=Prefetch(database, stock.blobs, stock.bundles, environments, zygotes, limit_bytes),
+        prefetch=Prefetcher(database, local_store.blobs, local_store.bundles, environments, zygotes, limit_bytes),
     )

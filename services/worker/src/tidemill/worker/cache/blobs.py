@@ -22,9 +22,9 @@ from tidemill.hosting.flights import Flights
 from tidemill.hosting.scratch import Scratch, sync_directory
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
-from tidemill.worker.cache.downloads import BlobUnavailable, Download, Source, forget
+from tidemill.worker.cache.downloads import BlobSource, BlobUnavailable, Download, forget
 
-__all__ = ["BlobUnavailable", "Blobs", "StoredBlobs"]
+__all__ = ["BlobCache", "BlobUnavailable", "ObjectStoreBlobs"]
 
 PARALLEL: Final = 8  # connections at once: enough to fill a link with files of any size
 PARTIAL: Final = "partial"
@@ -33,7 +33,7 @@ BLOB_MODE: Final = 0o444
 EXECUTABLE_MODE: Final = 0o555
 
 
-class StoredBlobs:
+class ObjectStoreBlobs:
     """The object store as a source."""
 
     def __init__(self, objects: Objects) -> None:
@@ -56,13 +56,13 @@ async def _nothing() -> AsyncIterator[bytes]:
         yield chunk
 
 
-class Blobs:
+class BlobCache:
     """`directory` holds ab/<sha256>, and ab/<sha256>.x for the same bytes as a program.
 
     Programs are copies of their own: links to one file share its mode.
     """
 
-    def __init__(self, directory: Path, source: Source, scratch: Scratch, *, parallel: int = PARALLEL) -> None:
+    def __init__(self, directory: Path, source: BlobSource, scratch: Scratch, *, parallel: int = PARALLEL) -> None:
         self.directory = directory
         self._source = source
         self._scratch = scratch

@@ -22,7 +22,7 @@ from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.clock import now
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import check_paths
-from tidemill.worker.cache.blobs import Blobs
+from tidemill.worker.cache.blobs import BlobCache
 from tidemill.worker.cache.eviction import CachedBlob, CachedVersion, Removals, plan
 
 MARKER: Final = "complete"  # holds the bundle's digest; its modification time is the version's last use
@@ -32,10 +32,10 @@ USES: Final = Metric("tidemill_worker_cache_versions_total", "Versions needed, b
 TRIES: Final = 3  # of linking: a blob may be evicted between its check and its link
 
 
-class Bundles:
+class BundleCache:
     """One process at a time for one `directory`: what is in use is known here alone."""
 
-    def __init__(self, directory: Path, blobs: Blobs, scratch: Scratch) -> None:
+    def __init__(self, directory: Path, blobs: BlobCache, scratch: Scratch) -> None:
         self._directory = directory
         self._blobs = blobs
         self._scratch = scratch

@@ -33,7 +33,7 @@ class BlobUnavailable(Exception):  # noqa: N818 - named after the situation
     """A file of the model cannot be had; the message is fit for the model's author."""
 
 
-class Source(Protocol):
+class BlobSource(Protocol):
     """Where files come from: the bytes from `start` up to `stop` of the one with that digest.
 
     Raises ObjectMissing or ObjectStoreError, on entering or while the bytes are read.
@@ -42,14 +42,14 @@ class Source(Protocol):
     def open(self, digest: str, start: int, stop: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
 
 
-class Wrong(Exception):  # noqa: N818 - named after the situation
+class DigestMismatch(Exception):  # noqa: N818 - named after the situation
     """The bytes that came are not those of the digest."""
 
 
 class Download:
     """`slots` are shared by all downloads: one for each connection. `partial` is the file to fill."""
 
-    def __init__(self, source: Source, slots: asyncio.Semaphore, partial: Path, digest: str, size: int) -> None:
+    def __init__(self, source: BlobSource, slots: asyncio.Semaphore, partial: Path, digest: str, size: int) -> None:
         self._source = source
         self._slots = slots
         self._partial = partial
@@ -67,7 +67,7 @@ class Download:
         for attempt in range(1, FETCHES + 1):
             try:
                 await self._fill()
-            except Wrong:
+            except DigestMismatch:
                 forget(self._partial)
                 log().warning("wrong bytes", action="retry", digest=self._digest, attempt=attempt)
             else:
@@ -83,7 +83,7 @@ class Download:
         finally:
             os.close(descriptor)
         if self._sha256.hexdigest() != self._digest:
-            raise Wrong
+            raise DigestMismatch
 
     async def _fetch_all(self, descriptor: int) -> None:
         missing = [number for number in range(self._count) if number not in self._done]
@@ -160,7 +160,7 @@ class Download:
             raise _Broken(writer.at, str(error) or type(error).__name__, passing=passing) from None
         await writer.flush()
         if writer.at == at:
-            raise Wrong  # the store's file is shorter
+            raise DigestMismatch  # the store's file is shorter
         if writer.at < stop:
             raise _Broken(writer.at, "the connection ended early")
         return stop
@@ -193,7 +193,7 @@ class _Writer:
     async def add(self, chunk: bytes, stop: int) -> None:
         self._buffer += chunk
         if self.at + len(self._buffer) > stop:
-            raise Wrong
+            raise DigestMismatch
         if len(self._buffer) >= BUFFER_BYTES:
             await self.flush()
 

@@ -21,8 +21,8 @@ from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import store
-from tidemill.worker.cache.blobs import Blobs, BlobUnavailable
-from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.cache.blobs import BlobCache, BlobUnavailable
+from tidemill.worker.cache.bundles import BundleCache
 from tidemill.worker.cache.fair_queue import FairQueue
 
 AT_ONCE: Final = 2  # versions, of different accounts: one that takes long holds no other, and boots keep their share
@@ -35,14 +35,14 @@ REASONS: Final = (BundleError, BlobUnavailable, EnvironmentFailed, ZygoteDiedErr
 Result = Literal["fetched", "gone", "full", "failed"]
 
 
-class Prefetch:
+class Prefetcher:
     """Fairly over accounts, AT_ONCE versions at a time. `limit_bytes` is for model files."""
 
     def __init__(  # noqa: PLR0917 - the parts of a boot up to the fork
         self,
         database: Database,
-        blobs: Blobs,
-        bundles: Bundles,
+        blobs: BlobCache,
+        bundles: BundleCache,
         environments: Environments,
         zygotes: Zygotes,
         limit_bytes: int,

@@ -20,26 +20,26 @@ class UploadedFile(NamedTuple):
     file_id: str
 
 
-class Delivered(NamedTuple):
+class DeliveredOutput(NamedTuple):
     """An output of an earlier prediction, under the URL that we made for it."""
 
     url: str
 
 
-class Elsewhere(NamedTuple):
+class ExternalUrl(NamedTuple):
     """For the egress client, which decides whether it may be fetched."""
 
     url: str
 
 
-Source = DataUri | UploadedFile | Delivered | Elsewhere
+Source = DataUri | UploadedFile | DeliveredOutput | ExternalUrl
 
 # Clients build URLs on bases with and without /v1, and some add their own.
 _FILE: Final = re.compile(r"(?:/v1){0,2}/files/(?P<id>[^/]+)(?:/download)?")
 _SHOWN_CHARS: Final = 80
 
 
-class NoSource(Exception):  # noqa: N818 - named after the situation
+class UnsupportedUrl(Exception):  # noqa: N818 - named after the situation
     """The text is no URL that a file can be fetched from."""
 
 
@@ -50,16 +50,16 @@ def source_of(text: str, public_urls: PublicUrls) -> Source:
     try:
         url = urlsplit(text)
     except ValueError:
-        raise NoSource(_refusal(text)) from None
+        raise UnsupportedUrl(_refusal(text)) from None
     if url.scheme not in {"http", "https"}:
-        raise NoSource(_refusal(text))
+        raise UnsupportedUrl(_refusal(text))
     path = public_urls.path_of(url)
     if path is None:
-        return Elsewhere(text)
+        return ExternalUrl(text)
     if path.startswith(PATH):
-        return Delivered(text)
+        return DeliveredOutput(text)
     match = _FILE.fullmatch(path)
-    return UploadedFile(match["id"]) if match is not None and is_id(match["id"]) else Elsewhere(text)
+    return UploadedFile(match["id"]) if match is not None and is_id(match["id"]) else ExternalUrl(text)
 
 
 def _refusal(text: str) -> str:

@@ -30,7 +30,14 @@ from tidemill.security.egress_errors import EgressError, EgressFailed, EgressTim
 from tidemill.security.public_urls import PublicUrls
 from tidemill.security.response_fields import filename
 from tidemill.worker.files import input_store
-from tidemill.worker.files.input_sources import DataUri, Delivered, Elsewhere, NoSource, UploadedFile, source_of
+from tidemill.worker.files.input_sources import (
+    DataUri,
+    DeliveredOutput,
+    ExternalUrl,
+    UnsupportedUrl,
+    UploadedFile,
+    source_of,
+)
 from tidemill.worker.files.spool import SpoolTooLarge, spool
 
 PARALLEL: Final = 8  # fetches at once, of all predictions of the worker
@@ -56,11 +63,11 @@ class InputFetchError(Exception):
         self.reason = reason
 
 
-class _Unavailable(Exception):  # noqa: N818 - named after the situation
+class _FileUnavailable(Exception):  # noqa: N818 - named after the situation
     """Why one file cannot be had, in words for its user."""
 
 
-class _Opened(NamedTuple):
+class _IncomingFile(NamedTuple):
     """A file as it arrives. The name is a stranger's until `_name_for` has made it harmless."""
 
     name: str
@@ -68,7 +75,7 @@ class _Opened(NamedTuple):
     chunks: AsyncIterator[bytes]
 
 
-class Inputs:
+class InputFetcher:
     """`public_urls` is the gateway as clients reach it: URLs below them are ours."""
 
     def __init__(
@@ -133,7 +140,7 @@ class Inputs:
         return paths
 
     async def _bring(self, wanted: Wanted, folder: Path, account: str, patience: Patience) -> Path:
-        tries, elsewhere = self._objects.tries(patience), _Elsewhere()
+        tries, elsewhere = self._objects.tries(patience), _ExternalRetries()
         try:
             while True:
                 try:
@@ -146,7 +153,7 @@ class Inputs:
                     passing = not isinstance(error, ObjectStoreError) or error.passing
                     if not passing or not await tries.again(str(error)):
                         raise
-        except (_Unavailable, EgressError, NoSource) as error:
+        except (_FileUnavailable, EgressError, UnsupportedUrl) as error:
             raise InputFetchError(wanted.field, str(error)) from None
         except SpoolTooLarge as error:
             raise InputFetchError(wanted.field, f"it is larger than {error.limit_bytes} bytes") from None
@@ -168,29 +175,29 @@ class Inputs:
         return path
 
     @asynccontextmanager
-    async def _open(self, url: str, account: str) -> AsyncIterator[_Opened]:
+    async def _open(self, url: str, account: str) -> AsyncIterator[_IncomingFile]:
         source = source_of(url, self._public_urls)
         if isinstance(source, DataUri):
             yield await _data(source)
-        elif isinstance(source, Elsewhere):
+        elif isinstance(source, ExternalUrl):
             limit = INPUT_FILE_LIMIT_BYTES
             async with self._egress.fetch(source.url, limit_bytes=limit, timeout_s=FETCH_TIMEOUT_S) as download:
-                yield _Opened(download.filename, download.content_type, download.chunks)
+                yield _IncomingFile(download.filename, download.content_type, download.chunks)
         else:
             name, content_type, key = await self._stored(source, account)
             try:
                 async with self._objects.get(key) as response:
-                    yield _Opened(name, content_type, response.content.iter_chunked(CHUNK_BYTES))
+                    yield _IncomingFile(name, content_type, response.content.iter_chunked(CHUNK_BYTES))
             except ObjectMissing:
-                raise _Unavailable("it does not exist or is not yours") from None
+                raise _FileUnavailable("it does not exist or is not yours") from None
 
-    async def _stored(self, source: UploadedFile | Delivered, account: str) -> tuple[str, str, str]:
+    async def _stored(self, source: UploadedFile | DeliveredOutput, account: str) -> tuple[str, str, str]:
         """Name, content type and object key."""
-        if isinstance(source, Delivered):
+        if isinstance(source, DeliveredOutput):
             try:
                 key = self._delivery_key(source.url)
             except InvalidCapability:
-                raise _Unavailable("it does not exist any more") from None
+                raise _FileUnavailable("it does not exist any more") from None
             return PurePosixPath(key).name, "", key
         row = await insistently(
             "input file",
@@ -198,23 +205,23 @@ class Inputs:
             give_up_s=DATABASE_PATIENCE_S,
         )
         if row is None:
-            raise _Unavailable("it does not exist or is not yours")
+            raise _FileUnavailable("it does not exist or is not yours")
         return row["name"], row["content_type"], row["object_key"]
 
 
-async def _data(source: DataUri) -> _Opened:
+async def _data(source: DataUri) -> _IncomingFile:
     try:
         data = await asyncio.to_thread(data_uris.decode, source.uri)
     except DataUriRefused as error:
-        raise _Unavailable(str(error)) from None
+        raise _FileUnavailable(str(error)) from None
 
     async def chunks() -> AsyncIterator[bytes]:
         yield data.content
 
-    return _Opened("file", data.content_type, chunks())
+    return _IncomingFile("file", data.content_type, chunks())
 
 
-class _Elsewhere:
+class _ExternalRetries:
     """The tries of one file of a stranger's server."""
 
     def __init__(self) -> None:

@@ -19,9 +19,9 @@ from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.objects import Objects, ObjectStoreError
 from tidemill.runtime.patience import Patience
 from tidemill.runtime.telemetry import log
-from tidemill.worker.files.handed_file import HandedFile, shrunk
+from tidemill.worker.files.passed_file import PassedFile, shrunk
 from tidemill.worker.runs.ports import Say
-from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.runs.run import Run, RunFailed
 from tidemill.worker.runs.stopping import unless_stopped
 
 PARALLEL: Final = 4  # of all runs of the worker; a store on one machine gains nothing from more
@@ -32,7 +32,7 @@ WAITING_LIMIT_BYTES: Final = 4 * 1024**3
 WAITS: Final = "[The object store is away: the output is kept and stored when it is back.]\n"
 
 
-class Outputs:
+class OutputUploader:
     """`url_for` makes the URL under which clients fetch an object."""
 
     def __init__(self, objects: Objects, url_for: Callable[[str], str], say: Say) -> None:
@@ -53,7 +53,7 @@ class Outputs:
         """`value` with the URL of each file at its pointer. Closes the descriptors in any case. Raises Refused, also
         when the run is stopped meanwhile.
         """
-        handed = [HandedFile(fd) for fd in fds]
+        handed = [PassedFile(fd) for fd in fds]
         try:
             urls = await unless_stopped(run, self._upload_all(run, files, handed)) if files else []
         finally:
@@ -65,10 +65,10 @@ class Outputs:
             for ref, url in zip(files, urls, strict=True):
                 decoded = put_at(decoded, ref.pointer, url)
         except NoSuchPlace:
-            raise Refused("The output has no place for one of its files.", ErrorCode.MODEL_ERROR) from None
+            raise RunFailed("The output has no place for one of its files.", ErrorCode.MODEL_ERROR) from None
         return msgspec.Raw(msgspec.json.encode(decoded))
 
-    async def _upload_all(self, run: Run, files: Sequence[FileRef], handed: Sequence[HandedFile]) -> list[str]:
+    async def _upload_all(self, run: Run, files: Sequence[FileRef], handed: Sequence[PassedFile]) -> list[str]:
         """The URLs in order; the first failure ends all."""
         patience = Patience(told=lambda: self._say(run, WAITS))
         try:
@@ -81,7 +81,7 @@ class Outputs:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _upload_one(self, run: Run, ref: FileRef, file: HandedFile, patience: Patience) -> str:
+    async def _upload_one(self, run: Run, ref: FileRef, file: PassedFile, patience: Patience) -> str:
         name = safe_name(ref.name)
         # Attempts and files of one name are kept apart: a zombie's late upload must not replace what was recorded.
         key = f"outputs/{run.job.id}/{run.job.attempt}-{next(self._numbers)}/{name}"
@@ -94,10 +94,10 @@ class Outputs:
         except ObjectStoreError as error:
             log().warning("output not stored", action="upload", prediction=run.job.id, error=str(error))
             message = f"The output file {name} could not be stored."
-            raise Refused(message, ErrorCode.OUTPUT_UPLOAD_FAILED) from error
+            raise RunFailed(message, ErrorCode.OUTPUT_UPLOAD_FAILED) from error
         except OSError as error:
             message = f"The output file {name} cannot be read: {error.strerror}."
-            raise Refused(message, ErrorCode.MODEL_ERROR) from None
+            raise RunFailed(message, ErrorCode.MODEL_ERROR) from None
         return self._url_for(key)
 
     @contextmanager
@@ -110,7 +110,7 @@ class Outputs:
             self._waiting -= 1
             self._waiting_bytes -= size
 
-    async def _store(self, key: str, file: HandedFile, size: int, kind: str, patience: Patience) -> None:
+    async def _store(self, key: str, file: PassedFile, size: int, kind: str, patience: Patience) -> None:
         try:
             await self._objects.store(key, file, size, kind, patience)
         except ObjectStoreError:
@@ -119,6 +119,6 @@ class Outputs:
             raise
 
 
-def _close(handed: Sequence[HandedFile]) -> None:
+def _close(handed: Sequence[PassedFile]) -> None:
     for file in handed:
         file.close()

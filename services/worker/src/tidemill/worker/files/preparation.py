@@ -15,22 +15,27 @@ from tidemill.runtime.db import Database, insistently
 from tidemill.runtime.patience import Patience
 from tidemill.runtime.tasks import Tasks
 from tidemill.worker import store
-from tidemill.worker.files.inputs import InputFetchError, Inputs
+from tidemill.worker.files.inputs import InputFetcher, InputFetchError
+from tidemill.worker.model_output.redaction import secrets_in
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.ports import Say
-from tidemill.worker.runs.queues import Queues
-from tidemill.worker.runs.redaction import secrets_in
-from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.runs.queue_versions import QueueVersions
+from tidemill.worker.runs.run import Run, RunFailed
 from tidemill.worker.runs.stopping import unless_stopped
 
 WAITS: Final = "[The object store is away: the prediction begins when it gives the input's files.]\n"
 
 
-class Preparation:
+class InputPreparation:
     """`folder_of` names where an instance's input files go."""
 
     def __init__(
-        self, database: Database, inputs: Inputs, queues: Queues, folder_of: Callable[[Instance], Path], say: Say
+        self,
+        database: Database,
+        inputs: InputFetcher,
+        queues: QueueVersions,
+        folder_of: Callable[[Instance], Path],
+        say: Say,
     ) -> None:
         self._say = say
         self._database = database
@@ -60,7 +65,7 @@ class Preparation:
             patience = Patience(told=lambda: self._say(run, WAITS))
             ready = await self._inputs.materialise(fields, given, folder, run.job.account, patience)
         except InputFetchError as error:
-            raise Refused(str(error), ErrorCode.INPUT_FETCH_FAILED) from None
+            raise RunFailed(str(error), ErrorCode.INPUT_FETCH_FAILED) from None
         return msgspec.json.encode(ready)
 
     async def _raw(self, run: Run) -> bytes:
@@ -69,7 +74,7 @@ class Preparation:
             return bytes(job.input)
         raw = await insistently("input", lambda: store.read_input(self._database, job.id, job.attempt))
         if raw is None:
-            raise Refused("The prediction has moved on.", ErrorCode.WORKER_LOST)
+            raise RunFailed("The prediction has moved on.", ErrorCode.WORKER_LOST)
         return raw
 
     def discard(self, run: Run) -> None:

@@ -65,17 +65,17 @@ class Lease:
             return  # it will run out
 
 
-class Offer(NamedTuple):
+class WorkerResources(NamedTuple):
     """What the worker has to give: places, which do not change while it lives, and room on its GPUs."""
 
     capacity: Capacity
     gpus: GpuAssignments
 
 
-def offer(instances: int, gpus: GpuAssignments) -> Offer:
+def offer(instances: int, gpus: GpuAssignments) -> WorkerResources:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     capacity = Capacity(instances=instances, memory_bytes=memory, gpus=gpus.count, gpu_memory_bytes=gpus.memory_bytes)
-    return Offer(capacity, gpus)
+    return WorkerResources(capacity, gpus)
 
 
 def state_of(instance: Instance, now: float) -> InstanceState:
@@ -96,7 +96,7 @@ def state_of(instance: Instance, now: float) -> InstanceState:
     )
 
 
-def heartbeat(engine: Engine, offered: Offer, host: str) -> Heartbeat:
+def heartbeat(engine: Engine, offered: WorkerResources, host: str) -> Heartbeat:
     """The state of the worker as the scheduler sees it."""
     now = monotonic()
     states = [state_of(instance, now) for instance in engine.instances().values()]
@@ -112,7 +112,7 @@ def heartbeat(engine: Engine, offered: Offer, host: str) -> Heartbeat:
     )
 
 
-async def beat(bus: Bus, engine: Engine, offered: Offer, changed: asyncio.Event) -> None:
+async def beat(bus: Bus, engine: Engine, offered: WorkerResources, changed: asyncio.Event) -> None:
     """Named task: tells the scheduler at once when an instance changes, and every HEARTBEAT_S."""
     host = socket.gethostname()
     while True:

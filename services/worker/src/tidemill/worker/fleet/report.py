@@ -20,10 +20,10 @@ from tidemill.model.sandbox import IDENTITY, MOUNTS, Layer, Sandbox
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
-from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.cache.bundles import BundleCache
 from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.confinement import Policy
-from tidemill.worker.instances.processes import Root
+from tidemill.worker.instances.processes import RootProcess
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 
@@ -37,7 +37,7 @@ COUNTED_BY_PARENTS: Final = (
 WRITE: Final = "UPDATE worker SET report = $2, reported_at = now() WHERE id = $1"
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
     home: Path
     capacity: int
     cache_limit_bytes: int
@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Reporter:
     def __init__(
-        self, engine: Engine, database: Database, bundles: Bundles, policy: Policy, settings: Settings
+        self, engine: Engine, database: Database, bundles: BundleCache, policy: Policy, settings: ReportSettings
     ) -> None:
         self._engine = engine
         self._database = database
@@ -154,6 +154,6 @@ def _pid(instance: Instance) -> int | None:
 
 def _memory(pids: Iterable[tuple[str, int | None]]) -> dict[str, int]:
     """Of those that have a process; pages that several share are counted for each."""
-    have = [(identifier, Root(pid)) for identifier, pid in pids if pid is not None]
+    have = [(identifier, RootProcess(pid)) for identifier, pid in pids if pid is not None]
     found = processes.of_instances([root for _, root in have])
     return {identifier: usage.memory_bytes(pids, NO_LIMIT) for (identifier, _), pids in zip(have, found, strict=True)}

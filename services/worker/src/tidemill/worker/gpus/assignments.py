@@ -11,7 +11,7 @@ from prometheus_client import Gauge
 
 from tidemill.runtime.telemetry import log
 from tidemill.worker.gpus import choice
-from tidemill.worker.gpus.choice import Evict, Grant, Holder, Never, Wish
+from tidemill.worker.gpus.choice import Evict, GpuGrant, GpuRequest, GrantHolder, Never
 from tidemill.worker.gpus.devices import Gpus
 
 # While an instance waits: what others give back is seen at once when they end, a stranger's process only by looking.
@@ -33,20 +33,20 @@ class GpuAssignments:
         self._gpus = gpus_here
         self._idle_s = idle_s
         self._stop = stop
-        self._grants: dict[str, Grant] = {}
+        self._grants: dict[str, GpuGrant] = {}
         self._ending: set[str] = set()
         self._turn = asyncio.Lock()  # one looks for room at a time, in the order they came
         self._given_back = asyncio.Event()
 
-    async def assign(self, instance: str, wanted: Wish) -> Grant:
+    async def assign(self, instance: str, wanted: GpuRequest) -> GpuGrant:
         """Reserved until `release(instance)`. Raises NoSuchGpu; waits for as long as its caller lets it."""
         if not wanted.devices or not self._gpus.devices:
-            return Grant()
+            return GpuGrant()
         async with self._turn:
             while True:
                 self._given_back.clear()
                 decision = choice.decide(wanted, self._gpus.devices, self._holders(), await self._used())
-                if isinstance(decision, Grant):
+                if isinstance(decision, GpuGrant):
                     self._grants[instance] = decision
                     return decision
                 if isinstance(decision, Never):
@@ -71,9 +71,9 @@ class GpuAssignments:
     async def _used(self) -> dict[str, int]:
         return await asyncio.to_thread(self._gpus.used)
 
-    def _holders(self) -> list[Holder]:
+    def _holders(self) -> list[GrantHolder]:
         return [
-            Holder(instance, grant, self._idle_s(instance), instance in self._ending)
+            GrantHolder(instance, grant, self._idle_s(instance), instance in self._ending)
             for instance, grant in self._grants.items()
         ]
 

@@ -27,14 +27,14 @@ class Device(msgspec.Struct, frozen=True):
     memory_bytes: int
 
 
-class Wish(NamedTuple):
+class GpuRequest(NamedTuple):
     """`bytes_each` None is all that a device has. `devices` 0 is a model that gets none, and sees none."""
 
     devices: int = 0
     bytes_each: int | None = None
 
 
-class Grant(msgspec.Struct, frozen=True):
+class GpuGrant(msgspec.Struct, frozen=True):
     """Devices for one instance, and what is reserved for it on each."""
 
     devices: tuple[Device, ...] = ()
@@ -55,13 +55,13 @@ class Grant(msgspec.Struct, frozen=True):
         return sum(size for each, size in zip(self.devices, self.bytes_each, strict=True) if each.uuid == device.uuid)
 
 
-class Holder(NamedTuple):
+class GrantHolder(NamedTuple):
     """An instance with a grant; `idle_s` is None while it may not be stopped: it runs something, boots, or is `ending`
     already.
     """
 
     instance: str
-    grant: Grant
+    grant: GpuGrant
     idle_s: float | None
     ending: bool = False
 
@@ -80,58 +80,64 @@ class Never(NamedTuple):
     reason: str
 
 
-Decision = Grant | Evict | Wait | Never
+Decision = GpuGrant | Evict | Wait | Never
 
 
-def wish(sku: str, *, asks: bool) -> Wish:
+def wish(sku: str, *, asks: bool) -> GpuRequest:
     """What a model is to get: as its queue's hardware has it. One that only says `gpu: true` gets a whole device."""
     hardware = HARDWARE.get(sku)
     if hardware is not None and hardware.gpus:
-        return Wish(hardware.gpus, hardware.gpu_memory_bytes // hardware.gpus)
-    return Wish(1, None) if asks else Wish()
+        return GpuRequest(hardware.gpus, hardware.gpu_memory_bytes // hardware.gpus)
+    return GpuRequest(1, None) if asks else GpuRequest()
 
 
-def decide(wanted: Wish, devices: Sequence[Device], holders: Sequence[Holder], used: Mapping[str, int]) -> Decision:
+def decide(
+    wanted: GpuRequest, devices: Sequence[Device], holders: Sequence[GrantHolder], used: Mapping[str, int]
+) -> Decision:
     """`used` is what was observed in use on each device, by anybody.
 
     A machine without GPUs grants none: most models run on its CPU, and those that cannot say so in their set-up.
     """
     if not wanted.devices or not devices:
-        return Grant()
+        return GpuGrant()
     if wanted.devices > len(devices):
         return Never(f"it asks for {wanted.devices} GPUs and this worker has {len(devices)}")
     granted = _fit(wanted, devices, holders, used)
     return granted or _evict(wanted, devices, holders, used) or Wait()
 
 
-def _fit(wanted: Wish, devices: Sequence[Device], holders: Sequence[Holder], used: Mapping[str, int]) -> Grant | None:
+def _fit(
+    wanted: GpuRequest, devices: Sequence[Device], holders: Sequence[GrantHolder], used: Mapping[str, int]
+) -> GpuGrant | None:
     """The fullest devices that still have room: whole ones stay free for whoever needs a whole one."""
     free = {device.uuid: free_bytes(device, holders, used) for device in devices}
     fitting = [device for device in devices if _needed(wanted, device) <= free[device.uuid]]
     if len(fitting) < wanted.devices:
         return None
     chosen = sorted(fitting, key=lambda device: (free[device.uuid], device.minor))[: wanted.devices]
-    return Grant(tuple(chosen), tuple(_needed(wanted, device) for device in chosen))
+    return GpuGrant(tuple(chosen), tuple(_needed(wanted, device) for device in chosen))
 
 
-def free_bytes(device: Device, holders: Sequence[Holder], used: Mapping[str, int]) -> int:
+def free_bytes(device: Device, holders: Sequence[GrantHolder], used: Mapping[str, int]) -> int:
     """What can still be promised: neither reserved, nor in use by one that took more or by a stranger's process."""
     reserved = sum(holder.grant.on(device) for holder in holders)
     return device.memory_bytes - max(reserved, used.get(device.uuid, 0))
 
 
-def _needed(wanted: Wish, device: Device) -> int:
+def _needed(wanted: GpuRequest, device: Device) -> int:
     """No more than a whole device: a model may be tried on a smaller one than its hardware names, alone."""
     whole = max(device.memory_bytes - SLACK_BYTES, 0)
     return whole if wanted.bytes_each is None else min(wanted.bytes_each, whole)
 
 
-def _evict(wanted: Wish, devices: Sequence[Device], holders: Sequence[Holder], used: Mapping[str, int]) -> Evict | None:
+def _evict(
+    wanted: GpuRequest, devices: Sequence[Device], holders: Sequence[GrantHolder], used: Mapping[str, int]
+) -> Evict | None:
     """The longest idle first, and none whose end would not help; none at all where those that are ending suffice."""
     gone = [holder for holder in holders if holder.ending]
     idle = [holder for holder in holders if holder.idle_s is not None and not holder.ending]
     waiting = iter(sorted(idle, key=lambda holder: -(holder.idle_s or 0.0)))
-    doomed: list[Holder] = []
+    doomed: list[GrantHolder] = []
     while not _fits_without([*gone, *doomed], wanted, devices, holders, used):
         following = next(waiting, None)
         if following is None:
@@ -145,10 +151,10 @@ def _evict(wanted: Wish, devices: Sequence[Device], holders: Sequence[Holder], u
 
 
 def _fits_without(
-    gone: Sequence[Holder],
-    wanted: Wish,
+    gone: Sequence[GrantHolder],
+    wanted: GpuRequest,
     devices: Sequence[Device],
-    holders: Sequence[Holder],
+    holders: Sequence[GrantHolder],
     used: Mapping[str, int],
 ) -> bool:
     """As things are expected to be when these have ended and given back what was reserved for them."""

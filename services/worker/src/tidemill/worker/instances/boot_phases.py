@@ -17,7 +17,7 @@ PHASE_SECONDS: Final = Histogram(
 FAILURES: Final = Counter("tidemill_worker_boot_failures_total", "Boots that failed")
 
 
-class Moments(NamedTuple):
+class BootTimes(NamedTuple):
     """Of one monotonic clock, in seconds."""
 
     began: float
@@ -26,7 +26,7 @@ class Moments(NamedTuple):
     ready: float
 
 
-def phases(at: Moments, child_ms: Mapping[str, float]) -> dict[str, float]:
+def phases(at: BootTimes, child_ms: Mapping[str, float]) -> dict[str, float]:
     """Seconds of fetch, environment, fork, import and setup, and the total. `child_ms` is what the child measured.
 
     The child is not trusted beyond what time has passed. What it does not call import or setup is getting a process

@@ -11,7 +11,7 @@ from tidemill.hosting.failures import Ending
 from tidemill.runtime.clock import at, monotonic, now
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
-from tidemill.worker.instances.life import Life
+from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.runs.instance import Instance
 
 KEPT: Final = 20  # of one version; people look at the last ones
@@ -51,20 +51,20 @@ class BootRecords:
     async def crashed(self, instance: Instance, ending: Ending) -> None:
         await self._write(ENDED, instance.id, _text(ending.error))
 
-    async def follow(self, booting: Callable[[], Iterable[Life]]) -> None:
+    async def follow(self, booting: Callable[[], Iterable[ManagedInstance]]) -> None:
         """Named task: keeps the logs of boots that are under way for long."""
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
             await self.save(booting())
 
-    async def save(self, booting: Iterable[Life]) -> None:
+    async def save(self, booting: Iterable[ManagedInstance]) -> None:
         """`booting`: all of this worker."""
-        under_way = {life.instance.id: life for life in booting}
+        under_way = {managed.instance.id: managed for managed in booting}
         for name in [name for name in self._written if name not in under_way]:
             del self._written[name]
             await self._write(GIVEN_UP, name, STOPPED)  # no end was written, or one will overwrite this
-        for name, life in under_way.items():
-            instance, printed = life.instance, life.printed
+        for name, managed in under_way.items():
+            instance, printed = managed.instance, managed.printed
             old_enough = monotonic() - instance.born >= SAVE_EVERY_S
             if old_enough and self._written.get(name) != printed:
                 values = (instance.queue, self._worker, _began_at(instance), _text(printed))

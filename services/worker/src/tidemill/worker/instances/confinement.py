@@ -24,7 +24,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     network: Network = "deny"
 
 
-class Confined(msgspec.Struct, frozen=True, kw_only=True):
+class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     """For one instance. `hosts`: the only ones that its way out may lead to, None for the whole public internet."""
 
     required: tuple[str, ...]
@@ -45,10 +45,10 @@ def required_layers(setting: str) -> tuple[str, ...]:
     return tuple(name for name in LAYERS if name in names)
 
 
-def confine(policy: Policy, config: ModelConfig, *, trusted: bool) -> Confined:
+def confine(policy: Policy, config: ModelConfig, *, trusted: bool) -> Confinement:
     required = () if trusted else policy.required
     if not config.network:
-        return Confined(required=required)
+        return Confinement(required=required)
     if policy.network == "deny":
-        return Confined(required=required, note=NETWORK_DENIED)
-    return Confined(required=required, way_out=True, hosts=config.network_hosts or None)
+        return Confinement(required=required, note=NETWORK_DENIED)
+    return Confinement(required=required, way_out=True, hosts=config.network_hosts or None)

@@ -9,7 +9,7 @@ from tidemill.hosting.scratch import remove_tree
 from tidemill.model import working_directory
 
 
-class Paths(NamedTuple):
+class InstancePaths(NamedTuple):
     """`inputs` holds the files of runs, `work` is the version's directory as the model sees it."""
 
     tmp: Path
@@ -17,7 +17,7 @@ class Paths(NamedTuple):
     work: Path
 
 
-class Folders:
+class InstanceFolders:
     """`root` holds nothing else."""
 
     def __init__(self, root: Path) -> None:
@@ -26,11 +26,11 @@ class Folders:
     def of(self, instance: str) -> Path:
         return self.root / instance
 
-    def paths(self, instance: str) -> Paths:
+    def paths(self, instance: str) -> InstancePaths:
         own = self.of(instance)
-        return Paths(own / "tmp", own / "inputs", own / "src")
+        return InstancePaths(own / "tmp", own / "inputs", own / "src")
 
-    def make(self, instance: str, directory: Path, uid: int) -> Paths:
+    def make(self, instance: str, directory: Path, uid: int) -> InstancePaths:
         """With the version's files of `directory`. `uid` is the child's, where this worker can give it one."""
         paths = self.paths(instance)
         for folder in (paths.tmp, paths.inputs):

@@ -14,27 +14,27 @@ from tidemill.model import host
 from tidemill.model.host import Zygote
 from tidemill.model.limits import Limits
 from tidemill.model.sandbox import LAYERS, Sandbox
-from tidemill.worker.gpus.choice import Grant
-from tidemill.worker.instances.folders import Folders, Paths
-from tidemill.worker.instances.privileges import Given
+from tidemill.worker.gpus.choice import GpuGrant
+from tidemill.worker.instances.folders import InstanceFolders, InstancePaths
+from tidemill.worker.instances.privileges import InstancePrivileges
 from tidemill.worker.runs.instance import Instance
 
 FIRST_UID: Final = 200_000  # above system users and ordinary ones; one for each instance
 UIDS: Final = 10_000
 
 
-class Materials(NamedTuple):
+class ForkMaterials(NamedTuple):
     """What a boot has gathered for the child. `directory` holds the version's files; `trains`: it runs train()."""
 
     config: ModelConfig
     directory: Path
     environment: Environment
-    grant: Grant
-    given: Given
+    grant: GpuGrant
+    given: InstancePrivileges
     trains: bool
 
 
-class Fork(NamedTuple):
+class PreparedFork(NamedTuple):
     """Ready to be forked."""
 
     zygote: Zygote
@@ -47,13 +47,13 @@ class Fork(NamedTuple):
         return self.spec.sandbox.uid if os.geteuid() == 0 else None
 
 
-class Forks:
-    def __init__(self, zygotes: Zygotes, folders: Folders) -> None:
+class ForkBuilder:
+    def __init__(self, zygotes: Zygotes, folders: InstanceFolders) -> None:
         self._zygotes = zygotes
         self._folders = folders
         self._next_uid = 0
 
-    async def prepare(self, instance: Instance, materials: Materials) -> Fork:
+    async def prepare(self, instance: Instance, materials: ForkMaterials) -> PreparedFork:
         """Raises BootFailed, ZygoteDiedError and OSError."""
         zygote = await self._zygotes.get(materials.environment)
         self._next_uid = (self._next_uid + 1) % UIDS
@@ -61,9 +61,9 @@ class Forks:
         paths = await asyncio.to_thread(self._folders.make, instance.id, materials.directory, uid)
         sandbox = self._sandbox(instance, materials, paths, uid)
         environment = {**dict(materials.config.environment), **materials.grant.environment}
-        return Fork(zygote, host.Spec(sandbox=sandbox, env=environment), boot_of(materials, paths))
+        return PreparedFork(zygote, host.Spec(sandbox=sandbox, env=environment), boot_of(materials, paths))
 
-    def _sandbox(self, instance: Instance, materials: Materials, paths: Paths, uid: int) -> Sandbox:
+    def _sandbox(self, instance: Instance, materials: ForkMaterials, paths: InstancePaths, uid: int) -> Sandbox:
         outside = (materials.directory, paths.inputs, *materials.environment.read_paths)
         confined = materials.given.confined
         return Sandbox(
@@ -79,7 +79,7 @@ class Forks:
         )
 
 
-def boot_of(materials: Materials, paths: Paths) -> host.Boot:
+def boot_of(materials: ForkMaterials, paths: InstancePaths) -> host.Boot:
     """What the child is told. Raises BootFailed for a training of a model that has no train()."""
     config, site = materials.config, materials.environment.site
     boot = host.Boot(

@@ -13,8 +13,8 @@ from tidemill.hosting.failures import BootFailed
 from tidemill.runtime.db import Database, Row
 from tidemill.security import sealed
 from tidemill.security.sealed import CannotOpen
-from tidemill.worker.instances.confinement import Confined, Policy, confine
-from tidemill.worker.runs.instance import About
+from tidemill.worker.instances.confinement import Confinement, Policy, confine
+from tidemill.worker.runs.instance import ModelInfo
 
 _GIVEN: Final = """
 SELECT m.id, m.account_id, m.owner || '/' || m.name AS model, m.trusted, v.id AS version,
@@ -24,22 +24,22 @@ FROM queue_version q JOIN version v ON v.queue = q.version_queue JOIN model m ON
 WHERE q.queue = $1"""
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True):
-    about: About
-    confined: Confined
+class InstancePrivileges(msgspec.Struct, frozen=True, kw_only=True):
+    about: ModelInfo
+    confined: Confinement
     secrets: dict[str, str]
 
     def __repr__(self) -> str:
         return f"Given({self.about!r}, {len(self.secrets)} secrets)"
 
 
-class Privileges:
+class PrivilegeReader:
     def __init__(self, database: Database, signing_key: bytes, policy: Policy) -> None:
         self._database = database
         self._signing_key = signing_key
         self._policy = policy
 
-    async def given(self, queue: str, config: ModelConfig) -> Given:
+    async def given(self, queue: str, config: ModelConfig) -> InstancePrivileges:
         """Raises BootFailed, and what a database that is away raises."""
         row = await self._database.row(_GIVEN, queue)
         if row is None:
@@ -47,8 +47,8 @@ class Privileges:
         owns_code = config.author in {None, row["account_id"]}
         trusted = row["trusted"] and owns_code
         confined = confine(self._policy, config, trusted=trusted)
-        about = About(model=row["model"], version=row["version"], trusted=trusted, network=confined.way_out)
-        return Given(about=about, confined=confined, secrets=self._opened(row) if owns_code else {})
+        about = ModelInfo(model=row["model"], version=row["version"], trusted=trusted, network=confined.way_out)
+        return InstancePrivileges(about=about, confined=confined, secrets=self._opened(row) if owns_code else {})
 
     def _opened(self, row: Row) -> dict[str, str]:
         pairs = zip(row["names"], row["sealed"], strict=True)

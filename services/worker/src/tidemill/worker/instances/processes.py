@@ -14,14 +14,14 @@ from typing import Final, NamedTuple
 _PROC: Final = "/proc"
 
 
-class Root(NamedTuple):
+class RootProcess(NamedTuple):
     """An instance's own process, and the uid that is its alone, if it has one."""
 
     pid: int
     uid: int | None = None
 
 
-def of_instances(roots: Sequence[Root]) -> list[list[int]]:
+def of_instances(roots: Sequence[RootProcess]) -> list[list[int]]:
     """Of each the processes, its own first; all of them in one pass over the machine's."""
     here = _network("self")
     networks = {network: at for at, root in enumerate(roots) if (network := _network(root.pid)) not in {None, here}}

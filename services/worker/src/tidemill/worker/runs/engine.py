@@ -18,16 +18,16 @@ from tidemill.hosting.frames import Done, run_frame
 from tidemill.model.printed.wire import Ids
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log, record
-from tidemill.worker.runs.chores import Chores
-from tidemill.worker.runs.claims import Claims
-from tidemill.worker.runs.hearing import Hearing
+from tidemill.worker.runs.frame_handler import FrameHandler
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.lanes import QueueLane
-from tidemill.worker.runs.ports import Ports
-from tidemill.worker.runs.returns import Returns
-from tidemill.worker.runs.run import Refused, Run, Stop
-from tidemill.worker.runs.turn_taking import TurnTaking
-from tidemill.worker.runs.turns import Turns
+from tidemill.worker.runs.late_claims import LateClaims
+from tidemill.worker.runs.local_queue import LocalQueue
+from tidemill.worker.runs.ports import EnginePorts
+from tidemill.worker.runs.priority_claims import PriorityClaims
+from tidemill.worker.runs.priority_hints import PriorityHints
+from tidemill.worker.runs.requeue import Requeue
+from tidemill.worker.runs.run import Run, RunFailed, StopReason
+from tidemill.worker.runs.run_tasks import RunTasks
 
 ENDED: Final = Counter("tidemill_worker_runs_total", "Runs that ended by their child's word", ["status"])
 STOPPED: Final = Counter("tidemill_worker_stopped_runs_total", "Runs that ended otherwise, by error code", ["code"])
@@ -37,19 +37,19 @@ _decode_job: Final = msgspec.json.Decoder(Job).decode
 class Engine:
     """Single-threaded: every method runs on the event loop and none of the hot ones awaits."""
 
-    def __init__(self, worker: str, ports: Ports) -> None:
+    def __init__(self, worker: str, ports: EnginePorts) -> None:
         self.worker = worker
-        self.lanes: dict[str, QueueLane] = {}
+        self.lanes: dict[str, LocalQueue] = {}
         self.runs: dict[str, Run] = {}
-        self.turns = Turns()
+        self.turns = PriorityHints()
         self.draining = False
         self.topping = asyncio.Event()  # set when some lane may want more jobs
         self._ports = ports
-        self._chores = Chores(self._could_not_finish)
-        self._claims = Claims(lambda run: ports.records.claim(run, self._lost))
-        self._hearing = Hearing(self, self._chores, ports)
-        self._returns = Returns(self, self._chores, ports)
-        self._turn_taking = TurnTaking(self, self._chores, ports.records, self._returns.give_back)
+        self._chores = RunTasks(self._could_not_finish)
+        self._claims = LateClaims(lambda run: ports.records.claim(run, self._lost))
+        self._hearing = FrameHandler(self, self._chores, ports)
+        self._returns = Requeue(self, self._chores, ports)
+        self._turn_taking = PriorityClaims(self, self._chores, ports.records, self._returns.give_back)
 
     @property
     def behind(self) -> bool:
@@ -58,9 +58,9 @@ class Engine:
 
     # Jobs
 
-    def lane(self, queue: str) -> QueueLane:
+    def lane(self, queue: str) -> LocalQueue:
         if queue not in self.lanes:
-            self.lanes[queue] = QueueLane(queue)
+            self.lanes[queue] = LocalQueue(queue)
         return self.lanes[queue]
 
     def receive(self, queue: str, payload: bytes, waiting_at_server: int) -> None:
@@ -77,7 +77,7 @@ class Engine:
             lane.jobs.append(job)
         self.dispatch(lane)
 
-    def dispatch(self, lane: QueueLane) -> None:
+    def dispatch(self, lane: LocalQueue) -> None:
         if not self.draining:
             lane.dispatch(self._start)
         self.topping.set()
@@ -96,7 +96,7 @@ class Engine:
         run.tariff, run.boot = self._ports.tariff(instance.queue), instance.boot_waited_for(job.created_at)
         if job.deadline is not None and job.deadline <= now():
             status = stopped(Status.PROCESSING if run.claimed else Status.STARTING)
-            self.end(run, Stop(status, "The deadline passed before the prediction began.", ErrorCode.DEADLINE))
+            self.end(run, StopReason(status, "The deadline passed before the prediction began.", ErrorCode.DEADLINE))
             return
         run.started_at = now()
         if isinstance(job.input, msgspec.UnsetType) or self._ports.needs_preparation(instance.queue):
@@ -115,9 +115,9 @@ class Engine:
     async def _prepare_and_begin(self, instance: Instance, run: Run) -> None:
         try:
             body = await self._ports.prepare(instance, run)
-        except Refused as refused:
+        except RunFailed as refused:
             instance.finish(run.job.id, 0, monotonic())
-            self.end(run, run.stop or Stop(Status.FAILED, str(refused), refused.code))
+            self.end(run, run.stop or StopReason(Status.FAILED, str(refused), refused.code))
         else:
             if run.job.id not in self.runs or run.stop is not None or run.job.id not in instance.runs:
                 instance.finish(run.job.id, 0, monotonic())
@@ -137,7 +137,7 @@ class Engine:
         """Somebody else's by now: the child may stop, and what it still says is thrown away."""
         if self.runs.get(run.job.id) is run:
             run.lost = True
-            self.stop(run, Stop(Status.CANCELED))
+            self.stop(run, StopReason(Status.CANCELED))
 
     # What children say
 
@@ -173,14 +173,14 @@ class Engine:
             ENDED.labels(frame.status).inc()
             record("run prediction", run.job.traceparent, run.started_at, completed_at)
 
-    def end(self, run: Run, stop: Stop) -> None:
+    def end(self, run: Run, stop: StopReason) -> None:
         self._close_run(run)
         if not run.lost:
             self._ports.records.end(run.end(self.worker, stop, now()), run.seq)
             STOPPED.labels(stop.code or stop.status).inc()
 
     def _could_not_finish(self, run: Run) -> None:
-        self.end(run, Stop(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.INTERNAL))
+        self.end(run, StopReason(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.INTERNAL))
 
     def _close_run(self, run: Run) -> None:
         if self.runs.get(run.job.id) is run:
@@ -195,14 +195,14 @@ class Engine:
         run = self.runs.get(cancel.id)
         if run is not None and run.job.attempt <= cancel.attempt:
             run.lost = True
-            self.stop(run, Stop(Status.CANCELED))
+            self.stop(run, StopReason(Status.CANCELED))
         for lane in self.lanes.values():
             # A hint with a priority may stand for another prediction: the rows are asked when its turn comes.
             hints = [job for job in lane.jobs if job.id == cancel.id and not job.priority]
             for job in [job for job in hints if job.attempt <= cancel.attempt]:
                 lane.jobs.remove(job)
 
-    def stop(self, run: Run, stop: Stop) -> None:
+    def stop(self, run: Run, stop: StopReason) -> None:
         """Cooperative first; the timekeeper kills the child when that does not help."""
         if run.stop is not None:
             return

@@ -6,8 +6,8 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from tidemill.worker.runs.line_limit import LineLimit
-from tidemill.worker.runs.redaction import Redactor
+from tidemill.worker.model_output.line_limit import LineRateLimiter
+from tidemill.worker.model_output.redaction import Redactor
 from tidemill.worker.runs.run import Run
 
 FAST_MS: Final = 5.0  # below this, waking a process costs more than running: work is sent ahead
@@ -18,7 +18,7 @@ MEAN_OF: Final = 10  # runs in the mean that the scheduler hears; it follows a c
 State = Literal["booting", "ready", "draining", "failed"]
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What an instance is an instance of, for operators."""
 
     model: str
@@ -53,7 +53,7 @@ class Instance:
         self.ready_at = 0.0  # unix seconds
         self.boot: str | None = None  # seconds by phase, as JSON
         self.boot_s = 0.0  # what the boot took where files and environment are there
-        self.about: About | None = None  # known since its boot began
+        self.about: ModelInfo | None = None  # known since its boot began
         self.redactor = Redactor()
         self.gpus: tuple[str, ...] = ()  # the devices assigned to it
         self.gpu_bytes = 0  # reserved for it on each of them
@@ -62,7 +62,7 @@ class Instance:
         self.fds: deque[int] = deque()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._cut = False  # it holds the beginning of a character
-        self.lines = LineLimit()  # that the worker's log has of what is no prediction's
+        self.lines = LineRateLimiter()  # that the worker's log has of what is no prediction's
         self.finished = 0  # runs that it has ended itself
         self.data_limit_bytes: int | None = None  # private memory that its process may have
         self._average_ms = FAST_MS * 2  # unknown models count as slow

@@ -7,8 +7,8 @@ import msgspec
 from tidemill.hosting.frames import FileRef, Log, Output
 from tidemill.runtime.billing import Tariff
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.records import Records
 from tidemill.worker.runs.run import Run
+from tidemill.worker.runs.run_writer import RunWriter
 
 # Makes a job's input ready for the child: reads it from its row when it was too large for the job, and brings files.
 Prepare = Callable[[Instance, Run], Awaitable[bytes]]
@@ -22,10 +22,10 @@ def _never() -> bool:
     return False
 
 
-class Ports(msgspec.Struct, frozen=True, kw_only=True):
+class EnginePorts(msgspec.Struct, frozen=True, kw_only=True):
     """`needs_preparation` tells, at no cost, whether there is something to `prepare`."""
 
-    records: Records
+    records: RunWriter
     needs_preparation: Callable[[str], bool]
     tariff: Callable[[str], Tariff | None]
     prepare: Prepare

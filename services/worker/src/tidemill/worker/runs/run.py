@@ -14,8 +14,8 @@ from tidemill.hosting.frames import Done, Metric, merged
 from tidemill.runtime import billing
 from tidemill.runtime.billing import Tariff
 from tidemill.runtime.outcome import Outcome, metrics
-from tidemill.worker.runs.metric_names import nested
-from tidemill.worker.runs.progress_bars import progress
+from tidemill.worker.model_output.metric_names import nested
+from tidemill.worker.model_output.progress_bars import progress
 
 _KEPT: Final = f"logs are kept up to {LOGS_LIMIT_BYTES // MIB} MiB"
 CUT: Final = f"\n[what follows is dropped: {_KEPT}]\n"
@@ -26,7 +26,7 @@ METRICS_CUT: Final = (
 )
 
 
-class Stop(msgspec.Struct, frozen=True):
+class StopReason(msgspec.Struct, frozen=True):
     """Why a run was told to stop by us, which decides how it ends whatever the child says."""
 
     status: Status
@@ -34,7 +34,7 @@ class Stop(msgspec.Struct, frozen=True):
     code: ErrorCode | None = None
 
 
-class Refused(Exception):  # noqa: N818 - named after the situation
+class RunFailed(Exception):  # noqa: N818 - named after the situation
     """A run cannot go on for a reason that its user should read."""
 
     def __init__(self, message: str, code: ErrorCode) -> None:
@@ -90,7 +90,7 @@ class Run:
         self.claimed = False
         self.lost = False  # ended or reassigned elsewhere: what still comes is thrown away
         self.recalled = False  # asked back from a busy child before it began
-        self.stop: Stop | None = None
+        self.stop: StopReason | None = None
         self.stop_since = 0.0
         self.items: list[bytes] = []
         self.items_bytes = 0
@@ -213,7 +213,7 @@ class Run:
         if self.stop is not None:
             return self.end(worker, self.stop, completed_at)
         if done.status == "canceled":  # the child was told to, and the reason is forgotten by now
-            return self.end(worker, Stop(Status.CANCELED), completed_at)
+            return self.end(worker, StopReason(Status.CANCELED), completed_at)
         if len(output) > OUTPUT_LIMIT_BYTES:
             return self.end(worker, too_large(), completed_at)
         failed = done.status != "succeeded"
@@ -234,7 +234,7 @@ class Run:
             completed_at=completed_at,
         )
 
-    def end(self, worker: str, stop: Stop, completed_at: float) -> Outcome:
+    def end(self, worker: str, stop: StopReason, completed_at: float) -> Outcome:
         """An end that we decide; what was produced until now is kept."""
         started_at = self.started_at or None
         return Outcome(
@@ -253,9 +253,9 @@ class Run:
         )
 
 
-def too_large() -> Stop:
+def too_large() -> StopReason:
     message = f"The output is over {OUTPUT_LIMIT_BYTES // (1024 * 1024)} MiB of JSON: return a file instead."
-    return Stop(Status.FAILED, message, ErrorCode.OUTPUT_TOO_LARGE)
+    return StopReason(Status.FAILED, message, ErrorCode.OUTPUT_TOO_LARGE)
 
 
 def _cut(text: str, room_bytes: int) -> str:

@@ -3,10 +3,10 @@
 import asyncio
 
 from tidemill.worker.runs.engine import Engine
-from tidemill.worker.runs.records import Records
+from tidemill.worker.runs.run_writer import RunWriter
 
 
-async def save_progress(engine: Engine, records: Records, every_s: float) -> None:
+async def save_progress(engine: Engine, records: RunWriter, every_s: float) -> None:
     """Named task: rows of long runs show how far they are."""
     while True:
         await asyncio.sleep(every_s)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Final, Never, TypeVar
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.runs.run import Run, RunFailed
 
 LOOK_EVERY_S: Final = 0.25  # as the timekeeper
 
@@ -29,4 +29,4 @@ async def unless_stopped(run: Run, work: Awaitable[ResultT]) -> ResultT:
 async def _watch(run: Run) -> Never:
     while run.stop is None and not run.lost:  # noqa: ASYNC110 - an event for each run would cost those that need none
         await asyncio.sleep(LOOK_EVERY_S)
-    raise Refused("The prediction was stopped.", ErrorCode.INTERNAL)
+    raise RunFailed("The prediction was stopped.", ErrorCode.INTERNAL)

@@ -10,7 +10,7 @@ from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, SQL_SOURCES, Status
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Row, insistently
-from tidemill.worker.runs.turns import Waiting, choose
+from tidemill.worker.runs.priority_hints import WaitingPrediction, choose
 
 # One turn at a time of an account in a queue; whoever waited sees what the one before has written.
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))"
@@ -100,16 +100,18 @@ async def _turn(connection: Any, worker: str, queue: str, hint: Job, started_at:
     return Taken(job=None if row is None else _job(row, hint), row=row, more=more)
 
 
-async def _candidates(connection: Any, queue: str, hint: Job) -> tuple[Waiting | None, list[Waiting]]:
+async def _candidates(
+    connection: Any, queue: str, hint: Job
+) -> tuple[WaitingPrediction | None, list[WaitingPrediction]]:
     """What would run at this hint, and the first of what else waits for the account's turns."""
     own = await connection.fetchrow(OWN, hint.id)
     urgent = await connection.fetch(URGENT, queue, hint.account)
     displaced = await connection.fetch(DISPLACED, queue, hint.account)
-    others = [Waiting(row["id"], row["priority"]) for row in (*urgent, *displaced)]
-    return None if own is None else Waiting(own["id"], own["priority"]), others
+    others = [WaitingPrediction(row["id"], row["priority"]) for row in (*urgent, *displaced)]
+    return None if own is None else WaitingPrediction(own["id"], own["priority"]), others
 
 
-async def _claim(connection: Any, worker: str, waiting: Waiting | None, started_at: float) -> Row | None:
+async def _claim(connection: Any, worker: str, waiting: WaitingPrediction | None, started_at: float) -> Row | None:
     if waiting is None:
         return None
     row: Row | None = await connection.fetchrow(CLAIM, waiting.id, worker, at(started_at))

@@ -54,7 +54,7 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
     streams: bool
 
 
-class Succeeded(msgspec.Struct, frozen=True, kw_only=True):
+class PushSuccess(msgspec.Struct, frozen=True, kw_only=True):
     """How a push ended well. `new` is None when the model has had the version before."""
 
     version: str
@@ -81,7 +81,7 @@ async def version_of(database: Database, model_id: str, digest: str) -> str | No
     return found
 
 
-async def succeed(database: Database, push_id: str, worker: str, end: Succeeded) -> bool:
+async def succeed(database: Database, push_id: str, worker: str, end: PushSuccess) -> bool:
     """Also makes the version the model's latest. False when the push was no longer this worker's: nothing is done."""
     async with database.transaction() as connection:
         model_id = await connection.fetchval(SUCCEED, push_id, worker, end.version, list(end.warnings), end.logs)

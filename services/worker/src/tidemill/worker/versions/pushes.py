@@ -24,10 +24,10 @@ from tidemill.runtime.db import AWAY, Database, Row, insistently
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker.cache.blobs import BlobUnavailable
-from tidemill.worker.cache.bundles import Bundles
-from tidemill.worker.versions import guesses, push_store
+from tidemill.worker.cache.bundles import BundleCache
+from tidemill.worker.versions import guessed_schemas, push_store
 from tidemill.worker.versions.push_log import PushLog
-from tidemill.worker.versions.push_store import NewVersion, Succeeded
+from tidemill.worker.versions.push_store import NewVersion, PushSuccess
 
 LOOK_EVERY_S: Final = 5.0  # for pushes whose hint was lost, and those of workers that died
 BUILD_LIMIT_S: Final = 3600.0  # fetching 20 GiB and installing torch take minutes each on a slow link
@@ -37,7 +37,7 @@ COG_VERSION: Final = "0.16.0"  # the generation of Cog's API that our module spe
 REASONS: Final = (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed, BootFailed, SchemaRefused)
 
 
-class Identity(NamedTuple):
+class VersionIdentity(NamedTuple):
     """Of a version to be: its queue, its id, and the digest of its files."""
 
     queue: str
@@ -59,14 +59,14 @@ class Inspector(Protocol):
 Announce = Callable[[str, str], Awaitable[None]]
 
 
-class Pushes:
+class PushBuilder:
     """Builds `at_once` pushes at a time, so that one that takes long holds nobody's but its own account's."""
 
     def __init__(  # noqa: PLR0917 - the parts of it, wired once in main
         self,
         worker: str,
         database: Database,
-        bundles: Bundles,
+        bundles: BundleCache,
         environments: Environments,
         inspector: Inspector,
         announce: Announce,
@@ -141,7 +141,7 @@ class Pushes:
         else:
             await self._succeed(row, end)
 
-    async def _succeed(self, row: Row, end: Succeeded) -> None:
+    async def _succeed(self, row: Row, end: PushSuccess) -> None:
         push_id = row["id"]
         done = await insistently("push", lambda: push_store.succeed(self._database, push_id, self._worker, end))
         log().info("pushed" if done else "push lost", action="push", push=push_id, version=end.version)
@@ -153,7 +153,7 @@ class Pushes:
         log().info("push failed", action="push", push=push_id)
         await insistently("push", lambda: push_store.fail(self._database, push_id, self._worker, reason, logs.text))
 
-    async def _build(self, row: Row, logs: PushLog) -> Succeeded:
+    async def _build(self, row: Row, logs: PushLog) -> PushSuccess:
         files = msgspec.json.decode(row["files"], type=list[BundleFile])
         digest = bundle_digest(files)
         if row["attempt"] > ATTEMPTS:
@@ -161,8 +161,8 @@ class Pushes:
         known = await push_store.version_of(self._database, row["model_id"], digest)
         if known is not None:
             logs.line("The model has this version already: the same files.")
-            return Succeeded(version=known, warnings=(), logs=logs.text, new=None)
-        identity = Identity(new_id(), version_id(row["model_id"], digest), digest)
+            return PushSuccess(version=known, warnings=(), logs=logs.text, new=None)
+        identity = VersionIdentity(new_id(), version_id(row["model_id"], digest), digest)
         logs.line(f"Fetching {len(files)} files, {sum(file.size for file in files):,} bytes.")
         directory = await self._bundles.acquire(identity.queue, files)
         try:
@@ -172,10 +172,10 @@ class Pushes:
             await self._bundles.discard(identity.queue)
             raise
         self._bundles.release(identity.queue)
-        return Succeeded(version=identity.id, warnings=warnings, logs=logs.text, new=new)
+        return PushSuccess(version=identity.id, warnings=warnings, logs=logs.text, new=new)
 
     async def _make(
-        self, identity: Identity, files: list[BundleFile], directory: Path, logs: PushLog, *, trusted: bool
+        self, identity: VersionIdentity, files: list[BundleFile], directory: Path, logs: PushLog, *, trusted: bool
     ) -> tuple[NewVersion, tuple[str, ...]]:
         parsed = await asyncio.to_thread(read_config, directory)
         if parsed.config.requirements:
@@ -192,7 +192,7 @@ class Pushes:
             logs.line(warning)
         config = msgspec.structs.replace(parsed.config, warnings=(*warnings, *schema.warnings))
         if schema.guessed is not None:
-            config = guesses.guessed(config, schema.guessed)
+            config = guessed_schemas.guessed(config, schema.guessed)
             logs.line(config.warnings[-1])
         new = NewVersion(
             queue=identity.queue,

@@ -26,7 +26,7 @@ FOR UPDATE OF p"""  # noqa: S608 - our own constant
 BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class TrainingAttempt(msgspec.Struct, frozen=True):
     """Whose result it is: fenced like every write of a worker."""
 
     id: str
@@ -34,7 +34,7 @@ class Attempt(msgspec.Struct, frozen=True):
     worker: str
 
 
-async def add_version(database: Database, attempt: Attempt, weights: BundleFile) -> str | None:
+async def add_version(database: Database, attempt: TrainingAttempt, weights: BundleFile) -> str | None:
     """The new latest version of the destination, as owner/name:id: the trained one's files with these weights.
 
     None when the training has ended meanwhile, or its destination is gone. Raises BundleError when they are too many.

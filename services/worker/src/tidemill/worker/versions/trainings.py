@@ -22,19 +22,19 @@ from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import Database, insistently
 from tidemill.runtime.objects import Objects, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
-from tidemill.worker.files.handed_file import HandedFile
+from tidemill.worker.files.passed_file import PassedFile
 from tidemill.worker.files.spool import Spooled, SpoolTooLarge, spool
 from tidemill.worker.runs.ports import Upload
-from tidemill.worker.runs.run import Refused, Run
+from tidemill.worker.runs.run import Run, RunFailed
 from tidemill.worker.runs.stopping import unless_stopped
 from tidemill.worker.versions import training_store
-from tidemill.worker.versions.training_store import Attempt
+from tidemill.worker.versions.training_store import TrainingAttempt
 
 FOLDER: Final = "tidemill-trained-weights"  # in the version's directory; no author's own would be called that
 PLACES: Final = ("/weights", "")  # of the weights in an output: Cog's TrainingOutput, or the path alone
 
 
-class Trainings:
+class TrainingOutputs:
     """Stands before `upload` for queues of trainings, of which `trains` tells."""
 
     def __init__(  # noqa: PLR0917 - the parts of it, wired once in main
@@ -58,7 +58,7 @@ class Trainings:
         place = next((n for n, ref in enumerate(files) if ref.pointer in PLACES), None)
         if place is None or not self._trains(run.queue):
             return await self._upload(run, value, files, fds)
-        weights = HandedFile(os.dup(fds[place]))
+        weights = PassedFile(os.dup(fds[place]))
         try:
             uploaded = msgspec.json.decode(await self._upload(run, value, files, fds))
             version = await unless_stopped(run, self._version(run, weights, safe_name(files[place].name)))
@@ -67,39 +67,41 @@ class Trainings:
         output: dict[str, Any] = uploaded if isinstance(uploaded, dict) else {"weights": uploaded}
         return msgspec.Raw(msgspec.json.encode({**output, "version": version}))
 
-    async def _version(self, run: Run, weights: HandedFile, name: str) -> str:
+    async def _version(self, run: Run, weights: PassedFile, name: str) -> str:
         """Raises Refused."""
         copy = self._scratch.fresh()
         try:
             spooled = await self._copy(weights, copy)
             await self._store(copy, spooled)
         except OSError as error:
-            raise Refused(f"The weights cannot be copied: {error.strerror}.", ErrorCode.OUTPUT_UPLOAD_FAILED) from None
+            raise RunFailed(
+                f"The weights cannot be copied: {error.strerror}.", ErrorCode.OUTPUT_UPLOAD_FAILED
+            ) from None
         finally:
             await finish_in_thread(copy.unlink, missing_ok=True)
         file = BundleFile(path=f"{FOLDER}/{name}", sha256=spooled.sha256, size=spooled.size)
-        attempt = Attempt(run.job.id, run.job.attempt, self._worker)
+        attempt = TrainingAttempt(run.job.id, run.job.attempt, self._worker)
         try:
             made = await insistently("training", lambda: training_store.add_version(self._database, attempt, file))
         except BundleError as error:
-            raise Refused(f"The weights make no version: {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
+            raise RunFailed(f"The weights make no version: {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
         if made is None:
-            raise Refused("The destination of the training is gone.", ErrorCode.MODEL_ERROR)
+            raise RunFailed("The destination of the training is gone.", ErrorCode.MODEL_ERROR)
         return made
 
-    async def _copy(self, weights: HandedFile, copy: Path) -> Spooled:
+    async def _copy(self, weights: PassedFile, copy: Path) -> Spooled:
         with copy.open("xb", buffering=0) as file:
             try:
                 size = weights.size()
                 return await spool(weights.chunks(0, size), file, limit_bytes=OUTPUT_FILE_LIMIT_BYTES, digest=True)
             except SpoolTooLarge as error:
-                raise Refused(f"The weights are {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
+                raise RunFailed(f"The weights are {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
 
     async def _store(self, copy: Path, spooled: Spooled) -> None:
-        kept = HandedFile(os.open(copy, os.O_RDONLY | os.O_CLOEXEC))
+        kept = PassedFile(os.open(copy, os.O_RDONLY | os.O_CLOEXEC))
         try:
             await self._objects.store(blob_key(spooled.sha256), kept, spooled.size, "application/octet-stream")
         except ObjectStoreError as error:
-            raise Refused("The weights could not be stored.", ErrorCode.OUTPUT_UPLOAD_FAILED) from error
+            raise RunFailed("The weights could not be stored.", ErrorCode.OUTPUT_UPLOAD_FAILED) from error
         finally:
             await finish_in_thread(kept.close)

@@ -19,40 +19,40 @@ from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.telemetry import log
 from tidemill.worker import store
-from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.cache.bundles import BundleCache
 from tidemill.worker.gpus import choice
 from tidemill.worker.gpus.assignments import GpuAssignments
 from tidemill.worker.instances import boot_phases
-from tidemill.worker.instances.boot_phases import Moments
-from tidemill.worker.instances.folders import Folders
-from tidemill.worker.instances.forks import Forks, Materials
-from tidemill.worker.instances.life import Life
-from tidemill.worker.instances.link import Link, Privileged
+from tidemill.worker.instances.boot_phases import BootTimes
+from tidemill.worker.instances.child_connection import ChildConnection, ConnectionOptions
+from tidemill.worker.instances.folders import InstanceFolders
+from tidemill.worker.instances.forks import ForkBuilder, ForkMaterials
+from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.instances.memory_limits import data_limit, memory_limit
-from tidemill.worker.instances.privileges import Given, Privileges
-from tidemill.worker.instances.watching import Watched, Watcher
+from tidemill.worker.instances.monitor import InstanceMonitor, MonitoredInstance
+from tidemill.worker.instances.privileges import InstancePrivileges, PrivilegeReader
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.queues import Queues
-from tidemill.worker.versions import guesses
+from tidemill.worker.runs.queue_versions import QueueVersions
+from tidemill.worker.versions import guessed_schemas
 
 
 class BootPorts(msgspec.Struct, frozen=True, kw_only=True):
     """What a boot asks of the rest of the worker, in the order in which it does."""
 
     database: Database
-    bundles: Bundles
+    bundles: BundleCache
     environments: Environments
-    queues: Queues
+    queues: QueueVersions
     gpus: GpuAssignments
-    privileges: Privileges
-    forks: Forks
-    folders: Folders
+    privileges: PrivilegeReader
+    forks: ForkBuilder
+    folders: InstanceFolders
     ways_out: WaysOut
-    watcher: Watcher
+    watcher: InstanceMonitor
 
 
-class Version(NamedTuple):
+class BootVersion(NamedTuple):
     """What is booted. `bundle` is the version's own queue: releases of deployments and trainings share its files."""
 
     row: Row
@@ -61,42 +61,42 @@ class Version(NamedTuple):
     files: list[BundleFile]
 
 
-class Boots:
+class Booter:
     def __init__(self, engine: Engine, ports: BootPorts) -> None:
         self._engine = engine
         self._ports = ports
 
-    async def boot(self, life: Life) -> Link:
+    async def boot(self, managed: ManagedInstance) -> ChildConnection:
         """Returns when the model is ready. Raises what `lives.REASONS` names; the process is killed then."""
-        instance, began = life.instance, monotonic()
+        instance, began = managed.instance, monotonic()
         version = await self._version(instance.queue)
         directory = await self._ports.bundles.acquire(version.bundle, version.files)
         fetched = monotonic()
         try:
             environment = await self._ports.environments.ensure(version.config)
-            life.environment = environment.digest  # in use from here on, also while it waits for a GPU
+            managed.environment = environment.digest  # in use from here on, also while it waits for a GPU
             built = monotonic()
             await self._learn(instance.queue, version.row)
-            link = await self._start(life, version, directory, environment)
-            ready = await _ready(life, link)
+            connection = await self._start(managed, version, directory, environment)
+            ready = await _ready(managed, connection)
         except BaseException:
-            life.kill()
+            managed.kill()
             self._ports.bundles.release(version.bundle)
             raise
-        link.ended.add_done_callback(lambda _: self._ports.bundles.release(version.bundle))
+        connection.ended.add_done_callback(lambda _: self._ports.bundles.release(version.bundle))
         await self._correct(instance, version, bytes(ready.schema))
         instance.concurrency, instance.batched = ready.concurrency, ready.batch
-        booted = boot_phases.phases(Moments(began, fetched, built, monotonic()), ready.phases)
+        booted = boot_phases.phases(BootTimes(began, fetched, built, monotonic()), ready.phases)
         instance.boot, instance.boot_s = boot_phases.record(booted), boot_phases.repeated_s(booted)
         log().info("instance ready", action="boot", instance=instance.id, queue=instance.queue, seconds=booted)
-        return link
+        return connection
 
-    async def _version(self, queue: str) -> Version:
+    async def _version(self, queue: str) -> BootVersion:
         row = await store.version(self._ports.database, queue)
         if row is None:
             raise BootFailed("the version does not exist any more")
         config = msgspec.json.decode(row["config"], type=ModelConfig)
-        return Version(row, row["queue"], config, msgspec.json.decode(row["files"], type=list[BundleFile]))
+        return BootVersion(row, row["queue"], config, msgspec.json.decode(row["files"], type=list[BundleFile]))
 
     async def _learn(self, queue: str, row: Row) -> None:
         """What the runs of the queue must know."""
@@ -104,9 +104,11 @@ class Boots:
         self._engine.turns.note(queue, row["urgent"])
         await self._ports.queues.price(queue)
 
-    async def _start(self, life: Life, version: Version, directory: Path, environment: Environment) -> Link:
+    async def _start(
+        self, managed: ManagedInstance, version: BootVersion, directory: Path, environment: Environment
+    ) -> ChildConnection:
         """Gathers what the child is given, and forks it."""
-        instance, ports, sku = life.instance, self._ports, version.row["hardware"]
+        instance, ports, sku = managed.instance, self._ports, version.row["hardware"]
         grant = await ports.gpus.assign(instance.id, choice.wish(sku, asks=version.config.gpu))
         instance.gpus = tuple(device.uuid for device in grant.devices)
         instance.gpu_bytes = max(grant.bytes_each, default=0)
@@ -115,34 +117,34 @@ class Boots:
         given = await ports.privileges.given(instance.queue, version.config)
         instance.about = given.about
         trains = ports.queues.trains(instance.queue)
-        materials = Materials(version.config, directory, environment, grant, given, trains)
+        materials = ForkMaterials(version.config, directory, environment, grant, given, trains)
         fork = await ports.forks.prepare(instance, materials)
-        link = life.link = self._linked(instance, given)
-        child = instance.child = await fork.zygote.fork(fork.spec, fork.boot, link)
+        connection = managed.connection = self._linked(instance, given)
+        child = instance.child = await fork.zygote.fork(fork.spec, fork.boot, connection)
         folder = ports.folders.of(instance.id)
-        ports.watcher.watch(Watched(instance, link, child.pid, folder, memory_limit(sku), fork.own_uid))
-        return link
+        ports.watcher.watch(MonitoredInstance(instance, connection, child.pid, folder, memory_limit(sku), fork.own_uid))
+        return connection
 
-    def _linked(self, instance: Instance, given: Given) -> Link:
+    def _linked(self, instance: Instance, given: InstancePrivileges) -> ChildConnection:
         confined = given.confined
         take = partial(self._ports.ways_out.open, instance.id, confined.hosts) if confined.way_out else None
-        privileged = Privileged(tuple(given.secrets.values()), take)
-        link = Link(self._engine, instance, self._ports.watcher.fresh_kernel_kills, privileged)
-        link.note(confined.note)
-        return link
+        privileged = ConnectionOptions(tuple(given.secrets.values()), take)
+        connection = ChildConnection(self._engine, instance, self._ports.watcher.fresh_kernel_kills, privileged)
+        connection.note(confined.note)
+        return connection
 
-    async def _correct(self, instance: Instance, version: Version, schema: bytes) -> None:
+    async def _correct(self, instance: Instance, version: BootVersion, schema: bytes) -> None:
         """Which of its inputs are files may be something else by now."""
         if not version.config.guessed or schema == b"null":
             return
-        if await guesses.correct(self._ports.database, version.bundle, version.config, schema):
+        if await guessed_schemas.correct(self._ports.database, version.bundle, version.config, schema):
             row = await store.version(self._ports.database, instance.queue)
             if row is not None:
                 self._ports.queues.learn(instance.queue, row)
 
 
-async def _ready(life: Life, link: Link) -> Ready:
+async def _ready(managed: ManagedInstance, connection: ChildConnection) -> Ready:
     try:
-        return await link.ready
+        return await connection.ready
     except BootFailed as error:
-        raise BootFailed(life.explained(str(error))) from None
+        raise BootFailed(managed.explained(str(error))) from None

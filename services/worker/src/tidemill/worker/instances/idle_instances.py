@@ -4,7 +4,7 @@ from tidemill.runtime.clock import monotonic
 from tidemill.worker.runs.engine import Engine
 
 
-class Idleness:
+class IdleInstances:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 

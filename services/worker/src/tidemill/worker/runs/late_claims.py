@@ -15,7 +15,7 @@ CLAIM_AFTER_S: Final = 0.005  # a run that ends sooner needs no claim
 RECALL_AFTER_S: Final = 0.1  # runs sent ahead are asked back when the one before them takes this long
 
 
-class Claims:
+class LateClaims:
     """`write` claims a run in the rows; it answers by itself when the row is somebody else's."""
 
     def __init__(self, write: Callable[[Run], None]) -> None:

@@ -6,10 +6,10 @@ from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
 from tidemill.testing.tasks import shortly
+from tidemill.worker.runs.priority_hints import PriorityHints, WaitingPrediction, choose
 from tidemill.worker.runs.store_turns import Taken
-from tidemill.worker.runs.turns import Turns, Waiting, choose
 
-WAITING = st.builds(Waiting, st.text("abc", min_size=1, max_size=2), st.integers(0, 10))
+WAITING = st.builds(WaitingPrediction, st.text("abc", min_size=1, max_size=2), st.integers(0, 10))
 
 
 def job(name, **more):
@@ -29,7 +29,7 @@ def test_nothing_runs_when_nothing_waits():
 
 
 def test_only_hints_of_noted_accounts_and_those_with_a_priority_ask():
-    turns = Turns()
+    turns = PriorityHints()
     assert not turns.contested("q", job("x"))
     assert turns.contested("q", job("x", priority=1))
     turns.note("q", ["a"])
@@ -40,7 +40,7 @@ def test_only_hints_of_noted_accounts_and_those_with_a_priority_ask():
 
 
 def test_what_was_heard_while_the_rows_were_asked_stays_noted():
-    turns = Turns()
+    turns = PriorityHints()
     turns.note("q", ["a"])
     asked = turns.noted("q", "a")
     turns.note("q", ["a"])

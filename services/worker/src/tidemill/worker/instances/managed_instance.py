@@ -3,25 +3,25 @@
 import asyncio
 from typing import Final
 
-from tidemill.worker.instances.link import Link
+from tidemill.worker.instances.child_connection import ChildConnection
 from tidemill.worker.runs.instance import Instance
 
 SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error
 GONE_WITHIN_S: Final = 5.0  # a killed process is reaped in milliseconds; its files may then be removed
 
 
-class Life:
-    """`environment` is the digest of the one that it runs in; `link` is there since its process was asked for."""
+class ManagedInstance:
+    """`environment` is the digest of the one that it runs in; `connection` is there since its process was asked for."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.environment: str | None = None
-        self.link: Link | None = None
+        self.connection: ChildConnection | None = None
 
     @property
     def printed(self) -> str:
         """What its model printed while it booted."""
-        return "" if self.link is None else self.link.log
+        return "" if self.connection is None else self.connection.log
 
     def explained(self, error: str) -> str:
         """The error, with the end of what was printed before it."""
@@ -33,5 +33,5 @@ class Life:
 
     async def process_gone(self) -> None:
         """Waits for the end of a process that was told to end, if there is one; not for ever."""
-        if self.link is not None and self.instance.child is not None:
-            await asyncio.wait([self.link.ended], timeout=GONE_WITHIN_S)
+        if self.connection is not None and self.instance.child is not None:
+            await asyncio.wait([self.connection.ended], timeout=GONE_WITHIN_S)

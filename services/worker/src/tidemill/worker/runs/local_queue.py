@@ -7,7 +7,7 @@ from tidemill.contracts.events import Job
 from tidemill.worker.runs.instance import Instance
 
 
-class QueueLane:
+class LocalQueue:
     """Jobs of one queue. `waiting_at_server` is what the bus last said of hints that nobody has pulled."""
 
     def __init__(self, queue: str) -> None:

@@ -9,12 +9,12 @@ from typing import Final
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import OUTPUT_FILE_LIMIT_BYTES
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.worker.runs.run import Refused
+from tidemill.worker.runs.run import RunFailed
 
 CHUNK_BYTES: Final = 1024 * 1024
 
 
-class HandedFile:
+class PassedFile:
     """Owns the descriptor. Reads and the close exclude one another: a read that an HTTP client left behind must not
     find its number given to another file.
     """
@@ -28,10 +28,10 @@ class HandedFile:
         """In bytes, of a regular file. Raises Refused for anything else and for what is over the limit, OSError."""
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Refused("The output names something that is no regular file.", ErrorCode.MODEL_ERROR)
+            raise RunFailed("The output names something that is no regular file.", ErrorCode.MODEL_ERROR)
         if status.st_size > OUTPUT_FILE_LIMIT_BYTES:
             limit = OUTPUT_FILE_LIMIT_BYTES // 1024**3
-            raise Refused(f"An output file is over {limit} GiB.", ErrorCode.OUTPUT_TOO_LARGE)
+            raise RunFailed(f"An output file is over {limit} GiB.", ErrorCode.OUTPUT_TOO_LARGE)
         return status.st_size
 
     def read_at(self, offset: int, limit_bytes: int) -> bytes:
@@ -58,5 +58,5 @@ class HandedFile:
                 os.close(self._descriptor)
 
 
-def shrunk() -> Refused:
-    return Refused("An output file shrank while it was stored.", ErrorCode.MODEL_ERROR)
+def shrunk() -> RunFailed:
+    return RunFailed("An output file shrank while it was stored.", ErrorCode.MODEL_ERROR)

@@ -6,7 +6,7 @@ LINES_PER_S: Final = 10.0  # an operator reads them; a model that prints in a lo
 BURST: Final = 20.0
 
 
-class LineLimit:
+class LineRateLimiter:
     """Times are seconds of one monotonic clock."""
 
     def __init__(self) -> None:

@@ -9,12 +9,12 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.engine import Engine
-from tidemill.worker.runs.run import Run, Stop
+from tidemill.worker.runs.run import Run, StopReason
 
 WATCH_S: Final = 0.25  # how often deadlines, time limits and stubborn runs are looked at
 
 
-class Timekeeper:
+class Watchdog:
     """`time_limit_s` is for all; accounts may have a shorter one of their own."""
 
     def __init__(self, engine: Engine, *, time_limit_s: float, kill_after_s: float) -> None:
@@ -35,15 +35,15 @@ class Timekeeper:
                 if run.stop is not None:
                     self._end_if_stubborn(run, run.stop)
                 elif run.job.deadline is not None and run.job.deadline <= moment:
-                    self._engine.stop(run, Stop(Status.CANCELED, None, ErrorCode.DEADLINE))
+                    self._engine.stop(run, StopReason(Status.CANCELED, None, ErrorCode.DEADLINE))
                 elif run.claimed and moment - run.started_at > (limit := self._limit_s(run)):
                     message = f"The prediction ran longer than the time limit of {limit:g} s."
-                    self._engine.stop(run, Stop(Status.FAILED, message, ErrorCode.TIME_LIMIT))
+                    self._engine.stop(run, StopReason(Status.FAILED, message, ErrorCode.TIME_LIMIT))
 
     def _limit_s(self, run: Run) -> float:
         return min(self._time_limit_s, self._by_account.get(run.job.account, self._time_limit_s))
 
-    def _end_if_stubborn(self, run: Run, stop: Stop) -> None:
+    def _end_if_stubborn(self, run: Run, stop: StopReason) -> None:
         if monotonic() - run.stop_since < self._kill_after_s:
             return
         instance = self._engine.instance_of(run)

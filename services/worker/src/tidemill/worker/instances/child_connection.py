@@ -14,29 +14,33 @@ from tidemill.hosting.frames import Done, Failed, Health, Ready, WayOut, decode
 from tidemill.model import protocol
 from tidemill.model.child_events import Exit
 from tidemill.model.printed.wire import Ids
+from tidemill.worker.model_output.redaction import Redactor, ends_something
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.redaction import Redactor, ends_something
 
 PRINTED_BYTES: Final = 4096  # of what was printed last; what a process says when it gives up is short
 HEALTH: Final = b'{"t":"health"'  # how our own child begins it; any other spelling breaks the rules
 
 
-class Privileged(NamedTuple):
+class ConnectionOptions(NamedTuple):
     """What the model was given beyond its files: secrets to keep out of logs, and who takes its way out."""
 
     secrets: Collection[str] = ()
     on_way_out: Callable[[int], None] | None = None
 
 
-PLAIN: Final = Privileged()
+NO_OPTIONS: Final = ConnectionOptions()
 
 
-class Link:
+class ChildConnection:
     """The ChildEvents of one instance (tidemill.model.child_events)."""
 
     def __init__(
-        self, engine: Engine, instance: Instance, kernel_kills: Callable[[], int], privileges: Privileged = PLAIN
+        self,
+        engine: Engine,
+        instance: Instance,
+        kernel_kills: Callable[[], int],
+        privileges: ConnectionOptions = NO_OPTIONS,
     ) -> None:
         self._engine = engine
         self._redactor = instance.redactor = Redactor(privileges.secrets)
@@ -91,7 +95,7 @@ class Link:
             self._health.set_result(frame.error)
         return True
 
-    def condemn(self, ending: Ending) -> None:
+    def kill(self, ending: Ending) -> None:
         """Ends the child; what it was at hears why."""
         if self._ending is None and self._instance.child is not None:
             self._ending = ending

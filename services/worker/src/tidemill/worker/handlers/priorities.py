@@ -7,7 +7,7 @@ from tidemill.worker.runs import store_turns
 from tidemill.worker.runs.engine import Engine
 
 
-class Urgency:
+class PriorityHandler:
     def __init__(self, engine: Engine, database: Database) -> None:
         self._engine = engine
         self._database = database

@@ -11,19 +11,19 @@ from typing import NamedTuple
 from tidemill.contracts.events import Job
 
 
-class Waiting(NamedTuple):
+class WaitingPrediction(NamedTuple):
     """A prediction that may begin. Ids are in the order of time."""
 
     id: str
     priority: int
 
 
-def choose(waiting: Sequence[Waiting]) -> Waiting | None:
+def choose(waiting: Sequence[WaitingPrediction]) -> WaitingPrediction | None:
     """What runs at a hint: the most urgent, and of those the oldest."""
     return min(waiting, key=lambda each: (-each.priority, each.id), default=None)
 
 
-class Turns:
+class PriorityHints:
     """The accounts that have urgent predictions waiting, by queue, as far as this worker has heard."""
 
     def __init__(self) -> None:

@@ -14,10 +14,10 @@ from tidemill.model.printed.wire import Ids
 from tidemill.model.source_paths import shortened
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.telemetry import log
-from tidemill.worker.runs.chores import Chores
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.ports import Ports
-from tidemill.worker.runs.run import Refused, Run, Stop, too_large
+from tidemill.worker.runs.ports import EnginePorts
+from tidemill.worker.runs.run import Run, RunFailed, StopReason, too_large
+from tidemill.worker.runs.run_tasks import RunTasks
 
 
 class Runs(Protocol):
@@ -25,12 +25,12 @@ class Runs(Protocol):
 
     def off(self, instance: Instance, frame: Done) -> Run | None: ...
     def finish(self, run: Run, frame: Done) -> None: ...
-    def end(self, run: Run, stop: Stop) -> None: ...
-    def stop(self, run: Run, stop: Stop) -> None: ...
+    def end(self, run: Run, stop: StopReason) -> None: ...
+    def stop(self, run: Run, stop: StopReason) -> None: ...
 
 
-class Hearing:
-    def __init__(self, runs: Runs, chores: Chores, ports: Ports) -> None:
+class FrameHandler:
+    def __init__(self, runs: Runs, chores: RunTasks, ports: EnginePorts) -> None:
         self._runs = runs
         self._chores = chores
         self._upload = ports.upload
@@ -84,8 +84,8 @@ class Hearing:
     async def _upload_item(self, run: Run, frame: Output, fds: list[int]) -> None:
         try:
             value = await self._upload(run, frame.value, frame.files, fds)
-        except Refused as refused:
-            self._runs.stop(run, Stop(Status.FAILED, str(refused), refused.code))
+        except RunFailed as refused:
+            self._runs.stop(run, StopReason(Status.FAILED, str(refused), refused.code))
             return
         self._add_item(run, Output(frame.id, value))
 
@@ -113,8 +113,8 @@ class Hearing:
     async def _upload_and_end(self, run: Run, frame: Done, fds: list[int]) -> None:
         try:
             output = await self._upload(run, frame.output, frame.files, fds)
-        except Refused as refused:
-            self._runs.end(run, run.stop or Stop(Status.FAILED, str(refused), refused.code))
+        except RunFailed as refused:
+            self._runs.end(run, run.stop or StopReason(Status.FAILED, str(refused), refused.code))
         else:
             self._runs.finish(run, Done(frame.id, frame.status, output, [], frame.error, frame.ms))
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.worker.runs.metric_names import nested
+from tidemill.worker.model_output.metric_names import nested
 
 names = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=6).map(".".join)
 

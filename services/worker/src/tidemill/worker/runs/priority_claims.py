@@ -4,30 +4,30 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from tidemill.contracts.events import Job
-from tidemill.worker.runs.chores import Chores
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.lanes import QueueLane
-from tidemill.worker.runs.records import Records
+from tidemill.worker.runs.local_queue import LocalQueue
+from tidemill.worker.runs.priority_hints import PriorityHints
 from tidemill.worker.runs.run import Run
-from tidemill.worker.runs.turns import Turns
+from tidemill.worker.runs.run_tasks import RunTasks
+from tidemill.worker.runs.run_writer import RunWriter
 
 
 class Runs(Protocol):
     """Where what the rows named begins."""
 
     runs: dict[str, Run]
-    turns: Turns
+    turns: PriorityHints
 
-    def lane(self, queue: str) -> QueueLane: ...
-    def dispatch(self, lane: QueueLane) -> None: ...
+    def lane(self, queue: str) -> LocalQueue: ...
+    def dispatch(self, lane: LocalQueue) -> None: ...
     def begin(self, instance: Instance, run: Run) -> None: ...
 
 
-class TurnTaking:
+class PriorityClaims:
     """`give_back` takes what was claimed when the instance cannot begin it any more."""
 
     def __init__(
-        self, runs: Runs, chores: Chores, records: Records, give_back: Callable[[Sequence[Run]], Awaitable[None]]
+        self, runs: Runs, chores: RunTasks, records: RunWriter, give_back: Callable[[Sequence[Run]], Awaitable[None]]
     ) -> None:
         self._runs = runs
         self._chores = chores

@@ -18,11 +18,11 @@ from tidemill.worker.cache.blobs import BlobUnavailable
 from tidemill.worker.gpus.assignments import NoSuchGpu
 from tidemill.worker.instances import boot_phases
 from tidemill.worker.instances.boot_records import BootRecords
-from tidemill.worker.instances.boots import Boots
-from tidemill.worker.instances.clearing import Clearing
-from tidemill.worker.instances.crashes import CrashHistory
-from tidemill.worker.instances.life import Life
-from tidemill.worker.instances.link import Link
+from tidemill.worker.instances.booter import Booter
+from tidemill.worker.instances.child_connection import ChildConnection
+from tidemill.worker.instances.cleanup import Cleanup
+from tidemill.worker.instances.crash_history import CrashHistory
+from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 
@@ -42,14 +42,14 @@ REASONS: Final = (
 CRASHES: Final = Counter("tidemill_worker_crashes_total", "Booted instances that ended by their own doing", ["code"])
 
 
-class Lives:
+class InstanceManager:
     """Owns instances from the command to the end of their process. `changed` is set whenever one is in a new state."""
 
     def __init__(
         self,
         engine: Engine,
-        boots: Boots,
-        clearing: Clearing,
+        boots: Booter,
+        clearing: Cleanup,
         records: BootRecords,
         *,
         capacity: int,
@@ -62,7 +62,7 @@ class Lives:
         self._capacity = capacity
         self._timeout_s = timeout_s
         self._crashes = CrashHistory()
-        self._lives: dict[str, Life] = {}
+        self._lives: dict[str, ManagedInstance] = {}
         self._running = Tasks()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.changed = asyncio.Event()
@@ -91,23 +91,23 @@ class Lives:
                 self._stop(instance)
 
     def environments_in_use(self) -> frozenset[str]:
-        return frozenset(life.environment for life in self._lives.values() if life.environment is not None)
+        return frozenset(managed.environment for managed in self._lives.values() if managed.environment is not None)
 
-    def booting(self) -> list[Life]:
-        return [life for life in self._lives.values() if life.instance.state == "booting"]
+    def booting(self) -> list[ManagedInstance]:
+        return [managed for managed in self._lives.values() if managed.instance.state == "booting"]
 
     async def close(self) -> None:
         """Returns when the processes are gone, and what they wrote."""
-        for life in self._lives.values():
-            life.kill()
+        for managed in self._lives.values():
+            managed.kill()
         for task in list(self._tasks.values()):
             task.cancel()
         await self._running.finished()  # those too that are clearing up already
 
     def _begin(self, instance: Instance) -> None:
         self._engine.lane(instance.queue).instances[instance.id] = instance
-        life = self._lives[instance.id] = Life(instance)
-        self._tasks[instance.id] = self._running.start(self._live(life), f"instance {instance.id}")
+        managed = self._lives[instance.id] = ManagedInstance(instance)
+        self._tasks[instance.id] = self._running.start(self._live(managed), f"instance {instance.id}")
 
     def _stop(self, instance: Instance) -> None:
         if instance.state == "ready":
@@ -115,54 +115,60 @@ class Lives:
         elif instance.state == "booting":
             self._tasks[instance.id].cancel()
 
-    async def _live(self, life: Life) -> None:
+    async def _live(self, managed: ManagedInstance) -> None:
         """One instance from first to last."""
         self.changed.set()
         try:
-            await asyncio.sleep(self._crashes.wait_s(life.instance.queue, monotonic()))
+            await asyncio.sleep(self._crashes.wait_s(managed.instance.queue, monotonic()))
             async with asyncio.timeout(self._timeout_s):
-                link = await self._boots.boot(life)
+                connection = await self._boots.boot(managed)
         except REASONS as error:
-            life.kill()
-            await self._show_failure(life, str(error) or life.explained(f"it took longer than {self._timeout_s:g} s"))
+            managed.kill()
+            await self._show_failure(
+                managed, str(error) or managed.explained(f"it took longer than {self._timeout_s:g} s")
+            )
         except asyncio.CancelledError:
-            life.kill()
+            managed.kill()
             raise
         else:
-            await self._serve(life, link)
+            await self._serve(managed, connection)
         finally:
-            await self._end(life)
+            await self._end(managed)
 
-    async def _serve(self, life: Life, link: Link) -> None:
+    async def _serve(self, managed: ManagedInstance, connection: ChildConnection) -> None:
         """Returns when its process has ended."""
-        instance = life.instance
+        instance = managed.instance
         self._engine.ready(instance)
         self.changed.set()
-        await self._records.booted(instance, life.printed)
-        await asyncio.wait([link.ended])  # awaited itself it would be canceled with this task, before the child ended
-        crashed = link.crash is not None
+        await self._records.booted(instance, managed.printed)
+        await asyncio.wait(
+            [connection.ended]
+        )  # awaited itself it would be canceled with this task, before the child ended
+        crashed = connection.crash is not None
         self._crashes.ended(instance.queue, monotonic(), crashed=crashed, finished=instance.finished)
-        if link.crash is not None:
-            CRASHES.labels(link.crash.code).inc()
-            log().warning("crashed", action="crash", instance=instance.id, queue=instance.queue, error=link.crash.error)
-            await self._records.crashed(instance, link.crash)
+        if connection.crash is not None:
+            CRASHES.labels(connection.crash.code).inc()
+            log().warning(
+                "crashed", action="crash", instance=instance.id, queue=instance.queue, error=connection.crash.error
+            )
+            await self._records.crashed(instance, connection.crash)
 
-    async def _show_failure(self, life: Life, error: str) -> None:
+    async def _show_failure(self, managed: ManagedInstance, error: str) -> None:
         """Others need not wait for its GPUs meanwhile."""
-        instance = life.instance
+        instance = managed.instance
         boot_phases.FAILURES.inc()
         log().warning("boot failed", action="boot", instance=instance.id, queue=instance.queue, error=error)
         instance.state, instance.error = "failed", error[:2000]
         self._engine.lane(instance.queue).instances[instance.id] = instance  # gone() may have taken it away
         self.changed.set()
-        await self._records.booted(instance, life.printed)
-        await self._clearing.give_gpus_back(life)
+        await self._records.booted(instance, managed.printed)
+        await self._clearing.give_gpus_back(managed)
         await asyncio.sleep(FAILED_SHOWN_S)
 
-    async def _end(self, life: Life) -> None:
-        instance = life.instance
+    async def _end(self, managed: ManagedInstance) -> None:
+        instance = managed.instance
         self._engine.lane(instance.queue).instances.pop(instance.id, None)
         self._tasks.pop(instance.id, None)
         self._lives.pop(instance.id, None)
-        await self._clearing.clear(life)
+        await self._clearing.clear(managed)
         self.changed.set()

@@ -10,7 +10,7 @@ FIRST_WAIT_S: Final = 1.0  # after one crash more, in a row
 WAIT_LIMIT_S: Final = 60.0  # it may have been mended, by other inputs or a machine with more memory
 
 
-class _Crashes(msgspec.Struct, frozen=True):
+class _CrashCount(msgspec.Struct, frozen=True):
     count: int
     last: float
 
@@ -19,7 +19,7 @@ class CrashHistory:
     """By queue; times are seconds of one monotonic clock. What has finished a prediction has a clean record."""
 
     def __init__(self) -> None:
-        self._crashes: MutableMapping[str, _Crashes] = {}
+        self._crashes: MutableMapping[str, _CrashCount] = {}
 
     def ended(self, queue: str, now: float, *, crashed: bool, finished: int) -> None:
         """An instance has ended that had finished so many predictions."""
@@ -27,7 +27,7 @@ class CrashHistory:
             self._crashes.pop(queue, None)
         if crashed:
             before = self._crashes.get(queue)
-            self._crashes[queue] = _Crashes(1 if before is None else before.count + 1, now)
+            self._crashes[queue] = _CrashCount(1 if before is None else before.count + 1, now)
 
     def wait_s(self, queue: str, now: float) -> float:
         """How long a boot must still wait."""

@@ -24,7 +24,7 @@ from tidemill.worker.runs.store_turns import Taken
 BEHIND_LIMIT: Final = 2_000  # ends that may wait to be written before the worker stops taking jobs
 
 
-class Records:
+class RunWriter:
     """The writes of one worker."""
 
     def __init__(self, worker: str, database: Database, bus: Bus) -> None:

@@ -12,7 +12,7 @@ from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.run import Run
 
 
-class Chores:
+class RunTasks:
     """`failed` is told of a run whose chore ended with an error that nobody foresaw."""
 
     def __init__(self, failed: Callable[[Run], None]) -> None:

@@ -4,28 +4,30 @@ import asyncio
 
 from tidemill.hosting.ways_out import WaysOut
 from tidemill.worker.gpus.assignments import GpuAssignments
-from tidemill.worker.instances.folders import Folders
-from tidemill.worker.instances.life import Life
-from tidemill.worker.instances.watching import Watcher
+from tidemill.worker.instances.folders import InstanceFolders
+from tidemill.worker.instances.managed_instance import ManagedInstance
+from tidemill.worker.instances.monitor import InstanceMonitor
 
 
-class Clearing:
-    def __init__(self, gpus: GpuAssignments, ways_out: WaysOut, watcher: Watcher, folders: Folders) -> None:
+class Cleanup:
+    def __init__(
+        self, gpus: GpuAssignments, ways_out: WaysOut, watcher: InstanceMonitor, folders: InstanceFolders
+    ) -> None:
         self._gpus = gpus
         self._ways_out = ways_out
         self._watcher = watcher
         self._folders = folders
 
-    async def give_gpus_back(self, life: Life) -> None:
+    async def give_gpus_back(self, managed: ManagedInstance) -> None:
         """A boot that failed is shown for a while; others need not wait for it."""
-        await life.process_gone()
-        self._gpus.release(life.instance.id)
+        await managed.process_gone()
+        self._gpus.release(managed.instance.id)
 
-    async def clear(self, life: Life) -> None:
+    async def clear(self, managed: ManagedInstance) -> None:
         """Removes what the instance wrote, once nobody is left to write more."""
-        instance = life.instance.id
+        instance = managed.instance.id
         self._watcher.forget(instance)
         await self._ways_out.close(instance)
-        await life.process_gone()
+        await managed.process_gone()
         await asyncio.to_thread(self._folders.remove, instance)
         self._gpus.release(instance)

@@ -9,12 +9,12 @@ from tidemill.hosting.file_fields import file_fields
 from tidemill.runtime.billing import Tariff, Tariffs
 from tidemill.runtime.db import AWAY, Row
 from tidemill.runtime.telemetry import log
-from tidemill.worker.runs.live import Live
+from tidemill.worker.runs.live_output import LiveOutput
 
 PRICES_EVERY_S: Final = 60.0  # how long a run may still be billed as before
 
 
-class Version(msgspec.Struct, frozen=True):
+class QueueVersion(msgspec.Struct, frozen=True):
     queue: str
     account: str  # the model's owner
     fields: tuple[Any, ...]  # inputs that are files; empty for most
@@ -22,20 +22,20 @@ class Version(msgspec.Struct, frozen=True):
     trains: bool  # its instances run train()
 
 
-class Queues:
+class QueueVersions:
     """Versions by queue, learned when an instance boots."""
 
-    def __init__(self, live: Live, tariffs: Tariffs) -> None:
+    def __init__(self, live: LiveOutput, tariffs: Tariffs) -> None:
         self._live = live
         self._tariffs = tariffs
         self._tariffs_of: dict[str, Tariff] = {}
-        self._versions: dict[str, Version] = {}
+        self._versions: dict[str, QueueVersion] = {}
 
     def learn(self, queue: str, row: Row) -> None:
         schema = msgspec.json.decode(row["openapi_schema"])
         trains = row["kind"] == "training"
         fields = tuple(file_fields(schema, "TrainingInput" if trains else "Input"))
-        self._versions[queue] = Version(queue, row["account_id"], fields, tuple(row["secret_inputs"]), trains)
+        self._versions[queue] = QueueVersion(queue, row["account_id"], fields, tuple(row["secret_inputs"]), trains)
         if row["streams"]:
             self._live.streams(queue)
 

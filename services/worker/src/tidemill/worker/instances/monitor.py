@@ -14,8 +14,8 @@ from tidemill.hosting.failures import Ending
 from tidemill.model import process_state
 from tidemill.runtime.telemetry import log
 from tidemill.worker.instances import processes, usage
-from tidemill.worker.instances.link import Link
-from tidemill.worker.instances.processes import Root
+from tidemill.worker.instances.child_connection import ChildConnection
+from tidemill.worker.instances.processes import RootProcess
 from tidemill.worker.runs.instance import Instance
 
 MEMORY_EVERY_S: Final = 1.0  # a model fills some gigabytes meanwhile at worst; the kernel's killer is behind us
@@ -26,28 +26,28 @@ STOPPED: Final = "The model's process stopped itself (SIGSTOP) and did not go on
 LEAVE_WITHIN_S: Final = 5.0  # what said itself that it is not well may finish, then it is ended
 
 
-class Watched(NamedTuple):
+class MonitoredInstance(NamedTuple):
     """An instance with what it may use; `folder` holds all that it writes, `uid` is its own, if it has one."""
 
     instance: Instance
-    link: Link
+    connection: ChildConnection
     pid: int
     folder: Path
     memory_limit_bytes: int | None
     uid: int | None = None
 
 
-class Watcher:
+class InstanceMonitor:
     def __init__(self, *, disk_limit_bytes: int, health_every_s: float, disk_is_memory: bool = False) -> None:
         """`disk_is_memory`: what instances write lies in a file system of memory, and counts as both."""
         self._disk_limit_bytes = disk_limit_bytes
         self._disk_is_memory = disk_is_memory
         self._written_bytes: dict[str, int] = {}  # as of the last look
         self._health_every_s = health_every_s
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, MonitoredInstance] = {}
         self._kernel_kills = usage.kernel_kills()
 
-    def watch(self, watched: Watched) -> None:
+    def watch(self, watched: MonitoredInstance) -> None:
         self._watched[watched.instance.id] = watched
 
     def forget(self, instance: str) -> None:
@@ -95,13 +95,15 @@ class Watcher:
         """Named task. Only instances that run nothing are asked: one that is busy is not ill."""
         while True:
             await asyncio.sleep(self._health_every_s)
-            asked = [each for each in self._watched.values() if each.link.has_healthcheck and _idles(each.instance)]
+            asked = [
+                each for each in self._watched.values() if each.connection.has_healthcheck and _idles(each.instance)
+            ]
             await asyncio.gather(*(self._ask(each) for each in asked))
 
-    async def _ask(self, watched: Watched) -> None:
+    async def _ask(self, watched: MonitoredInstance) -> None:
         try:
             async with asyncio.timeout(HEALTH_WITHIN_S):
-                error = await watched.link.check()
+                error = await watched.connection.check()
         except TimeoutError:
             what = f"The model's healthcheck() took longer than {HEALTH_WITHIN_S:g} s."
             self._end(watched, Ending(what, ErrorCode.MODEL_CRASHED))
@@ -112,28 +114,30 @@ class Watcher:
         watched.instance.drain()
         try:
             async with asyncio.timeout(LEAVE_WITHIN_S):
-                await asyncio.wait([watched.link.ended])
+                await asyncio.wait([watched.connection.ended])
         except TimeoutError:
             self._end(watched, Ending(f"The model was not well: {error}.", ErrorCode.MODEL_CRASHED))
 
-    def _end(self, watched: Watched, ending: Ending) -> None:
+    def _end(self, watched: MonitoredInstance, ending: Ending) -> None:
         instance = watched.instance
         if instance.id in self._watched:
             log().warning("ended", action="kill", instance=instance.id, queue=instance.queue, error=ending.error)
-            watched.link.condemn(ending)
+            watched.connection.kill(ending)
 
 
 def _idles(instance: Instance) -> bool:
     return instance.state == "ready" and not instance.runs
 
 
-def _stopped(watched: Sequence[Watched]) -> list[Watched]:
+def _stopped(watched: Sequence[MonitoredInstance]) -> list[MonitoredInstance]:
     return [each for each in watched if process_state.is_stopped(each.pid)]
 
 
-def _over_memory(limited: Sequence[Watched], written: Mapping[str, int]) -> list[tuple[Watched, Ending]]:
+def _over_memory(
+    limited: Sequence[MonitoredInstance], written: Mapping[str, int]
+) -> list[tuple[MonitoredInstance, Ending]]:
     over = []
-    found = processes.of_instances([Root(each.pid, each.uid) for each in limited])
+    found = processes.of_instances([RootProcess(each.pid, each.uid) for each in limited])
     for watched, pids in zip(limited, found, strict=True):
         limit, files = watched.memory_limit_bytes or 0, written.get(watched.instance.id, 0)
         used = usage.memory_bytes(pids, limit - files) + files

@@ -11,7 +11,7 @@ from tidemill.worker.runs.run import Run
 WAITING_LIMIT: Final = 10_000  # chunks not handed to the bus yet; above it they are dropped, the row has them
 
 
-class Live:
+class LiveOutput:
     """Publishes chunks in order without holding the engine up."""
 
     def __init__(self, bus: Bus) -> None:

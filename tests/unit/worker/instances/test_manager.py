@@ -9,9 +9,9 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Boot, Stop
 from tidemill.hosting.failures import BootFailed, Ending
 from tidemill.testing.tasks import shortly
-from tidemill.worker.instances import lives as module
-from tidemill.worker.instances.lives import Lives
-from tidemill.worker.runs.lanes import QueueLane
+from tidemill.worker.instances import manager as module
+from tidemill.worker.instances.manager import InstanceManager
+from tidemill.worker.runs.local_queue import LocalQueue
 
 
 class Child:
@@ -26,7 +26,7 @@ class Child:
 
 class Engine:
     def __init__(self):
-        self.draining, self.queue = False, QueueLane("q")
+        self.draining, self.queue = False, LocalQueue("q")
 
     def lane(self, _queue):
         return self.queue
@@ -38,30 +38,32 @@ class Engine:
         instance.state = "ready"
 
 
-class Boots:
+class Booter:
     """Each boot waits for the result that `end` gives it."""
 
     def __init__(self):
         self.begun = {}
 
-    async def boot(self, life):
-        life.instance.child, life.environment = Child(), "digest"
-        life.link = SimpleNamespace(log="printed", crash=None, ended=asyncio.get_running_loop().create_future())
-        self.begun[life.instance.id] = result = asyncio.get_running_loop().create_future()
+    async def boot(self, managed):
+        managed.instance.child, managed.environment = Child(), "digest"
+        managed.connection = SimpleNamespace(
+            log="printed", crash=None, ended=asyncio.get_running_loop().create_future()
+        )
+        self.begun[managed.instance.id] = result = asyncio.get_running_loop().create_future()
         await result
-        return life.link
+        return managed.connection
 
 
 class World:
     def __init__(self, *, capacity=2, timeout_s=60):
-        self.engine, self.boots, self.notes = Engine(), Boots(), []
-        self.lives = Lives(self.engine, self.boots, self, self, capacity=capacity, timeout_s=timeout_s)
+        self.engine, self.boots, self.notes = Engine(), Booter(), []
+        self.manager = InstanceManager(self.engine, self.boots, self, self, capacity=capacity, timeout_s=timeout_s)
 
-    async def give_gpus_back(self, life):
-        self.notes.append(("GPUs", life.instance.id))
+    async def give_gpus_back(self, managed):
+        self.notes.append(("GPUs", managed.instance.id))
 
-    async def clear(self, life):
-        self.notes.append(("cleared", life.instance.id))
+    async def clear(self, managed):
+        self.notes.append(("cleared", managed.instance.id))
 
     async def booted(self, instance, logs):
         self.notes.append(("booted", instance.id, instance.state, logs))
@@ -71,7 +73,7 @@ class World:
 
     async def boot(self, name):
         """Sends the command, and waits until the boot is on."""
-        reply = await self.lives.obey(Boot(instance=name, queue="q"))
+        reply = await self.manager.obey(Boot(instance=name, queue="q"))
         if reply.accepted:
             await shortly(lambda: name in self.boots.begun)
         return self.engine.instances().get(name), reply
@@ -90,7 +92,7 @@ async def new_world():
 
     yield new
     for world in worlds:
-        await world.lives.close()
+        await world.manager.close()
 
 
 async def test_a_command_that_comes_twice_boots_once(new_world):
@@ -133,7 +135,7 @@ async def test_a_failure_is_forgotten_when_it_was_shown(new_world, monkeypatch):
     world.boots.begun["a"].set_exception(OSError("disk full"))
     await shortly(lambda: world.noted("cleared"))
     assert not world.engine.instances()
-    assert not world.lives.environments_in_use()
+    assert not world.manager.environments_in_use()
 
 
 async def test_a_boot_that_takes_too_long_fails_with_what_it_printed(new_world):
@@ -150,7 +152,7 @@ async def test_a_stop_ends_a_boot_and_lets_what_is_ready_finish(new_world):
     world.boots.begun["b"].set_result(None)
     await shortly(lambda: ready.state == "ready")
     for name in ("a", "b", "unknown"):
-        assert (await world.lives.obey(Stop(instance=name))).accepted
+        assert (await world.manager.obey(Stop(instance=name))).accepted
     await shortly(lambda: world.noted("cleared"))
     assert world.noted("cleared") == [("cleared", "a")]
     assert booting.child.killed
@@ -162,16 +164,16 @@ async def test_the_environment_is_in_use_until_the_process_has_ended(new_world):
     instance, _ = await world.boot("a")
     world.boots.begun["a"].set_result(None)
     await shortly(lambda: world.noted("booted"))
-    assert world.lives.environments_in_use() == {"digest"}
-    link = world.lives._lives["a"].link
-    link.crash = Ending("signal 11", ErrorCode.MODEL_CRASHED)
+    assert world.manager.environments_in_use() == {"digest"}
+    connection = world.manager._lives["a"].connection
+    connection.crash = Ending("signal 11", ErrorCode.MODEL_CRASHED)
     crashes = module.CRASHES.labels("model_crashed")._value.get
     before = crashes()
-    link.ended.set_result(None)
+    connection.ended.set_result(None)
     await shortly(lambda: world.noted("cleared"))
     assert world.noted("crashed") == [("crashed", "a", "signal 11")]
     assert crashes() == before + 1
-    assert world.lives.environments_in_use() == frozenset()
+    assert world.manager.environments_in_use() == frozenset()
     assert instance.id not in world.engine.instances()
 
 
@@ -179,7 +181,7 @@ async def test_all_end_when_it_closes(new_world):
     world = new_world()
     await world.boot("a")
     await world.boot("b")
-    await world.lives.close()
+    await world.manager.close()
     assert sorted(world.noted("cleared")) == [("cleared", "a"), ("cleared", "b")]
 
 
@@ -188,8 +190,8 @@ async def test_who_closes_kills_the_process_and_does_not_say_for_it_that_it_has_
     instance, _ = await world.boot("a")
     world.boots.begun["a"].set_result(None)
     await shortly(lambda: world.noted("booted"))
-    link = world.lives._lives["a"].link
-    await world.lives.close()
+    connection = world.manager._lives["a"].connection
+    await world.manager.close()
     assert world.noted("cleared") == [("cleared", "a")]
     assert instance.child.killed
-    assert not link.ended.done()  # clearing waits for this, and the process's own end says it
+    assert not connection.ended.done()  # clearing waits for this, and the process's own end says it

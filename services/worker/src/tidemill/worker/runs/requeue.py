@@ -10,27 +10,27 @@ import msgspec
 from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
 from tidemill.hosting.failures import Ending
-from tidemill.worker.runs.chores import Chores
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.lanes import QueueLane
-from tidemill.worker.runs.ports import Ports
-from tidemill.worker.runs.run import Run, Stop
-from tidemill.worker.runs.turns import Turns
+from tidemill.worker.runs.local_queue import LocalQueue
+from tidemill.worker.runs.ports import EnginePorts
+from tidemill.worker.runs.priority_hints import PriorityHints
+from tidemill.worker.runs.run import Run, StopReason
+from tidemill.worker.runs.run_tasks import RunTasks
 
 
 class Runs(Protocol):
     """Where they return to."""
 
     runs: dict[str, Run]
-    turns: Turns
+    turns: PriorityHints
 
-    def lane(self, queue: str) -> QueueLane: ...
-    def dispatch(self, lane: QueueLane) -> None: ...
-    def end(self, run: Run, stop: Stop) -> None: ...
+    def lane(self, queue: str) -> LocalQueue: ...
+    def dispatch(self, lane: LocalQueue) -> None: ...
+    def end(self, run: Run, stop: StopReason) -> None: ...
 
 
-class Returns:
-    def __init__(self, runs: Runs, chores: Chores, ports: Ports) -> None:
+class Requeue:
+    def __init__(self, runs: Runs, chores: RunTasks, ports: EnginePorts) -> None:
         self._runs = runs
         self._chores = chores
         self._records = ports.records
@@ -49,12 +49,12 @@ class Returns:
             if run.stop is not None:  # it was killed because it would not stop
                 self._runs.end(run, run.stop)
             elif ending.final or run.job.attempt >= ATTEMPTS:
-                self._runs.end(run, Stop(Status.FAILED, ending.error, ending.code))
+                self._runs.end(run, StopReason(Status.FAILED, ending.error, ending.code))
             else:
                 self._chores.then(run, self._try_again(lane, run))
         self._runs.dispatch(lane)
 
-    def _wait_again(self, lane: QueueLane, waiting: Sequence[Run]) -> None:
+    def _wait_again(self, lane: LocalQueue, waiting: Sequence[Run]) -> None:
         for run in reversed([each for each in waiting if not each.claimed]):
             self._runs.runs.pop(run.job.id, None)
             lane.jobs.appendleft(run.job)
@@ -71,7 +71,7 @@ class Returns:
                 self._runs.lane(run.queue).jobs.appendleft(run.job)
         self._runs.dispatch(self._runs.lane(runs[0].queue))
 
-    async def _try_again(self, lane: QueueLane, run: Run) -> None:
+    async def _try_again(self, lane: LocalQueue, run: Run) -> None:
         self._runs.runs.pop(run.job.id, None)
         self._discard_inputs(run)
         if await self._records.next_attempt([run]):

@@ -6,13 +6,16 @@ from typing import Final
 
 from tidemill.hosting.environments import Environments
 from tidemill.runtime.telemetry import log
-from tidemill.worker.cache.bundles import Bundles
+from tidemill.worker.cache.bundles import BundleCache
 
 EVERY_S: Final = 600.0  # a look walks the whole cache; disks fill in hours
 
 
 async def evict(
-    bundles: Bundles, environments: Environments, environments_in_use: Callable[[], frozenset[str]], limit_bytes: int
+    bundles: BundleCache,
+    environments: Environments,
+    environments_in_use: Callable[[], frozenset[str]],
+    limit_bytes: int,
 ) -> None:
     """Named task. Model files and environments get half of the limit each."""
     while True:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.worker.runs.progress_bars import progress
+from tidemill.worker.model_output.progress_bars import progress
 
 
 @pytest.mark.parametrize(
