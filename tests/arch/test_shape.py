@@ -14,6 +14,9 @@ LIBS = sorted(path for path in (ROOT / "libs").iterdir() if (path / "pyproject.t
 AGREED_FILES = ("main.py", "config.py", "triggers.py", "store.py")
 MODULE_LIMIT_LINES = 300
 FOLDER_LIMIT_MODULES = 25  # more than that nobody takes in: they want folders by what they are about
+# Their modules are being moved into folders: take a library out of this set when its move has landed.
+NOT_YET_IN_FOLDERS = {"cli", "runtime", "stack"}
+IN_FOLDERS = [*SERVICES, *(lib for lib in LIBS if lib.name not in NOT_YET_IN_FOLDERS)]
 # What each library may build on; services may use them all. Whoever is not listed imports no sibling.
 MAY_USE = {
     "cli": {"contracts", "hosting", "runtime", "security", "stack"},
@@ -132,19 +135,19 @@ def test_no_module_is_a_landfill(package):
         assert len(path.read_text().splitlines()) <= MODULE_LIMIT_LINES, f"{path} holds more than one thing"
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
-def test_no_folder_is_a_crowd(service):
+@pytest.mark.parametrize("package", IN_FOLDERS, ids=lambda path: path.name)
+def test_no_folder_is_a_crowd(package):
     crowds = {}
-    for folder in {path.parent for path in sources(service)}:
+    for folder in {path.parent for path in sources(package)}:
         modules = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
         if len(modules) > FOLDER_LIMIT_MODULES:
             crowds[str(folder.relative_to(ROOT))] = len(modules)
     assert not crowds
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
-def test_folders_say_what_they_own_and_hand_on_nothing_but_their_modules(service):
-    for path in sources(service):
+@pytest.mark.parametrize("package", [each for each in IN_FOLDERS if each.name != "cog"], ids=lambda path: path.name)
+def test_folders_say_what_they_own_and_hand_on_nothing_but_their_modules(package):
+    for path in sources(package):
         if path.name == "__init__.py":
             docstring, *rest = ast.parse(path.read_text()).body
             assert isinstance(docstring, ast.Expr), f"{path} says nothing"
@@ -158,11 +161,11 @@ def test_no_module_imports_itself_by_a_roundabout_way(package):
     assert cycle(imports_within(package)) is None
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
-def test_arrows_between_folders_run_one_way(service):
+@pytest.mark.parametrize("package", IN_FOLDERS, ids=lambda path: path.name)
+def test_arrows_between_folders_run_one_way(package):
     """Modules at the top belong to no folder: main knows them all, all may know store."""
     graph = {}
-    for module, others in imports_within(service).items():
+    for module, others in imports_within(package).items():
         if len(module) > 1:
             folders = {other[0] for other in others if len(other) > 1}
             graph.setdefault(module[0], set()).update(folders - {module[0]})
@@ -232,8 +235,8 @@ TASK_OWNERS = {
     "libs/stack/src/tidemill/stack/report.py": "a reminder, for as long as what it reminds of",
     "libs/stack/src/tidemill/stack/supervisor.py": "the supervisor's own; the stack ends with one of them",
     "libs/cli/src/tidemill/cli/dev_server.py": "one prediction of a developer's server, kept in its record",
-    "libs/model/src/tidemill/model/health.py": "in the model's process: one question, kept until it is answered",
-    "libs/model/src/tidemill/model/serve_async.py": "in the model's process: one prediction, kept until it ends",
+    "libs/model/src/tidemill/model/serving/health.py": "in the child: one question, kept until it is answered",
+    "libs/model/src/tidemill/model/serving/async_server.py": "in the child: one prediction, kept until it ends",
     "libs/testing/src/tidemill/testing/hostile_uploads.py": "of tests",
     "libs/testing/src/tidemill/testing/services.py": "of tests",
     "libs/testing/src/tidemill/testing/soak.py": "of tests",

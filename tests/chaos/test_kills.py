@@ -38,7 +38,8 @@ async def test_a_part_is_killed(stack, part):
 
 def children_of(pid: int) -> list[psutil.Process]:
     """Model children: the processes that zygotes have forked."""
-    zygotes = [one for one in psutil.Process(pid).children() if "tidemill.model.zygote" in " ".join(one.cmdline())]
+    processes = psutil.Process(pid).children()
+    zygotes = [one for one in processes if "tidemill.model.process.zygote" in " ".join(one.cmdline())]
     return [child for zygote in zygotes for child in zygote.children()]
 
 

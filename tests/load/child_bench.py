@@ -15,9 +15,12 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from tidemill.model import host
-from tidemill.model.host import Boot, Spec, Zygote
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.host.child_events import ChildExit
+from tidemill.model.host.child_process import ChildProcess
+from tidemill.model.host.runtime_path import make_runtime_path
+from tidemill.model.host.zygote_process import ZygoteProcess
+from tidemill.model.sandbox.settings import Sandbox
+from tidemill.model.wire.spec import BootFrame, ChildSpec
 
 MODELS = Path(__file__).parent.parent / "models"
 PREDICTIONS = 20_000
@@ -59,7 +62,7 @@ class Counter:
     def on_log_bytes(self, data: bytes) -> None:
         sys.stderr.write(data.decode())
 
-    def on_exit(self, ended: host.Exit) -> None:
+    def on_exit(self, ended: ChildExit) -> None:
         self.ended.set_result(None)
 
     async def until(self, goal: int) -> None:
@@ -68,7 +71,7 @@ class Counter:
             await self.reached
 
 
-async def boot(zygote: Zygote, model: str, tmp: Path, number: int = 0) -> tuple[host.ChildProcess, Counter]:
+async def boot(zygote: ZygoteProcess, model: str, tmp: Path, number: int = 0) -> tuple[ChildProcess, Counter]:
     """`model` is a directory, or "directory:Name" for another entry than its Predictor."""
     model, _, name = model.partition(":")
     directory = str(MODELS / model)
@@ -76,8 +79,8 @@ async def boot(zygote: Zygote, model: str, tmp: Path, number: int = 0) -> tuple[
     own.mkdir()
     counter = Counter()
     sandbox = Sandbox(tmp=str(own), read=(directory,), uid=None if UID is None else UID + number)
-    spec = Spec(sandbox, threads=1)
-    child = await zygote.fork(spec, Boot(f"predict.py:{name or 'Predictor'}", directory, str(own)), counter)
+    spec = ChildSpec(sandbox, threads=1)
+    child = await zygote.fork(spec, BootFrame(f"predict.py:{name or 'Predictor'}", directory, str(own)), counter)
     return child, counter
 
 
@@ -85,7 +88,9 @@ def child_cpu_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
-async def measure_predictions(zygote: Zygote, tmp: Path, ahead: int, number: int, model: str = "proc_noop") -> None:
+async def measure_predictions(
+    zygote: ZygoteProcess, tmp: Path, ahead: int, number: int, model: str = "proc_noop"
+) -> None:
     child, counter = await boot(zygote, model, tmp, number)
     await counter.ready
     body = b'{"t":"run","id":"%d","input":{"text":"hello"},"context":{}}'
@@ -110,7 +115,7 @@ async def measure_predictions(zygote: Zygote, tmp: Path, ahead: int, number: int
     await counter.ended
 
 
-async def measure_forks(zygote: Zygote, tmp: Path) -> None:
+async def measure_forks(zygote: ZygoteProcess, tmp: Path) -> None:
     rows: dict[str, list[float]] = {}
     for number in range(FORKS):
         started = time.perf_counter()
@@ -133,10 +138,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         tmp = Path(directory)
         tmp.chmod(0o755)
-        path = host.make_runtime_path(tmp / "runtime")
+        path = make_runtime_path(tmp / "runtime")
         environment = {"PYTHONPATH": path, "PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"}
         started = time.perf_counter()
-        zygote = await Zygote.start(sys.executable, preload=["torch", "numpy"], env=environment)
+        zygote = await ZygoteProcess.start(sys.executable, preload=["torch", "numpy"], env=environment)
         print(f"zygote ready in {time.perf_counter() - started:.2f} s {zygote.modules} {zygote.failed_modules}")
         for number, ahead in enumerate((1, 8, 32, 128)):
             await measure_predictions(zygote, tmp, ahead, number)

@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tidemill.model import host
-from tidemill.model.host import Boot, ChildProcess, Exit, Spec, Zygote
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.host.child_events import ChildExit
+from tidemill.model.host.child_process import ChildProcess
+from tidemill.model.host.runtime_path import make_runtime_path
+from tidemill.model.host.zygote_process import ZygoteProcess
+from tidemill.model.sandbox.settings import Sandbox
+from tidemill.model.wire.spec import BootFrame, ChildSpec
 
 MODELS = Path(__file__).parents[2] / "models"
 PATIENCE_S = 30.0
@@ -33,7 +36,7 @@ class Child:
     frames: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, list[bytes]] = field(default_factory=dict)
     pipe: bytes = b""
-    ended: Exit | None = None
+    ended: ChildExit | None = None
     process: ChildProcess | None = None
     reject: Callable[[list[bytes]], None] | None = None
     pipe_at_done: dict[str, bytes] = field(default_factory=dict)
@@ -64,7 +67,7 @@ class Child:
         self.pipe += data
         self._news.set()
 
-    def on_exit(self, ended: Exit) -> None:
+    def on_exit(self, ended: ChildExit) -> None:
         assert self.ended is None
         self.ended = ended
         self._news.set()
@@ -88,7 +91,7 @@ class Child:
     async def booted(self) -> dict[str, Any]:
         return (await self.until(lambda: self.of("ready") or self.of("failed")))[0]
 
-    async def exit(self) -> Exit:
+    async def exit(self) -> ChildExit:
         return await self.until(lambda: self.ended)
 
     def run(self, prediction: str, *, context: dict[str, str] | None = None, **values: Any) -> None:
@@ -112,7 +115,7 @@ class Child:
 
 @dataclass
 class Launcher:
-    zygote: Zygote
+    zygote: ZygoteProcess
     directory: Path
     children: list[Child] = field(default_factory=list)
 
@@ -138,9 +141,9 @@ class Launcher:
         """Without waiting for its boot."""
         source, tmp = str(MODELS / model), str(self.tmp())
         settings = Sandbox(tmp=tmp, read=(source,), uid=next(_uids) if os.geteuid() == 0 else None)
-        spec = Spec(replace(settings, **(sandbox or {})), env or {}, threads=1)
+        spec = ChildSpec(replace(settings, **(sandbox or {})), env or {}, threads=1)
         child = Child()
-        frame = Boot(**{"entry": entry, "directory": source, "tmp": tmp, **boot})
+        frame = BootFrame(**{"entry": entry, "directory": source, "tmp": tmp, **boot})
         child.process = await self.zygote.fork(spec, frame, child)
         self.children.append(child)
         return child
@@ -164,13 +167,13 @@ def common_directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def zygote_env(common_directory) -> dict[str, str]:
-    path = host.make_runtime_path(common_directory / "runtime")
+    path = make_runtime_path(common_directory / "runtime")
     return {"PYTHONPATH": path, "PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"}
 
 
 @pytest_asyncio.fixture(scope="session")
-async def shared_zygote(zygote_env) -> AsyncIterator[Zygote]:
-    zygote = await Zygote.start(sys.executable, preload=["numpy", "no_such_module"], env=zygote_env)
+async def shared_zygote(zygote_env) -> AsyncIterator[ZygoteProcess]:
+    zygote = await ZygoteProcess.start(sys.executable, preload=["numpy", "no_such_module"], env=zygote_env)
     yield zygote
     await zygote.close()
 
@@ -188,5 +191,5 @@ def recorder() -> Child:
 
 
 @pytest.fixture(scope="session")
-def make_launcher(common_directory) -> Callable[[Zygote], Launcher]:
+def make_launcher(common_directory) -> Callable[[ZygoteProcess], Launcher]:
     return lambda zygote: Launcher(zygote, common_directory)

@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from tidemill.model import sandbox, syscalls
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.sandbox import entry, syscalls
+from tidemill.model.sandbox.settings import Sandbox
 from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.processes import RootProcess
 
@@ -36,7 +36,7 @@ def fill(size):
 
 
 def hide(settings, code, told):
-    sandbox.enter(Sandbox.from_json(settings))
+    entry.enter(Sandbox.from_json(settings))
     os.chdir(settings["tmp"])
     space = {"ctypes": ctypes, "fill": fill, "mmap": mmap, "os": os, "time": time}
     try:

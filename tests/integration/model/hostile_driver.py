@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from tidemill.model import sandbox, syscalls
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.sandbox import entry, syscalls
+from tidemill.model.sandbox.settings import Sandbox
 
 ATTEMPT_WITHIN_S = 60.0
 for _encoding in ("ascii", "idna"):  # as above: each is a module
@@ -54,7 +54,7 @@ def attempt(settings, code, worker):
     if settings["layers"] is None:
         stay_harmless()
     else:
-        sandbox.enter(Sandbox.from_json(settings))
+        entry.enter(Sandbox.from_json(settings))
     os.chdir(settings["tmp"])
     try:
         exec(code, {"call": call, "child": child, "ctypes": ctypes, "os": os, "WORKER": worker})

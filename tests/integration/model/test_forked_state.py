@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tidemill.model.host import Zygote
+from tidemill.model.host.zygote_process import ZygoteProcess
 
 INSTANCES = 3
 # Every generator that can be found in the process, and what else a library draws once and keeps.
@@ -58,11 +58,11 @@ result = [random.random(), numpy.random.random(), torch.rand(1).item(), torch.in
 
 
 @pytest_asyncio.fixture(scope="module")
-async def zygote(zygote_env) -> AsyncIterator[Zygote]:
+async def zygote(zygote_env) -> AsyncIterator[ZygoteProcess]:
     """As a worker makes them: what is not installed here is left out."""
     pytest.importorskip("torch")
     preload = ["torch", "numpy", "transformers"]
-    zygote = await Zygote.start(sys.executable, preload=preload, env=zygote_env)
+    zygote = await ZygoteProcess.start(sys.executable, preload=preload, env=zygote_env)
     yield zygote
     await zygote.close()
 

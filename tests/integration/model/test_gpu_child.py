@@ -10,7 +10,7 @@ import pytest
 
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.zygotes import NO_GPU, holds_gpu
-from tidemill.model.host import Zygote
+from tidemill.model.host.zygote_process import ZygoteProcess
 from tidemill.worker.gpus import choice
 from tidemill.worker.gpus.choice import GpuGrant, GpuRequest
 from tidemill.worker.gpus.devices import discover
@@ -31,7 +31,7 @@ def machine():
 
 @pytest.fixture
 async def cuda(machine, zygote_env, make_launcher):
-    zygote = await Zygote.start(sys.executable, preload=["torch"], env={**zygote_env, **NO_GPU})
+    zygote = await ZygoteProcess.start(sys.executable, preload=["torch"], env={**zygote_env, **NO_GPU})
     launcher = make_launcher(zygote)
     yield launcher
     await launcher.end_all()

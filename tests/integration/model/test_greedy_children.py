@@ -6,14 +6,14 @@ import signal
 import pytest
 
 from tidemill.hosting.failures import describe, ending
-from tidemill.model import read_budget
-from tidemill.model.channel import CLOSED
-from tidemill.model.child_events import Fault
+from tidemill.model.host import read_budget
+from tidemill.model.host.child_events import Fault
+from tidemill.model.wire.channel import CLOSED
 
 CHANNEL = """
 import gc, os, struct, time
 gc.unfreeze()
-from tidemill.model.channel import Channel
+from tidemill.model.wire.channel import Channel
 (channel,) = [one for one in gc.get_objects() if type(one) is Channel]
 data = channel._data
 def frame(body):
@@ -36,7 +36,7 @@ while True: data.sendall(large)
     "markers": """
 import gc, os
 gc.unfreeze()
-from tidemill.model.printed.pipes import Pipes
+from tidemill.model.logs.pipes import Pipes
 (pipes,) = [one for one in gc.get_objects() if type(one) is Pipes]
 while True: os.write(pipes._text, b"\\0a\\nx" * 10_000)
 """,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidemill.model import protocol
+from tidemill.model.wire import protocol
 
 ENTRIES = ["Told", "ToldWithAsyncCheck", "ToldAsync"]
 

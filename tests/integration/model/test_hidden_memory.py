@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.model.sandbox import IDENTITY, LAYERS, MOUNTS, NETWORK
+from tidemill.model.sandbox.settings import IDENTITY, LAYERS, MOUNTS, NETWORK
 from tidemill.testing.processes import gives_namespaces
 
 DRIVER = Path(__file__).with_name("hidden_memory_driver.py")

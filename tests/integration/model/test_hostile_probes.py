@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tidemill.model import landlock
-from tidemill.model.sandbox import FILES, IDENTITY, LAYERS, LIMITS, MOUNTS, NETWORK, SIGNALS, SYSCALLS
+from tidemill.model.sandbox import landlock
+from tidemill.model.sandbox.settings import FILES, IDENTITY, LAYERS, LIMITS, MOUNTS, NETWORK, SIGNALS, SYSCALLS
 from tidemill.testing.processes import gives_namespaces
 
 DRIVER = Path(__file__).with_name("hostile_driver.py")

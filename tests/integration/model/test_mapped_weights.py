@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.model import working_directory
+from tidemill.model.host import working_directory
 
 MODEL = Path(__file__).parents[2] / "models" / "proc_mapped"
 SIZE = 8 * 1024 * 1024

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.model import host
-from tidemill.model.sandbox import LAYERS, Sandbox
+from tidemill.model.host.sandbox_probe import probe_layers
+from tidemill.model.sandbox.settings import LAYERS, Sandbox
 from tidemill.testing.processes import runs
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a child a uid of its own")
@@ -229,9 +229,9 @@ async def test_limits_hold(launch):
 
 
 def _limits(settings):
-    from tidemill.model.limits import Limits
+    from tidemill.model.sandbox.limits import ResourceLimits
 
-    return Limits(**settings)
+    return ResourceLimits(**settings)
 
 
 async def test_a_link_out_of_the_sandbox_gives_nothing_that_the_child_could_not_read(launch):
@@ -255,11 +255,13 @@ async def test_a_missing_layer_that_is_required_ends_the_boot(launch):
 
 WITHOUT_NAMESPACES = """
 import json, socket, sys
-from tidemill.model import namespaces, sandbox
+from tidemill.model.sandbox import namespaces
+from tidemill.model.sandbox import entry
+from tidemill.model.sandbox import settings
 def forbidden(**_):
     raise PermissionError(1, "Operation not permitted")
 namespaces.unshare = forbidden
-layers = sandbox.enter(sandbox.Sandbox.from_json(json.loads(sys.argv[1])))
+layers = entry.enter(settings.Sandbox.from_json(json.loads(sys.argv[1])))
 print({layer.name: layer.on for layer in layers})
 for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK):
     try:
@@ -287,10 +289,12 @@ async def test_where_namespaces_are_forbidden_there_are_no_sockets_at_all(zygote
 
 WITHOUT_SCOPES = """
 import json, os, signal, sys, time
-from tidemill.model import landlock, sandbox
+from tidemill.model.sandbox import landlock
+from tidemill.model.sandbox import entry
+from tidemill.model.sandbox import settings
 landlock.scopes_signals = lambda version: False
 landlock.Reach = lambda **given: REACH(**{**given, "signals": False})
-layers = sandbox.enter(sandbox.Sandbox.from_json(json.loads(sys.argv[1])))
+layers = entry.enter(settings.Sandbox.from_json(json.loads(sys.argv[1])))
 print({layer.name: layer.on for layer in layers})
 signal.signal(signal.SIGUSR1, lambda *_: print("to itself", flush=True))
 os.kill(os.getpid(), signal.SIGUSR1)
@@ -351,7 +355,7 @@ async def test_the_worker_can_ask_what_the_system_gives(zygote_env, common_direc
     tmp = common_directory / "probe"
     tmp.mkdir()
     uid = 219_999 if os.geteuid() == 0 else None
-    layers = await host.available_layers(Sandbox(tmp=str(tmp), uid=uid), zygote_env)
+    layers = await probe_layers(Sandbox(tmp=str(tmp), uid=uid), zygote_env)
     assert [layer.name for layer in layers] == list(LAYERS)
     assert all(layer.detail for layer in layers)
     assert {layer.name for layer in layers if layer.on} >= {"network", "files", "syscalls", "limits"}

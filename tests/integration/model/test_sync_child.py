@@ -62,7 +62,7 @@ async def test_an_exception_is_one_line_for_the_caller_and_the_authors_traceback
     assert logs.endswith("ValueError: boom\n")
     assert '  File "predict.py", line ' in logs
     assert str(MODELS) not in logs
-    assert "serve_sync" not in logs
+    assert "sync_server" not in logs
     assert "zygote" not in logs
     assert (await child.predict("y", do="fail_empty"))["error"] == "KeyError"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp.abc import AbstractResolver
 
-from tidemill.model.host import Boot, Spec
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.sandbox.settings import Sandbox
+from tidemill.model.wire.spec import BootFrame, ChildSpec
 from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.security.egress_proxy import EgressProxy, Hosts
 
@@ -78,8 +78,8 @@ async def networked(launch, recorder, files):
         async def start(secrets=None):
             tmp = str(launch.tmp())
             settings = Sandbox(tmp=tmp, read=(SOURCE,), uid=219_500 if os.geteuid() == 0 else None, way_out=True)
-            boot = Boot("predict.py:Predictor", SOURCE, tmp, secrets=secrets or {})
-            recorder.process = await launch.zygote.fork(Spec(settings, {}, threads=1), boot, recorder)
+            boot = BootFrame("predict.py:Predictor", SOURCE, tmp, secrets=secrets or {})
+            recorder.process = await launch.zygote.fork(ChildSpec(settings, {}, threads=1), boot, recorder)
             launch.children.append(recorder)
             policy = EgressPolicy(allow=Allow.parse(f"127.0.0.1/32:{files}"))
             proxy = EgressProxy(policy, Names(), Hosts(), lambda *what: told.append(what))
@@ -142,4 +142,4 @@ async def test_secrets_are_in_the_environment_of_their_child_and_of_no_other(lau
     assert (await second.predict("x", do="probe", text=code))["output"] is None
     inherited = "import subprocess; result = subprocess.run(['/usr/bin/env'], capture_output=True, text=True).stdout"
     assert "HF_TOKEN=correct-horse" in (await first.predict("y", do="probe", text=inherited))["output"]
-    assert "correct-horse" not in repr(replace(Boot("a:b", "/", "/"), secrets={"HF_TOKEN": "correct-horse"}))
+    assert "correct-horse" not in repr(replace(BootFrame("a:b", "/", "/"), secrets={"HF_TOKEN": "correct-horse"}))

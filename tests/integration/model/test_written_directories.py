@@ -12,21 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.model import sandbox, working_directory
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.host import working_directory
+from tidemill.model.sandbox import entry
+from tidemill.model.sandbox.settings import Sandbox
 
 ORDINARY_UID = 219_980
 
 # The kernel of some systems forbids an ordinary user namespaces; here that is played.
 PROGRAM = """
 import json, os, sys
-from tidemill.model import namespaces, sandbox
+from tidemill.model.sandbox import namespaces
+from tidemill.model.sandbox import entry
+from tidemill.model.sandbox import settings
 if sys.argv[2] == "without":
     def forbidden(**_):
         raise PermissionError(1, "Operation not permitted")
     namespaces.unshare = forbidden
-settings = sandbox.Sandbox.from_json(json.loads(sys.argv[1]))
-layers = {layer.name: layer.on for layer in sandbox.enter(settings)}
+settings = settings.Sandbox.from_json(json.loads(sys.argv[1]))
+layers = {layer.name: layer.on for layer in entry.enter(settings)}
 os.chdir(settings.work)
 version = settings.read[0]
 
@@ -125,7 +128,7 @@ def _open_interpreter() -> str | None:
     """One that every user may execute, with a runtime that every user may read: root often has both below its home."""
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         path = Path(candidate).resolve()
-        if path.exists() and (os.geteuid() or (_open_to_all(path) and _open_to_all(Path(sandbox.__file__)))):
+        if path.exists() and (os.geteuid() or (_open_to_all(path) and _open_to_all(Path(entry.__file__)))):
             return candidate if os.geteuid() else str(path)
     return None
 

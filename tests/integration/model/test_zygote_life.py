@@ -12,8 +12,9 @@ import pytest
 
 import cog
 import tidemill.model
-from tidemill.model.host import Boot, Spec, Zygote, ZygoteDiedError
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.host.zygote_process import ZygoteDiedError, ZygoteProcess
+from tidemill.model.sandbox.settings import Sandbox
+from tidemill.model.wire.spec import BootFrame, ChildSpec
 from tidemill.testing.processes import runs
 from tidemill.testing.running import until
 
@@ -31,11 +32,11 @@ async def test_ready_names_what_was_imported_and_what_was_not(shared_zygote):
 
 async def test_a_python_without_the_runtime_does_not_come_up():
     with pytest.raises(ZygoteDiedError):
-        await Zygote.start(shutil.which("false"), preload=[], env={})
+        await ZygoteProcess.start(shutil.which("false"), preload=[], env={})
 
 
 async def test_closing_ends_the_children(zygote_env, make_launcher):
-    zygote = await Zygote.start(sys.executable, preload=[], env=zygote_env)
+    zygote = await ZygoteProcess.start(sys.executable, preload=[], env=zygote_env)
     launch = make_launcher(zygote)
     child, booting = await launch("proc_basic"), await launch.start("proc_basic")
     await zygote.close()
@@ -47,7 +48,7 @@ async def test_closing_ends_the_children(zygote_env, make_launcher):
 
 
 async def test_children_die_with_a_zygote_that_is_killed(zygote_env, make_launcher):
-    zygote = await Zygote.start(sys.executable, preload=[], env=zygote_env)
+    zygote = await ZygoteProcess.start(sys.executable, preload=[], env=zygote_env)
     child = await make_launcher(zygote)("proc_basic")
     child.run("x", do="bar", seconds=600.0)
     await child.started("x")
@@ -66,8 +67,9 @@ async def test_a_worker_that_vanishes_takes_all_with_it(zygote_env, common_direc
     tmp.mkdir()
     script = f"""
 import asyncio, sys
-from tidemill.model.host import Boot, Spec, Zygote
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.wire.spec import BootFrame, ChildSpec
+from tidemill.model.host.zygote_process import ZygoteProcess
+from tidemill.model.sandbox.settings import Sandbox
 class Quiet:
     def on_frames(self, bodies, files): print(child.pid, zygote.process.pid, flush=True)
     def on_text(self, ids, text): pass
@@ -75,9 +77,9 @@ class Quiet:
     def on_exit(self, ended): pass
 async def main():
     global child, zygote
-    zygote = await Zygote.start(sys.executable, preload=[], env={zygote_env!r})
-    spec = Spec(Sandbox(tmp={str(tmp)!r}, read=({str(model)!r},), uid={230_001 if os.geteuid() == 0 else None}))
-    child = await zygote.fork(spec, Boot("predict.py:Predictor", {str(model)!r}, {str(tmp)!r}), Quiet())
+    zygote = await ZygoteProcess.start(sys.executable, preload=[], env={zygote_env!r})
+    spec = ChildSpec(Sandbox(tmp={str(tmp)!r}, read=({str(model)!r},), uid={230_001 if os.geteuid() == 0 else None}))
+    child = await zygote.fork(spec, BootFrame("predict.py:Predictor", {str(model)!r}, {str(tmp)!r}), Quiet())
     await asyncio.sleep(600)
 asyncio.run(main())
 """
@@ -109,7 +111,7 @@ async def test_a_child_that_breaks_the_rules_is_killed(launch):
 
 HOSTILE = """
 import gc, os, socket
-from tidemill.model.channel import Channel
+from tidemill.model.wire.channel import Channel
 (channel,) = [o for o in gc.get_objects() if type(o) is Channel] or [None]
 data = channel._data
 """
@@ -143,7 +145,7 @@ async def test_a_child_that_closes_its_socket_is_ended(launch):
 
 
 async def test_nothing_is_left_open(zygote_env, make_launcher):
-    zygote = await Zygote.start(sys.executable, preload=[], env=zygote_env)
+    zygote = await ZygoteProcess.start(sys.executable, preload=[], env=zygote_env)
     launch = make_launcher(zygote)
     first = await launch("proc_basic")
     first.process.stop()
@@ -218,16 +220,16 @@ async def test_an_ordinary_users_worker(common_directory, recorder):
     privileges = f"--reuid {USER} --regid {USER} --clear-groups"
     wrapper.write_text(f'#!/bin/sh\nexec setpriv {privileges} /usr/bin/python3 "$@"\n')
     wrapper.chmod(0o755)
-    zygote = await Zygote.start(str(wrapper), preload=[], env={"PYTHONPATH": runtime, "PATH": "/usr/bin:/bin"})
+    zygote = await ZygoteProcess.start(str(wrapper), preload=[], env={"PYTHONPATH": runtime, "PATH": "/usr/bin:/bin"})
     try:
         await _probe_as_a_user(zygote, model, tmp, recorder)
     finally:
         await zygote.close()
 
 
-async def _probe_as_a_user(zygote: Zygote, model: Path, tmp: Path, child) -> None:
-    spec = Spec(Sandbox(tmp=str(tmp), read=(str(model),)))
-    child.process = await zygote.fork(spec, Boot("predict.py:Predictor", str(model), str(tmp)), child)
+async def _probe_as_a_user(zygote: ZygoteProcess, model: Path, tmp: Path, child) -> None:
+    spec = ChildSpec(Sandbox(tmp=str(tmp), read=(str(model),)))
+    child.process = await zygote.fork(spec, BootFrame("predict.py:Predictor", str(model), str(tmp)), child)
     ready = await child.booted()
     assert ready["t"] == "ready", (ready, child.frames)
     layers = {layer["name"]: layer["on"] for layer in ready["layers"]}
@@ -274,7 +276,7 @@ def _other_pythons() -> list[str]:
 @pytest.mark.parametrize("python", _other_pythons())
 @pytest.mark.parametrize("model", ["proc_basic", "proc_async"])
 async def test_other_pythons(python, model, zygote_env, make_launcher):
-    zygote = await Zygote.start(python, preload=[], env=zygote_env)
+    zygote = await ZygoteProcess.start(python, preload=[], env=zygote_env)
     try:
         launch = make_launcher(zygote)
         child = await launch(model)
@@ -300,7 +302,7 @@ bench = runpy.run_path({str(bench)!r})
 bench["measure_predictions"].__globals__["PREDICTIONS"] = 500
 async def main():
     tmp = pathlib.Path(tempfile.mkdtemp(dir={str(common_directory)!r}))
-    zygote = await bench["Zygote"].start(sys.executable, preload=[], env={zygote_env!r})
+    zygote = await bench["ZygoteProcess"].start(sys.executable, preload=[], env={zygote_env!r})
     await bench["measure_predictions"](zygote, tmp, 16, 0)
     await zygote.close()
 uvloop.run(main())

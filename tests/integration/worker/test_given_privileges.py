@@ -15,7 +15,7 @@ from tidemill.contracts.worker_report import WorkerReport
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.failures import BootFailed
 from tidemill.hosting.ways_out import WaysOut
-from tidemill.model.sandbox import LAYERS, REQUIRED
+from tidemill.model.sandbox.settings import LAYERS, REQUIRED
 from tidemill.runtime.platform import Platform
 from tidemill.security import sealed
 from tidemill.security.egress_policy import Allow
@@ -126,7 +126,7 @@ async def test_where_not_even_the_attempt_works_every_layer_is_missing(tmp_path,
     async def fails(*_args):
         raise OSError("no such thing here")
 
-    monkeypatch.setattr("tidemill.model.host.available_layers", fails)
+    monkeypatch.setattr("tidemill.worker.fleet.report.probe_layers", fails)
     assert [(layer.on, layer.detail) for layer in await available(tmp_path)] == [(False, "no such thing here")] * 7
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tidemill.hosting.inspection import SandboxedInspector
 from tidemill.hosting.zygotes import Zygotes
-from tidemill.model.sandbox import REQUIRED
+from tidemill.model.sandbox.settings import REQUIRED
 
 PREDICT = b"""
 import os

@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 
 from cog import Secret
-from tidemill.model.arguments import Arguments
-from tidemill.model.introspect import inspect_callable
-from tidemill.model.logs import Logs
-from tidemill.model.printed.owners import Owner, become
-from tidemill.model.results import FAILED, SUCCEEDED, Outcome
-from tidemill.model.secret_inputs import KEPT_ENDED, MARK, SecretInputs
+from tidemill.model.introspection.callables import inspect_callable
+from tidemill.model.logs.owners import Owner, become
+from tidemill.model.logs.streams import Logs
+from tidemill.model.values.arguments import Arguments
+from tidemill.model.values.outcomes import FAILED, SUCCEEDED, Outcome
+from tidemill.model.values.secret_inputs import KEPT_ENDED, MARK, SecretInputs
 
 
 @dataclasses.dataclass

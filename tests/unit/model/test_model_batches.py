@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 import cog
 from cog import Batch, Input, Path, Secret
-from tidemill.model import batches
-from tidemill.model.coerce import build_kwargs
-from tidemill.model.errors import ContractError
-from tidemill.model.introspect import inspect_callable
-from tidemill.model.load import load_predictor, load_signature, load_train
-from tidemill.model.schema import openapi_schema
-from tidemill.model.shapes import Kind
+from tidemill.model.errors.contract import ContractError
+from tidemill.model.introspection import batches
+from tidemill.model.introspection.callables import inspect_callable
+from tidemill.model.introspection.load import load_predictor, load_signature, load_train
+from tidemill.model.introspection.shapes import Kind
+from tidemill.model.schema.openapi import openapi_schema
+from tidemill.model.values.coerce import build_kwargs
 
 SOURCE = """
 import cog

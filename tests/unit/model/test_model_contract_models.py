@@ -9,10 +9,10 @@ import pytest
 
 import cog
 from cog._scope import Scope, set_scope
-from tidemill.model.coerce import build_kwargs, unknown_inputs
-from tidemill.model.encode import encode_output
-from tidemill.model.load import load_predictor, load_signature, load_train, setup_arguments
-from tidemill.model.schema import openapi_schema
+from tidemill.model.introspection.load import load_predictor, load_signature, load_train, setup_arguments
+from tidemill.model.schema.openapi import openapi_schema
+from tidemill.model.values.coerce import build_kwargs, unknown_inputs
+from tidemill.model.values.encode import encode_output
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 

@@ -7,10 +7,10 @@ import pytest
 
 from cog import BaseModel, Input, Path, Secret
 from cog.coder import Coder
-from tidemill.model.coerce import build_kwargs
-from tidemill.model.defaults import check_files, warnings
-from tidemill.model.errors import ContractError
-from tidemill.model.introspect import inspect_callable
+from tidemill.model.errors.contract import ContractError
+from tidemill.model.introspection.callables import inspect_callable
+from tidemill.model.schema.defaults import check_files, warnings
+from tidemill.model.values.coerce import build_kwargs
 
 
 class Color(enum.Enum):

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cog
-from tidemill.model.encode import FileRef, encode_output
-from tidemill.model.errors import OutputError
+from tidemill.model.errors.contract import OutputError
+from tidemill.model.values.encode import FileRef, encode_output
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

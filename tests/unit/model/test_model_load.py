@@ -7,9 +7,9 @@ import pytest
 
 import cog
 from cog import Input
-from tidemill.model.errors import ContractError
-from tidemill.model.introspect import inspect_callable
-from tidemill.model.load import load_predictor, load_signature, load_train
+from tidemill.model.errors.contract import ContractError
+from tidemill.model.introspection.callables import inspect_callable
+from tidemill.model.introspection.load import load_predictor, load_signature, load_train
 
 
 @pytest.fixture

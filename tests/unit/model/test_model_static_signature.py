@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.model.errors import ContractError
-from tidemill.model.load import PREDICT_NAMES, TRAIN_NAMES, load_signature
-from tidemill.model.schema import openapi_schema
-from tidemill.model.static_signature import lacks_what_a_push_lacks, read_signature
+from tidemill.model.errors.contract import ContractError
+from tidemill.model.introspection.load import PREDICT_NAMES, TRAIN_NAMES, load_signature
+from tidemill.model.introspection.static_signature import lacks_what_a_push_lacks, read_signature
+from tidemill.model.schema.openapi import openapi_schema
 
 MODELS = Path(__file__).parents[2] / "models"
 HEAD = """import typing

@@ -33,11 +33,11 @@ import pytest
 import cog
 from cog import BaseModel, Input, Opaque, Path, Secret
 from cog.coder import Coder
-from tidemill.model.coerce import InputError, build_kwargs
-from tidemill.model.encode import OutputError, encode_output
-from tidemill.model.errors import ContractError
-from tidemill.model.introspect import inspect_callable
-from tidemill.model.schema import openapi_schema
+from tidemill.model.errors.contract import ContractError
+from tidemill.model.introspection.callables import inspect_callable
+from tidemill.model.schema.openapi import openapi_schema
+from tidemill.model.values.coerce import InputError, build_kwargs
+from tidemill.model.values.encode import OutputError, encode_output
 
 MISSING = object()
 

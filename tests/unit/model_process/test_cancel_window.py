@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from cog import CancelationException
-from tidemill.model import protocol
-from tidemill.model.cancelation import Cancelation
+from tidemill.model.serving.cancelation import Cancelation
+from tidemill.model.wire import protocol
 
 
 @pytest.fixture

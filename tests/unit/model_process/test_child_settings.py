@@ -5,24 +5,29 @@ import time
 import pytest
 
 from cog import CancelationException
-from tidemill.model import environment, failure, leftovers, namespaces, results
-from tidemill.model.errors import InputError, OutputError
-from tidemill.model.limits import Limits
-from tidemill.model.sandbox import SYSTEM_READ, Sandbox, interpreter_paths
-from tidemill.model.spec import Boot, Spec
+from tidemill.model.errors import exceptions
+from tidemill.model.errors.contract import InputError, OutputError
+from tidemill.model.process import environment
+from tidemill.model.sandbox import namespaces
+from tidemill.model.sandbox.limits import ResourceLimits
+from tidemill.model.sandbox.paths import SYSTEM_READ, interpreter_paths
+from tidemill.model.sandbox.settings import Sandbox
+from tidemill.model.serving import sent_files
+from tidemill.model.values import outcomes
+from tidemill.model.wire.spec import BootFrame, ChildSpec
 
 
 def test_a_spec_survives_the_wire():
     sandbox = Sandbox(
-        "/t", read=("/a", "/b"), devices=("/dev/nvidia0",), uid=7, limits=Limits(processes=3, data_bytes=1)
+        "/t", read=("/a", "/b"), devices=("/dev/nvidia0",), uid=7, limits=ResourceLimits(processes=3, data_bytes=1)
     )
-    spec = Spec(sandbox, {"A": "1"}, threads=2)
-    assert Spec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
-    boot = Boot("predict.py:Predictor", "/m", "/t", weights="w", concurrency=3)
+    spec = ChildSpec(sandbox, {"A": "1"}, threads=2)
+    assert ChildSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    boot = BootFrame("predict.py:Predictor", "/m", "/t", weights="w", concurrency=3)
     frame = json.loads(json.dumps(boot.to_frame()))
     assert frame["t"] == "boot"
     assert frame["dir"] == "/m"
-    assert Boot.from_frame(frame) == boot
+    assert BootFrame.from_frame(frame) == boot
 
 
 def test_the_environment_has_what_is_allowed_and_places_in_tmp():
@@ -91,8 +96,8 @@ TORCH = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to
     ],
 )
 def test_running_out_of_memory_is_told_from_other_failures(error, memory):
-    assert failure.is_memory(error) is memory
-    assert results.of_error(error, canceled=False).status == ("out_of_memory" if memory else "failed")
+    assert exceptions.is_memory(error) is memory
+    assert outcomes.of_error(error, canceled=False).status == ("out_of_memory" if memory else "failed")
 
 
 @pytest.mark.parametrize(
@@ -116,11 +121,11 @@ def test_running_out_of_memory_is_told_from_other_failures(error, memory):
         (RuntimeError(TORCH), f"the model ran out of memory: {TORCH}"),
         (TornError(), "TornError"),
         (InputError("seed", "too small"), "seed: too small"),
-        (ValueError("x" * 10_000), "x" * failure.ERROR_LIMIT_CHARS),
+        (ValueError("x" * 10_000), "x" * exceptions.ERROR_LIMIT_CHARS),
     ],
 )
 def test_an_error_in_one_line(error, text):
-    assert failure.describe(error) == text
+    assert exceptions.describe(error) == text
 
 
 def _raise(error):
@@ -132,25 +137,25 @@ def test_the_traceback_begins_with_the_authors_frames(error, capsys):
     try:
         _raise(error)
     except Exception as caught:  # noqa: BLE001  any
-        failure.print_traceback(caught)
+        exceptions.print_traceback(caught)
     printed = capsys.readouterr().err
     assert "_raise" in printed
     assert type(error).__name__ in printed
 
 
 def test_an_error_that_explains_itself_has_no_traceback(capsys):
-    failure.print_traceback(OutputError("not an output"))
+    exceptions.print_traceback(OutputError("not an output"))
     assert capsys.readouterr().err == ""
 
 
 def test_only_files_of_this_prediction_in_tmp_are_deleted(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "own"))
-    monkeypatch.setattr(leftovers, "_COMMON_TMP", "/nonexistent")
+    monkeypatch.setattr(sent_files, "_COMMON_TMP", "/nonexistent")
     (tmp_path / "own").mkdir()
     now = time.time()
     fresh, old, outside = tmp_path / "own/fresh", tmp_path / "own/old", tmp_path / "outside"
     for path in (fresh, old, outside):
         path.write_text("x")
     os.utime(old, (now - 60, now - 60))
-    leftovers.delete([str(path) for path in (fresh, fresh, old, outside, tmp_path / "own/none")], born_after=now - 1)
+    sent_files.delete([str(path) for path in (fresh, fresh, old, outside, tmp_path / "own/none")], born_after=now - 1)
     assert [path.exists() for path in (fresh, old, outside)] == [False, True, True]

@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from tidemill.model import landlock
+from tidemill.model.sandbox import landlock
 
 
 @pytest.mark.parametrize(("abi", "size"), [(3, 8), (4, 16), (5, 16), (6, 24), (7, 24), (9, 24)])

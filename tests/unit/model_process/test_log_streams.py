@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.model.logs import Logs, Stream, split
-from tidemill.model.printed.owners import NOBODY, Owner, become
+from tidemill.model.logs.owners import NOBODY, Owner, become
+from tidemill.model.logs.streams import Logs, Stream, split
 
 
 class Recorder:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.model.read_budget import BURST_S, BYTES_PER_S, FLOOD_S, FRAMES_PER_S, ReadBudget
+from tidemill.model.host.read_budget import BURST_S, BYTES_PER_S, FLOOD_S, FRAMES_PER_S, ReadBudget
 
 NOW = 1000.0
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.model import seccomp
-from tidemill.model.seccomp import ALLOW, DENIED, KILL_PROCESS, MACHINES, NEW_NAMESPACES, assemble, program
+from tidemill.model.sandbox import seccomp
+from tidemill.model.sandbox.seccomp import ALLOW, DENIED, KILL_PROCESS, MACHINES, NEW_NAMESPACES, assemble, program
 
 FAMILIES = (socket.AF_UNIX, socket.AF_INET)
 X86, ARM = MACHINES["x86_64"], MACHINES["aarch64"]

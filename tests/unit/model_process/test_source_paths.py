@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidemill.model.source_paths import shortened
+from tidemill.model.logs.source_paths import shorten_source_paths
 
 INSTANCE = "/srv/op/worker/instances/01kb8d3n5q9w2e4r6t8y0z1x2c"
 
@@ -27,11 +27,11 @@ INSTANCE = "/srv/op/worker/instances/01kb8d3n5q9w2e4r6t8y0z1x2c"
 )
 def test_a_place_is_told_from_where_its_reader_knows_it(path, name, form):
     text = "Traceback (most recent call last):\n" + form.format(path) + "    f()\n"
-    assert shortened(text, ["/models/mine"]) == text.replace(path, name)
+    assert shorten_source_paths(text, ["/models/mine"]) == text.replace(path, name)
 
 
 @pytest.mark.parametrize(
     "text", ["saved /models/mine/predict.py\n", 'File "<string>", line 1\n', "/usr/bin/env\n", "see /a/b.py: it\n"]
 )
 def test_what_is_no_place_in_a_file_stays(text):
-    assert shortened(text, ["/models/mine"]) == text
+    assert shorten_source_paths(text, ["/models/mine"]) == text

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.model.printed import wire
+from tidemill.model.wire import text_stream
 
 OWNERS = st.one_of(st.none(), st.lists(st.from_regex(r"[a-z0-9]{1,26}", fullmatch=True), max_size=3).map(tuple))
 
@@ -22,8 +22,8 @@ def joined(pieces):
 
 @given(st.lists(st.tuples(OWNERS, st.text(min_size=1)), max_size=12), st.lists(st.integers(1, 7)))
 def test_every_text_comes_to_its_owner_however_it_is_cut(said, sizes):
-    data = b"".join(wire.marker(ids) + wire.clean(text) for ids, text in said)
-    decoder, pieces = wire.Decoder(), []
+    data = b"".join(text_stream.marker(ids) + text_stream.clean(text) for ids, text in said)
+    decoder, pieces = text_stream.TextDecoder(), []
     for size in (*sizes, len(data)):
         pieces += decoder.feed(data[:size])
         data = data[size:]
@@ -36,14 +36,14 @@ def test_every_text_comes_to_its_owner_however_it_is_cut(said, sizes):
 
 @given(st.binary(max_size=200), st.integers(1, 9))
 def test_any_bytes_are_text_of_somebody_and_half_a_character_goes_to_no_other(data, size):
-    decoder = wire.Decoder()
+    decoder = text_stream.TextDecoder()
     for start in range(0, len(data), size):
         decoder.feed(data[start : start + size])
-    decoder.feed(wire.marker(("x",)))
+    decoder.feed(text_stream.marker(("x",)))
     assert decoder.feed(b"whole\n") == [(("x",), "whole\n")]
 
 
-@pytest.mark.parametrize("data", [b"\0" + b"x" * 70_000, wire.marker([str(n) for n in range(1025)])])
+@pytest.mark.parametrize("data", [b"\0" + b"x" * 70_000, text_stream.marker([str(n) for n in range(1025)])])
 def test_a_marker_that_no_child_of_ours_makes_is_refused(data):
     with pytest.raises(ValueError, match="printed for"):
-        wire.Decoder().feed(data)
+        text_stream.TextDecoder().feed(data)

@@ -3,8 +3,8 @@ import stat
 
 import pytest
 
-from tidemill.model import working_directory
-from tidemill.model.working_directory import make
+from tidemill.model.host import working_directory
+from tidemill.model.host.working_directory import make
 
 
 @pytest.fixture

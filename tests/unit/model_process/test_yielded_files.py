@@ -6,9 +6,9 @@ import socket
 import pytest
 
 from cog import Path
-from tidemill.model import results
-from tidemill.model.encode import encode_output
-from tidemill.model.errors import OutputError
+from tidemill.model.errors.contract import OutputError
+from tidemill.model.serving import results
+from tidemill.model.values.encode import encode_output
 
 
 @pytest.fixture

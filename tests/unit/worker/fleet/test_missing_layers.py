@@ -2,7 +2,7 @@
 
 import structlog
 
-from tidemill.model.sandbox import IDENTITY, LAYERS, MOUNTS, NETWORK, SYSCALLS, Layer
+from tidemill.model.sandbox.settings import IDENTITY, LAYERS, MOUNTS, NETWORK, SYSCALLS, SandboxLayer
 from tidemill.worker.fleet import report
 from tidemill.worker.fleet.report import Reporter, ReportSettings, layers
 from tidemill.worker.instances.confinement import Policy
@@ -12,7 +12,7 @@ async def test_each_layer_that_is_missing_is_reported_with_its_reason(tmp_path, 
     off = {"identity": "the worker is not root", "files": "Landlock ABI 0, at least 3 is needed"}
 
     async def available(_home):
-        return [Layer(name, name not in off, off.get(name, "by some means")) for name in LAYERS]
+        return [SandboxLayer(name, name not in off, off.get(name, "by some means")) for name in LAYERS]
 
     monkeypatch.setattr(report, "available", available)
     settings = ReportSettings(home=tmp_path, capacity=1, cache_limit_bytes=1)
@@ -27,7 +27,9 @@ async def test_each_layer_that_is_missing_is_reported_with_its_reason(tmp_path, 
 
 
 def test_a_report_tells_which_layers_are_required():
-    found = layers([Layer("files", on=True, detail="x"), Layer("mounts", on=False, detail="y")], ("files",))
+    found = layers(
+        [SandboxLayer("files", on=True, detail="x"), SandboxLayer("mounts", on=False, detail="y")], ("files",)
+    )
     assert [(each.name, each.on, each.required, each.detail) for each in found] == [
         ("files", True, True, "x"),
         ("mounts", False, False, "y"),
@@ -36,7 +38,7 @@ def test_a_report_tells_which_layers_are_required():
 
 def test_memory_can_hide_only_where_processes_have_neither_namespaces_nor_a_uid_of_their_own():
     def counted(*on):
-        return report.memory_counted([Layer(name, name in on, "somehow") for name in LAYERS])
+        return report.memory_counted([SandboxLayer(name, name in on, "somehow") for name in LAYERS])
 
     assert counted(MOUNTS) is None
     assert counted(IDENTITY) is None

@@ -12,7 +12,7 @@ from tidemill.contracts.limits import GIB
 from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment, EnvironmentFailed
 from tidemill.hosting.failures import BootFailed
-from tidemill.model.child_events import Exit
+from tidemill.model.host.child_events import ChildExit
 from tidemill.testing.tasks import shortly
 from tidemill.worker.gpus.choice import Device, GpuGrant
 from tidemill.worker.instances.booter import Booter, BootPorts
@@ -104,7 +104,7 @@ async def test_the_model_is_ready_and_its_files_are_held_until_its_process_has_e
     assert parts.watched[0].folder == tmp_path / "i"
     assert instance.data_limit_bytes == parts.watched[0].memory_limit_bytes
     assert parts.held == ["version"]
-    connection.on_exit(Exit(0, None))
+    connection.on_exit(ChildExit(0, None))
     await asyncio.sleep(0)
     assert parts.held == []
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig, parse
-from tidemill.model.sandbox import LAYERS, REQUIRED
+from tidemill.model.sandbox.settings import LAYERS, REQUIRED
 from tidemill.worker.instances.confinement import NETWORK_DENIED, Confinement, Policy, confine, required_layers
 
 NO_OPTIONS = ModelConfig(entry="predict.py:Predictor")

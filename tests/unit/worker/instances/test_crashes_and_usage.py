@@ -7,9 +7,9 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.hosting.failures import ending
-from tidemill.model.channel import CLOSED, ORPHANED_EXIT_CODE
-from tidemill.model.child_events import Exit, Fault
-from tidemill.model.read_budget import FLOODED
+from tidemill.model.host.child_events import ChildExit, Fault
+from tidemill.model.host.read_budget import FLOODED
+from tidemill.model.wire.channel import CLOSED, ORPHANED_EXIT_CODE
 from tidemill.worker.instances import usage
 from tidemill.worker.instances.crash_history import FIRST_WAIT_S, WAIT_LIMIT_S, CrashHistory
 from tidemill.worker.instances.processes import family
@@ -50,23 +50,29 @@ def test_what_has_finished_a_prediction_begins_anew():
 @pytest.mark.parametrize(
     ("ended", "kernel_kills", "printed", "code", "error"),
     [
-        (Exit(None, 9), 0, b"", ErrorCode.MODEL_CRASHED, "killed (signal 9)"),
-        (Exit(None, 9), 2, b"", ErrorCode.OUT_OF_MEMORY, "The machine ran out of memory"),
-        (Exit(None, 11), 2, b"", ErrorCode.MODEL_CRASHED, "signal 11"),
-        (Exit(None, 6), 0, b"terminate called after std::bad_alloc\n", ErrorCode.OUT_OF_MEMORY, "ran out of memory"),
-        (Exit(None, 6), 0, b"assertion failed", ErrorCode.MODEL_CRASHED, "signal 6"),
-        (Exit(3, None), 0, b"out of memory", ErrorCode.MODEL_CRASHED, "exit status 3"),
-        (Exit(None, 9, poisoned="it lied"), 1, b"", ErrorCode.MODEL_CRASHED, "protocol (it lied)"),
-        (Exit(None, 9, poisoned=CLOSED, fault=Fault.CLOSED), 1, b"", ErrorCode.MODEL_CRASHED, f"ended: {CLOSED}."),
-        (Exit(ORPHANED_EXIT_CODE, None), 0, b"", ErrorCode.MODEL_CRASHED, f"ended: {CLOSED}."),
+        (ChildExit(None, 9), 0, b"", ErrorCode.MODEL_CRASHED, "killed (signal 9)"),
+        (ChildExit(None, 9), 2, b"", ErrorCode.OUT_OF_MEMORY, "The machine ran out of memory"),
+        (ChildExit(None, 11), 2, b"", ErrorCode.MODEL_CRASHED, "signal 11"),
         (
-            Exit(None, 9, poisoned=FLOODED, fault=Fault.FLOOD),
+            ChildExit(None, 6),
+            0,
+            b"terminate called after std::bad_alloc\n",
+            ErrorCode.OUT_OF_MEMORY,
+            "ran out of memory",
+        ),
+        (ChildExit(None, 6), 0, b"assertion failed", ErrorCode.MODEL_CRASHED, "signal 6"),
+        (ChildExit(3, None), 0, b"out of memory", ErrorCode.MODEL_CRASHED, "exit status 3"),
+        (ChildExit(None, 9, poisoned="it lied"), 1, b"", ErrorCode.MODEL_CRASHED, "protocol (it lied)"),
+        (ChildExit(None, 9, poisoned=CLOSED, fault=Fault.CLOSED), 1, b"", ErrorCode.MODEL_CRASHED, f"ended: {CLOSED}."),
+        (ChildExit(ORPHANED_EXIT_CODE, None), 0, b"", ErrorCode.MODEL_CRASHED, f"ended: {CLOSED}."),
+        (
+            ChildExit(None, 9, poisoned=FLOODED, fault=Fault.FLOOD),
             1,
             b"",
             ErrorCode.MODEL_FLOODED,
             "more than a worker takes",
         ),
-        (Exit(None, None), 0, b"", ErrorCode.MODEL_CRASHED, "exit status None"),
+        (ChildExit(None, None), 0, b"", ErrorCode.MODEL_CRASHED, "exit status None"),
     ],
 )
 def test_running_out_of_memory_is_told_from_a_crash(ended, kernel_kills, printed, code, error):

@@ -30,7 +30,7 @@ time.sleep(60)
 """
 APART = """
 import os
-from tidemill.model import syscalls
+from tidemill.model.sandbox import syscalls
 syscalls.unshare(syscalls.CLONE_NEWNET)
 """
 UID = f"""
@@ -122,7 +122,7 @@ def test_what_is_mapped_and_open_counts_once_and_what_is_shared_otherwise_beside
 
 SHARED_MEMORY = """
 import os, time
-from tidemill.model import syscalls
+from tidemill.model.sandbox import syscalls
 syscalls.unshare(syscalls.CLONE_NEWNS)
 syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
 syscalls.mount("shm", "/dev/shm", "tmpfs", 0, "size=1g")

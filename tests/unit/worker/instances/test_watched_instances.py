@@ -10,7 +10,7 @@ import pytest
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.failures import Ending
-from tidemill.model.child_events import Exit
+from tidemill.model.host.child_events import ChildExit
 from tidemill.worker.instances import monitor as monitor_module
 from tidemill.worker.instances import usage
 from tidemill.worker.instances.child_connection import ChildConnection
@@ -81,7 +81,7 @@ async def test_a_process_that_stops_itself_is_ended_so_that_the_next_need_not_wa
     finally:
         process.kill()
         await process.wait()
-    world.connection.on_exit(Exit(None, 9))
+    world.connection.on_exit(ChildExit(None, 9))
     ((_, ending),) = world.engine.gone_with
     assert ending == Ending(monitor_module.STOPPED, ErrorCode.MODEL_CRASHED)
     assert world.connection.crash == ending
@@ -98,7 +98,7 @@ async def test_a_process_that_runs_or_goes_on_is_not_ended(world, monkeypatch):
 async def test_too_much_memory_ends_it_and_says_how_much(world, monkeypatch):
     monkeypatch.setattr(usage, "memory_bytes", lambda _pid, _limit: 3 * GIB)
     await until(world.watcher.memory(), lambda: world.child.killed)
-    world.connection.on_exit(Exit(None, 9))
+    world.connection.on_exit(ChildExit(None, 9))
     ((_, ending),) = world.engine.gone_with
     error = "The model used 3 GiB of memory; its hardware gives it 2 GiB."
     assert ending == Ending(error, ErrorCode.OUT_OF_MEMORY, final=True)
@@ -115,21 +115,21 @@ async def test_what_fits_lives_on(world, monkeypatch):
 async def test_too_much_disk_ends_it(world, monkeypatch):
     monkeypatch.setattr(usage, "disk_bytes", lambda _folder, limit: limit + 1)
     await until(world.watcher.disk(), lambda: world.child.killed)
-    world.connection.on_exit(Exit(None, 9))
+    world.connection.on_exit(ChildExit(None, 9))
     assert world.engine.gone_with[0][1].error == "The model wrote more than 1 GiB to its disk."
 
 
 async def test_a_kill_of_the_kernels_is_told_from_ours(world):
     connection = ChildConnection(world.engine, world.instance, lambda: 1)
     connection.on_frames([b'{"t":"ready"}'], deque())
-    connection.on_exit(Exit(None, 9))
+    connection.on_exit(ChildExit(None, 9))
     assert world.engine.gone_with[0][1].code is ErrorCode.OUT_OF_MEMORY
     assert connection.crash is not None
 
 
 @pytest.mark.parametrize(
     ("ended", "crashed"),
-    [(Exit(0, None), False), (Exit(None, 9), False), (Exit(None, 11), True), (Exit(1, None), True)],
+    [(ChildExit(0, None), False), (ChildExit(None, 9), False), (ChildExit(None, 11), True), (ChildExit(1, None), True)],
 )
 async def test_what_we_end_is_no_crash(world, ended, crashed):
     world.connection.on_exit(ended)
@@ -158,14 +158,14 @@ async def test_one_that_is_not_well_takes_nothing_more_and_is_ended(world, monke
     await until(world.watcher.health(), answered)
     assert world.instance.state == "draining"
     assert world.child.stopped == 1
-    world.connection.on_exit(Exit(None, 9))
+    world.connection.on_exit(ChildExit(None, 9))
     assert world.engine.gone_with[0][1].error == "The model was not well: no."
 
 
 async def test_one_that_does_not_answer_is_ended(world, monkeypatch):
     monkeypatch.setattr(monitor_module, "HEALTH_WITHIN_S", 0.01)
     await until(world.watcher.health(), lambda: world.child.killed)
-    world.connection.on_exit(Exit(None, 9))
+    world.connection.on_exit(ChildExit(None, 9))
     assert "healthcheck() took longer" in world.engine.gone_with[0][1].error
 
 
@@ -190,7 +190,7 @@ async def test_an_answer_that_nobody_asked_for_breaks_the_rules(world):
 async def test_a_check_ends_with_its_child(world):
     asked = asyncio.create_task(world.connection.check())
     await asyncio.sleep(0)
-    world.connection.on_exit(Exit(None, 11))
+    world.connection.on_exit(ChildExit(None, 11))
     assert await asked is None
 
 

@@ -18,8 +18,8 @@ from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
 from tidemill.hosting.frames import Done, Failed, FileRef, Metric, Output, Ready, Running, WayOut, decode, merged
 from tidemill.hosting.json_pointer import NoSuchPlace, put_at
 from tidemill.hosting.output_names import safe_name
-from tidemill.model.child_events import Exit
-from tidemill.model.printed.wire import Ids
+from tidemill.model.host.child_events import ChildExit
+from tidemill.model.wire.text_stream import OwnerIds
 
 
 class Ended(msgspec.Struct, kw_only=True):
@@ -120,7 +120,7 @@ class Conversation:
             heard.metrics["batch_size"] = frame.batch
         heard.end(frame.status if frame.status in {"succeeded", "canceled"} else "failed", value, frame.error, frame.ms)
 
-    def on_text(self, ids: Ids, text: str) -> None:
+    def on_text(self, ids: OwnerIds, text: str) -> None:
         self._on_log(ids or (), text)
 
     def on_log_bytes(self, data: bytes) -> None:
@@ -136,7 +136,7 @@ class Conversation:
         self._log = (self._log + text)[-BOOT_LOG_LIMIT_CHARS:]
         self._boot.on_log(text)
 
-    def on_exit(self, ended: Exit) -> None:
+    def on_exit(self, ended: ChildExit) -> None:
         how = describe(ended)
         if not self.ready.done():
             self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))

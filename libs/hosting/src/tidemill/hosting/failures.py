@@ -4,8 +4,8 @@ import signal
 from typing import Final, NamedTuple
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.model.channel import CLOSED, ORPHANED_EXIT_CODE
-from tidemill.model.child_events import Exit, Fault
+from tidemill.model.host.child_events import ChildExit, Fault
+from tidemill.model.wire.channel import CLOSED, ORPHANED_EXIT_CODE
 
 BOOT_LOG_LIMIT_CHARS: Final = 64 * 1024  # the end of a set-up's log says why it failed
 # What C and C++ say before they give up; `signal` 6 is how they do it.
@@ -24,7 +24,7 @@ class Ending(NamedTuple):
     final: bool = False
 
 
-def describe(ended: Exit) -> str:
+def describe(ended: ChildExit) -> str:
     """In a few words, after a colon."""
     if ended.code == ORPHANED_EXIT_CODE:  # it saw it itself, before we did
         return CLOSED
@@ -36,7 +36,7 @@ def describe(ended: Exit) -> str:
     return f"signal {ended.signal}" if ended.signal is not None else f"exit status {ended.code}"
 
 
-def ending(ended: Exit, *, kernel_kills: int, printed: bytes) -> Ending:
+def ending(ended: ChildExit, *, kernel_kills: int, printed: bytes) -> Ending:
     """`kernel_kills`: processes that the kernel has killed lately for want of memory, which this one may be among.
     `printed`: the last it wrote to its standard streams.
     """

@@ -1,6 +1,6 @@
 """What a child may say, as strict structs: every byte from a child is hostile, and what does not decode poisons it.
 
-The wire is defined in `tidemill.model.protocol`.
+The wire is defined in `tidemill.model.wire.protocol`.
 """
 
 from typing import Annotated, Any, Final, Literal

@@ -14,11 +14,11 @@ from tidemill.hosting.environments import Environment
 from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
 from tidemill.hosting.frames import Failed, Ready, decode
 from tidemill.hosting.zygotes import Zygotes
-from tidemill.model import host
-from tidemill.model.child_events import Exit
-from tidemill.model.host import ForkRefusedError, ZygoteDiedError
-from tidemill.model.printed.wire import Ids
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.host.child_events import ChildExit
+from tidemill.model.host.zygote_process import ForkRefusedError, ZygoteDiedError
+from tidemill.model.sandbox.settings import Sandbox
+from tidemill.model.wire.spec import BootFrame, ChildSpec
+from tidemill.model.wire.text_stream import OwnerIds
 
 # torch and transformers with five architectures take 12 s of a core, 36 s on two busy cores, and a slow disk 20 s more
 # for their 0.9 GB. What takes longer belongs into setup().
@@ -45,7 +45,7 @@ class _Answer:
             elif isinstance(frame, Failed) and not self.schema.done():
                 self.schema.set_exception(BootFailed(frame.error))
 
-    def on_text(self, _ids: Ids, text: str) -> None:
+    def on_text(self, _ids: OwnerIds, text: str) -> None:
         self._add(text)
 
     def on_log_bytes(self, data: bytes) -> None:
@@ -54,7 +54,7 @@ class _Answer:
     def _add(self, text: str) -> None:
         self.log = (self.log + text)[-BOOT_LOG_LIMIT_CHARS:]
 
-    def on_exit(self, ended: Exit) -> None:
+    def on_exit(self, ended: ChildExit) -> None:
         if not self.schema.done():
             self.schema.set_exception(BootFailed(f"the model's process ended while it was imported: {describe(ended)}"))
 
@@ -93,7 +93,7 @@ class SandboxedInspector:
             self._next_uid = (self._next_uid + 1) % UIDS
             uid = FIRST_UID + self._next_uid
             sandbox = Sandbox(tmp=str(tmp), read=read, uid=uid, required=() if trusted else self._required)
-            boot = host.Boot(
+            boot = BootFrame(
                 entry=config.entry,
                 directory=str(directory),
                 tmp=str(tmp),
@@ -101,7 +101,7 @@ class SandboxedInspector:
                 train_entry=config.train_entry,
                 site=None if environment.site is None else str(environment.site),
             )
-            child = await zygote.fork(host.Spec(sandbox=sandbox, env=dict(config.environment)), boot, answer)
+            child = await zygote.fork(ChildSpec(sandbox=sandbox, env=dict(config.environment)), boot, answer)
             async with asyncio.timeout(self._limit_s):
                 schema = await answer.schema
         except TimeoutError:

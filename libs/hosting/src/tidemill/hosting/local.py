@@ -28,9 +28,11 @@ from tidemill.hosting.schema_check import GUESSED_WARNING, SchemaRefused, check
 from tidemill.hosting.scratch import Scratch, remove_tree
 from tidemill.hosting.ways_out import WaysOut
 from tidemill.hosting.zygotes import Zygotes
-from tidemill.model import host, working_directory
-from tidemill.model.child_process import ChildProcess
-from tidemill.model.sandbox import Sandbox
+from tidemill.model.host import working_directory
+from tidemill.model.host.child_process import ChildProcess
+from tidemill.model.host.zygote_process import ForkRefusedError, ZygoteDiedError
+from tidemill.model.sandbox.settings import Sandbox
+from tidemill.model.wire.spec import BootFrame, ChildSpec
 from tidemill.runtime.platform import Platform
 from tidemill.security.egress_policy import Allow
 
@@ -45,8 +47,8 @@ REASONS: Final = (
     EnvironmentFailed,
     BootFailed,
     SchemaRefused,
-    host.ForkRefusedError,
-    host.ZygoteDiedError,
+    ForkRefusedError,
+    ZygoteDiedError,
     OSError,
 )
 
@@ -173,7 +175,7 @@ class _Parts(NamedTuple):
     uid: int | None
     inspected: Inspected
 
-    def spec(self, runtime: Iterable[str]) -> host.Spec:
+    def spec(self, runtime: Iterable[str]) -> ChildSpec:
         read = (*self.originals, self.folder / "inputs", *self.environment.read_paths)
         sandbox = Sandbox(
             tmp=str(self.folder / "tmp"),
@@ -183,11 +185,11 @@ class _Parts(NamedTuple):
             required=(),
             way_out=self.config.network,
         )
-        return host.Spec(sandbox=sandbox, env=dict(self.config.environment))
+        return ChildSpec(sandbox=sandbox, env=dict(self.config.environment))
 
-    def boot(self) -> host.Boot:
+    def boot(self) -> BootFrame:
         site = self.environment.site
-        return host.Boot(
+        return BootFrame(
             entry=self.config.entry,
             directory=str(self.folder / "src"),
             tmp=str(self.folder / "tmp"),

@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tidemill.model.defaults import WARNINGS
-from tidemill.model.static_signature import GUESSED
+from tidemill.model.introspection.static_signature import GUESSED
+from tidemill.model.schema.defaults import WARNINGS
 
 SIZE_LIMIT_BYTES: Final = 512 * 1024  # a model with a hundred inputs has 50 KiB; every gateway holds many
 DEPTH_LIMIT: Final = 64  # as JSON_DEPTH_LIMIT of inputs

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from tidemill.hosting.environments import Environment
-from tidemill.model.host import Zygote, ZygoteDiedError, make_runtime_path
+from tidemill.model.host.runtime_path import make_runtime_path
+from tidemill.model.host.zygote_process import ZygoteDiedError, ZygoteProcess
 from tidemill.runtime.telemetry import log
 
 WARMED: Final = 4  # each holds its imports in memory: about 250 MB with torch, shared with its children
@@ -36,10 +37,10 @@ class Zygotes:
     def __init__(self, worker_home: Path) -> None:
         self._runtime = worker_home / "runtime"
         self._known = worker_home / "zygotes.json"
-        self._zygotes: dict[str, Zygote] = {}
+        self._zygotes: dict[str, ZygoteProcess] = {}
         self._turn: dict[str, asyncio.Lock] = {}
 
-    async def get(self, environment: Environment) -> Zygote:
+    async def get(self, environment: Environment) -> ZygoteProcess:
         """Raises ZygoteDiedError when the environment's interpreter does not come up."""
         async with self._turn.setdefault(environment.zygote, asyncio.Lock()):
             zygote = self._zygotes.pop(environment.zygote, None)
@@ -79,15 +80,15 @@ class Zygotes:
         fresh.write_bytes(msgspec.json.encode(list(known.values())[-WARMED:]))
         fresh.replace(self._known)
 
-    async def _start(self, environment: Environment) -> Zygote:
+    async def _start(self, environment: Environment) -> ZygoteProcess:
         path = await asyncio.to_thread(make_runtime_path, self._runtime)
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         env = {**inherited, **NO_GPU, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}
-        zygote = await Zygote.start(str(environment.python), preload=environment.preload, env=env)
+        zygote = await ZygoteProcess.start(str(environment.python), preload=environment.preload, env=env)
         if await asyncio.to_thread(holds_gpu, zygote.process.pid):
             log().warning("a module touches GPUs when imported", action="zygote", environment=environment.zygote)
             await zygote.close()
-            zygote = await Zygote.start(str(environment.python), preload=(), env=env)
+            zygote = await ZygoteProcess.start(str(environment.python), preload=(), env=env)
         await asyncio.to_thread(self._remember, environment)
         log().info("zygote ready", action="zygote", environment=environment.zygote, modules=zygote.modules)
         return zygote

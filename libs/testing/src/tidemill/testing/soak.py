@@ -209,7 +209,7 @@ def _strangers(worker: psutil.Process) -> Iterator[str]:
             parent, status, command = each.ppid(), each.status(), " ".join(each.cmdline())
         except psutil.NoSuchProcess:
             continue
-        if status != psutil.STATUS_ZOMBIE and not (parent == worker.pid and "tidemill.model.zygote" in command):
+        if status != psutil.STATUS_ZOMBIE and not (parent == worker.pid and "tidemill.model.process.zygote" in command):
             yield f"{each.pid} {command}"
 
 

@@ -16,7 +16,7 @@ from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import EnvironmentFailed, Environments
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.hosting.zygotes import Zygotes
-from tidemill.model.host import ZygoteDiedError
+from tidemill.model.host.zygote_process import ZygoteDiedError
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError

@@ -14,9 +14,10 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.worker_report import CacheReport, InstanceReport, LayerReport, WorkerReport
-from tidemill.model import host
-from tidemill.model.host import ChildProcess
-from tidemill.model.sandbox import IDENTITY, MOUNTS, Layer, Sandbox
+from tidemill.model.host.child_process import ChildProcess
+from tidemill.model.host.runtime_path import make_runtime_path
+from tidemill.model.host.sandbox_probe import probe_layers
+from tidemill.model.sandbox.settings import IDENTITY, MOUNTS, Sandbox, SandboxLayer
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
@@ -52,7 +53,7 @@ class Reporter:
         self._bundles = bundles
         self._policy = policy
         self._settings = settings
-        self._layers: list[Layer] = []
+        self._layers: list[SandboxLayer] = []
         self._cache_bytes = 0
 
     async def look_at_layers(self) -> None:
@@ -104,25 +105,25 @@ class Reporter:
         )
 
 
-async def available(home: Path) -> list[Layer]:
+async def available(home: Path) -> list[SandboxLayer]:
     """What of the sandbox this machine gives a child of this worker; nothing of it where not even an attempt works."""
-    runtime = await asyncio.to_thread(host.make_runtime_path, home / "runtime")
+    runtime = await asyncio.to_thread(make_runtime_path, home / "runtime")
     with tempfile.TemporaryDirectory(dir=home) as tmp:
         settings = Sandbox(tmp=tmp, uid=PROBE_UID)
         try:
-            return await host.available_layers(settings, {"PYTHONPATH": runtime, "PATH": os.environ.get("PATH", "")})
+            return await probe_layers(settings, {"PYTHONPATH": runtime, "PATH": os.environ.get("PATH", "")})
         except (OSError, TimeoutError) as error:
             reason = str(error) or "the attempt took too long"
-            return [Layer(name, on=False, detail=reason) for name in settings.layers]
+            return [SandboxLayer(name, on=False, detail=reason) for name in settings.layers]
 
 
-def layers(found: Iterable[Layer], required: Sequence[str]) -> list[LayerReport]:
+def layers(found: Iterable[SandboxLayer], required: Sequence[str]) -> list[LayerReport]:
     return [
         LayerReport(name=each.name, on=each.on, required=each.name in required, detail=each.detail) for each in found
     ]
 
 
-def memory_counted(found: Sequence[Layer]) -> str | None:
+def memory_counted(found: Sequence[SandboxLayer]) -> str | None:
     """Why a model's memory may not all be counted; None where each instance's processes can be told from all others."""
     apart = any(each.on and each.name in {MOUNTS, IDENTITY} for each in found)  # mounts stand for all namespaces
     return None if apart or not found else COUNTED_BY_PARENTS

@@ -11,9 +11,9 @@ import msgspec
 from tidemill.contracts.errors import ErrorCode
 from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, describe, ending
 from tidemill.hosting.frames import Done, Failed, Health, Ready, WayOut, decode
-from tidemill.model import protocol
-from tidemill.model.child_events import Exit
-from tidemill.model.printed.wire import Ids
+from tidemill.model.host.child_events import ChildExit
+from tidemill.model.wire import protocol
+from tidemill.model.wire.text_stream import OwnerIds
 from tidemill.worker.model_output.redaction import Redactor, ends_something
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
@@ -33,7 +33,7 @@ NO_OPTIONS: Final = ConnectionOptions()
 
 
 class ChildConnection:
-    """The ChildEvents of one instance (tidemill.model.child_events)."""
+    """The ChildEvents of one instance (tidemill.model.host.child_events)."""
 
     def __init__(
         self,
@@ -136,13 +136,13 @@ class ChildConnection:
         for ids, text in self._redactor.rest_of_texts(frame.id if isinstance(frame, Done) else None):
             self._on_text(ids, text)
 
-    def on_text(self, ids: Ids, text: str) -> None:
+    def on_text(self, ids: OwnerIds, text: str) -> None:
         if self._redactor:
             text = self._redactor.piece(ids, text)
         if text:
             self._on_text(ids, text)
 
-    def _on_text(self, ids: Ids, text: str) -> None:
+    def _on_text(self, ids: OwnerIds, text: str) -> None:
         if self.ready.done():
             self._engine.on_text(self._instance, ids, text)
         else:
@@ -166,7 +166,7 @@ class ChildConnection:
         self._log = whole[-BOOT_LOG_LIMIT_CHARS:]
         self._dropped += len(whole) - len(self._log)
 
-    def on_exit(self, ended: Exit) -> None:
+    def on_exit(self, ended: ChildExit) -> None:
         self._release(None)
         if self._health is not None and not self._health.done():
             self._health.set_result(None)  # its end is told by other ways
@@ -179,7 +179,7 @@ class ChildConnection:
         self._engine.gone(self._instance, told)
         self.ended.set_result(None)
 
-    def _was_its_own(self, ended: Exit) -> bool:
+    def _was_its_own(self, ended: ChildExit) -> bool:
         """Not ours: a run that would not stop is killed for what its user did."""
         broke = ended.poisoned is not None or ended.signal not in {None, signal.SIGKILL}
         return self._ending is not None or broke or ended.code not in {None, 0}

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.model.sandbox import LAYERS, REQUIRED
+from tidemill.model.sandbox.settings import LAYERS, REQUIRED
 
 NAMED_SETS: Final = {"required": REQUIRED, "all": LAYERS, "available": ()}
 NETWORK_DENIED: Final = "The model asks for the network; this worker's operator gives models none.\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tidemill.hosting.scratch import remove_tree
-from tidemill.model import working_directory
+from tidemill.model.host import working_directory
 
 
 class InstancePaths(NamedTuple):

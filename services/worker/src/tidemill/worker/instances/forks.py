@@ -10,10 +10,10 @@ from tidemill.hosting.cogyaml import ModelConfig
 from tidemill.hosting.environments import Environment
 from tidemill.hosting.failures import BootFailed
 from tidemill.hosting.zygotes import Zygotes
-from tidemill.model import host
-from tidemill.model.host import Zygote
-from tidemill.model.limits import Limits
-from tidemill.model.sandbox import LAYERS, Sandbox
+from tidemill.model.host.zygote_process import ZygoteProcess
+from tidemill.model.sandbox.limits import ResourceLimits
+from tidemill.model.sandbox.settings import LAYERS, Sandbox
+from tidemill.model.wire.spec import BootFrame, ChildSpec
 from tidemill.worker.gpus.choice import GpuGrant
 from tidemill.worker.instances.folders import InstanceFolders, InstancePaths
 from tidemill.worker.instances.privileges import InstancePrivileges
@@ -37,9 +37,9 @@ class ForkMaterials(NamedTuple):
 class PreparedFork(NamedTuple):
     """Ready to be forked."""
 
-    zygote: Zygote
-    spec: host.Spec
-    boot: host.Boot
+    zygote: ZygoteProcess
+    spec: ChildSpec
+    boot: BootFrame
 
     @property
     def own_uid(self) -> int | None:
@@ -61,7 +61,7 @@ class ForkBuilder:
         paths = await asyncio.to_thread(self._folders.make, instance.id, materials.directory, uid)
         sandbox = self._sandbox(instance, materials, paths, uid)
         environment = {**dict(materials.config.environment), **materials.grant.environment}
-        return PreparedFork(zygote, host.Spec(sandbox=sandbox, env=environment), boot_of(materials, paths))
+        return PreparedFork(zygote, ChildSpec(sandbox=sandbox, env=environment), boot_of(materials, paths))
 
     def _sandbox(self, instance: Instance, materials: ForkMaterials, paths: InstancePaths, uid: int) -> Sandbox:
         outside = (materials.directory, paths.inputs, *materials.environment.read_paths)
@@ -75,14 +75,14 @@ class ForkBuilder:
             layers=LAYERS,
             required=confined.required,
             way_out=confined.way_out,
-            limits=Limits(data_bytes=instance.data_limit_bytes),
+            limits=ResourceLimits(data_bytes=instance.data_limit_bytes),
         )
 
 
-def boot_of(materials: ForkMaterials, paths: InstancePaths) -> host.Boot:
+def boot_of(materials: ForkMaterials, paths: InstancePaths) -> BootFrame:
     """What the child is told. Raises BootFailed for a training of a model that has no train()."""
     config, site = materials.config, materials.environment.site
-    boot = host.Boot(
+    boot = BootFrame(
         entry=config.entry,
         directory=str(paths.work),
         tmp=str(paths.tmp),

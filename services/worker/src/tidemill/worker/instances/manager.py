@@ -8,7 +8,7 @@ from prometheus_client import Counter
 from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved
 from tidemill.hosting.environments import EnvironmentFailed
 from tidemill.hosting.failures import BootFailed
-from tidemill.model.host import ForkRefusedError, ZygoteDiedError
+from tidemill.model.host.zygote_process import ForkRefusedError, ZygoteDiedError
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY
 from tidemill.runtime.tasks import Tasks

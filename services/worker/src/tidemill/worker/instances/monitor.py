@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
 from tidemill.hosting.failures import Ending
-from tidemill.model import process_state
+from tidemill.model.host import process_state
 from tidemill.runtime.telemetry import log
 from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.child_connection import ChildConnection

@@ -13,7 +13,7 @@ import msgspec
 
 from tidemill.contracts.api.model_secrets import SECRET_MINIMUM_CHARS
 from tidemill.hosting.frames import Done, Failed, Health, Ready, decode
-from tidemill.model.printed.wire import Ids
+from tidemill.model.wire.text_stream import OwnerIds
 
 MARK: Final = "[secret]"
 MINIMUM_CHARS: Final = 4  # of an input's, as in the child: one that is shorter would take letters out of every line
@@ -73,7 +73,7 @@ class Redactor:
         held, self._held = self._held, b""
         return held if len(held) < MINIMUM_CHARS else MARK.encode()
 
-    def piece(self, ids: Ids, text: str) -> str:
+    def piece(self, ids: OwnerIds, text: str) -> str:
         """As log_bytes, of what is printed for an owner."""
         owner = None if ids is None else tuple(ids)
         text = self._held_texts.pop(owner, "") + text
@@ -84,7 +84,7 @@ class Redactor:
             self._held_texts[owner] = text[len(text) - begun :]
         return text[: len(text) - begun]
 
-    def rest_of_texts(self, prediction: str | None) -> list[tuple[Ids, str]]:
+    def rest_of_texts(self, prediction: str | None) -> list[tuple[OwnerIds, str]]:
         """As rest(), of the owners that the prediction is one of; of all without one."""
         ended = [ids for ids in self._held_texts if prediction is None or prediction in (ids or ())]
         held = [(ids, self._held_texts.pop(ids)) for ids in ended]

@@ -15,7 +15,7 @@ from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.prediction import Status, stopped
 from tidemill.hosting.failures import Ending
 from tidemill.hosting.frames import Done, run_frame
-from tidemill.model.printed.wire import Ids
+from tidemill.model.wire.text_stream import OwnerIds
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log, record
 from tidemill.worker.runs.frame_handler import FrameHandler
@@ -147,7 +147,7 @@ class Engine:
             self._hearing.on_frame(instance, body)
         self.dispatch(self.lane(instance.queue))
 
-    def on_text(self, instance: Instance, ids: Ids, text: str) -> None:
+    def on_text(self, instance: Instance, ids: OwnerIds, text: str) -> None:
         self._hearing.on_text(instance, ids, text)
 
     def on_output_bytes(self, instance: Instance, data: bytes) -> None:

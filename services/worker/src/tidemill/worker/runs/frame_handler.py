@@ -9,9 +9,9 @@ from typing import Protocol
 
 from tidemill.contracts.prediction import Status
 from tidemill.hosting.frames import Done, Log, Metric, Output, Running, decode
-from tidemill.model import protocol
-from tidemill.model.printed.wire import Ids
-from tidemill.model.source_paths import shortened
+from tidemill.model.logs.source_paths import shorten_source_paths
+from tidemill.model.wire import protocol
+from tidemill.model.wire.text_stream import OwnerIds
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.instance import Instance
@@ -53,7 +53,7 @@ class FrameHandler:
         else:
             raise ValueError(f"unexpected {type(frame).__name__} from a booted child")
 
-    def on_text(self, instance: Instance, ids: Ids, text: str) -> None:
+    def on_text(self, instance: Instance, ids: OwnerIds, text: str) -> None:
         """What Python code or a process of the model's prints, for those that started it; set-up is over here."""
         self._add_log(instance, [run for each in ids or () if (run := instance.runs.get(each))], text)
 
@@ -61,7 +61,7 @@ class FrameHandler:
         """What C code of the model's process writes: it counts to the run that is on, or to those of its call, and to
         none where it could be one of several. A crash leaves the places in source files where it happened.
         """
-        self._add_log(instance, _on_alone(instance), shortened(instance.decoded(data)))
+        self._add_log(instance, _on_alone(instance), shorten_source_paths(instance.decoded(data)))
 
     def _add_log(self, instance: Instance, runs: Sequence[Run], text: str) -> None:
         if not runs and text and (left_out := instance.lines.admit(monotonic())) is not None:

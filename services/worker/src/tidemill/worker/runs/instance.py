@@ -28,7 +28,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child(Protocol):
-    """What an instance needs of its process; see tidemill.model.host."""
+    """What an instance needs of its process; see tidemill.model.host.child_process."""
 
     def send(self, body: bytes) -> None: ...
     def cancel(self, prediction_id: str) -> None: ...

@@ -1,0 +1,1 @@
+"""What model code prints, and to which prediction it belongs. Runs in the child only."""

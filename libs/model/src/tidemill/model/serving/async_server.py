@@ -1,0 +1,204 @@
+"""Predictions of an asynchronous model: up to `concurrency` at once on the event loop that ran its setup.
+
+Every run gets exactly one answer: a task that is canceled before its first step must still say so.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import json
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cog._scope import Scope, set_scope
+from tidemill.model.introspection.load import Loaded
+from tidemill.model.logs.owners import Owner, become
+from tidemill.model.logs.pipes import Pipes
+from tidemill.model.logs.streams import Logs
+from tidemill.model.serving.metrics import metric_sink
+from tidemill.model.serving.results import Results
+from tidemill.model.values import outcomes
+from tidemill.model.values.arguments import Arguments
+from tidemill.model.values.outcomes import Outcome
+from tidemill.model.wire import protocol
+from tidemill.model.wire.channel import Channel
+
+# Cancels that name no prediction known so far: one may overtake its run on the other socket, most are too late.
+_EARLY_LIMIT: Final = 4096
+
+
+@dataclass
+class _Running:
+    task: "asyncio.Task[None] | None" = None
+    started: bool = False
+    canceled: bool = False
+
+
+class AsyncServer:
+    def __init__(
+        self,
+        loaded: Loaded,
+        channel: Channel,
+        control: socket.socket,
+        logs: Logs,
+        pipes: Pipes,
+        *,
+        concurrency: int,
+    ) -> None:
+        self._loaded = loaded
+        self._arguments = Arguments(loaded.signature, logs.secrets)
+        self._shape = loaded.signature.output.shape
+        self._channel = channel
+        self._results = Results(channel)
+        self._control = control
+        self._control_decoder = protocol.FrameDecoder()
+        self._concurrency = concurrency
+        self._logs = logs
+        self._pipes = pipes
+        self._queued: deque[protocol.Frame] = deque()
+        self._running: dict[str, _Running] = {}
+        self._early: dict[str, None] = {}
+        self._stopping = False
+        self._flush_due = False
+        self._over = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Until `stop` and the end of what runs, or until the worker is gone."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel.fileno(), self._on_data)
+        loop.add_reader(self._control.fileno(), self._on_control)
+        try:
+            await self._over.wait()
+        finally:
+            loop.remove_reader(self._channel.fileno())
+            loop.remove_reader(self._control.fileno())
+            self._channel.flush()
+
+    def _on_data(self) -> None:
+        try:
+            bodies = self._channel.receive(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        if bodies is None:
+            self._stop()
+            return
+        self._queued.extend(json.loads(body) for body in bodies)
+        self._start_some()
+
+    def _on_control(self) -> None:
+        try:
+            data = self._control.recv(65536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._stop()
+        for body in self._control_decoder.feed(data):
+            frame = json.loads(body)
+            if frame["t"] == "stop":
+                self._stop()
+            elif frame["t"] == "cancel":
+                self._cancel(frame["id"])
+
+    def _stop(self) -> None:
+        self._stopping = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._channel.fileno())
+        loop.remove_reader(self._control.fileno())
+        if not self._running:
+            self._over.set()
+
+    def _cancel(self, prediction: str) -> None:
+        running = self._running.get(prediction)
+        if running is None:
+            self._cancel_waiting(prediction)
+        elif not running.canceled:
+            running.canceled = True
+            if running.started and running.task is not None:
+                running.task.cancel()
+
+    def _cancel_waiting(self, prediction: str) -> None:
+        for frame in self._queued:
+            if frame["id"] == prediction:
+                self._queued.remove(frame)
+                self._answer(prediction, outcomes.CANCELED_OUTCOME, 0.0)
+                return
+        self._early[prediction] = None
+        while len(self._early) > _EARLY_LIMIT:
+            del self._early[next(iter(self._early))]
+
+    def _start_some(self) -> None:
+        while self._queued and len(self._running) < self._concurrency and not self._stopping:
+            frame = self._queued.popleft()
+            prediction = frame["id"]
+            if prediction in self._early:
+                del self._early[prediction]
+                self._answer(prediction, outcomes.CANCELED_OUTCOME, 0.0)
+                continue
+            running = self._running[prediction] = _Running()
+            running.task = asyncio.get_running_loop().create_task(self._run(frame, running), name=prediction)
+
+    async def _run(self, frame: protocol.Frame, running: _Running) -> None:
+        prediction: str = frame["id"]
+        owner = Owner((prediction,))
+        become(owner)
+        set_scope(Scope(frame.get("context"), metric_sink(self._channel, prediction, owner, contextlib.nullcontext())))
+        running.started = True
+        started = time.perf_counter()
+        outcome = outcomes.CANCELED_OUTCOME if running.canceled else await self._outcome(frame, running)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        self._pipes.settle_standard()
+        self._logs.finish(owner)
+        self._pipes.end(owner)
+        outcome = self._logs.secrets.end(prediction, outcome)
+        del self._running[prediction]
+        self._answer(prediction, outcome, elapsed_ms)
+        self._start_some()
+        if self._stopping and not self._running:
+            self._over.set()
+
+    def _answer(self, prediction: str, outcome: Outcome, elapsed_ms: float) -> None:
+        """What ends in the same turn of the loop leaves in one write."""
+        self._results.put_done(prediction, outcome, elapsed_ms)
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self._channel.flush()
+
+    async def _outcome(self, frame: protocol.Frame, running: _Running) -> Outcome:
+        try:
+            value = self._loaded.call(**self._arguments.of(frame["id"], frame["input"]))
+            if inspect.isawaitable(value):
+                value = await value
+            iterates = self._loaded.is_generator or inspect.isasyncgen(value)
+            if iterates:
+                await self._stream(frame["id"], value)
+            if running.canceled:  # the model swallowed it, and ended
+                return outcomes.CANCELED_OUTCOME
+            return outcomes.ITERATED_OUTCOME if iterates else outcomes.of_value(value, self._shape)
+        except BaseException as error:  # noqa: BLE001  the boundary: sys.exit() too ends this prediction only
+            return outcomes.of_error(error, canceled=running.canceled)
+
+    async def _stream(self, prediction: str, values: Any) -> None:
+        if not hasattr(values, "__aiter__"):
+            for item in values:
+                self._send_item(prediction, item)
+            return
+        try:
+            async for item in values:
+                self._send_item(prediction, item)
+        finally:
+            if inspect.isasyncgen(values):
+                await values.aclose()  # its own clean-up, when we stop in the middle
+
+    def _send_item(self, prediction: str, item: Any) -> None:
+        """At once: a generator that computes between two items does not let the loop turn."""
+        self._results.put_item(prediction, item, self._shape)
+        self._channel.flush()

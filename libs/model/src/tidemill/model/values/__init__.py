@@ -1,0 +1,1 @@
+"""Converts inputs to Python arguments, and outputs to JSON with files. Never talks to the worker."""

@@ -1,0 +1,43 @@
+"""How one prediction ended: its status with the encoded output, or with an error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tidemill.model.errors import exceptions
+from tidemill.model.introspection.shapes import Shape
+from tidemill.model.values.encode import FileRef, encode_output
+
+SUCCEEDED: Final = "succeeded"
+FAILED: Final = "failed"
+OUT_OF_MEMORY: Final = "out_of_memory"  # a failure with a reason that its caller can act on
+CANCELED: Final = "canceled"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: str
+    output: Any = None
+    files: Sequence[FileRef] = ()
+    error: str | None = None
+
+
+CANCELED_OUTCOME: Final = Outcome(CANCELED)
+ITERATED_OUTCOME: Final = Outcome(SUCCEEDED, [])  # the items have gone before; where there were none, this is all
+
+
+def of_value(value: Any, shape: Shape | None) -> Outcome:
+    """Raises OutputError, and whatever the value's own methods raise."""
+    output, files = encode_output(value, shape)
+    return Outcome(SUCCEEDED, output, files)
+
+
+def of_error(error: BaseException, *, canceled: bool) -> Outcome:
+    """A canceled prediction is canceled, however it took it; anything else has failed. Prints the traceback."""
+    if canceled:
+        return CANCELED_OUTCOME
+    exceptions.print_traceback(error)
+    status = OUT_OF_MEMORY if exceptions.is_memory(error) else FAILED
+    outcome = Outcome(status, error=exceptions.describe(error))
+    exceptions.release_memory(error)
+    return outcome
