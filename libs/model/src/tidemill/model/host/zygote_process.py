@@ -42,7 +42,7 @@ class _Fork:
 
 @dataclass
 class ZygoteProcess:
-    """A running zygote, made by `start()`. `failed_modules` maps preloads that could not be imported to their errors."""
+    """A running zygote, made by `start()`. `failed_modules`: the error of each preload that could not be imported."""
 
     process: asyncio.subprocess.Process
     modules: dict[str, float] = field(default_factory=dict)  # ms of import
