@@ -1,17 +1,27 @@
 """Ends an open prediction or training from outside: its row first, then whoever runs it and whoever waits is told."""
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Cancel
 from tidemill.contracts.prediction import Status, may_move
-from tidemill.gateway.parts import Parts
 from tidemill.runtime import billing, outcome
+from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import Row
+from tidemill.runtime.db import Lane, Row
 
 
-async def cancel(parts: Parts, look: Callable[[], Awaitable[Row]]) -> Row:
+class CancelParts(Protocol):
+    @property
+    def ending(self) -> Lane: ...
+    @property
+    def bus(self) -> Bus: ...
+    @property
+    def tariffs(self) -> billing.Tariffs: ...
+
+
+async def cancel(parts: CancelParts, look: Callable[[], Awaitable[Row]]) -> Row:
     """The row when it has ended; `look` reads it. One that has ended already stays as it is."""
     row = await look()
     # A new attempt may begin between the look and the write; the fence then refuses, and the next round sees it.

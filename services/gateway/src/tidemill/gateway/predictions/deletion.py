@@ -3,14 +3,13 @@
 The row stays, invisible and without data, so that what was used can still be counted.
 """
 
-from typing import Final
+from typing import Final, Protocol
 
 from tidemill.contracts.prediction import SQL_OPEN
-from tidemill.gateway.parts import Parts
 from tidemill.runtime import stream_contents
 from tidemill.runtime.bus import Bus
-from tidemill.runtime.db import Row
-from tidemill.runtime.objects import ObjectStoreError
+from tidemill.runtime.db import Database, Row
+from tidemill.runtime.objects import Objects, ObjectStoreError
 from tidemill.runtime.telemetry import log
 
 BURY: Final = f"""
@@ -33,23 +32,32 @@ WHERE prediction_id = $1"""
 HAND_OVER: Final = "INSERT INTO removal_due_later VALUES ($1) ON CONFLICT DO NOTHING"
 
 
-async def delete(parts: Parts, row: Row) -> bool:
+class DeletionParts(Protocol):
+    @property
+    def database(self) -> Database: ...
+    @property
+    def bus(self) -> Bus: ...
+    @property
+    def objects(self) -> Objects: ...
+
+
+async def delete(parts: DeletionParts, row: Row) -> bool:
     """`row` of a prediction that has ended. False when it is an example, or was deleted meanwhile."""
     async with parts.database.transaction() as connection:
         if await connection.fetchval(BURY, row["id"], row["account_id"]) is None:
             return False
         await connection.execute(SILENCE, row["id"])
         await connection.execute(HAND_OVER, row["id"])
-    await _remove_files(parts, row["id"])
+    await _remove_files(parts.objects, row["id"])
     await _remove_messages(parts.bus, row)
     return True
 
 
-async def _remove_files(parts: Parts, prediction_id: str) -> None:
+async def _remove_files(objects: Objects, prediction_id: str) -> None:
     try:
-        files = await parts.objects.list(f"outputs/{prediction_id}/")
+        files = await objects.list(f"outputs/{prediction_id}/")
         if files:
-            await parts.objects.delete([file.object_name for file in files])
+            await objects.delete([file.object_name for file in files])
     except ObjectStoreError as error:
         log().warning("files left to the janitor", action="delete", prediction=prediction_id, error=str(error))
 
