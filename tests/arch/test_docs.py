@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from tidemill.cli.deferred import Deferred
+from tidemill.cli.lazy_commands import Deferred
 from tidemill.cli.main import app
 
 ROOT = Path(__file__).parents[2]

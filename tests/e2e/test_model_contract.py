@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from tidemill.cli.bundle import files_of
+from tidemill.cli.model_directory.bundle import files_of
 from tidemill.testing.running import until
 
 MODELS: Final = Path(__file__).parent.parent / "models"

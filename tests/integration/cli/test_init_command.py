@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tidemill.cli.init import Template, contents, name_of
-from tidemill.hosting.directory import read_config
+from tidemill.cli.model_directory.init import Template, contents, name_of
+from tidemill.hosting.model_config.directory import read_config
 
 # What each says to its own example; the image's packages come from an index, and are left to pushes.
 SAYS = {

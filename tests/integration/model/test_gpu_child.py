@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tidemill.contracts.limits import GIB
-from tidemill.hosting.zygotes import NO_GPU, holds_gpu
+from tidemill.hosting.child.zygotes import NO_GPU, holds_gpu
 from tidemill.model.host.zygote_process import ZygoteProcess
 from tidemill.worker.gpus import choice
 from tidemill.worker.gpus.choice import GpuGrant, GpuRequest

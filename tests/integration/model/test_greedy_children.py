@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tidemill.hosting.failures import describe, ending
+from tidemill.hosting.child.failures import describe, ending
 from tidemill.model.host import read_budget
 from tidemill.model.host.child_events import Fault
 from tidemill.model.wire.channel import CLOSED

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.hosting import zygotes as module
-from tidemill.hosting.environments import Environment
-from tidemill.hosting.zygotes import Zygotes, holds_gpu
+from tidemill.hosting.child import zygotes as module
+from tidemill.hosting.child.zygotes import Zygotes, holds_gpu
+from tidemill.hosting.environments.store import Environment
 
 BASE = Environment("base-json", "base-json", Path(sys.executable), ("json.tool",), None, ())
 

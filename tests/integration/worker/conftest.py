@@ -13,9 +13,9 @@ from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import MIB
-from tidemill.hosting.environments import Environments
-from tidemill.hosting.failures import BootFailed
-from tidemill.hosting.installer import Installer
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.environments.installer import Installer
+from tidemill.hosting.environments.store import Environments
 from tidemill.hosting.scratch import Scratch
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.db import Database

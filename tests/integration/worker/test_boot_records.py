@@ -6,7 +6,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.failures import Ending
+from tidemill.hosting.child.failures import Ending
 from tidemill.runtime.clock import monotonic
 from tidemill.testing import rows
 from tidemill.worker.instances.boot_records import KEPT, STOPPED, BootRecords

@@ -7,9 +7,9 @@ import tarfile
 
 import pytest
 
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import EnvironmentFailed, Environments
-from tidemill.hosting.installer import Installer, InstallFailed
+from tidemill.hosting.environments.installer import Installer, InstallFailed
+from tidemill.hosting.environments.store import EnvironmentFailed, Environments
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.hosting.scratch import Scratch
 from tidemill.testing.processes import runs
 

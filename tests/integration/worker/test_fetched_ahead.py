@@ -2,8 +2,8 @@
 
 import pytest
 
+from tidemill.hosting.child.zygotes import Zygotes
 from tidemill.hosting.scratch import Scratch
-from tidemill.hosting.zygotes import Zygotes
 from tidemill.worker.cache.blobs import BlobCache, ObjectStoreBlobs
 from tidemill.worker.cache.bundles import BundleCache
 from tidemill.worker.cache.prefetch import Prefetcher

@@ -12,9 +12,9 @@ from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.worker_report import WorkerReport
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.failures import BootFailed
-from tidemill.hosting.ways_out import WaysOut
+from tidemill.hosting.child.egress_proxies import WaysOut
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.model.sandbox.settings import LAYERS, REQUIRED
 from tidemill.runtime.platform import Platform
 from tidemill.security import sealed

@@ -7,7 +7,7 @@ import msgspec
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key, bundle_digest, version_id
 from tidemill.contracts.lease import SQL_LOST
-from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.testing import rows
 
 COG = b"predict: 'predict.py:Predictor'\nbuild: {cuda: '12'}\nconcurrency: {max: 4}\n"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tidemill.hosting.inspection import SandboxedInspector
-from tidemill.hosting.zygotes import Zygotes
+from tidemill.hosting.child.inspection import SandboxedInspector
+from tidemill.hosting.child.zygotes import Zygotes
 from tidemill.model.sandbox.settings import REQUIRED
 
 PREDICT = b"""

@@ -11,8 +11,8 @@ import pytest
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.events import Job
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.frames import FileRef
+from tidemill.hosting.child.frames import FileRef
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.hosting.scratch import Scratch
 from tidemill.testing import rows
 from tidemill.worker import store

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tidemill.cli.bundle import files_of
+from tidemill.cli.model_directory.bundle import files_of
 
 CATALOGUE = Path(__file__).parents[3] / "deploy" / "catalogue"
 FOLDERS = sorted(path.parent for path in CATALOGUE.glob("*/cog.yaml"))

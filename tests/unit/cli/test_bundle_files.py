@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from tidemill.cli.bundle import files_of, paths_of
 from tidemill.cli.errors import CommandError
+from tidemill.cli.model_directory.bundle import files_of, paths_of
 
 FILES = ("cog.yaml", "predict.py", "data/a.bin", "pkg/data/code.py", "pkg/b.bin", "c.bin", "keep.bin", "notes/x/y.md")
 

@@ -43,7 +43,10 @@ def imported(tmp_path, *calls):
 def test_what_names_no_command_imports_none(tmp_path, call):
     modules = imported(tmp_path, call)
     ours = {name for name in modules if name.startswith("tidemill.")}
-    assert ours == {"tidemill.cli", *(f"tidemill.cli.{name}" for name in ("deferred", "errors", "main", "terminal"))}
+    assert ours == {
+        "tidemill.cli",
+        *(f"tidemill.cli.{name}" for name in ("errors", "lazy_commands", "main", "output", "output.terminal")),
+    }
     assert not modules & {*HEAVY, "httpx", "msgspec", "rich"}
 
 

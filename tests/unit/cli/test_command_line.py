@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from tidemill.cli.deferred import Deferred
 from tidemill.cli.errors import CommandError
+from tidemill.cli.lazy_commands import Deferred
 from tidemill.cli.main import ALIASES, COMMANDS, app
 
 PROGRAM = Path(sys.executable).with_name("tidemill")
@@ -142,8 +142,9 @@ def test_an_api_that_is_not_there_is_named():
 
 
 def test_ctrl_c_ends_a_run_with_130(monkeypatch, capsys):
-    from tidemill.cli import main, run
+    from tidemill.cli import main
     from tidemill.cli.errors import Canceled
+    from tidemill.cli.run import command as run
 
     monkeypatch.setattr(main, "app", lambda: (_ for _ in ()).throw(Canceled("canceled")))
     monkeypatch.setattr(main.terminal, "guard", lambda: None)
@@ -193,7 +194,7 @@ def test_completion_runs_nothing_of_a_command():
 
 
 def test_json_of_a_list_is_one_array(monkeypatch, capsys):
-    from tidemill.cli.resources.showing import show_list
+    from tidemill.cli.output.printing import show_list
 
     show_list(iter([{"id": "a"}, {"id": "b"}, {"id": "c"}]), lambda each: [each["id"]], limit=2, as_json=True)
     printed = capsys.readouterr()
@@ -204,7 +205,7 @@ def test_json_of_a_list_is_one_array(monkeypatch, capsys):
 
 
 def test_a_list_is_read_no_further_than_its_limit(capsys):
-    from tidemill.cli.resources.showing import show_list
+    from tidemill.cli.output.printing import show_list
 
     read = []
     found = (read.append(number) or {"id": str(number)} for number in range(1000))
@@ -214,7 +215,7 @@ def test_a_list_is_read_no_further_than_its_limit(capsys):
 
 
 def test_columns_begin_below_each_other():
-    from tidemill.cli.resources.showing import aligned, text
+    from tidemill.cli.output.printing import aligned, text
 
     assert aligned([["a", "longer", "x"], ["bcd", "e", ""]]) == ["a    longer  x", "bcd  e"]
     assert aligned([]) == []

@@ -1,6 +1,6 @@
 import pytest
 
-from tidemill.cli.database import with_database
+from tidemill.cli.admin.database import with_database
 from tidemill.cli.errors import CommandError
 
 

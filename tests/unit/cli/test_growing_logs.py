@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.cli.logs import added
+from tidemill.cli.run.logs import added
 
 
 @given(st.text(), st.text())

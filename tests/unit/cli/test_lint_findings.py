@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidemill.cli.lint import LARGE_FILE_BYTES, findings
+from tidemill.cli.model_directory.lint import LARGE_FILE_BYTES, findings
 
 CLEAN = {"cog.yaml": 'predict: "predict.py:Predictor"\n', "predict.py": "class Predictor: ..."}
 

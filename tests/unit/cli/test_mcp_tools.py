@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
 
-from tidemill.cli import mcp_tools
-from tidemill.cli.mcp_server import bearer, make_server
-from tidemill.cli.mcp_tools import Refused, description, shown
+from tidemill.cli.mcp import tools as mcp_tools
+from tidemill.cli.mcp.server import bearer, make_server
+from tidemill.cli.mcp.tools import Refused, description, shown
 
 MODEL = {
     "owner": "tidemill",

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tidemill.cli import published
+from tidemill.cli.api import model_lookup
+from tidemill.cli.api.model_lookup import Name, name_of, new_name_of
 from tidemill.cli.errors import CommandError
-from tidemill.cli.places import Places
-from tidemill.cli.published import Name, name_of, new_name_of
-from tidemill.cli.run import _saved
+from tidemill.cli.output.paths import Places
+from tidemill.cli.run.command import _saved
 
 LATEST, OLDER = ({"id": version, "openapi_schema": {"of": version}} for version in ("a" * 64, "b" * 64))
 
@@ -41,7 +41,7 @@ def test_what_cannot_be_made(text):
 
 @pytest.mark.parametrize(("text", "version"), [("ada/mill", LATEST), (f"ada/mill:{OLDER['id']}", OLDER)])
 def test_a_version_is_found_with_its_schema(text, version):
-    found = published.find(Server(), name_of(text))
+    found = model_lookup.find(Server(), name_of(text))
     assert (found.version, found.schema) == (version["id"], version["openapi_schema"])
 
 
@@ -55,7 +55,7 @@ def test_a_version_is_found_with_its_schema(text, version):
 )
 def test_what_is_not_there_is_told(server, text, reason):
     with pytest.raises(CommandError, match=reason):
-        published.find(server, name_of(text))
+        model_lookup.find(server, name_of(text))
 
 
 def test_files_of_one_prediction_do_not_meet_and_earlier_ones_are_replaced(tmp_path):
@@ -66,7 +66,7 @@ def test_files_of_one_prediction_do_not_meet_and_earlier_ones_are_replaced(tmp_p
 
 
 def test_files_are_saved_wherever_they_stand_in_an_output(tmp_path, monkeypatch):
-    monkeypatch.setattr("tidemill.cli.run._download", lambda url, places: f"saved {url[-1]}")
+    monkeypatch.setattr("tidemill.cli.run.command._download", lambda url, places: f"saved {url[-1]}")
     output = {"text": "see https://t/1", "files": ["https://t/2", {"deep": "https://t/3"}], "else": "https://e/4"}
     assert _saved(output, Places(tmp_path), "https://t") == {
         "text": "see https://t/1",

@@ -4,11 +4,12 @@ import hashlib
 
 import pytest
 
-from tidemill.cli import api, push
-from tidemill.cli.about import About
-from tidemill.cli.api import Away, Unreachable
-from tidemill.cli.bundle import files_of
+from tidemill.cli.api import client as api
+from tidemill.cli.api.client import Away, Unreachable
 from tidemill.cli.errors import CommandError
+from tidemill.cli.model_directory.bundle import files_of
+from tidemill.cli.push import command as push
+from tidemill.cli.push.metadata import About
 
 
 class Store:

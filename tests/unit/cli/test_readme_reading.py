@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.cli.about import About, differing, readme_of
 from tidemill.cli.errors import CommandError
-from tidemill.cli.readme import first_paragraph, licence_link, title
+from tidemill.cli.model_directory.readme import first_paragraph, licence_link, title
+from tidemill.cli.push.metadata import About, differing, readme_of
 
 README = """
 ![logo](logo.png)

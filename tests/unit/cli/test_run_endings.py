@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tidemill.cli import run as module
 from tidemill.cli.errors import CommandError
+from tidemill.cli.run import command as module
 
 SCHEMA = {"components": {"schemas": {"Input": {"properties": {}}}}}
 
@@ -26,7 +26,7 @@ class Api:
 def api(monkeypatch):
     api = Api()
     monkeypatch.setattr(module, "Api", lambda: api)
-    monkeypatch.setattr(module.published, "find", lambda _api, _named: SimpleNamespace(schema=SCHEMA))
+    monkeypatch.setattr(module.model_lookup, "find", lambda _api, _named: SimpleNamespace(schema=SCHEMA))
     return api
 
 

@@ -3,11 +3,11 @@
 import pytest
 from typer.testing import CliRunner
 
-from tidemill.cli import workers
+from tidemill.cli.admin import workers
+from tidemill.cli.admin.workers import Found, lines
 from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
 from tidemill.cli.resources import secrets
-from tidemill.cli.workers import Found, lines
 from tidemill.contracts.worker_report import CacheReport, InstanceReport, LayerReport, WorkerReport
 
 VALUE = "correct-horse\nbattery-staple"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.cli import terminal
+from tidemill.cli.output import terminal
 
 PROGRAM = Path(sys.executable).with_name("tidemill")
 OBEYED = "\x1b[]();?0123456789mJHK\\\x07\x9b\x9d\x90\x9c\x05\x7f\x00\b\r\n\t\u202e\u2066\ud800é🌊 a"

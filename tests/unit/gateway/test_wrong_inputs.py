@@ -12,7 +12,7 @@ from tidemill.contracts.errors import Problem
 from tidemill.gateway.checks.fields import ERRORS_LIMIT, invalid_fields
 from tidemill.gateway.checks.formats import is_file_url
 from tidemill.gateway.predictions.validation import checker
-from tidemill.hosting import data_uris
+from tidemill.hosting.files import data_uris
 from tidemill.security import data_uri_form
 from tidemill.security.data_uri_form import DataUriRefused
 

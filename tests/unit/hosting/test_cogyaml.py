@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.hosting import yamltree
-from tidemill.hosting.cogyaml import ConfigRefused, parse
-from tidemill.hosting.yamltree import YamlRefused
+from tidemill.hosting.model_config import yaml_reader
+from tidemill.hosting.model_config.cog_yaml import ConfigRefused, parse
+from tidemill.hosting.model_config.yaml_reader import YamlRefused
 
 FILES = {"predict.py": b"", "src/train.py": b"", "requirements.txt": b"\xef\xbb\xbfTorch>=2  # big\ncog==0.9\n\nsix"}
 ENTRY = 'predict: "predict.py:Predictor"\n'
@@ -205,11 +205,11 @@ YAML_LIKE = st.lists(
 @given(YAML_LIKE)
 def test_any_yaml_is_read_or_refused(text):
     with contextlib.suppress(YamlRefused):
-        yamltree.read(text.encode())
+        yaml_reader.read(text.encode())
 
 
 def test_scalars():
-    assert yamltree.read(b"{a: 1, b: 1.50, c: yes, d: ~, e: '1', f: 0x1F, g: 2001-01-01, h: off}") == {
+    assert yaml_reader.read(b"{a: 1, b: 1.50, c: yes, d: ~, e: '1', f: 0x1F, g: 2001-01-01, h: off}") == {
         "a": 1,
         "b": "1.50",
         "c": True,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.hosting import environments as module
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import EnvironmentFailed, Environments
-from tidemill.hosting.installer import InstallFailed, Unsolvable
-from tidemill.hosting.interpreters import OWN_VERSION, own_without_packages
-from tidemill.hosting.layering import Layer
+from tidemill.hosting.environments import store as module
+from tidemill.hosting.environments.installer import InstallFailed, Unsolvable
+from tidemill.hosting.environments.interpreters import OWN_VERSION, own_without_packages
+from tidemill.hosting.environments.layering import Layer
+from tidemill.hosting.environments.store import EnvironmentFailed, Environments
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.hosting.scratch import Scratch
 from tidemill.testing.tasks import shortly
 

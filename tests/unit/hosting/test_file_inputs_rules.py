@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting import data_uris, media_suffixes
-from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
+from tidemill.hosting.files import data_uris, media_suffixes
+from tidemill.hosting.files.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
 from tidemill.security.data_uri_form import DataUriRefused
 from tidemill.security.public_urls import PublicUrls
 from tidemill.worker.files.input_sources import (

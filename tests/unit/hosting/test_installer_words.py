@@ -2,8 +2,8 @@
 
 import pytest
 
-from tidemill.hosting import installer as module
-from tidemill.hosting.installer import Installer, InstallFailed, Unsolvable, Wanted
+from tidemill.hosting.environments import installer as module
+from tidemill.hosting.environments.installer import Installer, InstallFailed, Unsolvable, Wanted
 
 REASON = "No solution found\n  cause: Because torch==99 was not found and you require it, there is none.\n"
 

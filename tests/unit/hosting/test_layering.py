@@ -2,7 +2,7 @@ import zipfile
 
 from packaging.requirements import Requirement
 
-from tidemill.hosting.layering import (
+from tidemill.hosting.environments.layering import (
     Layer,
     attempts,
     installed_layers,

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting.json_pointer import NoSuchPlace, put_at
-from tidemill.hosting.output_names import content_type, safe_name
-from tidemill.hosting.schema_check import SchemaRefused, check
+from tidemill.hosting.child.schema_check import SchemaRefused, check
+from tidemill.hosting.files.json_pointer import NoSuchPlace, put_at
+from tidemill.hosting.files.output_names import content_type, safe_name
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from tidemill.hosting.requirements import RequirementRefused, parse
+from tidemill.hosting.model_config.requirements import RequirementRefused, parse
 
 PLACES = ("https://download.pytorch.org/",)
 

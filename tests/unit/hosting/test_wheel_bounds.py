@@ -6,9 +6,9 @@ import zipfile
 import pytest
 
 from tidemill.contracts.limits import GIB, MIB
-from tidemill.hosting.wheels import bounds, listing
-from tidemill.hosting.wheels.bounds import Contents, Wheel, harmless, refusal, refusal_together, too_large
-from tidemill.hosting.wheels.listing import ListingTooLong, chosen, contents
+from tidemill.hosting.wheels import archive_listing, limits
+from tidemill.hosting.wheels.archive_listing import ListingTooLong, chosen, contents
+from tidemill.hosting.wheels.limits import Contents, Wheel, harmless, refusal, refusal_together, too_large
 
 WHEEL = Wheel("tide", "1.0", "https://index.example/tide-1.0-py3-none-any.whl")
 
@@ -90,7 +90,7 @@ def test_a_list_is_read_without_the_archive(tmp_path, monkeypatch, files, place)
         asked.append(len(found))
         return found, len(data)
 
-    monkeypatch.setattr(listing, "_ranged", ranged)
+    monkeypatch.setattr(archive_listing, "_ranged", ranged)
     file = tmp_path / "a b.whl"
     file.write_bytes(data)
     url = file.as_uri() if place == "folder" else "https://index.example/a.whl"
@@ -112,7 +112,7 @@ def test_what_is_no_archive_is_the_installers_to_refuse(tmp_path, data):
 
 
 def test_a_list_as_long_as_no_wheels_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(listing, "LISTING_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr(archive_listing, "LISTING_LIMIT_BYTES", 100_000)
     (tmp_path / "a.whl").write_bytes(archive(1000))
-    with pytest.raises(ListingTooLong, match=f"{bounds.WHEEL_LIMIT_FILES:,}"):
+    with pytest.raises(ListingTooLong, match=f"{limits.WHEEL_LIMIT_FILES:,}"):
         contents((tmp_path / "a.whl").as_uri())

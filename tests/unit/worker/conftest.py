@@ -9,7 +9,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
-from tidemill.hosting.failures import Ending
+from tidemill.hosting.child.failures import Ending
 from tidemill.runtime.clock import now
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance

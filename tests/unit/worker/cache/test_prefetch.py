@@ -6,8 +6,8 @@ import pytest
 
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.events import VersionMade
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import EnvironmentFailed
+from tidemill.hosting.environments.store import EnvironmentFailed
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.worker.cache.downloads import BlobUnavailable
 from tidemill.worker.cache.fair_queue import WAITING
 from tidemill.worker.cache.prefetch import Prefetcher

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tidemill.hosting.file_fields import FileField
+from tidemill.hosting.files.file_fields import FileField
 from tidemill.runtime import patience as patience_module
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.runtime.patience import Outage, Tries

@@ -8,7 +8,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.frames import FileRef
+from tidemill.hosting.child.frames import FileRef
 from tidemill.runtime.objects import ObjectStoreError
 from tidemill.testing.tasks import shortly
 from tidemill.worker.files import outputs as outputs_module

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from tidemill.contracts.limits import GIB
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import Environment, EnvironmentFailed
-from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.environments.store import Environment, EnvironmentFailed
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.model.host.child_events import ChildExit
 from tidemill.testing.tasks import shortly
 from tidemill.worker.gpus.choice import Device, GpuGrant

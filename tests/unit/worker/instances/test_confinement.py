@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig, parse
+from tidemill.hosting.model_config.cog_yaml import ConfigRefused, ModelConfig, parse
 from tidemill.model.sandbox.settings import LAYERS, REQUIRED
 from tidemill.worker.instances.confinement import NETWORK_DENIED, Confinement, Policy, confine, required_layers
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.hosting.failures import ending
+from tidemill.hosting.child.failures import ending
 from tidemill.model.host.child_events import ChildExit, Fault
 from tidemill.model.host.read_budget import FLOODED
 from tidemill.model.wire.channel import CLOSED, ORPHANED_EXIT_CODE

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from tidemill.contracts.limits import GIB
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import Environment
+from tidemill.hosting.environments.store import Environment
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.worker.gpus.choice import Device, GpuGrant
 from tidemill.worker.instances.confinement import Confinement
 from tidemill.worker.instances.folders import InstanceFolders

@@ -7,7 +7,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Boot, Stop
-from tidemill.hosting.failures import BootFailed, Ending
+from tidemill.hosting.child.failures import BootFailed, Ending
 from tidemill.testing.tasks import shortly
 from tidemill.worker.instances import manager as module
 from tidemill.worker.instances.manager import InstanceManager

@@ -9,7 +9,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
-from tidemill.hosting.failures import Ending
+from tidemill.hosting.child.failures import Ending
 from tidemill.model.host.child_events import ChildExit
 from tidemill.worker.instances import monitor as monitor_module
 from tidemill.worker.instances import usage

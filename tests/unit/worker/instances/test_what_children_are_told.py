@@ -7,9 +7,9 @@ import pytest
 
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.hardware import HARDWARE
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import Environment
-from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.environments.store import Environment
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.worker.gpus.choice import GpuGrant
 from tidemill.worker.instances.folders import InstancePaths
 from tidemill.worker.instances.forks import ForkMaterials, boot_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting.frames import Done, Failed, Health, decode
+from tidemill.hosting.child.frames import Done, Failed, Health, decode
 from tidemill.worker.model_output.redaction import KEPT_ENDED, MARK, Redactor, begun_part, secrets_in
 
 SECRET = 'hf_"quoted"\\and\nof two lines ü'

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.contracts.events import Job
-from tidemill.hosting.frames import Metric
+from tidemill.hosting.child.frames import Metric
 from tidemill.worker.runs import run as run_module
 from tidemill.worker.runs.run import CUT, METRICS_CUT, METRICS_LIMIT, METRICS_LIMIT_BYTES, Run
 

@@ -1,6 +1,6 @@
 """The mark and the warning of a guessed schema come and go together."""
 
-from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.worker.versions.guessed_schemas import guessed, known
 
 

@@ -10,19 +10,22 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from tidemill.cli import terminal
-from tidemill.cli.deferred import Deferred
 from tidemill.cli.errors import CommandError
+from tidemill.cli.lazy_commands import Deferred
+from tidemill.cli.output import terminal
 
 # By name: where it is, and the beginning of its own help.
 COMMANDS: Final = {
-    "init": ("init:init", "Make a model's directory: cog.yaml, predict.py, requirements.txt, example.json, README.md."),
-    "predict": ("predict_command:predict", "Run the model of a directory once, on this machine"),
-    "dev": ("dev_command:dev", "Serve a directory's model and load it anew whenever a file changes."),
-    "push": ("push:push", "Push a model directory. Only files that the server lacks are uploaded."),
-    "run": ("run:run", "Run a model and print what it makes; text appears as it comes, files are saved."),
-    "logs": ("logs:logs", "Print logs. Of a model: those of your latest predictions, the oldest first."),
-    "train": ("train:train", "Train a model and print the version that comes of it; its logs appear as they come."),
+    "init": (
+        "model_directory.init:init",
+        "Make a model's directory: cog.yaml, predict.py, requirements.txt, example.json, README.md.",
+    ),
+    "predict": ("local.predict_command:predict", "Run the model of a directory once, on this machine"),
+    "dev": ("dev.command:dev", "Serve a directory's model and load it anew whenever a file changes."),
+    "push": ("push.command:push", "Push a model directory. Only files that the server lacks are uploaded."),
+    "run": ("run.command:run", "Run a model and print what it makes; text appears as it comes, files are saved."),
+    "logs": ("run.logs:logs", "Print logs. Of a model: those of your latest predictions, the oldest first."),
+    "train": ("run.train:train", "Train a model and print the version that comes of it; its logs appear as they come."),
     "search": ("resources.search:search", "Find models, collections and pages of the documentation; the best first."),
     "predictions": ("resources.predictions:predictions", "Predictions: list, show, cancel, delete and share them."),
     "trainings": ("resources.trainings:trainings", "Trainings: list, show and cancel them."),
@@ -30,7 +33,7 @@ COMMANDS: Final = {
         "resources.models:models",
         "Models: list, show, make, change and delete them and their versions.",
     ),
-    "example": ("examples:example", "The examples that a model shows."),
+    "example": ("resources.examples:example", "The examples that a model shows."),
     "secret": ("resources.secrets:secret", "Run-time secrets of your models."),
     "deployments": (
         "resources.deployments:deployments",
@@ -42,14 +45,20 @@ COMMANDS: Final = {
         "List the hardware that models and deployments may ask for, with what a second costs.",
     ),
     "webhooks": ("resources.webhooks:webhooks", "Webhooks: hear them, look at deliveries, try again."),
-    "account": ("accounts:account", "Accounts: show and change your own; make and limit others, as an operator."),
+    "account": (
+        "resources.accounts:account",
+        "Accounts: show and change your own; make and limit others, as an operator.",
+    ),
     "token": ("resources.tokens:token", "API tokens of one's own account and organizations."),
     "org": ("resources.organizations:org", "Organizations: accounts that several users share."),
-    "mcp": ("mcp_command:mcp", "Serve the Model Context Protocol: tools that search, run, wait for and cancel."),
+    "mcp": ("mcp.command:mcp", "Serve the Model Context Protocol: tools that search, run, wait for and cancel."),
     "completion": ("completion:completion", "Print what makes a shell complete this command's names and options."),
-    "collection": ("collections:collection", "Collections of models (needs TIDEMILL_DATABASE_URL)."),
-    "settings": ("settings:settings", "Settings that all services must be told alike (needs TIDEMILL_DATABASE_URL)."),
-    "worker": ("workers:worker", "Workers (needs TIDEMILL_DATABASE_URL)."),
+    "collection": ("admin.collections:collection", "Collections of models (needs TIDEMILL_DATABASE_URL)."),
+    "settings": (
+        "admin.settings:settings",
+        "Settings that all services must be told alike (needs TIDEMILL_DATABASE_URL).",
+    ),
+    "worker": ("admin.workers:worker", "Workers (needs TIDEMILL_DATABASE_URL)."),
 }
 # The other number of each word works too, and so does the long word.
 ALIASES: Final = {

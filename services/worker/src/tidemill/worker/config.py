@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from tidemill.hosting.inspection import IMPORT_LIMIT_S
-from tidemill.hosting.wheels.bounds import ENVIRONMENT_LIMIT_BYTES
+from tidemill.hosting.child.inspection import IMPORT_LIMIT_S
+from tidemill.hosting.wheels.limits import ENVIRONMENT_LIMIT_BYTES
 from tidemill.runtime.config import ObjectStore
 
 

@@ -11,13 +11,13 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import VersionMade
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
-from tidemill.hosting.environments import Environments
-from tidemill.hosting.frames import Log
-from tidemill.hosting.inspection import SandboxedInspector
-from tidemill.hosting.installer import Installer
+from tidemill.hosting.child.egress_proxies import WaysOut
+from tidemill.hosting.child.frames import Log
+from tidemill.hosting.child.inspection import SandboxedInspector
+from tidemill.hosting.child.zygotes import Zygotes
+from tidemill.hosting.environments.installer import Installer
+from tidemill.hosting.environments.store import Environments
 from tidemill.hosting.scratch import Scratch
-from tidemill.hosting.ways_out import WaysOut
-from tidemill.hosting.zygotes import Zygotes
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.api import Api, pages
+from tidemill.cli.api.client import Api, pages
 from tidemill.cli.errors import CommandError
-from tidemill.cli.resources.showing import Everything, Json, Thing, second, show_json, show_list, show_one
+from tidemill.cli.output.printing import Everything, Json, Thing, second, show_json, show_list, show_one
 
 deployments = typer.Typer(help="Deployments: a version under a name, with instances of its own.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The deployment's name; owner/name works too.")]

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.api import Api, pages
-from tidemill.cli.resources.showing import LISTED, Json, Limit, Thing, second, show_json, show_list, show_one
-from tidemill.cli.run import download, uploaded
+from tidemill.cli.api.client import Api, pages
+from tidemill.cli.api.files import download, uploaded
+from tidemill.cli.output.printing import LISTED, Json, Limit, Thing, second, show_json, show_list, show_one
 
 files = typer.Typer(help="Files: upload, list, show, download and delete them.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(metavar="ID", help="A file's id.")]

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tidemill.cli.api import Api, pages
+from tidemill.cli.admin.workers import trust
+from tidemill.cli.api.client import Api, pages
+from tidemill.cli.api.model_lookup import name_of, new_name_of
 from tidemill.cli.errors import CommandError
-from tidemill.cli.published import name_of, new_name_of
-from tidemill.cli.resources.showing import LISTED, Everything, Json, Limit, Thing, second, show_list, show_one, text
-from tidemill.cli.workers import trust
+from tidemill.cli.output.printing import LISTED, Everything, Json, Limit, Thing, second, show_list, show_one, text
 
 models = typer.Typer(help="Models: list, show, make, change and delete them and their versions.", no_args_is_help=True)
 models.command("trust")(trust)

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.api import Api, pages
-from tidemill.cli.resources.showing import Everything, Json, Thing, show_list
+from tidemill.cli.api.client import Api, pages
+from tidemill.cli.output.printing import Everything, Json, Thing, show_list
 
 org = typer.Typer(help="Organizations: accounts that several users share.", no_args_is_help=True)
 members = typer.Typer(help="The members of an organization.", no_args_is_help=True)

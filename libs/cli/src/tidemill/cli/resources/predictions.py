@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.api import Api, pages
-from tidemill.cli.resources.showing import LISTED, Json, Limit, Thing, second, show_list, show_one
+from tidemill.cli.api.client import Api, pages
+from tidemill.cli.output.printing import LISTED, Json, Limit, Thing, second, show_list, show_one
 
 predictions = typer.Typer(help="Predictions: list, show, cancel, delete and share them.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(metavar="ID", help="A prediction's id.")]

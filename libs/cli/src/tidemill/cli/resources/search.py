@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.api import Api
-from tidemill.cli.resources.showing import Json, Thing, aligned, show_json, show_list, text
+from tidemill.cli.api.client import Api
+from tidemill.cli.output.printing import Json, Thing, aligned, show_json, show_list, text
 
 
 def search(

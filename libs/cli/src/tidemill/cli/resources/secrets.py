@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.api import Api
+from tidemill.cli.api.client import Api
+from tidemill.cli.api.model_lookup import name_of
 from tidemill.cli.errors import CommandError
-from tidemill.cli.published import name_of
-from tidemill.cli.resources.showing import Json, second, show_list
+from tidemill.cli.output.printing import Json, second, show_list
 from tidemill.contracts.api.model_secrets import SECRET_MINIMUM_CHARS
 
 secret = typer.Typer(help="Run-time secrets of your models.", no_args_is_help=True)

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.api import Api, pages
-from tidemill.cli.database import Connection, with_database
+from tidemill.cli.admin.database import Connection, with_database
+from tidemill.cli.api.client import Api, pages
 from tidemill.cli.errors import CommandError
-from tidemill.cli.resources.showing import Everything, Json, Thing, second, show_list
+from tidemill.cli.output.printing import Everything, Json, Thing, second, show_list
 from tidemill.contracts.ids import new_id
 from tidemill.security import tokens
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.api import Api, pages
+from tidemill.cli.api.client import Api, pages
+from tidemill.cli.output.printing import LISTED, Json, Limit, show_list, show_one
 from tidemill.cli.resources.predictions import cells, facts
-from tidemill.cli.resources.showing import LISTED, Json, Limit, show_list, show_one
 
 trainings = typer.Typer(help="Trainings: list, show and cancel them.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(metavar="ID", help="A training's id.")]

@@ -9,9 +9,9 @@ import httpx
 import msgspec
 import typer
 
-from tidemill.cli.api import Api, decoded, pages
+from tidemill.cli.api.client import Api, decoded, pages
 from tidemill.cli.errors import CommandError
-from tidemill.cli.resources.showing import LISTED, Everything, Json, Limit, Thing, second, show_json, show_list
+from tidemill.cli.output.printing import LISTED, Everything, Json, Limit, Thing, second, show_json, show_list
 from tidemill.contracts.api.webhooks import MirroredWebhook
 
 webhooks = typer.Typer(help="Webhooks: hear them, look at deliveries, try again.", no_args_is_help=True)

@@ -18,8 +18,8 @@ from typing import Final
 
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key
-from tidemill.hosting.flights import Flights
 from tidemill.hosting.scratch import Scratch, sync_directory
+from tidemill.hosting.single_flight import Flights
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
 from tidemill.worker.cache.downloads import BlobSource, BlobUnavailable, Download, forget

@@ -16,8 +16,8 @@ from prometheus_client import Counter as Metric
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest
 from tidemill.contracts.ids import is_id
-from tidemill.hosting.flights import Flights
 from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
+from tidemill.hosting.single_flight import Flights
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.clock import now
 from tidemill.runtime.telemetry import log

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from tidemill.hosting.environments import Environments
+from tidemill.hosting.environments.store import Environments
 from tidemill.runtime.telemetry import log
 from tidemill.worker.cache.bundles import BundleCache
 

@@ -12,10 +12,10 @@ from prometheus_client import Counter
 
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.events import VersionMade
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import EnvironmentFailed, Environments
+from tidemill.hosting.child.zygotes import Zygotes
+from tidemill.hosting.environments.store import EnvironmentFailed, Environments
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.hosting.zygotes import Zygotes
 from tidemill.model.host.zygote_process import ZygoteDiedError
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from tidemill.contracts.limits import INPUT_FILE_LIMIT_BYTES
-from tidemill.hosting import data_uris, media_suffixes
-from tidemill.hosting.file_fields import FileField, NotAFile, Wanted, wanted_files, with_paths
+from tidemill.hosting.files import data_uris, media_suffixes
+from tidemill.hosting.files.file_fields import FileField, NotAFile, Wanted, wanted_files, with_paths
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import AWAY, Database, backoffs, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.hosting.frames import FileRef
-from tidemill.hosting.json_pointer import NoSuchPlace, put_at
-from tidemill.hosting.output_names import HEAD_BYTES, content_type, safe_name
+from tidemill.hosting.child.frames import FileRef
+from tidemill.hosting.files.json_pointer import NoSuchPlace, put_at
+from tidemill.hosting.files.output_names import HEAD_BYTES, content_type, safe_name
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.objects import Objects, ObjectStoreError
 from tidemill.runtime.patience import Patience

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tidemill.hosting.failures import Ending
+from tidemill.hosting.child.failures import Ending
 from tidemill.runtime.clock import at, monotonic, now
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import msgspec
 
 from tidemill.contracts.api.pushes import BundleFile
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import Environment, Environments
-from tidemill.hosting.failures import BootFailed
-from tidemill.hosting.frames import Ready
-from tidemill.hosting.ways_out import WaysOut
+from tidemill.hosting.child.egress_proxies import WaysOut
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.child.frames import Ready
+from tidemill.hosting.environments.store import Environment, Environments
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.telemetry import log

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.hosting.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, describe, ending
-from tidemill.hosting.frames import Done, Failed, Health, Ready, WayOut, decode
+from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, describe, ending
+from tidemill.hosting.child.frames import Done, Failed, Health, Ready, WayOut, decode
 from tidemill.model.host.child_events import ChildExit
 from tidemill.model.wire import protocol
 from tidemill.model.wire.text_stream import OwnerIds

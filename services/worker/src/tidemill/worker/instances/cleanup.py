@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tidemill.hosting.ways_out import WaysOut
+from tidemill.hosting.child.egress_proxies import WaysOut
 from tidemill.worker.gpus.assignments import GpuAssignments
 from tidemill.worker.instances.folders import InstanceFolders
 from tidemill.worker.instances.managed_instance import ManagedInstance

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.model.sandbox.settings import LAYERS, REQUIRED
 
 NAMED_SETS: Final = {"required": REQUIRED, "all": LAYERS, "available": ()}

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.environments import Environment
-from tidemill.hosting.failures import BootFailed
-from tidemill.hosting.zygotes import Zygotes
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.child.zygotes import Zygotes
+from tidemill.hosting.environments.store import Environment
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.model.host.zygote_process import ZygoteProcess
 from tidemill.model.sandbox.limits import ResourceLimits
 from tidemill.model.sandbox.settings import LAYERS, Sandbox

@@ -6,8 +6,8 @@ from typing import Final
 from prometheus_client import Counter
 
 from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved
-from tidemill.hosting.environments import EnvironmentFailed
-from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.environments.store import EnvironmentFailed
 from tidemill.model.host.zygote_process import ForkRefusedError, ZygoteDiedError
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import AWAY

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
-from tidemill.hosting.failures import Ending
+from tidemill.hosting.child.failures import Ending
 from tidemill.model.host import process_state
 from tidemill.runtime.telemetry import log
 from tidemill.worker.instances import processes, usage

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.failures import BootFailed
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.db import Database, Row
 from tidemill.security import sealed
 from tidemill.security.sealed import CannotOpen

@@ -12,7 +12,7 @@ from typing import Any, AnyStr, Final
 import msgspec
 
 from tidemill.contracts.api.model_secrets import SECRET_MINIMUM_CHARS
-from tidemill.hosting.frames import Done, Failed, Health, Ready, decode
+from tidemill.hosting.child.frames import Done, Failed, Health, Ready, decode
 from tidemill.model.wire.text_stream import OwnerIds
 
 MARK: Final = "[secret]"

@@ -13,8 +13,8 @@ from prometheus_client import Counter
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.prediction import Status, stopped
-from tidemill.hosting.failures import Ending
-from tidemill.hosting.frames import Done, run_frame
+from tidemill.hosting.child.failures import Ending
+from tidemill.hosting.child.frames import Done, run_frame
 from tidemill.model.wire.text_stream import OwnerIds
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import log, record

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.frames import Done, Log, Metric, Output, Running, decode
+from tidemill.hosting.child.frames import Done, Log, Metric, Output, Running, decode
 from tidemill.model.logs.source_paths import shorten_source_paths
 from tidemill.model.wire import protocol
 from tidemill.model.wire.text_stream import OwnerIds

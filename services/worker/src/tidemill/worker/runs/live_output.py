@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from tidemill.contracts import events, subjects
-from tidemill.hosting import frames
+from tidemill.hosting.child import frames
 from tidemill.runtime.bus import Bus, encode
 from tidemill.worker.runs.run import Run
 

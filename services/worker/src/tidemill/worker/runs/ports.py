@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from tidemill.hosting.frames import FileRef, Log, Output
+from tidemill.hosting.child.frames import FileRef, Log, Output
 from tidemill.runtime.billing import Tariff
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.run import Run

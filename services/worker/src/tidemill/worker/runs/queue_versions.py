@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tidemill.hosting.file_fields import file_fields
+from tidemill.hosting.files.file_fields import file_fields
 from tidemill.runtime.billing import Tariff, Tariffs
 from tidemill.runtime.db import AWAY, Row
 from tidemill.runtime.telemetry import log

@@ -9,7 +9,7 @@ import msgspec
 
 from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.failures import Ending
+from tidemill.hosting.child.failures import Ending
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.local_queue import LocalQueue
 from tidemill.worker.runs.ports import EnginePorts

@@ -10,7 +10,7 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
 from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.frames import Done, Metric, merged
+from tidemill.hosting.child.frames import Done, Metric, merged
 from tidemill.runtime import billing
 from tidemill.runtime.billing import Tariff
 from tidemill.runtime.outcome import Outcome, metrics

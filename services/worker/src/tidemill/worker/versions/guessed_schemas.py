@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from tidemill.hosting.cogyaml import ModelConfig
-from tidemill.hosting.schema_check import GUESSED_WARNING, SchemaRefused, check
+from tidemill.hosting.child.schema_check import GUESSED_WARNING, SchemaRefused, check
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
 

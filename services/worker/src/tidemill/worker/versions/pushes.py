@@ -15,11 +15,11 @@ from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest, version_id
 from tidemill.contracts.events import PushWaiting
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.cogyaml import ConfigRefused, ModelConfig
-from tidemill.hosting.directory import read_config
-from tidemill.hosting.environments import Environment, EnvironmentFailed, Environments
-from tidemill.hosting.failures import BootFailed
-from tidemill.hosting.schema_check import SchemaRefused, check
+from tidemill.hosting.child.failures import BootFailed
+from tidemill.hosting.child.schema_check import SchemaRefused, check
+from tidemill.hosting.environments.store import Environment, EnvironmentFailed, Environments
+from tidemill.hosting.model_config.cog_yaml import ConfigRefused, ModelConfig
+from tidemill.hosting.model_config.directory import read_config
 from tidemill.runtime.db import AWAY, Database, Row, insistently
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError

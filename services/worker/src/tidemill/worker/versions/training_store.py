@@ -8,7 +8,7 @@ from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest, version_id
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import SQL_OPEN
-from tidemill.hosting.cogyaml import ModelConfig
+from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.db import Database
 from tidemill.security.bundle_paths import check_paths
 from tidemill.worker.versions.push_store import INSERT, KNOWN, LATEST

@@ -15,8 +15,8 @@ from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import OUTPUT_FILE_LIMIT_BYTES
-from tidemill.hosting.frames import FileRef
-from tidemill.hosting.output_names import safe_name
+from tidemill.hosting.child.frames import FileRef
+from tidemill.hosting.files.output_names import safe_name
 from tidemill.hosting.scratch import Scratch
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import Database, insistently

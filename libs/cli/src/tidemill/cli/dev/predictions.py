@@ -1,0 +1,118 @@
+"""Predictions of `tidemill dev`: kept in memory, in the shape that the HTTP API has, with what is streamed of them."""
+
+import asyncio
+import json
+from collections import OrderedDict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from tidemill.contracts.ids import new_id
+from tidemill.hosting.local.frame_handler import Ended
+
+KEPT: Final = 1000  # predictions; their files stay until the command ends
+OPEN: Final = frozenset({"starting", "processing"})
+
+
+class Record:
+    """One prediction; also the Audience that hears of it. `base` is the server's URL."""
+
+    def __init__(self, base: str, folder: Path, model: str, value: dict[str, Any]) -> None:
+        self.id = new_id()
+        self.status = "starting"
+        self.input = value
+        self.output: Any = None
+        self.logs = ""
+        self.error: str | None = None
+        self.metrics: dict[str, Any] = {}
+        self.task: asyncio.Task[None] | None = None
+        self.ended = asyncio.Event()
+        self._base = base
+        self._folder = folder
+        self._model = model
+        self._created_at = moment()
+        self._started_at: str | None = None
+        self._completed_at: str | None = None
+        self._streamed: list[bytes] = []
+        self._more = asyncio.Event()
+
+    def document(self) -> dict[str, Any]:
+        url = f"{self._base}/v1/predictions/{self.id}"
+        return {
+            "id": self.id,
+            "model": self._model,
+            "version": "dev",
+            "input": self.input,
+            "output": self.output,
+            "logs": self.logs,
+            "error": self.error,
+            "status": self.status,
+            "metrics": self.metrics,
+            "source": "api",
+            "data_removed": False,
+            "created_at": self._created_at,
+            "started_at": self._started_at,
+            "completed_at": self._completed_at,
+            "urls": {"get": url, "cancel": f"{url}/cancel", "stream": f"{url}/stream"},
+        }
+
+    def start(self) -> None:
+        self.status, self._started_at = "processing", moment()
+
+    def finish(self, ended: Ended) -> None:
+        self.status, self.output, self.error = ended.status, ended.output, ended.error
+        self.metrics, self._completed_at = ended.metrics, moment()
+        if ended.status == "failed":
+            self._stream("error", json.dumps({"detail": ended.error}))
+        reasons = {"failed": {"reason": "error"}, "canceled": {"reason": "canceled"}}
+        self._stream("done", json.dumps(reasons.get(ended.status, {})))
+        self.ended.set()
+
+    def on_log(self, text: str) -> None:
+        self.logs += text
+        self._stream("logs", text)
+
+    def on_item(self, value: Any) -> None:
+        self.output = [*(self.output or []), value]
+        self._stream("output", value if isinstance(value, str) else json.dumps(value))
+
+    def place(self, name: str) -> tuple[Path, str]:
+        """Each file in a folder of its own: equal names do not meet."""
+        key = f"{new_id()}/{name}"
+        return self._folder / key, f"{self._base}/outputs/{key}"
+
+    def _stream(self, event: str, data: str) -> None:
+        lines = "".join(f"data: {line}\n" for line in data.split("\n"))
+        self._streamed.append(f"event: {event}\nid: {len(self._streamed)}\n{lines}\n".encode())
+        self._more.set()
+        self._more = asyncio.Event()
+
+    async def streamed(self, first: int) -> tuple[list[bytes], bool]:
+        """Events from number `first`, waiting for one if need be; and whether there will be no more."""
+        while len(self._streamed) <= first and not self.ended.is_set():
+            await self._more.wait()
+        return self._streamed[first:], self.ended.is_set()
+
+
+class Records:
+    """The newest KEPT that have ended, and all that have not."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[str, Record] = OrderedDict()
+
+    def add(self, record: Record) -> None:
+        self._records[record.id] = record
+        ended = [each.id for each in self._records.values() if each.ended.is_set()]
+        for identifier in ended[: max(0, len(self._records) - KEPT)]:
+            del self._records[identifier]
+
+    def get(self, identifier: str) -> Record | None:
+        return self._records.get(identifier)
+
+    def newest(self) -> list[dict[str, Any]]:
+        return [record.document() for record in reversed(self._records.values())]
+
+
+def moment() -> str:
+    """Now, as the API writes times."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

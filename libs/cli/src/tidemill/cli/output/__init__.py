@@ -1,0 +1,1 @@
+"""What commands print and save: escaped terminal output, tables, JSON, and the paths of output files."""

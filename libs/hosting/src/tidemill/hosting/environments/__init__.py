@@ -1,0 +1,1 @@
+"""Directories of Python packages for models: built by uv, shared between versions, evicted when unused."""

@@ -1,0 +1,1 @@
+"""Rules for the files of inputs and outputs: which fields, which names, which media types. Pure."""

@@ -1,0 +1,1 @@
+"""Models of directories, run on their author's machine with no services."""

@@ -1,0 +1,1 @@
+"""What a model's directory declares: cog.yaml and its requirements, read and validated. Runs nothing."""
