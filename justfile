@@ -49,7 +49,7 @@ stack := python + " -m tidemill.stack"
 
 # Rewrite the OpenAPI document and the reference in docs/ from the route table
 @docs: setup
-    {{ python }} -m tidemill.gateway.reference.writer docs
+    {{ python }} -m tidemill.gateway.docs_writer docs
     {{ python }} -m tidemill.contracts.asyncapi > docs/asyncapi.json
 
 # Try every operation of the OpenAPI document much longer than the tests do

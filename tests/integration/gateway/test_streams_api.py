@@ -11,8 +11,8 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Done, Logs, Output, Reset
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.handlers import streams as streams_handler
-from tidemill.gateway.live import streams
 from tidemill.gateway.main import build
+from tidemill.gateway.responses import stream_urls
 from tidemill.runtime.bus import CONSUMERS_LIMIT, Announcement, encode
 from tidemill.security.delivery import delivery_url
 from tidemill.testing import rows
@@ -24,7 +24,7 @@ from tidemill.testing.running import until
 async def running(gateway, alice):
     """A prediction that runs, and the path of its stream."""
     identifier = await rows.prediction(gateway.parts.database, account_id=alice.id, status="processing")
-    url = streams.url(gateway.parts, gateway.url, identifier, time.time())
+    url = stream_urls.url(gateway.parts, gateway.url, identifier, time.time())
     return identifier, url
 
 
@@ -253,7 +253,7 @@ async def test_streams_end_with_the_gateway_when_what_looks_after_them_dies(serv
     running = asyncio.create_task(service.run())
     await until("the gateway", lambda: running.done() or not service.not_ready())
     identifier = await rows.prediction(gateway.parts.database, account_id=alice.id, status="processing")
-    url = streams.url(gateway.parts, gateway.url, identifier, time.time())
+    url = stream_urls.url(gateway.parts, gateway.url, identifier, time.time())
     with structlog.testing.capture_logs() as logs:
         async with gateway.http.get(f"http://127.0.0.1:{port.number}/v1{url.partition('/v1')[2]}") as response:
             async with asyncio.timeout(60):
@@ -276,7 +276,7 @@ async def test_clients_that_vanish_leave_nothing(gateway, running):
 
 async def test_bad_urls(gateway, running):
     identifier, url = running
-    expired = streams.url(gateway.parts, gateway.url, identifier, 0)
+    expired = stream_urls.url(gateway.parts, gateway.url, identifier, 0)
     await gateway.parts.database.execute("UPDATE prediction SET data_removed = true WHERE id = $1", identifier)
     for bad in (url, url[:-1] + "a", f"{gateway.url}/v1/streams/x", expired):
         async with gateway.http.get(bad) as response:

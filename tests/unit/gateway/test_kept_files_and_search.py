@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from tidemill.contracts.errors import Problem
-from tidemill.gateway.answers.input_files import replaced, texts, upload_id
-from tidemill.gateway.answers.kept_files import DAY_S, Renewer
 from tidemill.gateway.handlers.search import question
+from tidemill.gateway.responses.input_files import replaced, texts, upload_id
+from tidemill.gateway.responses.url_renewal import DAY_S, UrlRenewer
 from tidemill.gateway.stores.discovery import WORDS_LIMIT, tsquery
 from tidemill.security.delivery import delivery_url, object_key, object_key_of_url
 from tidemill.security.public_urls import PublicUrls
@@ -29,11 +29,11 @@ json_values = st.recursive(
 
 def test_expired_urls_of_former_addresses_become_fresh_ones():
     old = delivery_url(KEY, "https://then.example", FILE, 1)
-    new = Renewer(KEY, PUBLIC, NOW).text(old, OWN)
+    new = UrlRenewer(KEY, PUBLIC, NOW).text(old, OWN)
     assert object_key_of_url([KEY], new, NOW + DAY_S - 1) == FILE
-    assert Renewer(KEY, PUBLIC, NOW + 60).text(old, OWN) == new
-    assert Renewer(KEY, PUBLIC, NOW).text(new, OWN) == new
-    assert Renewer(KEY, PUBLIC, NOW + DAY_S).text(old, OWN) != new
+    assert UrlRenewer(KEY, PUBLIC, NOW + 60).text(old, OWN) == new
+    assert UrlRenewer(KEY, PUBLIC, NOW).text(new, OWN) == new
+    assert UrlRenewer(KEY, PUBLIC, NOW + DAY_S).text(old, OWN) != new
 
 
 @pytest.mark.parametrize(
@@ -49,20 +49,20 @@ def test_expired_urls_of_former_addresses_become_fresh_ones():
 )
 def test_what_is_not_ours_stays(text):
     assert object_key([KEY], text, 0) is None
-    assert Renewer(KEY, PUBLIC, NOW).text(text, OWN) == text
+    assert UrlRenewer(KEY, PUBLIC, NOW).text(text, OWN) == text
 
 
 def test_urls_of_other_predictions_files_are_not_renewed():
     theirs = delivery_url(KEY, PUBLIC, "outputs/01k00000000000000000000001/1-0/a.png", 1)
-    assert Renewer(KEY, PUBLIC, NOW).text(theirs, OWN) == theirs
+    assert UrlRenewer(KEY, PUBLIC, NOW).text(theirs, OWN) == theirs
     assert object_key([KEY], theirs, NOW) is None
 
 
 @given(json_values)
 def test_values_without_our_urls_stay(value):
     raw = Raw(json.dumps(value).encode())
-    assert json.loads(bytes(Renewer(KEY, PUBLIC, NOW).raw(raw, OWN))) == value
-    assert Renewer(KEY, PUBLIC, NOW).value(value, OWN) == value
+    assert json.loads(bytes(UrlRenewer(KEY, PUBLIC, NOW).raw(raw, OWN))) == value
+    assert UrlRenewer(KEY, PUBLIC, NOW).value(value, OWN) == value
     assert replaced(value, {}) == value
     assert all(isinstance(text, str) for text in texts(value))
 
@@ -70,7 +70,7 @@ def test_values_without_our_urls_stay(value):
 def test_urls_are_found_wherever_they_stand():
     old = delivery_url(KEY, PUBLIC, FILE, 1)
     renewed = json.loads(
-        bytes(Renewer(KEY, PUBLIC, NOW).raw(Raw(json.dumps({"a": [old, {"b": old}], "c": 1}).encode()), OWN))
+        bytes(UrlRenewer(KEY, PUBLIC, NOW).raw(Raw(json.dumps({"a": [old, {"b": old}], "c": 1}).encode()), OWN))
     )
     assert old not in texts(renewed)
     assert len(texts(renewed)) == 2

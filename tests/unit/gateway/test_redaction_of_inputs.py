@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.gateway.answers.redaction import redacted
-from tidemill.runtime.present import REDACTED as MARK
+from tidemill.gateway.responses.redaction import redacted
+from tidemill.runtime.serializers import REDACTED as MARK
 
 SECRET = {"type": "string", "format": "password", "writeOnly": True, "x-cog-secret": True}
 VALUES = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5), st.lists, max_leaves=5)

@@ -2,12 +2,12 @@ import pytest
 
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.answers.clients import is_sdk, knows_aborted, plain, wants_data_uris
 from tidemill.gateway.files.serving import disposition
 from tidemill.gateway.listing import cursors
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.predictions.preferences import cancel_after_s, wait_s
 from tidemill.gateway.predictions.validation import checker, decode_input
+from tidemill.gateway.responses.client_capabilities import is_sdk, knows_aborted, plain, wants_data_uris
 
 KEY = b"k" * 32
 

@@ -1,7 +1,7 @@
 import json
 from types import SimpleNamespace
 
-from tidemill.gateway.live import streams
+from tidemill.gateway.responses import stream_urls
 from tidemill.security.delivery import delivery_url
 from tidemill.testing.rows import WAITING
 from tidemill.webhook_dispatcher.config import Config
@@ -37,7 +37,7 @@ def test_the_stream_url_is_the_one_that_the_api_gives():
     parts = SimpleNamespace(config=config, signing_key=bytes.fromhex("5a" * 32))
     for carried, path in (("text", "/v1/streams/"), ("files", "/v1/files/streams/")):
         url = body(streams=carried)["urls"]["stream"]
-        assert url == streams.url(parts, "https://tide.example", "p", CREATED.timestamp(), carried)
+        assert url == stream_urls.url(parts, "https://tide.example", "p", CREATED.timestamp(), carried)
         assert url.startswith(f"https://tide.example{path}")
     assert "stream" not in body()["urls"]
 

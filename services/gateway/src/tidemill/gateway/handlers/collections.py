@@ -10,11 +10,11 @@ from tidemill.contracts.api.models import Collection, CollectionSummary
 from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import not_found
 from tidemill.gateway import stores
-from tidemill.gateway.answers import showing_models
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.db import Row
 
 SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")
@@ -48,6 +48,6 @@ async def get(call: Call) -> web.Response:
         slug=row["slug"],
         description=row["description"],
         full_description=row["full_description"],
-        models=[showing_models.model(call, each, shown.get(each["model_id"])) for each in members],
+        models=[model_serializer.model(call, each, shown.get(each["model_id"])) for each in members],
     )
     return json_response(collection)

@@ -12,12 +12,12 @@ from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import EXAMPLES_LIMIT
 from tidemill.contracts.prediction import Status
 from tidemill.gateway import stores
-from tidemill.gateway.answers import input_files, showing_models
-from tidemill.gateway.answers.named_models import named, own_id, visible_here
 from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.handlers.model_lookup import named, own_id, visible_here
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.responses import input_files, model_serializer
 from tidemill.runtime.db import Row
 
 
@@ -30,7 +30,7 @@ async def list_(call: Call) -> web.Response:
         return await stores.examples.examples(call.parts.database, model["model_id"], cursor, limit)
 
     path = f"/models/{model['owner']}/{model['name']}/examples"
-    return json_response(await page(call, path, fetch, lambda row: showing_models.example(call, row)))
+    return json_response(await page(call, path, fetch, lambda row: model_serializer.example(call, row)))
 
 
 @operation("models.examples.create", Scope.MODELS_WRITE, body=AddExample, answer=Prediction, status=201, errors=(409,))
@@ -50,7 +50,7 @@ async def create(call: Call) -> web.Response:
     added = await stores.examples.example(call.parts.database, model_id, prediction_id)
     if added is None:
         raise not_found()
-    return json_response(showing_models.example(call, added), 201, call.location(f"/predictions/{added['id']}"))
+    return json_response(model_serializer.example(call, added), 201, call.location(f"/predictions/{added['id']}"))
 
 
 async def _candidate(call: Call, model_id: str, prediction_id: str) -> Row:

@@ -11,13 +11,13 @@ from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import conflict, forbidden, invalid_member, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, Hardware, unknown_hardware
 from tidemill.gateway import stores
-from tidemill.gateway.answers import showing_models
-from tidemill.gateway.answers.named_models import named, own_id, visible
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers import search
+from tidemill.gateway.handlers.model_lookup import named, own_id, visible
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.db import Row
 
 MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
@@ -47,7 +47,7 @@ async def list_(call: Call) -> web.Response:
         return rows
 
     def present(row: Row) -> Model:
-        return showing_models.model(call, row, shown.get(row["model_id"]))
+        return model_serializer.model(call, row, shown.get(row["model_id"]))
 
     return json_response(await page(call, "/models", fetch, present, size=MODELS_PAGE_SIZE))
 
@@ -84,7 +84,7 @@ async def get(call: Call) -> web.Response:
 async def _shown(call: Call, owner: str, name: str) -> Model:
     row = await visible(call, owner, name)
     shown = await stores.examples.defaults(call.parts.database, [row["model_id"]])
-    return showing_models.model(call, row, shown.get(row["model_id"]))
+    return model_serializer.model(call, row, shown.get(row["model_id"]))
 
 
 @operation("models.update", Scope.MODELS_WRITE, body=UpdateModel, answer=Model)

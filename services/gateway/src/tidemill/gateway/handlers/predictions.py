@@ -10,13 +10,13 @@ from tidemill.contracts.errors import Problem, conflict, not_found, unauthentica
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import store
-from tidemill.gateway.answers import sharing, showing
 from tidemill.gateway.call import Call, decode, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions import batch, deletion
 from tidemill.gateway.predictions.canceling import cancel as cancel_open
 from tidemill.gateway.predictions.creation import create as create_prediction
+from tidemill.gateway.responses import prediction_serializer, sharing
 from tidemill.runtime.db import Row
 
 RUNNING = ("Prefer", "Cancel-After", "Idempotency-Key")
@@ -96,7 +96,7 @@ async def shown(call: Call) -> Prediction:
     row = await store.visible(call.parts.database, prediction_id, account) if is_id(prediction_id) else None
     if row is None:
         raise not_found() if account else unauthenticated(passed=False)
-    prediction = showing.in_full if row["account_id"] == account else sharing.as_others_see
+    prediction = prediction_serializer.in_full if row["account_id"] == account else sharing.as_others_see
     return await prediction(call, row)
 
 
@@ -126,7 +126,7 @@ async def list_(call: Call) -> web.Response:
         call,
         "/predictions",
         search.fetch,
-        lambda row: showing.of_row(call, row),
+        lambda row: prediction_serializer.of_row(call, row),
         stopped_at=lambda: search.stopped_at,
     )
     return json_response(listed, headers=NO_STORE)
@@ -136,7 +136,7 @@ async def list_(call: Call) -> web.Response:
 async def cancel(call: Call) -> web.Response:
     """Cancel a prediction. It ends at once, and whoever runs it is told; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))
-    return json_response(await showing.in_full(call, row), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_full(call, row), headers=NO_STORE)
 
 
 @operation("predictions.share", Scope.PREDICTIONS_WRITE, answer=Prediction, errors=(409,))
@@ -147,11 +147,11 @@ async def share(call: Call) -> web.Response:
     an ended one names are kept with it.
     """
     row = await _own(call)
-    kept_s = showing.kept_s(call.parts.config, row["retention_s"])
+    kept_s = prediction_serializer.kept_s(call.parts.config, row["retention_s"])
     if not await sharing.share(call.parts.database, row["id"], kept_s):
         raise conflict("The data of this prediction has been deleted, or is about to be.")
     await sharing.keep_input_files(call, row)
-    return json_response(await showing.in_full(call, await _own(call)), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_full(call, await _own(call)), headers=NO_STORE)
 
 
 @operation("predictions.unshare", Scope.PREDICTIONS_WRITE, status=204)

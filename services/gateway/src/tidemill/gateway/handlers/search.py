@@ -13,12 +13,12 @@ from tidemill.contracts.api.search import FoundCollection, FoundModel, FoundPage
 from tidemill.contracts.errors import Problem, bad_request, unprocessable
 from tidemill.contracts.limits import BODY_LIMIT_BYTES, SEARCH_LIMIT_CHARS
 from tidemill.gateway import stores
-from tidemill.gateway.answers import showing_models
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
 from tidemill.gateway.reference.library import LIBRARY
+from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.db import Row
 
 SEARCH_PAGE_SIZE: Final = 25  # models carry their schema and an example
@@ -67,7 +67,7 @@ async def page_of(call: Call, text: str) -> Page[Any]:
         return rows
 
     def present(row: Row) -> Model:
-        return showing_models.model(call, row, shown.get(row["model_id"]))
+        return model_serializer.model(call, row, shown.get(row["model_id"]))
 
     return await page(call, "/models", fetch, present, size=SEARCH_PAGE_SIZE, filters={"query": text} if text else {})
 
@@ -89,7 +89,7 @@ async def everything(call: Call) -> web.Response:
         query=asked.query,
         models=[
             FoundModel(
-                model=showing_models.model(call, row, shown.get(row["model_id"])),
+                model=model_serializer.model(call, row, shown.get(row["model_id"])),
                 metadata=SearchMetadata(generated_description=None, tags=[], score=float(row["score"])),
             )
             for row in rows

@@ -8,8 +8,8 @@ from tidemill.contracts.api.model_secrets import SECRET_NAME_LIMIT_CHARS, SECRET
 from tidemill.contracts.errors import not_found, unprocessable
 from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.gateway import stores
-from tidemill.gateway.answers.named_models import own_id
 from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.handlers.model_lookup import own_id
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import sealed

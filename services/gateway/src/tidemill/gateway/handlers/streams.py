@@ -8,10 +8,10 @@ from aiohttp import web
 from tidemill.contracts.errors import not_found
 from tidemill.contracts.limits import KIB
 from tidemill.contracts.prediction import TERMINAL, Status
-from tidemill.gateway.answers import files_in_output
 from tidemill.gateway.call import EVENTS, Call, operation
 from tidemill.gateway.live import sse
 from tidemill.gateway.live.feeds import ending
+from tidemill.gateway.responses import output_files
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
 from tidemill.runtime.stream_urls import KIND
@@ -57,7 +57,7 @@ class _Client:
 
     async def _encoded(self, event: sse.Sse, data: str) -> bytes:
         if event.name == "output":
-            data = await files_in_output.for_event(self._call, data)
+            data = await output_files.for_event(self._call, data)
         # All clients that see an event as it is share its bytes.
         return event.wire if data is event.data else sse.encode(event.name, data, event.place, self.second)
 

@@ -12,7 +12,6 @@ from tidemill.contracts.api.trainings import CreateTraining, Training
 from tidemill.contracts.errors import Problem, not_found, unprocessable
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import store, stores
-from tidemill.gateway.answers import showing
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.predictions import NO_STORE, RUNNING, STATUS
 from tidemill.gateway.listing import queries
@@ -22,6 +21,7 @@ from tidemill.gateway.predictions.canceling import cancel as cancel_open
 from tidemill.gateway.predictions.creation import create as create_one
 from tidemill.gateway.predictions.validation import checker
 from tidemill.gateway.predictions.versions import Runnable
+from tidemill.gateway.responses import prediction_serializer
 from tidemill.runtime.db import Row
 
 INPUT: Final = "TrainingInput"  # the part of a version's schema that says what its train() takes
@@ -82,21 +82,21 @@ async def list_(call: Call) -> web.Response:
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await stores.trainings.trainings(call.parts.database, call.account.id, cursor, limit)
 
-    listed = await page(call, "/trainings", fetch, lambda row: showing.of_row(call, row))
+    listed = await page(call, "/trainings", fetch, lambda row: prediction_serializer.of_row(call, row))
     return json_response(listed, headers=NO_STORE)
 
 
 @operation("trainings.get", Scope.TRAININGS_READ, headers=STATUS, answer=Training)
 async def get(call: Call) -> web.Response:
     """Get a training. It can be polled: the answer is never cached."""
-    return json_response(await showing.in_full(call, await _own(call)), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_full(call, await _own(call)), headers=NO_STORE)
 
 
 @operation("trainings.cancel", Scope.TRAININGS_WRITE, headers=STATUS, answer=Training)
 async def cancel(call: Call) -> web.Response:
     """Cancel a training. It ends at once; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))
-    return json_response(await showing.in_full(call, row), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_full(call, row), headers=NO_STORE)
 
 
 async def _own(call: Call) -> Row:

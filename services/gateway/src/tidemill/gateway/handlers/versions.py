@@ -16,12 +16,12 @@ from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import conflict, not_found, unavailable
 from tidemill.contracts.events import QueueRemoved
 from tidemill.gateway import stores
-from tidemill.gateway.answers import showing_models
-from tidemill.gateway.answers.named_models import named, own_id, visible_here
 from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.handlers.model_lookup import named, own_id, visible_here
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row
 
@@ -39,14 +39,14 @@ async def list_(call: Call) -> web.Response:
         return await stores.versions.versions(call.parts.database, model["model_id"], cursor, limit)
 
     path = f"/models/{model['owner']}/{model['name']}/versions"
-    return json_response(await page(call, path, fetch, showing_models.version, size=VERSIONS_PAGE_SIZE))
+    return json_response(await page(call, path, fetch, model_serializer.version, size=VERSIONS_PAGE_SIZE))
 
 
 @operation("models.versions.get", Scope.MODELS_READ, answer=Version)
 async def get(call: Call) -> web.Response:
     """One version with its schema."""
     model = await visible_here(call)
-    return json_response(showing_models.version(await _version(call, model["model_id"])))
+    return json_response(model_serializer.version(await _version(call, model["model_id"])))
 
 
 @operation("models.versions.delete", Scope.MODELS_WRITE, status=202, errors=(409,))

@@ -12,12 +12,12 @@ from tidemill.contracts.errors import Problem, conflict
 from tidemill.contracts.ids import new_id
 from tidemill.gateway import store
 from tidemill.gateway.accepted import Accepted
-from tidemill.gateway.answers import showing
 from tidemill.gateway.call import Call, decode, json_response
 from tidemill.gateway.predictions.creation import prepared, traceparent_of
 from tidemill.gateway.predictions.idempotency import KEY_LIFETIME_S, asked_key, fingerprint
 from tidemill.gateway.predictions.joining import REPLAYED
 from tidemill.gateway.predictions.once import Claim, Earlier
+from tidemill.gateway.responses import prediction_serializer
 from tidemill.runtime.stream_urls import Carried
 from tidemill.runtime.telemetry import span
 
@@ -86,7 +86,7 @@ def _give_back(call: Call, predictions: Sequence[Accepted]) -> None:
 
 def _result(call: Call, item: Checked) -> BatchResult:
     if item.accepted is not None:
-        return BatchResult(status=201, prediction=showing.starting(call, item.accepted, item.streams))
+        return BatchResult(status=201, prediction=prediction_serializer.starting(call, item.accepted, item.streams))
     return _refused(item.problem)
 
 
@@ -118,7 +118,7 @@ async def _replayed(call: Call, earlier: Earlier) -> Batch:
         if row is None:
             results.append(_refused(problem))
         else:
-            results.append(BatchResult(status=201, prediction=await showing.in_full(call, row)))
+            results.append(BatchResult(status=201, prediction=await prediction_serializer.in_full(call, row)))
     return Batch(results=results)
 
 

@@ -13,7 +13,6 @@ from tidemill.contracts.limits import WAIT_LIMIT_S
 from tidemill.contracts.subjects import Kind
 from tidemill.gateway import store
 from tidemill.gateway.accepted import Accepted
-from tidemill.gateway.answers import files_in_output, showing
 from tidemill.gateway.call import Call, json_response
 from tidemill.gateway.predictions import joining
 from tidemill.gateway.predictions.idempotency import KEY, RETRY_COUNT, accept_once
@@ -21,6 +20,7 @@ from tidemill.gateway.predictions.preferences import cancel_after_s, wait_s
 from tidemill.gateway.predictions.validation import decode_input
 from tidemill.gateway.predictions.versions import Runnable
 from tidemill.gateway.predictions.waiting import ended_within
+from tidemill.gateway.responses import output_files, prediction_serializer
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import span
 from tidemill.security.egress_errors import EgressDenied
@@ -40,7 +40,9 @@ async def create(call: Call, runnable: Runnable, body: CreatePrediction) -> web.
         if earlier is not None:
             return await joining.answer(call, earlier, None, _headers(call, earlier, None, accepted.kind))
         return json_response(
-            showing.starting(call, accepted, runnable.streams), 201, _headers(call, accepted.id, None, accepted.kind)
+            prediction_serializer.starting(call, accepted, runnable.streams),
+            201,
+            _headers(call, accepted.id, None, accepted.kind),
         )
 
 
@@ -125,7 +127,7 @@ async def _wait(call: Call, accepted: Accepted, runnable: Runnable, wait: float)
         if earlier is not None:
             return await joining.answer(call, earlier, wait, _headers(call, earlier, wait))
         if not await ended_within(ended, wait):
-            return json_response(showing.starting(call, accepted, runnable.streams), 201, headers)
+            return json_response(prediction_serializer.starting(call, accepted, runnable.streams), 201, headers)
     finally:
         waiters.forget(accepted.id, ended)
     event = ended.result()
@@ -133,6 +135,8 @@ async def _wait(call: Call, accepted: Accepted, runnable: Runnable, wait: float)
         row = await store.prediction(call.parts.database, accepted.id, call.account.id, accepted.kind)
         if row is None:
             raise not_found()
-        return json_response(await showing.in_full(call, row), 201, headers)
-    prediction = showing.ended(call, showing.starting(call, accepted, runnable.streams), event)
-    return json_response(await files_in_output.for_client(call, prediction), 201, headers)
+        return json_response(await prediction_serializer.in_full(call, row), 201, headers)
+    prediction = prediction_serializer.ended(
+        call, prediction_serializer.starting(call, accepted, runnable.streams), event
+    )
+    return json_response(await output_files.for_client(call, prediction), 201, headers)

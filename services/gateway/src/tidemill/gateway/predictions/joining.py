@@ -5,10 +5,10 @@ from aiohttp import web
 from tidemill.contracts.errors import conflict
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import store
-from tidemill.gateway.answers import showing
 from tidemill.gateway.call import Call, json_response
 from tidemill.gateway.predictions.waiting import ended_within
-from tidemill.runtime import present
+from tidemill.gateway.responses import prediction_serializer
+from tidemill.runtime import serializers
 from tidemill.runtime.db import Row
 
 REPLAYED = {"Idempotent-Replayed": "true"}
@@ -17,9 +17,9 @@ REPLAYED = {"Idempotent-Replayed": "true"}
 async def answer(call: Call, prediction_id: str, wait: float | None, headers: dict[str, str]) -> web.Response:
     """`wait` in seconds, None for not at all. When it runs out the answer is `starting`, as that of any create."""
     row = await _row(call, prediction_id) if wait is None else await _ended(call, prediction_id, wait)
-    prediction = await showing.in_full(call, row)
+    prediction = await prediction_serializer.in_full(call, row)
     if wait is not None and prediction.status is Status.PROCESSING:
-        prediction.status, prediction.output = Status.STARTING, present.NULL
+        prediction.status, prediction.output = Status.STARTING, serializers.NULL
     return json_response(prediction, 201, {**headers, **REPLAYED})
 
 

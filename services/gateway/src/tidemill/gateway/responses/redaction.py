@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from tidemill.runtime.present import without_secrets
+from tidemill.runtime.serializers import without_secrets
 
 NOTHING: Final = Raw(b"{}")
 

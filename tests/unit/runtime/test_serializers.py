@@ -2,14 +2,14 @@ import json
 
 import msgspec
 
-from tidemill.runtime import present
+from tidemill.runtime import serializers
 from tidemill.testing.rows import WAITING
 
 AT = WAITING["created_at"]
 
 
 def shown(stream_url=None, base="https://tide.example", kept_s=None, **changes):
-    prediction = present.prediction({**WAITING, **changes}, base, stream_url=stream_url, kept_s=kept_s)
+    prediction = serializers.prediction({**WAITING, **changes}, base, stream_url=stream_url, kept_s=kept_s)
     return json.loads(msgspec.json.encode(prediction))
 
 
@@ -70,7 +70,7 @@ def test_a_base_with_a_slash_at_its_end_is_the_same_base():
 
 def test_json_of_the_row_passes_through_unchanged():
     text = '{"big": 12345678901234567890123, "text": "\\u00e9"}'
-    prediction = present.prediction({**WAITING, "output": text}, "https://t", stream_url=None)
+    prediction = serializers.prediction({**WAITING, "output": text}, "https://t", stream_url=None)
     assert text.encode() in msgspec.json.encode(prediction)
 
 
@@ -91,8 +91,8 @@ def test_what_goes_says_when():
 def test_secret_inputs_are_not_shown():
     given = b'{"token": "hunter2", "text": "a",  "tokens": ["b"]}'
     row = {**WAITING, "input": given.decode()}
-    shown = present.prediction(row, "https://t", stream_url=None, secret_inputs=["token", "tokens", "absent"])
+    shown = serializers.prediction(row, "https://t", stream_url=None, secret_inputs=["token", "tokens", "absent"])
     assert msgspec.json.decode(shown.input) == {"token": "[redacted]", "text": "a", "tokens": "[redacted]"}
     for names in (None, [], ["absent"]):
-        whole = present.prediction(row, "https://t", stream_url=None, secret_inputs=names)
+        whole = serializers.prediction(row, "https://t", stream_url=None, secret_inputs=names)
         assert bytes(whole.input) == given

@@ -5,9 +5,9 @@ from msgspec import UNSET, Raw
 
 from tidemill.contracts.api.models import Model, Version
 from tidemill.contracts.api.predictions import Prediction
-from tidemill.gateway.answers.kept_files import Renewer
 from tidemill.gateway.call import Call
-from tidemill.runtime import present
+from tidemill.gateway.responses.url_renewal import UrlRenewer
+from tidemill.runtime import serializers
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 
@@ -47,6 +47,6 @@ def version(row: Row) -> Version:
 
 def example(call: Call, row: Row) -> Prediction:
     """For everybody who may see the model: how its maker ran it and had it announced is nobody's business."""
-    shown = present.prediction(dict(row.items()), call.public_url, stream_url=None)
+    shown = serializers.prediction(dict(row.items()), call.public_url, stream_url=None)
     shown.webhook = shown.webhook_events_filter = shown.deployment = UNSET
-    return Renewer(call.parts.signing_key, call.public_url, now()).prediction(shown)
+    return UrlRenewer(call.parts.signing_key, call.public_url, now()).prediction(shown)

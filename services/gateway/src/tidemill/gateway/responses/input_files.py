@@ -12,9 +12,9 @@ import msgspec
 from tidemill.contracts.errors import Problem, conflict
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
-from tidemill.gateway.answers.kept_files import Renewer
 from tidemill.gateway.call import Call
 from tidemill.gateway.files.serving import STORING_S, store_away
+from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.runtime.patience import Patience
@@ -77,7 +77,7 @@ async def kept(call: Call, prediction_id: str, text: str) -> str | None:
     if len(sources) > FILES_LIMIT:
         raise conflict(f"An example's input may name at most {FILES_LIMIT} files.")
     parts = call.parts
-    renewer = Renewer(parts.signing_key, parts.public_urls.first, now())
+    renewer = UrlRenewer(parts.signing_key, parts.public_urls.first, now())
     urls: dict[str, str] = {}
     for number, (url, source) in enumerate(sources.items()):
         target = f"outputs/{prediction_id}/input-{number}/{source.name}"

@@ -1,4 +1,4 @@
-"""`python -m tidemill.gateway.reference.writer docs`: writes the OpenAPI document and the reference into a folder.
+"""`python -m tidemill.gateway.docs_writer docs`: writes the OpenAPI document and the reference into a folder.
 
 It also links the folder's written pages into this package, which a wheel is made of.
 """
@@ -14,7 +14,7 @@ from tidemill.gateway.reference.openapi import document
 from tidemill.gateway.triggers import EXTENSIONS, REPLICATE
 
 LOCAL_URL: Final = "http://127.0.0.1:8300/v1"
-PACKAGE_DOCS: Final = Path(__file__).parents[1] / "docs"
+PACKAGE_DOCS: Final = Path(__file__).parent / "docs"
 
 
 def written() -> dict[str, str]:

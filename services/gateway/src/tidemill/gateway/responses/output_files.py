@@ -8,8 +8,8 @@ from msgspec import Raw
 
 from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.limits import DATA_URI_OUTPUT_LIMIT_BYTES, MIB
-from tidemill.gateway.answers.clients import wants_data_uris
 from tidemill.gateway.call import Call
+from tidemill.gateway.responses.client_capabilities import wants_data_uris
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
 from tidemill.runtime.patience import Patience

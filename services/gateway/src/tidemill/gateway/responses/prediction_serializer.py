@@ -6,13 +6,12 @@ from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.accepted import Accepted
-from tidemill.gateway.answers import files_in_output
-from tidemill.gateway.answers.clients import knows_aborted, plain
-from tidemill.gateway.answers.kept_files import RENEW_AFTER_S, Renewer
 from tidemill.gateway.call import Call
 from tidemill.gateway.config import Config
-from tidemill.gateway.live import streams
-from tidemill.runtime import present
+from tidemill.gateway.responses import output_files, stream_urls
+from tidemill.gateway.responses.client_capabilities import knows_aborted, plain
+from tidemill.gateway.responses.url_renewal import RENEW_AFTER_S, UrlRenewer
+from tidemill.runtime import serializers
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.runtime.stream_urls import Carried
@@ -24,9 +23,9 @@ def starting(call: Call, accepted: Accepted, carried: Carried | None) -> Predict
         id=accepted.id,
         model=accepted.model,
         version=accepted.version,
-        input=present.without_secrets(Raw(accepted.input), accepted.secrets),
+        input=serializers.without_secrets(Raw(accepted.input), accepted.secrets),
         logs="",
-        output=present.NULL,
+        output=serializers.NULL,
         data_removed=False,
         error=None,
         status=Status.STARTING,
@@ -36,11 +35,11 @@ def starting(call: Call, accepted: Accepted, carried: Carried | None) -> Predict
         priority=accepted.priority or UNSET,
         deployment=accepted.deployment or UNSET,
         destination=accepted.destination or UNSET,
-        urls=present.urls(
+        urls=serializers.urls(
             accepted.id,
             accepted.kind,
             public_url,
-            streams.url(call.parts, public_url, accepted.id, accepted.created_at, carried) if carried else None,
+            stream_urls.url(call.parts, public_url, accepted.id, accepted.created_at, carried) if carried else None,
         ),
         webhook=accepted.webhook or UNSET,
         webhook_events_filter=UNSET if accepted.webhook_events is None else accepted.webhook_events,
@@ -49,7 +48,7 @@ def starting(call: Call, accepted: Accepted, carried: Carried | None) -> Predict
 
 def ended(call: Call, prediction: Prediction, event: Lifecycle) -> Prediction:
     prediction.status = status_for(call, event.status)
-    prediction.output = files_in_output.here(call, present.NULL if event.output is UNSET else event.output)
+    prediction.output = output_files.here(call, serializers.NULL if event.output is UNSET else event.output)
     prediction.logs = event.logs or ""
     prediction.error = event.error
     prediction.error_code = event.error_code or UNSET
@@ -67,13 +66,13 @@ async def in_full(call: Call, row: Row) -> Prediction:
     """With files as this client can read them. `row` has the columns of store.prediction."""
     prediction = of_row(call, row)
     await call.parts.waiting_room.tell(row, prediction)
-    return await files_in_output.for_client(call, prediction)
+    return await output_files.for_client(call, prediction)
 
 
 def of_row(call: Call, row: Row) -> Prediction:
     parts, public_url, created_at = call.parts, call.public_url, row["created_at"].timestamp()
-    stream = streams.url(parts, public_url, row["id"], created_at, row["streams"]) if row["streams"] else None
-    prediction = present.prediction(
+    stream = stream_urls.url(parts, public_url, row["id"], created_at, row["streams"]) if row["streams"] else None
+    prediction = serializers.prediction(
         dict(row.items()),
         public_url,
         stream_url=stream,
@@ -82,8 +81,8 @@ def of_row(call: Call, row: Row) -> Prediction:
     )
     prediction.status = status_for(call, prediction.status)
     if now() - created_at > RENEW_AFTER_S:  # what has data still is kept for longer than its files' URLs are good for
-        return Renewer(parts.signing_key, public_url, now()).prediction(prediction)
-    prediction.output = files_in_output.here(call, prediction.output)
+        return UrlRenewer(parts.signing_key, public_url, now()).prediction(prediction)
+    prediction.output = output_files.here(call, prediction.output)
     return prediction
 
 

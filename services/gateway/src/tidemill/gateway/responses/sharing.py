@@ -12,9 +12,9 @@ from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import store
-from tidemill.gateway.answers import input_files, redaction, showing
-from tidemill.gateway.answers.kept_files import Renewer
 from tidemill.gateway.call import Call
+from tidemill.gateway.responses import input_files, prediction_serializer, redaction
+from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database, Row
 from tidemill.security.delivery import ALWAYS, object_key
@@ -70,10 +70,10 @@ async def unshare(database: Database, prediction_id: str) -> None:
 
 
 async def as_others_see(call: Call, row: Row) -> Prediction:
-    prediction = await showing.in_full(call, row)
+    prediction = await prediction_serializer.in_full(call, row)
     properties = await store.input_properties(call.parts.database, row["model"], row["version"])
     prediction.input = redaction.redacted(prediction.input, properties)
-    Renewer(call.parts.signing_key, call.public_url, now()).prediction(prediction)  # copies of what the input names
+    UrlRenewer(call.parts.signing_key, call.public_url, now()).prediction(prediction)  # copies of what the input names
     prediction.webhook = prediction.webhook_events_filter = prediction.deployment = UNSET
     prediction.urls.stream = UNSET
     return prediction

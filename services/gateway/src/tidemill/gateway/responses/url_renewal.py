@@ -17,7 +17,7 @@ RENEW_AFTER_S: Final = DAY_S / 2  # the URLs that the worker made are good for a
 _MARK: Final = PATH.encode()
 
 
-class Renewer:
+class UrlRenewer:
     """Makes URLs with `key` under `public_url` that are good for one to two days from `now` (unix seconds) on."""
 
     def __init__(self, key: bytes, public_url: str, now: float) -> None:
