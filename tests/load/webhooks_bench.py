@@ -19,9 +19,10 @@ from aiohttp import web
 
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
+from tidemill.runtime.predictions import announcements, ending
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.stack import Durability, NatsServer
 from tidemill.stack.ports import Reservations
 from tidemill.testing import rows
@@ -52,14 +53,12 @@ class World:
         urls = [f"{url}/{each}" for each, (_, url) in zip(ids, places, strict=True)]
         await self.database.execute(INSERT, ids, [account for account, _ in places], urls)
         outcomes = [
-            outcome.Outcome(
-                id=each, attempt=1, status=Status.SUCCEEDED, output='"x"', logs="", completed_at=time.time()
-            )
+            Outcome(id=each, attempt=1, status=Status.SUCCEEDED, output='"x"', logs="", completed_at=time.time())
             for each in ids
         ]
-        ended = await outcome.end(self.lane, outcomes)
+        ended = await ending.end(self.lane, outcomes)
         self.ended_at |= dict.fromkeys(ids, time.monotonic())
-        await outcome.announce(self.bus, [(ended[each.id], each) for each in outcomes])
+        await announcements.announce(self.bus, [(ended[each.id], each) for each in outcomes])
         return ids
 
     async def quick_hook(self, request):

@@ -27,8 +27,9 @@ from tidemill.gateway.events.watch import Watch
 from tidemill.gateway.main import listen_to_bus, timers
 from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.triggers import application
-from tidemill.runtime import outcome
 from tidemill.runtime.clock import now
+from tidemill.runtime.predictions import announcements, ending, outcome
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.testing import rows
 from tidemill.testing.servers import configured, migrated, started
@@ -175,7 +176,7 @@ def finish(gateway: Gateway) -> Callable[..., Awaitable[None]]:
         )
         assert row is not None
         completed_at = now()
-        ended = outcome.Outcome(
+        ended = Outcome(
             id=prediction_id,
             attempt=row["attempt"],
             status=status,
@@ -185,8 +186,8 @@ def finish(gateway: Gateway) -> Callable[..., Awaitable[None]]:
             started_at=completed_at - 1,
             completed_at=completed_at,
         )
-        done = await outcome.end(gateway.parts.ending, [ended])
-        await outcome.announce(gateway.parts.bus, [(done[prediction_id], ended)])
+        done = await ending.end(gateway.parts.ending, [ended])
+        await announcements.announce(gateway.parts.bus, [(done[prediction_id], ended)])
 
     return end
 
@@ -239,7 +240,7 @@ class Events(NamedTuple):
             status=Status.SUCCEEDED if name == "completed" else Status.PROCESSING,
             output=Raw(output),
         )
-        await self.gateway.parts.bus.announce([outcome.announcement(event, name, "gateway", kind)])
+        await self.gateway.parts.bus.announce([announcements.announcement(event, name, "gateway", kind)])
         return event.id
 
 

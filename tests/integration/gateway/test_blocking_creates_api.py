@@ -6,8 +6,9 @@ import pytest
 
 from tidemill.contracts.limits import INLINE_OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
-from tidemill.runtime import outcome
 from tidemill.runtime.clock import now
+from tidemill.runtime.predictions import announcements, ending
+from tidemill.runtime.predictions.outcome import Outcome
 
 PAST_INLINE = "x" * (INLINE_OUTPUT_LIMIT_BYTES + 1)
 SAVED = "UPDATE prediction SET output = '[\"first\"]', logs = 'saved\n' WHERE id = $1"
@@ -40,8 +41,8 @@ async def test_an_end_without_output_and_logs_answers_with_those_that_the_row_ke
     """As of one that is canceled from outside, or that the scheduler ends."""
     task, prediction = await waiting_create()
     await gateway.parts.database.execute(SAVED, prediction)
-    end = outcome.Outcome(id=prediction, attempt=1, status=Status.CANCELED, completed_at=now())
-    ended = await outcome.end(gateway.parts.ending, [end])
-    await outcome.announce(gateway.parts.bus, [(ended[prediction], end)])
+    end = Outcome(id=prediction, attempt=1, status=Status.CANCELED, completed_at=now())
+    ended = await ending.end(gateway.parts.ending, [end])
+    await announcements.announce(gateway.parts.bus, [(ended[prediction], end)])
     _, answer = await task
     assert (answer["status"], answer["output"], answer["logs"]) == ("canceled", ["first"], "saved\n")

@@ -14,8 +14,10 @@ from tidemill.contracts.prediction import Status
 from tidemill.gateway.events.callout import ANSWERS, Callout
 from tidemill.gateway.events.durable import Durables
 from tidemill.gateway.events.outsiders import Outsiders
-from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
+from tidemill.runtime.predictions import announcements
+from tidemill.runtime.predictions.ending import Ended
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.security import tokens
 from tidemill.stack import nats_accounts
 from tidemill.testing.running import until
@@ -371,7 +373,7 @@ async def test_a_consumer_that_nats_forgot_comes_back_with_the_next_connection(e
 
 
 async def test_an_accounts_shorter_retention_holds_for_its_events(events, alice):
-    ended = outcome.Ended(
+    ended = Ended(
         id=new_id(),
         account=alice.id,
         gateway="gateway",
@@ -382,11 +384,9 @@ async def test_an_accounts_shorter_retention_holds_for_its_events(events, alice)
         created_at=1.0,
         retention_s=1,
     )
-    last = outcome.Outcome(
-        id=ended.id, attempt=1, status=Status.SUCCEEDED, output='"secret"', logs="", completed_at=2.0
-    )
+    last = Outcome(id=ended.id, attempt=1, status=Status.SUCCEEDED, output='"secret"', logs="", completed_at=2.0)
     bus = events.gateway.parts.bus
-    await outcome.announce(bus, [(ended, last)])
+    await announcements.announce(bus, [(ended, last)])
     subject = subjects.prediction(alice.id, "completed", "gateway")
     assert (await bus.jetstream.get_last_msg("PREDICTIONS", subject)).data
 

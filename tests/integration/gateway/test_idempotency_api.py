@@ -6,7 +6,7 @@ import pytest
 
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.predictions.accept import Acceptor
-from tidemill.gateway.predictions.once import Once
+from tidemill.gateway.predictions.idempotent_acceptor import IdempotentAcceptor
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_odd_keys_are_refused(alice, create, key):
 async def test_twins_at_two_gateways_make_one_prediction(gateway, alice, create, monkeypatch):
     parts = gateway.parts
     other = Acceptor(parts.database.lane(), parts.bus, new_id(), 5)
-    twins = [parts.once, Once(parts.database, parts.database.lane(), other, 5)]
+    twins = [parts.idempotent_acceptor, IdempotentAcceptor(parts.database, parts.database.lane(), other, 5)]
     chosen = iter(range(1000))
     monkeypatch.setattr(type(parts), "once", property(lambda _: twins[next(chosen) % 2]), raising=False)
     for n in range(5):
@@ -72,7 +72,7 @@ async def test_twins_at_two_gateways_make_one_prediction(gateway, alice, create,
 
 async def test_many_keys_in_any_order_at_two_gateways(gateway, alice, create, monkeypatch):
     parts = gateway.parts
-    twins = [parts.once, Once(parts.database, parts.database.lane(), parts.acceptor, 5)]
+    twins = [parts.idempotent_acceptor, IdempotentAcceptor(parts.database, parts.database.lane(), parts.acceptor, 5)]
     chosen = iter(range(1000))
     monkeypatch.setattr(type(parts), "once", property(lambda _: twins[next(chosen) % 2]), raising=False)
     keys = [f"k{n}" for n in range(30)]
@@ -142,7 +142,7 @@ async def test_a_retry_whose_first_request_made_nothing_makes_one_of_its_own(gat
 
 async def test_what_was_made_long_ago_is_not_joined(gateway, alice, create, monkeypatch):
     _, first, _ = await create(alice)
-    monkeypatch.setattr("tidemill.gateway.predictions.once.RETRY_WINDOW_S", 0)
+    monkeypatch.setattr("tidemill.gateway.predictions.idempotent_acceptor.RETRY_WINDOW_S", 0)
     await asyncio.sleep(0.01)
     assert (await create(alice, x_stainless_retry_count="1"))[1]["id"] != first["id"]
 

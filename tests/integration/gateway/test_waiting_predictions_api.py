@@ -10,8 +10,9 @@ from tidemill.contracts.events import Job, Line, LineAsked, Urgent, Warm
 from tidemill.contracts.hardware import HARDWARE
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.runtime import outcome
 from tidemill.runtime.clock import now
+from tidemill.runtime.predictions import announcements, ending, outcome
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.testing import rows
 
 WAITING = "SELECT id FROM prediction WHERE account_id = $1 AND status = 'starting'"
@@ -186,7 +187,7 @@ async def test_the_end_tells_why_it_failed_and_which_boot_it_waited_for(gateway,
         async with asyncio.timeout(120):
             while (row := await gateway.parts.database.row(WAITING, alice.id)) is None:
                 await asyncio.sleep(0.01)
-        failed = outcome.Outcome(
+        failed = Outcome(
             id=row["id"],
             attempt=1,
             status=Status.FAILED,
@@ -198,8 +199,8 @@ async def test_the_end_tells_why_it_failed_and_which_boot_it_waited_for(gateway,
             started_at=now() - 1,
             completed_at=now(),
         )
-        done = await outcome.end(gateway.parts.ending, [failed])
-        await outcome.announce(gateway.parts.bus, [(done[failed.id], failed)])
+        done = await ending.end(gateway.parts.ending, [failed])
+        await announcements.announce(gateway.parts.bus, [(done[failed.id], failed)])
 
     body, headers = {"version": echo, "input": {"text": "x"}}, {**alice.headers, "Prefer": "wait"}
     failing = asyncio.create_task(fail())

@@ -5,15 +5,14 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from tidemill.gateway.predictions import accept, once
-from tidemill.runtime import outcome
 from tidemill.runtime.db import HOT_SETTINGS
+from tidemill.runtime.predictions import acceptance, ending, idempotency
 from tidemill.scheduler import store as scheduler_store
 from tidemill.testing.servers import migrated
 from tidemill.worker import store as worker_store
 
 JOINED = {
-    "end": outcome.END,
+    "end": ending.END,
     "claim": worker_store.CLAIM,
     "save": worker_store.SAVE,
     "unclaim": worker_store.UNCLAIM,
@@ -21,7 +20,7 @@ JOINED = {
     "next attempt of a worker": scheduler_store.NEXT_ATTEMPT,
 }
 BY_KEY = {**JOINED, "again": scheduler_store.AGAIN, "jobs": scheduler_store.JOBS}
-ALL = {**BY_KEY, "accept": accept.INSERT, "accept once": once.ACCEPT}
+ALL = {**BY_KEY, "accept": acceptance.INSERT, "accept once": idempotency.INSERT}
 MANY = """
 INSERT INTO prediction (id, account_id, model, version, queue, gateway, source, input, created_at)
 SELECT lpad(n::text, 26, '0'), 'a', 'o/m', repeat('a', 64), 'q', 'g', 'api', '{}'::json, now()

@@ -15,8 +15,9 @@ from tidemill.contracts.events import Job
 from tidemill.contracts.lease import SQL_LOST
 from tidemill.contracts.prediction import TERMINAL, Position, Status, transition
 from tidemill.gateway.predictions.deletion import BURY
-from tidemill.runtime import outcome
 from tidemill.runtime.db import Database
+from tidemill.runtime.predictions import ending
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.scheduler import store as scheduler_store
 from tidemill.storage_janitor import store as janitor_store
 from tidemill.storage_janitor import store_versions as janitor_versions
@@ -161,10 +162,10 @@ async def test_only_the_worker_of_the_running_attempt_saves(database):
 async def test_an_end_needs_an_allowed_move_of_the_same_attempt_and_worker(database, target, worker):
     fence = anyone if worker is None else mine_or_unclaimed
     ends = [
-        outcome.Outcome(id=case.id, attempt=case.asked, status=target, logs="after", worker=worker, completed_at=9.0)
+        Outcome(id=case.id, attempt=case.asked, status=target, logs="after", worker=worker, completed_at=9.0)
         for case in CASES
     ]
-    ended = await outcome.end(database.lane(), ends)
+    ended = await ending.end(database.lane(), ends)
     assert set(ended) == moved(target, fence)
     assert await positions(database) == expected(target, fence)
     assert await changed(database, "logs") == moved(target, fence)
@@ -173,8 +174,8 @@ async def test_an_end_needs_an_allowed_move_of_the_same_attempt_and_worker(datab
 async def test_an_end_in_the_same_batch_as_its_twin_counts_once(database):
     case = Case(Status.PROCESSING, MINE, CURRENT)
     for status in (Status.FAILED, Status.SUCCEEDED, Status.CANCELED):
-        end = outcome.Outcome(id=case.id, attempt=CURRENT, status=status, worker=MINE, completed_at=9.0)
-        ended = await outcome.end(database.lane(), [end])
+        end = Outcome(id=case.id, attempt=CURRENT, status=status, worker=MINE, completed_at=9.0)
+        ended = await ending.end(database.lane(), [end])
         assert (case.id in ended) == (status is Status.FAILED)
     assert (await positions(database))[case.id] == Position(Status.FAILED, CURRENT)
 

@@ -8,8 +8,9 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.runtime import outcome, stream_shares
+from tidemill.runtime import stream_shares
 from tidemill.runtime.bus import Bus
+from tidemill.runtime.predictions import announcements
 from tidemill.storage_janitor.handlers import event_shares
 from tidemill.storage_janitor.shares import TRIMMED_ABOVE, TRIMMED_TO
 
@@ -54,7 +55,7 @@ async def announce(bus, account, count, kind="prediction", output=b'"x"'):
         )
         for _ in range(count)
     ]
-    await bus.announce([outcome.announcement(each, "completed", "g", kind) for each in made])
+    await bus.announce([announcements.announcement(each, "completed", "g", kind) for each in made])
 
 
 async def take(bus, consumer, most):

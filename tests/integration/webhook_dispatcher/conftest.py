@@ -11,10 +11,10 @@ from aiohttp import web
 from tidemill.contracts import subjects
 from tidemill.contracts.events import WebhookEvent
 from tidemill.contracts.prediction import Status
-from tidemill.runtime import outcome
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
-from tidemill.runtime.outcome import Outcome
+from tidemill.runtime.predictions import announcements, ending
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.security import webhooks
 from tidemill.stack import NatsServer
 from tidemill.testing import rows
@@ -151,9 +151,9 @@ class Rows:
             Outcome(id=each, attempt=1, status=Status.SUCCEEDED, output='"done"', logs="", completed_at=now())
             for each in predictions
         ]
-        ended = await outcome.end(self._lane, outcomes)
+        ended = await ending.end(self._lane, outcomes)
         if announce:
-            await outcome.announce(self._bus, [(ended[each.id], each) for each in outcomes if each.id in ended])
+            await announcements.announce(self._bus, [(ended[each.id], each) for each in outcomes if each.id in ended])
 
     async def event(self, prediction, event):
         await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=prediction, event=event))

@@ -14,7 +14,8 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
-from tidemill.runtime.outcome import Outcome, end
+from tidemill.runtime.predictions.ending import end
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.stack import NatsServer
 from tidemill.testing import rows
 from tidemill.testing.running import until

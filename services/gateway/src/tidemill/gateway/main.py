@@ -57,7 +57,7 @@ async def build(config: Config) -> Service:
     service.drain("http", http.drain)
     service.drain("accepted predictions", parts.acceptor.drained)
     service.drain("token uses", parts.accounts.uses.flush)
-    service.drain("predictions accepted once", parts.once.drained)
+    service.drain("predictions accepted once", parts.idempotent_acceptor.drained)
     return service
 
 

@@ -15,7 +15,7 @@ from tidemill.gateway.limits.admission import Admission, Crowd
 from tidemill.gateway.limits.rates import Limits
 from tidemill.gateway.live.feeds import Feeds
 from tidemill.gateway.predictions.accept import Acceptor
-from tidemill.gateway.predictions.once import Once
+from tidemill.gateway.predictions.idempotent_acceptor import IdempotentAcceptor
 from tidemill.gateway.predictions.versions import Versions
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.gateway.predictions.waiting_room import WaitingRoom
@@ -50,7 +50,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     versions: Versions
     deployments: Deployments
     acceptor: Acceptor
-    once: Once
+    idempotent_acceptor: IdempotentAcceptor
     waiters: Waiters
     waiting_room: WaitingRoom
     draining: Draining
@@ -96,7 +96,7 @@ def assemble(config: Config) -> Parts:
         versions=versions,
         deployments=Deployments(database, versions, config.version_cache_s, acceptor.is_warm),
         acceptor=acceptor,
-        once=Once(database, database.lane(), acceptor, config.accept_timeout_s),
+        idempotent_acceptor=IdempotentAcceptor(database, database.lane(), acceptor, config.accept_timeout_s),
         waiters=Waiters(database, config.wait_poll_s),
         waiting_room=WaitingRoom(database, bus),
         draining=Draining(),

@@ -15,8 +15,8 @@ from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call, decode, json_response
 from tidemill.gateway.predictions.creation import prepared, traceparent_of
 from tidemill.gateway.predictions.idempotency import KEY_LIFETIME_S, asked_key, fingerprint
-from tidemill.gateway.predictions.joining import REPLAYED
-from tidemill.gateway.predictions.once import Claim, Earlier
+from tidemill.gateway.predictions.idempotent_acceptor import FirstResult, IdempotencyClaim
+from tidemill.gateway.predictions.replay import REPLAYED
 from tidemill.gateway.responses import prediction_serializer
 from tidemill.runtime.stream_urls import Carried
 from tidemill.runtime.telemetry import span
@@ -60,13 +60,13 @@ def _item(problem: Problem) -> ItemProblem:
     return msgspec.convert(problem.body(), ItemProblem)
 
 
-async def _accept(call: Call, items: Sequence[Checked], wanted: Sequence[Accepted]) -> Earlier | None:
+async def _accept(call: Call, items: Sequence[Checked], wanted: Sequence[Accepted]) -> FirstResult | None:
     key = asked_key(call)
     if key is None:
         await call.parts.acceptor.accept_together(wanted)
         return None
     problems = [item.problem for item in items]
-    claim = Claim(
+    claim = IdempotencyClaim(
         account_id=call.account.id,
         key=key,
         id=new_id(),
@@ -75,7 +75,7 @@ async def _accept(call: Call, items: Sequence[Checked], wanted: Sequence[Accepte
         predictions=[item.accepted for item in items],
         problems=encode(problems) if any(problems) else None,
     )
-    return await call.parts.once.accept(claim)
+    return await call.parts.idempotent_acceptor.accept(claim)
 
 
 def _give_back(call: Call, predictions: Sequence[Accepted]) -> None:
@@ -106,7 +106,7 @@ def _nothing_created(items: Sequence[Checked]) -> Problem:
     )
 
 
-async def _replayed(call: Call, earlier: Earlier) -> Batch:
+async def _replayed(call: Call, earlier: FirstResult) -> Batch:
     """What the first request with the key has made, as it is now."""
     ids = [each for each in earlier.predictions if each is not None]
     rows = {row["id"]: row for row in await store.several(call.parts.database, ids, call.account.id)}

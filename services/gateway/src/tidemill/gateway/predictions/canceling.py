@@ -6,10 +6,12 @@ from typing import Protocol
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Cancel
 from tidemill.contracts.prediction import Status, may_move
-from tidemill.runtime import billing, outcome
+from tidemill.runtime import billing
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Lane, Row
+from tidemill.runtime.predictions import announcements, ending
+from tidemill.runtime.predictions.outcome import Outcome, metrics
 
 
 class CancelParts(Protocol):
@@ -30,16 +32,16 @@ async def cancel(parts: CancelParts, look: Callable[[], Awaitable[Row]]) -> Row:
         started_at = None if row["started_at"] is None else row["started_at"].timestamp()
         tariff = (await parts.tariffs.of([row["queue"]])).get(row["queue"])
         bill = billing.bill(tariff, Status.CANCELED, started_at, completed_at)
-        canceled = outcome.Outcome(
+        canceled = Outcome(
             id=row["id"],
             attempt=row["attempt"],
             status=Status.CANCELED,
-            metrics=outcome.metrics(started_at, row["created_at"].timestamp(), completed_at, bill=bill),
+            metrics=metrics(started_at, row["created_at"].timestamp(), completed_at, bill=bill),
             completed_at=completed_at,
         )
-        ended = await outcome.end(parts.ending, [canceled])
+        ended = await ending.end(parts.ending, [canceled])
         if row["id"] in ended:
             await parts.bus.send(subjects.CANCEL, Cancel(id=row["id"], attempt=row["attempt"]))
-            await outcome.announce(parts.bus, [(ended[row["id"]], canceled)])
+            await announcements.announce(parts.bus, [(ended[row["id"]], canceled)])
         row = await look()
     return row

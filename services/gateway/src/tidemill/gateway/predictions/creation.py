@@ -14,8 +14,8 @@ from tidemill.contracts.subjects import Kind
 from tidemill.gateway import store
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call, json_response
-from tidemill.gateway.predictions import joining
-from tidemill.gateway.predictions.idempotency import KEY, RETRY_COUNT, accept_once
+from tidemill.gateway.predictions import replay
+from tidemill.gateway.predictions.idempotency import KEY, RETRY_COUNT, accept_idempotently
 from tidemill.gateway.predictions.preferences import cancel_after_s, wait_s
 from tidemill.gateway.predictions.validation import decode_input
 from tidemill.gateway.predictions.versions import Runnable
@@ -38,7 +38,7 @@ async def create(call: Call, runnable: Runnable, body: CreatePrediction) -> web.
             return await _wait(call, accepted, runnable, wait)
         earlier = await _accept(call, accepted)
         if earlier is not None:
-            return await joining.answer(call, earlier, None, _headers(call, earlier, None, accepted.kind))
+            return await replay.answer(call, earlier, None, _headers(call, earlier, None, accepted.kind))
         return json_response(
             prediction_serializer.starting(call, accepted, runnable.streams),
             201,
@@ -103,7 +103,7 @@ async def _accept(call: Call, accepted: Accepted) -> str | None:
     """The id of an earlier prediction when the request is one that was sent before; None: it is accepted now."""
     headers = call.request.headers
     if KEY in headers or headers.get(RETRY_COUNT, "0") != "0":
-        return await accept_once(call, accepted)
+        return await accept_idempotently(call, accepted)
     await call.parts.acceptor.accept(accepted)
     return None
 
@@ -125,7 +125,7 @@ async def _wait(call: Call, accepted: Accepted, runnable: Runnable, wait: float)
     try:
         earlier = await _accept(call, accepted)
         if earlier is not None:
-            return await joining.answer(call, earlier, wait, _headers(call, earlier, wait))
+            return await replay.answer(call, earlier, wait, _headers(call, earlier, wait))
         if not await ended_within(ended, wait):
             return json_response(prediction_serializer.starting(call, accepted, runnable.streams), 201, headers)
     finally:

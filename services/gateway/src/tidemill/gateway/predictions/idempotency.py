@@ -10,7 +10,7 @@ from tidemill.contracts.errors import bad_request
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call
-from tidemill.gateway.predictions.once import RETRY_WINDOW_S, Claim
+from tidemill.gateway.predictions.idempotent_acceptor import RETRY_WINDOW_S, IdempotencyClaim
 
 KEY: Final = istr("Idempotency-Key")
 RETRY_COUNT: Final = istr("x-stainless-retry-count")  # replicate 2.x for Python repeats creates with nothing but this
@@ -20,19 +20,19 @@ KEY_FORM: Final = re.compile(rf"[ -~]{{1,{KEY_LIMIT_BYTES}}}")
 KEY_LIFETIME_S: Final = 24 * 3600  # long enough for any retry, short enough to keep the table small
 
 
-async def accept_once(call: Call, accepted: Accepted) -> str | None:
+async def accept_idempotently(call: Call, accepted: Accepted) -> str | None:
     """For requests with either header: the earlier prediction that this one means; None when it was accepted now."""
-    earlier = await _accept_or_join(call, accepted)
+    earlier = await _accept_or_replay(call, accepted)
     if earlier is not None:
         call.parts.admission.ended(accepted.id)  # it was counted as a new one
     return earlier
 
 
-async def _accept_or_join(call: Call, accepted: Accepted) -> str | None:
-    once = call.parts.once
+async def _accept_or_replay(call: Call, accepted: Accepted) -> str | None:
+    acceptor = call.parts.idempotent_acceptor
     key = asked_key(call)
     if key is not None:
-        claim = Claim(
+        claim = IdempotencyClaim(
             account_id=accepted.account_id,
             key=key,
             id=accepted.id,
@@ -40,22 +40,22 @@ async def _accept_or_join(call: Call, accepted: Accepted) -> str | None:
             lifetime_s=KEY_LIFETIME_S,
             predictions=[accepted],
         )
-        earlier = await once.accept(claim)
+        earlier = await acceptor.accept(claim)
         return None if earlier is None else earlier.predictions[0]
     count = call.request.headers.get(RETRY_COUNT, "")
     if RETRY_COUNT_FORM.fullmatch(count) is None:
         await call.parts.acceptor.accept(accepted)
         return None
     prefix = f"retry {count} "
-    found = await once.join(accepted, prefix)
+    found = await acceptor.join(accepted, prefix)
     if found is None:
-        await once.accept(_retried(accepted, prefix))
+        await acceptor.accept(_retried(accepted, prefix))
     return found
 
 
-def _retried(accepted: Accepted, prefix: str) -> Claim:
+def _retried(accepted: Accepted, prefix: str) -> IdempotencyClaim:
     """Made by a retry that found nothing to join: no other retry of that count may join it."""
-    return Claim(
+    return IdempotencyClaim(
         account_id=accepted.account_id,
         key=prefix + accepted.id,
         id=accepted.id,

@@ -11,10 +11,11 @@ from typing import Final, TypeVar
 from prometheus_client import Counter
 
 from tidemill.contracts import events, subjects
-from tidemill.runtime import outcome
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Lane
-from tidemill.runtime.outcome import Ended, Outcome
+from tidemill.runtime.predictions import announcements, ending, outcome
+from tidemill.runtime.predictions.ending import Ended
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
 from tidemill.scheduler.sweep import End, Row
@@ -40,7 +41,7 @@ class Effects:
         """`now` is the database's time, which the ends are stamped with."""
         for batch in batches(ends):
             outcomes = [_outcome(row, end, now) for row, end in batch]
-            ended = await outcome.end(self.lane, outcomes)
+            ended = await ending.end(self.lane, outcomes)
             pairs = [(ended[each.id], each) for each in outcomes if each.id in ended]
             if pairs:
                 self._announcing.create_task(self._announce(pairs), name="announce")
@@ -52,7 +53,7 @@ class Effects:
         for _, each in pairs:
             if self._bus.connected:  # whoever runs it finds out by its own lease or fence otherwise
                 await self._bus.send(subjects.CANCEL, events.Cancel(id=each.id, attempt=each.attempt))
-        await outcome.announce(self._bus, pairs)
+        await announcements.announce(self._bus, pairs)
 
     async def lose_workers(self, now: float) -> None:
         for worker in await store.lose(self.lane, now):

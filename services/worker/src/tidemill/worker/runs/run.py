@@ -13,7 +13,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.hosting.child.frames import Done, Metric, merged
 from tidemill.runtime import billing
 from tidemill.runtime.billing import Tariff
-from tidemill.runtime.outcome import Outcome, metrics
+from tidemill.runtime.predictions.outcome import Outcome, metrics
 from tidemill.worker.model_output.metric_names import nested
 from tidemill.worker.model_output.progress_bars import progress
 

@@ -10,12 +10,13 @@ from typing import Final
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Done, Job, Lifecycle, WebhookEvent
 from tidemill.contracts.prediction import Status
-from tidemill.runtime import outcome
 from tidemill.runtime.batch import Batcher
 from tidemill.runtime.bus import Announcement, Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database, Row, insistently
-from tidemill.runtime.outcome import Ended, Outcome
+from tidemill.runtime.predictions import announcements, ending
+from tidemill.runtime.predictions.ending import Ended
+from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.worker import store
 from tidemill.worker.runs import store_turns
 from tidemill.worker.runs.run import Run, Unsaved
@@ -98,7 +99,7 @@ class RunWriter:
         return [claimed.get(run.job.id) for run in runs]
 
     async def _flush_ends(self, items: Sequence[tuple[Outcome, int]]) -> Sequence[bool]:
-        ended = await insistently("end", lambda: outcome.end(self._ending, [one for one, _ in items]))
+        ended = await insistently("end", lambda: ending.end(self._ending, [one for one, _ in items]))
         for one, chunks in items:
             if one.id in ended:
                 self._announcements.add((ended[one.id], one))
@@ -108,7 +109,7 @@ class RunWriter:
         return [one.id in ended for one, _ in items]
 
     async def _flush_announcements(self, pairs: Sequence[tuple[Ended, Outcome]]) -> Sequence[None]:
-        await outcome.announce(self._bus, pairs)
+        await announcements.announce(self._bus, pairs)
         return [None] * len(pairs)
 
     async def _flush_starts(self, claimed: Sequence[tuple[Run, Row]]) -> Sequence[None]:
@@ -133,4 +134,4 @@ def _started(run: Run, row: Row) -> Announcement:
         partial=True,
         traceparent=job.traceparent,
     )
-    return outcome.announcement(event, "started", job.gateway, row["kind"])
+    return announcements.announcement(event, "started", job.gateway, row["kind"])

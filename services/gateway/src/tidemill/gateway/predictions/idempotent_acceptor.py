@@ -1,0 +1,81 @@
+"""Accepts predictions at most once for a key, at however many gateways. Requests without a key never come here."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tidemill.contracts.errors import unprocessable
+from tidemill.gateway.accepted import Accepted
+from tidemill.gateway.predictions.accept import Acceptor
+from tidemill.runtime.batch import Batcher
+from tidemill.runtime.db import Database, Lane, insistently
+from tidemill.runtime.predictions import idempotency
+from tidemill.runtime.predictions.idempotency import KeyClaim
+
+RETRY_WINDOW_S: Final = 120  # that client gives up reading after 60 s, then waits for at most 8 s
+RETRY_SCANS_AT_ONCE: Final = 2  # many retries at once mean that something is slow already
+
+
+class IdempotencyClaim(KeyClaim, frozen=True, kw_only=True):
+    """What one request wants to make. `predictions` are in its order, None for what was refused by `problems`."""
+
+    predictions: Sequence[Accepted | None]
+
+
+class FirstResult(msgspec.Struct, frozen=True):
+    """What the first request with the key has made: ids, and the problems of a batch as JSON."""
+
+    predictions: list[str | None]
+    problems: str | None
+
+
+class IdempotentAcceptor:
+    """Accepts predictions under keys; claims that wait at the same moment share one statement and one commit."""
+
+    def __init__(self, database: Database, lane: Lane, acceptor: Acceptor, timeout_s: float) -> None:
+        self._database = database
+        self._lane = lane
+        self._acceptor = acceptor
+        self._timeout_s = timeout_s
+        self._batcher: Batcher[IdempotencyClaim, bool] = Batcher(self._flush)
+        self._scans = asyncio.Semaphore(RETRY_SCANS_AT_ONCE)
+
+    async def accept(self, claim: IdempotencyClaim) -> FirstResult | None:
+        """Return None if this call has accepted the predictions, else what the first request has made.
+
+        Raise the 422 problem if the key is another request's, and one of db.AWAY.
+        """
+        while not await self._batcher.add(claim):
+            row = await idempotency.find(self._database, claim)
+            if row is None:
+                continue
+            if row["id"] == claim.id:
+                break  # a flush that was repeated, since its answer got lost
+            if row["expired"]:
+                await idempotency.expire(self._database, claim)
+                continue
+            if row["digest"] != claim.digest:
+                raise unprocessable("This Idempotency-Key was used for another request within the last 24 hours.")
+            return FirstResult(list(row["predictions"]), row["problems"])
+        return None
+
+    async def join(self, accepted: Accepted, prefix: str) -> str | None:
+        """Return the id of the prediction that an equal request has made and no retry has joined, or None."""
+        async with self._scans:
+            return await idempotency.join(self._database, accepted, prefix, RETRY_WINDOW_S)
+
+    async def drained(self) -> None:
+        await self._batcher.drained()
+
+    async def _flush(self, batch: Sequence[IdempotencyClaim]) -> Sequence[bool]:
+        won = await insistently(
+            "accept once",
+            lambda: idempotency.accept(self._lane, self._acceptor.gateway, batch),
+            give_up_s=self._timeout_s,
+        )
+        for claim in batch:
+            if claim.id in won:
+                await self._acceptor.publish([each for each in claim.predictions if each is not None])
+        return [claim.id in won for claim in batch]
