@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tidemill.hosting.child.failures import describe, ending
+from tidemill.hosting.child.failures import child_failure, describe_exit
 from tidemill.model.host import read_budget
 from tidemill.model.host.child_events import Fault
 from tidemill.model.wire.channel import CLOSED
@@ -60,7 +60,7 @@ async def test_a_child_that_floods_is_ended_and_others_are_served_meanwhile(laun
             child.pipe = b""
     assert served > 10
     assert (flooding.ended.signal, flooding.ended.fault) == (signal.SIGKILL, Fault.FLOOD)
-    told = ending(flooding.ended, kernel_kills=1, printed=b"")
+    told = child_failure(flooding.ended, kernel_kills=1, printed=b"")
     assert (told.code, told.final) == ("model_flooded", True)
 
 
@@ -93,8 +93,8 @@ async def test_a_child_that_closes_its_descriptors_is_told_so(launch, model, how
     child = await launch(model)
     child.run("x", do="probe", text=CLOSING[how])
     ended = await child.exit()
-    assert describe(ended) == CLOSED
-    assert "memory" not in ending(ended, kernel_kills=0, printed=b"").error
+    assert describe_exit(ended) == CLOSED
+    assert "memory" not in child_failure(ended, kernel_kills=0, printed=b"").error
 
 
 async def test_a_child_that_is_killed_is_not_said_to_have_closed_anything(launch):

@@ -6,7 +6,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.child.failures import Ending
+from tidemill.hosting.child.failures import ChildFailure
 from tidemill.runtime.clock import monotonic
 from tidemill.testing import rows
 from tidemill.worker.instances.boot_records import KEPT, STOPPED, BootRecords
@@ -46,7 +46,7 @@ async def test_a_failure_and_a_later_crash_say_why(worker_servers, queue):
     crashed.boot = '{"total": 0.5}'
     for each in (failed, crashed, crashed):  # the same again changes nothing
         await records.booted(each, "set\0up")
-    await records.crashed(crashed, Ending("It ended.", ErrorCode.MODEL_CRASHED))
+    await records.crashed(crashed, ChildFailure("It ended.", ErrorCode.MODEL_CRASHED))
     first, second = await kept(worker_servers, queue)
     assert (first["ready_at"], first["error"], first["logs"]) == (None, "no\ufffdweights", "set\ufffdup")
     assert (second["error"], second["phases"]) == ("It ended.", '{"total": 0.5}')

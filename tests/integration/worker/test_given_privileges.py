@@ -12,7 +12,7 @@ from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.worker_report import WorkerReport
-from tidemill.hosting.child.egress_proxies import WaysOut
+from tidemill.hosting.child.egress_proxies import EgressProxies
 from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.model.sandbox.settings import LAYERS, REQUIRED
@@ -139,7 +139,7 @@ async def test_the_platforms_own_servers_are_known_by_name_and_address():
 
 @pytest.mark.parametrize("what", ["file", "unix", "not listening", "second"])
 async def test_what_is_no_listening_socket_of_a_child_is_refused_and_closed(tmp_path, what):
-    ways = WaysOut(Platform([]), Allow())
+    ways = EgressProxies(Platform([]), Allow())
     made = {
         "file": lambda: (tmp_path / "x").open("w"),
         "unix": lambda: socket.socket(socket.AF_UNIX),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.hosting.files import data_uris, media_suffixes
-from tidemill.hosting.files.file_fields import FileField, NotAFile, Wanted, file_fields, wanted_files, with_paths
+from tidemill.hosting.files.file_fields import FileField, InputFile, NotAFile, file_fields, input_files, with_paths
 from tidemill.security.data_uri_form import DataUriRefused
 from tidemill.security.public_urls import PublicUrls
 from tidemill.worker.files.input_sources import (
@@ -68,8 +68,12 @@ ONE, MANY = FileField("one", one=True, many=False, default="data:,x"), FileField
 
 def test_wanted_files_and_their_paths():
     value = {"one": "http://a", "many": ["http://b", "http://c"], "other": ["x"]}
-    wanted = wanted_files((ONE, MANY), value)
-    assert wanted == (Wanted("one", None, "http://a"), Wanted("many", 0, "http://b"), Wanted("many", 1, "http://c"))
+    wanted = input_files((ONE, MANY), value)
+    assert wanted == (
+        InputFile("one", None, "http://a"),
+        InputFile("many", 0, "http://b"),
+        InputFile("many", 1, "http://c"),
+    )
     assert [each.field for each in wanted] == ["one", "many.0", "many.1"]
     paths = {each: f"/in/{number}" for number, each in enumerate(reversed(wanted))}
     assert with_paths(value, paths) == {"one": "/in/2", "many": ["/in/1", "/in/0"], "other": ["x"]}
@@ -78,8 +82,8 @@ def test_wanted_files_and_their_paths():
 
 def test_defaults_are_fetched_also_where_null_is_given():
     """The child takes null for an input that is not given, and can fetch nothing itself."""
-    assert wanted_files((ONE, MANY), {}) == (Wanted("one", None, "data:,x"),)
-    assert wanted_files((ONE, MANY), {"one": None, "many": None}) == (Wanted("one", None, "data:,x"),)
+    assert input_files((ONE, MANY), {}) == (InputFile("one", None, "data:,x"),)
+    assert input_files((ONE, MANY), {"one": None, "many": None}) == (InputFile("one", None, "data:,x"),)
     assert with_paths({"many": []}, {}) == {"many": []}
 
 
@@ -94,7 +98,7 @@ def test_defaults_are_fetched_also_where_null_is_given():
 )
 def test_values_that_are_no_files(value, field):
     with pytest.raises(NotAFile) as refused:
-        wanted_files((ONE, MANY), value)
+        input_files((ONE, MANY), value)
     assert refused.value.field == field
 
 
@@ -103,7 +107,7 @@ def test_a_default_that_is_a_file_of_the_model_is_left_to_its_child(default):
     properties = {"image": {**URI, "default": default}}
     (field,) = file_fields({"components": {"schemas": {"Input": {"properties": properties}}}})
     assert field.default is None
-    assert wanted_files((field,), {}) == ()
+    assert input_files((field,), {}) == ()
 
 
 FILE = "01k0000000000000000000000a"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.hosting.child.schema_check import SchemaRefused, check
-from tidemill.hosting.files.json_pointer import NoSuchPlace, put_at
+from tidemill.hosting.files.json_pointer import PointerError, set_at
 from tidemill.hosting.files.output_names import content_type, safe_name
 
 
@@ -21,7 +21,7 @@ from tidemill.hosting.files.output_names import content_type, safe_name
 )
 def test_put_at(value, pointer, after):
     before = copy.deepcopy(value)
-    assert put_at(value, pointer, "U") == after
+    assert set_at(value, pointer, "U") == after
     assert value == before
 
 
@@ -44,8 +44,8 @@ def test_put_at(value, pointer, after):
     ],
 )
 def test_there_is_no_such_place(value, pointer):
-    with pytest.raises(NoSuchPlace):
-        put_at(value, pointer, "U")
+    with pytest.raises(PointerError):
+        set_at(value, pointer, "U")
 
 
 JSON = st.recursive(
@@ -59,8 +59,8 @@ JSON = st.recursive(
 def test_any_pointer_puts_one_text_or_is_refused(value, pointer):
     before = copy.deepcopy(value)
     try:
-        after = put_at(value, pointer, "the URL")
-    except NoSuchPlace:
+        after = set_at(value, pointer, "the URL")
+    except PointerError:
         after = None
     assert value == before
     if after is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
-from tidemill.hosting.child.failures import Ending
+from tidemill.hosting.child.failures import ChildFailure
 from tidemill.runtime.clock import now
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
@@ -110,7 +110,7 @@ class World:
         self.engine.on_text(self.instance, ids, text)
 
     def crash(self):
-        self.engine.gone(self.instance, Ending("The model's process ended: signal 11.", ErrorCode.MODEL_CRASHED))
+        self.engine.gone(self.instance, ChildFailure("The model's process ended: signal 11.", ErrorCode.MODEL_CRASHED))
 
     def done(self, name, output="ok", status="succeeded", ms=0.1, **more):
         self.say(t="done", id=name, status=status, output=output, ms=ms, **more)

@@ -62,7 +62,7 @@ class Parts:
             privileges=SimpleNamespace(given=self.step("privileges", given)),
             forks=SimpleNamespace(prepare=self.step("forks", fork)),
             folders=InstanceFolders(tmp_path),
-            ways_out=None,
+            egress_proxies=None,
             watcher=SimpleNamespace(fresh_kernel_kills=lambda: 0, watch=self.watched.append),
         )
         engine = SimpleNamespace(

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.hosting.child.failures import ending
+from tidemill.hosting.child.failures import child_failure
 from tidemill.model.host.child_events import ChildExit, Fault
 from tidemill.model.host.read_budget import FLOODED
 from tidemill.model.wire.channel import CLOSED, ORPHANED_EXIT_CODE
@@ -76,7 +76,7 @@ def test_what_has_finished_a_prediction_begins_anew():
     ],
 )
 def test_running_out_of_memory_is_told_from_a_crash(ended, kernel_kills, printed, code, error):
-    told = ending(ended, kernel_kills=kernel_kills, printed=printed)
+    told = child_failure(ended, kernel_kills=kernel_kills, printed=printed)
     assert told.code is code
     assert error in told.error
     assert told.final is (code is ErrorCode.MODEL_FLOODED)

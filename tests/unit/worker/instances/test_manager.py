@@ -7,7 +7,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Boot, Stop
-from tidemill.hosting.child.failures import BootFailed, Ending
+from tidemill.hosting.child.failures import BootFailed, ChildFailure
 from tidemill.testing.tasks import shortly
 from tidemill.worker.instances import manager as module
 from tidemill.worker.instances.manager import InstanceManager
@@ -166,7 +166,7 @@ async def test_the_environment_is_in_use_until_the_process_has_ended(new_world):
     await shortly(lambda: world.noted("booted"))
     assert world.manager.environments_in_use() == {"digest"}
     connection = world.manager._lives["a"].connection
-    connection.crash = Ending("signal 11", ErrorCode.MODEL_CRASHED)
+    connection.crash = ChildFailure("signal 11", ErrorCode.MODEL_CRASHED)
     crashes = module.CRASHES.labels("model_crashed")._value.get
     before = crashes()
     connection.ended.set_result(None)

@@ -9,7 +9,7 @@ import pytest
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
-from tidemill.hosting.child.failures import Ending
+from tidemill.hosting.child.failures import ChildFailure
 from tidemill.model.host.child_events import ChildExit
 from tidemill.worker.instances import monitor as monitor_module
 from tidemill.worker.instances import usage
@@ -83,7 +83,7 @@ async def test_a_process_that_stops_itself_is_ended_so_that_the_next_need_not_wa
         await process.wait()
     world.connection.on_exit(ChildExit(None, 9))
     ((_, ending),) = world.engine.gone_with
-    assert ending == Ending(monitor_module.STOPPED, ErrorCode.MODEL_CRASHED)
+    assert ending == ChildFailure(monitor_module.STOPPED, ErrorCode.MODEL_CRASHED)
     assert world.connection.crash == ending
 
 
@@ -101,7 +101,7 @@ async def test_too_much_memory_ends_it_and_says_how_much(world, monkeypatch):
     world.connection.on_exit(ChildExit(None, 9))
     ((_, ending),) = world.engine.gone_with
     error = "The model used 3 GiB of memory; its hardware gives it 2 GiB."
-    assert ending == Ending(error, ErrorCode.OUT_OF_MEMORY, final=True)
+    assert ending == ChildFailure(error, ErrorCode.OUT_OF_MEMORY, final=True)
     assert world.connection.crash == ending
 
 
@@ -205,6 +205,6 @@ async def test_a_long_set_up_keeps_the_end_of_its_log_and_says_what_is_missing(w
 async def test_what_has_gone_is_not_ended_again(world):
     world.watcher.forget("i")
     world.watcher._end(
-        MonitoredInstance(world.instance, world.connection, 1, None, 1), Ending("", ErrorCode.MODEL_CRASHED)
+        MonitoredInstance(world.instance, world.connection, 1, None, 1), ChildFailure("", ErrorCode.MODEL_CRASHED)
     )
     assert not world.child.killed

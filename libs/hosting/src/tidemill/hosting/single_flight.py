@@ -14,14 +14,14 @@ class _Flight(Generic[ResultT]):
         self.askers = 0
 
 
-class Flights(Generic[KeyT, ResultT]):
+class SingleFlight(Generic[KeyT, ResultT]):
     """A call goes on for as long as anybody asks for it: one canceled asker does not end it for the others."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._flights: dict[KeyT, _Flight[ResultT]] = {}
 
-    async def join(self, key: KeyT, call: Callable[[], Coroutine[Any, Any, ResultT]]) -> ResultT:
+    async def run(self, key: KeyT, call: Callable[[], Coroutine[Any, Any, ResultT]]) -> ResultT:
         """What `call` answers or raises; it is started unless one for `key` is under way."""
         flight = self._flights.get(key)
         if flight is None:

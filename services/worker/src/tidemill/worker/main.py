@@ -138,7 +138,7 @@ async def _closing(parts: Parts) -> AsyncIterator[None]:
     finally:
         await parts.instances.manager.close()
         await local_store.zygotes.close()
-        await parts.instances.ways_out.close_all()
+        await parts.instances.egress_proxies.close_all()
         await parts.lease.release()
         await local_store.environments.close()
         await local_store.bundles.close()

@@ -11,7 +11,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import VersionMade
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
-from tidemill.hosting.child.egress_proxies import WaysOut
+from tidemill.hosting.child.egress_proxies import EgressProxies
 from tidemill.hosting.child.frames import Log
 from tidemill.hosting.child.inspection import SandboxedInspector
 from tidemill.hosting.child.zygotes import Zygotes
@@ -106,7 +106,7 @@ class InstanceParts(msgspec.Struct, frozen=True, kw_only=True):
     records: BootRecords
     gpus: GpuAssignments
     watcher: InstanceMonitor
-    ways_out: WaysOut
+    egress_proxies: EgressProxies
 
 
 class VersionParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,7 +245,7 @@ def _inputs(context: Context) -> InputFetcher:
 def _instances(context: Context, local_store: LocalStore, runs: RunParts) -> InstanceParts:
     config, database, engine, folders = context.config, context.database, runs.engine, local_store.folders
     allow = setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow)
-    ways_out = WaysOut(context.platform, allow)
+    egress_proxies = EgressProxies(context.platform, allow)
     watcher = InstanceMonitor(
         disk_limit_bytes=config.instance_disk_bytes,
         health_every_s=config.health_every_s,
@@ -262,19 +262,19 @@ def _instances(context: Context, local_store: LocalStore, runs: RunParts) -> Ins
         privileges=PrivilegeReader(database, context.key, context.policy),
         forks=ForkBuilder(local_store.zygotes, folders),
         folders=folders,
-        ways_out=ways_out,
+        egress_proxies=egress_proxies,
         watcher=watcher,
     )
     records = BootRecords(database, context.worker)
     manager = InstanceManager(
         engine,
         Booter(engine, ports),
-        Cleanup(gpus, ways_out, watcher, folders),
+        Cleanup(gpus, egress_proxies, watcher, folders),
         records,
         capacity=config.instances,
         timeout_s=config.boot_timeout_s,
     )
-    return InstanceParts(manager=manager, records=records, gpus=gpus, watcher=watcher, ways_out=ways_out)
+    return InstanceParts(manager=manager, records=records, gpus=gpus, watcher=watcher, egress_proxies=egress_proxies)
 
 
 def _versions(context: Context, local_store: LocalStore) -> VersionParts:

@@ -14,7 +14,7 @@ import httpx
 
 from tidemill.cli.errors import CommandError
 from tidemill.hosting.files import data_uris, media_suffixes
-from tidemill.hosting.files.file_fields import NotAFile, Wanted, file_fields, wanted_files, with_paths
+from tidemill.hosting.files.file_fields import InputFile, NotAFile, file_fields, input_files, with_paths
 from tidemill.security.data_uri_form import DataUriRefused
 
 TIMEOUT: Final = httpx.Timeout(300.0, connect=10.0)
@@ -29,7 +29,7 @@ async def fetch(
     speak to a server here. Raises CommandError.
     """
     try:
-        wanted = wanted_files(file_fields(schema), value)
+        wanted = input_files(file_fields(schema), value)
     except NotAFile as error:
         raise CommandError(f"the input {error.field} must be a URL or a file") from None
     paths = {}
@@ -40,7 +40,7 @@ async def fetch(
     return with_paths(value, paths)
 
 
-async def _fetch(wanted: Wanted, place: Path, *, of_this_machine: bool) -> Path:
+async def _fetch(wanted: InputFile, place: Path, *, of_this_machine: bool) -> Path:
     scheme = urlsplit(wanted.url).scheme
     try:
         if scheme == "data":

@@ -21,19 +21,19 @@ from tidemill.security.egress_resolver import IsolatedResolver
 CONNECTIONS: Final = Counter("tidemill_worker_egress_connections_total", "What models asked the proxy for", ["outcome"])
 
 
-class _WayOut(NamedTuple):
+class _RunningProxy(NamedTuple):
     task: asyncio.Task[None]
     listener: socket.socket
     resolver: IsolatedResolver
 
 
-class WaysOut:
+class EgressProxies:
     """Use from one event loop."""
 
     def __init__(self, platform: Platform, allow: Allow) -> None:
         self._platform = platform
         self._allow = allow
-        self._open: dict[str, _WayOut] = {}
+        self._open: dict[str, _RunningProxy] = {}
         self._serving = Tasks()
 
     def open(self, instance: str, hosts: tuple[str, ...] | None, descriptor: int) -> None:
@@ -51,7 +51,7 @@ class WaysOut:
         resolver = IsolatedResolver()  # each its own: names that take for ever are its own trouble alone
         proxy = EgressProxy(policy, resolver, Hosts(hosts, self._platform.names), tell)
         task = self._serving.start(_serve(proxy, listener), f"way out of {instance}")
-        self._open[instance] = _WayOut(task, listener, resolver)
+        self._open[instance] = _RunningProxy(task, listener, resolver)
 
     async def close(self, instance: str) -> None:
         if instance in self._open:

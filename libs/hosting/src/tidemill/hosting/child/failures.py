@@ -16,7 +16,7 @@ class BootFailed(Exception):  # noqa: N818 - named after the situation
     """The model did not come up; the message is for its author."""
 
 
-class Ending(NamedTuple):
+class ChildFailure(NamedTuple):
     """How a child's process ended, for what it was at. `final`: another attempt would end the same way."""
 
     error: str
@@ -24,7 +24,7 @@ class Ending(NamedTuple):
     final: bool = False
 
 
-def describe(ended: ChildExit) -> str:
+def describe_exit(ended: ChildExit) -> str:
     """In a few words, after a colon."""
     if ended.code == ORPHANED_EXIT_CODE:  # it saw it itself, before we did
         return CLOSED
@@ -36,14 +36,16 @@ def describe(ended: ChildExit) -> str:
     return f"signal {ended.signal}" if ended.signal is not None else f"exit status {ended.code}"
 
 
-def ending(ended: ChildExit, *, kernel_kills: int, printed: bytes) -> Ending:
+def child_failure(ended: ChildExit, *, kernel_kills: int, printed: bytes) -> ChildFailure:
     """`kernel_kills`: processes that the kernel has killed lately for want of memory, which this one may be among.
     `printed`: the last it wrote to its standard streams.
     """
     if ended.fault is Fault.FLOOD:
-        return Ending(f"The model's process ended: {describe(ended)}.", ErrorCode.MODEL_FLOODED, final=True)
+        return ChildFailure(f"The model's process ended: {describe_exit(ended)}.", ErrorCode.MODEL_FLOODED, final=True)
     if ended.poisoned is None and ended.signal == signal.SIGKILL and kernel_kills:
-        return Ending("The machine ran out of memory, and the model's process was killed.", ErrorCode.OUT_OF_MEMORY)
+        return ChildFailure(
+            "The machine ran out of memory, and the model's process was killed.", ErrorCode.OUT_OF_MEMORY
+        )
     if ended.signal == signal.SIGABRT and any(text in printed for text in _MEMORY_TEXTS):
-        return Ending("The model ran out of memory, and its process ended.", ErrorCode.OUT_OF_MEMORY)
-    return Ending(f"The model's process ended: {describe(ended)}.", ErrorCode.MODEL_CRASHED)
+        return ChildFailure("The model ran out of memory, and its process ended.", ErrorCode.OUT_OF_MEMORY)
+    return ChildFailure(f"The model's process ended: {describe_exit(ended)}.", ErrorCode.MODEL_CRASHED)

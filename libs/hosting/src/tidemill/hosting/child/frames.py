@@ -45,7 +45,7 @@ class Failed(msgspec.Struct, frozen=True, tag_field="t", tag="failed"):
     kind: str
 
 
-class WayOut(msgspec.Struct, frozen=True, tag_field="t", tag="way_out"):
+class EgressSocket(msgspec.Struct, frozen=True, tag_field="t", tag="way_out"):
     """The listening socket of a child's network namespace, before anything of the model's has run."""
 
     files: Annotated[list[FileRef], Meta(min_length=1, max_length=1)]
@@ -81,7 +81,7 @@ class Done(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     batch: Annotated[int, Meta(ge=0, le=RUNS_LIMIT)] = 0  # how many the call was for; 0 without @batch
 
 
-ChildFrame = WayOut | Ready | Running | Failed | Health | Output | Metric | Done
+ChildFrame = EgressSocket | Ready | Running | Failed | Health | Output | Metric | Done
 decode: Final = msgspec.json.Decoder(ChildFrame).decode
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
+from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe_exit
 from tidemill.hosting.child.frames import Failed, Ready, decode
 from tidemill.hosting.child.zygotes import Zygotes
 from tidemill.hosting.environments.store import Environment
@@ -56,7 +56,9 @@ class _Answer:
 
     def on_exit(self, ended: ChildExit) -> None:
         if not self.schema.done():
-            self.schema.set_exception(BootFailed(f"the model's process ended while it was imported: {describe(ended)}"))
+            self.schema.set_exception(
+                BootFailed(f"the model's process ended while it was imported: {describe_exit(ended)}")
+            )
 
 
 class SandboxedInspector:

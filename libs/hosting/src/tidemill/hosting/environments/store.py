@@ -22,7 +22,7 @@ from tidemill.hosting.environments.installer import Installer, InstallFailed, Sa
 from tidemill.hosting.environments.layering import LAYERED, ON_REQUEST, Attempt, Layer
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
-from tidemill.hosting.single_flight import Flights
+from tidemill.hosting.single_flight import SingleFlight
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.telemetry import log
@@ -91,7 +91,7 @@ class Environments:
         self._preload = preload
         self._own = interpreters.own()
         self._layers = layering.installed_layers()
-        self._flights: Flights[str, Environment] = Flights("environment")
+        self._flights: SingleFlight[str, Environment] = SingleFlight("environment")
         self._found: dict[str, Path | None] = {}
 
     async def ensure(self, config: ModelConfig, say: Say = lambda _text: None) -> Environment:
@@ -103,7 +103,7 @@ class Environments:
         if plan.own and layering.satisfied(config.requirements, self._layers):
             return self._base(layering.named(config.requirements, self._preload), plan.warnings)
         digest = plan.digest()
-        return await self._flights.join(digest, lambda: self._ensure(digest, plan, say))
+        return await self._flights.run(digest, lambda: self._ensure(digest, plan, say))
 
     async def _plan(self, config: ModelConfig, say: Say) -> _Plan:
         """The interpreter asked for, where it can be had; else the worker's own, with a warning."""

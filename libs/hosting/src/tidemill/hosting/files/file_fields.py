@@ -16,7 +16,7 @@ class FileField(NamedTuple):
     default: Any = None  # a URL, or a list of them, for an input that is not given; None where the child has its own
 
 
-class Wanted(NamedTuple):
+class InputFile(NamedTuple):
     """One file that an input asks for. `position` is its place in a list, None where the input is the file itself."""
 
     name: str
@@ -75,27 +75,27 @@ def _kinds(definition: Mapping[str, Any], components: Mapping[str, Any], depth: 
         yield from _kinds(_mapping(components.get(name)), components, depth - 1)
 
 
-def wanted_files(fields: tuple[FileField, ...], value: Mapping[str, Any]) -> tuple[Wanted, ...]:
+def input_files(fields: tuple[FileField, ...], value: Mapping[str, Any]) -> tuple[InputFile, ...]:
     """Return the files that an input asks for; null is an input that is not given, as for the child. Raise NotAFile."""
     given = [(field, value.get(field.name)) for field in fields]
     return tuple(wanted for field, each in given for wanted in _wanted(field, field.default if each is None else each))
 
 
-def _wanted(field: FileField, value: Any) -> Iterator[Wanted]:
+def _wanted(field: FileField, value: Any) -> Iterator[InputFile]:
     if value is None:
         return
     if field.many and isinstance(value, list):
         for index, item in enumerate(value):
             if not isinstance(item, str):
                 raise NotAFile(f"{field.name}.{index}")
-            yield Wanted(field.name, index, item)
+            yield InputFile(field.name, index, item)
     elif field.one and isinstance(value, str):
-        yield Wanted(field.name, None, value)
+        yield InputFile(field.name, None, value)
     else:
         raise NotAFile(field.name)
 
 
-def with_paths(value: Mapping[str, Any], paths: Mapping[Wanted, str]) -> dict[str, Any]:
+def with_paths(value: Mapping[str, Any], paths: Mapping[InputFile, str]) -> dict[str, Any]:
     """The input with paths in place of URLs; the given one is left as it is."""
     changed = dict(value)
     for wanted, path in paths.items():

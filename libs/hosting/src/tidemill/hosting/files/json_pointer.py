@@ -6,14 +6,14 @@ from typing import Any, Final
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
-class NoSuchPlace(Exception):  # noqa: N818 - named after the situation
+class PointerError(Exception):
     """The pointer is malformed, leads nowhere, or to something else than the null that should stand there."""
 
 
-def put_at(value: Any, pointer: str, url: str) -> Any:
-    """`value` with `url` in place of the null at `pointer`. Raises NoSuchPlace."""
+def set_at(value: Any, pointer: str, url: str) -> Any:
+    """`value` with `url` in place of the null at `pointer`. Raises PointerError."""
     if pointer and not pointer.startswith("/"):
-        raise NoSuchPlace(pointer)
+        raise PointerError(pointer)
     tokens = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
     top = [value]
     place: Any = top
@@ -25,7 +25,7 @@ def put_at(value: Any, pointer: str, url: str) -> Any:
         place[key] = copy
         place, key = copy, _key(copy, token, pointer)
     if place[key] is not None:
-        raise NoSuchPlace(pointer)
+        raise PointerError(pointer)
     place[key] = url
     return top[0]
 
@@ -35,4 +35,4 @@ def _key(container: Any, token: str, pointer: str) -> int | str:
         return token
     if isinstance(container, list) and _NUMBER.fullmatch(token) and int(token) < len(container):
         return int(token)
-    raise NoSuchPlace(pointer)
+    raise PointerError(pointer)

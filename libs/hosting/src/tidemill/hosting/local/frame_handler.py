@@ -14,9 +14,20 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe
-from tidemill.hosting.child.frames import Done, Failed, FileRef, Metric, Output, Ready, Running, WayOut, decode, merged
-from tidemill.hosting.files.json_pointer import NoSuchPlace, put_at
+from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe_exit
+from tidemill.hosting.child.frames import (
+    Done,
+    EgressSocket,
+    Failed,
+    FileRef,
+    Metric,
+    Output,
+    Ready,
+    Running,
+    decode,
+    merged,
+)
+from tidemill.hosting.files.json_pointer import PointerError, set_at
 from tidemill.hosting.files.output_names import safe_name
 from tidemill.model.host.child_events import ChildExit
 from tidemill.model.wire.text_stream import OwnerIds
@@ -82,7 +93,7 @@ class Conversation:
         for body in bodies:
             try:
                 self._on_frame(decode(body), files)
-            except (msgspec.DecodeError, UnicodeDecodeError, IndexError, NoSuchPlace) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, IndexError, PointerError) as error:
                 raise ValueError(f"it sent what is no frame: {error}") from None
 
     def _on_frame(self, frame: Any, files: deque[int]) -> None:
@@ -92,7 +103,7 @@ class Conversation:
             self.ready.set_exception(BootFailed(f"{frame.error}\n{self._log[-2000:]}".strip()))
         elif isinstance(frame, Running):
             self._called = frozenset(frame.ids)
-        elif isinstance(frame, WayOut) and self._on_way_out is not None:
+        elif isinstance(frame, EgressSocket) and self._on_way_out is not None:
             self._on_way_out(files.popleft())
         elif isinstance(frame, Output | Done | Metric):
             self._on_progress(frame, files)
@@ -137,7 +148,7 @@ class Conversation:
         self._boot.on_log(text)
 
     def on_exit(self, ended: ChildExit) -> None:
-        how = describe(ended)
+        how = describe_exit(ended)
         if not self.ready.done():
             self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
         for heard in self._heard.values():
@@ -147,10 +158,10 @@ class Conversation:
 
 
 def _received(frame: Output | Done, files: deque[int], audience: Audience) -> Any:
-    """The value with what stands for each file at its pointer. Raises IndexError, NoSuchPlace, OSError."""
+    """The value with what stands for each file at its pointer. Raises IndexError, PointerError, OSError."""
     value = msgspec.json.decode(frame.value if isinstance(frame, Output) else frame.output)
     for ref in frame.files:
-        value = put_at(value, ref.pointer, _kept(ref, files.popleft(), audience))
+        value = set_at(value, ref.pointer, _kept(ref, files.popleft(), audience))
     return value
 
 

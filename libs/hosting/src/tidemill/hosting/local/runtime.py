@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 import msgspec
 
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.child.egress_proxies import WaysOut
+from tidemill.hosting.child.egress_proxies import EgressProxies
 from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.child.frames import run_frame
 from tidemill.hosting.child.inspection import SandboxedInspector
@@ -108,7 +108,7 @@ class Workbench:
         # but a push would refuse it, and here is where to learn that.
         self._environments = Environments(home / "environments", Installer(home / "uv"), self._scratch)
         self._zygotes = Zygotes(home)
-        self._ways_out = WaysOut(Platform(()), Allow())  # the public internet, and nothing of this network
+        self._egress_proxies = EgressProxies(Platform(()), Allow())  # the public internet, and nothing of this network
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._scratch.__enter__)
@@ -135,7 +135,7 @@ class Workbench:
         """
         async with self._prepared(directory, paths, audience.on_log) as parts:
             instance, hosts = parts.folder.name, parts.config.network_hosts or None
-            heard = Conversation(audience, partial(self._ways_out.open, instance, hosts))
+            heard = Conversation(audience, partial(self._egress_proxies.open, instance, hosts))
             zygote = await self._zygotes.get(parts.environment)
             child = await zygote.fork(parts.spec(self._zygotes.runtime_paths()), parts.boot(), heard)
             try:
@@ -144,7 +144,7 @@ class Workbench:
             finally:
                 child.kill()
                 await asyncio.wait([heard.ended], timeout=GONE_WITHIN_S)
-                await self._ways_out.close(instance)
+                await self._egress_proxies.close(instance)
 
     @asynccontextmanager
     async def _prepared(self, directory: Path, paths: Iterable[str], say: Say) -> "AsyncIterator[_Parts]":

@@ -19,7 +19,7 @@ from typing import Final
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.hosting.scratch import Scratch, sync_directory
-from tidemill.hosting.single_flight import Flights
+from tidemill.hosting.single_flight import SingleFlight
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
 from tidemill.worker.cache.downloads import BlobSource, BlobUnavailable, Download, forget
@@ -68,7 +68,7 @@ class BlobCache:
         self._scratch = scratch
         self._parallel = parallel
         self._slots = asyncio.Semaphore(parallel)
-        self._flights: Flights[str, None] = Flights("blob")
+        self._flights: SingleFlight[str, None] = SingleFlight("blob")
         self._wanted: Counter[Path] = Counter()
 
     def path(self, file: BundleFile) -> Path:
@@ -122,9 +122,9 @@ class BlobCache:
     async def _fetch(self, file: BundleFile) -> None:
         plain = self._plain(file.sha256)
         if not _has_size(plain, file.size):
-            await self._flights.join(file.sha256, lambda: self._download(file.sha256, file.size))
+            await self._flights.run(file.sha256, lambda: self._download(file.sha256, file.size))
         if file.executable:
-            await self._flights.join(f"{file.sha256}.x", lambda: finish_in_thread(self._copy, file))
+            await self._flights.run(f"{file.sha256}.x", lambda: finish_in_thread(self._copy, file))
 
     async def _download(self, digest: str, size: int) -> None:
         partial = self.directory / PARTIAL / digest

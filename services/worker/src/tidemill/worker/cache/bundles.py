@@ -17,7 +17,7 @@ from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest
 from tidemill.contracts.ids import is_id
 from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
-from tidemill.hosting.single_flight import Flights
+from tidemill.hosting.single_flight import SingleFlight
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.clock import now
 from tidemill.runtime.telemetry import log
@@ -40,7 +40,7 @@ class BundleCache:
         self._blobs = blobs
         self._scratch = scratch
         self._uses: Counter[str] = Counter()
-        self._flights: Flights[str, None] = Flights("version")
+        self._flights: SingleFlight[str, None] = SingleFlight("version")
         self.uses: Counter[str] = Counter()  # "found" on the disk, or "made" of what had to be fetched first
         self._changes = asyncio.Lock()  # nothing is taken into use while it is decided what goes
 
@@ -54,7 +54,7 @@ class BundleCache:
         async with self._changes:
             self._uses[queue] += 1
         try:
-            await self._flights.join(queue, lambda: self._ensure(queue, files))
+            await self._flights.run(queue, lambda: self._ensure(queue, files))
         except BaseException:
             self._release(queue)
             raise

@@ -18,7 +18,7 @@ import aiohttp
 
 from tidemill.contracts.limits import INPUT_FILE_LIMIT_BYTES
 from tidemill.hosting.files import data_uris, media_suffixes
-from tidemill.hosting.files.file_fields import FileField, NotAFile, Wanted, wanted_files, with_paths
+from tidemill.hosting.files.file_fields import FileField, InputFile, NotAFile, input_files, with_paths
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import AWAY, Database, backoffs, insistently
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
@@ -108,7 +108,7 @@ class InputFetcher:
         Raises InputFetchError; then the folder is gone again.
         """
         try:
-            wanted = wanted_files(fields, value)
+            wanted = input_files(fields, value)
         except NotAFile as error:
             raise InputFetchError(error.field, "it must be a URL") from None
         if len(wanted) > FILES_LIMIT:
@@ -124,11 +124,11 @@ class InputFetcher:
         return with_paths(value, paths)
 
     async def _bring_all(
-        self, wanted: tuple[Wanted, ...], folder: Path, account: str, patience: Patience
-    ) -> dict[Wanted, str]:
-        paths: dict[Wanted, str] = {}
+        self, wanted: tuple[InputFile, ...], folder: Path, account: str, patience: Patience
+    ) -> dict[InputFile, str]:
+        paths: dict[InputFile, str] = {}
 
-        async def bring(each: Wanted) -> None:
+        async def bring(each: InputFile) -> None:
             paths[each] = str(await self._bring(each, folder, account, patience))
 
         try:
@@ -139,7 +139,7 @@ class InputFetcher:
             raise failures.exceptions[0] from None
         return paths
 
-    async def _bring(self, wanted: Wanted, folder: Path, account: str, patience: Patience) -> Path:
+    async def _bring(self, wanted: InputFile, folder: Path, account: str, patience: Patience) -> Path:
         tries, elsewhere = self._objects.tries(patience), _ExternalRetries()
         try:
             while True:

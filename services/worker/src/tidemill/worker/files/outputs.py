@@ -13,7 +13,7 @@ import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.hosting.child.frames import FileRef
-from tidemill.hosting.files.json_pointer import NoSuchPlace, put_at
+from tidemill.hosting.files.json_pointer import PointerError, set_at
 from tidemill.hosting.files.output_names import HEAD_BYTES, content_type, safe_name
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.objects import Objects, ObjectStoreError
@@ -63,8 +63,8 @@ class OutputUploader:
         decoded = msgspec.json.decode(value)
         try:
             for ref, url in zip(files, urls, strict=True):
-                decoded = put_at(decoded, ref.pointer, url)
-        except NoSuchPlace:
+                decoded = set_at(decoded, ref.pointer, url)
+        except PointerError:
             raise RunFailed("The output has no place for one of its files.", ErrorCode.MODEL_ERROR) from None
         return msgspec.Raw(msgspec.json.encode(decoded))
 

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tidemill.hosting.child.failures import Ending
+from tidemill.hosting.child.failures import ChildFailure
 from tidemill.runtime.clock import at, monotonic, now
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
@@ -48,7 +48,7 @@ class BootRecords:
         said = (_text(each) for each in (instance.error, instance.boot, logs))
         await self._write(WRITE, instance.id, instance.queue, self._worker, _began_at(instance), ready_at, *said)
 
-    async def crashed(self, instance: Instance, ending: Ending) -> None:
+    async def crashed(self, instance: Instance, ending: ChildFailure) -> None:
         await self._write(ENDED, instance.id, _text(ending.error))
 
     async def follow(self, booting: Callable[[], Iterable[ManagedInstance]]) -> None:

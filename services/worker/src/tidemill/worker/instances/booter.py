@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from tidemill.contracts.api.pushes import BundleFile
-from tidemill.hosting.child.egress_proxies import WaysOut
+from tidemill.hosting.child.egress_proxies import EgressProxies
 from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.child.frames import Ready
 from tidemill.hosting.environments.store import Environment, Environments
@@ -48,7 +48,7 @@ class BootPorts(msgspec.Struct, frozen=True, kw_only=True):
     privileges: PrivilegeReader
     forks: ForkBuilder
     folders: InstanceFolders
-    ways_out: WaysOut
+    egress_proxies: EgressProxies
     watcher: InstanceMonitor
 
 
@@ -127,7 +127,7 @@ class Booter:
 
     def _linked(self, instance: Instance, given: InstancePrivileges) -> ChildConnection:
         confined = given.confined
-        take = partial(self._ports.ways_out.open, instance.id, confined.hosts) if confined.way_out else None
+        take = partial(self._ports.egress_proxies.open, instance.id, confined.hosts) if confined.way_out else None
         privileged = ConnectionOptions(tuple(given.secrets.values()), take)
         connection = ChildConnection(self._engine, instance, self._ports.watcher.fresh_kernel_kills, privileged)
         connection.note(confined.note)

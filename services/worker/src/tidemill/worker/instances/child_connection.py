@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, Ending, describe, ending
-from tidemill.hosting.child.frames import Done, Failed, Health, Ready, WayOut, decode
+from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, ChildFailure, child_failure, describe_exit
+from tidemill.hosting.child.frames import Done, EgressSocket, Failed, Health, Ready, decode
 from tidemill.model.host.child_events import ChildExit
 from tidemill.model.wire import protocol
 from tidemill.model.wire.text_stream import OwnerIds
@@ -47,11 +47,11 @@ class ChildConnection:
         self._on_way_out = privileges.on_way_out
         self._instance = instance
         self._kernel_kills = kernel_kills
-        self._ending: Ending | None = None  # why we killed it
+        self._ending: ChildFailure | None = None  # why we killed it
         self._printed = b""
         self._health: asyncio.Future[str | None] | None = None
         self.has_healthcheck = False
-        self.crash: Ending | None = None  # how it ended by its own doing
+        self.crash: ChildFailure | None = None  # how it ended by its own doing
         self._log = ""
         self._dropped = 0
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
@@ -95,7 +95,7 @@ class ChildConnection:
             self._health.set_result(frame.error)
         return True
 
-    def kill(self, ending: Ending) -> None:
+    def kill(self, ending: ChildFailure) -> None:
         """Ends the child; what it was at hears why."""
         if self._ending is None and self._instance.child is not None:
             self._ending = ending
@@ -108,7 +108,7 @@ class ChildConnection:
             self.ready.set_result(frame)
         elif isinstance(frame, Failed):
             self.ready.set_exception(BootFailed(frame.error))
-        elif isinstance(frame, WayOut) and self._on_way_out is not None:
+        elif isinstance(frame, EgressSocket) and self._on_way_out is not None:
             self._take_way_out(self._on_way_out)
         else:
             raise ValueError(f"it sent {type(frame).__name__} before it was ready")
@@ -170,11 +170,11 @@ class ChildConnection:
         self._release(None)
         if self._health is not None and not self._health.done():
             self._health.set_result(None)  # its end is told by other ways
-        told = self._ending or ending(ended, kernel_kills=self._kernel_kills(), printed=self._printed)
+        told = self._ending or child_failure(ended, kernel_kills=self._kernel_kills(), printed=self._printed)
         if self._was_its_own(ended) or told.code is ErrorCode.OUT_OF_MEMORY:
             self.crash = told
         if not self.ready.done():
-            how = describe(ended) if told.code is ErrorCode.MODEL_CRASHED and self._ending is None else told.error
+            how = describe_exit(ended) if told.code is ErrorCode.MODEL_CRASHED and self._ending is None else told.error
             self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
         self._engine.gone(self._instance, told)
         self.ended.set_result(None)

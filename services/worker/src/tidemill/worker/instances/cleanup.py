@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tidemill.hosting.child.egress_proxies import WaysOut
+from tidemill.hosting.child.egress_proxies import EgressProxies
 from tidemill.worker.gpus.assignments import GpuAssignments
 from tidemill.worker.instances.folders import InstanceFolders
 from tidemill.worker.instances.managed_instance import ManagedInstance
@@ -11,10 +11,10 @@ from tidemill.worker.instances.monitor import InstanceMonitor
 
 class Cleanup:
     def __init__(
-        self, gpus: GpuAssignments, ways_out: WaysOut, watcher: InstanceMonitor, folders: InstanceFolders
+        self, gpus: GpuAssignments, egress_proxies: EgressProxies, watcher: InstanceMonitor, folders: InstanceFolders
     ) -> None:
         self._gpus = gpus
-        self._ways_out = ways_out
+        self._egress_proxies = egress_proxies
         self._watcher = watcher
         self._folders = folders
 
@@ -27,7 +27,7 @@ class Cleanup:
         """Removes what the instance wrote, once nobody is left to write more."""
         instance = managed.instance.id
         self._watcher.forget(instance)
-        await self._ways_out.close(instance)
+        await self._egress_proxies.close(instance)
         await managed.process_gone()
         await asyncio.to_thread(self._folders.remove, instance)
         self._gpus.release(instance)

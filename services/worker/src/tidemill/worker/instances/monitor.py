@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import GIB
-from tidemill.hosting.child.failures import Ending
+from tidemill.hosting.child.failures import ChildFailure
 from tidemill.model.host import process_state
 from tidemill.runtime.telemetry import log
 from tidemill.worker.instances import processes, usage
@@ -76,7 +76,7 @@ class InstanceMonitor:
             found = await asyncio.to_thread(_stopped, list(self._watched.values()))
             for watched in found:
                 if watched.instance.id in before:
-                    self._end(watched, Ending(STOPPED, ErrorCode.MODEL_CRASHED))
+                    self._end(watched, ChildFailure(STOPPED, ErrorCode.MODEL_CRASHED))
             before = {watched.instance.id for watched in found}
 
     async def disk(self) -> None:
@@ -89,7 +89,7 @@ class InstanceMonitor:
                     self._written_bytes[watched.instance.id] = used
                 if used > self._disk_limit_bytes:
                     error = f"The model wrote more than {self._disk_limit_bytes / GIB:.3g} GiB to its disk."
-                    self._end(watched, Ending(error, ErrorCode.MODEL_CRASHED))
+                    self._end(watched, ChildFailure(error, ErrorCode.MODEL_CRASHED))
 
     async def health(self) -> None:
         """Named task. Only instances that run nothing are asked: one that is busy is not ill."""
@@ -106,7 +106,7 @@ class InstanceMonitor:
                 error = await watched.connection.check()
         except TimeoutError:
             what = f"The model's healthcheck() took longer than {HEALTH_WITHIN_S:g} s."
-            self._end(watched, Ending(what, ErrorCode.MODEL_CRASHED))
+            self._end(watched, ChildFailure(what, ErrorCode.MODEL_CRASHED))
             return
         if error is None or watched.instance.id not in self._watched:
             return
@@ -116,9 +116,9 @@ class InstanceMonitor:
             async with asyncio.timeout(LEAVE_WITHIN_S):
                 await asyncio.wait([watched.connection.ended])
         except TimeoutError:
-            self._end(watched, Ending(f"The model was not well: {error}.", ErrorCode.MODEL_CRASHED))
+            self._end(watched, ChildFailure(f"The model was not well: {error}.", ErrorCode.MODEL_CRASHED))
 
-    def _end(self, watched: MonitoredInstance, ending: Ending) -> None:
+    def _end(self, watched: MonitoredInstance, ending: ChildFailure) -> None:
         instance = watched.instance
         if instance.id in self._watched:
             log().warning("ended", action="kill", instance=instance.id, queue=instance.queue, error=ending.error)
@@ -135,7 +135,7 @@ def _stopped(watched: Sequence[MonitoredInstance]) -> list[MonitoredInstance]:
 
 def _over_memory(
     limited: Sequence[MonitoredInstance], written: Mapping[str, int]
-) -> list[tuple[MonitoredInstance, Ending]]:
+) -> list[tuple[MonitoredInstance, ChildFailure]]:
     over = []
     found = processes.of_instances([RootProcess(each.pid, each.uid) for each in limited])
     for watched, pids in zip(limited, found, strict=True):
@@ -143,5 +143,5 @@ def _over_memory(
         used = usage.memory_bytes(pids, limit - files) + files
         if used > limit:
             error = f"The model used {used / GIB:.3g} GiB of memory; its hardware gives it {limit / GIB:.3g} GiB."
-            over.append((watched, Ending(error, ErrorCode.OUT_OF_MEMORY, final=True)))
+            over.append((watched, ChildFailure(error, ErrorCode.OUT_OF_MEMORY, final=True)))
     return over

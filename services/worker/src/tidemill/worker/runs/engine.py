@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
 from tidemill.contracts.prediction import Status, stopped
-from tidemill.hosting.child.failures import Ending
+from tidemill.hosting.child.failures import ChildFailure
 from tidemill.hosting.child.frames import Done, run_frame
 from tidemill.model.wire.text_stream import OwnerIds
 from tidemill.runtime.clock import monotonic, now
@@ -227,7 +227,7 @@ class Engine:
         instance.idle_since, instance.ready_at = monotonic(), now()
         self.dispatch(self.lane(instance.queue))
 
-    def gone(self, instance: Instance, ending: Ending) -> None:
+    def gone(self, instance: Instance, ending: ChildFailure) -> None:
         """The child has ended: its runs wait again, or lose an attempt."""
         self._returns.gone(instance, ending)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from tidemill.contracts.limits import ATTEMPTS
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.child.failures import Ending
+from tidemill.hosting.child.failures import ChildFailure
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.local_queue import LocalQueue
 from tidemill.worker.runs.ports import EnginePorts
@@ -36,7 +36,7 @@ class Requeue:
         self._records = ports.records
         self._discard_inputs = ports.discard_inputs
 
-    def gone(self, instance: Instance, ending: Ending) -> None:
+    def gone(self, instance: Instance, ending: ChildFailure) -> None:
         """The child has ended. What it was at loses an attempt; what was only sent ahead loses nothing."""
         lane = self._runs.lane(instance.queue)
         lane.instances.pop(instance.id, None)
