@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import aiohttp
 import msgspec
@@ -13,15 +13,16 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, bad_request, invalid_input, not_found
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import json_faults
+from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.checks.structs import loosely, refusal
 from tidemill.gateway.limits.allowances import Kind
 
-if TYPE_CHECKING:
-    from tidemill.gateway.parts import Parts
-
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
+PartsT = TypeVar("PartsT")
+PartsT_co = TypeVar("PartsT_co", covariant=True)
+PartsT_contra = TypeVar("PartsT_contra", contravariant=True)
 BROKEN_OFF: Final = (aiohttp.ClientError, ConnectionError)  # what reading raises when the sender of a body has gone
 BODY_WITHIN_S: Final = 120.0  # the largest at 50 kB/s; who stays longer holds a connection for nothing
 MOMENTS: Final = frozenset({"created_after", "created_before"})  # query parameters
@@ -29,12 +30,16 @@ MOMENT: Final = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)([Tt ](?P<time>\d[\d:.]+))
 encode: Final = msgspec.json.Encoder().encode
 
 
-class Call(NamedTuple):
-    """One request: who asks, what for, and the parts of the gateway that can answer."""
+class Call(NamedTuple, Generic[PartsT_co]):
+    """One request: its caller, and the parts of the gateway that its handler needs.
+
+    The type of `parts` is a protocol of the handler's module: a handler sees no more than that.
+    """
 
     request: web.Request
     caller: Caller
-    parts: "Parts"
+    request_urls: RequestUrls
+    parts: PartsT_co
 
     @property
     def account(self) -> Account:
@@ -44,7 +49,7 @@ class Call(NamedTuple):
     @property
     def public_url(self) -> str:
         """The public URL by which the request came: what URLs in its answer begin with. No slash at its end."""
-        return self.parts.request_urls.of(self.request)
+        return self.request_urls.of(self.request)
 
     @property
     def api_url(self) -> str:
@@ -118,13 +123,13 @@ def _moment(text: str) -> str:
     return f"{found['date']}T{found['time'] or '00:00:00'}{(found['zone'] or 'Z').replace(' ', '+')}"
 
 
-Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+Handler: TypeAlias = Callable[[Call[PartsT]], Awaitable[web.StreamResponse]]
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
+class Operation(msgspec.Struct, Generic[PartsT_contra], frozen=True, kw_only=True):
     """A handler with what goes in and out, for those who enforce it and for the reference that is made of it."""
 
-    handler: Handler
+    handler: Callable[[Call[PartsT_contra]], Awaitable[web.StreamResponse]]
     name: str  # `predictions.create`; what stands before the first dot groups it
     scope: Scope | None  # None: no token; the handler checks a signed capability itself, or anybody may ask
     body: Any = None  # the struct of a JSON body, or a media type as text
@@ -139,15 +144,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool = False  # its URL carries a signature instead
 
 
-def operation(name: str, scope: Scope | None = None, **rest: Any) -> Callable[[Handler], Operation]:
+def operation(name: str, scope: Scope | None = None, **rest: Any) -> Callable[[Handler[PartsT]], Operation[PartsT]]:
     """Makes an Operation of a handler; `rest` is as its fields are."""
     return lambda handler: Operation(handler=handler, name=name, scope=scope, **rest)
 
 
-class Route(NamedTuple):
+class Route(NamedTuple, Generic[PartsT_contra]):
     method: str
     path: str
-    operation: Operation
+    operation: Operation[PartsT_contra]
 
 
 BYTES: Final = "application/octet-stream"

@@ -5,7 +5,7 @@ The only place of the gateway that catches everything: what is not a Problem bec
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
 from aiohttp import web
@@ -15,11 +15,13 @@ from tidemill.contracts.errors import Problem, not_found, unavailable, unprocess
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway.access import connections
-from tidemill.gateway.access.door import Tokenless
+from tidemill.gateway.access.door import Door, Tokenless
+from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.call import Call, Route, encode, too_large
 from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits import rates
-from tidemill.gateway.parts import Parts
+from tidemill.gateway.limits.rates import Limits
+from tidemill.gateway.serving import Draining
 from tidemill.runtime.db import AWAY
 from tidemill.runtime.telemetry import log
 
@@ -27,6 +29,20 @@ REQUESTS: Final = Counter("tidemill_http_requests_total", "Requests answered", [
 SECONDS: Final = Histogram("tidemill_http_seconds", "Time to the answer", ["route"])
 PASSING: Final = frozenset({429, 503})  # statuses that tell when to come again
 NOBODY: Final = Caller(Account("", "", "", "user"), frozenset())
+
+
+class BoundaryParts(Protocol):
+    @property
+    def door(self) -> Door: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def request_urls(self) -> RequestUrls: ...
+    @property
+    def draining(self) -> Draining: ...
+
+
+PartsT = TypeVar("PartsT", bound=BoundaryParts)
 
 
 def problem_response(problem: Problem) -> web.Response:
@@ -41,7 +57,7 @@ def problem_response(problem: Problem) -> web.Response:
     return response
 
 
-def bind(parts: Parts, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """An aiohttp handler that authenticates, calls the route's handler and turns whatever it raises into a problem."""
     handler, scope, takes = route.operation.handler, route.operation.scope, route.operation.takes
     anonymous = route.operation.anonymous
@@ -59,7 +75,7 @@ def bind(parts: Parts, route: Route) -> Callable[[web.Request], Awaitable[web.St
                 parts.door.pass_by(request, tokenless)
             else:
                 caller = await parts.door.enter(request, scope)
-            call = Call(request, caller, parts)
+            call = Call(request, caller, parts.request_urls, parts)
             if caller.account.allowances is not None:
                 await parts.limits.take(request, caller.account, kind=takes)
             response = await handler(call)

@@ -48,7 +48,7 @@ MODEL: Final = "/models/{owner}/{name}"
 DEPLOYMENT: Final = "/deployments/{owner}/{name}"
 
 # What Replicate's API has.
-REPLICATE: Final = (
+REPLICATE: Final[tuple[Route[Parts], ...]] = (
     Route("GET", "/account", account.get),
     Route("GET", "/hardware", models.hardware),
     Route("GET", "/webhooks/default/secret", webhooks.secret),
@@ -88,7 +88,7 @@ REPLICATE: Final = (
     Route("GET", "/files/{id}/download", files.download),
 )
 # What we have besides; clients of Replicate's never see it.
-EXTENSIONS: Final = (
+EXTENSIONS: Final[tuple[Route[Parts], ...]] = (
     Route("POST", "/predictions/batch", predictions.create_batch),
     Route("DELETE", "/predictions/{id}", predictions.delete),
     Route("POST", "/predictions/{id}/share", predictions.share),
@@ -140,7 +140,7 @@ EXTENSIONS: Final = (
 )
 ROUTES: Final = (*REPLICATE, *EXTENSIONS)
 # For browsers alone: to programs there is nothing, and so it is no operation of the API.
-START: Final = Route("GET", "/", pages.start)
+START: Final[Route[Parts]] = Route("GET", "/", pages.start)
 
 
 def application(parts: Parts) -> web.Application:

@@ -15,6 +15,7 @@ from tidemill.contracts.errors import Problem, not_found, unavailable
 from tidemill.gateway.call import Call
 from tidemill.gateway.files import preconditions
 from tidemill.gateway.files.preconditions import Validators
+from tidemill.gateway.protocols import HasObjects
 from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
 from tidemill.runtime.patience import Patience
 from tidemill.security.response_fields import content_type, filename
@@ -64,7 +65,7 @@ class Shown(NamedTuple):
     sha256: str | None = None  # in hexadecimal
 
 
-async def serve(call: Call, shown: Shown) -> web.StreamResponse:
+async def serve(call: Call[HasObjects], shown: Shown) -> web.StreamResponse:
     """Streams an object, or the part that was asked for, or says that the client has it already. 404 when missing."""
     response = web.StreamResponse(headers=PROTECTION)
     try:
@@ -92,7 +93,7 @@ async def serve(call: Call, shown: Shown) -> web.StreamResponse:
     return response
 
 
-async def _range(call: Call, shown: Shown) -> str | None:
+async def _range(call: Call[HasObjects], shown: Shown) -> str | None:
     """The range to ask the store for. With conditions, only when they leave it to be sent: the store does not judge
     them before the range, which RFC 9110 asks for, nor If-Range at all.
     """
@@ -114,7 +115,7 @@ def _validators(stored: aiohttp.ClientResponse, shown: Shown) -> Validators:
     return Validators(etag, stored.headers.get("Last-Modified"))
 
 
-def _decided(call: Call, stored: aiohttp.ClientResponse, shown: Shown) -> web.Response | None:
+def _decided(call: Call[HasObjects], stored: aiohttp.ClientResponse, shown: Shown) -> web.Response | None:
     """The answer, where the request's conditions want no bytes. Raises the 412 problem."""
     now = _validators(stored, shown)
     verdict = preconditions.verdict(call.request.headers, now)

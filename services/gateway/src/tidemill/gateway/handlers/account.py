@@ -1,6 +1,6 @@
 """The account behind the token with its settings."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -13,12 +13,19 @@ from tidemill.contracts.api.event_consumers import EventsAccess
 from tidemill.contracts.errors import invalid_member
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.events.outsiders import Outsiders
 from tidemill.gateway.events.rights import heard, readable
+from tidemill.gateway.protocols import HasAccounts, HasConfig, HasDatabase
 from tidemill.runtime.clock import rfc3339
 
 
+class AccountParts(HasDatabase, HasConfig, HasAccounts, Protocol):
+    @property
+    def outsiders(self) -> Outsiders: ...
+
+
 @operation("account.get", Scope.ACCOUNT_READ, answer=OwnAccount)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[AccountParts]) -> web.Response:
     """The account that the token acts for.
 
     Beyond Replicate's keys: `id`, `created_at`, `retention_s`, what the token may do (`role` and `scopes`), and how it
@@ -28,7 +35,7 @@ async def get(call: Call) -> web.Response:
 
 
 @operation("account.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, answer=OwnAccount)
-async def update(call: Call) -> web.Response:
+async def update(call: Call[AccountParts]) -> web.Response:
     """Change the name, the links or the retention of the account that the token acts for.
 
     `retention_s` is how long inputs, outputs and logs of predictions are kept after they end.
@@ -48,7 +55,7 @@ def changes_of(body: UpdateAccount, retention_limit_s: int) -> dict[str, Any]:
     return changes
 
 
-def _events(call: Call) -> EventsAccess | UnsetType:
+def _events(call: Call[AccountParts]) -> EventsAccess | UnsetType:
     url, kinds = call.parts.config.nats_public_url, readable(call.caller.scopes)
     if not url or not kinds:
         return UNSET
@@ -62,7 +69,7 @@ def _events(call: Call) -> EventsAccess | UnsetType:
     )
 
 
-async def _own(call: Call) -> OwnAccount:
+async def _own(call: Call[AccountParts]) -> OwnAccount:
     row = await stores.organizations.account(call.parts.database, call.account.id)
     return OwnAccount(
         id=call.account.id,

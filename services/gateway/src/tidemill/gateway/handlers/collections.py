@@ -1,7 +1,7 @@
 """Collections: models that the operator has put together under a heading."""
 
 import re
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -14,14 +14,18 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.protocols import HasDatabase, HasSigningKey
 from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.db import Row
 
 SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")
 
 
+class CollectionParts(HasDatabase, HasSigningKey, Protocol): ...
+
+
 @operation("collections.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[CollectionSummary])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[CollectionParts]) -> web.Response:
     """All collections, by their slugs from a to z."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
@@ -35,7 +39,7 @@ def _summary(row: Row) -> CollectionSummary:
 
 
 @operation("collections.get", Scope.MODELS_READ, answer=Collection)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[CollectionParts]) -> web.Response:
     """A collection with its models, those that you may see."""
     slug, database = call.path("slug"), call.parts.database
     row = await stores.discovery.collection(database, slug) if SLUG.fullmatch(slug) else None

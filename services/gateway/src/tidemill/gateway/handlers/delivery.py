@@ -1,17 +1,23 @@
 """Files that models made, for whoever holds their URL."""
 
+from typing import Protocol
+
 from aiohttp import web
 
 from tidemill.contracts.errors import not_found
 from tidemill.gateway.call import BYTES, Call, operation
 from tidemill.gateway.files.serving import CONDITIONS, Shown, serve
+from tidemill.gateway.protocols import HasObjects, HasSigningKey
 from tidemill.runtime.clock import now
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.delivery import object_key_of_token
 
 
+class DeliveryParts(HasObjects, HasSigningKey, Protocol): ...
+
+
 @operation("delivery.get", signed=True, headers=CONDITIONS, answer=BYTES, errors=(412,))
-async def get(call: Call) -> web.StreamResponse:
+async def get(call: Call[DeliveryParts]) -> web.StreamResponse:
     """Download a file that a model made, by its signed URL.
 
     It can be had in parts (`Range`) and on conditions. Bad, expired and missing URLs look alike.

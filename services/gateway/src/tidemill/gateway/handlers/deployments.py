@@ -1,6 +1,6 @@
 """Deployments: create, list, get, update, delete, and predictions through them. One's own only."""
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from aiohttp import web
 from msgspec import UNSET, UnsetType
@@ -18,16 +18,24 @@ from tidemill.gateway.handlers.predictions import RUNNING
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.predictions.creation import CreationParts
 from tidemill.gateway.predictions.creation import create as create_one
+from tidemill.gateway.predictions.versions import HasVersions
 from tidemill.gateway.releases import rollout, store_deployments
+from tidemill.gateway.releases.deployments import Deployments
 from tidemill.gateway.releases.rollout import Plan
 from tidemill.gateway.releases.store_deployments import Place
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
 
+class DeploymentParts(CreationParts, HasVersions, Protocol):
+    @property
+    def deployments(self) -> Deployments: ...
+
+
 @operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.Paging, answer=Page[Deployment])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[DeploymentParts]) -> web.Response:
     """List deployments, newest first, each with its current release."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
@@ -37,7 +45,7 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("deployments.create", Scope.DEPLOYMENTS_WRITE, body=CreateDeployment, answer=Deployment, errors=(409,))
-async def create(call: Call) -> web.Response:
+async def create(call: Call[DeploymentParts]) -> web.Response:
     """Create a deployment: a version under a name of the account's own, with instances of its own.
 
     The version may be of any model that the account can see. Names are taken once per account: a second deployment of
@@ -62,13 +70,13 @@ async def create(call: Call) -> web.Response:
 
 
 @operation("deployments.get", Scope.DEPLOYMENTS_READ, answer=Deployment)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[DeploymentParts]) -> web.Response:
     """Get a deployment with its current release."""
     return json_response(_deployment(await _own(call, _place(call))))
 
 
 @operation("deployments.update", Scope.DEPLOYMENTS_WRITE, body=UpdateDeployment, answer=Deployment)
-async def update(call: Call) -> web.Response:
+async def update(call: Call[DeploymentParts]) -> web.Response:
     """Update a deployment: make its next release.
 
     It can have another version of the same model, other hardware, another number of instances. A change of that number
@@ -95,7 +103,7 @@ async def update(call: Call) -> web.Response:
 
 
 @operation("deployments.delete", Scope.DEPLOYMENTS_WRITE, status=204, errors=(409,))
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[DeploymentParts]) -> web.Response:
     """Delete a deployment that is offline and has been unused for 15 minutes.
 
     Any other answers a 409. Offline means that it keeps no instances (`min_instances` is 0) and none is up. Its
@@ -120,7 +128,7 @@ async def delete(call: Call) -> web.Response:
     status=201,
     takes="creates",
 )
-async def predict(call: Call) -> web.Response:
+async def predict(call: Call[DeploymentParts]) -> web.Response:
     """Create a prediction with a deployment.
 
     A `version` in the body is ignored. The prediction is as any other, and its `deployment` names the deployment. A
@@ -131,11 +139,11 @@ async def predict(call: Call) -> web.Response:
     return await create_one(call, runnable, body)
 
 
-def _place(call: Call) -> Place:
+def _place(call: Call[DeploymentParts]) -> Place:
     return Place(call.account.id, call.path("owner"), call.path("name"))
 
 
-async def _own(call: Call, place: Place) -> Row:
+async def _own(call: Call[DeploymentParts], place: Place) -> Row:
     row = await store_deployments.deployment(call.parts.database, place)
     if row is None:
         raise not_found()

@@ -21,7 +21,7 @@ HEADERS: Final = {
 
 
 @operation("docs.openapi", headers=("If-None-Match",), answer=JSON, also=(304,))
-async def openapi(call: Call) -> web.Response:
+async def openapi(call: Call[object]) -> web.Response:
     """Get the OpenAPI document. It describes every operation of this server, extensions too."""
     document = _library(call).openapi(call.api_url)
     response = web.Response(headers={"Cache-Control": "public, max-age=60", "X-Content-Type-Options": "nosniff"})
@@ -35,14 +35,14 @@ async def openapi(call: Call) -> web.Response:
 
 
 @operation("docs.index", headers=("Accept",), answer=(MARKDOWN, HTML))
-async def index(call: Call) -> web.Response:
+async def index(call: Call[object]) -> web.Response:
     """List the pages of the documentation."""
     text = _library(call).index(call.api_url)
     return _html(rendered(text)) if wants_html(call) else _text(text, MARKDOWN)
 
 
 @operation("docs.page", headers=("Accept",), answer=(MARKDOWN, HTML, PLAIN))
-async def page(call: Call) -> web.Response:
+async def page(call: Call[object]) -> web.Response:
     """Get a page of the documentation. `llms.txt` is the list of them all as plain text."""
     name = call.path("page")
     if name == INDEX:
@@ -51,12 +51,12 @@ async def page(call: Call) -> web.Response:
 
 
 @operation("docs.reference.page", headers=("Accept",), answer=(MARKDOWN, HTML))
-async def reference_page(call: Call) -> web.Response:
+async def reference_page(call: Call[object]) -> web.Response:
     """Get a page of the reference. There is one for each kind of thing, such as `predictions`."""
     return _shown(call, f"reference/{call.path('page')}")
 
 
-def _shown(call: Call, asked: str) -> web.Response:
+def _shown(call: Call[object], asked: str) -> web.Response:
     library, name = _library(call), asked.removesuffix(".md")
     if name not in library.pages:
         raise not_found()
@@ -65,13 +65,13 @@ def _shown(call: Call, asked: str) -> web.Response:
     return _text(library.pages[name], MARKDOWN)
 
 
-def wants_html(call: Call) -> bool:
+def wants_html(call: Call[object]) -> bool:
     """Browsers name HTML; what takes anything is a program, which reads Markdown better."""
     accepted = call.request.headers.get("Accept", "")
     return HTML in accepted and MARKDOWN not in accepted
 
 
-def _library(call: Call) -> Library:
+def _library(call: Call[object]) -> Library:
     return call.request.app[LIBRARY]
 
 

@@ -1,7 +1,7 @@
 """Durable consumers of events on NATS: made here, used over NATS with the same token."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -18,15 +18,22 @@ from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessa
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
+from tidemill.gateway.events.durable import Durables
 from tidemill.gateway.events.rights import SCOPES, readable
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.protocols import HasDatabase, HasSigningKey
 from tidemill.runtime.bus import AWAY as BUS_AWAY
 from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row
 from tidemill.runtime.telemetry import log
 
 NO_STORE = {"Cache-Control": "no-store"}
+
+
+class EventConsumerParts(HasDatabase, HasSigningKey, Protocol):
+    @property
+    def durables(self) -> Durables: ...
 
 
 @operation(
@@ -37,7 +44,7 @@ NO_STORE = {"Cache-Control": "no-store"}
     status=201,
     errors=(409,),
 )
-async def create(call: Call) -> web.Response:
+async def create(call: Call[EventConsumerParts]) -> web.Response:
     """Make a durable consumer of the account's events.
 
     It gets every event since now, also those of times when nobody was connected, as long as the stream keeps them (an
@@ -66,7 +73,7 @@ async def create(call: Call) -> web.Response:
     query=queries.Paging,
     answer=Page[EventConsumer],
 )
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[EventConsumerParts]) -> web.Response:
     """List the account's durable consumers, newest first."""
     listed = await page(
         call,
@@ -78,7 +85,7 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("event-consumers.get", Scope.PREDICTIONS_READ, answer=EventConsumerState, errors=(404,))
-async def get(call: Call) -> web.Response:
+async def get(call: Call[EventConsumerParts]) -> web.Response:
     """Show a durable consumer and how far it is."""
     identifier = call.path("id")
     row = await stores.events.one(call.parts.database, call.account.id, identifier) if is_id(identifier) else None
@@ -98,7 +105,7 @@ async def get(call: Call) -> web.Response:
 
 
 @operation("event-consumers.delete", Scope.PREDICTIONS_WRITE, status=204, errors=(404,))
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[EventConsumerParts]) -> web.Response:
     """Delete a durable consumer; what it has not delivered yet it never will."""
     identifier = call.path("id")
     known = is_id(identifier) and await stores.events.remove(call.parts.database, call.account.id, identifier)

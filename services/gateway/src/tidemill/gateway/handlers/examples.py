@@ -1,5 +1,7 @@
 """Examples of models: predictions that show what a model does. Their data is kept for as long as they are examples."""
 
+from typing import Protocol
+
 import msgspec
 from aiohttp import web
 
@@ -17,12 +19,17 @@ from tidemill.gateway.handlers.model_lookup import named, own_id, visible_here
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.protocols import HasConfig
 from tidemill.gateway.responses import input_files, model_serializer
+from tidemill.gateway.responses.input_files import InputFileParts
 from tidemill.runtime.db import Row
 
 
+class ExampleParts(InputFileParts, HasConfig, Protocol): ...
+
+
 @operation("models.examples.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[Prediction])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[ExampleParts]) -> web.Response:
     """A model's examples, the newest prediction first."""
     model = await visible_here(call)
 
@@ -34,7 +41,7 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("models.examples.create", Scope.MODELS_WRITE, body=AddExample, answer=Prediction, status=201, errors=(409,))
-async def create(call: Call) -> web.Response:
+async def create(call: Call[ExampleParts]) -> web.Response:
     """Make a prediction an example of your own model: everybody who may see the model sees it, for ever.
 
     It is a prediction of yours that succeeded with this model and whose data is still there. Files that its input
@@ -53,7 +60,7 @@ async def create(call: Call) -> web.Response:
     return json_response(model_serializer.example(call, added), 201, call.location(f"/predictions/{added['id']}"))
 
 
-async def _candidate(call: Call, model_id: str, prediction_id: str) -> Row:
+async def _candidate(call: Call[ExampleParts], model_id: str, prediction_id: str) -> Row:
     """The prediction's row. Raises a problem that says why it is no example."""
     parts = call.parts
     row = None
@@ -75,7 +82,7 @@ async def _candidate(call: Call, model_id: str, prediction_id: str) -> Row:
 
 
 @operation("models.examples.delete", Scope.MODELS_WRITE, status=204)
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[ExampleParts]) -> web.Response:
     """Take an example away from your own model. The prediction stays, its data only as long as that of any other."""
     model_id, prediction_id = await own_id(call), call.path("id")
     if not is_id(prediction_id) or not await stores.examples.remove(call.parts.database, model_id, prediction_id):

@@ -1,7 +1,7 @@
 """Uploaded files: create, list, get, delete, download."""
 
 import hmac
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -21,11 +21,15 @@ from tidemill.gateway.files.uploads import Form, receive
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.protocols import HasDatabase, HasObjects, HasSigningKey
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security.capability import sign_download, verify_download
 
 TOO_LARGE: Final = "Files must be less than 100MB in size"
+
+
+class FileParts(HasDatabase, HasObjects, HasSigningKey, Protocol): ...
 
 
 def files_secret(signing_key: bytes, account_id: str) -> bytes:
@@ -34,7 +38,7 @@ def files_secret(signing_key: bytes, account_id: str) -> bytes:
 
 
 @operation("files.create", Scope.FILES_WRITE, body=FORM, answer=File, status=201)
-async def create(call: Call) -> web.Response:
+async def create(call: Call[FileParts]) -> web.Response:
     """Upload a file. The form has `content`, and `filename`, `type` and `metadata` if wanted."""
     too_large = Problem(413, TOO_LARGE)
     with Spool.opened(FILE_LIMIT_BYTES, too_large) as spool:
@@ -44,7 +48,7 @@ async def create(call: Call) -> web.Response:
     return json_response(_file(call, row), 201, call.location(f"/files/{row['id']}"))
 
 
-async def _store(call: Call, form: Form, spool: Spool, metadata: str) -> Row:
+async def _store(call: Call[FileParts], form: Form, spool: Spool, metadata: str) -> Row:
     """The object comes before the row: what a row names exists. An object without one is an orphan for the janitor."""
     file_id = new_id()
     key = f"files/{file_id}"
@@ -65,7 +69,7 @@ async def _store(call: Call, form: Form, spool: Spool, metadata: str) -> Row:
 
 
 @operation("files.list", Scope.FILES_READ, query=queries.Paging, answer=Page[File])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[FileParts]) -> web.Response:
     """List uploaded files, newest first."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
@@ -75,13 +79,13 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("files.get", Scope.FILES_READ, answer=File)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[FileParts]) -> web.Response:
     """Get an uploaded file's description."""
     return json_response(_file(call, await _own(call)))
 
 
 @operation("files.delete", Scope.FILES_WRITE, status=204)
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[FileParts]) -> web.Response:
     """Delete an uploaded file."""
     row = await _own(call)
     # The object goes first: were it the other way round, a break in between would leave bytes that nobody knows of.
@@ -91,7 +95,7 @@ async def delete(call: Call) -> web.Response:
 
 
 @operation("files.download", signed=True, query=queries.Signed, headers=CONDITIONS, answer=BYTES, errors=(412,))
-async def download(call: Call) -> web.StreamResponse:
+async def download(call: Call[FileParts]) -> web.StreamResponse:
     """Download a file by its signed URL.
 
     The file's description has the URL as `urls.download`. The file can be had in parts (`Range`) and on conditions.
@@ -112,7 +116,7 @@ async def download(call: Call) -> web.StreamResponse:
     return await serve(call, shown)
 
 
-async def _own(call: Call) -> Row:
+async def _own(call: Call[FileParts]) -> Row:
     file_id = call.path("id")
     row = await stores.files.file(call.parts.database, file_id, call.account.id) if is_id(file_id) else None
     if row is None:
@@ -124,7 +128,7 @@ def _missing() -> Problem:
     return Problem(404, "File not found")
 
 
-def _file(call: Call, row: Row) -> File:
+def _file(call: Call[FileParts], row: Row) -> File:
     metadata: dict[str, Any] = msgspec.json.decode(row["metadata"])
     return File(
         id=row["id"],
@@ -140,7 +144,7 @@ def _file(call: Call, row: Row) -> File:
     )
 
 
-def _urls(call: Call, row: Row) -> FileUrls:
+def _urls(call: Call[FileParts], row: Row) -> FileUrls:
     """The download's is good for as long as the file, so that it is the same at every look."""
     own = f"{call.api_url}/files/{row['id']}"
     owner, expiry = call.account.username, int(row["expires_at"].timestamp())

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from aiohttp import web
@@ -18,6 +18,7 @@ from tidemill.gateway.listing import queries
 from tidemill.gateway.live import sse
 from tidemill.gateway.live.listening import LISTENERS, Listener
 from tidemill.gateway.live.mirror import Due
+from tidemill.gateway.protocols import HasAccounts, HasConfig, HasDatabase, HasPublicUrls, HasSigningKey
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.db import AWAY, Row
 from tidemill.runtime.webhook import Bodies, headers
@@ -28,10 +29,13 @@ MISSED_LIMIT: Final = 100  # ends that a listener who comes back is shown
 DELIVERY_ID: Final = re.compile(r"msg_[0-9a-hjkmnp-tv-z]{26}")
 
 
+class ListenParts(HasDatabase, HasAccounts, HasConfig, HasSigningKey, HasPublicUrls, Protocol): ...
+
+
 class _Connection:
     """One listener's connection."""
 
-    def __init__(self, call: Call, listener: Listener) -> None:
+    def __init__(self, call: Call[ListenParts], listener: Listener) -> None:
         self._call = call
         self._listener = listener
         self._all = call.asked(queries.Listen).all
@@ -111,7 +115,7 @@ class _Connection:
     answer=EVENTS,
     errors=(409,),
 )
-async def listen(call: Call) -> web.StreamResponse:
+async def listen(call: Call[ListenParts]) -> web.StreamResponse:
     """Hear your webhooks as they are made, as server-sent events.
 
     Each event is named `webhook`, and its data is a JSON object with `event`, `prediction`, `url`, and the `headers`

@@ -8,12 +8,13 @@ from tidemill.contracts.errors import not_found
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call
+from tidemill.gateway.protocols import HasDatabase
 from tidemill.runtime.db import Row
 
 _NAME: Final = re.compile(patterns.NAME)
 
 
-def named(call: Call) -> tuple[str, str]:
+def named(call: Call[HasDatabase]) -> tuple[str, str]:
     """Owner and name. What cannot be one names nothing."""
     owner, name = call.path("owner"), call.path("name")
     if not all(len(each) <= NAME_LIMIT_CHARS and _NAME.fullmatch(each) for each in (owner, name)):
@@ -21,18 +22,18 @@ def named(call: Call) -> tuple[str, str]:
     return owner, name
 
 
-async def visible(call: Call, owner: str, name: str) -> Row:
+async def visible(call: Call[HasDatabase], owner: str, name: str) -> Row:
     row = await stores.models.model(call.parts.database, call.account.id, owner, name)
     if row is None:
         raise not_found()
     return row
 
 
-async def visible_here(call: Call) -> Row:
+async def visible_here(call: Call[HasDatabase]) -> Row:
     return await visible(call, *named(call))
 
 
-async def own_id(call: Call) -> str:
+async def own_id(call: Call[HasDatabase]) -> str:
     model_id = await stores.models.own_model_id(call.parts.database, call.account.id, *named(call))
     if model_id is None:
         raise not_found()

@@ -1,6 +1,6 @@
 """Models: list, create, get, update, delete, README; and the hardware they may ask for."""
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 from msgspec import UNSET, structs
@@ -14,23 +14,29 @@ from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers import search
 from tidemill.gateway.handlers.model_lookup import named, own_id, visible
+from tidemill.gateway.handlers.search import SearchParts
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.predictions.versions import HasVersions
+from tidemill.gateway.protocols import HasTariffs
 from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.db import Row
 
 MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
 
 
+class ModelParts(SearchParts, HasTariffs, HasVersions, Protocol): ...
+
+
 @operation("hardware.list", Scope.MODELS_READ, answer=list[Hardware])
-async def hardware(call: Call) -> web.Response:
+async def hardware(call: Call[ModelParts]) -> web.Response:
     """What models and deployments may ask for, with the price of a second."""
     return json_response(call.parts.tariffs.hardware())
 
 
 @operation("models.list", Scope.MODELS_READ, query=queries.Models, answer=Page[Model])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[ModelParts]) -> web.Response:
     """Public models that can be run and show an example.
 
     `sort_by` and `sort_direction` order them. With `owner` (an extension) only those of one account, and when that is
@@ -53,7 +59,7 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("models.create", Scope.MODELS_WRITE, body=CreateModel, answer=Model, status=201, errors=(409,))
-async def create(call: Call) -> web.Response:
+async def create(call: Call[ModelParts]) -> web.Response:
     """Make an empty model of your own, to push versions to.
 
     `owner` is the account that the token acts for. An account may have 1,000 models.
@@ -76,19 +82,19 @@ async def create(call: Call) -> web.Response:
 
 
 @operation("models.get", Scope.MODELS_READ, answer=Model)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[ModelParts]) -> web.Response:
     """A model with its latest version and its default example."""
     return json_response(await _shown(call, *named(call)))
 
 
-async def _shown(call: Call, owner: str, name: str) -> Model:
+async def _shown(call: Call[ModelParts], owner: str, name: str) -> Model:
     row = await visible(call, owner, name)
     shown = await stores.examples.defaults(call.parts.database, [row["model_id"]])
     return model_serializer.model(call, row, shown.get(row["model_id"]))
 
 
 @operation("models.update", Scope.MODELS_WRITE, body=UpdateModel, answer=Model)
-async def update(call: Call) -> web.Response:
+async def update(call: Call[ModelParts]) -> web.Response:
     """Change what is said of a model of your own, and who may see it.
 
     What the body does not name stays; null clears. `visibility`, `hardware`, `cover_image_url` and `default_example`
@@ -112,7 +118,7 @@ def _changes(body: UpdateModel) -> dict[str, Any]:
 
 
 @operation("models.delete", Scope.MODELS_WRITE, status=204, errors=(409,))
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[ModelParts]) -> web.Response:
     """Delete a model of your own that is private and has no versions left."""
     refusal = await stores.models.delete(call.parts.database, await own_id(call))
     if refusal is not None:
@@ -121,7 +127,7 @@ async def delete(call: Call) -> web.Response:
 
 
 @operation("models.readme.get", Scope.MODELS_READ, answer="text/plain")
-async def readme(call: Call) -> web.Response:
+async def readme(call: Call[ModelParts]) -> web.Response:
     """A model's README as Markdown; 404 when it has none."""
     text = await stores.models.readme(call.parts.database, call.account.id, *named(call))
     if not text:

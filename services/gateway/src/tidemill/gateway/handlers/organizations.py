@@ -3,6 +3,8 @@
 They are administered with a token of the user's own account, or with one of the organization's.
 """
 
+from typing import Protocol
+
 from aiohttp import web
 from msgspec import UNSET
 
@@ -24,12 +26,16 @@ from tidemill.gateway.handlers.account import changes_of
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.protocols import HasAccounts, HasConfig, HasDatabase, HasSigningKey
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
 
+class OrganizationParts(HasDatabase, HasConfig, HasAccounts, HasSigningKey, Protocol): ...
+
+
 @operation("organizations.list", Scope.ACCOUNT_READ, query=queries.Paging, answer=Page[Organization])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[OrganizationParts]) -> web.Response:
     """The organizations that the user is in, newest first, with the role.
 
     With a token of an organization: that one alone.
@@ -49,7 +55,7 @@ async def list_(call: Call) -> web.Response:
     status=201,
     errors=(409,),
 )
-async def create(call: Call) -> web.Response:
+async def create(call: Call[OrganizationParts]) -> web.Response:
     """Make an organization; the user becomes its owner.
 
     Needs a token of the user's own account. Usernames are shared with users; 409 when it is taken.
@@ -71,13 +77,13 @@ async def create(call: Call) -> web.Response:
 
 
 @operation("organizations.get", Scope.ACCOUNT_READ, answer=Organization)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[OrganizationParts]) -> web.Response:
     """An organization that the user is in."""
     return json_response(_organization(await _found(call, call.path("name"))))
 
 
 @operation("organizations.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, answer=Organization)
-async def update(call: Call) -> web.Response:
+async def update(call: Call[OrganizationParts]) -> web.Response:
     """Change an organization's name, links or retention. For its owners."""
     row = await _found(call, call.path("name"))
     if row["role"] != "owner":
@@ -89,7 +95,7 @@ async def update(call: Call) -> web.Response:
 
 
 @operation("organizations.delete", Scope.ACCOUNT_WRITE, status=204, errors=(409,))
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[OrganizationParts]) -> web.Response:
     """Delete an organization that owns nothing any more, with its tokens. For its owners.
 
     409 says what it still has: models, deployments, event consumers, files, or predictions whose data is still kept.
@@ -101,7 +107,7 @@ async def delete(call: Call) -> web.Response:
 
 
 @operation("organizations.members.list", Scope.ACCOUNT_READ, query=queries.Paging, answer=Page[Member])
-async def members(call: Call) -> web.Response:
+async def members(call: Call[OrganizationParts]) -> web.Response:
     """Who is in an organization, with the roles. For all who are in it."""
     row = await _found(call, call.path("name"))
 
@@ -112,7 +118,7 @@ async def members(call: Call) -> web.Response:
 
 
 @operation("organizations.members.set", Scope.ACCOUNT_WRITE, body=SetMember, answer=Member, errors=(409,))
-async def set_member(call: Call) -> web.Response:
+async def set_member(call: Call[OrganizationParts]) -> web.Response:
     """Add a user to an organization, or change a member's role. For its owners.
 
     `owner` may do everything, `member` everything but administer the account, `viewer` may look at everything but
@@ -127,7 +133,7 @@ async def set_member(call: Call) -> web.Response:
 
 
 @operation("organizations.members.remove", Scope.ACCOUNT_WRITE, status=204, errors=(409,))
-async def remove_member(call: Call) -> web.Response:
+async def remove_member(call: Call[OrganizationParts]) -> web.Response:
     """Take a user out of an organization; the tokens that he made for it end. For its owners, and to leave oneself.
 
     The last owner cannot leave (409).
@@ -139,7 +145,7 @@ async def remove_member(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-async def _found(call: Call, username: str) -> Row:
+async def _found(call: Call[OrganizationParts], username: str) -> Row:
     row = await stores.organizations.organization(call.parts.database, call.caller, username)
     if row is None:
         raise not_found()

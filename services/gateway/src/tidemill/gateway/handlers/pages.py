@@ -16,6 +16,7 @@ from tidemill.contracts.errors import Problem, not_found
 from tidemill.gateway.call import Call, operation
 from tidemill.gateway.handlers import predictions
 from tidemill.gateway.handlers.docs import HTML, wants_html
+from tidemill.gateway.handlers.predictions import PredictionParts
 from tidemill.gateway.reference.library import POLICY, page
 from tidemill.security.delivery import PATH
 
@@ -31,7 +32,7 @@ HEADERS: Final = {
 
 
 @operation("pages.start", headers=("Accept",), answer=HTML)
-async def start(call: Call) -> web.Response:
+async def start(call: Call[PredictionParts]) -> web.Response:
     """Say what this is and where its documentation lies. Raises the 404 problem for programs."""
     base = call.api_url
     if not wants_html(call):
@@ -45,7 +46,7 @@ async def start(call: Call) -> web.Response:
 
 
 @operation("pages.prediction", Scope.PREDICTIONS_READ, headers=("Accept",), answer=(Prediction, HTML), anonymous=True)
-async def prediction(call: Call) -> web.StreamResponse:
+async def prediction(call: Call[PredictionParts]) -> web.StreamResponse:
     """Show a prediction, to browsers as a page; this is its `urls.web`.
 
     For programs it is `GET /predictions/{id}`. Without a token only what is shared, or an example of a public model,
@@ -63,7 +64,7 @@ async def prediction(call: Call) -> web.StreamResponse:
     return _html(shown.model, _body(call, shown))
 
 
-def _body(call: Call, shown: Prediction) -> str:
+def _body(call: Call[PredictionParts], shown: Prediction) -> str:
     output = msgspec.json.decode(bytes(shown.output))
     parts = [
         f"<p>{escape(shown.status)} \u00b7 {escape(shown.created_at)} \u00b7 {_code(shown.id)}</p>",

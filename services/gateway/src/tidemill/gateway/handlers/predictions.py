@@ -1,5 +1,7 @@
 """Predictions: create in all forms, get, list, cancel; share, unshare and delete."""
 
+from typing import Protocol
+
 from aiohttp import web
 
 from tidemill.contracts.access import Scope
@@ -11,17 +13,27 @@ from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import store
 from tidemill.gateway.call import Call, decode, json_response, operation
+from tidemill.gateway.limits.rates import Limits
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions import batch, deletion
+from tidemill.gateway.predictions.batch import BatchParts
+from tidemill.gateway.predictions.canceling import CancelParts
 from tidemill.gateway.predictions.canceling import cancel as cancel_open
 from tidemill.gateway.predictions.creation import create as create_prediction
+from tidemill.gateway.predictions.deletion import DeletionParts
 from tidemill.gateway.responses import prediction_serializer, sharing
+from tidemill.gateway.responses.sharing import SharingParts
 from tidemill.runtime.db import Row
 
 RUNNING = ("Prefer", "Cancel-After", "Idempotency-Key")
 STATUS = ("Prefer",)  # whether the client knows `aborted`
 NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would poll their own cache for ever
+
+
+class PredictionParts(BatchParts, CancelParts, DeletionParts, SharingParts, Protocol):
+    @property
+    def limits(self) -> Limits: ...
 
 
 @operation(
@@ -33,7 +45,7 @@ NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would pol
     status=201,
     takes="creates",
 )
-async def create(call: Call) -> web.Response:
+async def create(call: Call[PredictionParts]) -> web.Response:
     """Create a prediction. `version` is 64 hexadecimal digits, owner/name:version, or owner/name for the latest."""
     body = decode(await call.read(BODY_LIMIT_BYTES), CreatePredictionOfVersion)
     return await create_prediction(call, await call.parts.versions.resolve(call.account.id, body.version), body)
@@ -48,7 +60,7 @@ async def create(call: Call) -> web.Response:
     status=201,
     takes="creates",
 )
-async def create_for_model(call: Call) -> web.Response:
+async def create_for_model(call: Call[PredictionParts]) -> web.Response:
     """Create a prediction with a model's latest version."""
     body = decode(await call.read(BODY_LIMIT_BYTES), CreatePrediction)
     runnable = await call.parts.versions.latest(call.account.id, call.path("owner"), call.path("name"))
@@ -64,7 +76,7 @@ async def create_for_model(call: Call) -> web.Response:
     status=201,
     takes="creates",
 )
-async def create_batch(call: Call) -> web.Response:
+async def create_batch(call: Call[PredictionParts]) -> web.Response:
     """Create several predictions in one request.
 
     Each item is what POST /predictions takes. The answer has one result for each, in their order: its `status` is 201
@@ -81,7 +93,7 @@ async def create_batch(call: Call) -> web.Response:
 
 
 @operation("predictions.get", Scope.PREDICTIONS_READ, headers=STATUS, answer=Prediction, anonymous=True)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[PredictionParts]) -> web.Response:
     """Get a prediction. It can be polled: the answer is never cached.
 
     A shared prediction, and an example of a public model, can be read by everybody, also without a token; others see
@@ -90,7 +102,7 @@ async def get(call: Call) -> web.Response:
     return json_response(await shown(call), headers=NO_STORE)
 
 
-async def shown(call: Call) -> Prediction:
+async def shown(call: Call[PredictionParts]) -> Prediction:
     """The prediction that the path names, as the caller may see it. Raises the 404 and the 401 problem."""
     prediction_id, account = call.path("id"), call.account.id
     row = await store.visible(call.parts.database, prediction_id, account) if is_id(prediction_id) else None
@@ -100,7 +112,7 @@ async def shown(call: Call) -> Prediction:
     return await prediction(call, row)
 
 
-async def _own(call: Call) -> Row:
+async def _own(call: Call[PredictionParts]) -> Row:
     prediction_id = call.path("id")
     row = await store.prediction(call.parts.database, prediction_id, call.account.id) if is_id(prediction_id) else None
     if row is None:
@@ -115,7 +127,7 @@ async def _own(call: Call) -> Row:
     headers=STATUS,
     answer=Page[Prediction],
 )
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[PredictionParts]) -> web.Response:
     """List predictions, newest first.
 
     Every filter narrows the list. With a filter that few predictions pass, a page may hold fewer than 100, or none,
@@ -133,14 +145,14 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("predictions.cancel", Scope.PREDICTIONS_WRITE, headers=STATUS, answer=Prediction)
-async def cancel(call: Call) -> web.Response:
+async def cancel(call: Call[PredictionParts]) -> web.Response:
     """Cancel a prediction. It ends at once, and whoever runs it is told; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))
     return json_response(await prediction_serializer.in_full(call, row), headers=NO_STORE)
 
 
 @operation("predictions.share", Scope.PREDICTIONS_WRITE, answer=Prediction, errors=(409,))
-async def share(call: Call) -> web.Response:
+async def share(call: Call[PredictionParts]) -> web.Response:
     """Share a prediction: everybody who has its address can read it, and its data is kept.
 
     It can be shared while it runs, and until its data is deleted; after that the answer is 409. Files that the input of
@@ -155,7 +167,7 @@ async def share(call: Call) -> web.Response:
 
 
 @operation("predictions.unshare", Scope.PREDICTIONS_WRITE, status=204)
-async def unshare(call: Call) -> web.Response:
+async def unshare(call: Call[PredictionParts]) -> web.Response:
     """Stop sharing a prediction. Nobody else can read it any more, and its data goes when it would have gone."""
     row = await _own(call)
     await sharing.unshare(call.parts.database, row["id"])
@@ -163,7 +175,7 @@ async def unshare(call: Call) -> web.Response:
 
 
 @operation("predictions.delete", Scope.PREDICTIONS_WRITE, status=204, errors=(409,))
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[PredictionParts]) -> web.Response:
     """Delete a prediction with its input, output, logs and files. One that is open is canceled first.
 
     Webhooks that were not delivered yet are not sent. An example must be removed from its model before (409).

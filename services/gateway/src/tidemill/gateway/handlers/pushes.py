@@ -5,7 +5,7 @@ A push names its files; what is missing is uploaded as blobs; then workers make 
 
 import asyncio
 import re
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import nats
@@ -24,6 +24,7 @@ from tidemill.gateway.call import BYTES, Call, decode, json_response, operation,
 from tidemill.gateway.files.spool import Spool
 from tidemill.gateway.files.uploads import arriving
 from tidemill.gateway.limits.rates import REFUSED
+from tidemill.gateway.protocols import HasBus, HasConfig, HasDatabase, HasObjects
 from tidemill.runtime.clock import rfc3339
 from tidemill.security.bundle_paths import BundleError, check_paths
 
@@ -33,8 +34,11 @@ UPLOADING_LIMIT: Final = 100  # of an account: each holds a list of files of up 
 RETRY_S: Final = 30  # by when one of several builds has ended
 
 
+class PushParts(HasDatabase, HasBus, HasObjects, HasConfig, Protocol): ...
+
+
 @operation("pushes.create", Scope.MODELS_WRITE, body=CreatePush, answer=Push, status=201, errors=(413,))
-async def create(call: Call) -> web.Response:
+async def create(call: Call[PushParts]) -> web.Response:
     """Begin a push: the files of a version to be.
 
     Those that are missing are uploaded next; it is queued at once when none is.
@@ -69,13 +73,13 @@ def _checked(body: bytes) -> str:
 
 
 @operation("pushes.get", Scope.MODELS_WRITE, answer=Push)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[PushParts]) -> web.Response:
     """Get a push."""
     return json_response(await _push(call, call.path("id")), headers=NO_STORE)
 
 
 @operation("pushes.start", Scope.MODELS_WRITE, answer=Push, errors=(422,))
-async def start(call: Call) -> web.Response:
+async def start(call: Call[PushParts]) -> web.Response:
     """Start a push when everything is uploaded. One that has started is answered as it is.
 
     While it is `queued` it has a `queue_position`. Pushes are built fairly over accounts: the first of each account
@@ -91,7 +95,7 @@ async def start(call: Call) -> web.Response:
     return json_response(push, headers=NO_STORE)
 
 
-async def _queue(call: Call, push_id: str) -> None:
+async def _queue(call: Call[PushParts], push_id: str) -> None:
     database, account = call.parts.database, call.account.id
     await stores.pushes.queue(database, push_id, account, _limit(call))
     push = await stores.pushes.push(database, push_id, account)
@@ -103,11 +107,11 @@ async def _queue(call: Call, push_id: str) -> None:
         return  # a hint: workers look for queued pushes by themselves too
 
 
-def _limit(call: Call) -> int | None:
+def _limit(call: Call[PushParts]) -> int | None:
     return None if call.account.allowances is None else call.parts.config.waiting_pushes
 
 
-async def _refuse_too_many(call: Call) -> None:
+async def _refuse_too_many(call: Call[PushParts]) -> None:
     """Raises the 429 problem before files are sent that nobody would build."""
     limit = _limit(call)
     if limit is None:
@@ -122,7 +126,7 @@ async def _refuse_too_many(call: Call) -> None:
         )
 
 
-def _too_many_waiting(call: Call) -> Problem:
+def _too_many_waiting(call: Call[PushParts]) -> Problem:
     return _too_many(
         f"{call.parts.config.waiting_pushes} of your pushes wait or are being built, as many as an account may have. "
         "Push again when one of them has ended: GET /pushes/{id} tells the place of each."
@@ -135,7 +139,7 @@ def _too_many(why: str) -> Problem:
 
 
 @operation("blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=Blob, status=201, also=(200,), errors=(411, 413, 415))
-async def put_blob(call: Call) -> web.Response:
+async def put_blob(call: Call[PushParts]) -> web.Response:
     """PUT /blobs/{sha256}: one file of a bundle; repeating it is harmless. 422 when the bytes are not those named.
 
     The bytes are read and hashed also when another account has them stored already: that is the proof of having them.
@@ -164,14 +168,14 @@ def _length(request: web.Request) -> int:
     return length
 
 
-async def _keep(call: Call, digest: str, spool: Spool) -> None:
+async def _keep(call: Call[PushParts], digest: str, spool: Spool) -> None:
     if spool.sha256 != digest:
         raise unprocessable(f"The sha256 of the bytes received is {spool.sha256}.", "Digest mismatch")
     await spool.store(call.parts.objects, f"blobs/{digest}", "application/octet-stream")
     await stores.pushes.add_blob(call.parts.database, call.account.id, digest, spool.size)
 
 
-async def _push(call: Call, push_id: str) -> Push:
+async def _push(call: Call[PushParts], push_id: str) -> Push:
     database = call.parts.database
     row = await stores.pushes.push(database, push_id, call.account.id) if is_id(push_id) else None
     if row is None:

@@ -1,7 +1,7 @@
 """Search: models by their words in two forms, and with collections and pages of the documentation."""
 
 import contextlib
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from aiohttp import web
@@ -17,6 +17,7 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.protocols import HasDatabase, HasSigningKey
 from tidemill.gateway.reference.library import LIBRARY
 from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.db import Row
@@ -26,8 +27,11 @@ COLLECTIONS_LIMIT: Final = 10  # of one search
 PAGES_LIMIT: Final = 10
 
 
+class SearchParts(HasDatabase, HasSigningKey, Protocol): ...
+
+
 @operation("models.search", Scope.MODELS_READ, body="text/plain", answer=Page[Model])
-async def models(call: Call) -> web.Response:
+async def models(call: Call[SearchParts]) -> web.Response:
     """Find models: the body is the text to look for.
 
     Public models that can be run and have an example, and have all the words in their name, owner, description or
@@ -51,7 +55,7 @@ def question(body: bytes) -> str:
     return text.replace("\0", " ")
 
 
-async def page_of(call: Call, text: str) -> Page[Any]:
+async def page_of(call: Call[SearchParts], text: str) -> Page[Any]:
     """A page of what the search finds; of all listed models when there is nothing to look for."""
     shown: dict[str, Row] = {}
     everything = queries.Models()
@@ -73,7 +77,7 @@ async def page_of(call: Call, text: str) -> Page[Any]:
 
 
 @operation("search", Scope.MODELS_READ, query=queries.Search, answer=SearchResults)
-async def everything(call: Call) -> web.Response:
+async def everything(call: Call[SearchParts]) -> web.Response:
     """Find models, collections and pages of the documentation by their words; the best first.
 
     `limit` is how many models at most. A page's `href` shows it to browsers, and answers Markdown to programs.

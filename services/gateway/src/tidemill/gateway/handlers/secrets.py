@@ -1,5 +1,7 @@
 """Run-time secrets of models: set, list, delete. An extension; values go in and never come out."""
 
+from typing import Protocol
+
 from aiohttp import web
 from asyncpg import ForeignKeyViolationError
 
@@ -10,20 +12,24 @@ from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.model_lookup import own_id
+from tidemill.gateway.protocols import HasDatabase, HasSigningKey
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import sealed
 
 
+class SecretParts(HasDatabase, HasSigningKey, Protocol): ...
+
+
 @operation("models.secrets.list", Scope.MODELS_READ, answer=list[Secret])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[SecretParts]) -> web.Response:
     """The names of a model's run-time secrets, of a model of your own. Nobody is ever told a value."""
     rows = await stores.secrets.secrets_of(call.parts.database, await own_id(call))
     return json_response([_shown(row) for row in rows])
 
 
 @operation("models.secrets.get", Scope.MODELS_READ, answer=Secret)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[SecretParts]) -> web.Response:
     """Whether a model of your own has a secret of this name, and since when."""
     row = await stores.secrets.secret(call.parts.database, await own_id(call), call.path("secret"))
     if row is None:
@@ -32,7 +38,7 @@ async def get(call: Call) -> web.Response:
 
 
 @operation("models.secrets.set", Scope.MODELS_WRITE, body=SetSecret, answer=Secret)
-async def set_(call: Call) -> web.Response:
+async def set_(call: Call[SecretParts]) -> web.Response:
     """Set a run-time secret of a model of your own: an environment variable that its code finds when it boots.
 
     It is kept encrypted, given to all versions of the model at their next boot (instances that are up already keep
@@ -60,7 +66,7 @@ async def set_(call: Call) -> web.Response:
 
 
 @operation("models.secrets.delete", Scope.MODELS_WRITE, status=204)
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[SecretParts]) -> web.Response:
     """Delete a run-time secret of a model of your own. Instances that are up keep it until they end."""
     if not await stores.secrets.delete(call.parts.database, await own_id(call), call.path("secret")):
         raise not_found()

@@ -1,7 +1,7 @@
 """A prediction's live output as server-sent events, for whoever holds its stream URL."""
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -10,8 +10,9 @@ from tidemill.contracts.limits import KIB
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway.call import EVENTS, Call, operation
 from tidemill.gateway.live import sse
-from tidemill.gateway.live.feeds import ending
+from tidemill.gateway.live.feeds import Feeds, ending
 from tidemill.gateway.responses import output_files
+from tidemill.gateway.responses.output_files import OutputFileParts
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
 from tidemill.runtime.stream_urls import KIND
@@ -23,10 +24,15 @@ WRITE_LIMIT_BYTES: Final = 64 * KIB  # in one write: with what the connection ho
 AT_ONCE_BYTES: Final = 16 * KIB  # well below what asyncio lets a connection hold back before it makes a writer wait
 
 
+class StreamParts(OutputFileParts, Protocol):
+    @property
+    def feeds(self) -> Feeds: ...
+
+
 class _Client:
     """One connection: writes a transcript's events from a position on."""
 
-    def __init__(self, call: Call, row: Row) -> None:
+    def __init__(self, call: Call[StreamParts], row: Row) -> None:
         self._call = call
         self.second = int(row["created_at"].timestamp())
         self._position = 0
@@ -75,7 +81,7 @@ class _Client:
                 await self.response.write(data[start : start + WRITE_LIMIT_BYTES])
 
 
-async def _stream(call: Call) -> web.StreamResponse:
+async def _stream(call: Call[StreamParts]) -> web.StreamResponse:
     row = await _row(call)
     client = _Client(call, row)
     if call.request.method == "HEAD":
@@ -93,7 +99,7 @@ async def _stream(call: Call) -> web.StreamResponse:
 
 
 @operation("streams.get", signed=True, headers=("Last-Event-ID",), answer=EVENTS)
-async def get(call: Call) -> web.StreamResponse:
+async def get(call: Call[StreamParts]) -> web.StreamResponse:
     """Stream a prediction's live output.
 
     It begins with the first event, or after Last-Event-ID, and ends after `done`.
@@ -102,7 +108,7 @@ async def get(call: Call) -> web.StreamResponse:
 
 
 @operation("streams.get_files", signed=True, headers=("Last-Event-ID",), answer=EVENTS)
-async def get_files(call: Call) -> web.StreamResponse:
+async def get_files(call: Call[StreamParts]) -> web.StreamResponse:
     """Stream the files that a prediction makes.
 
     As the stream of text; clients take each `output` for the URL of a file.
@@ -110,7 +116,7 @@ async def get_files(call: Call) -> web.StreamResponse:
     return await _stream(call)
 
 
-async def _row(call: Call) -> Row:
+async def _row(call: Call[StreamParts]) -> Row:
     try:
         prediction_id = capability.open_([call.parts.signing_key], KIND, call.path("token"), now())
     except InvalidCapability:
@@ -121,7 +127,7 @@ async def _row(call: Call) -> Row:
     return row
 
 
-async def _replay(call: Call, client: _Client, row: Row) -> web.StreamResponse:
+async def _replay(call: Call[StreamParts], client: _Client, row: Row) -> web.StreamResponse:
     transcript = sse.Transcript(client.second)
     transcript.finish(ending(row))
     if client.has_all(transcript):
@@ -132,7 +138,7 @@ async def _replay(call: Call, client: _Client, row: Row) -> web.StreamResponse:
     return client.response
 
 
-async def _follow(call: Call, client: _Client, prediction_id: str) -> None:
+async def _follow(call: Call[StreamParts], client: _Client, prediction_id: str) -> None:
     await client.response.prepare(call.request)
     async with call.parts.feeds.following(prediction_id, client.second) as feed:
         await client.heartbeat()  # headers go out at once, also to clients that wait for a first byte

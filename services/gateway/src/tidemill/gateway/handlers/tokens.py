@@ -4,7 +4,7 @@ A token grants no more than the one it is made with: neither further scopes nor 
 """
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -19,13 +19,17 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.protocols import HasAccounts, HasDatabase, HasSigningKey
 from tidemill.runtime.clock import at, now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import tokens
 
 
+class TokenParts(HasDatabase, HasAccounts, HasSigningKey, Protocol): ...
+
+
 @operation("tokens.list", Scope.ACCOUNT_READ, query=queries.Tokens, answer=Page[Token])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[TokenParts]) -> web.Response:
     """The tokens that you may see, newest first: your own, those you made for organizations, all of those you own.
 
     With a token of an organization: its tokens, all for its owners and one's own for others. Never a secret.
@@ -39,7 +43,7 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("tokens.create", Scope.ACCOUNT_WRITE, body=CreateToken, answer=NewToken, status=201)
-async def create(call: Call) -> web.Response:
+async def create(call: Call[TokenParts]) -> web.Response:
     """Make a token; `token` is its secret, shown this once.
 
     It acts for your own account, or with `account` for an organization that you are in, there no further than your
@@ -72,7 +76,7 @@ async def create(call: Call) -> web.Response:
     return json_response(NewToken(token=secret, **_facts(row)), 201, headers)
 
 
-async def _acts_for(call: Call, username: str | None) -> tuple[str, Role]:
+async def _acts_for(call: Call[TokenParts], username: str | None) -> tuple[str, Role]:
     """The id of the account that a new token is to act for, and the caller's role in it. Raises the 422 problem."""
     if username is None or username == call.account.username:
         return call.account.id, call.caller.role
@@ -99,13 +103,13 @@ def _end(body: CreateToken, latest: float | None, moment: float) -> datetime | N
 
 
 @operation("tokens.get", Scope.ACCOUNT_READ, answer=Token)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[TokenParts]) -> web.Response:
     """A token that you may see, without its secret."""
     return json_response(Token(**_facts(await _visible(call))))
 
 
 @operation("tokens.revoke", Scope.ACCOUNT_WRITE, status=204)
-async def revoke(call: Call) -> web.Response:
+async def revoke(call: Call[TokenParts]) -> web.Response:
     """End a token, for good. Requests with it are refused from now on, on every gateway within a few seconds."""
     row = await _visible(call)
     await stores.tokens.revoke(call.parts.database, row["id"])
@@ -113,7 +117,7 @@ async def revoke(call: Call) -> web.Response:
     return web.Response(status=204)
 
 
-async def _visible(call: Call) -> Row:
+async def _visible(call: Call[TokenParts]) -> Row:
     token_id = call.path("id")
     row = await stores.tokens.token(call.parts.database, call.caller, token_id) if is_id(token_id) else None
     if row is None:

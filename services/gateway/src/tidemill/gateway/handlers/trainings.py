@@ -1,6 +1,6 @@
 """Trainings: create, list, get, cancel. They live as predictions do; their end makes a version of the destination."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from aiohttp import web
@@ -17,14 +17,19 @@ from tidemill.gateway.handlers.predictions import NO_STORE, RUNNING, STATUS
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.predictions.canceling import CancelParts
 from tidemill.gateway.predictions.canceling import cancel as cancel_open
+from tidemill.gateway.predictions.creation import CreationParts
 from tidemill.gateway.predictions.creation import create as create_one
 from tidemill.gateway.predictions.validation import checker
-from tidemill.gateway.predictions.versions import Runnable
+from tidemill.gateway.predictions.versions import HasVersions, Runnable
 from tidemill.gateway.responses import prediction_serializer
 from tidemill.runtime.db import Row
 
 INPUT: Final = "TrainingInput"  # the part of a version's schema that says what its train() takes
+
+
+class TrainingParts(CreationParts, CancelParts, HasVersions, Protocol): ...
 
 
 @operation(
@@ -36,7 +41,7 @@ INPUT: Final = "TrainingInput"  # the part of a version's schema that says what 
     status=201,
     takes="creates",
 )
-async def create(call: Call) -> web.Response:
+async def create(call: Call[TrainingParts]) -> web.Response:
     """Create a training.
 
     It runs the version's `train()`, and makes a version of the destination from the weights that this writes. The
@@ -66,7 +71,7 @@ async def create(call: Call) -> web.Response:
     return await create_one(call, trainable, asked)
 
 
-async def _version(call: Call) -> Runnable:
+async def _version(call: Call[TrainingParts]) -> Runnable:
     """The version that the path names. Raises the 404 problem for one that is missing or somebody else's."""
     reference = f"{call.path('owner')}/{call.path('name')}:{call.path('id')}"
     try:
@@ -76,7 +81,7 @@ async def _version(call: Call) -> Runnable:
 
 
 @operation("trainings.list", Scope.TRAININGS_READ, query=queries.Paging, headers=STATUS, answer=Page[Training])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[TrainingParts]) -> web.Response:
     """List trainings, newest first."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
@@ -87,19 +92,19 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("trainings.get", Scope.TRAININGS_READ, headers=STATUS, answer=Training)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[TrainingParts]) -> web.Response:
     """Get a training. It can be polled: the answer is never cached."""
     return json_response(await prediction_serializer.in_full(call, await _own(call)), headers=NO_STORE)
 
 
 @operation("trainings.cancel", Scope.TRAININGS_WRITE, headers=STATUS, answer=Training)
-async def cancel(call: Call) -> web.Response:
+async def cancel(call: Call[TrainingParts]) -> web.Response:
     """Cancel a training. It ends at once; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))
     return json_response(await prediction_serializer.in_full(call, row), headers=NO_STORE)
 
 
-async def _own(call: Call) -> Row:
+async def _own(call: Call[TrainingParts]) -> Row:
     training, database = call.path("id"), call.parts.database
     row = await store.prediction(database, training, call.account.id, "training") if is_id(training) else None
     if row is None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import nats
@@ -21,6 +21,8 @@ from tidemill.gateway.handlers.model_lookup import named, own_id, visible_here
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.predictions.versions import HasVersions
+from tidemill.gateway.protocols import HasBus, HasDatabase, HasSigningKey
 from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row
@@ -30,8 +32,11 @@ VERSION_ID: Final = re.compile(r"[0-9a-f]{64}")
 LOST_WITH_ITS_WORKER: Final = "The worker was lost while it booted."
 
 
+class VersionParts(HasDatabase, HasBus, HasSigningKey, HasVersions, Protocol): ...
+
+
 @operation("models.versions.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[Version])
-async def list_(call: Call) -> web.Response:
+async def list_(call: Call[VersionParts]) -> web.Response:
     """A model's versions, the newest first."""
     model = await visible_here(call)
 
@@ -43,14 +48,14 @@ async def list_(call: Call) -> web.Response:
 
 
 @operation("models.versions.get", Scope.MODELS_READ, answer=Version)
-async def get(call: Call) -> web.Response:
+async def get(call: Call[VersionParts]) -> web.Response:
     """One version with its schema."""
     model = await visible_here(call)
     return json_response(model_serializer.version(await _version(call, model["model_id"])))
 
 
 @operation("models.versions.delete", Scope.MODELS_WRITE, status=202, errors=(409,))
-async def delete(call: Call) -> web.Response:
+async def delete(call: Call[VersionParts]) -> web.Response:
     """Delete a version of your own model, with your predictions of it and their files.
 
     It cannot be run or listed from now on; what belongs to it goes within minutes. Refused with 409 when somebody else
@@ -75,7 +80,7 @@ async def delete(call: Call) -> web.Response:
 
 
 @operation("models.versions.boots", Scope.MODELS_READ, answer=list[Boot])
-async def boots(call: Call) -> web.Response:
+async def boots(call: Call[VersionParts]) -> web.Response:
     """How the last 20 instances of a version of your own model came up, the newest first.
 
     With how long each phase took, what its set-up printed, and why it failed or was ended where it was. One that goes
@@ -98,7 +103,7 @@ def _boot(row: Row) -> Boot:
     )
 
 
-async def _version(call: Call, model_id: str) -> Row:
+async def _version(call: Call[VersionParts], model_id: str) -> Row:
     version_id = call.path("id")
     found = VERSION_ID.fullmatch(version_id) is not None
     row = await stores.versions.version(call.parts.database, model_id, version_id) if found else None

@@ -1,7 +1,7 @@
 """Webhooks: the signing secret and its rotation, what became of deliveries, and the endpoints they went to."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -28,6 +28,7 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
+from tidemill.gateway.protocols import HasBus, HasDatabase, HasSigningKey
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import webhooks
@@ -36,8 +37,11 @@ NO_STORE = {"Cache-Control": "no-store"}
 MESSAGE_PREFIX = "msg_"
 
 
+class WebhookParts(HasDatabase, HasBus, HasSigningKey, Protocol): ...
+
+
 @operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, answer=WebhookSecret)
-async def secret(call: Call) -> web.Response:
+async def secret(call: Call[WebhookParts]) -> web.Response:
     """The secret that signs your webhooks; receivers verify with it."""
     key = await stores.webhooks.secret(call.parts.database, call.account.id)
     if key is None:
@@ -52,7 +56,7 @@ async def secret(call: Call) -> web.Response:
     answer=RotatedSecret,
     errors=(409,),
 )
-async def rotate_secret(call: Call) -> web.Response:
+async def rotate_secret(call: Call[WebhookParts]) -> web.Response:
     """Replace the signing secret.
 
     The one before goes on signing beside it for a day, or for `overlap_s` seconds: the header `webhook-signature` then
@@ -69,7 +73,7 @@ async def rotate_secret(call: Call) -> web.Response:
 @operation(
     "webhooks.deliveries.list", Scope.WEBHOOKS_READ, query=queries.WebhookDeliveries, answer=Page[WebhookDelivery]
 )
-async def deliveries(call: Call) -> web.Response:
+async def deliveries(call: Call[WebhookParts]) -> web.Response:
     """What your receivers were told and how that went, newest first; kept for a week.
 
     Every end of a prediction is listed. Of `start`, `output` and `logs` events the first of a prediction are, and then
@@ -85,7 +89,7 @@ async def deliveries(call: Call) -> web.Response:
 
 
 @operation("webhooks.deliveries.get", Scope.WEBHOOKS_READ, answer=WebhookDeliveryInFull)
-async def delivery(call: Call) -> web.Response:
+async def delivery(call: Call[WebhookParts]) -> web.Response:
     """One delivery with its tries and its body.
 
     The body that was sent, and what receivers answered, can be seen for as long as the prediction's data is kept.
@@ -94,7 +98,7 @@ async def delivery(call: Call) -> web.Response:
 
 
 @operation("webhooks.deliveries.redeliver", Scope.WEBHOOKS_WRITE, answer=WebhookDelivery, status=202, errors=(409,))
-async def redeliver(call: Call) -> web.Response:
+async def redeliver(call: Call[WebhookParts]) -> web.Response:
     """Try a delivery once more, now: under the same `webhook-id`, with a new timestamp and signature.
 
     For the ends of predictions, whatever became of them; 409 for other events, for a deleted prediction, and while the
@@ -118,7 +122,7 @@ async def redeliver(call: Call) -> web.Response:
 
 
 @operation("webhooks.endpoints.list", Scope.WEBHOOKS_READ, query=queries.Paging, answer=Page[WebhookEndpoint])
-async def endpoints(call: Call) -> web.Response:
+async def endpoints(call: Call[WebhookParts]) -> web.Response:
     """The hosts that your webhooks go to and how they fare, newest first.
 
     After 5 failures in a row a host is `paused`: nothing is tried for 10 seconds, then one delivery probes; every
@@ -134,7 +138,7 @@ async def endpoints(call: Call) -> web.Response:
 
 
 @operation("webhooks.endpoints.enable", Scope.WEBHOOKS_WRITE, answer=WebhookEndpoint)
-async def enable_endpoint(call: Call) -> web.Response:
+async def enable_endpoint(call: Call[WebhookParts]) -> web.Response:
     """Try an endpoint again that was disabled or paused. What was skipped stays so: redeliver what you need."""
     endpoint_id, database = call.path("id"), call.parts.database
     if is_id(endpoint_id):
@@ -145,7 +149,7 @@ async def enable_endpoint(call: Call) -> web.Response:
     raise not_found()
 
 
-async def _own(call: Call) -> Row:
+async def _own(call: Call[WebhookParts]) -> Row:
     delivery_id = call.path("id")
     known = delivery_id.startswith(MESSAGE_PREFIX) and is_id(delivery_id.removeprefix(MESSAGE_PREFIX))
     row = await stores.webhooks.delivery(call.parts.database, delivery_id, call.account.id) if known else None

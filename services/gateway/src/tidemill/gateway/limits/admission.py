@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from tidemill.contracts.errors import Problem, throttled, unavailable
 from tidemill.contracts.events import Load
-from tidemill.gateway.caller import Account
+from tidemill.gateway.limits.allowances import LimitedAccount
 from tidemill.gateway.limits.rates import REFUSED, UNCHECKED
 from tidemill.runtime.clock import monotonic
 
@@ -45,7 +45,7 @@ class Admission:
         self._own: OrderedDict[str, Own] = OrderedDict()
         self._own_open: dict[str, int] = {}
 
-    def admit(self, account: Account, queue: str, prediction: str, now: float) -> None:
+    def admit(self, account: LimitedAccount, queue: str, prediction: str, now: float) -> None:
         """Counts a prediction that is about to be accepted. Raises the 503 and the 429 problem."""
         if self._full and queue in self._full and now - self._heard_at < LOAD_LIFE_S:
             REFUSED.labels("queue").inc()

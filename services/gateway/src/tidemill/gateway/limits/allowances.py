@@ -1,7 +1,7 @@
 """What an account is allowed: rates of creates and of other requests, and predictions that are open at a time. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -25,6 +25,13 @@ class Allowances(msgspec.Struct, frozen=True, kw_only=True):
 
     def rate(self, kind: Kind) -> Rate:
         return self.creates if kind == "creates" else self.requests
+
+
+class LimitedAccount(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def allowances(self) -> Allowances | None: ...
 
 
 STANDARD: Final = Allowances()

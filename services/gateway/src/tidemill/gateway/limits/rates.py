@@ -12,9 +12,8 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from tidemill.contracts.errors import throttled
-from tidemill.gateway.caller import Account
 from tidemill.gateway.limits import store_limits
-from tidemill.gateway.limits.allowances import Kind
+from tidemill.gateway.limits.allowances import Kind, LimitedAccount
 from tidemill.gateway.limits.gcra import Rate, Verdict
 from tidemill.gateway.limits.ledger import Key, Ledger
 from tidemill.runtime.clock import monotonic
@@ -56,7 +55,9 @@ class Limits:
         self._settled: asyncio.Future[None] | None = None  # made by the first that waits for it
         self._away = False
 
-    async def take(self, request: web.Request, account: Account, *, cost: int = 1, kind: Kind = "creates") -> None:
+    async def take(
+        self, request: web.Request, account: LimitedAccount, *, cost: int = 1, kind: Kind = "creates"
+    ) -> None:
         """Counts `cost` creates or other requests. Raises the 429 problem. Accounts without limits pass."""
         allowances = account.allowances
         if allowances is None:

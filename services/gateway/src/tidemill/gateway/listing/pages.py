@@ -9,6 +9,7 @@ from tidemill.contracts.limits import PAGE_SIZE
 from tidemill.gateway.call import Call
 from tidemill.gateway.listing import cursors
 from tidemill.gateway.listing.cursors import Cursor
+from tidemill.gateway.protocols import HasSigningKey
 from tidemill.runtime.db import Row
 
 # Rows beyond `position` in the direction given, at most `limit`, nearest first; position None starts at the newest.
@@ -16,7 +17,7 @@ Fetch = Callable[[Cursor | None, int], Awaitable[Sequence[Row]]]
 
 
 async def page(
-    call: Call,
+    call: Call[HasSigningKey],
     path: str,
     fetch: Fetch,
     present: Callable[[Row], Any],

@@ -1,7 +1,7 @@
 """Many predictions in one request: each checked by itself, those that pass accepted in one statement."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
@@ -13,15 +13,19 @@ from tidemill.contracts.ids import new_id
 from tidemill.gateway import store
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call, decode, json_response
-from tidemill.gateway.predictions.creation import prepared, traceparent_of
+from tidemill.gateway.predictions.creation import CreationParts, prepared, traceparent_of
 from tidemill.gateway.predictions.idempotency import KEY_LIFETIME_S, asked_key, fingerprint
 from tidemill.gateway.predictions.idempotent_acceptor import FirstResult, IdempotencyClaim
 from tidemill.gateway.predictions.replay import REPLAYED
+from tidemill.gateway.predictions.versions import HasVersions
 from tidemill.gateway.responses import prediction_serializer
 from tidemill.runtime.stream_urls import Carried
 from tidemill.runtime.telemetry import span
 
 encode: Final = msgspec.json.Encoder().encode
+
+
+class BatchParts(CreationParts, HasVersions, Protocol): ...
 
 
 class Checked(NamedTuple):
@@ -32,7 +36,7 @@ class Checked(NamedTuple):
     problem: ItemProblem | None = None
 
 
-async def create(call: Call, body: CreateBatchItems) -> web.Response:
+async def create(call: Call[BatchParts], body: CreateBatchItems) -> web.Response:
     """Raises the 422 problem when nothing is created; its `results` say why."""
     with span("create predictions", traceparent_of(call.request.headers.get("traceparent"))) as traceparent:
         items = [await _checked(call, raw, traceparent) for raw in body.predictions]
@@ -47,7 +51,7 @@ async def create(call: Call, body: CreateBatchItems) -> web.Response:
     return json_response(Batch(results=[_result(call, item) for item in items]), 201)
 
 
-async def _checked(call: Call, raw: msgspec.Raw, traceparent: str | None) -> Checked:
+async def _checked(call: Call[BatchParts], raw: msgspec.Raw, traceparent: str | None) -> Checked:
     try:
         body = decode(bytes(raw), CreatePredictionOfVersion)
         runnable = await call.parts.versions.resolve(call.account.id, body.version)
@@ -60,7 +64,7 @@ def _item(problem: Problem) -> ItemProblem:
     return msgspec.convert(problem.body(), ItemProblem)
 
 
-async def _accept(call: Call, items: Sequence[Checked], wanted: Sequence[Accepted]) -> FirstResult | None:
+async def _accept(call: Call[BatchParts], items: Sequence[Checked], wanted: Sequence[Accepted]) -> FirstResult | None:
     key = asked_key(call)
     if key is None:
         await call.parts.acceptor.accept_together(wanted)
@@ -78,13 +82,13 @@ async def _accept(call: Call, items: Sequence[Checked], wanted: Sequence[Accepte
     return await call.parts.idempotent_acceptor.accept(claim)
 
 
-def _give_back(call: Call, predictions: Sequence[Accepted]) -> None:
+def _give_back(call: Call[BatchParts], predictions: Sequence[Accepted]) -> None:
     """They were counted as open when they were checked."""
     for prediction in predictions:
         call.parts.admission.ended(prediction.id)
 
 
-def _result(call: Call, item: Checked) -> BatchResult:
+def _result(call: Call[BatchParts], item: Checked) -> BatchResult:
     if item.accepted is not None:
         return BatchResult(status=201, prediction=prediction_serializer.starting(call, item.accepted, item.streams))
     return _refused(item.problem)
@@ -106,7 +110,7 @@ def _nothing_created(items: Sequence[Checked]) -> Problem:
     )
 
 
-async def _replayed(call: Call, earlier: FirstResult) -> Batch:
+async def _replayed(call: Call[BatchParts], earlier: FirstResult) -> Batch:
     """What the first request with the key has made, as it is now."""
     ids = [each for each in earlier.predictions if each is not None]
     rows = {row["id"]: row for row in await store.several(call.parts.database, ids, call.account.id)}

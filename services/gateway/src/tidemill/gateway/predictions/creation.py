@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -15,11 +15,13 @@ from tidemill.gateway import store
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call, json_response
 from tidemill.gateway.predictions import replay
-from tidemill.gateway.predictions.idempotency import KEY, RETRY_COUNT, accept_idempotently
+from tidemill.gateway.predictions.idempotency import KEY, RETRY_COUNT, IdempotencyParts, accept_idempotently
 from tidemill.gateway.predictions.preferences import cancel_after_s, wait_s
+from tidemill.gateway.predictions.replay import ReplayParts
 from tidemill.gateway.predictions.validation import decode_input
 from tidemill.gateway.predictions.versions import Runnable
 from tidemill.gateway.predictions.waiting import ended_within
+from tidemill.gateway.protocols import HasPublicUrls
 from tidemill.gateway.responses import output_files, prediction_serializer
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import span
@@ -29,7 +31,10 @@ from tidemill.security.egress_policy import check_form
 TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-async def create(call: Call, runnable: Runnable, body: CreatePrediction) -> web.Response:
+class CreationParts(HasPublicUrls, IdempotencyParts, ReplayParts, Protocol): ...
+
+
+async def create(call: Call[CreationParts], runnable: Runnable, body: CreatePrediction) -> web.Response:
     headers = call.request.headers
     wait = wait_s(headers.get("Prefer"))
     with span("create prediction", traceparent_of(headers.get("traceparent"))) as traceparent:
@@ -46,7 +51,9 @@ async def create(call: Call, runnable: Runnable, body: CreatePrediction) -> web.
         )
 
 
-def prepared(call: Call, runnable: Runnable, body: CreatePrediction, traceparent: str | None) -> Accepted:
+def prepared(
+    call: Call[CreationParts], runnable: Runnable, body: CreatePrediction, traceparent: str | None
+) -> Accepted:
     """The row that the body asks for. Raises the 422 problem for a body that the version does not take."""
     cancel_after = cancel_after_s(call.request.headers.get("Cancel-After"))
     raw = bytes(body.input)
@@ -99,7 +106,7 @@ def _events(body: CreatePrediction) -> list[str] | None:
     return None if body.webhook_events_filter is None else list(body.webhook_events_filter)
 
 
-async def _accept(call: Call, accepted: Accepted) -> str | None:
+async def _accept(call: Call[CreationParts], accepted: Accepted) -> str | None:
     """The id of an earlier prediction when the request is one that was sent before; None: it is accepted now."""
     headers = call.request.headers
     if KEY in headers or headers.get(RETRY_COUNT, "0") != "0":
@@ -108,14 +115,16 @@ async def _accept(call: Call, accepted: Accepted) -> str | None:
     return None
 
 
-def _headers(call: Call, prediction_id: str, wait: float | None, kind: Kind = "prediction") -> dict[str, str]:
+def _headers(
+    call: Call[CreationParts], prediction_id: str, wait: float | None, kind: Kind = "prediction"
+) -> dict[str, str]:
     location = {"Location": f"{call.api_url}/{kind}s/{prediction_id}"}
     if wait is not None:
         location["Preference-Applied"] = "wait" if wait + 2 > WAIT_LIMIT_S else f"wait={wait:g}"
     return location
 
 
-async def _wait(call: Call, accepted: Accepted, runnable: Runnable, wait: float) -> web.Response:
+async def _wait(call: Call[CreationParts], accepted: Accepted, runnable: Runnable, wait: float) -> web.Response:
     """Answers when the prediction has ended, or `starting` when the wait is over: clients take every other status of a
     blocking create for the end.
     """

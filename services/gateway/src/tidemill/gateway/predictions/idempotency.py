@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Final
+from typing import Final, Protocol
 
 from multidict import istr
 
@@ -10,7 +10,9 @@ from tidemill.contracts.errors import bad_request
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call
-from tidemill.gateway.predictions.idempotent_acceptor import RETRY_WINDOW_S, IdempotencyClaim
+from tidemill.gateway.limits.admission import Admission
+from tidemill.gateway.predictions.accept import Acceptor
+from tidemill.gateway.predictions.idempotent_acceptor import RETRY_WINDOW_S, IdempotencyClaim, IdempotentAcceptor
 
 KEY: Final = istr("Idempotency-Key")
 RETRY_COUNT: Final = istr("x-stainless-retry-count")  # replicate 2.x for Python repeats creates with nothing but this
@@ -20,7 +22,16 @@ KEY_FORM: Final = re.compile(rf"[ -~]{{1,{KEY_LIMIT_BYTES}}}")
 KEY_LIFETIME_S: Final = 24 * 3600  # long enough for any retry, short enough to keep the table small
 
 
-async def accept_idempotently(call: Call, accepted: Accepted) -> str | None:
+class IdempotencyParts(Protocol):
+    @property
+    def acceptor(self) -> Acceptor: ...
+    @property
+    def admission(self) -> Admission: ...
+    @property
+    def idempotent_acceptor(self) -> IdempotentAcceptor: ...
+
+
+async def accept_idempotently(call: Call[IdempotencyParts], accepted: Accepted) -> str | None:
     """For requests with either header: the earlier prediction that this one means; None when it was accepted now."""
     earlier = await _accept_or_replay(call, accepted)
     if earlier is not None:
@@ -28,7 +39,7 @@ async def accept_idempotently(call: Call, accepted: Accepted) -> str | None:
     return earlier
 
 
-async def _accept_or_replay(call: Call, accepted: Accepted) -> str | None:
+async def _accept_or_replay(call: Call[IdempotencyParts], accepted: Accepted) -> str | None:
     acceptor = call.parts.idempotent_acceptor
     key = asked_key(call)
     if key is not None:
@@ -65,7 +76,7 @@ def _retried(accepted: Accepted, prefix: str) -> IdempotencyClaim:
     )
 
 
-def asked_key(call: Call) -> str | None:
+def asked_key(call: Call[IdempotencyParts]) -> str | None:
     """The request's key as it is kept. Raises the 400 problem for one that no header should hold."""
     key = call.request.headers.get(KEY)
     if key is None:
@@ -75,7 +86,7 @@ def asked_key(call: Call) -> str | None:
     return f"key {key}"
 
 
-async def fingerprint(call: Call) -> bytes:
+async def fingerprint(call: Call[IdempotencyParts]) -> bytes:
     """The same for the same body sent to the same route, whichever of its paths was used."""
     path = call.request.path.rstrip("/")
     while path.startswith("/v1/"):

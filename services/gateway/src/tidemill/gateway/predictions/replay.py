@@ -1,20 +1,31 @@
 """Answers to requests that mean an earlier prediction: as it is now, or as it ends when the client waits."""
 
+from typing import Protocol
+
 from aiohttp import web
 
 from tidemill.contracts.errors import conflict
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import store
 from tidemill.gateway.call import Call, json_response
-from tidemill.gateway.predictions.waiting import ended_within
+from tidemill.gateway.predictions.waiting import Waiters, ended_within
+from tidemill.gateway.protocols import HasDatabase
 from tidemill.gateway.responses import prediction_serializer
+from tidemill.gateway.responses.prediction_serializer import SerializerParts
 from tidemill.runtime import serializers
 from tidemill.runtime.db import Row
 
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 
-async def answer(call: Call, prediction_id: str, wait: float | None, headers: dict[str, str]) -> web.Response:
+class ReplayParts(HasDatabase, SerializerParts, Protocol):
+    @property
+    def waiters(self) -> Waiters: ...
+
+
+async def answer(
+    call: Call[ReplayParts], prediction_id: str, wait: float | None, headers: dict[str, str]
+) -> web.Response:
     """`wait` in seconds, None for not at all. When it runs out the answer is `starting`, as that of any create."""
     row = await _row(call, prediction_id) if wait is None else await _ended(call, prediction_id, wait)
     prediction = await prediction_serializer.in_full(call, row)
@@ -23,7 +34,7 @@ async def answer(call: Call, prediction_id: str, wait: float | None, headers: di
     return json_response(prediction, 201, {**headers, **REPLAYED})
 
 
-async def _ended(call: Call, prediction_id: str, wait: float) -> Row:
+async def _ended(call: Call[ReplayParts], prediction_id: str, wait: float) -> Row:
     """The row when it has ended, or after `wait` seconds."""
     waiters = call.parts.waiters
     ended = waiters.expect(prediction_id)
@@ -37,7 +48,7 @@ async def _ended(call: Call, prediction_id: str, wait: float) -> Row:
     return await _row(call, prediction_id)
 
 
-async def _row(call: Call, prediction_id: str) -> Row:
+async def _row(call: Call[ReplayParts], prediction_id: str) -> Row:
     row = await store.prediction(call.parts.database, prediction_id, call.account.id, kind=None)
     if row is None:
         raise conflict("The prediction that this request has made before was deleted.")

@@ -1,7 +1,7 @@
 """Which version a create means: references resolved to a runnable version, remembered for a few seconds."""
 
 import re
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -90,3 +90,8 @@ class Versions:
             )
             self._by_queue[row["queue"]] = known
         return known
+
+
+class HasVersions(Protocol):
+    @property
+    def versions(self) -> Versions: ...

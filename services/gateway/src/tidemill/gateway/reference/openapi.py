@@ -30,7 +30,7 @@ PARAMETER: Final = re.compile(r"{(\w+)(?::[^}]*)?}")
 MESSAGE_PATTERN: Final = "^msg_[0-9a-hjkmnp-tv-z]{26}$"  # as receivers see it in `webhook-id`
 
 
-def document(replicate: Iterable[Route], extensions: Iterable[Route], server_url: str) -> Json:
+def document(replicate: Iterable[Route[Any]], extensions: Iterable[Route[Any]], server_url: str) -> Json:
     """The whole document: the operations of Replicate's API, and those that we have besides."""
     routes = [(route, False) for route in replicate] + [(route, True) for route in extensions]
     schemas = _Schemas([route.operation for route, _ in routes])
@@ -58,7 +58,7 @@ def document(replicate: Iterable[Route], extensions: Iterable[Route], server_url
 class _Schemas:
     """The JSON Schemas of all structs that operations name, under one set of component names."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
+    def __init__(self, operations: Sequence[Operation[Any]]) -> None:
         asked = [kind for operation in operations for kind in (*_kinds(operation.body), *_kinds(operation.answer))]
         kinds = [kind for kind in asked if not isinstance(kind, str)]
         made, components = msgspec.json.schema_components(kinds, ref_template=REF)
@@ -114,11 +114,11 @@ def _with_words(description: str, pattern: str) -> str:
     return f"{description} {expected[0].upper()}{expected[1:]}.".lstrip()
 
 
-def _tag(operation: Operation) -> str:
+def _tag(operation: Operation[Any]) -> str:
     return operation.name.partition(".")[0]
 
 
-def _operation(route: Route, schemas: _Schemas, *, extension: bool) -> Json:
+def _operation(route: Route[Any], schemas: _Schemas, *, extension: bool) -> Json:
     operation = route.operation
     summary, description = said(operation)
     out: Json = {"operationId": operation.name, "tags": [_tag(operation)], "summary": summary}
@@ -139,7 +139,7 @@ def _operation(route: Route, schemas: _Schemas, *, extension: bool) -> Json:
     return out
 
 
-def said(operation: Operation) -> tuple[str, str]:
+def said(operation: Operation[Any]) -> tuple[str, str]:
     """(summary, description) of an operation: its handler's docstring."""
     text = VERB.sub("", inspect.cleandoc(operation.handler.__doc__ or operation.name))
     first, _, rest = text.partition("\n\n")
@@ -208,11 +208,11 @@ def _query_parameter(name: str, schema: Json, *, required: bool) -> Json:
     return out
 
 
-def _header_parameters(operation: Operation) -> list[Json]:
+def _header_parameters(operation: Operation[Any]) -> list[Json]:
     return [{"name": name, "in": "header", **words.HEADERS[name]} for name in operation.headers]
 
 
-def _responses(route: Route, schemas: _Schemas) -> Json:
+def _responses(route: Route[Any], schemas: _Schemas) -> Json:
     operation = route.operation
     refused = {*OFTEN, *operation.errors}
     if operation.scope is not None:
@@ -234,14 +234,14 @@ def _problem(status: int) -> Json:
     return {"description": words.STATUSES[status], "headers": _headers(words.headers_of(status)), "content": content}
 
 
-def _successes(operation: Operation) -> tuple[int, ...]:
+def _successes(operation: Operation[Any]) -> tuple[int, ...]:
     """Statuses that are no errors: those declared, and what ranges, conditions and streams bring with them."""
     kinds = _kinds(operation.answer)
     by_kind = (206, 304) if BYTES in kinds else (204,) if EVENTS in kinds else ()
     return (operation.status, *operation.also, *by_kind)
 
 
-def _success(operation: Operation, status: int, schemas: _Schemas) -> Json:
+def _success(operation: Operation[Any], status: int, schemas: _Schemas) -> Json:
     names = words.headers_of(status) if operation.scope is not None else ()
     if "Prefer" in operation.headers:
         names = (*names, "Preference-Applied")

@@ -4,7 +4,7 @@ An upload lives for a day, and an output of another prediction as long as that o
 """
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,6 +14,7 @@ from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call
 from tidemill.gateway.files.serving import STORING_S, store_away
+from tidemill.gateway.protocols import HasDatabase, HasObjects, HasPublicUrls, HasSigningKey
 from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
@@ -25,6 +26,9 @@ FILES_LIMIT: Final = 50  # of one input; each is a request to the object store
 NAME_LIMIT_CHARS: Final = 120  # leaves room in keys and sealed URLs
 _FILES_PATH: Final = "/files/"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class InputFileParts(HasPublicUrls, HasDatabase, HasObjects, HasSigningKey, Protocol): ...
 
 
 def texts(value: Any) -> list[str]:
@@ -65,7 +69,7 @@ class Source(NamedTuple):
     name: str
 
 
-async def kept(call: Call, prediction_id: str, text: str) -> str | None:
+async def kept(call: Call[InputFileParts], prediction_id: str, text: str) -> str | None:
     """The input (JSON) with URLs of copies; None when it names no file of ours. Raises the 409 and 503 problems.
 
     The copies lie with the prediction's outputs and go with them.
@@ -86,7 +90,7 @@ async def kept(call: Call, prediction_id: str, text: str) -> str | None:
     return msgspec.json.encode(replaced(value, urls)).decode()
 
 
-async def _sources(call: Call, urls: set[str]) -> dict[str, Source]:
+async def _sources(call: Call[InputFileParts], urls: set[str]) -> dict[str, Source]:
     """By URL. An upload that has gone is an error, and so is one of another account, which looks the same."""
     parts = call.parts
     delivered = {url: key for url in urls if (key := object_key([parts.signing_key], url, now())) is not None}
@@ -105,7 +109,7 @@ def _plain(name: str) -> str:
     return _UNSAFE.sub("_", name).strip(".")[-NAME_LIMIT_CHARS:] or "file"
 
 
-async def _copy(call: Call, source: str, target: str) -> None:
+async def _copy(call: Call[InputFileParts], source: str, target: str) -> None:
     try:
         await call.parts.objects.copy(source, target, Patience(STORING_S))
     except ObjectMissing:

@@ -6,13 +6,14 @@ from msgspec import UNSET, Raw
 from tidemill.contracts.api.models import Model, Version
 from tidemill.contracts.api.predictions import Prediction
 from tidemill.gateway.call import Call
+from tidemill.gateway.protocols import HasSigningKey
 from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime import serializers
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 
 
-def model(call: Call, row: Row, shown: Row | None) -> Model:
+def model(call: Call[HasSigningKey], row: Row, shown: Row | None) -> Model:
     """`row` has the columns of store_models.MODEL, `shown` is the prediction of the default example."""
     return Model(
         url=f"{call.public_url}/{row['owner']}/{row['name']}",
@@ -45,7 +46,7 @@ def version(row: Row) -> Version:
     )
 
 
-def example(call: Call, row: Row) -> Prediction:
+def example(call: Call[HasSigningKey], row: Row) -> Prediction:
     """For everybody who may see the model: how its maker ran it and had it announced is nobody's business."""
     shown = serializers.prediction(dict(row.items()), call.public_url, stream_url=None)
     shown.webhook = shown.webhook_events_filter = shown.deployment = UNSET

@@ -1,7 +1,7 @@
 """Files in outputs as the client can read them: URLs, or data URIs for SDKs that make no file of a plain http URL."""
 
 import base64
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Raw
@@ -9,6 +9,7 @@ from msgspec import Raw
 from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.limits import DATA_URI_OUTPUT_LIMIT_BYTES, MIB
 from tidemill.gateway.call import Call
+from tidemill.gateway.protocols import HasConfig, HasObjects, HasSigningKey
 from tidemill.gateway.responses.client_capabilities import wants_data_uris
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
@@ -22,7 +23,10 @@ INLINING_S: Final = 4.0  # for a store that restarts: a URL is what SDKs make no
 ANSWER_LIMIT_BYTES: Final = 16 * MIB  # files in one answer, since all are held at once; the others stay URLs
 
 
-async def for_client(call: Call, prediction: Prediction) -> Prediction:
+class OutputFileParts(HasConfig, HasObjects, HasSigningKey, Protocol): ...
+
+
+async def for_client(call: Call[OutputFileParts], prediction: Prediction) -> Prediction:
     """Changes the prediction in place where this client needs it."""
     raw = bytes(prediction.output)
     if MARK in raw and wants(call):
@@ -30,7 +34,7 @@ async def for_client(call: Call, prediction: Prediction) -> Prediction:
     return prediction
 
 
-async def for_event(call: Call, data: str) -> str:
+async def for_event(call: Call[OutputFileParts], data: str) -> str:
     """The data of one stream event, likewise: the URL of a file, or a text, which stays the same object."""
     if MARK_TEXT not in data:
         return data
@@ -39,12 +43,12 @@ async def for_event(call: Call, data: str) -> str:
     return text_on_base(data, call.parts.signing_key, call.public_url)
 
 
-def here(call: Call, output: Raw) -> Raw:
+def here(call: Call[OutputFileParts], output: Raw) -> Raw:
     """With URLs of files under the public URL by which the request came: workers make them under the first."""
     return Raw(on_base(bytes(output), call.parts.signing_key, call.public_url))
 
 
-def wants(call: Call) -> bool:
+def wants(call: Call[OutputFileParts]) -> bool:
     config = call.parts.config
     user_agent, polling = call.request.headers.get("User-Agent"), call.request.method == "GET"
     return wants_data_uris(user_agent, call.public_url, config.file_output, polling=polling)
@@ -53,7 +57,7 @@ def wants(call: Call) -> bool:
 class _Inliner:
     """Walks one answer and counts what it has put in."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call[OutputFileParts]) -> None:
         self._parts = call.parts
         self._left_bytes = ANSWER_LIMIT_BYTES
 

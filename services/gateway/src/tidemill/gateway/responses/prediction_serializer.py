@@ -1,5 +1,7 @@
 """A prediction as the asking client can read it: of a row, of what was just accepted, or of the event of its end."""
 
+from typing import Protocol
+
 from msgspec import UNSET, Raw
 
 from tidemill.contracts.api.predictions import Prediction
@@ -10,6 +12,7 @@ from tidemill.gateway.call import Call
 from tidemill.gateway.config import Config
 from tidemill.gateway.responses import output_files, stream_urls
 from tidemill.gateway.responses.client_capabilities import knows_aborted, plain
+from tidemill.gateway.responses.output_files import OutputFileParts
 from tidemill.gateway.responses.url_renewal import RENEW_AFTER_S, UrlRenewer
 from tidemill.runtime import serializers
 from tidemill.runtime.clock import now, rfc3339
@@ -17,7 +20,18 @@ from tidemill.runtime.db import Row
 from tidemill.runtime.stream_urls import Carried
 
 
-def starting(call: Call, accepted: Accepted, carried: Carried | None) -> Prediction:
+class QueueReporter(Protocol):
+    """Adds to the response of a waiting prediction what it waits for. `predictions.waiting_room` has the one."""
+
+    async def tell(self, row: Row, prediction: Prediction) -> None: ...
+
+
+class SerializerParts(OutputFileParts, Protocol):
+    @property
+    def waiting_room(self) -> QueueReporter: ...
+
+
+def starting(call: Call[SerializerParts], accepted: Accepted, carried: Carried | None) -> Prediction:
     public_url = call.public_url
     return Prediction(
         id=accepted.id,
@@ -46,7 +60,7 @@ def starting(call: Call, accepted: Accepted, carried: Carried | None) -> Predict
     )
 
 
-def ended(call: Call, prediction: Prediction, event: Lifecycle) -> Prediction:
+def ended(call: Call[SerializerParts], prediction: Prediction, event: Lifecycle) -> Prediction:
     prediction.status = status_for(call, event.status)
     prediction.output = output_files.here(call, serializers.NULL if event.output is UNSET else event.output)
     prediction.logs = event.logs or ""
@@ -62,14 +76,14 @@ def ended(call: Call, prediction: Prediction, event: Lifecycle) -> Prediction:
     return prediction
 
 
-async def in_full(call: Call, row: Row) -> Prediction:
+async def in_full(call: Call[SerializerParts], row: Row) -> Prediction:
     """With files as this client can read them. `row` has the columns of store.prediction."""
     prediction = of_row(call, row)
     await call.parts.waiting_room.tell(row, prediction)
     return await output_files.for_client(call, prediction)
 
 
-def of_row(call: Call, row: Row) -> Prediction:
+def of_row(call: Call[SerializerParts], row: Row) -> Prediction:
     parts, public_url, created_at = call.parts, call.public_url, row["created_at"].timestamp()
     stream = stream_urls.url(parts, public_url, row["id"], created_at, row["streams"]) if row["streams"] else None
     prediction = serializers.prediction(
@@ -86,7 +100,7 @@ def of_row(call: Call, row: Row) -> Prediction:
     return prediction
 
 
-def status_for(call: Call, status: Status) -> Status:
+def status_for(call: Call[SerializerParts], status: Status) -> Status:
     """`aborted` as this client can read it."""
     if status is not Status.ABORTED:
         return status

@@ -3,7 +3,7 @@
 What others see never holds a secret input, a webhook or anything that only the owner can use.
 """
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import UNSET
@@ -14,6 +14,8 @@ from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway import store
 from tidemill.gateway.call import Call
 from tidemill.gateway.responses import input_files, prediction_serializer, redaction
+from tidemill.gateway.responses.input_files import InputFileParts
+from tidemill.gateway.responses.prediction_serializer import SerializerParts
 from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database, Row
@@ -35,12 +37,15 @@ UNSHARE: Final = "UPDATE prediction SET shared_at = NULL WHERE id = $1 AND share
 HAND_BACK: Final = "INSERT INTO removal_due_later VALUES ($1) ON CONFLICT DO NOTHING"
 
 
+class SharingParts(InputFileParts, SerializerParts, Protocol): ...
+
+
 async def share(database: Database, prediction_id: str, kept_s: float) -> bool:
     """False when its data is gone, or as good as gone: `kept_s` after completion."""
     return await database.value(SHARE, prediction_id, kept_s - MARGIN_S) is not None
 
 
-async def keep_input_files(call: Call, row: Row) -> None:
+async def keep_input_files(call: Call[SharingParts], row: Row) -> None:
     """Copies the files that the input of an ended prediction names to where they stay: uploads live for a day.
 
     A file that is gone already is no reason not to share the rest. Raises the 503 problem.
@@ -57,7 +62,7 @@ async def keep_input_files(call: Call, row: Row) -> None:
         await call.parts.database.execute(REWRITE, row["id"], rewritten)
 
 
-def _keys(call: Call, text: str) -> str:
+def _keys(call: Call[SharingParts], text: str) -> str:
     """The objects that an input names, joined."""
     urls = input_files.texts(msgspec.json.decode(text))
     return " ".join(filter(None, (object_key([call.parts.signing_key], url, ALWAYS) for url in urls)))
@@ -69,7 +74,7 @@ async def unshare(database: Database, prediction_id: str) -> None:
         await connection.execute(HAND_BACK, prediction_id)
 
 
-async def as_others_see(call: Call, row: Row) -> Prediction:
+async def as_others_see(call: Call[SharingParts], row: Row) -> Prediction:
     prediction = await prediction_serializer.in_full(call, row)
     properties = await store.input_properties(call.parts.database, row["model"], row["version"])
     prediction.input = redaction.redacted(prediction.input, properties)

@@ -1,0 +1,55 @@
+"""The parts of the gateway that a handler or a serializer can ask for, one protocol for each.
+
+A module names what it needs as one protocol of its own, made of these, and takes `Call[...]` of it. `parts.Parts`
+satisfies them all; nobody but main, triggers and http sees it.
+"""
+
+from typing import Protocol
+
+from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.config import Config
+from tidemill.runtime.billing import Tariffs
+from tidemill.runtime.bus import Bus
+from tidemill.runtime.db import Database
+from tidemill.runtime.objects import Objects
+from tidemill.security.public_urls import PublicUrls
+
+
+class HasConfig(Protocol):
+    @property
+    def config(self) -> Config: ...
+
+
+class HasSigningKey(Protocol):
+    @property
+    def signing_key(self) -> bytes: ...
+
+
+class HasPublicUrls(Protocol):
+    @property
+    def public_urls(self) -> PublicUrls: ...
+
+
+class HasDatabase(Protocol):
+    @property
+    def database(self) -> Database: ...
+
+
+class HasBus(Protocol):
+    @property
+    def bus(self) -> Bus: ...
+
+
+class HasObjects(Protocol):
+    @property
+    def objects(self) -> Objects: ...
+
+
+class HasAccounts(Protocol):
+    @property
+    def accounts(self) -> Accounts: ...
+
+
+class HasTariffs(Protocol):
+    @property
+    def tariffs(self) -> Tariffs: ...
