@@ -161,15 +161,44 @@ def test_no_module_imports_itself_by_a_roundabout_way(package):
     assert cycle(imports_within(package)) is None
 
 
-@pytest.mark.parametrize("package", IN_FOLDERS, ids=lambda path: path.name)
-def test_arrows_between_folders_run_one_way(package):
-    """Modules at the top belong to no folder: main knows them all, all may know store."""
+# Pairs of a package's folders and top-level modules that still import each other; the owner mends them.
+KNOWN_CIRCLES = {
+    "worker": {("store", "runs")},  # the worker's store takes a struct of runs/: move it below both
+}
+
+
+def between_folders(modules):
+    """The graph of imports between folders and top-level modules: a folder counts as one, and so does each module."""
     graph = {}
-    for module, others in imports_within(package).items():
-        if len(module) > 1:
-            folders = {other[0] for other in others if len(other) > 1}
-            graph.setdefault(module[0], set()).update(folders - {module[0]})
+    for module, others in modules.items():
+        graph.setdefault(module[0], set()).update({other[0] for other in others} - {module[0]})
+    return graph
+
+
+@pytest.mark.parametrize("package", IN_FOLDERS, ids=lambda path: path.name)
+def test_arrows_between_folders_and_top_level_modules_run_one_way(package):
+    graph = between_folders(imports_within(package))
+    for importer, imported_node in KNOWN_CIRCLES.get(package.name, ()):
+        assert imported_node in graph[importer], f"{importer} no longer imports {imported_node}: delete the exception"
+        graph[importer].discard(imported_node)
     assert cycle(graph) is None
+
+
+@pytest.mark.parametrize(
+    ("modules", "circle"),
+    [
+        ({("main",): {("api", "routes")}, ("api", "routes"): {("store",)}, ("store",): set()}, None),
+        ({("api", "routes"): {("api", "call")}, ("api", "call"): set()}, None),
+        (
+            {("call",): {("parts",)}, ("parts",): {("live", "feeds")}, ("live", "feeds"): {("call",)}},
+            {"call", "parts", "live"},
+        ),
+        ({("a", "one"): {("b", "one")}, ("b", "two"): {("a", "two")}, ("b", "one"): set()}, {"a", "b"}),
+    ],
+)
+def test_a_circle_of_folders_and_modules_is_found(modules, circle):
+    found = cycle(between_folders(modules))
+    assert (None if found is None else set(found)) == circle
 
 
 @pytest.mark.parametrize("package", [*SERVICES, *LIBS], ids=lambda path: path.name)
