@@ -6,18 +6,17 @@ import asyncpg
 import pytest
 
 from tidemill.runtime.db import HOT_SETTINGS
-from tidemill.runtime.predictions import acceptance, ending, idempotency
+from tidemill.runtime.predictions import acceptance, claims, ending, idempotency, progress, requeue
 from tidemill.scheduler import store as scheduler_store
 from tidemill.testing.servers import migrated
-from tidemill.worker import store as worker_store
 
 JOINED = {
     "end": ending.END,
-    "claim": worker_store.CLAIM,
-    "save": worker_store.SAVE,
-    "unclaim": worker_store.UNCLAIM,
-    "next attempt of a child": worker_store.NEXT_ATTEMPT,
-    "next attempt of a worker": scheduler_store.NEXT_ATTEMPT,
+    "claim": claims.CLAIM,
+    "save": progress.SAVE,
+    "release": requeue.RELEASE,
+    "next attempt of a child": requeue.NEXT_ATTEMPT_OF_OWN,
+    "next attempt of a worker": requeue.NEXT_ATTEMPT_OF_LOST,
 }
 BY_KEY = {**JOINED, "again": scheduler_store.AGAIN, "jobs": scheduler_store.JOBS}
 ALL = {**BY_KEY, "accept": acceptance.INSERT, "accept once": idempotency.INSERT}

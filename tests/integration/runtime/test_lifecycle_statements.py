@@ -8,24 +8,22 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-import msgspec
 import pytest
 
-from tidemill.contracts.events import Job
 from tidemill.contracts.lease import SQL_LOST
 from tidemill.contracts.prediction import TERMINAL, Position, Status, transition
 from tidemill.gateway.predictions.deletion import BURY
 from tidemill.runtime.db import Database
-from tidemill.runtime.predictions import ending
+from tidemill.runtime.predictions import claims, ending, progress, requeue
+from tidemill.runtime.predictions.claims import Claim
+from tidemill.runtime.predictions.fences import Attempt
 from tidemill.runtime.predictions.outcome import Outcome
+from tidemill.runtime.predictions.progress import Progress
 from tidemill.scheduler import store as scheduler_store
 from tidemill.storage_janitor import store as janitor_store
 from tidemill.storage_janitor import store_versions as janitor_versions
 from tidemill.testing import rows
 from tidemill.testing.servers import migrated
-from tidemill.worker import store as worker_store
-from tidemill.worker.runs import store_turns
-from tidemill.worker.runs.run import Run
 from tidemill.worker.versions.training_store import BASE
 
 CURRENT = 2
@@ -50,15 +48,14 @@ class Case(NamedTuple):
     def at(self):
         return Position(self.status, CURRENT)
 
-    def run(self):
-        job = Job(id=self.id, attempt=self.asked, account="a", gateway="g", input=msgspec.UNSET, created_at=1.0)
-        run = Run(job, "q")
-        run.started_at = 5.0
-        run.add_item(b'"saved"')
-        return run
+    @property
+    def attempt(self):
+        return Attempt(self.id, self.asked)
 
 
 CASES = [Case(*each) for each in itertools.product(Status, WORKERS, ASKED)]
+CLAIMS = [Claim(case.id, case.asked, 5.0) for case in CASES]
+ATTEMPTS = [case.attempt for case in CASES]
 
 
 @pytest.fixture(scope="module")
@@ -128,30 +125,33 @@ def with_lost_worker(case):
 
 
 async def test_a_claim_needs_an_open_row_of_the_same_attempt(database):
-    claimed = await worker_store.claim(database.lane(), MINE, [case.run() for case in CASES])
+    claimed = await claims.claim(database.lane(), MINE, CLAIMS)
     assert set(claimed) == moved(Status.PROCESSING, anyone)
     assert await positions(database) == expected(Status.PROCESSING, anyone)
 
 
 async def test_a_lost_worker_claims_nothing(database):
-    assert not await worker_store.claim(database.lane(), LOST, [case.run() for case in CASES])
+    assert not await claims.claim(database.lane(), LOST, CLAIMS)
     assert await positions(database) == {case.id: case.at for case in CASES}
 
 
 async def test_a_priority_claim_takes_only_what_nobody_has(database):
     for case in CASES:
-        row = await database.row(store_turns.CLAIM, case.id, MINE, COMPLETED)
+        async with database.transaction() as connection:
+            row = await claims.claim_unclaimed(connection, MINE, case.id, 5.0)
         unclaimed = case.worker is None and transition(case.at, CURRENT, Status.PROCESSING) is not None
         assert (row is not None) == unclaimed, case
 
 
 async def test_a_lost_worker_makes_no_priority_claim(database):
     for case in CASES:
-        assert await database.row(store_turns.CLAIM, case.id, LOST, COMPLETED) is None
+        async with database.transaction() as connection:
+            assert await claims.claim_unclaimed(connection, LOST, case.id, 5.0) is None
 
 
 async def test_only_the_worker_of_the_running_attempt_saves(database):
-    await worker_store.save(database.lane(), MINE, [case.run() for case in CASES])
+    saved = [Progress(case.id, case.asked, '"saved"', "", None) for case in CASES]
+    await progress.save(database.lane(), MINE, saved)
     running = {case.id for case in CASES if mine(case) and case.at == Position(Status.PROCESSING, case.asked)}
     assert await changed(database, "logs") == running
     assert await positions(database) == {case.id: case.at for case in CASES}
@@ -181,7 +181,7 @@ async def test_an_end_in_the_same_batch_as_its_twin_counts_once(database):
 
 
 async def test_a_worker_begins_the_next_attempt_of_its_own_runs_alone(database):
-    begun = await worker_store.next_attempt(database.lane(), MINE, [case.run() for case in CASES])
+    begun = await requeue.next_attempt_of_own(database.lane(), MINE, ATTEMPTS)
     assert begun == moved(Status.STARTING, mine_or_unclaimed)
     assert await positions(database) == expected(Status.STARTING, mine_or_unclaimed)
     assert await changed(database, "output") == begun
@@ -192,16 +192,15 @@ async def test_the_scheduler_begins_the_next_attempt_of_what_a_lost_worker_ran(d
     def fence(case):
         return with_lost_worker(case) and case.status is Status.PROCESSING
 
-    by_id = [(case.id, case.asked) for case in CASES]
-    columns = [list(column) for column in zip(*by_id, strict=True)]
-    begun = {row["id"] for row in await database.lane().fetch(scheduler_store.NEXT_ATTEMPT, *columns)}
-    assert begun == moved(Status.STARTING, fence)
+    begun = await requeue.next_attempt_of_lost(database.lane(), ATTEMPTS)
+    assert set(begun.values()) == {CURRENT + 1}
+    assert set(begun) == moved(Status.STARTING, fence)
     assert await positions(database) == expected(Status.STARTING, fence)
-    assert await changed(database, "output") == begun
+    assert await changed(database, "output") == set(begun)
 
 
 async def test_giving_back_a_claim_keeps_the_attempt(database):
-    back = await worker_store.unclaim(database.lane(), MINE, [case.run() for case in CASES])
+    back = await requeue.release(database.lane(), MINE, ATTEMPTS)
     claims = {case.id for case in CASES if mine(case) and case.at == Position(Status.PROCESSING, case.asked)}
     assert back == claims
     assert await positions(database) == {

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.ids import id_at, new_id
+from tidemill.runtime.predictions import requeue
+from tidemill.runtime.predictions.fences import Attempt
 from tidemill.scheduler import store
 from tidemill.scheduler.sweep import Row
 from tidemill.testing.running import until
@@ -194,7 +196,9 @@ async def test_two_sweeps_at_once_begin_one_attempt(rows, database):
         webhook=False,
     )
     lanes = [database.lane() for _ in range(4)]
-    moved = await asyncio.gather(*(store.next_attempts(lane, [seen]) for lane in lanes))
+    moved = await asyncio.gather(
+        *(requeue.next_attempt_of_lost(lane, [Attempt(seen.id, seen.attempt)]) for lane in lanes)
+    )
     assert sorted(len(each) for each in moved) == [0, 0, 0, 1]
     assert (await rows.get(prediction))["attempt"] == 2
 
@@ -206,7 +210,7 @@ async def test_a_lease_renewed_before_anybody_was_called_lost_counts(rows, datab
     lane = database.lane()
     (seen,) = await store.open_again(lane, [prediction])
     assert seen.leased
-    assert await store.next_attempts(lane, [seen]) == {}
+    assert await requeue.next_attempt_of_lost(lane, [Attempt(seen.id, seen.attempt)]) == {}
     assert await database.value(RENEW, "late", 3600.0) == "late"
     assert await store.lose(lane, await now(lane)) == []
     assert (await rows.get(prediction))["attempt"] == 1
@@ -222,7 +226,7 @@ async def test_who_was_called_lost_never_comes_back(rows, database):
     assert await store.lose(lane, await now(lane)) == []
     assert await database.value(RENEW, "late", 3600.0) is None
     (seen,) = await store.open_again(lane, [prediction])
-    assert await store.next_attempts(lane, [seen]) == {prediction: 2}
+    assert await requeue.next_attempt_of_lost(lane, [Attempt(seen.id, seen.attempt)]) == {prediction: 2}
 
 
 async def test_renewals_and_losses_at_once_agree(rows, database):

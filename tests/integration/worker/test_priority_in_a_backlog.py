@@ -20,7 +20,7 @@ from tidemill.stack import NatsServer
 from tidemill.testing import rows
 from tidemill.testing.running import until
 from tidemill.testing.servers import started
-from tidemill.worker.runs import store_turns
+from tidemill.worker.runs import urgent_store
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.ports import EnginePorts
@@ -211,7 +211,7 @@ async def test_an_instance_that_boots_later_reads_from_the_rows_whose_hints_are_
     await line.accept("a1")
     await line.accept("a2", priority=1)
     machine = await line.machine()
-    assert await store_turns.contested(line.database, [line.queue]) == [(line.queue, "a")]
+    assert await urgent_store.contested(line.database, [line.queue]) == [(line.queue, "a")]
     machine.engine.turns.note(line.queue, ["a"])
     machine.start()
     assert line.called(await machine.run(2)) == "a2 a1"
@@ -278,7 +278,7 @@ async def test_a_claim_whose_answer_got_lost_is_found_again(line, monkeypatch):
             raise ConnectionResetError("the answer to the commit got lost")
 
     monkeypatch.setattr(line.database, "transaction", cut_off)
-    taken = await store_turns.take(line.database, machine.engine.worker, line.queue, other, now())
+    taken = await urgent_store.claim_at_hint(line.database, machine.engine.worker, line.queue, other, now())
     assert taken.job.id == job.id
     assert taken.more
     assert await line.statuses() == {"processing": 1, "starting": 1}

@@ -14,7 +14,7 @@ from tidemill.runtime.clock import now
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.ports import EnginePorts
-from tidemill.worker.runs.store_turns import Taken
+from tidemill.worker.runs.urgent_store import ClaimedAtHint
 from tidemill.worker.runs.watchdog import Watchdog
 
 
@@ -46,7 +46,7 @@ class FakeRecords:
         self.on_lost[run.job.id] = on_lost
 
     async def take(self, _queue, hint):
-        return self.turns.pop(hint.id, Taken())
+        return self.turns.pop(hint.id, ClaimedAtHint())
 
     async def unclaim(self, runs):
         self.unclaimed += [run.job.id for run in runs]

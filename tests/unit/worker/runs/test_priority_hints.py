@@ -7,7 +7,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
 from tidemill.testing.tasks import shortly
 from tidemill.worker.runs.priority_hints import PriorityHints, WaitingPrediction, choose
-from tidemill.worker.runs.store_turns import Taken
+from tidemill.worker.runs.urgent_store import ClaimedAtHint
 
 WAITING = st.builds(WaitingPrediction, st.text("abc", min_size=1, max_size=2), st.integers(0, 10))
 
@@ -53,7 +53,7 @@ def test_what_was_heard_while_the_rows_were_asked_stays_noted():
 async def test_an_urgent_prediction_takes_the_turn_of_an_ordinary_one(new_world):
     world = new_world()
     world.engine.turns.note("q", ["a"])
-    world.records.turns["ordinary"] = Taken(job=job("urgent", priority=5))
+    world.records.turns["ordinary"] = ClaimedAtHint(job=job("urgent", priority=5))
     world.job("ordinary")
     assert world.instance.room == 0  # kept while the rows are asked
     await shortly(lambda: world.instance.child.sent)
@@ -61,7 +61,7 @@ async def test_an_urgent_prediction_takes_the_turn_of_an_ordinary_one(new_world)
     assert not world.records.claimed  # the turn claimed it
     world.done("urgent")
     assert world.ended["urgent"].status is Status.SUCCEEDED
-    world.records.turns["urgent"] = Taken(job=job("ordinary"))
+    world.records.turns["urgent"] = ClaimedAtHint(job=job("ordinary"))
     world.job("urgent", priority=5)
     await shortly(lambda: world.instance.child.sent == ["urgent", "ordinary"])
 
@@ -76,7 +76,7 @@ async def test_a_turn_with_nothing_left_to_run_frees_its_place(new_world):
 
 async def test_a_claim_for_an_instance_that_went_away_is_given_back(new_world):
     world = new_world()
-    world.records.turns["u"] = Taken(job=job("u", priority=5))
+    world.records.turns["u"] = ClaimedAtHint(job=job("u", priority=5))
     world.job("u", priority=5)
     world.crash()
     await world.engine.idle()

@@ -48,6 +48,7 @@ class Unnest(Generic[RowT]):
         arrays = {name: column.array for name, column in fields.items()} | extra
         self._read = _Reader(fields)
         self._numbers = {name: number for number, name in enumerate(arrays, first)}
+        self.alias: Final = alias
         self.columns: Final = ", ".join(column.name or name for name, column in fields.items())
         self.values: Final = ", ".join(column.value.format(name) for name, column in fields.items())
         parameters = ", ".join(f"{self[name]}::{array}[]" for name, array in arrays.items())

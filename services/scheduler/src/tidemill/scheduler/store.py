@@ -1,7 +1,7 @@
-"""The SQL of the scheduler. Every write is fenced by the attempt and by the states it may start from."""
+"""The SQL of the scheduler. Predictions are written in runtime.predictions."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -14,7 +14,7 @@ from tidemill.contracts.lease import SQL_LOST
 from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.runtime.clock import at
-from tidemill.runtime.db import Database, Lane, columns
+from tidemill.runtime.db import Database, Lane
 from tidemill.runtime.db import Row as Record
 from tidemill.scheduler.deployed import FORGET_RETIRED_S, Deployment, Release
 from tidemill.scheduler.stretches import Stretch
@@ -52,14 +52,6 @@ WHERE p.accepted_at > $1 AND p.accepted_at <= $2 AND p.status IN {SQL_OPEN}"""  
 
 AGAIN: Final = f"""
 SELECT {_COLUMNS} FROM prediction p WHERE p.id = ANY ($1) AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
-
-NEXT_ATTEMPT: Final = f"""
-UPDATE prediction p SET status = '{Status.STARTING}', attempt = p.attempt + 1, worker = NULL, started_at = NULL,
-    output = NULL, logs = NULL, metrics = NULL
-FROM unnest($1::text[], $2::int[]) AS o (id, attempt)
-WHERE p.id = ANY ($1) AND p.id = o.id AND p.attempt = o.attempt AND p.status = '{Status.PROCESSING}'
-    AND NOT EXISTS (SELECT FROM worker w WHERE w.id = p.worker AND w.lease_until > {SQL_LOST})
-RETURNING p.id, p.attempt"""  # noqa: S608 - as above
 
 JOBS: Final = f"""
 SELECT p.id, p.attempt, p.queue, p.account_id, p.gateway, p.created_at, p.deadline, p.webhook IS NOT NULL AS webhook,
@@ -121,12 +113,6 @@ async def open_in(lane: Lane, stretch: Stretch) -> list[Row]:
 async def open_again(lane: Lane, predictions: Sequence[str]) -> list[Row]:
     """Those of them that are open still."""
     return [_row(row) for row in await lane.fetch(AGAIN, list(predictions))]
-
-
-async def next_attempts(lane: Lane, rows: Iterable[Row]) -> dict[str, int]:
-    """Begins the next attempt; answers the new attempts of those that this call has moved."""
-    fences = [(row.id, row.attempt) for row in rows]
-    return {row["id"]: row["attempt"] for row in await lane.fetch(NEXT_ATTEMPT, *columns(fences, 2))}
 
 
 async def jobs(lane: Lane, predictions: Sequence[str]) -> list[QueuedJob]:

@@ -14,6 +14,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import SQL_ENDS
 from tidemill.runtime.db import Lane
 from tidemill.runtime.parameters import Unnest
+from tidemill.runtime.predictions.fences import current_attempt
 from tidemill.runtime.predictions.outcome import Outcome
 
 OUTCOMES: Final = Unnest(Outcome, "o", delivery="text")
@@ -34,8 +35,7 @@ WITH outcome AS (
         started_at = COALESCE(p.started_at, o.started_at),
         completed_at = o.completed_at
     FROM outcome o
-    WHERE p.id = ANY ({OUTCOMES["id"]}) AND p.id = o.id AND p.attempt = o.attempt
-        AND (p.status, o.status) IN {SQL_ENDS}
+    WHERE {current_attempt(OUTCOMES)} AND (p.status, o.status) IN {SQL_ENDS}
         AND (o.worker IS NULL OR p.worker IS NULL OR p.worker = o.worker)
     RETURNING p.id, p.account_id, p.gateway, p.kind, p.model, p.version, p.webhook, p.webhook_events,
         p.created_at, o.delivery

@@ -13,8 +13,9 @@ from prometheus_client import Counter
 from tidemill.contracts import events, subjects
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Lane
-from tidemill.runtime.predictions import announcements, ending, outcome
+from tidemill.runtime.predictions import announcements, ending, outcome, requeue
 from tidemill.runtime.predictions.ending import Ended
+from tidemill.runtime.predictions.fences import Attempt
 from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
@@ -63,7 +64,7 @@ class Effects:
         """Those that this call has sent back to starting; their hints are sent."""
         moved: dict[str, int] = {}
         for batch in batches(rows):
-            moved |= await store.next_attempts(self.lane, batch)
+            moved |= await requeue.next_attempt_of_lost(self.lane, [Attempt(row.id, row.attempt) for row in batch])
         for prediction, attempt in moved.items():
             DECIDED.labels("attempt").inc()
             log().warning("next attempt", action="attempt", prediction=prediction, attempt=attempt)

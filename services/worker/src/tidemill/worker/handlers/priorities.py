@@ -3,7 +3,7 @@
 from tidemill.contracts.events import Urgent
 from tidemill.runtime.db import AWAY, Database
 from tidemill.runtime.telemetry import log
-from tidemill.worker.runs import store_turns
+from tidemill.worker.runs import urgent_store
 from tidemill.worker.runs.engine import Engine
 
 
@@ -22,7 +22,7 @@ class PriorityHandler:
         """The bus was away, and what it would have told with it."""
         queues = [queue for queue, lane in self._engine.lanes.items() if lane.instances]
         try:
-            found = await store_turns.contested(self._database, queues)
+            found = await urgent_store.contested(self._database, queues)
         except AWAY as error:  # hints with a priority say it too, only later
             log().warning("cannot look for priorities", action="turn", error=str(error))
             return

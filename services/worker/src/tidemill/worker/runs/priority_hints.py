@@ -1,7 +1,7 @@
 """Hints as turns: which ones must ask the rows what runs, because their account has predictions with a priority.
 
 A hint of such an account is a turn of the account in its queue: the most urgent waiting prediction takes it, and what
-it displaces runs at the hint of the urgent one (ADR 6). Pure; the rows are asked in `store_turns`.
+it displaces runs at the hint of the urgent one (ADR 6). Pure; the rows are asked in `urgent_store`.
 """
 
 import itertools

@@ -14,13 +14,15 @@ from tidemill.runtime.batch import Batcher
 from tidemill.runtime.bus import Announcement, Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database, Row, insistently
-from tidemill.runtime.predictions import announcements, ending
+from tidemill.runtime.predictions import announcements, claims, ending, progress, requeue
+from tidemill.runtime.predictions.claims import Claim
 from tidemill.runtime.predictions.ending import Ended
+from tidemill.runtime.predictions.fences import Attempt
 from tidemill.runtime.predictions.outcome import Outcome
-from tidemill.worker import store
-from tidemill.worker.runs import store_turns
+from tidemill.runtime.predictions.progress import Progress
+from tidemill.worker.runs import urgent_store
 from tidemill.worker.runs.run import Run, Unsaved
-from tidemill.worker.runs.store_turns import Taken
+from tidemill.worker.runs.urgent_store import ClaimedAtHint
 
 BEHIND_LIMIT: Final = 2_000  # ends that may wait to be written before the worker stops taking jobs
 
@@ -59,10 +61,10 @@ class RunWriter:
         """`chunks` of live output have been published: whoever streams them waits for the last one."""
         self._ends.add((ended, chunks))
 
-    async def take(self, queue: str, hint: Job) -> Taken:
+    async def take(self, queue: str, hint: Job) -> ClaimedAtHint:
         """Claims what runs at a hint of an account with urgent predictions."""
         started_at = now()
-        taken = await store_turns.take(self._database, self._worker, queue, hint, started_at)
+        taken = await urgent_store.claim_at_hint(self._database, self._worker, queue, hint, started_at)
         if taken.job is not None and taken.row is not None:
             run = Run(taken.job, queue)
             run.started_at = started_at
@@ -70,12 +72,14 @@ class RunWriter:
         return taken
 
     async def unclaim(self, runs: Sequence[Run]) -> set[str]:
-        return await insistently("unclaim", lambda: store.unclaim(self._saving, self._worker, runs))
+        return await insistently("unclaim", lambda: requeue.release(self._saving, self._worker, _attempts(runs)))
 
     async def save(self, runs: Sequence[Run]) -> None:
         """Output and logs so far, for those who poll; then webhooks are told, whose bodies are made of the rows."""
         unsaved = [run.take_unsaved() for run in runs]
-        saved = await insistently("save", lambda: store.save(self._saving, self._worker, runs))
+        saved = await insistently(
+            "save", lambda: progress.save(self._saving, self._worker, [_progress(run) for run in runs])
+        )
         for run, what in zip(runs, unsaved, strict=True):
             if run.job.id not in saved:
                 run.put_back(what)  # its claim is on its way still; a run that has ended is not looked at again
@@ -88,14 +92,18 @@ class RunWriter:
                 await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=run.job.id, event=event))
 
     async def next_attempt(self, runs: Sequence[Run]) -> set[str]:
-        return await insistently("next attempt", lambda: store.next_attempt(self._saving, self._worker, runs))
+        attempts = _attempts(runs)
+        return await insistently(
+            "next attempt", lambda: requeue.next_attempt_of_own(self._saving, self._worker, attempts)
+        )
 
     async def drained(self) -> None:
         for batcher in (self._claims, self._ends, self._announcements, self._starts):
             await batcher.drained()
 
     async def _flush_claims(self, runs: Sequence[Run]) -> Sequence[Row | None]:
-        claimed = await insistently("claim", lambda: store.claim(self._claiming, self._worker, runs))
+        batch = [Claim(run.job.id, run.job.attempt, run.started_at) for run in runs]
+        claimed = await insistently("claim", lambda: claims.claim(self._claiming, self._worker, batch))
         return [claimed.get(run.job.id) for run in runs]
 
     async def _flush_ends(self, items: Sequence[tuple[Outcome, int]]) -> Sequence[bool]:
@@ -118,6 +126,14 @@ class RunWriter:
             if run.job.webhook:
                 await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=run.job.id, event="start"))
         return [None] * len(claimed)
+
+
+def _attempts(runs: Sequence[Run]) -> list[Attempt]:
+    return [Attempt(run.job.id, run.job.attempt) for run in runs]
+
+
+def _progress(run: Run) -> Progress:
+    return Progress(run.job.id, run.job.attempt, run.output_so_far(), run.logs_so_far(), run.measured_so_far())
 
 
 def _started(run: Run, row: Row) -> Announcement:

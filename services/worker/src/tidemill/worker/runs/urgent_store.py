@@ -1,25 +1,27 @@
-"""The SQL of turns: claims what runs at a hint, and keeps what it displaces for the hint of what it runs instead."""
+"""The SQL of priorities: which prediction runs at a hint of an account that has urgent ones (ADR 6).
+
+A row of `urgent` is a prediction with a priority that waits, or a hint at which another one runs (`runs`): the one that
+was displaced when the hint's own prediction ran early. The claim itself is written by runtime.predictions.
+"""
 
 from typing import Any, Final
 
 import msgspec
 
 from tidemill.contracts.events import Job
-from tidemill.contracts.lease import SQL_LOST
-from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
-from tidemill.contracts.prediction import SQL_OPEN, SQL_SOURCES, Status
-from tidemill.runtime.clock import at
+from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.runtime.db import Database, Row, insistently
+from tidemill.runtime.predictions.claims import claim_unclaimed
 from tidemill.worker.runs.priority_hints import WaitingPrediction, choose
 
-# One turn at a time of an account in a queue; whoever waited sees what the one before has written.
+# One decision at a time for an account in a queue; each sees what the one before it has written.
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))"
-_WAITS: Final = """p.status = 'starting' AND p.worker IS NULL
+_WAITS: Final = f"""p.status = '{Status.STARTING}' AND p.worker IS NULL
     AND (p.deadline IS NULL OR p.deadline > clock_timestamp())"""
 OWN: Final = f"""
 SELECT p.id, p.priority FROM prediction p
 WHERE p.id = COALESCE((SELECT u.runs FROM urgent u WHERE u.id = $1), $1) AND {_WAITS}"""  # noqa: S608 - our own constants
-# Two each: what is chosen, and whether another is left.
+# Two each: the one that is chosen, and whether another is left.
 URGENT: Final = f"""
 SELECT u.id, u.priority FROM urgent u JOIN prediction p ON p.id = u.id
 WHERE u.queue = $1 AND u.account_id = $2 AND u.priority > 0 AND {_WAITS}
@@ -27,22 +29,16 @@ ORDER BY u.priority DESC, u.id LIMIT 2"""  # noqa: S608 - our own constants
 DISPLACED: Final = f"""
 SELECT p.id, p.priority FROM urgent u JOIN prediction p ON p.id = u.runs
 WHERE u.queue = $1 AND u.account_id = $2 AND u.runs IS NOT NULL AND {_WAITS} ORDER BY u.runs LIMIT 2"""  # noqa: S608 - as above
-CLAIM: Final = f"""
-UPDATE prediction p SET status = 'processing', worker = $2, started_at = $3
-WHERE p.id = $1 AND p.status IN {SQL_SOURCES[Status.PROCESSING]} AND p.worker IS NULL
-    AND EXISTS (SELECT 1 FROM worker w WHERE w.id = $2 AND w.lease_until > {SQL_LOST})
-RETURNING p.id, p.attempt, p.account_id, p.gateway, p.created_at, p.deadline, p.webhook IS NOT NULL AS webhook,
-    p.priority, p.kind, p.model, p.version,
-    CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input"""  # noqa: S608 - as above
-MINE: Final = "SELECT 1 FROM prediction WHERE id = $1 AND attempt = $2 AND status = 'processing' AND worker = $3"
-# The hint's turn has come, whatever was to run at it; and a prediction whose own hint was repeated has one turn still.
-SPEND: Final = "UPDATE urgent SET runs = NULL WHERE runs IS NOT NULL AND (id = $1 OR runs = $2)"
-CLAIMED: Final = "UPDATE urgent SET priority = 0 WHERE id = $1"
-# What was displaced takes the turn of what runs instead: its own hint, or the one where it would have run.
+HELD: Final = f"""
+SELECT 1 FROM prediction WHERE id = $1 AND attempt = $2 AND status = '{Status.PROCESSING}' AND worker = $3"""  # noqa: S608 - as above
+# The hint is used, whatever was to run at it; and a prediction whose own hint was repeated runs at one hint only.
+USE_HINT: Final = "UPDATE urgent SET runs = NULL WHERE runs IS NOT NULL AND (id = $1 OR runs = $2)"
+MARK_CLAIMED: Final = "UPDATE urgent SET priority = 0 WHERE id = $1"
+# The displaced prediction ($2) runs at the hint of what runs instead ($1): its own, or the one where it was to run.
 DISPLACE: Final = """
 UPDATE urgent SET runs = $2 WHERE id = COALESCE((SELECT u.id FROM urgent u WHERE u.runs = $1), $1)"""
-USED_UP: Final = "DELETE FROM urgent WHERE id = ANY ($1) AND priority = 0 AND runs IS NULL"
-TIDY: Final = f"""
+DELETE_USED: Final = "DELETE FROM urgent WHERE id = ANY ($1) AND priority = 0 AND runs IS NULL"
+DELETE_ENDED: Final = f"""
 DELETE FROM urgent u USING prediction p
 WHERE u.queue = $1 AND u.account_id = $2 AND p.id = u.id AND p.status NOT IN {SQL_OPEN}
     AND NOT EXISTS (SELECT FROM prediction r WHERE r.id = u.runs AND r.status IN {SQL_OPEN})"""  # noqa: S608 - as above
@@ -50,10 +46,10 @@ CONTESTED: Final = """
 SELECT DISTINCT queue, account_id FROM urgent WHERE queue = ANY ($1) AND (priority > 0 OR runs IS NOT NULL)"""
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """What the turn claimed for this worker, with what its row says; nothing when nothing is left to run.
+class ClaimedAtHint(msgspec.Struct, frozen=True, kw_only=True):
+    """The prediction that was claimed at a hint, and its row; both None if nothing is left to run.
 
-    `more`: others that are urgent, or were displaced, wait.
+    `more`: other urgent or displaced predictions of the account wait.
     """
 
     job: Job | None = None
@@ -62,48 +58,51 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def contested(database: Database, queues: list[str]) -> list[tuple[str, str]]:
-    """Queues and accounts that have urgent or displaced predictions, or had them a moment ago."""
+    """Return the queues and accounts that have urgent or displaced predictions, or had them a moment ago."""
     return [(row["queue"], row["account_id"]) for row in await database.fetch(CONTESTED, queues)]
 
 
-async def take(database: Database, worker: str, queue: str, hint: Job, started_at: float) -> Taken:
-    """Waits for a database that is away. A claim whose answer got lost is found again, not left behind."""
-    taken = Taken()
+async def claim_at_hint(database: Database, worker: str, queue: str, hint: Job, started_at: float) -> ClaimedAtHint:
+    """Choose and claim what runs at the hint, in one transaction. Wait until the database is reachable.
 
-    async def turn() -> Taken:
-        nonlocal taken
+    If the answer to a commit is lost, the next try finds the claim that it made.
+    """
+    claimed = ClaimedAtHint()
+
+    async def attempt() -> ClaimedAtHint:
+        nonlocal claimed
         async with database.transaction() as connection:
-            if taken.job is not None and await connection.fetchrow(MINE, taken.job.id, taken.job.attempt, worker):
-                return taken
+            if claimed.job is not None and await connection.fetchrow(HELD, claimed.job.id, claimed.job.attempt, worker):
+                return claimed
             await connection.execute(LOCK, queue, hint.account)
-            taken = await _turn(connection, worker, queue, hint, started_at)
-        return taken
+            claimed = await _decide(connection, worker, queue, hint, started_at)
+        return claimed
 
-    return await insistently("turn", turn)
+    return await insistently("priority claim", attempt)
 
 
-async def _turn(connection: Any, worker: str, queue: str, hint: Job, started_at: float) -> Taken:
+async def _decide(connection: Any, worker: str, queue: str, hint: Job, started_at: float) -> ClaimedAtHint:
     own, others = await _candidates(connection, queue, hint)
-    await connection.execute(SPEND, hint.id, None if own is None else own.id)
+    await connection.execute(USE_HINT, hint.id, None if own is None else own.id)
     chosen = choose([*others, *([] if own is None else [own])])
     row = await _claim(connection, worker, chosen, started_at)
-    if row is None and own != chosen:  # the other was canceled at this moment
+    if row is None and own != chosen:  # the chosen one was canceled at this moment
         row = await _claim(connection, worker, own, started_at)
     claimed = None if row is None else row["id"]
-    await connection.execute(CLAIMED, claimed)
+    await connection.execute(MARK_CLAIMED, claimed)
     if own is not None and own.id != claimed:
         await connection.execute(DISPLACE, claimed, own.id)
-    await connection.execute(USED_UP, [hint.id, claimed])
+    await connection.execute(DELETE_USED, [hint.id, claimed])
     more = any(each.id != claimed for each in others)
     if not more:
-        await connection.execute(TIDY, queue, hint.account)
-    return Taken(job=None if row is None else _job(row, hint), row=row, more=more)
+        await connection.execute(DELETE_ENDED, queue, hint.account)
+    return ClaimedAtHint(job=None if row is None else _job(row, hint), row=row, more=more)
 
 
 async def _candidates(
     connection: Any, queue: str, hint: Job
 ) -> tuple[WaitingPrediction | None, list[WaitingPrediction]]:
-    """What would run at this hint, and the first of what else waits for the account's turns."""
+    """Return what would run at this hint, and the first of the account's others that wait."""
     own = await connection.fetchrow(OWN, hint.id)
     urgent = await connection.fetch(URGENT, queue, hint.account)
     displaced = await connection.fetch(DISPLACED, queue, hint.account)
@@ -112,10 +111,7 @@ async def _candidates(
 
 
 async def _claim(connection: Any, worker: str, waiting: WaitingPrediction | None, started_at: float) -> Row | None:
-    if waiting is None:
-        return None
-    row: Row | None = await connection.fetchrow(CLAIM, waiting.id, worker, at(started_at))
-    return row
+    return None if waiting is None else await claim_unclaimed(connection, worker, waiting.id, started_at)
 
 
 def _job(row: Row, hint: Job) -> Job:
