@@ -10,8 +10,9 @@ import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from tidemill.contracts.access import Scope
+from tidemill.gateway import docs_writer
 from tidemill.gateway.call import BYTES, EVENTS, FORM, Route, operation
-from tidemill.gateway.reference import openapi, resource_pages, words, writer
+from tidemill.gateway.reference import openapi, resource_pages, words
 from tidemill.gateway.reference.library import Library, rendered, title_of, written_pages
 from tidemill.gateway.triggers import EXTENSIONS, REPLICATE, ROUTES
 
@@ -152,7 +153,7 @@ def test_query_is_a_method_that_strict_readers_skip():
 
 
 def test_the_files_in_docs_are_what_the_route_table_gives():
-    stale = [path for path, text in writer.written().items() if not _same(DOCS / path, text)]
+    stale = [path for path, text in docs_writer.written().items() if not _same(DOCS / path, text)]
     gone = [page.name for page in (DOCS / "reference").glob("*.md") if f"reference/{page.name}" not in _written()]
     assert not stale + gone, "run `./just docs`"
 
@@ -162,7 +163,7 @@ def _same(path, text):
 
 
 def _written():
-    return writer.written()
+    return docs_writer.written()
 
 
 def test_the_package_has_every_written_page():
