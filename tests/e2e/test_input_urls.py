@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tidemill.runtime.config import ObjectStore, load
-from tidemill.runtime.objects import Objects
+from tidemill.runtime.objects.store import Objects
 from tidemill.stack import snapshot
 from tidemill.testing.running import until
 

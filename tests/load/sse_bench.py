@@ -23,7 +23,7 @@ from tidemill.contracts.events import Done, Output
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.bus import Announcement, encode
-from tidemill.runtime.stream_urls import KIND
+from tidemill.runtime.streams.urls import KIND
 from tidemill.security import capability
 from tidemill.testing.gateways import gateways
 from tidemill.testing.servers import SIGNING_KEY

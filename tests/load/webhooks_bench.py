@@ -40,7 +40,7 @@ class World:
     def __init__(self, database, bus, hanging, quick):
         self.database, self.bus = database, bus
         self.hanging, self.quick = hanging, quick
-        self.lane = database.lane()
+        self.connection = database.dedicated_connection()
         self.ended_at, self.received_at = {}, {}
 
     async def accounts(self):
@@ -56,7 +56,7 @@ class World:
             Outcome(id=each, attempt=1, status=Status.SUCCEEDED, output='"x"', logs="", completed_at=time.time())
             for each in ids
         ]
-        ended = await ending.end(self.lane, outcomes)
+        ended = await ending.end(self.connection, outcomes)
         self.ended_at |= dict.fromkeys(ids, time.monotonic())
         await announcements.announce(self.bus, [(ended[each.id], each) for each in outcomes])
         return ids

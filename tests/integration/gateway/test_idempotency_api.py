@@ -58,8 +58,11 @@ async def test_odd_keys_are_refused(alice, create, key):
 
 async def test_twins_at_two_gateways_make_one_prediction(gateway, alice, create, monkeypatch):
     parts = gateway.parts
-    other = Acceptor(parts.database.lane(), parts.bus, new_id(), 5)
-    twins = [parts.idempotent_acceptor, IdempotentAcceptor(parts.database, parts.database.lane(), other, 5)]
+    other = Acceptor(parts.database.dedicated_connection(), parts.bus, new_id(), 5)
+    twins = [
+        parts.idempotent_acceptor,
+        IdempotentAcceptor(parts.database, parts.database.dedicated_connection(), other, 5),
+    ]
     chosen = iter(range(1000))
     monkeypatch.setattr(type(parts), "once", property(lambda _: twins[next(chosen) % 2]), raising=False)
     for n in range(5):
@@ -72,7 +75,10 @@ async def test_twins_at_two_gateways_make_one_prediction(gateway, alice, create,
 
 async def test_many_keys_in_any_order_at_two_gateways(gateway, alice, create, monkeypatch):
     parts = gateway.parts
-    twins = [parts.idempotent_acceptor, IdempotentAcceptor(parts.database, parts.database.lane(), parts.acceptor, 5)]
+    twins = [
+        parts.idempotent_acceptor,
+        IdempotentAcceptor(parts.database, parts.database.dedicated_connection(), parts.acceptor, 5),
+    ]
     chosen = iter(range(1000))
     monkeypatch.setattr(type(parts), "once", property(lambda _: twins[next(chosen) % 2]), raising=False)
     keys = [f"k{n}" for n in range(30)]

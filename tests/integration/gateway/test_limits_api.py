@@ -14,7 +14,7 @@ from tidemill.contracts.events import Load, QueueLoad
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import OPEN_PREDICTIONS
 from tidemill.gateway.limits import rates
-from tidemill.runtime.db import Lane
+from tidemill.runtime.db import DedicatedConnection
 from tidemill.testing.running import until
 
 
@@ -132,11 +132,14 @@ async def test_without_the_record_each_gateway_limits_alone(gateway, servers, al
     unchecked = rates.UNCHECKED.labels("requests")._value.get
     before = unchecked()
     async with start_gateway(servers) as other:
-        working, other.parts.limits._lane = other.parts.limits._lane, Lane("postgresql://nobody@127.0.0.1:1/none")
+        working, other.parts.limits._connection = (
+            other.parts.limits._connection,
+            DedicatedConnection("postgresql://nobody@127.0.0.1:1/none"),
+        )
         answers = [await read(other, alice) for _ in range(101)]
         assert [status for status, _, _ in answers] == [200] * 100 + [429]
         assert unchecked() > before
-        other.parts.limits._lane = working
+        other.parts.limits._connection = working
         await until("the record", lambda: not other.parts.limits._away)
         # What was admitted meanwhile is not held against the account.
         assert (await read(other, alice))[0] == 200
@@ -192,18 +195,18 @@ async def test_what_the_scheduler_has_counted_elsewhere_takes_room(gateway, alic
 
 @contextlib.asynccontextmanager
 async def no_statements(gateway):
-    """Fails on any statement of the gateway's pool and lane meanwhile."""
+    """Fails on any statement of the gateway's pool and connection meanwhile."""
     database, parts = gateway.parts.database, gateway.parts
 
     async def refuse(*_args, **_kwargs):
         raise AssertionError("a statement was made")
 
-    pool, fetch = database._pool, parts.acceptor._lane.fetch
-    database._pool, parts.acceptor._lane.fetch = None, refuse
+    pool, fetch = database._pool, parts.acceptor._connection.fetch
+    database._pool, parts.acceptor._connection.fetch = None, refuse
     try:
         yield
     finally:
-        database._pool, parts.acceptor._lane.fetch = pool, fetch
+        database._pool, parts.acceptor._connection.fetch = pool, fetch
 
 
 async def test_a_full_queue_refuses_from_memory(gateway, alice, echo):

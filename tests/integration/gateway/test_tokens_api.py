@@ -8,7 +8,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.gateway import stores
 from tidemill.gateway.access.auth import Accounts
 from tidemill.gateway.access.token_uses import Uses
-from tidemill.runtime.db import AWAY
+from tidemill.runtime.db import TRANSIENT_ERRORS
 
 MISSING = {"detail": "The requested resource could not be found.", "status": 404}
 
@@ -274,7 +274,7 @@ async def test_a_flush_without_a_database_loses_nothing(gateway, alice, monkeypa
     uses.saw(made["id"])
 
     async def away(*_):
-        raise AWAY[0]
+        raise TRANSIENT_ERRORS[0]
 
     with monkeypatch.context() as patched:
         patched.setattr(uses._database, "execute", away)

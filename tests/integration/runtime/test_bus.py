@@ -7,7 +7,7 @@ import pytest
 
 from tidemill.contracts import subjects
 from tidemill.runtime.bus import DROPPED, Announcement, Bus
-from tidemill.runtime.pull import JobPuller
+from tidemill.runtime.job_puller import JobPuller
 from tidemill.stack import NatsServer
 from tidemill.testing.running import until
 from tidemill.testing.servers import started

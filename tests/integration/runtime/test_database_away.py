@@ -11,7 +11,7 @@ import pytest
 
 from tidemill.runtime import readiness
 from tidemill.runtime.config import Common
-from tidemill.runtime.db import AWAY, Database, insistently
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database, retry_transient
 from tidemill.runtime.readiness import DatabaseProbe, watch_database
 from tidemill.runtime.service import Service
 from tidemill.stack import PostgresServer
@@ -53,7 +53,7 @@ async def ask(database, lane, enough):
     while not enough.is_set():
         try:
             await random.choice(calls)()
-        except AWAY:
+        except TRANSIENT_ERRORS:
             await asyncio.sleep(0.01)
 
 
@@ -74,7 +74,7 @@ async def die(server, how):
 @pytest.mark.timeout(180)
 async def test_whatever_a_database_that_dies_amid_statements_raises_is_passing(server):
     async with Database(server.url, pool_size=8) as database:
-        lanes = [database.lane() for _ in range(3)]
+        lanes = [database.dedicated_connection() for _ in range(3)]
         enough = asyncio.Event()
         asking = [asyncio.create_task(ask(database, lane, enough), name="ask") for lane in lanes * 8]
         for how in ("kill", "quit", "backends"):
@@ -82,17 +82,17 @@ async def test_whatever_a_database_that_dies_amid_statements_raises_is_passing(s
             await die(server, how)
         enough.set()
         await asyncio.gather(*asking)
-        assert await insistently("ask", lambda: lanes[0].fetch("SELECT 1"), give_up_s=90) == [(1,)]
+        assert await retry_transient("ask", lambda: lanes[0].fetch("SELECT 1"), give_up_s=90) == [(1,)]
 
 
 async def test_a_lane_goes_on_after_a_migration_changed_what_its_statement_answers(server):
     async with Database(server.url) as database:
         await database.execute("CREATE TABLE thing (a int)")
         await database.execute("INSERT INTO thing VALUES (1)")
-        lane = database.lane(settings={})
+        lane = database.dedicated_connection(settings={})
         assert await lane.fetch("SELECT * FROM thing") == [(1,)]
         await database.execute("ALTER TABLE thing ADD COLUMN b int")
-        assert await insistently("ask", lambda: lane.fetch("SELECT * FROM thing")) == [(1, None)]
+        assert await retry_transient("ask", lambda: lane.fetch("SELECT * FROM thing")) == [(1, None)]
 
 
 async def test_a_database_in_smart_shutdown_makes_a_service_unready_while_its_old_connections_work(server, monkeypatch):

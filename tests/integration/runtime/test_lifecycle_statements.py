@@ -125,13 +125,13 @@ def with_lost_worker(case):
 
 
 async def test_a_claim_needs_an_open_row_of_the_same_attempt(database):
-    claimed = await claims.claim(database.lane(), MINE, CLAIMS)
+    claimed = await claims.claim(database.dedicated_connection(), MINE, CLAIMS)
     assert set(claimed) == moved(Status.PROCESSING, anyone)
     assert await positions(database) == expected(Status.PROCESSING, anyone)
 
 
 async def test_a_lost_worker_claims_nothing(database):
-    assert not await claims.claim(database.lane(), LOST, CLAIMS)
+    assert not await claims.claim(database.dedicated_connection(), LOST, CLAIMS)
     assert await positions(database) == {case.id: case.at for case in CASES}
 
 
@@ -151,7 +151,7 @@ async def test_a_lost_worker_makes_no_priority_claim(database):
 
 async def test_only_the_worker_of_the_running_attempt_saves(database):
     saved = [Progress(case.id, case.asked, '"saved"', "", None) for case in CASES]
-    await progress.save(database.lane(), MINE, saved)
+    await progress.save(database.dedicated_connection(), MINE, saved)
     running = {case.id for case in CASES if mine(case) and case.at == Position(Status.PROCESSING, case.asked)}
     assert await changed(database, "logs") == running
     assert await positions(database) == {case.id: case.at for case in CASES}
@@ -165,7 +165,7 @@ async def test_an_end_needs_an_allowed_move_of_the_same_attempt_and_worker(datab
         Outcome(id=case.id, attempt=case.asked, status=target, logs="after", worker=worker, completed_at=9.0)
         for case in CASES
     ]
-    ended = await ending.end(database.lane(), ends)
+    ended = await ending.end(database.dedicated_connection(), ends)
     assert set(ended) == moved(target, fence)
     assert await positions(database) == expected(target, fence)
     assert await changed(database, "logs") == moved(target, fence)
@@ -175,13 +175,13 @@ async def test_an_end_in_the_same_batch_as_its_twin_counts_once(database):
     case = Case(Status.PROCESSING, MINE, CURRENT)
     for status in (Status.FAILED, Status.SUCCEEDED, Status.CANCELED):
         end = Outcome(id=case.id, attempt=CURRENT, status=status, worker=MINE, completed_at=9.0)
-        ended = await ending.end(database.lane(), [end])
+        ended = await ending.end(database.dedicated_connection(), [end])
         assert (case.id in ended) == (status is Status.FAILED)
     assert (await positions(database))[case.id] == Position(Status.FAILED, CURRENT)
 
 
 async def test_a_worker_begins_the_next_attempt_of_its_own_runs_alone(database):
-    begun = await requeue.next_attempt_of_own(database.lane(), MINE, ATTEMPTS)
+    begun = await requeue.next_attempt_of_own(database.dedicated_connection(), MINE, ATTEMPTS)
     assert begun == moved(Status.STARTING, mine_or_unclaimed)
     assert await positions(database) == expected(Status.STARTING, mine_or_unclaimed)
     assert await changed(database, "output") == begun
@@ -192,7 +192,7 @@ async def test_the_scheduler_begins_the_next_attempt_of_what_a_lost_worker_ran(d
     def fence(case):
         return with_lost_worker(case) and case.status is Status.PROCESSING
 
-    begun = await requeue.next_attempt_of_lost(database.lane(), ATTEMPTS)
+    begun = await requeue.next_attempt_of_lost(database.dedicated_connection(), ATTEMPTS)
     assert set(begun.values()) == {CURRENT + 1}
     assert set(begun) == moved(Status.STARTING, fence)
     assert await positions(database) == expected(Status.STARTING, fence)
@@ -200,7 +200,7 @@ async def test_the_scheduler_begins_the_next_attempt_of_what_a_lost_worker_ran(d
 
 
 async def test_giving_back_a_claim_keeps_the_attempt(database):
-    back = await requeue.release(database.lane(), MINE, ATTEMPTS)
+    back = await requeue.release(database.dedicated_connection(), MINE, ATTEMPTS)
     claims = {case.id for case in CASES if mine(case) and case.at == Position(Status.PROCESSING, case.asked)}
     assert back == claims
     assert await positions(database) == {
@@ -210,7 +210,7 @@ async def test_giving_back_a_claim_keeps_the_attempt(database):
 
 async def test_hints_are_sent_for_what_nobody_has_claimed_alone(database):
     waiting = {case.id for case in CASES if case.status is Status.STARTING and case.worker is None}
-    found = await scheduler_store.jobs(database.lane(), [case.id for case in CASES])
+    found = await scheduler_store.jobs(database.dedicated_connection(), [case.id for case in CASES])
     assert {each.job.id for each in found} == waiting
     assert {each.job.attempt for each in found} == {CURRENT}
 

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import ClientSession, web
 
 from tidemill.contracts.limits import MIB
-from tidemill.runtime import multipart, objects, patience
 from tidemill.runtime.config import ObjectStore
-from tidemill.runtime.objects import Objects, ObjectStoreError
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.objects import multipart, retries
+from tidemill.runtime.objects.retries import RetryBudget
+from tidemill.runtime.objects.store import Minio, ObjectMissing, Objects, ObjectStoreError
 from tidemill.stack import ObjectServer
 from tidemill.testing.servers import configured, started
 
@@ -79,7 +79,7 @@ async def store(server, monkeypatch):
 @pytest.fixture
 async def flaky(server, proxy, monkeypatch):
     monkeypatch.setattr(multipart, "PART_BYTES", PART)
-    monkeypatch.setattr(patience, "backoffs", lambda: iter([0.0] * 3))
+    monkeypatch.setattr(retries, "backoffs", lambda: iter([0.0] * 3))
     async with Objects(config(server, proxy.url)) as store:
         proxy.seen.clear()
         yield store
@@ -127,7 +127,7 @@ async def test_a_part_that_fails_for_good_leaves_nothing(flaky, proxy):
     proxy.fails = lambda request: request.query.get("partNumber") == "2"
     with pytest.raises(ObjectStoreError, match="status 503"):
         await flaky.store("blobs/c", Memory(content), len(content), "application/x-c")
-    with pytest.raises(objects.ObjectMissing):
+    with pytest.raises(ObjectMissing):
         await digest(flaky, "blobs/c")
     assert await flaky.abandon_parts(datetime.now(UTC) + timedelta(days=1)) == 0
     assert "DELETE" in [method for method, _ in proxy.seen]
@@ -170,7 +170,7 @@ async def test_a_source_that_fails_is_an_error_of_the_store(store):
     with pytest.raises(ObjectStoreError) as failed:
         await store.store("blobs/f", source, 100, "application/x-f")
     assert not failed.value.passing  # no other try mends it
-    with pytest.raises(objects.ObjectMissing):
+    with pytest.raises(ObjectMissing):
         await digest(store, "blobs/f")
 
 
@@ -190,7 +190,7 @@ async def test_a_connection_that_breaks_while_the_source_is_read_is_no_failure_o
 
 async def test_a_store_that_refuses_is_asked_once(flaky, proxy, server):
     wrong = {"access_key": server.access_key, "secret_key": "wrong", "secure": False, "region": "us-east-1"}
-    flaky._requests._minio = objects.Minio(proxy.url.removeprefix("http://"), **wrong)
+    flaky._requests._minio = Minio(proxy.url.removeprefix("http://"), **wrong)
     with pytest.raises(ObjectStoreError, match="status 403"):
         await flaky.store("blobs/g", Memory(b"bytes"), 5, "application/x-g")
     assert len(proxy.seen) == 1
@@ -210,7 +210,7 @@ async def test_a_store_that_restarts_loses_nothing_of_what_was_to_be_stored(tmp_
             elif number % 4 == 1:
                 await store.copy("blobs/old", f"blobs/{number}")
             elif number % 4 == 2:
-                async with store.get("blobs/old", patience=Patience()) as response:
+                async with store.get("blobs/old", budget=RetryBudget()) as response:
                     assert await response.read() == b"old"
             else:
                 await store.put(f"blobs/{number}", b"new", "text/plain")
@@ -252,7 +252,7 @@ async def test_only_what_another_try_may_mend_is_tried_again(flaky, proxy, statu
     assert failed.value.passing is passing
     assert len(proxy.seen) == (4 if passing else 1)
     proxy.seen.clear()
-    with pytest.raises((ObjectStoreError, objects.ObjectMissing)):
-        async with flaky.get("blobs/h", patience=Patience()):
+    with pytest.raises((ObjectStoreError, ObjectMissing)):
+        async with flaky.get("blobs/h", budget=RetryBudget()):
             pass
     assert len(proxy.seen) == (4 if passing else 1)

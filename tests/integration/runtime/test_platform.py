@@ -7,12 +7,12 @@ from ipaddress import ip_address
 import psutil
 import pytest
 
-from tidemill.runtime import listeners
+from tidemill.runtime import service_endpoints
 from tidemill.runtime.config import Common
 from tidemill.runtime.db import Database
-from tidemill.runtime.listeners import addresses_here, announce
 from tidemill.runtime.platform import ListenerScan, Platform
 from tidemill.runtime.service import Service
+from tidemill.runtime.service_endpoints import addresses_here, publish_endpoints
 from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.testing.running import until
@@ -112,11 +112,11 @@ def test_a_server_whose_process_was_not_seen_is_looked_for_again(monkeypatch):
 async def test_what_services_listen_on_is_known_to_all_until_they_have_been_gone_for_long(postgres, monkeypatch):
     async with Database(postgres.url) as database:
         service = Service("gateway", configured(Common, postgres))
-        announce(service, database)
+        publish_endpoints(service, database)
         running = asyncio.create_task(service.run(), name="gateway")
         platform = Platform.of([postgres.url], "http://127.0.0.1:1", database)
         policy = everything(platform)
-        await until("its listener", lambda: listeners.known(database))
+        await until("its listener", lambda: service_endpoints.known(database))
         await platform.look_up()
         ((address, port),) = service.listens
         assert not policy.permits(str(address), port)
@@ -124,15 +124,15 @@ async def test_what_services_listen_on_is_known_to_all_until_they_have_been_gone
         assert not policy.permits("127.0.0.1", 1)  # the gateway's public URL
         service.stopping.set()
         assert await running == 0
-        monkeypatch.setattr(listeners, "LISTENER_LIFE_S", 0.0)
+        monkeypatch.setattr(service_endpoints, "LISTENER_LIFE_S", 0.0)
         await platform.look_up()
         assert policy.permits(str(address), port)
 
 
 async def test_a_listener_at_the_wildcard_is_told_with_each_address_of_its_machine(postgres):
     async with Database(postgres.url) as database:
-        await listeners.tell(database, "gateway", [(ip_address("0.0.0.0"), 8300)])
-        assert set(await listeners.known(database)) == {(each, 8300) for each in addresses_here()}
+        await service_endpoints.tell(database, "gateway", [(ip_address("0.0.0.0"), 8300)])
+        assert set(await service_endpoints.known(database)) == {(each, 8300) for each in addresses_here()}
 
 
 async def test_a_name_that_leads_elsewhere_now_is_followed_and_one_that_is_lost_keeps_its_address(monkeypatch):

@@ -55,13 +55,13 @@ async def test_a_stretch_is_read_by_its_own_index(config, database, large, analy
 
 
 async def test_new_ranges_are_summarized(database, large):
-    lane = database.lane(settings=store.STRETCH_SETTINGS)
+    lane = database.dedicated_connection(settings=store.STRETCH_SETTINGS)
     await store.summarize(lane)
     assert await database.value(store.SUMMARIZE) == 0
 
 
 async def test_a_vacuum_under_way_does_not_hold_the_sweep_up(database, large):
-    lane = database.lane(settings=store.STRETCH_SETTINGS)
+    lane = database.dedicated_connection(settings=store.STRETCH_SETTINGS)
     async with database.transaction() as vacuum:
         await vacuum.execute("LOCK TABLE prediction IN SHARE UPDATE EXCLUSIVE MODE")
         await store.summarize(lane)

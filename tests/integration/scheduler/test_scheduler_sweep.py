@@ -195,7 +195,7 @@ async def test_two_sweeps_at_once_begin_one_attempt(rows, database):
         deadline=None,
         webhook=False,
     )
-    lanes = [database.lane() for _ in range(4)]
+    lanes = [database.dedicated_connection() for _ in range(4)]
     moved = await asyncio.gather(
         *(requeue.next_attempt_of_lost(lane, [Attempt(seen.id, seen.attempt)]) for lane in lanes)
     )
@@ -207,7 +207,7 @@ async def test_a_lease_renewed_before_anybody_was_called_lost_counts(rows, datab
     queue = await rows.queue()
     await rows.worker("late", -1)
     prediction = await rows.prediction(queue, status="processing", worker="late", started_at=datetime.now(UTC))
-    lane = database.lane()
+    lane = database.dedicated_connection()
     (seen,) = await store.open_again(lane, [prediction])
     assert seen.leased
     assert await requeue.next_attempt_of_lost(lane, [Attempt(seen.id, seen.attempt)]) == {}
@@ -221,7 +221,7 @@ async def test_who_was_called_lost_never_comes_back(rows, database):
     await rows.worker("late", -1)
     await rows.worker("alive", 3600)
     prediction = await rows.prediction(queue, status="processing", worker="late", started_at=datetime.now(UTC))
-    lane = database.lane()
+    lane = database.dedicated_connection()
     assert await store.lose(lane, await now(lane)) == ["late"]
     assert await store.lose(lane, await now(lane)) == []
     assert await database.value(RENEW, "late", 3600.0) is None
@@ -234,7 +234,7 @@ async def test_renewals_and_losses_at_once_agree(rows, database):
     names = [f"w{number}" for number in range(100)]
     for name in names:
         await rows.worker(name, -1)
-    lane = database.lane()
+    lane = database.dedicated_connection()
     moment = await now(lane)
     renewals = [database.value(RENEW, name, 3600.0) for name in names]
     lost, *renewed = await asyncio.gather(store.lose(lane, moment), *renewals)

@@ -10,7 +10,7 @@ import pytest
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
 from tidemill.runtime.db import Database
-from tidemill.runtime.objects import Objects
+from tidemill.runtime.objects.store import Objects
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.storage_janitor.config import Config
 from tidemill.storage_janitor.handlers.parts import Parts

@@ -8,9 +8,9 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.runtime import stream_shares
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.predictions import announcements
+from tidemill.runtime.streams import account_shares
 from tidemill.storage_janitor.handlers import event_shares
 from tidemill.storage_janitor.shares import TRIMMED_ABOVE, TRIMMED_TO
 
@@ -78,7 +78,7 @@ async def missed(parts, consumer):
 async def fill(bus, account, **event):
     """Announces of one account until the mark is passed."""
     count = 0
-    while (await stream_shares.held(bus)).bytes <= LIMIT_BYTES * TRIMMED_ABOVE:
+    while (await account_shares.held(bus)).bytes <= LIMIT_BYTES * TRIMMED_ABOVE:
         await announce(bus, account, 50, **event)
         count += 50
     return count
@@ -92,9 +92,9 @@ async def test_a_heavy_account_pushes_no_others_events_out(parts, stream, world)
     for _ in range(4):  # several times what fits
         filled += await fill(stream, "heavy")
         await event_shares.trim(parts)
-        held = await stream_shares.held(stream)
+        held = await account_shares.held(stream)
         assert held.bytes <= LIMIT_BYTES * TRIMMED_ABOVE
-    counts = await stream_shares.counts(stream)
+    counts = await account_shares.counts(stream)
     assert counts["light"] == 20
     assert 0 < counts["heavy"] < filled
 
@@ -104,24 +104,24 @@ async def test_without_shares_one_account_does_push_the_others_out(stream):
     await announce(stream, "light", 20)
     for _ in range(30):
         await announce(stream, "heavy", 100)
-    assert "light" not in await stream_shares.counts(stream)
+    assert "light" not in await account_shares.counts(stream)
 
 
 async def test_few_large_events_weigh_as_much_as_many_small_ones(parts, stream):
     await announce(stream, "small", 100)
     await fill(stream, "large", output=b'"' + b"x" * 8000 + b'"')
-    before = (await stream_shares.counts(stream))["large"]
+    before = (await account_shares.counts(stream))["large"]
     await event_shares.trim(parts)
-    counts = await stream_shares.counts(stream)
+    counts = await account_shares.counts(stream)
     assert counts["small"] == 100
     assert counts["large"] < before
-    assert (await stream_shares.held(stream)).bytes == pytest.approx(LIMIT_BYTES * TRIMMED_TO, rel=0.15)
+    assert (await account_shares.held(stream)).bytes == pytest.approx(LIMIT_BYTES * TRIMMED_TO, rel=0.15)
 
 
 async def test_nothing_is_removed_while_there_is_room(parts, stream):
     await announce(stream, "a", 100)
     await event_shares.trim(parts)
-    assert await stream_shares.counts(stream) == {"a": 100}
+    assert await account_shares.counts(stream) == {"a": 100}
 
 
 async def test_durable_consumers_are_told_exactly_what_they_missed_and_since_when(parts, stream, world, consumer):
@@ -136,7 +136,7 @@ async def test_durable_consumers_are_told_exactly_what_they_missed_and_since_whe
     while await take(stream, level, 100) == 100:
         pass
     await event_shares.trim(parts)
-    left = (await stream_shares.counts(stream))["heavy"]
+    left = (await account_shares.counts(stream))["heavy"]
     gone = filled - left
     assert gone > 30
     assert (await missed(parts, away))["missed"] == gone
@@ -144,7 +144,7 @@ async def test_durable_consumers_are_told_exactly_what_they_missed_and_since_whe
     assert (await missed(parts, trainings))["missed"] == 10
     assert tuple(await missed(parts, level)) == tuple(await missed(parts, other)) == (0, None, None)
     row = await missed(parts, away)
-    first = await stream_shares.first(stream, "heavy", KINDS, 1)
+    first = await account_shares.first(stream, "heavy", KINDS, 1)
     assert row["missed_since"] < row["missed_until"] == first.moment
     assert await take(stream, away, left + 10) == left
 
@@ -157,7 +157,7 @@ async def test_durable_consumers_are_told_exactly_what_they_missed_and_since_whe
 
 async def test_a_janitor_that_does_not_lead_removes_nothing(parts, stream):
     await fill(stream, "heavy")
-    before = await stream_shares.counts(stream)
+    before = await account_shares.counts(stream)
     parts.leader.held = False
     await event_shares.trim(parts)
-    assert await stream_shares.counts(stream) == before
+    assert await account_shares.counts(stream) == before

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidemill.runtime.objects import ObjectStoreError
+from tidemill.runtime.objects.store import ObjectStoreError
 from tidemill.storage_janitor.handlers import predictions
 
 

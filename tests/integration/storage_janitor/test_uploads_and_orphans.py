@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.storage_janitor import store, store_uploads
 from tidemill.storage_janitor.handlers import orphans, uploads
 
@@ -131,7 +131,7 @@ async def test_young_objects_without_a_row_stay(parts, world):
 
 
 async def test_parts_of_objects_that_were_never_completed_go(parts, old_enough, world):
-    await world.objects._requests.send("POST", "blobs/half", Patience(), query={"uploads": ""})
+    await world.objects._requests.send("POST", "blobs/half", RetryBudget(), query={"uploads": ""})
     await orphans.parts_of_objects(parts)
     assert len(world.objects._unfinished()) == 1
     await orphans.parts_of_objects(old_enough)

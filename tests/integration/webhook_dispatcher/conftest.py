@@ -135,7 +135,7 @@ class Rows:
     def __init__(self, database, bus):
         self.database = database
         self._bus = bus
-        self._lane = database.lane()
+        self._connection = database.dedicated_connection()
 
     async def account(self, name):
         await rows.account(self.database, name, webhook_secret=SECRET)
@@ -151,7 +151,7 @@ class Rows:
             Outcome(id=each, attempt=1, status=Status.SUCCEEDED, output='"done"', logs="", completed_at=now())
             for each in predictions
         ]
-        ended = await ending.end(self._lane, outcomes)
+        ended = await ending.end(self._connection, outcomes)
         if announce:
             await announcements.announce(self._bus, [(ended[each.id], each) for each in outcomes if each.id in ended])
 

@@ -19,7 +19,7 @@ from tidemill.hosting.environments.store import Environments
 from tidemill.hosting.scratch import Scratch
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.db import Database
-from tidemill.runtime.objects import Objects
+from tidemill.runtime.objects.store import Objects
 from tidemill.stack import ObjectServer
 from tidemill.testing import rows
 from tidemill.testing.servers import configured, migrated, started

@@ -9,8 +9,8 @@ import pytest
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import blob_key
 from tidemill.hosting.scratch import Scratch
-from tidemill.runtime import patience
-from tidemill.runtime.objects import ObjectStoreError
+from tidemill.runtime.objects import retries
+from tidemill.runtime.objects.store import ObjectStoreError
 from tidemill.worker.cache import downloads
 from tidemill.worker.cache.blobs import BlobCache, BlobUnavailable, ObjectStoreBlobs
 
@@ -20,7 +20,7 @@ PIECE = 64 * 1024
 @pytest.fixture
 async def stored(worker_servers, monkeypatch):
     monkeypatch.setattr(downloads, "PIECE_BYTES", PIECE)
-    monkeypatch.setattr(patience, "backoffs", lambda: iter([0.0] * 3))
+    monkeypatch.setattr(retries, "backoffs", lambda: iter([0.0] * 3))
     content = random.Random(6).randbytes(9 * PIECE + 17)
     digest = hashlib.sha256(content).hexdigest()
     await worker_servers.objects.put(blob_key(digest), content, "application/octet-stream")

@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 from tidemill.gateway import http
 from tidemill.gateway.access import auth
 from tidemill.gateway.access.auth import Accounts
-from tidemill.runtime.db import AWAY
+from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.security import tokens
 
 
@@ -21,7 +21,7 @@ class Hanging:
 
 async def test_a_look_up_that_hangs_ends_as_if_the_database_were_away(monkeypatch):
     monkeypatch.setattr(auth, "LOOK_UP_WITHIN_S", 0.02)
-    with pytest.raises(AWAY):
+    with pytest.raises(TRANSIENT_ERRORS):
         await asyncio.wait_for(Accounts(Hanging(), 5.0).authenticate(f"Bearer {tokens.new_token()}"), 5)
 
 

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from tidemill.runtime.db import AWAY
+from tidemill.runtime.db import TRANSIENT_ERRORS
 
 
 def test_an_inner_error_of_the_client_is_passing():
@@ -21,4 +21,4 @@ def test_an_inner_error_of_the_client_is_passing():
         asyncpg.ReadOnlySQLTransactionError,
         ConnectionResetError,
     ):
-        assert issubclass(kind, AWAY), kind
+        assert issubclass(kind, TRANSIENT_ERRORS), kind

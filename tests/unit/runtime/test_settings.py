@@ -3,12 +3,12 @@
 import pytest
 
 from tidemill.runtime.billing import prices
-from tidemill.runtime.service import StartError, setting
+from tidemill.runtime.service import StartError, parse_setting
 
 
 def test_one_that_cannot_be_read_stops_the_start_and_names_its_variable():
-    assert setting("TIDEMILL_PRICES", prices, "cpu=2")["cpu"] == 2
+    assert parse_setting("TIDEMILL_PRICES", prices, "cpu=2")["cpu"] == 2
     with pytest.raises(StartError, match="TIDEMILL_PRICES cannot be read: could not convert string to float: 'x'"):
-        setting("TIDEMILL_PRICES", prices, "cpu=x")
+        parse_setting("TIDEMILL_PRICES", prices, "cpu=x")
     with pytest.raises(StartError, match="TIDEMILL_PRICES cannot be read: 'abacus' is no hardware"):
-        setting("TIDEMILL_PRICES", prices, "abacus=1")
+        parse_setting("TIDEMILL_PRICES", prices, "abacus=1")

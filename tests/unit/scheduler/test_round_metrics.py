@@ -11,5 +11,5 @@ def test_whoever_does_not_lead_any_more_tells_of_nothing():
     for gauge in gauges:
         gauge.set(7)
     config = Config(database_url="", nats_url="")
-    Round(config, None, SimpleNamespace(lane=None), lambda *_: 0.0, 0.0).leave()
+    Round(config, None, SimpleNamespace(connection=None), lambda *_: 0.0, 0.0).leave()
     assert [gauge._value.get() for gauge in gauges] == [0, 0, 0]

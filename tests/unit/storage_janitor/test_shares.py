@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.runtime.stream_shares import cuts
+from tidemill.runtime.streams.account_shares import cuts
 from tidemill.storage_janitor import shares
 
 MIB = 1024 * 1024

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tidemill.runtime import patience
-from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
+from tidemill.runtime.objects import retries
+from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
 from tidemill.worker.cache import downloads
 from tidemill.worker.cache.downloads import BlobUnavailable, Download
 
@@ -60,7 +60,7 @@ class Store:
 def small_pieces(monkeypatch):
     monkeypatch.setattr(downloads, "PIECE_BYTES", PIECE)
     monkeypatch.setattr(downloads, "BUFFER_BYTES", 150)
-    monkeypatch.setattr(patience, "backoffs", lambda: iter([0.0] * 3))
+    monkeypatch.setattr(retries, "backoffs", lambda: iter([0.0] * 3))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.scratch import Scratch
-from tidemill.runtime import patience
-from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
+from tidemill.runtime.objects import retries
+from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker.cache.blobs import BlobCache, BlobUnavailable
 from tidemill.worker.cache.bundles import BundleCache
@@ -47,7 +47,7 @@ class FakeSource:
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
-    monkeypatch.setattr(patience, "backoffs", lambda: iter([0.0] * 3))
+    monkeypatch.setattr(retries, "backoffs", lambda: iter([0.0] * 3))
 
 
 @pytest.fixture

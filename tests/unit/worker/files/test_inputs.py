@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from tidemill.hosting.files.file_fields import FileField
-from tidemill.runtime import patience as patience_module
-from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
-from tidemill.runtime.patience import Outage, Tries
+from tidemill.runtime.objects import retries as retries_module
+from tidemill.runtime.objects.retries import Outage, Retries
+from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.egress import Download
 from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTimeout
@@ -34,8 +34,8 @@ class FakeObjects:
     def __init__(self):
         self.content, self.errors = {}, []
 
-    def tries(self, patience):
-        return Tries(patience, Outage("store"))
+    def tries(self, budget):
+        return Retries(budget, Outage("store"))
 
     @asynccontextmanager
     async def get(self, key):
@@ -88,7 +88,7 @@ def delivery_key(url):
 @pytest.fixture
 def parts(monkeypatch):
     monkeypatch.setattr(module, "backoffs", lambda: iter([0.0] * 10))
-    monkeypatch.setattr(patience_module, "backoffs", lambda: iter([0.0] * 2))
+    monkeypatch.setattr(retries_module, "backoffs", lambda: iter([0.0] * 2))
     objects, egress = FakeObjects(), FakeEgress()
     inputs = InputFetcher(FakeDatabase(), objects, egress, public_urls=PublicUrls(PUBLIC), delivery_key=delivery_key)
     return SimpleNamespace(inputs=inputs, objects=objects, egress=egress)
@@ -203,8 +203,8 @@ async def test_a_store_that_refuses_is_asked_once(parts, tmp_path):
 
 async def test_who_waits_for_the_store_holds_no_place_of_others(parts, tmp_path, monkeypatch):
     """As many as there are places wait for it: a file from elsewhere comes all the same."""
-    monkeypatch.setattr(patience_module, "backoffs", lambda: iter([3600.0]))
-    monkeypatch.setattr(patience_module, "PATIENCE_S", 7200.0)
+    monkeypatch.setattr(retries_module, "backoffs", lambda: iter([3600.0]))
+    monkeypatch.setattr(retries_module, "RETRY_BUDGET_S", 7200.0)
     parts.objects.errors = [ObjectStoreError("away") for _ in range(module.PARALLEL)]
     parts.egress.answers = {"https://x.example/a": [[b"there"]]}
     stored = f"{PUBLIC}/v1/files/{MINE}"

@@ -9,7 +9,7 @@ import pytest
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.prediction import Status
 from tidemill.hosting.child.frames import FileRef
-from tidemill.runtime.objects import ObjectStoreError
+from tidemill.runtime.objects.store import ObjectStoreError
 from tidemill.testing.tasks import shortly
 from tidemill.worker.files import outputs as outputs_module
 from tidemill.worker.files import passed_file
@@ -26,10 +26,10 @@ RUN = new_run()
 
 class FakeObjects:
     def __init__(self):
-        self.stored, self.away, self.before, self.patience, self.said = {}, False, None, None, []
+        self.stored, self.away, self.before, self.budget, self.said = {}, False, None, None, []
 
-    async def store(self, key, source, size, content_type, patience):
-        self.patience = patience
+    async def store(self, key, source, size, content_type, budget):
+        self.budget = budget
         if self.before is not None:
             await self.before()
         if self.away:
@@ -216,8 +216,8 @@ async def test_a_prediction_that_is_stopped_gives_its_uploads_up(outputs, object
 async def test_whoever_waits_for_the_store_is_told_in_the_logs_once(outputs, objects, tmp_path):
     await outputs.upload(new_run(), raw(None), [FileRef("", "x")], [opened(tmp_path, b"x")])
     assert objects.said == []
-    objects.patience.tell()
-    objects.patience.tell()
+    objects.budget.tell()
+    objects.budget.tell()
     assert objects.said == [WAITS]
 
 

@@ -8,7 +8,7 @@ from tidemill.worker.fleet import heartbeat
 from tidemill.worker.fleet.heartbeat import Lease, LeaseLost
 
 
-class Lane:
+class Connection:
     """Answers, or raises, what it was told to, one after another."""
 
     def __init__(self, *answers):
@@ -24,17 +24,17 @@ class Lane:
 @pytest.fixture
 def lease_of():
     def lease(*answers):
-        lane = Lane(*answers)
-        return Lease(SimpleNamespace(lane=lambda **_: lane), "w", 0.001), lane
+        connection = Connection(*answers)
+        return Lease(SimpleNamespace(dedicated_connection=lambda **_: connection), "w", 0.001), connection
 
     return lease
 
 
 async def test_a_database_that_is_away_loses_no_lease(lease_of):
-    lease, lane = lease_of([1], OSError(), TimeoutError(), [1], OSError(), [])
+    lease, connection = lease_of([1], OSError(), TimeoutError(), [1], OSError(), [])
     with pytest.raises(LeaseLost):
         await lease.keep()
-    assert lane.answers == []
+    assert connection.answers == []
 
 
 async def test_after_a_failure_it_does_not_wait_for_its_next_turn(lease_of, monkeypatch):

@@ -71,7 +71,7 @@ class Tariffs:
         return [structs.replace(kind, price_usd_per_s=self._usd_per_s[kind.sku]) for kind in HARDWARE.values()]
 
     async def of(self, queues: Sequence[str]) -> dict[str, Tariff]:
-        """By queue; one whose version is gone is missing. Raises one of db.AWAY."""
+        """By queue; one whose version is gone is missing. Raises one of db.TRANSIENT_ERRORS."""
         rows = await self._database.fetch(TERMS, list(queues))
         return {row["queue"]: self._tariff(row["hardware"], by_run=row["by_run"]) for row in rows}
 

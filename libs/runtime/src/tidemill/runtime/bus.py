@@ -32,7 +32,7 @@ CONSUMERS_LIMIT: Final = 100_000
 PENDING_LIMIT_BYTES: Final = 64 * 1024 * 1024  # what one subscription may hold; beyond it messages are dropped
 DROPPED: Final = Counter("tidemill_bus_dropped_total", "Messages that could not be decoded or kept", ["reason"])
 
-AWAY: Final = (nats.errors.Error, TimeoutError)  # what asking raises while the server is away
+TRANSIENT_ERRORS: Final = (nats.errors.Error, TimeoutError)  # what asking raises while the server is away
 
 EventT = TypeVar("EventT", bound=msgspec.Struct)
 encode: Final = msgspec.json.Encoder().encode

@@ -1,6 +1,6 @@
 """PostgreSQL: one pool for ordinary statements, and lanes for the hot ones.
 
-A lane is one held connection with prepared statements; it reconnects by itself. Nothing here knows a table.
+A connection is one held connection with prepared statements; it reconnects by itself. Nothing here knows a table.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ Row = asyncpg.Record
 ResultT = TypeVar("ResultT")
 
 # What a database that is away or restarting raises: wait and try again, nothing is lost.
-AWAY: Final = (
+TRANSIENT_ERRORS: Final = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -59,13 +59,15 @@ def backoffs() -> Any:
         wait = min(wait * 2, BACKOFF_LIMIT_S)
 
 
-async def insistently(what: str, call: Callable[[], Awaitable[ResultT]], *, give_up_s: float | None = None) -> ResultT:
+async def retry_transient(
+    what: str, call: Callable[[], Awaitable[ResultT]], *, give_up_s: float | None = None
+) -> ResultT:
     """Calls until the database answers. After `give_up_s`, if given, raises what it raised last."""
     started = asyncio.get_running_loop().time()
     for wait in backoffs():
         try:
             return await call()
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             waited = asyncio.get_running_loop().time() - started
             if give_up_s is not None and waited + wait > give_up_s:
                 raise
@@ -74,7 +76,7 @@ async def insistently(what: str, call: Callable[[], Awaitable[ResultT]], *, give
     raise AssertionError("backoffs never ends")
 
 
-class Lane:
+class DedicatedConnection:
     """One connection for the statements of a hot path, one at a time. Each, and each connecting, may take `timeout_s`.
 
     What takes longer counts as away.
@@ -91,12 +93,12 @@ class Lane:
         self._turn = asyncio.Lock()
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
-        """Rows of one statement, prepared at its first use. Raises one of AWAY when the database is."""
+        """Rows of one statement, prepared at its first use. Raises one of TRANSIENT_ERRORS when the database is."""
         async with self._turn:
             try:
                 statement = self._statements.get(sql) or await self._prepare(sql)
                 return await statement.fetch(*args, timeout=self._timeout_s)
-            except AWAY:
+            except TRANSIENT_ERRORS:
                 await self._drop()
                 raise
 
@@ -126,7 +128,7 @@ class Database:
         self._url = url
         self._pool_size = pool_size
         self._pool: asyncpg.Pool[Row] | None = None
-        self._lanes: list[Lane] = []
+        self._lanes: list[DedicatedConnection] = []
 
     async def __aenter__(self) -> Self:
         async def connect() -> "asyncpg.Pool[Row]":
@@ -139,15 +141,15 @@ class Database:
             )
             try:
                 return await pool
-            except ValueError as error:  # asyncpg's own is one of AWAY too, but no waiting mends a URL
+            except ValueError as error:  # asyncpg's own is one of TRANSIENT_ERRORS too, but no waiting mends a URL
                 raise StartError(f"TIDEMILL_DATABASE_URL cannot be read: {error}") from None
 
-        self._pool = await insistently("connect", connect)
+        self._pool = await retry_transient("connect", connect)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for lane in self._lanes:
-            await lane.close()
+        for connection in self._lanes:
+            await connection.close()
         if self._pool is not None:
             self._pool.terminate()
 
@@ -156,11 +158,13 @@ class Database:
         assert self._pool is not None, "the database is used before it was entered"
         return self._pool
 
-    def lane(self, *, settings: dict[str, str] | None = None, timeout_s: float = STATEMENT_TIMEOUT_S) -> Lane:
-        """A lane for hot statements, or with settings of its own instead of HOT_SETTINGS."""
-        lane = Lane(self._url, settings=settings, timeout_s=timeout_s)
-        self._lanes.append(lane)
-        return lane
+    def dedicated_connection(
+        self, *, settings: dict[str, str] | None = None, timeout_s: float = STATEMENT_TIMEOUT_S
+    ) -> DedicatedConnection:
+        """A connection for hot statements, or with settings of its own instead of HOT_SETTINGS."""
+        connection = DedicatedConnection(self._url, settings=settings, timeout_s=timeout_s)
+        self._lanes.append(connection)
+        return connection
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
         return await self.pool.fetch(sql, *args)

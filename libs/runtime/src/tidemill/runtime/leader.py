@@ -12,7 +12,7 @@ from typing import Final, Self
 import asyncpg
 
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY, Row
+from tidemill.runtime.db import TRANSIENT_ERRORS, Row
 from tidemill.runtime.telemetry import log
 
 IDLE_LIMIT_S: Final = 4.0  # the server ends a session that is silent for longer, and a standby takes over
@@ -59,7 +59,7 @@ class Leader:
         while True:
             try:
                 await self._round()
-            except (*AWAY, asyncpg.PostgresError) as error:  # among them the end of an idle session
+            except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:  # among them the end of an idle session
                 log().warning("leadership unknown", action="retry", job=self._job, error=str(error))
                 self._resign()
             await asyncio.sleep(CONFIRM_S if self.held else RETRY_S)
@@ -89,5 +89,5 @@ class Leader:
         self._locked = False
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(*AWAY):
+            with contextlib.suppress(*TRANSIENT_ERRORS):
                 connection.terminate()

@@ -3,7 +3,7 @@
 import hashlib
 from importlib.resources import files
 
-from tidemill.runtime.db import Database, insistently
+from tidemill.runtime.db import Database, retry_transient
 from tidemill.runtime.service import StartError
 
 LOCK = 7_234_110  # any number, the same for all services
@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS migration (
 
 async def migrate(database: Database) -> None:
     """Brings the schema up to date. Raises StartError when an applied file has been edited since."""
-    await insistently("migrate", lambda: _migrate(database))
+    await retry_transient("migrate", lambda: _migrate(database))
 
 
 async def _migrate(database: Database) -> None:

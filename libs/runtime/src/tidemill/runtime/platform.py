@@ -16,8 +16,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import psutil
 
-from tidemill.runtime import listeners
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime import service_endpoints
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.security.addresses import Address, Network, parse_networks
 from tidemill.security.reserved import Endpoint, Reserved
@@ -72,7 +72,7 @@ class Platform:
     @classmethod
     def of(cls, urls: Iterable[str], public_urls: str, database: Database) -> "Platform":
         """With what the services tell."""
-        return cls(urls, public_urls, lambda: listeners.known(database))
+        return cls(urls, public_urls, lambda: service_endpoints.known(database))
 
     def reserved(self) -> Reserved:
         return self._reserved
@@ -117,7 +117,7 @@ class Platform:
             return
         try:
             self._listeners = await self._told()
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             log().warning("database away", action="retry", what="listeners", error=str(error))
 
 
@@ -142,7 +142,7 @@ def _port(url: SplitResult) -> int:
 def _look_around(scan: "ListenerScan", ports: frozenset[int]) -> tuple[frozenset[Address], _Seen]:
     """The machine's addresses, and what is seen of the servers at these ports. Blocking."""
     try:
-        return listeners.addresses_here(), scan.seen(ports)
+        return service_endpoints.addresses_here(), scan.seen(ports)
     except (psutil.Error, OSError) as error:
         log().warning("cannot see what listens here", action="look up", error=str(error))
         return frozenset(), _Seen({}, frozenset())

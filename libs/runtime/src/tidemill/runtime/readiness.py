@@ -9,7 +9,7 @@ from typing import Final
 
 import asyncpg
 
-from tidemill.runtime.db import AWAY
+from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.runtime.service import Service
 from tidemill.runtime.telemetry import log
 
@@ -36,7 +36,7 @@ class DatabaseProbe:
                 await connection.close(timeout=CONNECT_WITHIN_S)
             finally:
                 connection.terminate()
-        except (*AWAY, asyncpg.PostgresError) as error:
+        except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:
             reason = f"PostgreSQL serves no new client: {str(error) or type(error).__name__}"
             if self._fault is None:
                 log().warning("not ready", action="ready", reason=reason)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import uvloop
 from aiohttp import web
@@ -36,6 +36,25 @@ STOP_LIMIT_S = 10.0  # closing what is left after the drain; a hung close must n
 
 class StartError(Exception):
     """The service cannot start; the message is for the operator."""
+
+
+class Listener(NamedTuple):
+    """A bus subject that a service listens to: each message is decoded as `kind` and handled.
+
+    `answers` True: a request, to which `handle` returns the reply. False: a hint, which may be lost.
+    """
+
+    subject: str
+    kind: Any
+    handle: Callable[[Any], Awaitable[Any]]
+    answers: bool = False
+
+
+class Timer(NamedTuple):
+    """A task that runs as long as its service. It wakes at its own interval, or when a handler has news for it."""
+
+    name: str
+    main: Main
 
 
 class Service:
@@ -196,7 +215,7 @@ def endpoints(runner: web.AppRunner) -> list[Endpoint]:
     return [(ip_address(str(each[0]).partition("%")[0]), int(each[1])) for each in runner.addresses]
 
 
-def setting(variable: str, read: Callable[[str], SettingT], text: str) -> SettingT:
+def parse_setting(variable: str, read: Callable[[str], SettingT], text: str) -> SettingT:
     """What `read` makes of a setting, where its type alone says too little. Raises StartError with its variable."""
     try:
         return read(text)

@@ -11,7 +11,7 @@ import msgspec
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.db import Row
 from tidemill.runtime.serializers import prediction
-from tidemill.runtime.stream_urls import stream_url
+from tidemill.runtime.streams.urls import stream_url
 from tidemill.security import webhooks
 from tidemill.security.delivery import on_base
 from tidemill.security.public_urls import PublicUrls

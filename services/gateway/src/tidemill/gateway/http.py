@@ -22,7 +22,7 @@ from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits import rates
 from tidemill.gateway.limits.rates import Limits
 from tidemill.gateway.serving import Draining
-from tidemill.runtime.db import AWAY
+from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.runtime.telemetry import log
 
 REQUESTS: Final = Counter("tidemill_http_requests_total", "Requests answered", ["route", "status"])
@@ -79,7 +79,7 @@ def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitab
             if caller.account.allowances is not None:
                 await parts.limits.take(request, caller.account, kind=takes)
             response = await handler(call)
-        except (Problem, web.HTTPException, asyncpg.CharacterNotInRepertoireError, *AWAY) as error:
+        except (Problem, web.HTTPException, asyncpg.CharacterNotInRepertoireError, *TRANSIENT_ERRORS) as error:
             response = problem_response(problem_of(error))
         except Exception as error:  # noqa: BLE001 - this is the boundary
             response = problem_response(_unexpected(error, request))

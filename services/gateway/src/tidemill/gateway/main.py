@@ -1,8 +1,5 @@
 """The gateway's composition root."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, Load, OutsiderAdmitted, Warm
 from tidemill.gateway.access import connections
@@ -12,13 +9,11 @@ from tidemill.gateway.events.watch import Watch
 from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.serving import HttpServer
 from tidemill.gateway.triggers import application
-from tidemill.runtime.agreement import agree
-from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.readiness import watch_database
-from tidemill.runtime.service import Service, main
-
-Timer = Callable[[], Coroutine[Any, Any, None]]
+from tidemill.runtime.service import Service, Timer, main
+from tidemill.runtime.service_endpoints import publish_endpoints
+from tidemill.runtime.shared_settings import check_shared_settings
 
 
 async def build(config: Config) -> Service:
@@ -27,7 +22,7 @@ async def build(config: Config) -> Service:
     database, bus = parts.database, parts.bus
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
-    service.start("settings", lambda: agree(database, "gateway", config))
+    service.start("settings", lambda: check_shared_settings(database, "gateway", config))
     service.resource("bus", bus)
     service.resource("objects", parts.objects)
     service.start("listeners", lambda: listen_to_bus(parts))
@@ -50,10 +45,10 @@ async def build(config: Config) -> Service:
         service.start("callout", callout.listen)
         service.task("callout", callout.run)
         service.task("event watch", Watch(bus, database, parts.outsiders, config.event_check_s).run)
-    announce(service, database)
+    publish_endpoints(service, database)
     watch_database(service)
-    for name, timer in timers(parts):
-        service.task(name, timer)
+    for timer in timers(parts):
+        service.task(timer.name, timer.main)
     service.drain("http", http.drain)
     service.drain("accepted predictions", parts.acceptor.drained)
     service.drain("token uses", parts.accounts.uses.flush)
@@ -61,16 +56,16 @@ async def build(config: Config) -> Service:
     return service
 
 
-def timers(parts: Parts) -> tuple[tuple[str, Timer], ...]:
+def timers(parts: Parts) -> tuple[Timer, ...]:
     """What goes on all the time; the gateway ends when one of them does, and is started afresh."""
     return (
-        ("waiting requests", parts.waiters.poll),
-        ("limits", parts.limits.run),
-        ("token uses", parts.accounts.uses.run),
-        ("refusals", lambda: connections.forget(parts.refusals)),
-        ("stream poll", parts.feeds.poll),
-        ("stream settling", parts.feeds.settle),
-        ("stream heartbeats", parts.feeds.keep_alive),
+        Timer("waiting requests", parts.waiters.poll),
+        Timer("limits", parts.limits.run),
+        Timer("token uses", parts.accounts.uses.run),
+        Timer("refusals", lambda: connections.forget(parts.refusals)),
+        Timer("stream poll", parts.feeds.poll),
+        Timer("stream settling", parts.feeds.settle),
+        Timer("stream heartbeats", parts.feeds.keep_alive),
     )
 
 

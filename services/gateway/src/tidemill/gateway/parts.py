@@ -23,9 +23,9 @@ from tidemill.gateway.releases.deployments import Deployments
 from tidemill.gateway.serving import Draining
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
-from tidemill.runtime.db import Database, Lane
-from tidemill.runtime.objects import Objects
-from tidemill.runtime.service import setting
+from tidemill.runtime.db import Database, DedicatedConnection
+from tidemill.runtime.objects.store import Objects
+from tidemill.runtime.service import parse_setting
 from tidemill.security.addresses import parse_networks
 from tidemill.security.public_urls import PublicUrls
 
@@ -34,7 +34,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     gateway: str  # this process's id, named in the subjects of events for its waiting requests
     database: Database
-    ending: Lane  # the lane on which cancels end predictions
+    ending: DedicatedConnection  # the connection on which cancels end predictions
     bus: Bus
     durables: Durables
     outsiders: Outsiders
@@ -72,15 +72,15 @@ def assemble(config: Config) -> Parts:
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s, events_bytes=config.events_bytes)
     accounts = Accounts(database, config.token_cache_s, allowances.default(config))
-    proxies = setting("TIDEMILL_TRUSTED_PROXIES", parse_networks, config.trusted_proxies)
-    public_urls = setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
+    proxies = parse_setting("TIDEMILL_TRUSTED_PROXIES", parse_networks, config.trusted_proxies)
+    public_urls = parse_setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
     versions = Versions(database, config.version_cache_s)
-    acceptor = Acceptor(database.lane(), bus, gateway, config.accept_timeout_s)
+    acceptor = Acceptor(database.dedicated_connection(), bus, gateway, config.accept_timeout_s)
     return Parts(
         config=config,
         gateway=gateway,
         database=database,
-        ending=database.lane(),
+        ending=database.dedicated_connection(),
         bus=bus,
         durables=Durables(bus),
         outsiders=Outsiders(bus, config.event_connections),
@@ -90,15 +90,17 @@ def assemble(config: Config) -> Parts:
         request_urls=RequestUrls(public_urls, proxies),
         door=Door(accounts, proxies, tokenless_rates(config)),
         feeds=Feeds(bus, database),
-        limits=Limits(database.lane()),
+        limits=Limits(database.dedicated_connection()),
         refusals=Refusals(),
         admission=Admission(Crowd(config.queue_age_limit_s, config.queue_waiting_limit)),
         versions=versions,
         deployments=Deployments(database, versions, config.version_cache_s, acceptor.is_warm),
         acceptor=acceptor,
-        idempotent_acceptor=IdempotentAcceptor(database, database.lane(), acceptor, config.accept_timeout_s),
+        idempotent_acceptor=IdempotentAcceptor(
+            database, database.dedicated_connection(), acceptor, config.accept_timeout_s
+        ),
         waiters=Waiters(database, config.wait_poll_s),
         waiting_room=WaitingRoom(database, bus),
         draining=Draining(),
-        tariffs=Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)),
+        tariffs=Tariffs(database, parse_setting("TIDEMILL_PRICES", prices, config.prices)),
     )

@@ -11,7 +11,7 @@ from tidemill.gateway.config import Config
 from tidemill.runtime.billing import Tariffs
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
-from tidemill.runtime.objects import Objects
+from tidemill.runtime.objects.store import Objects
 from tidemill.security.public_urls import PublicUrls
 
 

@@ -11,7 +11,7 @@ from tidemill.contracts.subjects import Kind
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
-from tidemill.runtime.stream_urls import JOINS, STREAMS
+from tidemill.runtime.streams.urls import JOINS, STREAMS
 
 SCAN_LIMIT: Final = 20_000  # rows that one page of a filtered list reads at most; the next page goes on behind them
 CLOCK_SLACK_MS: Final = 60_000  # an id is made in the same millisecond as its created_at, or in one of the next

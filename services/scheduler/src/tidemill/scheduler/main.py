@@ -1,13 +1,13 @@
 """The scheduler's composition root."""
 
-from tidemill.runtime.agreement import agree
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
-from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main
+from tidemill.runtime.service_endpoints import publish_endpoints
+from tidemill.runtime.shared_settings import check_shared_settings
 from tidemill.scheduler import triggers
 from tidemill.scheduler.config import Config
 from tidemill.scheduler.deployed import Deployed
@@ -37,11 +37,11 @@ async def build(config: Config) -> Service:
 
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
-    service.start("settings", lambda: agree(database, "scheduler", config))
+    service.start("settings", lambda: check_shared_settings(database, "scheduler", config))
     service.resource("bus", bus)
     service.resource("leader", leader)
     service.start("listeners", listen)
-    announce(service, database)
+    publish_endpoints(service, database)
     watch_database(service)
     for name, task in triggers.timers(leader, planner, sweeper, lambda: follow(database, deployed)):
         service.task(name, task)

@@ -14,7 +14,7 @@ from tidemill.contracts.lease import SQL_LOST
 from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.runtime.clock import at
-from tidemill.runtime.db import Database, Lane
+from tidemill.runtime.db import Database, DedicatedConnection
 from tidemill.runtime.db import Row as Record
 from tidemill.scheduler.deployed import FORGET_RETIRED_S, Deployment, Release
 from tidemill.scheduler.stretches import Stretch
@@ -93,31 +93,31 @@ class QueuedJob(NamedTuple):
     job: Job
 
 
-async def lose(lane: Lane, now: float) -> list[str]:
+async def lose(connection: DedicatedConnection, now: float) -> list[str]:
     """Calls those lost whose lease had run out by `now`, the database's time; answers which. It is for good.
 
     The time is given: should the database hang at this very statement, leases that end meanwhile are none of them.
     """
-    return [row["id"] for row in await lane.fetch(LOSE, at(now))]
+    return [row["id"] for row in await connection.fetch(LOSE, at(now))]
 
 
-async def clock(lane: Lane) -> Clock:
-    (row,) = await lane.fetch(CLOCK)
+async def clock(connection: DedicatedConnection) -> Clock:
+    (row,) = await connection.fetch(CLOCK)
     return Clock(row["now"], frozenset(row["workers"]))
 
 
-async def open_in(lane: Lane, stretch: Stretch) -> list[Row]:
-    return [_row(row) for row in await lane.fetch(STRETCH, at(stretch.after), at(stretch.until))]
+async def open_in(connection: DedicatedConnection, stretch: Stretch) -> list[Row]:
+    return [_row(row) for row in await connection.fetch(STRETCH, at(stretch.after), at(stretch.until))]
 
 
-async def open_again(lane: Lane, predictions: Sequence[str]) -> list[Row]:
+async def open_again(connection: DedicatedConnection, predictions: Sequence[str]) -> list[Row]:
     """Those of them that are open still."""
-    return [_row(row) for row in await lane.fetch(AGAIN, list(predictions))]
+    return [_row(row) for row in await connection.fetch(AGAIN, list(predictions))]
 
 
-async def jobs(lane: Lane, predictions: Sequence[str]) -> list[QueuedJob]:
+async def jobs(connection: DedicatedConnection, predictions: Sequence[str]) -> list[QueuedJob]:
     """Hints for those that nobody has claimed."""
-    return [QueuedJob(row["queue"], _job(row)) for row in await lane.fetch(JOBS, list(predictions))]
+    return [QueuedJob(row["queue"], _job(row)) for row in await connection.fetch(JOBS, list(predictions))]
 
 
 async def deployments(database: Database, changed_after: float, moment: float) -> list[Deployment]:
@@ -150,13 +150,13 @@ async def reached(database: Database, now: float) -> float:
     return now if moment is None else moment.timestamp()
 
 
-async def reach(lane: Lane, until: float) -> None:
-    await lane.fetch(REACH, WALK, at(until))
+async def reach(connection: DedicatedConnection, until: float) -> None:
+    await connection.fetch(REACH, WALK, at(until))
 
 
-async def summarize(lane: Lane) -> None:
+async def summarize(connection: DedicatedConnection) -> None:
     with contextlib.suppress(asyncpg.LockNotAvailableError, asyncpg.InsufficientPrivilegeError, TimeoutError):
-        await lane.fetch(SUMMARIZE)
+        await connection.fetch(SUMMARIZE)
 
 
 def _row(row: Record) -> Row:

@@ -1,26 +1,13 @@
 """Everything that sets the scheduler in motion, on one screen."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 from tidemill.contracts import events, subjects
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.service import Listener, Timer
 from tidemill.scheduler.handlers.planner import Planner
 from tidemill.scheduler.handlers.sweeper import Sweeper
-
-
-class Listener(NamedTuple):
-    subject: str
-    kind: type
-    handle: Callable[[Any], Awaitable[Any]]
-    answers: bool = False
-
-
-class Timer(NamedTuple):
-    """A task; it wakes by its own interval, or when one of the handlers has news for it."""
-
-    name: str
-    main: Callable[[], Coroutine[Any, Any, None]]
 
 
 def listeners(planner: Planner, sweeper: Sweeper) -> tuple[Listener, ...]:

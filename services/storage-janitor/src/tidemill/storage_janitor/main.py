@@ -1,14 +1,14 @@
 """The storage janitor's composition root."""
 
-from tidemill.runtime.agreement import agree
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
-from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
-from tidemill.runtime.objects import Objects
+from tidemill.runtime.objects.store import Objects
 from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main
+from tidemill.runtime.service_endpoints import publish_endpoints
+from tidemill.runtime.shared_settings import check_shared_settings
 from tidemill.storage_janitor import triggers
 from tidemill.storage_janitor.config import Config
 from tidemill.storage_janitor.handlers.parts import Parts
@@ -24,11 +24,11 @@ async def build(config: Config) -> Service:
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s, events_bytes=config.events_bytes)
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
-    service.start("settings", lambda: agree(database, "storage-janitor", config))
+    service.start("settings", lambda: check_shared_settings(database, "storage-janitor", config))
     service.resource("objects", objects)
     service.resource("bus", bus)
     service.resource("leader", leader)
-    announce(service, database)
+    publish_endpoints(service, database)
     watch_database(service)
     for name, task in triggers.timers(Parts(config, database, objects, leader, bus)):
         service.task(name, task)

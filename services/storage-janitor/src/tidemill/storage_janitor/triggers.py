@@ -1,8 +1,8 @@
 """Everything that sets the storage janitor in motion: the clock. It hears no subject."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from typing import Final
 
+from tidemill.runtime.service import Timer
 from tidemill.storage_janitor.handlers import counts, event_shares, orphans, predictions, uploads, versions
 from tidemill.storage_janitor.handlers.parts import Parts
 from tidemill.storage_janitor.handlers.rounds import Step, repeated
@@ -33,11 +33,6 @@ ORPHANS: Final = (
 
 
 EVENTS: Final = (Step("event_shares", event_shares.trim),)
-
-
-class Timer(NamedTuple):
-    name: str
-    main: Callable[[], Coroutine[Any, Any, None]]
 
 
 def timers(parts: Parts) -> tuple[Timer, ...]:

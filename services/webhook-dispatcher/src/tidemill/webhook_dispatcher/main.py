@@ -4,15 +4,15 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from tidemill.contracts import subjects
-from tidemill.runtime.agreement import agree
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
-from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.platform import Platform
 from tidemill.runtime.readiness import watch_database
-from tidemill.runtime.service import Service, main, setting
+from tidemill.runtime.service import Service, main, parse_setting
+from tidemill.runtime.service_endpoints import publish_endpoints
+from tidemill.runtime.shared_settings import check_shared_settings
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
 from tidemill.webhook_dispatcher import triggers
@@ -30,7 +30,7 @@ async def build(config: Config) -> Service:
     service = Service(NAME, config)
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s, events_bytes=config.events_bytes)
-    allow = setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
+    allow = parse_setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
     servers = (config.database_url, config.nats_url, config.s3_url)
     platform = Platform.of(servers, config.public_urls, database)
     egress = Egress(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True))
@@ -41,8 +41,8 @@ async def build(config: Config) -> Service:
     upkeep = Upkeep(config, database, leader)
 
     async def listen() -> None:
-        for subject, kind, handle in triggers.listeners(deliveries, progress):
-            await bus.listen(subject, kind, handle)
+        for listener in triggers.listeners(deliveries, progress):
+            await bus.listen(listener.subject, listener.kind, listener.handle)
         await bus.listen_raw(subjects.WEBHOOK_SETTLE, progress.on_question)
 
     @contextlib.asynccontextmanager
@@ -56,13 +56,13 @@ async def build(config: Config) -> Service:
 
     service.resource("database", database)
     service.start("migrations", lambda: migrate(database))
-    service.start("settings", lambda: agree(database, "webhook-dispatcher", config))
+    service.start("settings", lambda: check_shared_settings(database, "webhook-dispatcher", config))
     service.resource("bus", bus)
     service.resource("leader", leader)
     service.start("platform", platform.look_up)
     service.resource("sending", sending())
     service.start("listeners", listen)
-    announce(service, database)
+    publish_endpoints(service, database)
     watch_database(service)
     service.task("platform", platform.follow)
     for name, task in triggers.timers(deliveries, upkeep, leader):

@@ -8,7 +8,7 @@ import msgspec
 
 from tidemill.runtime.clock import monotonic, rfc3339
 from tidemill.runtime.db import Row
-from tidemill.runtime.service import setting
+from tidemill.runtime.service import parse_setting
 from tidemill.runtime.webhook import Bodies, headers
 from tidemill.security.egress import Egress
 from tidemill.security.egress_errors import EgressError
@@ -48,7 +48,7 @@ class Sender:
 
     def __init__(self, config: Config, egress: Egress) -> None:
         self._egress = egress
-        public_urls = setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
+        public_urls = parse_setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
         self.bodies = Bodies(public_urls, bytes.fromhex(config.signing_key), config.retention_s)
 
     async def send(self, message: Message, *, timeout_s: float) -> Answer:

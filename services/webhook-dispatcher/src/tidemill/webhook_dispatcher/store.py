@@ -3,7 +3,7 @@
 from typing import Final
 
 from tidemill.runtime.db import Database, Row
-from tidemill.runtime.stream_urls import JOINS, STREAMS
+from tidemill.runtime.streams.urls import JOINS, STREAMS
 from tidemill.webhook_dispatcher.breaker import SEEN_EVERY_S
 from tidemill.webhook_dispatcher.lanes import Lanes
 from tidemill.webhook_dispatcher.sending import Answer

@@ -1,25 +1,12 @@
 """Everything that sets the dispatcher in motion."""
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple
-
 from tidemill.contracts import subjects
 from tidemill.contracts.events import WebhookEvent
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.service import Listener, Timer
 from tidemill.webhook_dispatcher.handlers.deliveries import Deliveries
 from tidemill.webhook_dispatcher.handlers.progress import Progress
 from tidemill.webhook_dispatcher.handlers.upkeep import Upkeep
-
-
-class Listener(NamedTuple):
-    subject: str
-    kind: type
-    handle: Callable[[Any], Awaitable[None]]
-
-
-class Timer(NamedTuple):
-    name: str
-    main: Callable[[], Coroutine[Any, Any, None]]
 
 
 def listeners(deliveries: Deliveries, progress: Progress) -> tuple[Listener, ...]:

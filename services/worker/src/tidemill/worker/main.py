@@ -6,11 +6,11 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tidemill.runtime.agreement import agree
-from tidemill.runtime.listeners import announce
 from tidemill.runtime.migrate import migrate
 from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main
+from tidemill.runtime.service_endpoints import publish_endpoints
+from tidemill.runtime.shared_settings import check_shared_settings
 from tidemill.worker.cache.periodic_eviction import evict
 from tidemill.worker.config import Config
 from tidemill.worker.fleet.heartbeat import beat, offer
@@ -50,7 +50,7 @@ def _add_start(service: Service, parts: Parts) -> None:
     service.resource("cache", _cache(context.home, parts.local_store))
     service.resource("database", context.database)
     service.start("migrations", lambda: migrate(context.database))
-    service.start("settings", lambda: agree(context.database, "worker", context.config))
+    service.start("settings", lambda: check_shared_settings(context.database, "worker", context.config))
     service.resource("bus", context.bus)
     service.resource("objects", context.objects)
     service.start("platform", context.platform.look_up)
@@ -66,7 +66,7 @@ def _add_tasks(service: Service, parts: Parts) -> None:
     context, local_store, runs, instances = parts.context, parts.local_store, parts.runs, parts.instances
     config, manager, watcher = context.config, instances.manager, instances.watcher
     offered = offer(config.instances, instances.gpus)
-    announce(service, context.database)
+    publish_endpoints(service, context.database)
     watch_database(service)
     service.task("platform", context.platform.follow)
     service.task("zygotes", local_store.zygotes.keep_warm)

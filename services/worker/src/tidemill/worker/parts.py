@@ -22,9 +22,9 @@ from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
-from tidemill.runtime.objects import Objects
+from tidemill.runtime.objects.store import Objects
 from tidemill.runtime.platform import Platform
-from tidemill.runtime.service import StartError, setting
+from tidemill.runtime.service import StartError, parse_setting
 from tidemill.security.delivery import delivery_url, object_key_of_url
 from tidemill.security.egress import Egress
 from tidemill.security.egress_policy import Allow, EgressPolicy
@@ -148,8 +148,8 @@ def _context(config: Config) -> Context:
     home = Path(config.worker_home)
     if not home.is_absolute():
         raise StartError(f"TIDEMILL_WORKER_HOME must be an absolute path, not {config.worker_home!r}")
-    required = setting("TIDEMILL_SANDBOX", required_layers, config.sandbox)
-    allow = setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
+    required = parse_setting("TIDEMILL_SANDBOX", required_layers, config.sandbox)
+    allow = parse_setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
     database = Database(config.database_url)
     servers = (config.database_url, config.nats_url, config.s3_url)
     platform = Platform.of(servers, config.public_urls, database)
@@ -158,7 +158,7 @@ def _context(config: Config) -> Context:
         home=home,
         key=bytes.fromhex(config.signing_key),
         config=config,
-        public_urls=setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls),
+        public_urls=parse_setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls),
         policy=Policy(required=required, network=config.model_network),
         database=database,
         bus=Bus(config.nats_url, "worker", retention_s=config.retention_s, events_bytes=config.events_bytes),
@@ -186,7 +186,7 @@ def _local_store(context: Context) -> LocalStore:
 def _runs(context: Context, local_store: LocalStore) -> RunParts:
     config, database = context.config, context.database
     live = LiveOutput(context.bus)
-    queues = QueueVersions(live, Tariffs(database, setting("TIDEMILL_PRICES", prices, config.prices)))
+    queues = QueueVersions(live, Tariffs(database, parse_setting("TIDEMILL_PRICES", prices, config.prices)))
     records = RunWriter(context.worker, database, context.bus)
 
     def say(run: Run, line: str) -> None:
@@ -244,7 +244,7 @@ def _inputs(context: Context) -> InputFetcher:
 
 def _instances(context: Context, local_store: LocalStore, runs: RunParts) -> InstanceParts:
     config, database, engine, folders = context.config, context.database, runs.engine, local_store.folders
-    allow = setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow)
+    allow = parse_setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow)
     egress_proxies = EgressProxies(context.platform, allow)
     watcher = InstanceMonitor(
         disk_limit_bytes=config.instance_disk_bytes,

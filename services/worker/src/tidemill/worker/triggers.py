@@ -1,24 +1,11 @@
 """The worker's whole surface: what it listens to and what it does by itself, as data."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Cancel, Command, PushWaiting, QueueRemoved, Urgent, VersionMade
-
-
-class Listener(NamedTuple):
-    """`answers`: a request and reply; else a hint."""
-
-    subject: str
-    kind: Any
-    handle: Callable[[Any], Awaitable[Any]]
-    answers: bool = False
-
-
-class Task(NamedTuple):
-    name: str
-    main: Callable[[], Any]
+from tidemill.runtime.service import Listener
 
 
 def listeners(

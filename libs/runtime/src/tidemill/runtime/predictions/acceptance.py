@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import msgspec
 
 from tidemill.contracts.subjects import Kind
-from tidemill.runtime.db import Lane
+from tidemill.runtime.db import DedicatedConnection
 from tidemill.runtime.parameters import Column, Moment, MomentOrNone, Unnest
 
 
@@ -39,11 +39,11 @@ SELECT {PREDICTIONS.values}, ${PREDICTIONS.after}::text FROM {PREDICTIONS.rows}
 ON CONFLICT (id) DO NOTHING"""
 
 
-async def accept(lane: Lane, gateway: str, predictions: Sequence[NewPrediction]) -> None:
+async def accept(connection: DedicatedConnection, gateway: str, predictions: Sequence[NewPrediction]) -> None:
     """Insert predictions that the gateway named `gateway` accepts: all of them or none.
 
     Callers: the gateway's Acceptor, for creates without an idempotency key.
     Fence: the id. The statement may be repeated as it is if its answer was lost.
     Cost: a row and its index entries for each prediction; no table is read.
     """
-    await lane.fetch(INSERT, *PREDICTIONS.arrays(predictions), gateway)
+    await connection.fetch(INSERT, *PREDICTIONS.arrays(predictions), gateway)

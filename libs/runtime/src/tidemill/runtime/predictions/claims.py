@@ -8,7 +8,7 @@ import msgspec
 from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import at
-from tidemill.runtime.db import Lane, Row
+from tidemill.runtime.db import DedicatedConnection, Row
 from tidemill.runtime.parameters import Moment, Unnest
 from tidemill.runtime.predictions.fences import current_attempt, leased, may_become
 
@@ -36,14 +36,14 @@ RETURNING p.id, p.attempt, p.account_id, p.gateway, p.created_at, p.deadline, p.
     CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input"""
 
 
-async def claim(lane: Lane, worker: str, claims: Sequence[Claim]) -> dict[str, Row]:
+async def claim(connection: DedicatedConnection, worker: str, claims: Sequence[Claim]) -> dict[str, Row]:
     """Claim predictions for the worker. Return kind, model and version of those that are its own now, by id.
 
     Callers: workers, after a run has begun, in batches.
     Fence: the attempt; the status, by the table of transitions; the worker's lease.
     Cost: one probe of the primary key per claim, hash-joined with the arrays; one of `worker`.
     """
-    return {row["id"]: row for row in await lane.fetch(CLAIM, *CLAIMS.arrays(claims), worker)}
+    return {row["id"]: row for row in await connection.fetch(CLAIM, *CLAIMS.arrays(claims), worker)}
 
 
 async def claim_unclaimed(connection: Any, worker: str, prediction: str, started_at: float) -> Row | None:

@@ -12,7 +12,7 @@ import msgspec
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import SQL_ENDS
-from tidemill.runtime.db import Lane
+from tidemill.runtime.db import DedicatedConnection
 from tidemill.runtime.parameters import Unnest
 from tidemill.runtime.predictions.fences import current_attempt
 from tidemill.runtime.predictions.outcome import Outcome
@@ -63,7 +63,7 @@ class Ended(msgspec.Struct, kw_only=True, frozen=True):
     retention_s: int | None  # of the account, if it is shorter than the service's
 
 
-async def end(lane: Lane, outcomes: Sequence[Outcome]) -> dict[str, Ended]:
+async def end(connection: DedicatedConnection, outcomes: Sequence[Outcome]) -> dict[str, Ended]:
     """End predictions in one statement and one commit. Return those that this call has ended, by id.
 
     Callers: workers (runs that ended), the gateway (cancel), the scheduler (worker lost too often, deadline passed).
@@ -71,7 +71,7 @@ async def end(lane: Lane, outcomes: Sequence[Outcome]) -> dict[str, Ended]:
     Cost: one probe of the primary key per outcome, hash-joined with the arrays; one of `account` per end.
     """
     deliveries = [f"msg_{new_id()}" for _ in outcomes]
-    ended = await lane.fetch(END, *OUTCOMES.arrays(outcomes, deliveries))
+    ended = await connection.fetch(END, *OUTCOMES.arrays(outcomes, deliveries))
     return {
         row["id"]: Ended(
             id=row["id"],

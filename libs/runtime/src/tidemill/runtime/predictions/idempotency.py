@@ -11,7 +11,7 @@ import msgspec
 from tidemill.contracts.ids import id_at, new_id
 from tidemill.contracts.subjects import Kind
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import Database, Lane, Row
+from tidemill.runtime.db import Database, DedicatedConnection, Row
 from tidemill.runtime.parameters import Column, Scalars, Unnest
 from tidemill.runtime.predictions.acceptance import NewPrediction
 
@@ -92,7 +92,7 @@ WITH recent AS (
 SELECT (SELECT id FROM earlier) AS found, (SELECT id FROM joined) AS joined"""
 
 
-async def accept(lane: Lane, gateway: str, claims: Sequence[KeyClaim]) -> set[str]:
+async def accept(connection: DedicatedConnection, gateway: str, claims: Sequence[KeyClaim]) -> set[str]:
     """Insert each claim whose key is free, with its predictions. Return the ids of these claims.
 
     Callers: the gateway's IdempotentAcceptor.
@@ -104,7 +104,7 @@ async def accept(lane: Lane, gateway: str, claims: Sequence[KeyClaim]) -> set[st
     owned = [(each, claim.id) for claim in ordered for each in claim.predictions if each is not None]
     predictions, owners = [each for each, _ in owned], [claim for _, claim in owned]
     arguments = (*PREDICTIONS.arrays(predictions, owners), *CLAIMS.arrays(ordered))
-    return {row["id"] for row in await lane.fetch(INSERT, *arguments, gateway)}
+    return {row["id"] for row in await connection.fetch(INSERT, *arguments, gateway)}
 
 
 async def find(database: Database, claim: KeyClaim) -> Row | None:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.prediction import Status
-from tidemill.runtime.db import Lane
+from tidemill.runtime.db import DedicatedConnection
 from tidemill.runtime.parameters import Unnest
 from tidemill.runtime.predictions.fences import current_attempt
 
@@ -30,11 +30,11 @@ WHERE {current_attempt(PROGRESS)} AND p.status = '{Status.PROCESSING}' AND p.wor
 RETURNING p.id"""
 
 
-async def save(lane: Lane, worker: str, progress: Sequence[Progress]) -> set[str]:
+async def save(connection: DedicatedConnection, worker: str, progress: Sequence[Progress]) -> set[str]:
     """Store what the worker's runs have produced. Return the ids of those that it runs and that have not ended.
 
     Callers: workers, at an interval, in batches.
     Fence: the attempt; the status processing; the worker.
     Cost: one probe of the primary key per run, hash-joined with the arrays; a new row version with its output each.
     """
-    return {row["id"] for row in await lane.fetch(SAVE, *PROGRESS.arrays(progress), worker)}
+    return {row["id"] for row in await connection.fetch(SAVE, *PROGRESS.arrays(progress), worker)}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tidemill.contracts.prediction import Status
-from tidemill.runtime.db import Lane
+from tidemill.runtime.db import DedicatedConnection
 from tidemill.runtime.parameters import Unnest
 from tidemill.runtime.predictions.fences import Attempt, current_attempt, leased, may_become
 
@@ -34,32 +34,32 @@ WITH back AS (
 SELECT id FROM back"""
 
 
-async def next_attempt_of_own(lane: Lane, worker: str, attempts: Sequence[Attempt]) -> set[str]:
+async def next_attempt_of_own(connection: DedicatedConnection, worker: str, attempts: Sequence[Attempt]) -> set[str]:
     """Begin the next attempt of the worker's own runs. Return the ids of those that may go on.
 
     Callers: workers, for runs that were lost with their child.
     Fence: the attempt; the status, by the table of transitions; the worker, if the row has one.
     Cost: one probe of the primary key per run, hash-joined with the arrays.
     """
-    return {row["id"] for row in await lane.fetch(NEXT_ATTEMPT_OF_OWN, *ATTEMPTS.arrays(attempts), worker)}
+    return {row["id"] for row in await connection.fetch(NEXT_ATTEMPT_OF_OWN, *ATTEMPTS.arrays(attempts), worker)}
 
 
-async def next_attempt_of_lost(lane: Lane, attempts: Sequence[Attempt]) -> dict[str, int]:
+async def next_attempt_of_lost(connection: DedicatedConnection, attempts: Sequence[Attempt]) -> dict[str, int]:
     """Begin the next attempt of predictions whose worker is lost. Return the new attempts of those moved, by id.
 
     Callers: the scheduler's sweep.
     Fence: the attempt; the status processing; no lease of the row's worker.
     Cost: one probe of the primary key and one of `worker` per prediction, hash-joined with the arrays.
     """
-    rows = await lane.fetch(NEXT_ATTEMPT_OF_LOST, *ATTEMPTS.arrays(attempts))
+    rows = await connection.fetch(NEXT_ATTEMPT_OF_LOST, *ATTEMPTS.arrays(attempts))
     return {row["id"]: row["attempt"] for row in rows}
 
 
-async def release(lane: Lane, worker: str, attempts: Sequence[Attempt]) -> set[str]:
+async def release(connection: DedicatedConnection, worker: str, attempts: Sequence[Attempt]) -> set[str]:
     """Give back claims whose runs never began: they lose no attempt. Return the ids of those the worker still had.
 
     Callers: workers that stop or lose an instance.
     Fence: the attempt; the status processing; the worker.
     Cost: one probe of the primary key per claim, hash-joined with the arrays; a row of `urgent` per urgent one.
     """
-    return {row["id"] for row in await lane.fetch(RELEASE, *ATTEMPTS.arrays(attempts), worker)}
+    return {row["id"] for row in await connection.fetch(RELEASE, *ATTEMPTS.arrays(attempts), worker)}

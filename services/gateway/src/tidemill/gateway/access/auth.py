@@ -36,7 +36,7 @@ class Accounts:
         self.uses = Uses(database)
 
     async def authenticate(self, authorization: str | None) -> Caller:
-        """The caller behind `Bearer TOKEN` or `Token TOKEN`. Raises the 401 problem, and one of AWAY."""
+        """The caller behind `Bearer TOKEN` or `Token TOKEN`. Raises the 401 problem, and one of TRANSIENT_ERRORS."""
         if not authorization:
             raise unauthenticated(passed=False)
         caller = await self._callers.get(authorization)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from tidemill.runtime.clock import at, now
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 
 FLUSH_EVERY_S: Final = 60.0  # people look at it to find tokens that nobody needs; a minute is exact enough
@@ -33,7 +33,7 @@ class Uses:
             return
         try:
             await self._database.execute(WRITE, list(seen), [at(moment) for moment in seen.values()])
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             self._seen = {**seen, **self._seen}
             log().warning("token uses not written", action="retry", tokens=len(seen), error=str(error))
 

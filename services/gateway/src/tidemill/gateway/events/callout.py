@@ -21,7 +21,7 @@ from tidemill.gateway.events.outsiders import Outsiders, key_of, name
 from tidemill.gateway.events.rights import label, readable, rights
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 
 QUEUE: Final = "callout"
@@ -67,7 +67,7 @@ class Callout:
                 async with asyncio.timeout(ANSWER_WITHIN_S):
                     answer = await self._answer(nats_jwt.read(question.data))
                 await self._bus.send_bytes(question.reply, answer)
-            except (nats_jwt.MalformedError, nats.errors.Error, *AWAY) as error:
+            except (nats_jwt.MalformedError, nats.errors.Error, *TRANSIENT_ERRORS) as error:
                 ANSWERS.labels("unanswered").inc()
                 log().warning("no answer", action="authorize", error=str(error) or type(error).__name__)
 

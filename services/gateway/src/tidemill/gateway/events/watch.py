@@ -18,7 +18,7 @@ from tidemill.gateway import stores
 from tidemill.gateway.events.outsiders import ANSWERS_WITHIN_S, Connected, Outsiders, excess
 from tidemill.gateway.events.rights import label, readable, token_of
 from tidemill.runtime.bus import Bus
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 
 CONNECTIONS: Final = Gauge("tidemill_event_connections", "Outside subscribers connected, as last seen")
@@ -45,7 +45,7 @@ class Watch:
             await asyncio.sleep(self._every_s)
             try:
                 await self.look()
-            except (nats.errors.Error, *AWAY) as error:
+            except (nats.errors.Error, *TRANSIENT_ERRORS) as error:
                 log().warning("cannot look", action="retry", error=str(error) or type(error).__name__)
 
     async def look(self) -> None:

@@ -16,8 +16,8 @@ from tidemill.gateway.call import Call
 from tidemill.gateway.files import preconditions
 from tidemill.gateway.files.preconditions import Validators
 from tidemill.gateway.protocols import HasObjects
-from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.objects.retries import RetryBudget
+from tidemill.runtime.objects.store import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
 from tidemill.security.response_fields import content_type, filename
 
 # One range only, as the store has it; a header of any other form is ignored, which RFC 9110 allows.
@@ -70,7 +70,7 @@ async def serve(call: Call[HasObjects], shown: Shown) -> web.StreamResponse:
     response = web.StreamResponse(headers=PROTECTION)
     try:
         byte_range = await _range(call, shown)
-        async with call.parts.objects.get(shown.key, byte_range=byte_range, patience=Patience(READING_S)) as stored:
+        async with call.parts.objects.get(shown.key, byte_range=byte_range, budget=RetryBudget(READING_S)) as stored:
             if stored.status == 416:
                 size = stored.headers.get("Content-Range", "bytes */*")
                 raise Problem(416, "The requested range lies outside the file.", headers={"Content-Range": size})
@@ -103,7 +103,7 @@ async def _range(call: Call[HasObjects], shown: Shown) -> str | None:
         return None
     if not preconditions.conditional(asked):
         return byte_range
-    async with call.parts.objects.get(shown.key, patience=Patience(READING_S)) as stored:
+    async with call.parts.objects.get(shown.key, budget=RetryBudget(READING_S)) as stored:
         now = _validators(stored, shown)
     if preconditions.verdict(asked, now) is not None or not preconditions.in_part(asked, now):
         return None

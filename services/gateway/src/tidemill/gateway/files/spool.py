@@ -14,8 +14,8 @@ from typing import IO, Self
 
 from tidemill.contracts.errors import Problem, unavailable
 from tidemill.gateway.files.serving import STORING_S, store_away
-from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.objects.retries import RetryBudget
+from tidemill.runtime.objects.store import CHUNK_BYTES, Objects, ObjectStoreError
 
 
 class Spool:
@@ -62,7 +62,7 @@ class Spool:
         """Puts everything under `key`. Raises the 503 problem when the store does not take it."""
         await asyncio.to_thread(self._file.flush)
         try:
-            await objects.store(key, self, self.size, content_type, Patience(STORING_S))
+            await objects.store(key, self, self.size, content_type, RetryBudget(STORING_S))
         except ObjectStoreError:
             raise store_away() from None
 

@@ -23,7 +23,7 @@ from tidemill.gateway.events.rights import SCOPES, readable
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasDatabase, HasSigningKey
-from tidemill.runtime.bus import AWAY as BUS_AWAY
+from tidemill.runtime.bus import TRANSIENT_ERRORS as BUS_ERRORS
 from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row
 from tidemill.runtime.telemetry import log
@@ -62,7 +62,7 @@ async def create(call: Call[EventConsumerParts]) -> web.Response:
         raise unprocessable(f"An account can have {EVENT_CONSUMERS_LIMIT} event consumers.")
     try:
         await call.parts.durables.ensure([row])
-    except BUS_AWAY as error:  # whoever connects to use it makes it then
+    except BUS_ERRORS as error:  # whoever connects to use it makes it then
         log().warning("consumer not made yet", action="create", error=str(error) or type(error).__name__)
     return json_response(_shown(row), 201, call.location(f"/event-consumers/{row['id']}"))
 

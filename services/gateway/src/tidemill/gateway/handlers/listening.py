@@ -20,7 +20,7 @@ from tidemill.gateway.live.listening import LISTENERS, Listener
 from tidemill.gateway.live.mirror import Due
 from tidemill.gateway.protocols import HasAccounts, HasConfig, HasDatabase, HasPublicUrls, HasSigningKey
 from tidemill.runtime.clock import monotonic, now
-from tidemill.runtime.db import AWAY, Row
+from tidemill.runtime.db import TRANSIENT_ERRORS, Row
 from tidemill.runtime.webhook import Bodies, headers
 
 HEARTBEAT_S: Final = 10.0  # below what proxies and clients take for silence
@@ -131,7 +131,7 @@ async def listen(call: Call[ListenParts]) -> web.StreamResponse:
         connection = _Connection(call, listener)
         try:
             await connection.run()
-        except (Problem, *AWAY):
+        except (Problem, *TRANSIENT_ERRORS):
             if not connection.response.prepared:
                 raise
             if call.request.transport is not None:

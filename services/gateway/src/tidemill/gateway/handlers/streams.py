@@ -15,7 +15,7 @@ from tidemill.gateway.responses import output_files
 from tidemill.gateway.responses.output_files import OutputFileParts
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Row
-from tidemill.runtime.stream_urls import KIND
+from tidemill.runtime.streams.urls import KIND
 from tidemill.security import capability
 from tidemill.security.capability import InvalidCapability
 

@@ -17,7 +17,7 @@ from tidemill.gateway.limits.allowances import Kind, LimitedAccount
 from tidemill.gateway.limits.gcra import Rate, Verdict
 from tidemill.gateway.limits.ledger import Key, Ledger
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY, Lane
+from tidemill.runtime.db import TRANSIENT_ERRORS, DedicatedConnection
 from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
 
@@ -47,8 +47,8 @@ UNCHECKED: Final = Counter(
 class Limits:
     """The rates of one gateway's accounts. `run` must be running for the record to hear of anything."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, connection: DedicatedConnection) -> None:
+        self._connection = connection
         self._ledger = Ledger()
         self._owing = asyncio.Event()
         self._pressed = asyncio.Event()
@@ -116,8 +116,8 @@ class Limits:
         self._pressed.clear()
         debts = self._ledger.debts(BATCH_LIMIT)
         try:
-            full_in_s = await store_limits.settle(self._lane, debts)
-        except AWAY as error:
+            full_in_s = await store_limits.settle(self._connection, debts)
+        except TRANSIENT_ERRORS as error:
             if not self._away:
                 log().warning("limits are this gateway's own for now", action="retry", error=str(error))
             self._away = True

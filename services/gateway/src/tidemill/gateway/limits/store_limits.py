@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tidemill.gateway.limits.ledger import Debt, Key
-from tidemill.runtime.db import Lane, columns
+from tidemill.runtime.db import DedicatedConnection, columns
 
 # One clock, the database's; gateways hear how far off a moment is, and never what it is.
 SETTLE: Final = """
@@ -15,12 +15,13 @@ ON CONFLICT (account_id, kind) DO UPDATE SET full_at = GREATEST(a.full_at, now()
 RETURNING account_id, kind, extract(epoch FROM full_at - now())::float8 AS full_in_s"""
 
 
-async def settle(lane: Lane, debts: Sequence[Debt]) -> dict[Key, float]:
+async def settle(connection: DedicatedConnection, debts: Sequence[Debt]) -> dict[Key, float]:
     """Adds what is owed; answers in how many seconds each burst is whole, counting all gateways.
 
     A statement whose answer is lost is repeated and so counted twice: too little is admitted then, and never too much.
     """
     rows = [(debt.key.account, debt.key.kind, debt.seconds) for debt in debts]
     return {
-        Key(row["account_id"], row["kind"]): row["full_in_s"] for row in await lane.fetch(SETTLE, *columns(rows, 3))
+        Key(row["account_id"], row["kind"]): row["full_in_s"]
+        for row in await connection.fetch(SETTLE, *columns(rows, 3))
     }

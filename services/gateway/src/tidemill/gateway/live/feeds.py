@@ -20,9 +20,9 @@ from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.gateway.live.past import Past
 from tidemill.gateway.live.sse import Ending, Transcript
-from tidemill.runtime.bus import AWAY as BUS_AWAY
+from tidemill.runtime.bus import TRANSIENT_ERRORS as BUS_ERRORS
 from tidemill.runtime.bus import Bus
-from tidemill.runtime.db import AWAY, Database, Row
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database, Row
 from tidemill.runtime.telemetry import log
 
 POLL_S: Final = 1.0  # a prediction whose last chunk was lost ends its streams within two of these
@@ -175,7 +175,7 @@ class Feeds:
             since = await self._past.read(
                 subjects.output(feed.id), feed.since, lambda data: feed.add(feed.decoded(data))
             )
-        except BUS_AWAY as error:
+        except BUS_ERRORS as error:
             log().warning("no past output", action="read", prediction=feed.id, error=str(error))
             return False
         feed.since = max(feed.since, since)
@@ -220,7 +220,7 @@ class Feeds:
                 ended = {row["id"] for row in await self._database.fetch(ENDED, live)} if live else set()
                 for prediction_id in ended & overdue:
                     await self._finish(prediction_id)
-            except AWAY as error:
+            except TRANSIENT_ERRORS as error:
                 log().warning("cannot poll", action="retry", error=str(error))
                 continue
             overdue = ended

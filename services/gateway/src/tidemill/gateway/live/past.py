@@ -51,7 +51,7 @@ class Past:
 
     async def read(self, subject: str, since: int, take: Take) -> int:
         """Hands over what is kept from the stream's sequence `since` on, in order; answers where to go on. What was
-        taken before it raises one of bus.AWAY comes again with the next reading.
+        taken before it raises one of bus.TRANSIENT_ERRORS comes again with the next reading.
         """
         token = str(next(self._tokens))
         answers = self._answers[token] = asyncio.Queue[Msg]()

@@ -14,15 +14,15 @@ from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.gateway.accepted import Accepted
 from tidemill.runtime.batch import Batcher
 from tidemill.runtime.bus import Bus, encode
-from tidemill.runtime.db import Lane, insistently
+from tidemill.runtime.db import DedicatedConnection, retry_transient
 from tidemill.runtime.predictions.acceptance import accept
 
 
 class Acceptor:
     """Writes predictions and publishes their jobs."""
 
-    def __init__(self, lane: Lane, bus: Bus, gateway: str, timeout_s: float) -> None:
-        self._lane = lane
+    def __init__(self, connection: DedicatedConnection, bus: Bus, gateway: str, timeout_s: float) -> None:
+        self._connection = connection
         self._bus = bus
         self.gateway = gateway
         self._timeout_s = timeout_s
@@ -30,7 +30,7 @@ class Acceptor:
         self._warm: frozenset[str] = frozenset()
 
     async def accept(self, prediction: Accepted) -> None:
-        """Returns when the row is committed and its job is on its way. Raises one of db.AWAY."""
+        """Returns when the row is committed and its job is on its way. Raises one of db.TRANSIENT_ERRORS."""
         await self._batcher.add(prediction)
 
     async def accept_together(self, predictions: Sequence[Accepted]) -> None:
@@ -48,7 +48,9 @@ class Acceptor:
         await self._batcher.drained()
 
     async def _insert(self, batch: Sequence[Accepted]) -> Sequence[None]:
-        await insistently("accept", lambda: accept(self._lane, self.gateway, batch), give_up_s=self._timeout_s)
+        await retry_transient(
+            "accept", lambda: accept(self._connection, self.gateway, batch), give_up_s=self._timeout_s
+        )
         await self.publish(batch)
         return [None] * len(batch)
 

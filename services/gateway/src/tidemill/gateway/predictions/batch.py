@@ -19,7 +19,7 @@ from tidemill.gateway.predictions.idempotent_acceptor import FirstResult, Idempo
 from tidemill.gateway.predictions.replay import REPLAYED
 from tidemill.gateway.predictions.versions import HasVersions
 from tidemill.gateway.responses import prediction_serializer
-from tidemill.runtime.stream_urls import Carried
+from tidemill.runtime.streams.urls import Carried
 from tidemill.runtime.telemetry import span
 
 encode: Final = msgspec.json.Encoder().encode

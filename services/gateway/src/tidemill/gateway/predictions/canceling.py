@@ -9,14 +9,14 @@ from tidemill.contracts.prediction import Status, may_move
 from tidemill.runtime import billing
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import Lane, Row
+from tidemill.runtime.db import DedicatedConnection, Row
 from tidemill.runtime.predictions import announcements, ending
 from tidemill.runtime.predictions.outcome import Outcome, metrics
 
 
 class CancelParts(Protocol):
     @property
-    def ending(self) -> Lane: ...
+    def ending(self) -> DedicatedConnection: ...
     @property
     def bus(self) -> Bus: ...
     @property

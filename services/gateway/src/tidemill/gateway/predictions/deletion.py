@@ -6,10 +6,10 @@ The row stays, invisible and without data, so that what was used can still be co
 from typing import Final, Protocol
 
 from tidemill.contracts.prediction import SQL_OPEN
-from tidemill.runtime import stream_contents
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, Row
-from tidemill.runtime.objects import Objects, ObjectStoreError
+from tidemill.runtime.objects.store import Objects, ObjectStoreError
+from tidemill.runtime.streams import removal
 from tidemill.runtime.telemetry import log
 
 BURY: Final = f"""
@@ -65,7 +65,7 @@ async def _remove_files(objects: Objects, prediction_id: str) -> None:
 async def _remove_messages(bus: Bus, row: Row) -> None:
     moments = [moment for moment in (row["started_at"], row["completed_at"]) if moment is not None]
     try:
-        await stream_contents.remove_output(bus, row["id"])
-        await stream_contents.remove_events(bus, row["account_id"], row["kind"], row["id"], moments)
-    except stream_contents.FAILURES as error:
+        await removal.remove_output(bus, row["id"])
+        await removal.remove_events(bus, row["account_id"], row["kind"], row["id"], moments)
+    except removal.FAILURES as error:
         log().warning("messages left to their age", action="delete", prediction=row["id"], error=str(error))

@@ -10,7 +10,7 @@ from tidemill.contracts.errors import unprocessable
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.predictions.accept import Acceptor
 from tidemill.runtime.batch import Batcher
-from tidemill.runtime.db import Database, Lane, insistently
+from tidemill.runtime.db import Database, DedicatedConnection, retry_transient
 from tidemill.runtime.predictions import idempotency
 from tidemill.runtime.predictions.idempotency import KeyClaim
 
@@ -34,9 +34,11 @@ class FirstResult(msgspec.Struct, frozen=True):
 class IdempotentAcceptor:
     """Accepts predictions under keys; claims that wait at the same moment share one statement and one commit."""
 
-    def __init__(self, database: Database, lane: Lane, acceptor: Acceptor, timeout_s: float) -> None:
+    def __init__(
+        self, database: Database, connection: DedicatedConnection, acceptor: Acceptor, timeout_s: float
+    ) -> None:
         self._database = database
-        self._lane = lane
+        self._connection = connection
         self._acceptor = acceptor
         self._timeout_s = timeout_s
         self._batcher: Batcher[IdempotencyClaim, bool] = Batcher(self._flush)
@@ -45,7 +47,7 @@ class IdempotentAcceptor:
     async def accept(self, claim: IdempotencyClaim) -> FirstResult | None:
         """Return None if this call has accepted the predictions, else what the first request has made.
 
-        Raise the 422 problem if the key is another request's, and one of db.AWAY.
+        Raise the 422 problem if the key is another request's, and one of db.TRANSIENT_ERRORS.
         """
         while not await self._batcher.add(claim):
             row = await idempotency.find(self._database, claim)
@@ -70,9 +72,9 @@ class IdempotentAcceptor:
         await self._batcher.drained()
 
     async def _flush(self, batch: Sequence[IdempotencyClaim]) -> Sequence[bool]:
-        won = await insistently(
+        won = await retry_transient(
             "accept once",
-            lambda: idempotency.accept(self._lane, self._acceptor.gateway, batch),
+            lambda: idempotency.accept(self._connection, self._acceptor.gateway, batch),
             give_up_s=self._timeout_s,
         )
         for claim in batch:

@@ -9,7 +9,7 @@ from tidemill.contracts.errors import invalid_version, not_found
 from tidemill.gateway.predictions.validation import Check, checker
 from tidemill.gateway.remembered import Remembered
 from tidemill.runtime.db import Database, Row
-from tidemill.runtime.stream_urls import Carried
+from tidemill.runtime.streams.urls import Carried
 
 REFERENCE: Final = re.compile(
     r"(?:(?P<owner>[a-z0-9._-]{1,64})/(?P<name>[a-z0-9._-]{1,64}))?(?:(?:^|:)(?P<id>[0-9a-f]{64}))?"

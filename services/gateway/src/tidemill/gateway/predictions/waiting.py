@@ -5,7 +5,7 @@ from typing import Final
 
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.prediction import SQL_OPEN
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 
 ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"  # noqa: S608 - a constant
@@ -82,7 +82,7 @@ class Waiters:
     async def _wake_ended(self, suspects: list[str]) -> None:
         try:
             rows = await self._database.fetch(ENDED, suspects)
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             log().warning("cannot poll", action="retry", error=str(error))
             return
         for row in rows:

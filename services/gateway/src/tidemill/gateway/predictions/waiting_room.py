@@ -18,7 +18,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.gateway.stores import boots
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic, now, rfc3339
-from tidemill.runtime.db import AWAY, Database, Row
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database, Row
 from tidemill.runtime.tasks import Tasks
 
 LINE_LIFE_S: Final = 1.0
@@ -131,7 +131,7 @@ class WaitingRoom:
     async def _ask_boot(self, queue: str) -> Row | None:
         try:
             return await boots.waited_for(self._database, queue)
-        except AWAY:
+        except TRANSIENT_ERRORS:
             return None
 
     async def _ask(self, queue: str) -> Places | None:
@@ -140,7 +140,7 @@ class WaitingRoom:
             return None
         try:
             rows = await self._database.fetch(STILL_WAITING, line.ids)
-        except AWAY:
+        except TRANSIENT_ERRORS:
             return None
         waiting = {row["id"] for row in rows}
         order = [each for each in line.ids if each in waiting]

@@ -17,8 +17,8 @@ from tidemill.gateway.files.serving import STORING_S, store_away
 from tidemill.gateway.protocols import HasDatabase, HasObjects, HasPublicUrls, HasSigningKey
 from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime.clock import now
-from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.objects.retries import RetryBudget
+from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
 from tidemill.security.delivery import object_key
 from tidemill.security.public_urls import PublicUrls
 
@@ -111,7 +111,7 @@ def _plain(name: str) -> str:
 
 async def _copy(call: Call[InputFileParts], source: str, target: str) -> None:
     try:
-        await call.parts.objects.copy(source, target, Patience(STORING_S))
+        await call.parts.objects.copy(source, target, RetryBudget(STORING_S))
     except ObjectMissing:
         raise _gone() from None
     except ObjectStoreError:

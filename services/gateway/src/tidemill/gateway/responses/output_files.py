@@ -12,8 +12,8 @@ from tidemill.gateway.call import Call
 from tidemill.gateway.protocols import HasConfig, HasObjects, HasSigningKey
 from tidemill.gateway.responses.client_capabilities import wants_data_uris
 from tidemill.runtime.clock import now
-from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.objects.retries import RetryBudget
+from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
 from tidemill.security.delivery import object_key, on_base, text_on_base
 from tidemill.security.response_fields import content_type
 
@@ -77,7 +77,7 @@ class _Inliner:
         if key is None:
             return text
         try:
-            async with parts.objects.get(key, patience=Patience(INLINING_S)) as response:
+            async with parts.objects.get(key, budget=RetryBudget(INLINING_S)) as response:
                 size = response.content_length
                 if size is None or size > min(DATA_URI_OUTPUT_LIMIT_BYTES, self._left_bytes):
                     return text

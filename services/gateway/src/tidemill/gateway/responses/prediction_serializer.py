@@ -17,7 +17,7 @@ from tidemill.gateway.responses.url_renewal import RENEW_AFTER_S, UrlRenewer
 from tidemill.runtime import serializers
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
-from tidemill.runtime.stream_urls import Carried
+from tidemill.runtime.streams.urls import Carried
 
 
 class QueueReporter(Protocol):

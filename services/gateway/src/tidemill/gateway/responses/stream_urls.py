@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from tidemill.gateway.config import Config
-from tidemill.runtime.stream_urls import Carried, stream_url
+from tidemill.runtime.streams.urls import Carried, stream_url
 
 
 class StreamUrlParts(Protocol):

@@ -8,7 +8,7 @@ from tidemill.contracts.errors import not_found
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
-from tidemill.runtime.stream_urls import JOINS
+from tidemill.runtime.streams.urls import JOINS
 
 # A statement that met an existing row answers it, which DO NOTHING would not.
 _QUEUE: Final = """

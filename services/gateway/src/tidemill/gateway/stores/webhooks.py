@@ -7,7 +7,7 @@ from tidemill.contracts.api.webhooks import SIGNING_LIMIT, TRIES_LIMIT
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
-from tidemill.runtime.stream_urls import JOINS, STREAMS
+from tidemill.runtime.streams.urls import JOINS, STREAMS
 
 SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1"  # noqa: S105 - a statement, not a secret
 LOCK_SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1 FOR UPDATE"  # noqa: S105 - as above

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
 from tidemill.scheduler.deployed import Deployed
@@ -19,7 +19,7 @@ async def follow(database: Database, deployed: Deployed) -> None:
     while True:
         try:
             deployed.read(await store.deployments(database, deployed.changed_at, monotonic()))
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             log().warning("database away", action="retry", what="deployments", error=str(error))
         if monotonic() >= forget_at:
             deployed.forget(monotonic())

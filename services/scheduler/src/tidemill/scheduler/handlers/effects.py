@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from tidemill.contracts import events, subjects
 from tidemill.runtime.bus import Bus
-from tidemill.runtime.db import Lane
+from tidemill.runtime.db import DedicatedConnection
 from tidemill.runtime.predictions import announcements, ending, outcome, requeue
 from tidemill.runtime.predictions.ending import Ended
 from tidemill.runtime.predictions.fences import Attempt
@@ -27,10 +27,10 @@ DECIDED: Final = Counter("tidemill_scheduler_decisions_total", "What the sweep d
 
 
 class Effects:
-    """`announcing` owns the announcements that wait for the bus; `lane` is for statements that go by primary key."""
+    """`announcing` owns the announcements that wait for the bus; `connection` is for statements by primary key."""
 
-    def __init__(self, lane: Lane, bus: Bus, announcing: asyncio.TaskGroup) -> None:
-        self.lane = lane
+    def __init__(self, connection: DedicatedConnection, bus: Bus, announcing: asyncio.TaskGroup) -> None:
+        self.connection = connection
         self._bus = bus
         self._announcing = announcing
 
@@ -42,7 +42,7 @@ class Effects:
         """`now` is the database's time, which the ends are stamped with."""
         for batch in batches(ends):
             outcomes = [_outcome(row, end, now) for row, end in batch]
-            ended = await ending.end(self.lane, outcomes)
+            ended = await ending.end(self.connection, outcomes)
             pairs = [(ended[each.id], each) for each in outcomes if each.id in ended]
             if pairs:
                 self._announcing.create_task(self._announce(pairs), name="announce")
@@ -57,14 +57,16 @@ class Effects:
         await announcements.announce(self._bus, pairs)
 
     async def lose_workers(self, now: float) -> None:
-        for worker in await store.lose(self.lane, now):
+        for worker in await store.lose(self.connection, now):
             log().warning("worker lost", action="lease", worker=worker)
 
     async def next_attempts(self, rows: Sequence[Row]) -> list[str]:
         """Those that this call has sent back to starting; their hints are sent."""
         moved: dict[str, int] = {}
         for batch in batches(rows):
-            moved |= await requeue.next_attempt_of_lost(self.lane, [Attempt(row.id, row.attempt) for row in batch])
+            moved |= await requeue.next_attempt_of_lost(
+                self.connection, [Attempt(row.id, row.attempt) for row in batch]
+            )
         for prediction, attempt in moved.items():
             DECIDED.labels("attempt").inc()
             log().warning("next attempt", action="attempt", prediction=prediction, attempt=attempt)
@@ -75,7 +77,7 @@ class Effects:
         if not self._bus.connected:  # all that are unclaimed get one when it is back
             return
         for batch in batches(predictions):
-            for queue, job in await store.jobs(self.lane, batch):
+            for queue, job in await store.jobs(self.connection, batch):
                 await self._bus.send(subjects.job(queue), job)
                 DECIDED.labels("hint").inc()
                 log().info("hint sent", action="republish", prediction=job.id, attempt=job.attempt)

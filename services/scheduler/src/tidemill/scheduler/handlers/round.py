@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 
 from tidemill.contracts.events import Line
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import Lane
+from tidemill.runtime.db import DedicatedConnection
 from tidemill.scheduler import store
 from tidemill.scheduler.backlogs import Kept
 from tidemill.scheduler.config import Config
@@ -60,17 +60,19 @@ class Seen(NamedTuple):
 
 
 class Round:
-    """`stretches` is a lane with the settings that reading stretches needs."""
+    """`stretches` is a connection with the settings that reading stretches needs."""
 
-    def __init__(self, config: Config, stretches: Lane, effects: Effects, quiet_s: QuietS, reached: float) -> None:
+    def __init__(
+        self, config: Config, stretches: DedicatedConnection, effects: Effects, quiet_s: QuietS, reached: float
+    ) -> None:
         self.watch = Watch(late_after_s=config.late_after_s)
         self._rules = Rules(
             republish_after_s=config.republish_after_s,
             republish_limit_s=config.republish_limit_s,
             time_limit_s=config.time_limit_s,
         )
-        self._lane = effects.lane
-        self._stretch_lane = stretches
+        self._connection = effects.connection
+        self._stretch_connection = stretches
         self._effects = effects
         self._quiet_s = quiet_s
         self._stretches = Stretches(reached)
@@ -104,7 +106,7 @@ class Round:
 
     async def sweep(self, news: News) -> None:
         asked = monotonic()
-        clock = await store.clock(self._lane)
+        clock = await store.clock(self._connection)
         started = monotonic()
         self.workers = clock.workers
         if started - asked > ANSWERS_WITHIN_S:
@@ -125,7 +127,7 @@ class Round:
     async def _read_fresh(self, now: float, news: News) -> None:
         stretch = self._stretches.next_fresh(now)
         if stretch is not None:
-            await self._judge(await store.open_in(self._stretch_lane, stretch), now, news)
+            await self._judge(await store.open_in(self._stretch_connection, stretch), now, news)
 
     async def _read_settled(self, now: float, news: News) -> None:
         self._stretches.advance(now)
@@ -133,7 +135,7 @@ class Round:
             stretch = self._stretches.next_settled()
             if stretch is None:
                 return
-            await self._judge(await store.open_in(self._stretch_lane, stretch), now, news)
+            await self._judge(await store.open_in(self._stretch_connection, stretch), now, news)
             self._stretches.read(stretch)
 
     async def _look_again(self, clock: store.Clock, news: News) -> None:
@@ -146,7 +148,7 @@ class Round:
             *(self.watch.unclaimed() if news.bus_back_s is not None else ()),
         }
         if wanted:
-            rows = await store.open_again(self._lane, list(wanted))
+            rows = await store.open_again(self._connection, list(wanted))
             self.watch.drop(wanted - {row.id for row in rows})
             await self._judge(rows, clock.now, news)
 
@@ -188,6 +190,6 @@ class Round:
         if now - self._reach_saved_at >= REACH_EVERY_S:
             oldest = self.watch.oldest_accepted_at()
             reached = self._stretches.reached()
-            await store.reach(self._lane, reached if oldest is None else min(reached, oldest - JUST_BEFORE_S))
+            await store.reach(self._connection, reached if oldest is None else min(reached, oldest - JUST_BEFORE_S))
             self._reach_saved_at = now
-            await store.summarize(self._stretch_lane)
+            await store.summarize(self._stretch_connection)

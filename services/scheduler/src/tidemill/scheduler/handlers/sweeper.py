@@ -11,7 +11,7 @@ from typing import Final
 from tidemill.contracts.events import Line, LineAsked
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY, Database, Lane
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database, DedicatedConnection
 from tidemill.runtime.leader import Leader
 from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
@@ -65,13 +65,13 @@ class Sweeper:
         self._wake.set()
 
     async def run(self) -> None:
-        stretches = self._database.lane(settings=store.STRETCH_SETTINGS)
+        stretches = self._database.dedicated_connection(settings=store.STRETCH_SETTINGS)
         async with asyncio.TaskGroup() as announcing:
-            effects = Effects(self._database.lane(), self._bus, announcing)
+            effects = Effects(self._database.dedicated_connection(), self._bus, announcing)
             while True:
                 try:
                     await self._turn(stretches, effects)
-                except AWAY as error:
+                except TRANSIENT_ERRORS as error:
                     log().warning("database away", action="retry", what="sweep", error=str(error))
                     if self._round is not None:
                         self._round.be_patient()
@@ -81,7 +81,7 @@ class Sweeper:
         await set_within(self._wake, self._config.sweep_s if self._leader.held else STANDBY_LOOK_S)
         self._wake.clear()
 
-    async def _turn(self, stretches: Lane, effects: Effects) -> None:
+    async def _turn(self, stretches: DedicatedConnection, effects: Effects) -> None:
         if not self._leader.held:
             if self._round is not None:
                 self._round.leave()
@@ -89,7 +89,7 @@ class Sweeper:
             self._doomed.clear()
             return
         if self._round is None:
-            clock = await store.clock(effects.lane)
+            clock = await store.clock(effects.connection)
             reached = await store.reached(self._database, clock.now)
             self._round = Round(self._config, stretches, effects, self.quiet_s, reached)
         doomed, bus_back = dict(self._doomed), self._bus_back

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 from prometheus_client import Counter
 
 from tidemill.contracts.subjects import KINDS, Kind
-from tidemill.runtime import stream_shares
 from tidemill.runtime.db import Row
-from tidemill.runtime.stream_shares import Held, Read
+from tidemill.runtime.streams import account_shares
+from tidemill.runtime.streams.account_shares import Held, Read
 from tidemill.runtime.telemetry import log
 from tidemill.storage_janitor import shares, store_events
 from tidemill.storage_janitor.handlers.parts import Parts
@@ -19,11 +19,11 @@ TRIMMED: Final = Counter("tidemill_janitor_trimmed_events_total", "Events beyond
 
 async def trim(parts: Parts) -> None:
     """When the stream is nearly full: whoever holds more than its share loses its oldest events."""
-    stream = await stream_shares.held(parts.bus)
+    stream = await account_shares.held(parts.bus)
     if not shares.is_due(stream.bytes, stream.limit_bytes):
         return
-    counts = await stream_shares.counts(parts.bus)
-    samples = await stream_shares.samples(parts.bus, stream, counts)
+    counts = await account_shares.counts(parts.bus)
+    samples = await account_shares.samples(parts.bus, stream, counts)
     held = shares.sizes(counts, samples, stream.bytes)
     for account, keep in shares.kept(held, stream.limit_bytes).items():
         if parts.leader.held:
@@ -40,10 +40,10 @@ class _Consumer(NamedTuple):
 
 
 async def _trim_account(parts: Parts, account: str, stream: Held, keep: float) -> None:
-    below = await stream_shares.boundary(parts.bus, account, stream, keep)
+    below = await account_shares.boundary(parts.bus, account, stream, keep)
     consumers = [await _consumer(parts, account, row) for row in await store_events.consumers(parts.database, account)]
-    purged = await _purge(parts, account, stream_shares.cuts((each.position for each in consumers), below))
-    until = await stream_shares.first(parts.bus, account, KINDS, below)
+    purged = await _purge(parts, account, account_shares.cuts((each.position for each in consumers), below))
+    until = await account_shares.first(parts.bus, account, KINDS, below)
     for each in consumers:
         count = sum(purged[kind, cut] for kind, cut in purged if kind in each.kinds and cut > each.position + 1)
         if count and each.next is not None:
@@ -52,14 +52,14 @@ async def _trim_account(parts: Parts, account: str, stream: Held, keep: float) -
 
 
 async def _consumer(parts: Parts, account: str, row: Row) -> _Consumer:
-    position = await stream_shares.position(parts.bus, row["id"])
-    following = await stream_shares.first(parts.bus, account, row["kinds"], position + 1)
+    position = await account_shares.position(parts.bus, row["id"])
+    following = await account_shares.first(parts.bus, account, row["kinds"], position + 1)
     return _Consumer(row["id"], row["kinds"], position, following)
 
 
 async def _purge(parts: Parts, account: str, cuts: Sequence[int]) -> dict[tuple[Kind, int], int]:
     """How many events went with each cut."""
-    purged = {(kind, cut): await stream_shares.purge(parts.bus, account, kind, cut) for kind in KINDS for cut in cuts}
+    purged = {(kind, cut): await account_shares.purge(parts.bus, account, kind, cut) for kind in KINDS for cut in cuts}
     count = sum(purged.values())
     TRIMMED.inc(count)
     log().info("trimmed", action="remove", kind="events", account=account, count=count)

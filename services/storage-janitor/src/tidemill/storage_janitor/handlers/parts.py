@@ -7,7 +7,7 @@ from prometheus_client import Counter
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.runtime.leader import Leader
-from tidemill.runtime.objects import Objects
+from tidemill.runtime.objects.store import Objects
 from tidemill.runtime.telemetry import log
 from tidemill.storage_janitor.config import Config
 from tidemill.storage_janitor.leftovers import Stored

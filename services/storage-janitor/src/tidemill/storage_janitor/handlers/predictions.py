@@ -10,8 +10,8 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from tidemill.runtime import stream_contents
 from tidemill.runtime.clock import at
+from tidemill.runtime.streams import removal
 from tidemill.storage_janitor import store
 from tidemill.storage_janitor.handlers.parts import Parts, listed, removed
 from tidemill.storage_janitor.leftovers import batches, outputs_of
@@ -73,7 +73,7 @@ class ShortRetention:
         for account, retention_s in self._wanted.items():
             if not parts.leader.held:
                 return
-            await stream_contents.remove_events_before(parts.bus, account, at(clock.now - retention_s))
+            await removal.remove_events_before(parts.bus, account, at(clock.now - retention_s))
 
 
 async def put_off(parts: Parts) -> None:
@@ -115,8 +115,8 @@ async def _forget(parts: Parts, batch: Sequence[store.Due], clock: store.Clock) 
     forgotten = await store.forget(parts.database, [due.id for due in batch], clock)
     removed("prediction_data", forgotten.predictions)
     for prediction in forgotten.early:
-        with contextlib.suppress(*stream_contents.FAILURES):  # it goes with its age
-            await stream_contents.remove_output(parts.bus, prediction)
+        with contextlib.suppress(*removal.FAILURES):  # it goes with its age
+            await removal.remove_output(parts.bus, prediction)
 
 
 async def keys_of(parts: Parts, predictions: Sequence[str]) -> list[str]:

@@ -8,8 +8,8 @@ import asyncpg
 import nats
 from prometheus_client import Counter
 
-from tidemill.runtime.db import AWAY
-from tidemill.runtime.objects import ObjectStoreError
+from tidemill.runtime.db import TRANSIENT_ERRORS
+from tidemill.runtime.objects.store import ObjectStoreError
 from tidemill.runtime.telemetry import log
 from tidemill.storage_janitor.handlers.parts import Parts
 
@@ -39,6 +39,6 @@ async def one_round(parts: Parts, steps: Sequence[Step]) -> None:
             return
         try:
             await step.run(parts)
-        except (*AWAY, ObjectStoreError, asyncpg.LockNotAvailableError, nats.errors.Error) as error:
+        except (*TRANSIENT_ERRORS, ObjectStoreError, asyncpg.LockNotAvailableError, nats.errors.Error) as error:
             FAILED.labels(step.name).inc()
             log().warning("step broken off", action="retry", step=step.name, error=str(error))

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY, Database, Row
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database, Row
 from tidemill.runtime.tasks import Tasks, set_within
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store, store_endpoints
@@ -40,7 +40,7 @@ class Deliveries:
                     await self._sort_out()
                     while await self._take():
                         pass
-            except AWAY as error:
+            except TRANSIENT_ERRORS as error:
                 log().warning("cannot look for deliveries", action="retry", error=str(error))
             woken = await set_within(self.wake, self._config.look_every_s)
 

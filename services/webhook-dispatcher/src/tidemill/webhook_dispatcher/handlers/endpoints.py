@@ -3,7 +3,7 @@
 import random
 from typing import Final
 
-from tidemill.runtime.db import Database, Row, insistently
+from tidemill.runtime.db import Database, Row, retry_transient
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import breaker, store_endpoints
 from tidemill.webhook_dispatcher.breaker import Admission, Health
@@ -78,7 +78,7 @@ class Endpoints:
 
     async def _revise(self, row: Row, decide: store_endpoints.Decide, path: str = HOST) -> Health | None:
         place = Endpoint(row["account_id"], row["host"])
-        return await insistently("endpoint", lambda: store_endpoints.revise(self._database, place, path, decide))
+        return await retry_transient("endpoint", lambda: store_endpoints.revise(self._database, place, path, decide))
 
 
 def _answered(health: Health, _now: float) -> Health:

@@ -16,7 +16,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.runtime.bus import Bus, encode
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY, Database, Row
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database, Row
 from tidemill.runtime.leader import Leader
 from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
@@ -125,7 +125,7 @@ class Progress:
                     followed.started = True
                 else:
                     followed.told_at = monotonic()
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             log().warning("progress not told", action="deliver", prediction=prediction_id, error=str(error))
         finally:
             del self._followed[prediction_id]

@@ -4,7 +4,7 @@ import random
 from typing import Final
 
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import Database, Row, insistently
+from tidemill.runtime.db import Database, Row, retry_transient
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store
 from tidemill.webhook_dispatcher.config import Config
@@ -38,7 +38,7 @@ class Tries:
         prediction_id = row["prediction_id"]
         if row["tries"] == 0:
             await self._progress.settled(prediction_id)
-        prediction = await insistently("prediction", lambda: store.prediction(self._database, prediction_id))
+        prediction = await retry_transient("prediction", lambda: store.prediction(self._database, prediction_id))
         if prediction is None:
             await self._finish(row, "failed", Answer(None, "the prediction was deleted", at=now()), None)
             return
@@ -64,8 +64,8 @@ class Tries:
         log().info(
             "put off", action="deliver", delivery=row["id"], tries=tries, error=answer.error, wait_s=round(wait, 1)
         )
-        await insistently("retry", lambda: store.retry(self._database, row, answer, text, wait))
+        await retry_transient("retry", lambda: store.retry(self._database, row, answer, text, wait))
 
     async def _finish(self, row: Row, status: str, answer: Answer, text: str | None) -> None:
         log().info(status, action="deliver", delivery=row["id"], tries=row["tries"] + 1, error=answer.error)
-        await insistently("finish", lambda: store.finish(self._database, row, status, answer, text))
+        await retry_transient("finish", lambda: store.finish(self._database, row, status, answer, text))

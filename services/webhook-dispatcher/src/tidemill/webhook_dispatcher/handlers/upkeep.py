@@ -5,7 +5,7 @@ from typing import Final
 
 from tidemill.contracts.ids import id_at
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.leader import Leader
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store, store_endpoints
@@ -26,7 +26,7 @@ class Upkeep:
             if self._leader.held:
                 try:
                     await self._remove()
-                except AWAY as error:
+                except TRANSIENT_ERRORS as error:
                     log().warning("upkeep broken off", action="retry", error=str(error))
             await asyncio.sleep(self._config.upkeep_every_s if self._leader.held else 1.0)
 

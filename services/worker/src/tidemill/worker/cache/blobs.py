@@ -21,7 +21,7 @@ from tidemill.contracts.bundle import blob_key
 from tidemill.hosting.scratch import Scratch, sync_directory
 from tidemill.hosting.single_flight import SingleFlight
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.runtime.objects import CHUNK_BYTES, Objects, ObjectStoreError
+from tidemill.runtime.objects.store import CHUNK_BYTES, Objects, ObjectStoreError
 from tidemill.worker.cache.downloads import BlobSource, BlobUnavailable, Download, forget
 
 __all__ = ["BlobCache", "BlobUnavailable", "ObjectStoreBlobs"]

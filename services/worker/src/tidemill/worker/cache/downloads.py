@@ -17,8 +17,8 @@ import aiohttp
 
 from tidemill.contracts.limits import MIB
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.runtime.objects import ObjectMissing, ObjectStoreError
-from tidemill.runtime.patience import Outage, Patience, Tries
+from tidemill.runtime.objects.retries import Outage, Retries, RetryBudget
+from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
 from tidemill.runtime.telemetry import log
 
 PIECE_BYTES: Final = 64 * MIB  # what a worker that dies loses of each connection; seconds of a link
@@ -126,7 +126,7 @@ class Download:
     async def _fetch(self, descriptor: int, number: int) -> None:
         """One piece, whatever number of connections it takes."""
         at, stop = number * PIECE_BYTES, min((number + 1) * PIECE_BYTES, self._size)
-        tries = Tries(Patience(), self._outage)
+        retries = Retries(RetryBudget(), self._outage)
         while True:
             before = at
             try:
@@ -135,9 +135,9 @@ class Download:
             except _Broken as broken:
                 at = broken.at
                 if at > before:
-                    tries.succeeded()
+                    retries.succeeded()
                 log().warning("blob not fetched", action="retry", digest=self._digest, at=at, error=str(broken))
-                if not broken.passing or not await tries.again(str(broken)):
+                if not broken.passing or not await retries.wait(str(broken)):
                     reason = f"the file with sha256 {self._digest} could not be fetched from the store"
                     raise BlobUnavailable(reason) from None
             else:

@@ -17,7 +17,7 @@ from tidemill.hosting.environments.store import EnvironmentFailed, Environments
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.model.host.zygote_process import ZygoteDiedError
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker import store
@@ -29,7 +29,15 @@ AT_ONCE: Final = 2  # versions, of different accounts: one that takes long holds
 FILL_SHARE: Final = 0.8  # of the space for model files: the rest is for what is asked for
 WITHIN_S: Final = 3600.0  # of one version: files of 20 GiB and an environment with torch
 PREFETCHED: Final = Counter("tidemill_worker_prefetched_total", "New versions that were fetched ahead", ["result"])
-REASONS: Final = (BundleError, BlobUnavailable, EnvironmentFailed, ZygoteDiedError, TimeoutError, OSError, *AWAY)
+REASONS: Final = (
+    BundleError,
+    BlobUnavailable,
+    EnvironmentFailed,
+    ZygoteDiedError,
+    TimeoutError,
+    OSError,
+    *TRANSIENT_ERRORS,
+)
 
 
 Result = Literal["fetched", "gone", "full", "failed"]

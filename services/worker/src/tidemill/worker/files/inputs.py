@@ -20,9 +20,9 @@ from tidemill.contracts.limits import INPUT_FILE_LIMIT_BYTES
 from tidemill.hosting.files import data_uris, media_suffixes
 from tidemill.hosting.files.file_fields import FileField, InputFile, NotAFile, input_files, with_paths
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.runtime.db import AWAY, Database, backoffs, insistently
-from tidemill.runtime.objects import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
-from tidemill.runtime.patience import PATIENCE_S, Patience
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database, backoffs, retry_transient
+from tidemill.runtime.objects.retries import RETRY_BUDGET_S, RetryBudget
+from tidemill.runtime.objects.store import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
 from tidemill.security.data_uri_form import DataUriRefused
 from tidemill.security.egress import Egress
@@ -45,7 +45,7 @@ FILES_LIMIT: Final = 200  # of one input; an album, not a data set
 TRIES: Final = 3  # of a fetch elsewhere that failed on the way, with 5xx or with 429, and nobody said when to come back
 BUSY_LIMIT_S: Final = 60.0  # in all, for a server that asks to be left alone so long; the prediction holds its place
 FETCH_TIMEOUT_S: Final = 300.0  # of one try: INPUT_FILE_LIMIT_BYTES at 3.5 MB/s
-DATABASE_PATIENCE_S: Final = PATIENCE_S  # for the row of an uploaded file, when the database is away
+DATABASE_PATIENCE_S: Final = RETRY_BUDGET_S  # for the row of an uploaded file, when the database is away
 NAME_LIMIT_CHARS: Final = 100  # of a file's name for the model; its suffix is kept
 FILE_MODE: Final = 0o444
 FOLDER_MODE: Final = 0o755  # the child may run under a uid of its own
@@ -100,9 +100,9 @@ class InputFetcher:
         value: Mapping[str, Any],
         folder: Path,
         account: str,
-        patience: Patience | None = None,
+        budget: RetryBudget | None = None,
     ) -> dict[str, Any]:
-        """The input with local paths for the files of `fields`, which lie below `folder`, made if need be. `patience`
+        """The input with local paths for the files of `fields`, which lie below `folder`, made if need be. `budget`
         is for our own store.
 
         Raises InputFetchError; then the folder is gone again.
@@ -117,19 +117,19 @@ class InputFetcher:
             return dict(value)
         try:
             await finish_in_thread(_make_folder, folder)
-            paths = await self._bring_all(wanted, folder, account, patience or Patience())
+            paths = await self._bring_all(wanted, folder, account, budget or RetryBudget())
         except BaseException:
             await finish_in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         return with_paths(value, paths)
 
     async def _bring_all(
-        self, wanted: tuple[InputFile, ...], folder: Path, account: str, patience: Patience
+        self, wanted: tuple[InputFile, ...], folder: Path, account: str, budget: RetryBudget
     ) -> dict[InputFile, str]:
         paths: dict[InputFile, str] = {}
 
         async def bring(each: InputFile) -> None:
-            paths[each] = str(await self._bring(each, folder, account, patience))
+            paths[each] = str(await self._bring(each, folder, account, budget))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -139,8 +139,8 @@ class InputFetcher:
             raise failures.exceptions[0] from None
         return paths
 
-    async def _bring(self, wanted: InputFile, folder: Path, account: str, patience: Patience) -> Path:
-        tries, elsewhere = self._objects.tries(patience), _ExternalRetries()
+    async def _bring(self, wanted: InputFile, folder: Path, account: str, budget: RetryBudget) -> Path:
+        retries, elsewhere = self._objects.retries(budget), _ExternalRetries()
         try:
             while True:
                 try:
@@ -151,7 +151,7 @@ class InputFetcher:
                         raise
                 except (ObjectStoreError, aiohttp.ClientError) as error:
                     passing = not isinstance(error, ObjectStoreError) or error.passing
-                    if not passing or not await tries.again(str(error)):
+                    if not passing or not await retries.wait(str(error)):
                         raise
         except (_FileUnavailable, EgressError, UnsupportedUrl) as error:
             raise InputFetchError(wanted.field, str(error)) from None
@@ -159,7 +159,7 @@ class InputFetcher:
             raise InputFetchError(wanted.field, f"it is larger than {error.limit_bytes} bytes") from None
         except (ObjectStoreError, aiohttp.ClientError):
             raise InputFetchError(wanted.field, "our own store did not give it") from None
-        except AWAY:
+        except TRANSIENT_ERRORS:
             raise InputFetchError(wanted.field, "the worker could not look it up or store it") from None
 
     async def _try(self, url: str, folder: Path, account: str) -> Path:
@@ -199,7 +199,7 @@ class InputFetcher:
             except InvalidCapability:
                 raise _FileUnavailable("it does not exist any more") from None
             return PurePosixPath(key).name, "", key
-        row = await insistently(
+        row = await retry_transient(
             "input file",
             lambda: input_store.uploaded_file(self._database, source.file_id, account),
             give_up_s=DATABASE_PATIENCE_S,

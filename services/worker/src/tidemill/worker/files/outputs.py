@@ -16,8 +16,8 @@ from tidemill.hosting.child.frames import FileRef
 from tidemill.hosting.files.json_pointer import PointerError, set_at
 from tidemill.hosting.files.output_names import HEAD_BYTES, content_type, safe_name
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.runtime.objects import Objects, ObjectStoreError
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.objects.retries import RetryBudget
+from tidemill.runtime.objects.store import Objects, ObjectStoreError
 from tidemill.runtime.telemetry import log
 from tidemill.worker.files.passed_file import PassedFile, shrunk
 from tidemill.worker.runs.ports import Say
@@ -70,18 +70,18 @@ class OutputUploader:
 
     async def _upload_all(self, run: Run, files: Sequence[FileRef], handed: Sequence[PassedFile]) -> list[str]:
         """The URLs in order; the first failure ends all."""
-        patience = Patience(told=lambda: self._say(run, WAITS))
+        budget = RetryBudget(on_wait=lambda: self._say(run, WAITS))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._upload_one(run, ref, file, patience), name=f"output {run.job.id}")
+                    group.create_task(self._upload_one(run, ref, file, budget), name=f"output {run.job.id}")
                     for ref, file in zip(files, handed, strict=True)
                 ]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _upload_one(self, run: Run, ref: FileRef, file: PassedFile, patience: Patience) -> str:
+    async def _upload_one(self, run: Run, ref: FileRef, file: PassedFile, budget: RetryBudget) -> str:
         name = safe_name(ref.name)
         # Attempts and files of one name are kept apart: a zombie's late upload must not replace what was recorded.
         key = f"outputs/{run.job.id}/{run.job.attempt}-{next(self._numbers)}/{name}"
@@ -90,7 +90,7 @@ class OutputUploader:
             with self._counted(size):
                 async with self._slots:
                     head = await finish_in_thread(file.read_at, 0, HEAD_BYTES)
-                    await self._store(key, file, size, content_type(name, head), patience)
+                    await self._store(key, file, size, content_type(name, head), budget)
         except ObjectStoreError as error:
             log().warning("output not stored", action="upload", prediction=run.job.id, error=str(error))
             message = f"The output file {name} could not be stored."
@@ -110,9 +110,9 @@ class OutputUploader:
             self._waiting -= 1
             self._waiting_bytes -= size
 
-    async def _store(self, key: str, file: PassedFile, size: int, kind: str, patience: Patience) -> None:
+    async def _store(self, key: str, file: PassedFile, size: int, kind: str, budget: RetryBudget) -> None:
         try:
-            await self._objects.store(key, file, size, kind, patience)
+            await self._objects.store(key, file, size, kind, budget)
         except ObjectStoreError:
             if file.size() < size:  # the client tells only that the body broke off
                 raise shrunk() from None

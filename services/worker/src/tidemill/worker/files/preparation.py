@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.runtime.db import Database, insistently
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.db import Database, retry_transient
+from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.runtime.tasks import Tasks
 from tidemill.worker import store
 from tidemill.worker.files.inputs import InputFetcher, InputFetchError
@@ -62,8 +62,8 @@ class InputPreparation:
         folder = self._folder_of(instance) / run.job.id
         self._folders[run.job.id] = folder
         try:
-            patience = Patience(told=lambda: self._say(run, WAITS))
-            ready = await self._inputs.materialise(fields, given, folder, run.job.account, patience)
+            budget = RetryBudget(on_wait=lambda: self._say(run, WAITS))
+            ready = await self._inputs.materialise(fields, given, folder, run.job.account, budget)
         except InputFetchError as error:
             raise RunFailed(str(error), ErrorCode.INPUT_FETCH_FAILED) from None
         return msgspec.json.encode(ready)
@@ -72,7 +72,7 @@ class InputPreparation:
         job = run.job
         if not isinstance(job.input, msgspec.UnsetType):
             return bytes(job.input)
-        raw = await insistently("input", lambda: store.read_input(self._database, job.id, job.attempt))
+        raw = await retry_transient("input", lambda: store.read_input(self._database, job.id, job.attempt))
         if raw is None:
             raise RunFailed("The prediction has moved on.", ErrorCode.WORKER_LOST)
         return raw

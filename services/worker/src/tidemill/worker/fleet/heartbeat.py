@@ -9,7 +9,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Capacity, Heartbeat, InstanceState, QueueState
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.worker import store
 from tidemill.worker.gpus.assignments import GpuAssignments
@@ -35,7 +35,7 @@ class Lease:
 
     def __init__(self, database: Database, worker: str, lease_s: float) -> None:
         self._database = database
-        self._lane = database.lane(timeout_s=RENEW_WITHIN_S)
+        self._connection = database.dedicated_connection(timeout_s=RENEW_WITHIN_S)
         self._worker = worker
         self._lease_s = lease_s
 
@@ -48,8 +48,8 @@ class Lease:
         while True:
             await asyncio.sleep(wait_s)
             try:
-                renewed = await self._lane.fetch(store.RENEW, self._worker, self._lease_s)
-            except AWAY as error:
+                renewed = await self._connection.fetch(store.RENEW, self._worker, self._lease_s)
+            except TRANSIENT_ERRORS as error:
                 # While the database is away nobody can give the predictions away either.
                 log().warning("cannot renew", action="lease", error=str(error))
                 wait_s = min(every_s, AGAIN_S)
@@ -61,7 +61,7 @@ class Lease:
     async def release(self) -> None:
         try:
             await self._database.execute(store.RELEASE, self._worker)
-        except AWAY:
+        except TRANSIENT_ERRORS:
             return  # it will run out
 
 

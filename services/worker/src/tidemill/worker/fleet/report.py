@@ -19,7 +19,7 @@ from tidemill.model.host.runtime_path import make_runtime_path
 from tidemill.model.host.sandbox_probe import probe_layers
 from tidemill.model.sandbox.settings import IDENTITY, MOUNTS, Sandbox, SandboxLayer
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.worker.cache.bundles import BundleCache
 from tidemill.worker.instances import processes, usage
@@ -81,7 +81,7 @@ class Reporter:
             try:
                 text = msgspec.json.encode(await self.report()).decode()
                 await self._database.execute(WRITE, self._engine.worker, text)
-            except AWAY as error:
+            except TRANSIENT_ERRORS as error:
                 log().warning("cannot report", action="report", error=str(error))
             await asyncio.sleep(EVERY_S)
 

@@ -1,7 +1,7 @@
 """What this worker hears of accounts that have urgent predictions waiting: their hints are turns then (ADR 6)."""
 
 from tidemill.contracts.events import Urgent
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs import urgent_store
 from tidemill.worker.runs.engine import Engine
@@ -23,7 +23,7 @@ class PriorityHandler:
         queues = [queue for queue, lane in self._engine.lanes.items() if lane.instances]
         try:
             found = await urgent_store.contested(self._database, queues)
-        except AWAY as error:  # hints with a priority say it too, only later
+        except TRANSIENT_ERRORS as error:  # hints with a priority say it too, only later
             log().warning("cannot look for priorities", action="turn", error=str(error))
             return
         for queue, account in found:

@@ -9,7 +9,7 @@ from typing import Final
 
 from tidemill.hosting.child.failures import ChildFailure
 from tidemill.runtime.clock import at, monotonic, now
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.runs.instance import Instance
@@ -74,7 +74,7 @@ class BootRecords:
     async def _write(self, statement: str, *values: object) -> bool:
         try:
             await self._database.execute(statement, *values)
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             log().warning("not recorded", action="boot", error=str(error))
             return False
         return True

@@ -10,7 +10,7 @@ from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.environments.store import EnvironmentFailed
 from tidemill.model.host.zygote_process import ForkRefusedError, ZygoteDiedError
 from tidemill.runtime.clock import monotonic
-from tidemill.runtime.db import AWAY
+from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
@@ -37,7 +37,7 @@ REASONS: Final = (
     ZygoteDiedError,
     TimeoutError,
     OSError,
-    *AWAY,
+    *TRANSIENT_ERRORS,
 )
 CRASHES: Final = Counter("tidemill_worker_crashes_total", "Booted instances that ended by their own doing", ["code"])
 

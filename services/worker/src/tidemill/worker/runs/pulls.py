@@ -1,7 +1,7 @@
 """Pulling jobs for every queue that has an instance here, as many as can begin at once."""
 
 from tidemill.runtime.bus import Bus
-from tidemill.runtime.pull import JobPuller
+from tidemill.runtime.job_puller import JobPuller
 from tidemill.worker.runs.engine import Engine
 
 

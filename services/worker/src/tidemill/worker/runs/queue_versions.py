@@ -7,7 +7,7 @@ import msgspec
 
 from tidemill.hosting.files.file_fields import file_fields
 from tidemill.runtime.billing import Tariff, Tariffs
-from tidemill.runtime.db import AWAY, Row
+from tidemill.runtime.db import TRANSIENT_ERRORS, Row
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.live_output import LiveOutput
 
@@ -43,7 +43,7 @@ class QueueVersions:
         return self._tariffs_of.get(queue)
 
     async def price(self, queue: str) -> None:
-        """Learns what the queue's runs are billed by. Raises one of db.AWAY."""
+        """Learns what the queue's runs are billed by. Raises one of db.TRANSIENT_ERRORS."""
         self._tariffs_of |= await self._tariffs.of([queue])
 
     async def follow_prices(self) -> None:
@@ -52,7 +52,7 @@ class QueueVersions:
             await asyncio.sleep(PRICES_EVERY_S)
             try:
                 self._tariffs_of = await self._tariffs.of(list(self._tariffs_of))
-            except AWAY as error:
+            except TRANSIENT_ERRORS as error:
                 log().warning("prices not read", action="retry", error=str(error))
 
     def needs_preparation(self, queue: str) -> bool:

@@ -13,7 +13,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.batch import Batcher
 from tidemill.runtime.bus import Announcement, Bus
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import Database, Row, insistently
+from tidemill.runtime.db import Database, Row, retry_transient
 from tidemill.runtime.predictions import announcements, claims, ending, progress, requeue
 from tidemill.runtime.predictions.claims import Claim
 from tidemill.runtime.predictions.ending import Ended
@@ -33,7 +33,11 @@ class RunWriter:
     def __init__(self, worker: str, database: Database, bus: Bus) -> None:
         self._worker = worker
         self._database = database
-        self._claiming, self._ending, self._saving = database.lane(), database.lane(), database.lane()
+        self._claiming, self._ending, self._saving = (
+            database.dedicated_connection(),
+            database.dedicated_connection(),
+            database.dedicated_connection(),
+        )
         self._bus = bus
         self._claims: Batcher[Run, Row | None] = Batcher(self._flush_claims)
         self._ends: Batcher[tuple[Outcome, int], bool] = Batcher(self._flush_ends)
@@ -72,12 +76,12 @@ class RunWriter:
         return taken
 
     async def unclaim(self, runs: Sequence[Run]) -> set[str]:
-        return await insistently("unclaim", lambda: requeue.release(self._saving, self._worker, _attempts(runs)))
+        return await retry_transient("unclaim", lambda: requeue.release(self._saving, self._worker, _attempts(runs)))
 
     async def save(self, runs: Sequence[Run]) -> None:
         """Output and logs so far, for those who poll; then webhooks are told, whose bodies are made of the rows."""
         unsaved = [run.take_unsaved() for run in runs]
-        saved = await insistently(
+        saved = await retry_transient(
             "save", lambda: progress.save(self._saving, self._worker, [_progress(run) for run in runs])
         )
         for run, what in zip(runs, unsaved, strict=True):
@@ -93,7 +97,7 @@ class RunWriter:
 
     async def next_attempt(self, runs: Sequence[Run]) -> set[str]:
         attempts = _attempts(runs)
-        return await insistently(
+        return await retry_transient(
             "next attempt", lambda: requeue.next_attempt_of_own(self._saving, self._worker, attempts)
         )
 
@@ -103,11 +107,11 @@ class RunWriter:
 
     async def _flush_claims(self, runs: Sequence[Run]) -> Sequence[Row | None]:
         batch = [Claim(run.job.id, run.job.attempt, run.started_at) for run in runs]
-        claimed = await insistently("claim", lambda: claims.claim(self._claiming, self._worker, batch))
+        claimed = await retry_transient("claim", lambda: claims.claim(self._claiming, self._worker, batch))
         return [claimed.get(run.job.id) for run in runs]
 
     async def _flush_ends(self, items: Sequence[tuple[Outcome, int]]) -> Sequence[bool]:
-        ended = await insistently("end", lambda: ending.end(self._ending, [one for one, _ in items]))
+        ended = await retry_transient("end", lambda: ending.end(self._ending, [one for one, _ in items]))
         for one, chunks in items:
             if one.id in ended:
                 self._announcements.add((ended[one.id], one))

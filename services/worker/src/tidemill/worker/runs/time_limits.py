@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 
 EVERY_S: Final = 5.0  # an operator who sets a limit waits no longer
@@ -16,6 +16,6 @@ async def follow(database: Database, tell: Callable[[Mapping[str, float]], None]
     while True:
         try:
             tell({row["id"]: float(row["time_limit_s"]) for row in await database.fetch(LIMITS)})
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             log().warning("cannot read", action="time limits", error=str(error))
         await asyncio.sleep(EVERY_S)

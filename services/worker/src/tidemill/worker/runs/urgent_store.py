@@ -10,7 +10,7 @@ import msgspec
 
 from tidemill.contracts.events import Job
 from tidemill.contracts.prediction import SQL_OPEN, Status
-from tidemill.runtime.db import Database, Row, insistently
+from tidemill.runtime.db import Database, Row, retry_transient
 from tidemill.runtime.predictions.claims import claim_unclaimed
 from tidemill.worker.runs.priority_hints import WaitingPrediction, choose
 
@@ -78,7 +78,7 @@ async def claim_at_hint(database: Database, worker: str, queue: str, hint: Job, 
             claimed = await _decide(connection, worker, queue, hint, started_at)
         return claimed
 
-    return await insistently("priority claim", attempt)
+    return await retry_transient("priority claim", attempt)
 
 
 async def _decide(connection: Any, worker: str, queue: str, hint: Job, started_at: float) -> ClaimedAtHint:

@@ -8,7 +8,7 @@ import msgspec
 
 from tidemill.hosting.child.schema_check import GUESSED_WARNING, SchemaRefused, check
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
-from tidemill.runtime.db import AWAY, Database
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 
 _START: Final = GUESSED_WARNING.partition("{")[0]
@@ -34,7 +34,7 @@ async def correct(database: Database, queue: str, config: ModelConfig, schema: b
         checked = check(schema)
         fresh = msgspec.json.encode(known(config, checked.warnings)).decode()
         await database.execute(CORRECT, queue, checked.text, checked.streams, fresh)
-    except (SchemaRefused, *AWAY) as error:
+    except (SchemaRefused, *TRANSIENT_ERRORS) as error:
         log().warning("schema not corrected", action="boot", queue=queue, error=str(error))
         return False
     log().info("schema corrected", action="boot", queue=queue)

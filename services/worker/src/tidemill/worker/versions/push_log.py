@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from tidemill.runtime.db import AWAY
+from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 
@@ -49,6 +49,6 @@ class PushLog:
             self._changed.clear()
             try:
                 await self._save(self._text)
-            except AWAY as error:  # only progress: the whole text is written at the end
+            except TRANSIENT_ERRORS as error:  # only progress: the whole text is written at the end
                 log().warning("push log not saved", action="retry", error=str(error))
             await asyncio.sleep(SAVE_EVERY_S)

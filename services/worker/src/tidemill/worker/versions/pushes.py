@@ -20,7 +20,7 @@ from tidemill.hosting.child.schema_check import SchemaRefused, check
 from tidemill.hosting.environments.store import Environment, EnvironmentFailed, Environments
 from tidemill.hosting.model_config.cog_yaml import ConfigRefused, ModelConfig
 from tidemill.hosting.model_config.directory import read_config
-from tidemill.runtime.db import AWAY, Database, Row, insistently
+from tidemill.runtime.db import TRANSIENT_ERRORS, Database, Row, retry_transient
 from tidemill.runtime.telemetry import log
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker.cache.blobs import BlobUnavailable
@@ -122,7 +122,7 @@ class PushBuilder:
         return row is not None
 
     async def _claim(self) -> Row | None:
-        return await insistently("push", lambda: push_store.claim(self._database, self._worker))
+        return await retry_transient("push", lambda: push_store.claim(self._database, self._worker))
 
     async def _finish(self, row: Row) -> None:
         push_id = row["id"]
@@ -134,7 +134,7 @@ class PushBuilder:
                 end = await self._build(row, logs)
         except REASONS as error:
             await self._fail(push_id, str(error), logs)
-        except AWAY as error:  # the disk is full, for one
+        except TRANSIENT_ERRORS as error:  # the disk is full, for one
             late = f"it took longer than {BUILD_LIMIT_S:g} s"
             reason = late if limit.expired() else getattr(error, "strerror", None) or type(error).__name__
             await self._fail(push_id, f"The worker could not build it: {reason}", logs)
@@ -143,7 +143,7 @@ class PushBuilder:
 
     async def _succeed(self, row: Row, end: PushSuccess) -> None:
         push_id = row["id"]
-        done = await insistently("push", lambda: push_store.succeed(self._database, push_id, self._worker, end))
+        done = await retry_transient("push", lambda: push_store.succeed(self._database, push_id, self._worker, end))
         log().info("pushed" if done else "push lost", action="push", push=push_id, version=end.version)
         if done and end.new is not None:
             await self._announce(end.new.queue, row["account_id"])
@@ -151,7 +151,7 @@ class PushBuilder:
     async def _fail(self, push_id: str, reason: str, logs: PushLog) -> None:
         reason = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")
         log().info("push failed", action="push", push=push_id)
-        await insistently("push", lambda: push_store.fail(self._database, push_id, self._worker, reason, logs.text))
+        await retry_transient("push", lambda: push_store.fail(self._database, push_id, self._worker, reason, logs.text))
 
     async def _build(self, row: Row, logs: PushLog) -> PushSuccess:
         files = msgspec.json.decode(row["files"], type=list[BundleFile])

@@ -19,8 +19,8 @@ from tidemill.hosting.child.frames import FileRef
 from tidemill.hosting.files.output_names import safe_name
 from tidemill.hosting.scratch import Scratch
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.runtime.db import Database, insistently
-from tidemill.runtime.objects import Objects, ObjectStoreError
+from tidemill.runtime.db import Database, retry_transient
+from tidemill.runtime.objects.store import Objects, ObjectStoreError
 from tidemill.security.bundle_paths import BundleError
 from tidemill.worker.files.passed_file import PassedFile
 from tidemill.worker.files.spool import Spooled, SpoolTooLarge, spool
@@ -82,7 +82,7 @@ class TrainingOutputs:
         file = BundleFile(path=f"{FOLDER}/{name}", sha256=spooled.sha256, size=spooled.size)
         attempt = TrainingAttempt(run.job.id, run.job.attempt, self._worker)
         try:
-            made = await insistently("training", lambda: training_store.add_version(self._database, attempt, file))
+            made = await retry_transient("training", lambda: training_store.add_version(self._database, attempt, file))
         except BundleError as error:
             raise RunFailed(f"The weights make no version: {error}.", ErrorCode.OUTPUT_TOO_LARGE) from None
         if made is None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.runtime import multipart
+from tidemill.runtime.objects import multipart
 
 
 @given(st.integers(1, 10_000), st.integers(1, 500))

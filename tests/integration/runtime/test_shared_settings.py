@@ -9,9 +9,9 @@ import asyncpg
 import msgspec
 import pytest
 
-from tidemill.runtime.agreement import agree
 from tidemill.runtime.db import Database
 from tidemill.runtime.service import StartError
+from tidemill.runtime.shared_settings import check_shared_settings
 from tidemill.testing.servers import configured, migrated
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.main import build
@@ -49,7 +49,7 @@ def command(postgres):
 
 async def test_a_service_with_another_signing_key_refuses_to_start_and_says_what_to_do(database, config):
     """As a second stack on the same servers, which made a key of its own."""
-    await agree(database, "gateway", config)
+    await check_shared_settings(database, "gateway", config)
     for adopt in (False, True):  # no start changes a key
         other = msgspec.structs.replace(config, signing_key=OTHER_KEY, adopt_settings=adopt)
         with pytest.raises(StartError, match="TIDEMILL_SIGNING_KEY is not the key of the installation") as refused:
@@ -58,25 +58,25 @@ async def test_a_service_with_another_signing_key_refuses_to_start_and_says_what
         assert OTHER_KEY not in str(refused.value)
     kept = str([tuple(row) for row in await database.fetch("SELECT * FROM agreed_setting")])
     assert config.signing_key not in kept
-    await agree(database, "webhook-dispatcher", config)
+    await check_shared_settings(database, "webhook-dispatcher", config)
 
 
 @pytest.mark.parametrize(("name", "value"), [("prices", "cpu=2"), ("retention_s", 60)])
 async def test_a_service_that_was_told_something_else_refuses_to_start(database, config, name, value):
-    await agree(database, "gateway", config)
+    await check_shared_settings(database, "gateway", config)
     other = msgspec.structs.replace(config, **{name: value})
     with pytest.raises(StartError, match=f"TIDEMILL_{name.upper()} is '{value}' here and .*set by the gateway.*forget"):
-        await agree(database, "worker", other)
-    await agree(database, "worker", config)
+        await check_shared_settings(database, "worker", other)
+    await check_shared_settings(database, "worker", config)
 
 
 async def test_who_starts_all_services_together_may_change_a_setting(database, config):
-    await agree(database, "gateway", config)
+    await check_shared_settings(database, "gateway", config)
     other = msgspec.structs.replace(config, prices="cpu=2", adopt_settings=True)
-    await agree(database, "gateway", other)
-    await agree(database, "worker", other)
+    await check_shared_settings(database, "gateway", other)
+    await check_shared_settings(database, "worker", other)
     with pytest.raises(StartError, match="TIDEMILL_PRICES is '' here and 'cpu=2'"):
-        await agree(database, "scheduler", config)
+        await check_shared_settings(database, "scheduler", config)
 
 
 async def test_services_that_start_at_the_same_moment_agree_on_one(database, postgres, config):
@@ -85,7 +85,7 @@ async def test_services_that_start_at_the_same_moment_agree_on_one(database, pos
     try:
         waiting = Database(postgres.url)
         async with waiting:
-            starts = agree(waiting, "gateway", config)
+            starts = check_shared_settings(waiting, "gateway", config)
             await connection.execute("COMMIT")
             with pytest.raises(StartError, match="and 'cpu=7' in the installation"):
                 await starts
@@ -94,13 +94,15 @@ async def test_services_that_start_at_the_same_moment_agree_on_one(database, pos
 
 
 async def test_an_operator_sees_them_and_can_have_one_forgotten(database, config, command):
-    await agree(database, "gateway", config)
+    await check_shared_settings(database, "gateway", config)
     listed = command("settings", "list")
     assert "retention_s          '3600'  (the gateway, 2" in listed.stdout
     assert "signing_key          fingerprint " in listed.stdout
     assert command("settings", "forget", "signing_key").returncode == 1
     assert "no service has set sweep_s" in command("settings", "forget", "sweep_s").stderr
     assert command("settings", "forget", "prices").returncode == 0
-    await agree(database, "gateway", msgspec.structs.replace(config, prices="cpu=2"))
+    await check_shared_settings(database, "gateway", msgspec.structs.replace(config, prices="cpu=2"))
     assert command("settings", "forget", "signing_key", "--key").returncode == 0
-    await agree(database, "gateway", msgspec.structs.replace(config, prices="cpu=2", signing_key=OTHER_KEY))
+    await check_shared_settings(
+        database, "gateway", msgspec.structs.replace(config, prices="cpu=2", signing_key=OTHER_KEY)
+    )

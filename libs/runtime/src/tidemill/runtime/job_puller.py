@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from tidemill.contracts import subjects
-from tidemill.runtime.bus import AWAY, Bus
+from tidemill.runtime.bus import TRANSIENT_ERRORS, Bus
 from tidemill.runtime.telemetry import log
 
 EXPIRES_S: Final = 20  # a request waits this long at the server; then it is renewed
@@ -69,7 +69,7 @@ class JobPuller:
         """A bus that is away has it made when it is back, or when it says that there is none."""
         try:
             await self._ensure_consumer()
-        except AWAY as error:
+        except TRANSIENT_ERRORS as error:
             log().warning("consumer", action="retry", queue=self._queue, error=str(error) or type(error).__name__)
 
     async def _ensure_consumer(self) -> None:

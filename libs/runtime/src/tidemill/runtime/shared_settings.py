@@ -1,7 +1,8 @@
 """Settings that all services of one installation must be told alike: the first service writes them down, later ones are
 held to it.
 
-`DECISIONS` says of every setting of every service whether it is one of those; a test fails while a setting is missing.
+`SETTING_SCOPES` says of every setting of every service whether it is one of those; a test fails while a
+setting is missing.
 Of a key the database holds a fingerprint, never the key.
 """
 
@@ -12,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tidemill.runtime.config import PREFIX, Common
-from tidemill.runtime.db import Database, insistently
+from tidemill.runtime.db import Database, retry_transient
 from tidemill.runtime.service import StartError
 
 FINGERPRINT_OF: Final = b"tidemill: which key is this?"
@@ -24,70 +25,70 @@ UPDATE agreed_setting SET value = $2, set_by = $3, set_at = now() WHERE name = $
 READ: Final = "SELECT value, set_by, set_at FROM agreed_setting WHERE name = $1"
 
 
-class MustAgree(NamedTuple):
+class SharedSetting(NamedTuple):
     why: str  # what goes wrong where two services differ
     is_key: bool = False  # then only a fingerprint is kept, and no start changes it
 
 
-class MayDiffer(NamedTuple):
+class LocalSetting(NamedTuple):
     why: str
 
 
-Decision = MustAgree | MayDiffer
+Decision = SharedSetting | LocalSetting
 
 
 def _each(names: str, decision: Decision) -> dict[str, Decision]:
     return dict.fromkeys(names.split(), decision)
 
 
-DECISIONS: Final[dict[str, Decision]] = {
-    "signing_key": MustAgree("URLs and secrets made with one key are refused under another", is_key=True),
-    "nats_callout_seed": MustAgree("NATS believes one issuer, and any gateway may be asked", is_key=True),
-    "prices": MustAgree("a prediction would be announced at one price and billed at another"),
-    "retention_s": MustAgree("streams and the janitor would forget at different times"),
-    "events_bytes": MustAgree("every service would bound the stream of events anew"),
-    "s3_bucket": MustAgree("files that one service stores another would not find"),
-    "time_limit_s": MustAgree("the scheduler would end runs that a worker still allows"),
+SETTING_SCOPES: Final[dict[str, Decision]] = {
+    "signing_key": SharedSetting("URLs and secrets made with one key are refused under another", is_key=True),
+    "nats_callout_seed": SharedSetting("NATS believes one issuer, and any gateway may be asked", is_key=True),
+    "prices": SharedSetting("a prediction would be announced at one price and billed at another"),
+    "retention_s": SharedSetting("streams and the janitor would forget at different times"),
+    "events_bytes": SharedSetting("every service would bound the stream of events anew"),
+    "s3_bucket": SharedSetting("files that one service stores another would not find"),
+    "time_limit_s": SharedSetting("the scheduler would end runs that a worker still allows"),
     **_each(
         "creates_per_minute requests_per_minute open_predictions waiting_pushes event_connections",
-        MustAgree("gateways count an account's use together, and would refuse at different numbers"),
+        SharedSetting("gateways count an account's use together, and would refuse at different numbers"),
     ),
     **_each(
         "database_url nats_url s3_url s3_region s3_access_key s3_secret_key",
-        MayDiffer("one server may be reached by several names and with several credentials"),
+        LocalSetting("one server may be reached by several names and with several credentials"),
     ),
     **_each(
         "host port listen_fd listen_on_s ops_port drain_s log_level log_format otlp_url trace_ratio worker_home",
-        MayDiffer("of one process and its machine"),
+        LocalSetting("of one process and its machine"),
     ),
-    "adopt_settings": MayDiffer("says how this very list is used"),
-    "public_urls": MayDiffer("gateways may stand at different addresses; every one serves what the others name"),
+    "adopt_settings": LocalSetting("says how this very list is used"),
+    "public_urls": LocalSetting("gateways may stand at different addresses; every one serves what the others name"),
     **_each(
         "file_output cors_origins nats_public_url trusted_proxies anonymous_per_minute signed_per_minute "
         "event_check_s token_cache_s version_cache_s accept_timeout_s wait_poll_s queue_age_limit_s "
         "queue_waiting_limit deployment_rest_s",
-        MayDiffer("how one gateway answers; what it keeps is the same"),
+        LocalSetting("how one gateway answers; what it keeps is the same"),
     ),
     **_each(
         "idle_stop_s max_instances_per_queue scale_factor late_after_s min_resident_s silent_after_s settle_s tick_s "
         "command_timeout_s boot_failures_limit boot_failures_limit_s boot_backoff_s boot_backoff_limit_s sweep_s "
         "lease_grace_s republish_after_s republish_limit_s warm_s",
-        MayDiffer("one scheduler decides at a time; its settings count"),
+        LocalSetting("one scheduler decides at a time; its settings count"),
     ),
     **_each(
         "lease_s instances kill_after_s boot_timeout_s health_every_s instance_disk_bytes save_every_s "
         "cache_limit_bytes environment_limit_bytes builds import_limit_s sandbox model_network "
         "model_network_allow egress_allow",
-        MayDiffer("what one machine offers and allows"),
+        LocalSetting("what one machine offers and allows"),
     ),
     **_each(
         "timeout_s look_every_s retry_scale endpoint_tries account_tries tries progress_timeout_s throttle_s "
         "disable_after_s log_kept_s upkeep_every_s",
-        MayDiffer("how one dispatcher delivers; deliveries wait in the database for any"),
+        LocalSetting("how one dispatcher delivers; deliveries wait in the database for any"),
     ),
     **_each(
         "every_s events_every_s orphans_every_s orphan_age_s uploading_limit_s",
-        MayDiffer("one janitor cleans at a time; its settings count"),
+        LocalSetting("one janitor cleans at a time; its settings count"),
     ),
 }
 
@@ -97,12 +98,12 @@ def fingerprint(key: str) -> str:
     return hmac.new(key.encode(), FINGERPRINT_OF, hashlib.sha256).hexdigest()[:FINGERPRINT_CHARS]
 
 
-def agreed(config: Common) -> dict[str, str]:
+def shared_values(config: Common) -> dict[str, str]:
     """What of a service's settings must agree, as it is written down. A key that is not set is nobody's."""
     values: dict[str, str] = {}
     for field in msgspec.structs.fields(config):
-        decision, value = DECISIONS.get(field.name), getattr(config, field.name)
-        if isinstance(decision, MustAgree) and not (decision.is_key and not value):
+        decision, value = SETTING_SCOPES.get(field.name), getattr(config, field.name)
+        if isinstance(decision, SharedSetting) and not (decision.is_key and not value):
             values[field.name] = fingerprint(value) if decision.is_key else _normal(value)
     return values
 
@@ -112,16 +113,16 @@ def _normal(value: object) -> str:
     return ",".join(sorted(part.strip() for part in str(value).split(",") if part.strip()))
 
 
-async def agree(database: Database, service: str, config: Common) -> None:
+async def check_shared_settings(database: Database, service: str, config: Common) -> None:
     """A step of every service's start. Raises StartError when the installation was told something else."""
-    await insistently("settings", lambda: _agree(database, service, config))
+    await retry_transient("settings", lambda: _agree(database, service, config))
 
 
 async def _agree(database: Database, service: str, config: Common) -> None:
     async with database.transaction() as connection:
-        for name, value in sorted(agreed(config).items()):
-            decision = DECISIONS[name]
-            assert isinstance(decision, MustAgree)
+        for name, value in sorted(shared_values(config).items()):
+            decision = SETTING_SCOPES[name]
+            assert isinstance(decision, SharedSetting)
             await connection.execute(WRITE, name, value, decision.is_key, service)
             if config.adopt_settings:
                 await connection.execute(CHANGE, name, value, service)
@@ -131,7 +132,7 @@ async def _agree(database: Database, service: str, config: Common) -> None:
                 raise StartError(_difference(name, decision, value, row["value"], since))
 
 
-def _difference(name: str, decision: MustAgree, mine: str, theirs: str, since: str) -> str:
+def _difference(name: str, decision: SharedSetting, mine: str, theirs: str, since: str) -> str:
     variable = PREFIX + name.upper()
     if decision.is_key:
         return (

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tidemill.runtime.object_requests import ObjectMissing, ObjectStoreError, Reading, Requests
-from tidemill.runtime.patience import Patience
+from tidemill.runtime.objects.requests import ObjectMissing, ObjectStoreError, Reading, Requests
+from tidemill.runtime.objects.retries import RetryBudget
 
 
 class Slow:
@@ -70,8 +70,8 @@ async def test_an_answer_that_there_is_no_such_object_ends_an_outage():
         raise ObjectMissing("key")
 
     with pytest.raises(ObjectStoreError):
-        await requests.insist(fails, Patience(0))
+        await requests.insist(fails, RetryBudget(0))
     assert requests.away
     with pytest.raises(ObjectMissing):
-        await requests.insist(answers, Patience(0))
+        await requests.insist(answers, RetryBudget(0))
     assert not requests.away

@@ -1,8 +1,8 @@
-"""How long what failed on the way is tried again: by time, for longer than a store takes to restart, so that an outage
-costs waiting and no work.
+"""How long a failed request to the object store is retried: by time, and for longer than a store takes to restart, so
+that an outage costs waiting and no work.
 
-A budget counts from the first failure, and over all that waits for the same server: what is tried after an outage of
-that length has failed already. Must never be used for an error that another try does not mend.
+A budget counts from the first failure, and is shared by all requests to one server: a request that is made after an
+outage of that length fails at once. Never use it for an error that a retry cannot mend.
 """
 
 import asyncio
@@ -15,32 +15,33 @@ from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.telemetry import log
 
-PATIENCE_S: Final = 90.0  # a store restarts in seconds, one whose machine restarts in a minute
-TELL_AFTER_S: Final = 3.0  # waiting for longer is worth a word to whoever waits
-LOG_EVERY_S: Final = 10.0  # of an outage; hundreds may wait for its end
+RETRY_BUDGET_S: Final = 90.0  # a store restarts in seconds, and in a minute with its machine
+NOTIFY_AFTER_S: Final = 3.0  # the user is told of a longer wait
+LOG_EVERY_S: Final = 10.0  # one line for an outage, however many requests wait for its end
 RETRIES: Final = Counter("tidemill_objects_retries_total", "Requests to the object store that are tried again")
 WAITING: Final = Gauge("tidemill_objects_waiting", "Requests to the object store that wait to be tried again")
 
 
-class Patience:
-    """Of one piece of work, whatever number of requests it takes, from when it is made. `told` is called once, when a
-    request of it has waited for long.
+class RetryBudget:
+    """How long the requests of one piece of work are retried in all. It counts from when it is made.
+
+    `on_wait` is called once, when a request has been retried for NOTIFY_AFTER_S.
     """
 
-    def __init__(self, limit_s: float | None = None, told: Callable[[], None] | None = None) -> None:
-        """`limit_s` is PATIENCE_S unless given; with 0 there is a single try."""
-        self.limit_s = PATIENCE_S if limit_s is None else limit_s
-        self.asked_at = monotonic()
-        self._told = told
+    def __init__(self, limit_s: float | None = None, on_wait: Callable[[], None] | None = None) -> None:
+        """`limit_s` defaults to RETRY_BUDGET_S; 0 means a single try."""
+        self.limit_s = RETRY_BUDGET_S if limit_s is None else limit_s
+        self.started_at = monotonic()
+        self._on_wait = on_wait
 
-    def tell(self) -> None:
-        if self._told is not None:
-            told, self._told = self._told, None
-            told()
+    def notify(self) -> None:
+        if self._on_wait is not None:
+            on_wait, self._on_wait = self._on_wait, None
+            on_wait()
 
 
 class Outage:
-    """What all requests to one server know together: since when none has got through."""
+    """Since when no request to one server has succeeded; all its requests share it."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -56,36 +57,37 @@ class Outage:
             away_s = round(now - self.since, 1)
             log().warning(f"{self._server} away", action="retry", error=reason, waited_s=away_s)
 
-    def over(self) -> None:
+    def ended(self) -> None:
         if self.since is not None:
             log().info(f"{self._server} is back", action="reconnect", waited_s=round(monotonic() - self.since, 1))
             self.since, self._logged_at = None, 0.0
 
 
-class Tries:
-    """Of one request. After a failure that may pass, `again` waits and answers whether to try once more."""
+class Retries:
+    """The retries of one request."""
 
-    def __init__(self, patience: Patience, outage: Outage) -> None:
-        self._patience = patience
+    def __init__(self, budget: RetryBudget, outage: Outage) -> None:
+        self._budget = budget
         self._outage = outage
         self._waits = backoffs()
         self._failing_since: float | None = None
 
     def succeeded(self) -> None:
-        """Also when a part of it came: the next failure is a first one."""
-        self._outage.over()
+        """Call it also when a part of the reply came: the next failure then counts as the first."""
+        self._outage.ended()
         if self._failing_since is not None:
             self._waits, self._failing_since = backoffs(), None
 
-    async def again(self, reason: str) -> bool:
+    async def wait(self, reason: str) -> bool:
+        """Wait after a failure that may pass. Return False when the budget is spent."""
         self._outage.failed(reason)
         now, wait = monotonic(), next(self._waits, None)
         if self._failing_since is None:
             self._failing_since = now
         if wait is None or now + wait > self._give_up_at(now):
             return False
-        if now - self._failing_since >= TELL_AFTER_S:
-            self._patience.tell()
+        if now - self._failing_since >= NOTIFY_AFTER_S:
+            self._budget.notify()
         RETRIES.inc()
         with WAITING.track_inprogress():
             await asyncio.sleep(wait)
@@ -94,4 +96,4 @@ class Tries:
     def _give_up_at(self, now: float) -> float:
         first = now if self._failing_since is None else self._failing_since
         away = now if self._outage.since is None else self._outage.since
-        return min(first, max(self._patience.asked_at, away)) + self._patience.limit_s
+        return min(first, max(self._budget.started_at, away)) + self._budget.limit_s

@@ -11,7 +11,7 @@ from typing import Final
 
 import psutil
 
-from tidemill.runtime.db import Database, Row, columns, insistently
+from tidemill.runtime.db import Database, Row, columns, retry_transient
 from tidemill.runtime.service import Service
 from tidemill.security.addresses import Address
 from tidemill.security.reserved import Endpoint
@@ -42,12 +42,12 @@ async def tell(database: Database, service: str, endpoints: Iterable[Endpoint]) 
     await database.execute(FORGET, LISTENER_LIFE_S)
 
 
-def announce(service: Service, database: Database) -> None:
+def publish_endpoints(service: Service, database: Database) -> None:
     """Adds the task that tells what this service listens on."""
 
     async def keep_telling() -> None:
         while True:
-            await insistently("listeners", lambda: tell(database, service.name, service.listens))
+            await retry_transient("listeners", lambda: tell(database, service.name, service.listens))
             await asyncio.sleep(TELL_EVERY_S)
 
     service.task("own listeners", keep_telling)

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tidemill.runtime import patience as module
-from tidemill.runtime.patience import PATIENCE_S, TELL_AFTER_S, Outage, Patience, Tries
+from tidemill.runtime.objects import retries as module
+from tidemill.runtime.objects.retries import NOTIFY_AFTER_S, RETRY_BUDGET_S, Outage, Retries, RetryBudget
 
 
 class Clock:
@@ -27,66 +27,66 @@ def clock(monkeypatch):
     return clock
 
 
-async def given_up_after(tries, clock):
+async def given_up_after(retries, clock):
     began = clock.now
-    while await tries.again("away"):
-        assert clock.now < began + 10 * PATIENCE_S
+    while await retries.wait("away"):
+        assert clock.now < began + 10 * RETRY_BUDGET_S
     return clock.now - began
 
 
 async def test_a_server_is_tried_for_longer_than_a_minute(clock):
-    waited = await given_up_after(Tries(Patience(), Outage("server")), clock)
-    assert 60 < PATIENCE_S - 5 < waited <= PATIENCE_S
+    waited = await given_up_after(Retries(RetryBudget(), Outage("server")), clock)
+    assert 60 < RETRY_BUDGET_S - 5 < waited <= RETRY_BUDGET_S
 
 
 async def test_time_before_the_first_failure_does_not_count(clock):
     """A large file is long on its way before the connection breaks."""
-    tries = Tries(Patience(), Outage("server"))
+    retries = Retries(RetryBudget(), Outage("server"))
     clock.now += 3600
-    assert PATIENCE_S - 5 < await given_up_after(tries, clock) <= PATIENCE_S
+    assert RETRY_BUDGET_S - 5 < await given_up_after(retries, clock) <= RETRY_BUDGET_S
 
 
 async def test_what_comes_forward_has_its_whole_time_again(clock):
-    tries, began = Tries(Patience(), Outage("server")), clock.now
+    retries, began = Retries(RetryBudget(), Outage("server")), clock.now
     for _ in range(20):
         for _ in range(15):
-            assert await tries.again("broken")
-        tries.succeeded()
-    assert clock.now - began > 3 * PATIENCE_S
+            assert await retries.wait("broken")
+        retries.succeeded()
+    assert clock.now - began > 3 * RETRY_BUDGET_S
 
 
 async def test_what_waited_its_turn_during_an_outage_does_not_wait_it_all_over(clock):
     """Four at a time are tried: the hundredth must not fail an hour later than the first."""
     outage = Outage("server")
-    first, late = Tries(Patience(), outage), Patience()
+    first, late = Retries(RetryBudget(), outage), RetryBudget()
     await given_up_after(first, clock)
     clock.now += 5
-    assert not await Tries(late, outage).again("away")
-    assert await Tries(Patience(), outage).again("away")  # asked for now
+    assert not await Retries(late, outage).wait("away")
+    assert await Retries(RetryBudget(), outage).wait("away")  # asked for now
 
 
 async def test_one_object_that_fails_alone_is_given_up_though_others_get_through(clock):
     outage = Outage("server")
-    tries, other = Tries(Patience(), outage), Tries(Patience(), outage)
+    retries, other = Retries(RetryBudget(), outage), Retries(RetryBudget(), outage)
     began = clock.now
-    while await tries.again("status 500"):
+    while await retries.wait("status 500"):
         other.succeeded()
-    assert clock.now - began <= PATIENCE_S
+    assert clock.now - began <= RETRY_BUDGET_S
 
 
 async def test_without_patience_there_is_one_try(clock):
-    assert not await Tries(Patience(0), Outage("server")).again("away")
+    assert not await Retries(RetryBudget(0), Outage("server")).wait("away")
     assert clock.now == 1000.0
 
 
 async def test_whoever_waits_is_told_once_and_not_of_a_stumble(clock):
     told = []
-    tries = Tries(Patience(told=lambda: told.append(clock.now)), Outage("server"))
-    await tries.again("away")
+    retries = Retries(RetryBudget(on_wait=lambda: told.append(clock.now)), Outage("server"))
+    await retries.wait("away")
     assert told == []
-    await given_up_after(tries, clock)
+    await given_up_after(retries, clock)
     assert len(told) == 1
-    assert told[0] - 1000.0 >= TELL_AFTER_S
+    assert told[0] - 1000.0 >= NOTIFY_AFTER_S
 
 
 async def test_an_outage_is_logged_now_and_then_and_its_end_once(clock, monkeypatch):
@@ -100,19 +100,19 @@ async def test_an_outage_is_logged_now_and_then_and_its_end_once(clock, monkeypa
 
     monkeypatch.setattr(module, "log", Log)
     outage = Outage("object store")
-    many = [Tries(Patience(), outage) for _ in range(100)]
-    for tries in many:
-        await tries.again("away")
-    for tries in many:
-        tries.succeeded()
+    many = [Retries(RetryBudget(), outage) for _ in range(100)]
+    for retries in many:
+        await retries.wait("away")
+    for retries in many:
+        retries.succeeded()
     assert said[0] == "object store away"
     assert said[-1] == "object store is back"
     assert len(said) <= 3 + (clock.now - 1000.0) / module.LOG_EVERY_S
 
 
 async def test_waiting_ends_with_its_task():
-    tries = Tries(Patience(3600), Outage("server"))
-    task = asyncio.create_task(tries.again("away"))
+    retries = Retries(RetryBudget(3600), Outage("server"))
+    task = asyncio.create_task(retries.wait("away"))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

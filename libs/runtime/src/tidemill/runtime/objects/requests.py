@@ -13,7 +13,7 @@ import aiohttp
 from minio import Minio
 from minio.error import S3Error
 
-from tidemill.runtime.patience import Outage, Patience, Tries
+from tidemill.runtime.objects.retries import Outage, Retries, RetryBudget
 
 PRESIGN: Final = timedelta(minutes=15)
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -83,15 +83,15 @@ class Requests:
     def away(self) -> bool:
         return self._outage.since is not None
 
-    def tries(self, patience: Patience) -> Tries:
+    def retries(self, budget: RetryBudget) -> Retries:
         """For whoever repeats a `get`, of which only the reader knows how far it came."""
-        return Tries(patience, self._outage)
+        return Retries(budget, self._outage)
 
     async def send(
         self,
         method: str,
         key: str,
-        patience: Patience,
+        budget: RetryBudget,
         *,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -115,22 +115,22 @@ class Requests:
                 broken = reading is not None and reading.broken
                 raise ObjectStoreError(f"could not {method} {key}: {reason}", passing=not broken) from None
 
-        return await self.insist(request, patience)
+        return await self.insist(request, budget)
 
-    async def insist(self, call: Callable[[], Awaitable[ResultT]], patience: Patience) -> ResultT:
-        """Repeats what fails with a passing error for as long as its patience lasts."""
-        tries = self.tries(patience)
+    async def insist(self, call: Callable[[], Awaitable[ResultT]], budget: RetryBudget) -> ResultT:
+        """Repeats what fails with a passing error for as long as its budget lasts."""
+        retries = self.retries(budget)
         while True:
             try:
                 result = await call()
             except ObjectMissing:
-                tries.succeeded()  # that was an answer
+                retries.succeeded()  # that was an answer
                 raise
             except ObjectStoreError as error:
-                if not error.passing or not await tries.again(str(error)):
+                if not error.passing or not await retries.wait(str(error)):
                     raise
             else:
-                tries.succeeded()
+                retries.succeeded()
                 return result
 
 

@@ -19,10 +19,10 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
-from tidemill.runtime import multipart
 from tidemill.runtime.config import ObjectStore
 from tidemill.runtime.db import backoffs
-from tidemill.runtime.object_requests import (
+from tidemill.runtime.objects import multipart
+from tidemill.runtime.objects.requests import (
     CONNECT_TIMEOUT_S,
     PRESIGN,
     READ_TIMEOUT_S,
@@ -34,7 +34,7 @@ from tidemill.runtime.object_requests import (
     check,
     failed,
 )
-from tidemill.runtime.patience import Patience, Tries
+from tidemill.runtime.objects.retries import Retries, RetryBudget
 from tidemill.runtime.telemetry import log
 
 __all__ = ["CHUNK_BYTES", "ObjectMissing", "ObjectStoreError", "Objects", "Source"]
@@ -103,51 +103,53 @@ class Objects:
         assert self._http is not None, "the object store is used before it was entered"
         return self._http
 
-    def tries(self, patience: Patience) -> Tries:
+    def retries(self, budget: RetryBudget) -> Retries:
         """For whoever repeats a `get`, of which only the reader knows how far it came."""
-        return self._requests.tries(patience)
+        return self._requests.retries(budget)
 
     @property
     def away(self) -> bool:
         """Whether nothing has got through since a request failed."""
         return self._requests.away
 
-    async def put(self, key: str, body: bytes, content_type: str, patience: Patience | None = None) -> None:
-        """Stores what is in memory. Raises ObjectStoreError, once its patience is at an end."""
+    async def put(self, key: str, body: bytes, content_type: str, budget: RetryBudget | None = None) -> None:
+        """Stores what is in memory. Raises ObjectStoreError, once its budget is at an end."""
         headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
-        await self._requests.send("PUT", key, patience or Patience(), headers=headers, body=lambda: body)
+        await self._requests.send("PUT", key, budget or RetryBudget(), headers=headers, body=lambda: body)
 
     async def store(
-        self, key: str, source: Source, size: int, content_type: str, patience: Patience | None = None
+        self, key: str, source: Source, size: int, content_type: str, budget: RetryBudget | None = None
     ) -> None:
-        """Stores `size` bytes that are not in memory; large ones in parts. Raises ObjectStoreError, once its patience
+        """Stores `size` bytes that are not in memory; large ones in parts. Raises ObjectStoreError, once its budget
         is at an end and also when the source fails: the HTTP client tells only that the body broke off.
         """
-        patience = patience or Patience()
+        budget = budget or RetryBudget()
         if size > multipart.PART_BYTES:
-            await self._store_in_parts(key, source, size, content_type, patience)
+            await self._store_in_parts(key, source, size, content_type, budget)
             return
         reading = Reading(source)
         headers = {"Content-Type": content_type, "Content-Length": str(size)}
         await self._requests.send(
-            "PUT", key, patience, headers=headers, body=lambda: reading.chunks(0, size), reading=reading
+            "PUT", key, budget, headers=headers, body=lambda: reading.chunks(0, size), reading=reading
         )
 
-    async def _store_in_parts(self, key: str, source: Source, size: int, content_type: str, patience: Patience) -> None:
+    async def _store_in_parts(
+        self, key: str, source: Source, size: int, content_type: str, budget: RetryBudget
+    ) -> None:
         headers = {"Content-Type": content_type}
-        begun = await self._requests.send("POST", key, patience, query={"uploads": ""}, headers=headers)
+        begun = await self._requests.send("POST", key, budget, query={"uploads": ""}, headers=headers)
         query = {"uploadId": _said(multipart.value(begun.body, "UploadId"), "UploadId")}
         try:
-            completion = multipart.completion(await self._send_parts(key, source, size, query, patience))
-            end = await self._requests.send("POST", key, patience, query=query, body=lambda: completion)
+            completion = multipart.completion(await self._send_parts(key, source, size, query, budget))
+            end = await self._requests.send("POST", key, budget, query=query, body=lambda: completion)
             _said(multipart.value(end.body, "ETag"), "ETag")  # a failure may come with status 200
         except BaseException:
             with contextlib.suppress(ObjectStoreError):  # what stays is found by `abandon_parts`
-                await self._requests.send("DELETE", key, Patience(0), query=query)
+                await self._requests.send("DELETE", key, RetryBudget(0), query=query)
             raise
 
     async def _send_parts(
-        self, key: str, source: Source, size: int, query: Mapping[str, str], patience: Patience
+        self, key: str, source: Source, size: int, query: Mapping[str, str], budget: RetryBudget
     ) -> list[str]:
         """Their ETags, in order; the first failure ends all."""
         places, reading = asyncio.Semaphore(PARTS_AT_ONCE), Reading(source)
@@ -157,7 +159,7 @@ class Objects:
                 reply = await self._requests.send(
                     "PUT",
                     key,
-                    patience,
+                    budget,
                     query={**query, "partNumber": str(part.number)},
                     headers={"Content-Length": str(part.size)},
                     body=lambda: reading.chunks(part.offset, part.size),
@@ -185,7 +187,7 @@ class Objects:
             raise failed(error) from error
         old = [upload for upload in unfinished if upload.initiated_time < before]
         for upload in old:
-            await self._requests.send("DELETE", upload.object_name, Patience(), query={"uploadId": upload.upload_id})
+            await self._requests.send("DELETE", upload.object_name, RetryBudget(), query={"uploadId": upload.upload_id})
         return len(old)
 
     def _unfinished(self) -> Sequence[Any]:
@@ -194,13 +196,13 @@ class Objects:
 
     @contextlib.asynccontextmanager
     async def get(
-        self, key: str, *, byte_range: str | None = None, patience: Patience | None = None
+        self, key: str, *, byte_range: str | None = None, budget: RetryBudget | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The store's response (200 or 206; 416 for a bad range). A single try unless a patience is given, which is for
+        """The store's response (200 or 206; 416 for a bad range). A single try unless a budget is given, which is for
         the opening alone. Raises ObjectMissing, ObjectStoreError.
         """
         headers = {"Range": byte_range} if byte_range else {}
-        response = await self._requests.insist(lambda: self._opened(key, headers), patience or Patience(0))
+        response = await self._requests.insist(lambda: self._opened(key, headers), budget or RetryBudget(0))
         try:
             yield response
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -232,7 +234,7 @@ class Objects:
                 raise ObjectStoreError(f"{key} is over {limit_bytes} bytes", passing=False)
             return await response.read()
 
-    async def copy(self, source: str, target: str, patience: Patience | None = None) -> None:
+    async def copy(self, source: str, target: str, budget: RetryBudget | None = None) -> None:
         """Copies an object within the store, at most 5 GiB. Raises ObjectMissing, ObjectStoreError."""
 
         async def copy() -> None:
@@ -245,7 +247,7 @@ class Objects:
             except (OSError, HTTPError, ValueError) as error:  # ValueError: minio's own, for an answer it cannot read
                 raise failed(error) from error
 
-        await self._requests.insist(copy, patience or Patience())
+        await self._requests.insist(copy, budget or RetryBudget())
 
     async def delete(self, keys: list[str]) -> None:
         """Removes objects; those that are missing already are fine. A single try. Raises ObjectStoreError."""
