@@ -260,7 +260,7 @@ TASK_OWNERS = {
     "libs/runtime/src/tidemill/runtime/batch.py": "one flush at a time; its error goes to all whose items it had",
     "libs/hosting/src/tidemill/hosting/single_flight.py": "calls that askers share; ended with the last one who asks",
     "libs/hosting/src/tidemill/hosting/threads.py": "one call, waited for also by a canceled caller",
-    "libs/security/src/tidemill/security/egress_proxy.py": "the two directions of a connection, gathered",
+    "libs/security/src/tidemill/security/egress/proxy.py": "the two directions of a connection, gathered",
     "libs/stack/src/tidemill/stack/report.py": "a reminder, for as long as what it reminds of",
     "libs/stack/src/tidemill/stack/supervisor.py": "the supervisor's own; the stack ends with one of them",
     "libs/cli/src/tidemill/cli/dev/server.py": "one prediction of a developer's server, kept in its record",

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Done, Output
+from tidemill.contracts.events import DoneChunk, OutputChunk
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.bus import Announcement, encode
@@ -99,7 +99,7 @@ class Bench:
         started = time.monotonic()
         for part in range(TICKS):
             value = msgspec.Raw(msgspec.json.encode(f"at {time.monotonic()}"))
-            chunk = encode(Output(attempt=1, seq=self._seq, value=value))
+            chunk = encode(OutputChunk(attempt=1, seq=self._seq, value=value))
             await self._send(chunk, self.ids[part::TICKS])
             await asyncio.sleep(max(0.0, started + (part + 1) / TICKS - time.monotonic()))
         self._seq += 1
@@ -108,15 +108,15 @@ class Bench:
         await self.served.database.execute(INSERT, self.ids, self.served.account)
 
     def path(self, prediction_id):
-        token = capability.seal(bytes.fromhex(SIGNING_KEY), KIND, prediction_id, int(time.time()) + 3600)
+        token = capability.sign(bytes.fromhex(SIGNING_KEY), KIND, prediction_id, int(time.time()) + 3600)
         return f"/v1/streams/{token}"
 
     async def put_out(self, value):
-        chunk = encode(Output(attempt=1, seq=self._seq, value=msgspec.Raw(msgspec.json.encode(value))))
+        chunk = encode(OutputChunk(attempt=1, seq=self._seq, value=msgspec.Raw(msgspec.json.encode(value))))
         await self._publish(chunk)
 
     async def finish(self):
-        await self._publish(encode(Done(attempt=1, seq=self._seq, status=Status.SUCCEEDED)))
+        await self._publish(encode(DoneChunk(attempt=1, seq=self._seq, status=Status.SUCCEEDED)))
 
     async def _publish(self, chunk):
         self._seq += 1

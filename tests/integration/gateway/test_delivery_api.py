@@ -4,7 +4,7 @@ import time
 import pytest
 
 from tidemill.contracts.ids import new_id
-from tidemill.security.delivery import delivery_url
+from tidemill.security.delivery_urls import delivery_url
 
 
 @pytest.fixture

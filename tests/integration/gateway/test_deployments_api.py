@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tidemill.contracts.events import Warm
+from tidemill.contracts.events import WarmQueues
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.releases.store_deployments import Place
 from tidemill.testing import rows
@@ -34,7 +34,7 @@ def warm(gateway):
     """Makes the gateway take these queues, and no others, for ready."""
 
     async def tell(*queues):
-        await gateway.parts.acceptor.on_warm(Warm(queues=list(queues)))
+        await gateway.parts.acceptor.on_warm(WarmQueues(queues=list(queues)))
 
     return tell
 

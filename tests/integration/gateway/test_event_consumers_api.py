@@ -133,7 +133,7 @@ async def test_the_account_tells_how_to_listen(gateway, alice):
     assert events["url"] == gateway.parts.config.nats_public_url
     assert events["subjects"] == [f"prediction.{alice.id}.>", f"training.{alice.id}.>"]
     assert events["inbox_prefix"].startswith("_INBOX_")
-    assert events["jetstream_domain"] == subjects.OUTSIDE_DOMAIN
+    assert events["jetstream_domain"] == subjects.EXTERNAL_DOMAIN
 
 
 async def test_who_may_hear_nothing_is_told_nothing(gateway, alice):

@@ -235,7 +235,7 @@ async def test_without_a_consumer_nothing_at_all_can_be_published(connect, alice
 
 
 async def pull(outsider, consumer, count):
-    jetstream = outsider.client.jetstream(domain=subjects.OUTSIDE_DOMAIN)
+    jetstream = outsider.client.jetstream(domain=subjects.EXTERNAL_DOMAIN)
     subscription = await jetstream.pull_subscribe_bind(consumer=consumer["consumer"], stream=consumer["stream"])
     return await subscription.fetch(count, timeout=60)
 
@@ -275,7 +275,7 @@ async def test_replies_reach_nothing_of_the_services(events, connect, alice):
     outsider = await connect(alice)
     for subject in ("fleet.>", "job.>", "webhook.>", "output.>"):  # gateways tell one another of the connection itself
         await bus.listen_raw(subject, receive)
-    following, info, ack = subjects.consumer_uses(consumer["id"])
+    following, info, ack = subjects.consumer_subjects(consumer["id"])
     before = await bus.jetstream.stream_info("PREDICTIONS")
     targets = [
         "fleet.cancel",
@@ -310,7 +310,7 @@ async def test_headers_that_servers_obey_carry_nothing_across(events, connect, a
 
     await bus.listen_raw("fleet.traced", receive)
     outsider = await connect(alice)
-    _, info, _ = subjects.consumer_uses(consumer["id"])
+    _, info, _ = subjects.consumer_subjects(consumer["id"])
     headers = {"Nats-Trace-Dest": "fleet.traced", "Nats-Request-Info": '{"acc":"TIDEMILL"}'}
     await outsider.client.publish(info, b"", headers=headers)
     await outsider.client.flush()
@@ -346,12 +346,12 @@ async def test_scopes_decide_what_is_heard(events, connect, alice):
     trainings = await register(events, alice, ["training"])
     await restrict(events, alice, ["trainings:read"])
     outsider = await connect(alice)
-    assert await outsider.client.jetstream(domain=subjects.OUTSIDE_DOMAIN).consumer_info(
+    assert await outsider.client.jetstream(domain=subjects.EXTERNAL_DOMAIN).consumer_info(
         "PREDICTIONS", trainings["consumer"]
     )
     await outsider.client.subscribe(subjects.events_of(alice.id, "prediction"))
     await outsider.refused("permissions violation for subscription")
-    await outsider.client.publish(subjects.consumer_uses(both["id"])[0], b"")
+    await outsider.client.publish(subjects.consumer_subjects(both["id"])[0], b"")
     await outsider.refused("permissions violation for publish")
     await restrict(events, alice, ["predictions:read"])
     await events.watch.look()
@@ -427,7 +427,7 @@ async def test_subscriptions_of_a_connection_are_bounded(connect, alice):
 async def test_what_outsiders_send_is_bounded(events, connect, alice):
     consumer = await register(events, alice)
     outsider = await connect(alice)
-    _, info, _ = subjects.consumer_uses(consumer["id"])
+    _, info, _ = subjects.consumer_subjects(consumer["id"])
     await outsider.client.publish(info, b"x" * 5000)
     await until("the end of the connection", lambda: outsider.client.is_closed)
 

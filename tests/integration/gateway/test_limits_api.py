@@ -10,7 +10,7 @@ import pytest
 
 from tidemill.contracts import subjects
 from tidemill.contracts.errors import Problem
-from tidemill.contracts.events import Load, QueueLoad
+from tidemill.contracts.events import LoadReport, QueueLoad
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import OPEN_PREDICTIONS
 from tidemill.gateway.limits import rates
@@ -185,12 +185,12 @@ async def test_too_many_open_predictions(gateway, alice, echo):
 
 
 async def test_what_the_scheduler_has_counted_elsewhere_takes_room(gateway, alice, echo):
-    full = Load(at=time.time(), behind_s=1.0, open={alice.id: OPEN_PREDICTIONS})
+    full = LoadReport(at=time.time(), behind_s=1.0, open={alice.id: OPEN_PREDICTIONS})
     await tell(gateway, full)
     assert (await create(gateway, alice, echo))[0] == 429
-    await tell(gateway, Load(at=time.time(), behind_s=1.0, open={alice.id: OPEN_PREDICTIONS - 1}))
+    await tell(gateway, LoadReport(at=time.time(), behind_s=1.0, open={alice.id: OPEN_PREDICTIONS - 1}))
     assert (await create(gateway, alice, echo))[0] == 201
-    await tell(gateway, Load(at=time.time(), behind_s=0.0))
+    await tell(gateway, LoadReport(at=time.time(), behind_s=0.0))
 
 
 @contextlib.asynccontextmanager
@@ -215,12 +215,12 @@ async def test_a_full_queue_refuses_from_memory(gateway, alice, echo):
     queue = await gateway.parts.database.value("SELECT latest_queue FROM model WHERE owner || '/' || name = $1", echo)
     now = time.time()
     line = QueueLoad(queue=queue, waiting=3, oldest_at=now - 700)
-    await tell(gateway, Load(at=now, behind_s=1.0, queues=[line], open={"marker": 1}))
+    await tell(gateway, LoadReport(at=now, behind_s=1.0, queues=[line], open={"marker": 1}))
     async with no_statements(gateway):
         status, headers, body = await create(gateway, alice, echo)
     assert (status, headers["Retry-After"]) == (503, "30")
     assert "700 s" in body["detail"]
-    await tell(gateway, Load(at=now, behind_s=0.0))
+    await tell(gateway, LoadReport(at=now, behind_s=0.0))
     assert (await create(gateway, alice, echo))[0] == 201
 
 

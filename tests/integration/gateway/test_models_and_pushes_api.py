@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import PushWaiting
+from tidemill.contracts.events import PushQueued
 from tidemill.contracts.ids import new_id
 from tidemill.testing import rows
 
@@ -125,7 +125,7 @@ async def test_a_push_until_it_is_queued(gateway, alice, mallory):
     async def heard(event):
         hints.put_nowait(event.id)
 
-    await gateway.parts.bus.listen(subjects.PUSH, PushWaiting, heard)
+    await gateway.parts.bus.listen(subjects.PUSH_QUEUED, PushQueued, heard)
     model = await make_model(gateway, alice)
     pushes = f"/models/{model['owner']}/{model['name']}/pushes"
     config, code = f"predict: x # {new_id()}".encode(), new_id().encode() * 40_000

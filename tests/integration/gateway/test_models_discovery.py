@@ -10,7 +10,7 @@ import pytest
 from tidemill.contracts import subjects
 from tidemill.contracts.events import QueueRemoved
 from tidemill.contracts.ids import new_id
-from tidemill.security.delivery import delivery_url
+from tidemill.security.delivery_urls import delivery_url
 from tidemill.testing import rows
 
 SCHEMA = '{"components": {"schemas": {"Input": {"type": "object"}}}}'

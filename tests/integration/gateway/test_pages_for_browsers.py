@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tidemill.contracts.ids import new_id
-from tidemill.security.delivery import delivery_url
+from tidemill.security.delivery_urls import delivery_url
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 FAR = 2**32 - 1

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tidemill.contracts.ids import new_id
-from tidemill.security.delivery import delivery_url
+from tidemill.security.delivery_urls import delivery_url
 from tidemill.testing import rows
 
 FIRST, SECOND = "https://tide.example/mill", "http://mill.lan:8300"

@@ -4,7 +4,7 @@ import pytest
 
 from tidemill.contracts.api.model_secrets import SECRETS_LIMIT
 from tidemill.contracts.ids import new_id
-from tidemill.security import sealed
+from tidemill.security import secret_encryption
 
 VALUE = "hf_correct-horse-battery-staple"
 
@@ -39,8 +39,8 @@ async def test_a_secret_is_set_listed_replaced_and_deleted_and_never_shown(gatew
         path.rpartition("/")[2],
     )
     assert VALUE.encode() not in row["sealed"]
-    place = sealed.place(row["model_id"], "HF_TOKEN")
-    assert sealed.open_(gateway.parts.signing_key, place, row["sealed"]) == VALUE + "2"
+    place = secret_encryption.associated_data(row["model_id"], "HF_TOKEN")
+    assert secret_encryption.decrypt(gateway.parts.signing_key, place, row["sealed"]) == VALUE + "2"
     assert [(await ask(gateway, alice, "DELETE", f"{path}/secrets/HF_TOKEN"))[0] for _ in range(2)] == [204, 404]
     assert (await ask(gateway, alice, "GET", f"{path}/secrets/HF_TOKEN"))[0] == 404
 

@@ -8,13 +8,13 @@ import pytest
 import structlog
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Done, Logs, Output, Reset
+from tidemill.contracts.events import DoneChunk, LogsChunk, OutputChunk, ResetChunk
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.handlers import streams as streams_handler
 from tidemill.gateway.main import build
 from tidemill.gateway.responses import stream_urls
 from tidemill.runtime.bus import CONSUMERS_LIMIT, Announcement, encode
-from tidemill.security.delivery import delivery_url
+from tidemill.security.delivery_urls import delivery_url
 from tidemill.testing import rows
 from tidemill.testing.ports import OwnPort
 from tidemill.testing.running import until
@@ -63,15 +63,15 @@ def parse(text):
 
 
 def out(seq, value, attempt=1):
-    return Output(attempt=attempt, seq=seq, value=msgspec.Raw(json.dumps(value).encode()))
+    return OutputChunk(attempt=attempt, seq=seq, value=msgspec.Raw(json.dumps(value).encode()))
 
 
 async def test_live_from_the_first_chunk_on(gateway, running):
     identifier, url = running
     await publish(gateway, identifier, out(0, "Hello"))
     readers = [asyncio.create_task(read(gateway, url)) for _ in range(50)]
-    await publish(gateway, identifier, Logs(attempt=1, seq=1, text="a\nb\n"), out(2, " wor\nld"), out(3, {"a": 1}))
-    await publish(gateway, identifier, Done(attempt=1, seq=4, status=Status.SUCCEEDED))
+    await publish(gateway, identifier, LogsChunk(attempt=1, seq=1, text="a\nb\n"), out(2, " wor\nld"), out(3, {"a": 1}))
+    await publish(gateway, identifier, DoneChunk(attempt=1, seq=4, status=Status.SUCCEEDED))
     expected = [("output", "Hello"), ("logs", "a\nb\n"), ("output", " wor\nld"), ("output", '{"a":1}'), ("done", "{}")]
     for events, ids in await asyncio.wait_for(asyncio.gather(*readers), 120):
         assert events == expected
@@ -107,7 +107,7 @@ async def test_a_past_that_cannot_be_read_is_asked_for_again(gateway, running):
     finally:
         await jetstream.update_stream(config)
     await feed_that(gateway, lambda feed: feed.transcript.events)
-    await publish(gateway, identifier, Done(attempt=1, seq=1, status=Status.SUCCEEDED))
+    await publish(gateway, identifier, DoneChunk(attempt=1, seq=1, status=Status.SUCCEEDED))
     events, _ = await asyncio.wait_for(reader, 120)
     assert events == [("output", "Hello"), ("done", "{}")]
 
@@ -138,7 +138,7 @@ THREE = [("output", "0"), ("output", "1"), ("output", "2"), ("done", "{}")]
 
 async def put_out_three(gateway, identifier):
     await publish(gateway, identifier, *(out(seq, str(seq)) for seq in range(3)))
-    await publish(gateway, identifier, Done(attempt=1, seq=3, status=Status.SUCCEEDED))
+    await publish(gateway, identifier, DoneChunk(attempt=1, seq=3, status=Status.SUCCEEDED))
 
 
 @pytest.mark.parametrize("lost", [{1}, {1, 2}, {3}, {0, 1, 2, 3}])
@@ -166,14 +166,14 @@ async def test_a_long_past_comes_in_batches(gateway, running, monkeypatch):
     monkeypatch.setattr("tidemill.gateway.live.past.BATCH", 3)
     identifier, url = running
     await publish(gateway, identifier, *(out(seq, str(seq)) for seq in range(10)))
-    await publish(gateway, identifier, Done(attempt=1, seq=10, status=Status.SUCCEEDED))
+    await publish(gateway, identifier, DoneChunk(attempt=1, seq=10, status=Status.SUCCEEDED))
     events, _ = await asyncio.wait_for(read(gateway, url), 120)
     assert events == [*(("output", str(seq)) for seq in range(10)), ("done", "{}")]
 
 
 async def test_a_lost_chunk_makes_no_hole(gateway, running):
     identifier, url = running
-    await publish(gateway, identifier, out(0, "a"), out(2, "c"), Done(attempt=1, seq=3, status=Status.SUCCEEDED))
+    await publish(gateway, identifier, out(0, "a"), out(2, "c"), DoneChunk(attempt=1, seq=3, status=Status.SUCCEEDED))
     reader = asyncio.create_task(read(gateway, url))
     while identifier not in gateway.parts.feeds._feeds:
         await asyncio.sleep(0.01)
@@ -184,8 +184,8 @@ async def test_a_lost_chunk_makes_no_hole(gateway, running):
 
 async def test_another_attempt_goes_on(gateway, running):
     identifier, url = running
-    await publish(gateway, identifier, out(0, "a"), Reset(attempt=2, seq=0), out(0, "b", 2), out(1, "late"))
-    await publish(gateway, identifier, Done(attempt=2, seq=1, status=Status.FAILED, error="boom"))
+    await publish(gateway, identifier, out(0, "a"), ResetChunk(attempt=2, seq=0), out(0, "b", 2), out(1, "late"))
+    await publish(gateway, identifier, DoneChunk(attempt=2, seq=1, status=Status.FAILED, error="boom"))
     events, _ = await asyncio.wait_for(read(gateway, url), 120)
     assert events == [("output", "a"), ("output", "b"), ("error", '{"detail":"boom"}'), ("done", '{"reason":"error"}')]
 
@@ -292,7 +292,7 @@ async def other(servers, start_gateway):
 async def test_what_breaks_off_at_one_gateway_goes_on_at_another(gateway, other, running):
     identifier, url = running
     elsewhere = url.replace(gateway.url, other.url)
-    await publish(gateway, identifier, out(0, "a"), Logs(attempt=1, seq=1, text="one\n"), out(2, "b"))
+    await publish(gateway, identifier, out(0, "a"), LogsChunk(attempt=1, seq=1, text="one\n"), out(2, "b"))
     async with gateway.http.get(url) as response:
         text = b""
         while text.count(b"event: ") < 3:
@@ -300,8 +300,8 @@ async def test_what_breaks_off_at_one_gateway_goes_on_at_another(gateway, other,
         events, ids = parse(text.decode())
     rest = asyncio.create_task(read(other, elsewhere, {"Last-Event-ID": ids[-1]}))
     from_logs = asyncio.create_task(read(other, elsewhere, {"Last-Event-ID": ids[1]}))
-    await publish(gateway, identifier, Logs(attempt=1, seq=3, text="two\n"), out(4, "c"))
-    await publish(gateway, identifier, Done(attempt=1, seq=5, status=Status.SUCCEEDED))
+    await publish(gateway, identifier, LogsChunk(attempt=1, seq=3, text="two\n"), out(4, "c"))
+    await publish(gateway, identifier, DoneChunk(attempt=1, seq=5, status=Status.SUCCEEDED))
     expected = [("logs", "two\n"), ("output", "c"), ("done", "{}")]
     assert (await asyncio.wait_for(rest, 120))[0] == expected
     assert (await asyncio.wait_for(from_logs, 120))[0] == [("output", "b"), *expected]

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from tidemill.contracts.access import ALL, ROLE_SCOPES
+from tidemill.contracts.access import ALL_SCOPES, ROLE_SCOPES
 from tidemill.contracts.ids import new_id
 from tidemill.gateway import stores
 from tidemill.gateway.access.auth import Accounts
@@ -132,7 +132,7 @@ async def test_unknown_scopes_are_answered_with_the_valid_ones(gateway, alice):
     status, problem = await gateway.ask("POST", "/tokens", alice, json=body)
     assert status == 422
     assert "models:fly" in problem["detail"]
-    assert all(scope in problem["detail"] for scope in ALL)
+    assert all(scope in problem["detail"] for scope in ALL_SCOPES)
 
 
 async def test_a_token_grants_no_more_than_its_maker(gateway, alice):

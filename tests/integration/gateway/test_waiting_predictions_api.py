@@ -6,7 +6,7 @@ import pytest
 
 from tidemill.contracts import subjects
 from tidemill.contracts.errors import ErrorCode
-from tidemill.contracts.events import Job, Line, LineAsked, Urgent, Warm
+from tidemill.contracts.events import Job, PriorityWaiting, WaitingList, WaitingListRequest, WarmQueues
 from tidemill.contracts.hardware import HARDWARE
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
@@ -20,7 +20,7 @@ WAITING = "SELECT id FROM prediction WHERE account_id = $1 AND status = 'startin
 
 class Scheduler:
     def __init__(self):
-        self.line, self.asked = Line(), 0
+        self.line, self.asked = WaitingList(), 0
 
     async def answer(self, _asked):
         self.asked += 1
@@ -30,7 +30,7 @@ class Scheduler:
 @pytest.fixture(scope="module")
 async def scheduler(gateway):
     played = Scheduler()
-    await gateway.parts.bus.serve(subjects.LINE, LineAsked, played.answer)
+    await gateway.parts.bus.serve(subjects.WAITING_LIST, WaitingListRequest, played.answer)
     return played
 
 
@@ -69,9 +69,9 @@ async def queue_of(gateway, prediction):
 
 async def test_those_that_wait_are_told_their_place_and_those_that_began_are_not(gateway, scheduler, create, get):
     ids = [(await create())[1]["id"] for _ in range(3)]
-    scheduler.line = Line(ids=ids[:2], until=now())
+    scheduler.line = WaitingList(ids=ids[:2], until=now())
     newest = (await create())[1]["id"]
-    scheduler.line = Line(ids=ids, until=scheduler.line.until)
+    scheduler.line = WaitingList(ids=ids, until=scheduler.line.until)
     places = [(await get(each)).get("queue_position") for each in (*ids, newest)]
     assert places == [1, 2, 3, 4]
     assert scheduler.asked == 1
@@ -84,7 +84,7 @@ async def test_those_that_wait_are_told_their_place_and_those_that_began_are_not
 
 async def test_many_who_poll_at_once_share_one_question(scheduler, create, get):
     prediction = (await create())[1]["id"]
-    scheduler.line = Line(ids=[prediction], until=now())
+    scheduler.line = WaitingList(ids=[prediction], until=now())
     seen = await asyncio.gather(*(get(prediction) for _ in range(20)))
     assert {each["queue_position"] for each in seen} == {1}
     assert scheduler.asked == 1
@@ -94,13 +94,13 @@ async def test_the_reason_is_what_the_scheduler_said_last(gateway, create, get):
     prediction = (await create())[1]["id"]
     queue, room = await queue_of(gateway, prediction), gateway.parts.waiting_room
     for warm, why in (
-        (Warm(queues=[queue]), "queue"),
-        (Warm(queues=[], booting=[queue]), "instance_boot"),
-        (Warm(queues=[], retrying=[queue]), "boot_retry"),
+        (WarmQueues(queues=[queue]), "queue"),
+        (WarmQueues(queues=[], booting=[queue]), "instance_boot"),
+        (WarmQueues(queues=[], retrying=[queue]), "boot_retry"),
     ):
         await room.on_warm(warm)
         assert (await get(prediction))["waiting_for"] == why
-    await room.on_warm(Warm(queues=[]))
+    await room.on_warm(WarmQueues(queues=[]))
     assert "waiting_for" not in await get(prediction)  # it may be the next to be placed
     await gateway.parts.database.execute(
         "UPDATE prediction SET accepted_at = accepted_at - interval '1 minute' WHERE id = $1", prediction
@@ -127,7 +127,7 @@ async def test_a_priority_goes_into_the_row_the_hint_and_the_news(gateway, creat
     plain = (await create())[1]
     assert "priority" not in plain
     queue = await queue_of(gateway, plain["id"])
-    await gateway.parts.bus.listen(subjects.URGENT, Urgent, hear_urgent)
+    await gateway.parts.bus.listen(subjects.PRIORITY_WAITING, PriorityWaiting, hear_urgent)
     await gateway.parts.bus.listen(subjects.job(queue), Job, hear_job)
     status, made = await create(priority=7)
     assert (status, made["priority"]) == (201, 7)
@@ -217,7 +217,7 @@ async def test_the_end_tells_why_it_failed_and_which_boot_it_waited_for(gateway,
 async def test_who_waits_for_a_boot_is_told_since_when_and_what_its_set_up_prints(gateway, scheduler, create, get):
     made = (await create())[1]
     queue = await queue_of(gateway, made["id"])
-    await gateway.parts.waiting_room.on_warm(Warm(queues=[], booting=[queue]))
+    await gateway.parts.waiting_room.on_warm(WarmQueues(queues=[], booting=[queue]))
     told = await get(made["id"])
     assert (told["waiting_for"], told["waiting_since"], told.get("setup_logs")) == (
         "instance_boot",
@@ -237,6 +237,6 @@ async def test_who_waits_for_a_boot_is_told_since_when_and_what_its_set_up_print
     told = await get(made["id"])
     assert told["waiting_since"].startswith("2026-01-01T00:00:00")
     assert told["setup_logs"] == "x" * 1493 + "loading"
-    await gateway.parts.waiting_room.on_warm(Warm(queues=[queue]))
+    await gateway.parts.waiting_room.on_warm(WarmQueues(queues=[queue]))
     told = await get(made["id"])
     assert (told["waiting_for"], told["waiting_since"], told.get("setup_logs")) == ("queue", made["created_at"], None)

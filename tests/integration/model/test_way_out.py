@@ -13,8 +13,8 @@ from aiohttp.abc import AbstractResolver
 
 from tidemill.model.sandbox.settings import Sandbox
 from tidemill.model.wire.spec import BootFrame, ChildSpec
-from tidemill.security.egress_policy import Allow, EgressPolicy
-from tidemill.security.egress_proxy import EgressProxy, Hosts
+from tidemill.security.egress.policy import AllowList, EgressPolicy
+from tidemill.security.egress.proxy import EgressProxy, HostRules
 
 SOURCE = str(Path(__file__).parents[2] / "models" / "proc_basic")
 CONTENT = bytes(range(256)) * 4096
@@ -81,8 +81,8 @@ async def networked(launch, recorder, files):
             boot = BootFrame("predict.py:Predictor", SOURCE, tmp, secrets=secrets or {})
             recorder.process = await launch.zygote.fork(ChildSpec(settings, {}, threads=1), boot, recorder)
             launch.children.append(recorder)
-            policy = EgressPolicy(allow=Allow.parse(f"127.0.0.1/32:{files}"))
-            proxy = EgressProxy(policy, Names(), Hosts(), lambda *what: told.append(what))
+            policy = EgressPolicy(allow=AllowList.parse(f"127.0.0.1/32:{files}"))
+            proxy = EgressProxy(policy, Names(), HostRules(), lambda *what: told.append(what))
             ready = await recorder.booted()
             if ready["t"] == "failed" and "network namespace" in ready["error"]:
                 pytest.skip(ready["error"])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from tidemill.contracts.lease import SQL_LOST
-from tidemill.contracts.prediction import TERMINAL, Position, Status, transition
+from tidemill.contracts.prediction import TERMINAL, PredictionState, Status, transition
 from tidemill.gateway.predictions.deletion import BURY
 from tidemill.runtime.db import Database
 from tidemill.runtime.predictions import claims, ending, progress, requeue
@@ -46,7 +46,7 @@ class Case(NamedTuple):
 
     @property
     def at(self):
-        return Position(self.status, CURRENT)
+        return PredictionState(self.status, CURRENT)
 
     @property
     def attempt(self):
@@ -90,7 +90,7 @@ async def database(url):
 
 async def positions(database):
     found = await database.fetch("SELECT id, status, attempt FROM prediction")
-    return {row["id"]: Position(Status(row["status"]), row["attempt"]) for row in found}
+    return {row["id"]: PredictionState(Status(row["status"]), row["attempt"]) for row in found}
 
 
 async def changed(database, column):
@@ -152,7 +152,7 @@ async def test_a_lost_worker_makes_no_priority_claim(database):
 async def test_only_the_worker_of_the_running_attempt_saves(database):
     saved = [Progress(case.id, case.asked, '"saved"', "", None) for case in CASES]
     await progress.save(database.dedicated_connection(), MINE, saved)
-    running = {case.id for case in CASES if mine(case) and case.at == Position(Status.PROCESSING, case.asked)}
+    running = {case.id for case in CASES if mine(case) and case.at == PredictionState(Status.PROCESSING, case.asked)}
     assert await changed(database, "logs") == running
     assert await positions(database) == {case.id: case.at for case in CASES}
 
@@ -177,7 +177,7 @@ async def test_an_end_in_the_same_batch_as_its_twin_counts_once(database):
         end = Outcome(id=case.id, attempt=CURRENT, status=status, worker=MINE, completed_at=9.0)
         ended = await ending.end(database.dedicated_connection(), [end])
         assert (case.id in ended) == (status is Status.FAILED)
-    assert (await positions(database))[case.id] == Position(Status.FAILED, CURRENT)
+    assert (await positions(database))[case.id] == PredictionState(Status.FAILED, CURRENT)
 
 
 async def test_a_worker_begins_the_next_attempt_of_its_own_runs_alone(database):
@@ -201,10 +201,10 @@ async def test_the_scheduler_begins_the_next_attempt_of_what_a_lost_worker_ran(d
 
 async def test_giving_back_a_claim_keeps_the_attempt(database):
     back = await requeue.release(database.dedicated_connection(), MINE, ATTEMPTS)
-    claims = {case.id for case in CASES if mine(case) and case.at == Position(Status.PROCESSING, case.asked)}
+    claims = {case.id for case in CASES if mine(case) and case.at == PredictionState(Status.PROCESSING, case.asked)}
     assert back == claims
     assert await positions(database) == {
-        case.id: Position(Status.STARTING, CURRENT) if case.id in claims else case.at for case in CASES
+        case.id: PredictionState(Status.STARTING, CURRENT) if case.id in claims else case.at for case in CASES
     }
 
 

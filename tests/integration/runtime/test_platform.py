@@ -13,7 +13,7 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.platform import ListenerScan, Platform
 from tidemill.runtime.service import Service
 from tidemill.runtime.service_endpoints import addresses_here, publish_endpoints
-from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.security.egress.policy import AllowList, EgressPolicy
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.testing.running import until
 from tidemill.testing.servers import configured, migrated, started
@@ -26,7 +26,7 @@ async def postgres(tmp_path):
 
 
 def everything(platform):
-    return EgressPolicy(allow=Allow.parse("0.0.0.0/0, ::/0"), reserved=platform.reserved, allow_http=True)
+    return EgressPolicy(allow=AllowList.parse("0.0.0.0/0, ::/0"), reserved=platform.reserved, allow_http=True)
 
 
 def listened(server):

@@ -6,15 +6,15 @@ import pytest
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import (
-    Boot,
+    BootInstance,
     Capacity,
-    Command,
     CommandReply,
     Heartbeat,
     InstanceState,
     Job,
     Lifecycle,
     QueueState,
+    WorkerCommand,
 )
 from tidemill.contracts.ids import new_id
 from tidemill.runtime.db import Database
@@ -73,7 +73,7 @@ class FakeWorker:
         self._beating = None
 
     async def start(self, *, beat_s=0.1):
-        await self._bus.serve(subjects.command(self.id), Command, self._obey)
+        await self._bus.serve(subjects.command(self.id), WorkerCommand, self._obey)
         self._beating = asyncio.create_task(self._beat(beat_s))
 
     async def stop(self):
@@ -83,7 +83,7 @@ class FakeWorker:
 
     async def _obey(self, command):
         self.commands.append(command)
-        if isinstance(command, Boot):
+        if isinstance(command, BootInstance):
             if self.boots == "refused":
                 return CommandReply(accepted=False, reason="no")
             self.add(command.instance, command.queue, self.boots, self.error)
@@ -96,7 +96,7 @@ class FakeWorker:
         self.instances[name] = InstanceState(id=name, queue=queue, state=state, error=error, age_s=60.0, **changes)
 
     def booted(self, queue):
-        return [each for each in self.commands if isinstance(each, Boot) and each.queue == queue]
+        return [each for each in self.commands if isinstance(each, BootInstance) and each.queue == queue]
 
     async def beat(self):
         queues = {each.queue for each in self.instances.values()}

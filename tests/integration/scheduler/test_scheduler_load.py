@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Line, LineAsked, Load
+from tidemill.contracts.events import LoadReport, WaitingList, WaitingListRequest
 from tidemill.scheduler.handlers.round import LONGEST_WAIT, WAITING
 from tidemill.testing.running import until
 
@@ -14,7 +14,7 @@ async def test_the_leader_tells_what_waits_and_what_is_open(schedulers, rows, bu
     async def hear(load):
         told.append(load)
 
-    await bus.listen(subjects.LOAD, Load, hear)
+    await bus.listen(subjects.LOAD, LoadReport, hear)
     queue = await rows.queue()
     await rows.worker("w", 60)
     await rows.prediction(queue, status="processing", worker="w", started_at=datetime.now(UTC))
@@ -46,11 +46,13 @@ async def test_the_leader_says_who_waits_in_a_queue_and_a_standby_leaves_it_to_i
     await schedulers.start()
 
     async def line():
-        return await bus.ask(subjects.LINE, LineAsked(queue=queue), Line, timeout_s=1.0)
+        return await bus.ask(subjects.WAITING_LIST, WaitingListRequest(queue=queue), WaitingList, timeout_s=1.0)
 
     async def known():
         found = await line()
         return found is not None and found.ids == waiting and found.whole
 
     await until("the line", known)
-    assert (await bus.ask(subjects.LINE, LineAsked(queue="other"), Line, timeout_s=1.0)).ids == []
+    assert (
+        await bus.ask(subjects.WAITING_LIST, WaitingListRequest(queue="other"), WaitingList, timeout_s=1.0)
+    ).ids == []

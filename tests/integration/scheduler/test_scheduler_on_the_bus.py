@@ -3,7 +3,7 @@
 import asyncio
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Demand, Stop, Warm
+from tidemill.contracts.events import Demand, StopInstance, WarmQueues
 from tidemill.contracts.ids import new_id
 from tidemill.testing.running import until
 
@@ -41,7 +41,7 @@ async def test_gateways_hear_which_queues_are_warm(schedulers, worker, bus):
     async def note(event):
         heard.append(event.queues)
 
-    await bus.listen(subjects.QUEUES_WARM, Warm, note)
+    await bus.listen(subjects.WARM_QUEUES, WarmQueues, note)
     await schedulers.start(warm_s=0.2)
     worker.add("i1", "warm-queue")
     worker.add("i2", "booting-queue", "booting")
@@ -59,7 +59,7 @@ async def test_idle_instances_are_stopped(schedulers, worker):
     await schedulers.start(idle_stop_s=10.0)
     await worker.start()
     await until("the stop", lambda: worker.commands)
-    assert worker.commands == [Stop(instance="idle")]
+    assert worker.commands == [StopInstance(instance="idle")]
 
 
 async def test_room_is_made_for_a_cold_queue(schedulers, worker, bus, rows):
@@ -70,7 +70,7 @@ async def test_room_is_made_for_a_cold_queue(schedulers, worker, bus, rows):
     await worker.start()
     await bus.send(subjects.DEMAND, Demand(queue=queue))
     await until("the boot", lambda: worker.booted(queue))
-    assert worker.commands[0] == Stop(instance="old")
+    assert worker.commands[0] == StopInstance(instance="old")
 
 
 async def test_a_refused_boot_is_tried_again(schedulers, worker, rows):

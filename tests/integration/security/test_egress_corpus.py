@@ -11,11 +11,11 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tidemill.security.addresses import SPECIAL_V4, SPECIAL_V6
-from tidemill.security.egress import Egress
-from tidemill.security.egress_errors import EgressDenied, EgressError
-from tidemill.security.egress_policy import Allow, EgressPolicy
-from tidemill.security.egress_resolver import MAX_ADDRESSES, IsolatedResolver
+from tidemill.security.egress.addresses import SPECIAL_V4, SPECIAL_V6
+from tidemill.security.egress.client import EgressClient
+from tidemill.security.egress.errors import EgressDenied, EgressError
+from tidemill.security.egress.policy import AllowList, EgressPolicy
+from tidemill.security.egress.resolver import MAX_ADDRESSES, IsolatedResolver
 
 GENEROUS_S = 30.0
 # Both ends of each row of the registries; what lies outside 2000::/3 is in no row of ours and named here.
@@ -215,9 +215,11 @@ def names() -> Names:
 
 
 @pytest.fixture
-async def egress(site: Site, names: Names) -> AsyncIterator[Egress]:
+async def egress(site: Site, names: Names) -> AsyncIterator[EgressClient]:
     """May go to the public internet, and to the site."""
-    made = Egress(EgressPolicy(allow=Allow.parse(f"127.0.0.1/32:{site.port}"), allow_http=True), resolver=names)
+    made = EgressClient(
+        EgressPolicy(allow=AllowList.parse(f"127.0.0.1/32:{site.port}"), allow_http=True), resolver=names
+    )
     yield made
     await made.close()
 
@@ -236,7 +238,7 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return recorded
 
 
-async def tried(egress: Egress, url: str) -> None:
+async def tried(egress: EgressClient, url: str) -> None:
     """By GET and by POST; both are refused."""
     with pytest.raises(EgressDenied):
         async with egress.fetch(url, limit_bytes=1000, timeout_s=GENEROUS_S) as download:
@@ -247,7 +249,7 @@ async def tried(egress: Egress, url: str) -> None:
 
 @pytest.mark.parametrize("hosts", [hosts for _, hosts in CORPUS], ids=[name.replace(" ", "-") for name, _ in CORPUS])
 async def test_no_spelling_of_a_forbidden_address_is_dialled(
-    egress: Egress, site: Site, trap: Trap, hosts: list[str], dialled: list[tuple[str, int]]
+    egress: EgressClient, site: Site, trap: Trap, hosts: list[str], dialled: list[tuple[str, int]]
 ) -> None:
     for host in hosts:
         for port in ("", f":{trap.port}"):
@@ -262,7 +264,7 @@ async def test_no_spelling_of_a_forbidden_address_is_dialled(
 
 
 async def test_no_name_leads_to_a_forbidden_address(
-    egress: Egress, site: Site, trap: Trap, names: Names, dialled: list[tuple[str, int]]
+    egress: EgressClient, site: Site, trap: Trap, names: Names, dialled: list[tuple[str, int]]
 ) -> None:
     carried = (V4_FORMS[form] for form in ("mapped", "NAT64", "6to4", "Teredo server", "compatible"))
     hidden = [form(ip).strip("[]") for form in carried for ip in V4]
@@ -284,7 +286,7 @@ async def test_no_name_leads_to_a_forbidden_address(
 
 @pytest.mark.parametrize("disguise", DISGUISES)
 async def test_no_disguise_leads_to_the_trap(
-    egress: Egress, site: Site, trap: Trap, disguise: str, dialled: list[tuple[str, int]]
+    egress: EgressClient, site: Site, trap: Trap, disguise: str, dialled: list[tuple[str, int]]
 ) -> None:
     url = disguise.format(port=trap.port, site=site.at)
     site.location = url
@@ -297,7 +299,7 @@ async def test_no_disguise_leads_to_the_trap(
 
 
 @pytest.mark.parametrize("port", [1, 22, 25, 53, 110, 465, 587, 3306, 5432, 6379, 8080, 9000, 11211, 27017, 65535])
-async def test_no_port_but_those_of_the_web(egress: Egress, port: int, dialled: list[tuple[str, int]]) -> None:
+async def test_no_port_but_those_of_the_web(egress: EgressClient, port: int, dialled: list[tuple[str, int]]) -> None:
     await tried(egress, f"http://8.8.8.8:{port}/")
     await tried(egress, f"http://[2606:4700:4700::1111]:{port}/")
     assert dialled == []

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tidemill.security import egress as egress_module
-from tidemill.security import egress_resolver
-from tidemill.security.egress import MAX_REDIRECTS, Download, Egress
-from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTimeout, EgressTooLarge
-from tidemill.security.egress_policy import Allow, EgressPolicy
-from tidemill.security.reserved import Reserved
+from tidemill.security.egress import client as egress_client
+from tidemill.security.egress import resolver as egress_resolver
+from tidemill.security.egress.client import MAX_REDIRECTS, Download, EgressClient
+from tidemill.security.egress.errors import EgressDenied, EgressFailed, EgressTimeout, EgressTooLarge
+from tidemill.security.egress.policy import AllowList, EgressPolicy
+from tidemill.security.egress.reserved_endpoints import ReservedEndpoints
 
 GENEROUS_S = 30.0
 StartOrigin = Callable[..., Awaitable["Origin"]]
-MakeClient = Callable[..., Egress]
+MakeClient = Callable[..., EgressClient]
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -137,16 +137,16 @@ def origin(stack: AsyncExitStack) -> StartOrigin:
 def client(stack: AsyncExitStack) -> MakeClient:
     """127.0.0.1 is allowed unless the test says otherwise, 127.0.0.2 is where nobody may go."""
 
-    def make(allow: str = "127.0.0.1/32", names: dict[str, list[list[str]]] | None = None) -> Egress:
-        policy = EgressPolicy(allow=Allow.parse(allow), allow_http=True)
-        made = Egress(policy, resolver=None if names is None else Names(names))
+    def make(allow: str = "127.0.0.1/32", names: dict[str, list[list[str]]] | None = None) -> EgressClient:
+        policy = EgressPolicy(allow=AllowList.parse(allow), allow_http=True)
+        made = EgressClient(policy, resolver=None if names is None else Names(names))
         stack.push_async_callback(made.close)
         return made
 
     return make
 
 
-async def fetched(egress: Egress, url: str, limit_bytes: int = 10**6, timeout_s: float = GENEROUS_S) -> bytes:
+async def fetched(egress: EgressClient, url: str, limit_bytes: int = 10**6, timeout_s: float = GENEROUS_S) -> bytes:
     async with egress.fetch(url, limit_bytes=limit_bytes, timeout_s=timeout_s) as download:
         return b"".join([chunk async for chunk in download.chunks])
 
@@ -480,10 +480,10 @@ async def test_no_list_opens_what_is_the_platforms_own(origin: StartOrigin) -> N
     """By address, by other addresses of this machine, by names, and by a redirect."""
     own = await origin({"/": ok(b"secret")})
     site = await origin({"/": ok(b"public"), "/jump": redirect(f"http://127.0.0.1:{own.port}/")})
-    reserved = Reserved.of([], [(ip_address("127.0.0.1"), own.port)], owned={own.port: {own.port}})
-    allow = Allow.parse(f"127.0.0.0/8, 127.0.0.1:{own.port}, any.test, named.test:{own.port}")
+    reserved = ReservedEndpoints.of([], [(ip_address("127.0.0.1"), own.port)], owned={own.port: {own.port}})
+    allow = AllowList.parse(f"127.0.0.0/8, 127.0.0.1:{own.port}, any.test, named.test:{own.port}")
     names = Names({"any.test": [["127.0.0.1"]], "named.test": [["127.0.0.1"]]})
-    egress = Egress(EgressPolicy(allow=allow, reserved=lambda: reserved, allow_http=True), resolver=names)
+    egress = EgressClient(EgressPolicy(allow=allow, reserved=lambda: reserved, allow_http=True), resolver=names)
     try:
         assert await fetched(egress, f"http://{site.at}/") == b"public"
         assert await fetched(egress, f"http://any.test:{site.port}/") == b"public"
@@ -543,11 +543,11 @@ async def test_a_post_sends_the_exact_bytes_and_reports_any_status(origin: Start
     site = await origin(answers)
     egress = client()
 
-    async def post(path: str, body: bytes = b"{}") -> egress_module.Posted:
+    async def post(path: str, body: bytes = b"{}") -> egress_client.PostResponse:
         headers = {"Content-Type": "application/json", "webhook-id": "msg_1"}
         return await egress.post(f"http://{site.at}{path}", body=body, headers=headers, timeout_s=GENEROUS_S)
 
-    assert await post("/ok", b'{"a": "\xc3\xbc"}\xff') == egress_module.Posted(200, b"thanks", None)
+    assert await post("/ok", b'{"a": "\xc3\xbc"}\xff') == egress_client.PostResponse(200, b"thanks", None)
     assert site.requests[0].endswith(b'\r\n\r\n{"a": "\xc3\xbc"}\xff')
     assert b"webhook-id: msg_1\r\n" in site.requests[0]
     assert (await post("/busy")).retry_after == 7.0
@@ -568,7 +568,7 @@ async def test_a_post_to_a_silent_server_times_out(origin: StartOrigin, client: 
 async def test_once_the_status_is_there_the_body_cannot_undo_it(
     origin: StartOrigin, client: MakeClient, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(egress_module, "BODY_HEAD_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(egress_client, "BODY_HEAD_TIMEOUT_S", 0.2)
     site = await origin({"/": answer})
     posted = await client().post(f"http://{site.at}/", body=b"", headers={}, timeout_s=GENEROUS_S)
     assert (posted.status, posted.body_head) == (200, b"half")
@@ -596,6 +596,6 @@ async def test_our_resolver_looks_up_real_names() -> None:
 
 
 async def test_it_can_be_closed_unused_and_twice() -> None:
-    egress = Egress(EgressPolicy())
+    egress = EgressClient(EgressPolicy())
     await egress.close()
     await egress.close()

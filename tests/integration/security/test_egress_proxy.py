@@ -7,10 +7,10 @@ import socket
 import pytest
 from aiohttp.abc import AbstractResolver
 
-from tidemill.security import egress_proxy
-from tidemill.security.addresses import parse_networks
-from tidemill.security.egress_policy import Allow, EgressPolicy
-from tidemill.security.egress_proxy import EgressProxy, Hosts
+from tidemill.security.egress import proxy as egress_proxy
+from tidemill.security.egress.addresses import parse_networks
+from tidemill.security.egress.policy import AllowList, EgressPolicy
+from tidemill.security.egress.proxy import EgressProxy, HostRules
 
 PATIENCE_S = 20.0
 
@@ -73,8 +73,8 @@ async def way(echo):
 
         async def start(allow="", deny="", names=None, hosts=None):
             told, resolver = [], Names(names or {})
-            policy = EgressPolicy(allow=Allow.parse(allow), deny=parse_networks(deny))
-            proxy = EgressProxy(policy, resolver, hosts or Hosts(), lambda *what: told.append(what))
+            policy = EgressPolicy(allow=AllowList.parse(allow), deny=parse_networks(deny))
+            proxy = EgressProxy(policy, resolver, hosts or HostRules(), lambda *what: told.append(what))
             listener = socket.create_server(("127.0.0.1", 0))
             port = listener.getsockname()[1]
             await stack.enter_async_context(proxy.serving(listener))
@@ -125,7 +125,7 @@ async def test_what_the_operator_denies_stays_closed_though_it_is_allowed(way, e
 
 
 async def test_hosts_that_were_not_declared_are_not_even_looked_up(way):
-    proxy = await way(hosts=Hosts(only=("files.example",), never=frozenset({"db.internal"})))
+    proxy = await way(hosts=HostRules(only=("files.example",), never=frozenset({"db.internal"})))
     assert (await proxy.answer(b"CONNECT other.example:443 HTTP/1.1")).startswith("HTTP/1.1 403 ")
     assert proxy.names.asked == []
 

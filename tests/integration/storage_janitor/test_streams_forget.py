@@ -1,7 +1,7 @@
 """What the streams hold of predictions goes by itself, no later than the rows' data."""
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Logs
+from tidemill.contracts.events import LogsChunk
 from tidemill.runtime.bus import Announcement, Bus
 from tidemill.testing.running import until
 
@@ -14,7 +14,7 @@ async def test_lifecycle_events_and_live_output_go_when_the_retention_is_over(co
                 Announcement(subjects.output("p"), b'{"text": "secret"}'),
             ]
         )
-        await bus.send(subjects.output("p"), Logs(attempt=1, seq=0, text="secret"))
+        await bus.send(subjects.output("p"), LogsChunk(attempt=1, seq=0, text="secret"))
 
         async def held():
             streams = (subjects.PREDICTIONS, subjects.OUTPUT)

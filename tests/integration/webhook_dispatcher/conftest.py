@@ -15,7 +15,7 @@ from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database
 from tidemill.runtime.predictions import announcements, ending
 from tidemill.runtime.predictions.outcome import Outcome
-from tidemill.security import webhooks
+from tidemill.security import webhook_signatures
 from tidemill.stack import NatsServer
 from tidemill.testing import rows
 from tidemill.testing.running import until
@@ -24,7 +24,7 @@ from tidemill.testing.services import Services
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.main import build
 
-SECRET = webhooks.new_secret()
+SECRET = webhook_signatures.new_secret()
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +73,7 @@ class Received(NamedTuple):
     @property
     def signed(self):
         timestamp = int(self.headers["webhook-timestamp"])
-        return self.headers["webhook-signature"] == webhooks.sign([SECRET], self.id, timestamp, self.body)
+        return self.headers["webhook-signature"] == webhook_signatures.sign([SECRET], self.id, timestamp, self.body)
 
 
 class Receiver:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from tidemill.security import webhooks
+from tidemill.security import webhook_signatures
 from tidemill.testing.running import until
 
 
@@ -182,7 +182,7 @@ async def test_old_secrets_sign_beside_the_new_one_for_their_time(dispatchers, r
     hook = await receiver(200)
     await dispatchers.start()
     await rows.account("a")
-    old, older = webhooks.new_secret(), webhooks.new_secret()
+    old, older = webhook_signatures.new_secret(), webhook_signatures.new_secret()
     await rows.database.execute(
         "INSERT INTO webhook_secret_before VALUES ('a', $1, now() + interval '1 hour'), ('a', $2, now())", old, older
     )
@@ -191,8 +191,8 @@ async def test_old_secrets_sign_beside_the_new_one_for_their_time(dispatchers, r
     (received,) = hook.received
     first, second = received.headers["webhook-signature"].split(" ")
     timestamp = int(received.headers["webhook-timestamp"])
-    assert second == webhooks.sign([old], received.id, timestamp, received.body)
-    assert first not in {second, webhooks.sign([older], received.id, timestamp, received.body)}
+    assert second == webhook_signatures.sign([old], received.id, timestamp, received.body)
+    assert first not in {second, webhook_signatures.sign([older], received.id, timestamp, received.body)}
 
 
 async def test_one_more_try_on_request_under_the_same_id(dispatchers, receiver, rows):

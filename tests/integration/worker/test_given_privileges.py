@@ -17,8 +17,8 @@ from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.model.sandbox.settings import LAYERS, REQUIRED
 from tidemill.runtime.platform import Platform
-from tidemill.security import sealed
-from tidemill.security.egress_policy import Allow
+from tidemill.security import secret_encryption
+from tidemill.security.egress.policy import AllowList
 from tidemill.testing import rows
 from tidemill.worker.fleet.report import Reporter, Settings, available
 from tidemill.worker.instances.confinement import Policy
@@ -52,7 +52,7 @@ def command(worker_servers, monkeypatch):
 
 
 async def keep(workshop, name, value, key=KEY):
-    kept = sealed.seal(key, sealed.place(workshop.model_id, name), value)
+    kept = secret_encryption.encrypt(key, secret_encryption.associated_data(workshop.model_id, name), value)
     await rows.insert(workshop.database, "model_secret", model_id=workshop.model_id, name=name, sealed=kept)
 
 
@@ -139,7 +139,7 @@ async def test_the_platforms_own_servers_are_known_by_name_and_address():
 
 @pytest.mark.parametrize("what", ["file", "unix", "not listening", "second"])
 async def test_what_is_no_listening_socket_of_a_child_is_refused_and_closed(tmp_path, what):
-    ways = EgressProxies(Platform([]), Allow())
+    ways = EgressProxies(Platform([]), AllowList())
     made = {
         "file": lambda: (tmp_path / "x").open("w"),
         "unix": lambda: socket.socket(socket.AF_UNIX),

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Cancel, Job, Urgent
+from tidemill.contracts.events import Cancel, Job, PriorityWaiting
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.bus import Bus
@@ -70,7 +70,7 @@ class Machine:
         async def urgent(event):
             self.engine.turns.note(event.queue, [event.account])
 
-        await bus.listen(subjects.URGENT, Urgent, urgent)
+        await bus.listen(subjects.PRIORITY_WAITING, PriorityWaiting, urgent)
         self.instance = Instance(f"i_{self.engine.worker}", self.queue, 0)
         self.instance.child = Child()
         self.engine.lane(self.queue).instances[self.instance.id] = self.instance
@@ -130,7 +130,7 @@ class Line:
             self.database, id=job.id, account_id=job.account, queue=self.queue, input="{}", priority=priority
         )
         if priority and told:
-            await self.bus.send(subjects.URGENT, Urgent(queue=self.queue, account=job.account))
+            await self.bus.send(subjects.PRIORITY_WAITING, PriorityWaiting(queue=self.queue, account=job.account))
         if hint:
             await self.hint(job)
         return job

@@ -8,10 +8,10 @@ from tidemill.contracts.prediction import Status
 @pytest.mark.parametrize(
     "chunk",
     [
-        events.Output(attempt=1, seq=0, value=msgspec.Raw(b'"a"')),
-        events.Logs(attempt=1, seq=1, text="x"),
-        events.Reset(attempt=2, seq=2),
-        events.Done(attempt=2, seq=3, status=Status.FAILED, error="no"),
+        events.OutputChunk(attempt=1, seq=0, value=msgspec.Raw(b'"a"')),
+        events.LogsChunk(attempt=1, seq=1, text="x"),
+        events.ResetChunk(attempt=2, seq=2),
+        events.DoneChunk(attempt=2, seq=3, status=Status.FAILED, error="no"),
     ],
 )
 def test_chunks_tell_their_kind(chunk):
@@ -35,5 +35,5 @@ def test_each_subject_belongs_to_its_stream_alone():
     for stream, subject in made.items():
         takers = [other for other in subjects.STREAMS if subject.startswith(other.subjects[0].rstrip(">"))]
         assert takers == [stream]
-    for loose in (subjects.DEMAND, subjects.HEARTBEAT, subjects.PUSH, subjects.WEBHOOK, subjects.CANCEL):
+    for loose in (subjects.DEMAND, subjects.HEARTBEAT, subjects.PUSH_QUEUED, subjects.WEBHOOK, subjects.CANCEL):
         assert not any(loose.startswith(stream.subjects[0].rstrip(">")) for stream in subjects.STREAMS)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.contracts.ids import ALPHABET, LENGTH, id_at, is_id, new_id
+from tidemill.contracts.ids import ALPHABET, ID_LENGTH_CHARS, id_at, is_id, new_id
 
 moments = st.integers(0, 2**48 - 1)
 randoms = st.integers(0, 2**80 - 1)
@@ -11,7 +11,7 @@ randoms = st.integers(0, 2**80 - 1)
 @given(moments, randoms)
 def test_an_id_tells_its_moment(ms, bits):
     identifier = id_at(ms, bits)
-    assert len(identifier) == LENGTH
+    assert len(identifier) == ID_LENGTH_CHARS
     assert set(identifier) <= set(ALPHABET)
     assert [ALPHABET.index(char) for char in identifier[:10]] == [(ms >> shift) & 31 for shift in range(45, -1, -5)]
 

@@ -9,10 +9,10 @@ from tidemill.contracts.prediction import (
     SQL_SOURCES,
     TERMINAL,
     TRANSITIONS,
-    Position,
+    PredictionState,
     Status,
     may_move,
-    stopped,
+    status_when_stopped,
     transition,
 )
 
@@ -21,7 +21,7 @@ moves = st.lists(st.tuples(st.integers(1, 4), statuses), max_size=60)
 
 
 def walk(asked):
-    position = Position(Status.STARTING, 1)
+    position = PredictionState(Status.STARTING, 1)
     yield position
     for attempt, target in asked:
         position = transition(position, attempt, target) or position
@@ -43,13 +43,13 @@ def test_attempts_are_gap_free_and_never_fall(asked):
 
 @given(statuses, st.integers(1, 5), st.integers(1, 5), statuses)
 def test_only_the_current_attempt_moves(status, attempt, other, target):
-    moved = transition(Position(status, attempt), other, target)
+    moved = transition(PredictionState(status, attempt), other, target)
     assert moved is None or other == attempt
 
 
 def test_aborted_means_that_it_never_began():
-    assert transition(Position(Status.PROCESSING, 1), 1, Status.ABORTED) is None
-    assert transition(Position(Status.STARTING, 1), 1, Status.ABORTED) == (Status.ABORTED, 1)
+    assert transition(PredictionState(Status.PROCESSING, 1), 1, Status.ABORTED) is None
+    assert transition(PredictionState(Status.STARTING, 1), 1, Status.ABORTED) == (Status.ABORTED, 1)
 
 
 def test_the_sql_says_what_the_table_says():
@@ -67,8 +67,8 @@ def test_ends_in_sql_are_the_moves_to_a_terminal_state():
 
 
 def test_what_never_began_is_aborted_when_stopped_and_what_runs_is_canceled():
-    assert stopped(Status.STARTING) is Status.ABORTED
-    assert stopped(Status.PROCESSING) is Status.CANCELED
+    assert status_when_stopped(Status.STARTING) is Status.ABORTED
+    assert status_when_stopped(Status.PROCESSING) is Status.CANCELED
 
 
 def test_no_move_leaves_a_terminal_state():

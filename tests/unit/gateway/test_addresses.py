@@ -4,7 +4,7 @@ from tidemill.gateway.access import addresses as addresses_module
 from tidemill.gateway.access.addresses import Addresses
 from tidemill.gateway.access.client_address import client
 from tidemill.gateway.limits.gcra import Rate
-from tidemill.security.addresses import parse_networks
+from tidemill.security.egress.addresses import parse_networks
 
 
 def test_an_address_that_comes_often_waits_and_is_forgiven():

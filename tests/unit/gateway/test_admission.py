@@ -1,7 +1,7 @@
 import pytest
 
 from tidemill.contracts.errors import Problem
-from tidemill.contracts.events import Load, QueueLoad
+from tidemill.contracts.events import LoadReport, QueueLoad
 from tidemill.gateway.caller import Account
 from tidemill.gateway.limits.admission import LOAD_LIFE_S, MARGIN_S, OWN_LIFE_S, Admission, Crowd
 from tidemill.gateway.limits.allowances import Allowances, of_account
@@ -24,7 +24,7 @@ def admit(admission, count, now, account=LIMITED, queue="q"):
 
 
 def load(at=1000.0, behind_s=1.0, queues=(), **open_):
-    return Load(at=at, behind_s=behind_s, queues=list(queues), open=open_)
+    return LoadReport(at=at, behind_s=behind_s, queues=list(queues), open=open_)
 
 
 def test_no_more_than_the_cap_and_again_when_one_has_ended(admission):

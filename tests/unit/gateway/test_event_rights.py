@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.contracts import subjects
-from tidemill.contracts.access import ALL, Scope
+from tidemill.contracts.access import ALL_SCOPES, Scope
 from tidemill.gateway.events import nats_jwt
 from tidemill.gateway.events.outsiders import ARRIVED_AFTER_S, Connected, Count, excess
 from tidemill.gateway.events.rights import SCOPES, Consumer, Rights, label, readable, rights, token_of
@@ -114,7 +114,7 @@ def test_a_refusal_holds_no_user():
 
 
 def test_all_scopes_cover_all_kinds():
-    assert readable(ALL) == subjects.KINDS
+    assert readable(ALL_SCOPES) == subjects.KINDS
 
 
 def seen(*keys, account="a", start="2026-11-30T10:00:00Z"):

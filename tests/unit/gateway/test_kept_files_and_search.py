@@ -12,7 +12,7 @@ from tidemill.gateway.handlers.search import question
 from tidemill.gateway.responses.input_files import replaced, texts, upload_id
 from tidemill.gateway.responses.url_renewal import DAY_S, UrlRenewer
 from tidemill.gateway.stores.discovery import WORDS_LIMIT, tsquery
-from tidemill.security.delivery import delivery_url, object_key, object_key_of_url
+from tidemill.security.delivery_urls import delivery_url, find_object_key, object_key_of_url
 from tidemill.security.public_urls import PublicUrls
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -48,14 +48,14 @@ def test_expired_urls_of_former_addresses_become_fresh_ones():
     ],
 )
 def test_what_is_not_ours_stays(text):
-    assert object_key([KEY], text, 0) is None
+    assert find_object_key([KEY], text, 0) is None
     assert UrlRenewer(KEY, PUBLIC, NOW).text(text, OWN) == text
 
 
 def test_urls_of_other_predictions_files_are_not_renewed():
     theirs = delivery_url(KEY, PUBLIC, "outputs/01k00000000000000000000001/1-0/a.png", 1)
     assert UrlRenewer(KEY, PUBLIC, NOW).text(theirs, OWN) == theirs
-    assert object_key([KEY], theirs, NOW) is None
+    assert find_object_key([KEY], theirs, NOW) is None
 
 
 @given(json_values)

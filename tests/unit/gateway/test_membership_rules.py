@@ -2,12 +2,20 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tidemill.contracts.access import ALL, EVERYTHING, ROLE_SCOPES, Scope, beyond, granted, unknown
+from tidemill.contracts.access import (
+    ALL_SCOPES,
+    ROLE_SCOPES,
+    WILDCARD,
+    Scope,
+    excess_scopes,
+    granted_scopes,
+    unknown_scopes,
+)
 from tidemill.contracts.errors import Problem
 from tidemill.gateway.access.memberships import MEMBERS_LIMIT, Change, check
 
 roles = st.sampled_from(["owner", "member", "viewer"])
-scopes = st.lists(st.sampled_from([*Scope, EVERYTHING, "nonsense"]), max_size=8)
+scopes = st.lists(st.sampled_from([*Scope, WILDCARD, "nonsense"]), max_size=8)
 
 
 def refusal(**facts):
@@ -52,31 +60,31 @@ def test_an_organization_has_room_for_so_many():
 
 @given(held=scopes, wanted=scopes, role=roles, later=roles)
 def test_what_a_token_may_be_given_grants_no_more_than_its_maker_has(held, wanted, role, later):
-    if not beyond(wanted, held, role):
-        assert granted(wanted, role) <= granted(held, role)
+    if not excess_scopes(wanted, held, role):
+        assert granted_scopes(wanted, role) <= granted_scopes(held, role)
         # Whatever the role becomes: the new token gains nothing that the old one would not.
-        if EVERYTHING in wanted:
-            assert granted(wanted, later) <= granted(held, later)
+        if WILDCARD in wanted:
+            assert granted_scopes(wanted, later) <= granted_scopes(held, later)
 
 
 @given(held=scopes, role=roles)
 def test_whoever_has_everything_may_give_everything(held, role):
-    assert beyond([EVERYTHING], [*held, EVERYTHING], role) == []
-    assert beyond(held, [EVERYTHING]) == []
+    assert excess_scopes([WILDCARD], [*held, WILDCARD], role) == []
+    assert excess_scopes(held, [WILDCARD]) == []
 
 
 def test_all_scopes_of_today_are_not_those_of_tomorrow():
-    assert beyond([EVERYTHING], list(ALL)) == [EVERYTHING]
-    assert beyond(list(ALL), [EVERYTHING]) == []
+    assert excess_scopes([WILDCARD], list(ALL_SCOPES)) == [WILDCARD]
+    assert excess_scopes(list(ALL_SCOPES), [WILDCARD]) == []
 
 
 def test_roles():
-    assert beyond([Scope.ACCOUNT_WRITE, Scope.MODELS_WRITE], [EVERYTHING], "member") == [Scope.ACCOUNT_WRITE]
-    assert granted([EVERYTHING], "owner") == ALL
-    assert ROLE_SCOPES["member"] == ALL - {Scope.ACCOUNT_WRITE}
+    assert excess_scopes([Scope.ACCOUNT_WRITE, Scope.MODELS_WRITE], [WILDCARD], "member") == [Scope.ACCOUNT_WRITE]
+    assert granted_scopes([WILDCARD], "owner") == ALL_SCOPES
+    assert ROLE_SCOPES["member"] == ALL_SCOPES - {Scope.ACCOUNT_WRITE}
     assert all(scope.endswith(":read") for scope in ROLE_SCOPES["viewer"])
     assert Scope.WEBHOOKS_READ not in ROLE_SCOPES["viewer"]
 
 
 def test_names_that_are_no_scopes():
-    assert unknown(["*", "models:read", "x", "models:*"]) == ["models:*", "x"]
+    assert unknown_scopes(["*", "models:read", "x", "models:*"]) == ["models:*", "x"]

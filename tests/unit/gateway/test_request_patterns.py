@@ -36,12 +36,14 @@ def patterns_in(node: Any) -> Iterator[str]:
 
 
 def test_every_pattern_has_words_and_all_words_are_said():
-    assert set(patterns_in(list(msgspec.json.schema_components(asked())))) == set(patterns.WORDS)
+    assert set(patterns_in(list(msgspec.json.schema_components(asked())))) == set(patterns.DESCRIPTIONS)
 
 
 def test_the_examples_in_the_words_match():
-    examples = {pattern: found[1] for pattern, words in patterns.WORDS.items() if (found := EXAMPLE.search(words))}
-    assert len(examples) >= len(patterns.WORDS) - 2, "ids and digests alone need none"
+    examples = {
+        pattern: found[1] for pattern, words in patterns.DESCRIPTIONS.items() if (found := EXAMPLE.search(words))
+    }
+    assert len(examples) >= len(patterns.DESCRIPTIONS) - 2, "ids and digests alone need none"
     assert not [example for pattern, example in examples.items() if not re.search(pattern, example)]
 
 
@@ -58,18 +60,18 @@ def refused_as_query(kind: type[Any]) -> Problem:
     return caught.value
 
 
-@pytest.mark.parametrize("pattern", patterns.WORDS)
+@pytest.mark.parametrize("pattern", patterns.DESCRIPTIONS)
 @pytest.mark.parametrize(("refused", "status"), [(refused_as_body, 422), (refused_as_query, 400)])
 def test_a_text_that_does_not_match_is_refused_in_words(pattern, refused, status):
     kind = msgspec.defstruct("Asked", [("text", Annotated[str, msgspec.Meta(pattern=pattern)])])
     problem = refused(kind)
     assert problem.status == status
-    assert f"text: Must be {patterns.WORDS[pattern]}" in problem.detail
+    assert f"text: Must be {patterns.DESCRIPTIONS[pattern]}" in problem.detail
 
 
-@pytest.mark.parametrize("pattern", patterns.WORDS)
+@pytest.mark.parametrize("pattern", patterns.DESCRIPTIONS)
 def test_a_line_break_at_the_end_matches_nothing(pattern):
-    found = EXAMPLE.search(patterns.WORDS[pattern])
+    found = EXAMPLE.search(patterns.DESCRIPTIONS[pattern])
     text = found[1] if found else "0" * (26 if pattern == patterns.ID else 64)
     assert re.search(pattern, text)
     assert not re.search(pattern, f"{text}\n")

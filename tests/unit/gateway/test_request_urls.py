@@ -7,8 +7,8 @@ from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
 from tidemill.gateway.access.request_urls import KNOWN_LIMIT, WARNED_LIMIT, RequestUrls
-from tidemill.security.addresses import parse_networks
-from tidemill.security.public_urls import LOCAL, PublicUrls
+from tidemill.security.egress.addresses import parse_networks
+from tidemill.security.public_urls import DEFAULT_URL, PublicUrls
 
 LISTED = PublicUrls("https://tide.example,https://mill.example")
 
@@ -50,7 +50,7 @@ def test_a_host_that_is_not_listed_is_told_of_once():
     assert all("TIDEMILL_PUBLIC_URLS" in entry["advice"] for entry in logs)
 
 
-@pytest.mark.parametrize("listed", [LISTED, PublicUrls(LOCAL)])
+@pytest.mark.parametrize("listed", [LISTED, PublicUrls(DEFAULT_URL)])
 def test_a_flood_of_hosts_costs_neither_memory_nor_log_lines(listed):
     urls = RequestUrls(listed, ())
     with capture_logs() as logs:

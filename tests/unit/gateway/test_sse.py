@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.contracts.events import Done, Logs, Output, Reset
+from tidemill.contracts.events import DoneChunk, LogsChunk, OutputChunk, ResetChunk
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.live.sse import Ending, Place, Transcript, encode, missing, place_of
 
@@ -12,7 +12,7 @@ SECOND = 1690212292
 
 
 def out(seq, value, attempt=1):
-    return Output(attempt=attempt, seq=seq, value=msgspec.Raw(json.dumps(value).encode()))
+    return OutputChunk(attempt=attempt, seq=seq, value=msgspec.Raw(json.dumps(value).encode()))
 
 
 def written(transcript):
@@ -46,7 +46,7 @@ def test_places_of_event_ids():
     assert place_of("1690212292:1.2.3.2") == Place(1, 2, 3, 2)
 
 
-@given(st.permutations([out(0, "a"), Logs(attempt=1, seq=1, text="l"), out(2, "b"), out(2, "b"), out(3, "c")]))
+@given(st.permutations([out(0, "a"), LogsChunk(attempt=1, seq=1, text="l"), out(2, "b"), out(2, "b"), out(3, "c")]))
 def test_whatever_the_bus_does_the_outputs_are_those_of_the_row_in_order(chunks):
     transcript = Transcript(SECOND)
     for chunk in chunks:
@@ -59,9 +59,9 @@ def test_whatever_the_bus_does_the_outputs_are_those_of_the_row_in_order(chunks)
 
 def test_a_zombie_of_an_older_attempt_is_not_heard():
     transcript = Transcript(SECOND)
-    for chunk in (out(0, "a"), Reset(attempt=2, seq=0), out(1, "late"), out(0, "b", 2)):
+    for chunk in (out(0, "a"), ResetChunk(attempt=2, seq=0), out(1, "late"), out(0, "b", 2)):
         transcript.add(chunk)
-    transcript.add(Done(attempt=2, seq=1, status=Status.CANCELED))
+    transcript.add(DoneChunk(attempt=2, seq=1, status=Status.CANCELED))
     transcript.add(out(2, "more", 2))
     transcript.finish(Ending(Status.CANCELED, None, "", None))
     assert written(transcript) == [("output", "a"), ("output", "b"), ("done", '{"reason":"canceled"}')]
@@ -81,8 +81,8 @@ def live(chunks, status, attempt=1):
     """The transcript of one who was there."""
     transcript = Transcript(SECOND)
     for seq, (name, data) in enumerate(chunks):
-        transcript.add(out(seq, data, attempt) if name == "output" else Logs(attempt=attempt, seq=seq, text=data))
-    transcript.add(Done(attempt=attempt, seq=len(chunks), status=status, error="e"))
+        transcript.add(out(seq, data, attempt) if name == "output" else LogsChunk(attempt=attempt, seq=seq, text=data))
+    transcript.add(DoneChunk(attempt=attempt, seq=len(chunks), status=status, error="e"))
     return transcript
 
 

@@ -13,8 +13,8 @@ from tidemill.gateway.checks.fields import ERRORS_LIMIT, invalid_fields
 from tidemill.gateway.checks.formats import is_file_url
 from tidemill.gateway.predictions.validation import checker
 from tidemill.hosting.files import data_uris
-from tidemill.security import data_uri_form
-from tidemill.security.data_uri_form import DataUriRefused
+from tidemill.security import data_uri_syntax
+from tidemill.security.data_uri_syntax import InvalidDataUri
 
 FILE = {"type": "string", "format": "uri"}
 
@@ -197,7 +197,7 @@ def test_a_file_that_is_a_url_is_taken(text):
 def decodes(text):
     try:
         data_uris.decode(text)
-    except DataUriRefused:
+    except InvalidDataUri:
         return False
     return True
 
@@ -213,7 +213,7 @@ BODY = st.one_of(
 def test_a_data_uri_is_taken_if_and_only_if_it_can_be_decoded(head, body):
     text = f"data:{head},{body}"
     assert is_file_url(text) is decodes(text)
-    assert data_uri_form.PREFIX == "data:"
+    assert data_uri_syntax.PREFIX == "data:"
 
 
 JSON = st.recursive(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tidemill.hosting.files import data_uris, media_suffixes
 from tidemill.hosting.files.file_fields import FileField, InputFile, NotAFile, file_fields, input_files, with_paths
-from tidemill.security.data_uri_form import DataUriRefused
+from tidemill.security.data_uri_syntax import InvalidDataUri
 from tidemill.security.public_urls import PublicUrls
 from tidemill.worker.files.input_sources import (
     DataUri,
@@ -208,7 +208,7 @@ def test_data_uris(uri, kind, content):
     "uri", ["data:", "data:image/png;base64", "data:a/b;base64,A", "data:a/b;base64,!!!!", "data:a b,x", "data:,\ud800"]
 )
 def test_broken_data_uris(uri):
-    with pytest.raises(DataUriRefused):
+    with pytest.raises(InvalidDataUri):
         data_uris.decode(uri)
 
 

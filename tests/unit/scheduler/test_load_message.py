@@ -2,7 +2,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.contracts.events import Load, QueueLoad
+from tidemill.contracts.events import LoadReport, QueueLoad
 from tidemill.contracts.prediction import Status
 from tidemill.scheduler import load
 from tidemill.scheduler.load import load_of
@@ -60,7 +60,7 @@ def test_when_there_are_too_many_those_with_the_most_are_told(monkeypatch):
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("qrs"), st.floats(0, NOW), st.booleans())))
 def test_counts_add_up_and_survive_the_wire(drawn):
     rows = [row(str(n), a, q, at, "w" if runs else None) for n, (a, q, at, runs) in enumerate(drawn)]
-    told = msgspec.json.decode(msgspec.json.encode(load_of(rows, NOW, 1)), type=Load)
+    told = msgspec.json.decode(msgspec.json.encode(load_of(rows, NOW, 1)), type=LoadReport)
     assert sum(told.open.values()) == len(rows)
     assert sum(each.waiting for each in told.queues) == sum(row.waits for row in rows)
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import ATTEMPTS
-from tidemill.contracts.prediction import TERMINAL, Position, Status, transition
+from tidemill.contracts.prediction import TERMINAL, PredictionState, Status, transition
 from tidemill.scheduler.sweep import (
     HINT_LIFE_S,
     OVERDUE_S,
@@ -163,12 +163,12 @@ def test_every_decision_is_a_move_that_the_table_allows(row, sent, seen):
         assert decided == Keep()
     if isinstance(decided, End):
         assert decided.status in TERMINAL
-        assert transition(Position(row.status, row.attempt), row.attempt, decided.status)
+        assert transition(PredictionState(row.status, row.attempt), row.attempt, decided.status)
         assert decided.error
     if isinstance(decided, NextAttempt):
         assert row.status is Status.PROCESSING
-        moved = transition(Position(row.status, row.attempt), row.attempt, Status.STARTING)
-        assert moved == Position(Status.STARTING, row.attempt + 1)
+        moved = transition(PredictionState(row.status, row.attempt), row.attempt, Status.STARTING)
+        assert moved == PredictionState(Status.STARTING, row.attempt + 1)
         assert moved.attempt <= ATTEMPTS
     if isinstance(decided, Republish):
         assert row.status is Status.STARTING

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.security.addresses import SPECIAL_V4, unwrapped
-from tidemill.security.egress_policy import EgressPolicy
+from tidemill.security.egress.addresses import SPECIAL_V4, unwrap
+from tidemill.security.egress.policy import EgressPolicy
 
 # Every row of https://www.iana.org/assignments/iana-ipv4-special-registry, and multicast, which has its own registry.
 IANA_V4 = [
@@ -128,7 +128,7 @@ def test_a_mapped_address_is_as_public_as_itself(v4: IPv4Address) -> None:
     forms = carriers(v4)
     assert is_public(forms["mapped"]) == is_public(forms["nat64"]) == is_public(str(v4))
     assert is_public(str(v4)) == (not any(v4 in row for row in SPECIAL_V4))
-    assert unwrapped(ip_address(forms["mapped"])) == v4
+    assert unwrap(ip_address(forms["mapped"])) == v4
 
 
 @given(st.integers(0, 2**128 - 1).map(IPv6Address))

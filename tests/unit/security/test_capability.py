@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tidemill.security.capability import (
     MAX_VALUE_BYTES,
     InvalidCapability,
-    open_,
-    seal,
+    sign,
     sign_download,
+    verify,
     verify_download,
 )
 
@@ -25,89 +25,89 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 @given(st.text(max_size=200), st.text(min_size=1, max_size=20), st.integers(1, 2**40 - 1))
 def test_what_is_sealed_opens_until_it_expires(value: str, kind: str, expires_at: int) -> None:
-    token = seal(KEY, kind, value, expires_at)
+    token = sign(KEY, kind, value, expires_at)
     assert re.fullmatch("[a-z2-7]+", token)
-    assert open_([KEY], kind, token, expires_at - 1) == value
+    assert verify([KEY], kind, token, expires_at - 1) == value
     with pytest.raises(InvalidCapability, match="expired"):
-        open_([KEY], kind, token, expires_at)
+        verify([KEY], kind, token, expires_at)
 
 
 @given(st.data())
 def test_any_one_changed_character_is_noticed(data: st.DataObject) -> None:
-    token = seal(KEY, "stream", VALUE, 100)
+    token = sign(KEY, "stream", VALUE, 100)
     at = data.draw(st.integers(0, len(token) - 1))
     char = data.draw(st.sampled_from(ALPHABET).filter(lambda each: each != token[at]))
     with pytest.raises(InvalidCapability):
-        open_([KEY], "stream", token[:at] + char + token[at + 1 :], 1)
+        verify([KEY], "stream", token[:at] + char + token[at + 1 :], 1)
 
 
 def test_a_token_of_one_kind_is_none_of_another() -> None:
-    token = seal(KEY, "stream", VALUE, 100)
+    token = sign(KEY, "stream", VALUE, 100)
     with pytest.raises(InvalidCapability):
-        open_([KEY], "delivery", token, 1)
+        verify([KEY], "delivery", token, 1)
 
 
 def test_kind_and_value_do_not_run_into_each_other() -> None:
     with pytest.raises(InvalidCapability):
-        open_([KEY], "streamx", seal(KEY, "stream", "x", 100), 1)
+        verify([KEY], "streamx", sign(KEY, "stream", "x", 100), 1)
 
 
 def test_keys_rotate() -> None:
-    old = seal(OTHER_KEY, "stream", VALUE, 100)
-    assert open_([KEY, OTHER_KEY], "stream", old, 1) == VALUE
+    old = sign(OTHER_KEY, "stream", VALUE, 100)
+    assert verify([KEY, OTHER_KEY], "stream", old, 1) == VALUE
     for keys in ([KEY], []):
         with pytest.raises(InvalidCapability):
-            open_(keys, "stream", old, 1)
+            verify(keys, "stream", old, 1)
 
 
 def test_a_key_with_the_same_id_does_not_open_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tidemill.security.capability._key_id", lambda key: b"id")
-    token = seal(KEY, "stream", VALUE, 100)
-    assert open_([OTHER_KEY, KEY], "stream", token, 1) == VALUE
+    token = sign(KEY, "stream", VALUE, 100)
+    assert verify([OTHER_KEY, KEY], "stream", token, 1) == VALUE
     with pytest.raises(InvalidCapability):
-        open_([OTHER_KEY], "stream", token, 1)
+        verify([OTHER_KEY], "stream", token, 1)
 
 
 @pytest.mark.parametrize("change", [str.upper, lambda t: t + "=", lambda t: t[:-1], lambda t: t + "a", lambda t: ""])
 def test_one_capability_has_one_spelling(change: Callable[[str], str]) -> None:
     with pytest.raises(InvalidCapability):
-        open_([KEY], "stream", change(seal(KEY, "stream", VALUE, 100)), 1)
+        verify([KEY], "stream", change(sign(KEY, "stream", VALUE, 100)), 1)
 
 
 def test_unused_bits_must_be_zero() -> None:
-    token = seal(KEY, "stream", "vv", 100)  # 26 bytes: the last of its 42 characters has two unused bits
+    token = sign(KEY, "stream", "vv", 100)  # 26 bytes: the last of its 42 characters has two unused bits
     twin = token[:-1] + ALPHABET[ALPHABET.index(token[-1]) + 1]
     assert base64.b32decode(twin.upper() + "=" * (-len(twin) % 8)) == base64.b32decode(
         token.upper() + "=" * (-len(token) % 8)
     )
     with pytest.raises(InvalidCapability):
-        open_([KEY], "stream", twin, 1)
+        verify([KEY], "stream", twin, 1)
 
 
 @given(st.one_of(st.text(), st.text(ALPHABET)))
 def test_garbage_is_refused_and_nothing_else_is_raised(text: str) -> None:
     with pytest.raises(InvalidCapability):
-        open_([KEY], "stream", text, 1)
+        verify([KEY], "stream", text, 1)
 
 
 def test_a_huge_token_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(InvalidCapability, match="malformed"):
-        open_([KEY], "stream", "a" * 10_000_000, 1)
+        verify([KEY], "stream", "a" * 10_000_000, 1)
 
 
 def test_limits_of_value_and_key() -> None:
     largest = "v" * MAX_VALUE_BYTES
-    assert open_([KEY], "stream", seal(KEY, "stream", largest, 100), 1) == largest
+    assert verify([KEY], "stream", sign(KEY, "stream", largest, 100), 1) == largest
     with pytest.raises(ValueError):
-        seal(KEY, "stream", largest + "v", 100)
+        sign(KEY, "stream", largest + "v", 100)
     with pytest.raises(ValueError):
-        seal(b"short", "stream", VALUE, 100)
+        sign(b"short", "stream", VALUE, 100)
     with pytest.raises(ValueError):
-        seal(KEY, "", VALUE, 100)
+        sign(KEY, "", VALUE, 100)
 
 
 def test_a_stream_token_is_short() -> None:
-    assert len(seal(KEY, "stream", VALUE, 2_000_000_000)) == 80
+    assert len(sign(KEY, "stream", VALUE, 2_000_000_000)) == 80
 
 
 def test_the_download_signature_is_replicates() -> None:

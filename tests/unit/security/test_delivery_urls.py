@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tidemill.security.capability import InvalidCapability
-from tidemill.security.delivery import delivery_url, object_key_of_token, object_key_of_url, on_base
+from tidemill.security.delivery_urls import delivery_url, object_key_of_token, object_key_of_url, rewrite_base
 
 KEY = b"k" * 32
 BASE = "https://api.example/"
@@ -37,6 +37,6 @@ def test_files_in_json_move_to_another_base_and_nothing_else_does():
     output = {"file": ours[0], "many": ours, "not ours": others, "n": [1, 1.5, None, True]}
     text = json.dumps(output).encode()
     expected = {**output, "file": moved, "many": [moved, moved]}
-    assert json.loads(on_base(text, KEY, "https://z/t")) == expected
+    assert json.loads(rewrite_base(text, KEY, "https://z/t")) == expected
     for same in (json.dumps(others[2:3]).encode(), json.dumps([moved]).encode()):
-        assert on_base(same, KEY, "https://z/t") is same
+        assert rewrite_base(same, KEY, "https://z/t") is same

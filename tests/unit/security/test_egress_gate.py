@@ -5,10 +5,10 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from tidemill.security import egress_errors
-from tidemill.security.egress import AddressInfo, gate
-from tidemill.security.egress_errors import AddressRefused, EgressError, translated
-from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.security.egress import errors
+from tidemill.security.egress.client import AddressInfo, guarded_socket_factory
+from tidemill.security.egress.errors import AddressRefused, EgressError, translate_errors
+from tidemill.security.egress.policy import AllowList, EgressPolicy
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 KEY = ConnectionKey("secret-host.internal", 5432, False, True, None, None, None)
@@ -48,42 +48,42 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 )
 def test_no_socket_is_made_for_a_refused_address(refused: AddressInfo, made: list[tuple[object, ...]]) -> None:
     with pytest.raises(AddressRefused):
-        gate(EgressPolicy().permits)(refused)
+        guarded_socket_factory(EgressPolicy().permits)(refused)
     assert made == []
 
 
 @pytest.mark.parametrize("permitted", [info(V4, "8.8.8.8", 443), info(V6, "2606:4700:4700::1111", 80, 0, 0)])
 def test_a_socket_is_made_for_a_permitted_address(permitted: AddressInfo, made: list[tuple[object, ...]]) -> None:
-    gate(EgressPolicy().permits)(permitted)
+    guarded_socket_factory(EgressPolicy().permits)(permitted)
     assert made == [permitted[:3]]
 
 
 def test_the_gate_of_listed_hosts_still_asks(made: list[tuple[object, ...]]) -> None:
-    policy = EgressPolicy(allow=Allow.parse("hooks.lan"))
-    gate(policy.permits_listed)(info(V4, "10.0.0.1", 9000))
+    policy = EgressPolicy(allow=AllowList.parse("hooks.lan"))
+    guarded_socket_factory(policy.permits_listed)(info(V4, "10.0.0.1", 9000))
     assert len(made) == 1
     with pytest.raises(AddressRefused):
-        gate(policy.permits_listed)(info(V4, "nonsense", 9000))
+        guarded_socket_factory(policy.permits_listed)(info(V4, "nonsense", 9000))
 
 
 @pytest.mark.parametrize(
     ("raised", "kind", "words"),
     [
-        (TimeoutError("10.0.0.7"), egress_errors.EgressTimeout, "timed out"),
-        (aiohttp.ConnectionTimeoutError("10.0.0.7"), egress_errors.EgressTimeout, "timed out"),
-        (aiohttp.ClientConnectorError(KEY, AddressRefused()), egress_errors.EgressDenied, "not allowed"),
-        (aiohttp.ClientConnectorError(KEY, OSError(111, "10.0.0.7")), egress_errors.EgressFailed, "connected"),
-        (aiohttp.ClientConnectorDNSError(KEY, OSError(1, "10.0.0.7")), egress_errors.EgressFailed, "resolve"),
-        (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "10.0.0.7")), egress_errors.EgressFailed, "TLS"),
-        (aiohttp.InvalidURL("http://10.0.0.7"), egress_errors.EgressDenied, "malformed"),
-        (aiohttp.ServerDisconnectedError("10.0.0.7"), egress_errors.EgressFailed, "broke off"),
-        (aiohttp.ClientPayloadError("10.0.0.7"), egress_errors.EgressFailed, "broke off"),
-        (ConnectionResetError("10.0.0.7"), egress_errors.EgressFailed, "broke off"),
-        (ValueError("10.0.0.7"), egress_errors.EgressFailed, "broke off"),
+        (TimeoutError("10.0.0.7"), errors.EgressTimeout, "timed out"),
+        (aiohttp.ConnectionTimeoutError("10.0.0.7"), errors.EgressTimeout, "timed out"),
+        (aiohttp.ClientConnectorError(KEY, AddressRefused()), errors.EgressDenied, "not allowed"),
+        (aiohttp.ClientConnectorError(KEY, OSError(111, "10.0.0.7")), errors.EgressFailed, "connected"),
+        (aiohttp.ClientConnectorDNSError(KEY, OSError(1, "10.0.0.7")), errors.EgressFailed, "resolve"),
+        (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "10.0.0.7")), errors.EgressFailed, "TLS"),
+        (aiohttp.InvalidURL("http://10.0.0.7"), errors.EgressDenied, "malformed"),
+        (aiohttp.ServerDisconnectedError("10.0.0.7"), errors.EgressFailed, "broke off"),
+        (aiohttp.ClientPayloadError("10.0.0.7"), errors.EgressFailed, "broke off"),
+        (ConnectionResetError("10.0.0.7"), errors.EgressFailed, "broke off"),
+        (ValueError("10.0.0.7"), errors.EgressFailed, "broke off"),
     ],
 )
 def test_errors_are_typed_and_tell_nothing_of_our_network(raised: Exception, kind: type, words: str) -> None:
-    with pytest.raises(EgressError) as caught, translated():
+    with pytest.raises(EgressError) as caught, translate_errors():
         raise raised
     assert type(caught.value) is kind
     assert words in str(caught.value)
@@ -94,5 +94,5 @@ def test_errors_are_typed_and_tell_nothing_of_our_network(raised: Exception, kin
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(ZeroDivisionError), translated():
+    with pytest.raises(ZeroDivisionError), translate_errors():
         raise ZeroDivisionError

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.security.addresses import parse_networks
-from tidemill.security.egress_errors import EgressDenied
-from tidemill.security.egress_policy import MAX_URL_CHARS, Allow, EgressPolicy, check_form
+from tidemill.security.egress.addresses import parse_networks
+from tidemill.security.egress.errors import EgressDenied
+from tidemill.security.egress.policy import MAX_URL_CHARS, AllowList, EgressPolicy, check_url_form
 
 STRICT = EgressPolicy()
 OPEN = EgressPolicy(allow_http=True)
@@ -130,12 +130,12 @@ def test_malformed_and_foreign_urls_are_refused(url: str) -> None:
     with pytest.raises(EgressDenied):
         OPEN.target(url)
     with pytest.raises(EgressDenied):
-        check_form(url)
+        check_url_form(url)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "https://[::1]:8443/x?y=1", "https://\u00fc.example/"])
 def test_the_form_alone_says_nothing_of_where_a_url_leads(url: str) -> None:
-    check_form(url)
+    check_url_form(url)
 
 
 @pytest.mark.parametrize("char", ["\r", "\n", "\t", "\x00", " ", "\x7f", "\x85", "\u00a0", "\r\nHost: evil\r\n"])
@@ -218,7 +218,7 @@ def test_a_public_literal_needs_a_web_port_too() -> None:
 
 
 def test_the_whole_grammar_of_the_allow_list() -> None:
-    allow = Allow.parse(
+    allow = AllowList.parse(
         "10.0.0.0/8, 127.0.0.1/32:9000,192.168.1.5 ,fd00::/8,[fd11::/16]:81,[::1],Hooks.LAN,hooks.lan.:8443,"
     )
     assert set(allow.networks) == {
@@ -230,7 +230,7 @@ def test_the_whole_grammar_of_the_allow_list() -> None:
         (ip_network("::1/128"), None),
     }
     assert allow.hosts == {("hooks.lan", None), ("hooks.lan", 8443)}
-    assert Allow.parse("") == Allow.parse(" , ") == Allow()
+    assert AllowList.parse("") == AllowList.parse(" , ") == AllowList()
 
 
 @pytest.mark.parametrize(
@@ -257,11 +257,11 @@ def test_the_whole_grammar_of_the_allow_list() -> None:
 )
 def test_a_mistake_in_the_allow_list_is_an_error(text: str) -> None:
     with pytest.raises(ValueError):
-        Allow.parse(f"10.1.0.0/16,{text}")
+        AllowList.parse(f"10.1.0.0/16,{text}")
 
 
 def test_a_listed_network_is_permitted_at_its_port() -> None:
-    policy = EgressPolicy(allow=Allow.parse("10.0.0.0/8:9000,127.0.0.1/32"), allow_http=True)
+    policy = EgressPolicy(allow=AllowList.parse("10.0.0.0/8:9000,127.0.0.1/32"), allow_http=True)
     verdicts = {each: policy.permits(*each) for each in [("10.1.2.3", 9000), ("10.1.2.3", 80), ("11.0.0.1", 9000)]}
     assert verdicts == {("10.1.2.3", 9000): True, ("10.1.2.3", 80): False, ("11.0.0.1", 9000): False}
     assert policy.permits("127.0.0.1", 31_337)
@@ -275,7 +275,7 @@ def test_a_listed_network_is_permitted_at_its_port() -> None:
 
 
 def test_a_listed_host_is_marked_so_that_any_address_will_do() -> None:
-    policy = EgressPolicy(allow=Allow.parse("hooks.lan:8443,any.lan"))
+    policy = EgressPolicy(allow=AllowList.parse("hooks.lan:8443,any.lan"))
     listed = ["https://hooks.lan:8443/", "https://HOOKS.lan.:8443/", "https://any.lan/", "https://any.lan:1/"]
     others = ["https://hooks.lan/", "https://x.any.lan/", "https://anyxlan/", "https://8.8.8.8/"]
     assert all(policy.target(url).listed for url in listed)
@@ -286,7 +286,7 @@ def test_a_listed_host_is_marked_so_that_any_address_will_do() -> None:
 
 def test_deny_wins_over_everything() -> None:
     policy = EgressPolicy(
-        allow=Allow.parse("10.0.0.0/8,hooks.lan"), deny=parse_networks("10.9.0.0/16, 8.8.8.0/24"), allow_http=True
+        allow=AllowList.parse("10.0.0.0/8,hooks.lan"), deny=parse_networks("10.9.0.0/16, 8.8.8.0/24"), allow_http=True
     )
     assert policy.permits("10.1.0.1", 80)
     for ip in ("10.9.0.1", "8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::808:808"):
@@ -297,7 +297,7 @@ def test_deny_wins_over_everything() -> None:
 
 
 def test_an_ipv6_literal_with_a_scope_is_refused_even_when_listed() -> None:
-    policy = EgressPolicy(allow=Allow.parse("fe80::/10"), allow_http=True)
+    policy = EgressPolicy(allow=AllowList.parse("fe80::/10"), allow_http=True)
     assert not policy.permits("fe80::1%eth0", 80)
     with pytest.raises(EgressDenied):
         policy.target("http://[fe80::1%25eth0]/")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.security.egress_proxy import Hosts, asked_for
+from tidemill.security.egress.proxy import HostRules, parse_connect
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from tidemill.security.egress_proxy import Hosts, asked_for
     ],
 )
 def test_connect(line, target):
-    assert asked_for(line + b"\r\nHost: x\r\n\r\n") == target
+    assert parse_connect(line + b"\r\nHost: x\r\n\r\n") == target
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ def test_connect(line, target):
 )
 def test_what_is_no_connect(line):
     with pytest.raises(ValueError, match=r"alone|https"):
-        asked_for(line + b"\r\n\r\n")
+        parse_connect(line + b"\r\n\r\n")
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_it(head):
     try:
-        host, port = asked_for(head)
+        host, port = parse_connect(head)
     except ValueError:
         return
     assert host
@@ -52,16 +52,16 @@ def test_no_bytes_break_it(head):
 @pytest.mark.parametrize(
     ("hosts", "host", "allowed"),
     [
-        (Hosts(), "anything.example", True),
-        (Hosts(never=frozenset({"db.internal"})), "DB.internal.", False),
-        (Hosts(only=("hf.co",)), "hf.co", True),
-        (Hosts(only=("hf.co",)), "HF.CO.", True),
-        (Hosts(only=("hf.co",)), "cdn.hf.co", False),
-        (Hosts(only=("*.hf.co",)), "cdn.hf.co", True),
-        (Hosts(only=("*.hf.co",)), "hf.co", False),
-        (Hosts(only=("*.hf.co",)), "evilhf.co", False),
-        (Hosts(only=()), "hf.co", False),
-        (Hosts(only=("db.internal",), never=frozenset({"db.internal"})), "db.internal", False),
+        (HostRules(), "anything.example", True),
+        (HostRules(never=frozenset({"db.internal"})), "DB.internal.", False),
+        (HostRules(only=("hf.co",)), "hf.co", True),
+        (HostRules(only=("hf.co",)), "HF.CO.", True),
+        (HostRules(only=("hf.co",)), "cdn.hf.co", False),
+        (HostRules(only=("*.hf.co",)), "cdn.hf.co", True),
+        (HostRules(only=("*.hf.co",)), "hf.co", False),
+        (HostRules(only=("*.hf.co",)), "evilhf.co", False),
+        (HostRules(only=()), "hf.co", False),
+        (HostRules(only=("db.internal",), never=frozenset({"db.internal"})), "db.internal", False),
     ],
 )
 def test_hosts(hosts, host, allowed):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.security.public_urls import LOCAL, PublicUrls
+from tidemill.security.public_urls import DEFAULT_URL, PublicUrls
 
 LISTED = PublicUrls("https://tide.example, http://10.1.2.3:8300/ ,http://Tide.lan/mill/")
 
@@ -46,7 +46,7 @@ def test_a_host_that_is_not_listed_gets_none(authority):
     assert LISTED.reached_by(authority) is None
 
 
-@pytest.mark.parametrize("listed", [LOCAL, "http://localhost:8300", "http://[::1]:9000,http://127.0.0.1"])
+@pytest.mark.parametrize("listed", [DEFAULT_URL, "http://localhost:8300", "http://[::1]:9000,http://127.0.0.1"])
 @pytest.mark.parametrize(
     "authority",
     ["localhost:8300", "127.0.0.1:8300", "127.9.9.9", "[::1]:7", "192.168.1.20:8300", "10.0.0.5", "[fd00::1]"],
@@ -57,7 +57,7 @@ def test_while_only_loopback_is_listed_private_hosts_get_what_they_used(listed, 
 
 @pytest.mark.parametrize("authority", [*STRANGERS, "169.254.169.254", "0.0.0.0", "gateway", "localhost.evil.example"])
 def test_no_other_host_is_believed_even_then(authority):
-    assert PublicUrls(LOCAL).reached_by(authority) is None
+    assert PublicUrls(DEFAULT_URL).reached_by(authority) is None
 
 
 def test_one_loopback_host_stands_for_all():
@@ -77,7 +77,7 @@ def test_the_scheme_counts_where_it_is_known():
 def test_a_url_that_is_not_listed_any_more_gives_way_to_the_first():
     assert LISTED.current("http://10.1.2.3:8300") == "http://10.1.2.3:8300"
     assert LISTED.current("http://192.168.1.20:8300") == "https://tide.example"
-    assert PublicUrls(LOCAL).current("http://192.168.1.20:8300") == "http://192.168.1.20:8300"
+    assert PublicUrls(DEFAULT_URL).current("http://192.168.1.20:8300") == "http://192.168.1.20:8300"
 
 
 @pytest.mark.parametrize(

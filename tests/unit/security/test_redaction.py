@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.security import tokens, webhooks
+from tidemill.security import tokens, webhook_signatures
 from tidemill.security.redact import redact_secrets
 
 TOKEN = "r8_" + "0aA" * 12 + "z"
@@ -55,7 +55,7 @@ def test_text_without_secrets_is_the_same_object() -> None:
 
 @given(st.text(), st.text())
 def test_no_whole_secret_survives(before: str, after: str) -> None:
-    token, secret = tokens.new_token(), webhooks.new_secret()
+    token, secret = tokens.new_token(), webhook_signatures.new_secret()
     hidden = redact_secrets(f"{before}{token}{after} {before}{secret}{after}")
     assert token not in hidden
     assert secret not in hidden

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.security.response_fields import MAX_FILENAME_BYTES, content_type, filename, retry_after_s
+from tidemill.security.egress.response_headers import MAX_FILENAME_BYTES, content_type, filename, retry_after_s
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def test_a_new_token_has_replicates_shape_and_passes_its_own_check() -> None:
         assert len(token) == 40
         assert token.startswith("r8_")
         assert token[3:].isalnum()
-        assert tokens.looks_valid(token)
+        assert tokens.is_well_formed(token)
 
 
 def test_the_checksum_is_the_base62_crc32_of_the_rest() -> None:
@@ -33,7 +33,7 @@ def test_any_one_changed_character_is_noticed(at: int, char: str) -> None:
     token = "r8_" + "a" * 31
     token += tokens._checksum(token)
     changed = token[:at] + char + token[at + 1 :]
-    assert tokens.looks_valid(changed) == (changed == token)
+    assert tokens.is_well_formed(changed) == (changed == token)
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,18 @@ def test_any_one_changed_character_is_noticed(at: int, char: str) -> None:
     ["", "r8_", "r8_" + "a" * 37, "r9_" + "a" * 37, "r8_" + "a" * 36 + "é", "x" * 1_000_000, "r8_" + "\u0661" * 37],
 )
 def test_garbage_is_rejected(text: str) -> None:
-    assert not tokens.looks_valid(text)
+    assert not tokens.is_well_formed(text)
 
 
 def test_whitespace_around_a_token_is_rejected() -> None:
     token = tokens.new_token()
-    assert not tokens.looks_valid(token + "\n")
-    assert not tokens.looks_valid(" " + token)
+    assert not tokens.is_well_formed(token + "\n")
+    assert not tokens.is_well_formed(" " + token)
 
 
 @given(st.text())
 def test_any_text_can_be_judged(text: str) -> None:
-    tokens.looks_valid(text)
+    tokens.is_well_formed(text)
 
 
 def test_what_is_stored_and_shown() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tidemill.security import webhooks
+from tidemill.security import webhook_signatures
 
 # The vector in the tests of Replicate's and Svix's clients.
 VECTOR_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -20,44 +20,46 @@ def headers(signature: str, timestamp: int) -> dict[str, str]:
 
 
 def test_replicates_vector() -> None:
-    assert webhooks.sign([VECTOR_SECRET], VECTOR_ID, 1614265330, VECTOR_BODY) == VECTOR_SIGNATURE
+    assert webhook_signatures.sign([VECTOR_SECRET], VECTOR_ID, 1614265330, VECTOR_BODY) == VECTOR_SIGNATURE
 
 
 def test_a_new_secret_is_24_bytes_with_exactly_one_underscore() -> None:
     for _ in range(200):
-        secret = webhooks.new_secret()
+        secret = webhook_signatures.new_secret()
         assert secret.count("_") == 1
         assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 24
 
 
 @given(st.text())
 def test_the_public_library_verifies_what_we_sign(text: str) -> None:
-    secret, now, body = webhooks.new_secret(), int(time.time()), text.encode()
-    signature = webhooks.sign([secret], "msg_1", now, body)
+    secret, now, body = webhook_signatures.new_secret(), int(time.time()), text.encode()
+    signature = webhook_signatures.sign([secret], "msg_1", now, body)
     Webhook(secret).verify(body, headers(signature, now), json_parse=False)
 
 
 def test_both_secrets_verify_during_a_rotation_and_a_third_does_not() -> None:
-    old, new = webhooks.new_secret(), webhooks.new_secret()
+    old, new = webhook_signatures.new_secret(), webhook_signatures.new_secret()
     now = int(time.time())
-    signature = webhooks.sign([old, new], "msg_1", now, b"{}")
+    signature = webhook_signatures.sign([old, new], "msg_1", now, b"{}")
     assert signature.count(" ") == 1
     for secret in (old, new):
         assert Webhook(secret).verify(b"{}", headers(signature, now)) == {}
     with pytest.raises(WebhookVerificationError):
-        Webhook(webhooks.new_secret()).verify(b"{}", headers(signature, now))
+        Webhook(webhook_signatures.new_secret()).verify(b"{}", headers(signature, now))
 
 
 @pytest.mark.parametrize(
     ("id_", "timestamp", "body"), [("msg_2", 1000, b"{}"), ("msg_1", 1001, b"{}"), ("msg_1", 1000, b"[]")]
 )
 def test_each_signed_part_counts(id_: str, timestamp: int, body: bytes) -> None:
-    secret = webhooks.new_secret()
-    assert webhooks.sign([secret], id_, timestamp, body) != webhooks.sign([secret], "msg_1", 1000, b"{}")
+    secret = webhook_signatures.new_secret()
+    assert webhook_signatures.sign([secret], id_, timestamp, body) != webhook_signatures.sign(
+        [secret], "msg_1", 1000, b"{}"
+    )
 
 
 def test_bytes_that_are_no_text_are_signed_as_they_are() -> None:
-    assert webhooks.sign([VECTOR_SECRET], "msg_1", 1, b"\xff\x00") != webhooks.sign(
+    assert webhook_signatures.sign([VECTOR_SECRET], "msg_1", 1, b"\xff\x00") != webhook_signatures.sign(
         [VECTOR_SECRET], "msg_1", 1, b"\xff"
     )
 
@@ -68,4 +70,4 @@ def test_bytes_that_are_no_text_are_signed_as_they_are() -> None:
 )
 def test_what_cannot_be_signed_safely_is_refused(secrets: list[str], id_: str) -> None:
     with pytest.raises(ValueError):
-        webhooks.sign(secrets, id_, 1, b"{}")
+        webhook_signatures.sign(secrets, id_, 1, b"{}")

@@ -16,7 +16,7 @@ def test_the_operators_copy_is_current():
 
 
 def test_outsiders_have_no_jetstream_and_no_users_of_the_servers_own():
-    outside = ACCOUNTS[subjects.OUTSIDE_ACCOUNT]
+    outside = ACCOUNTS[subjects.EXTERNAL_ACCOUNT]
     assert set(outside) == {"limits", "imports"}
 
 
@@ -31,7 +31,7 @@ def test_only_pulling_looking_and_acknowledging_lead_inwards():
         "$JS.API.CONSUMER.INFO.PREDICTIONS.*",
         "$JS.ACK.PREDICTIONS.>",
     )
-    assert services == {subject: [subjects.OUTSIDE_ACCOUNT] for subject in inwards}
+    assert services == {subject: [subjects.EXTERNAL_ACCOUNT] for subject in inwards}
 
 
 def test_only_lifecycle_events_lead_outwards():

@@ -2,7 +2,7 @@ import json
 from types import SimpleNamespace
 
 from tidemill.gateway.responses import stream_urls
-from tidemill.security.delivery import delivery_url
+from tidemill.security.delivery_urls import delivery_url
 from tidemill.testing.rows import WAITING
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.sending import Sender

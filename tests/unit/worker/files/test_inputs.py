@@ -11,8 +11,8 @@ from tidemill.runtime.objects import retries as retries_module
 from tidemill.runtime.objects.retries import Outage, Retries
 from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
-from tidemill.security.egress import Download
-from tidemill.security.egress_errors import EgressDenied, EgressFailed, EgressTimeout
+from tidemill.security.egress.client import Download
+from tidemill.security.egress.errors import EgressDenied, EgressFailed, EgressTimeout
 from tidemill.security.public_urls import PublicUrls
 from tidemill.testing.tasks import shortly
 from tidemill.worker.files import inputs as module

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tidemill.contracts.errors import ErrorCode
-from tidemill.contracts.events import Boot, Stop
+from tidemill.contracts.events import BootInstance, StopInstance
 from tidemill.hosting.child.failures import BootFailed, ChildFailure
 from tidemill.testing.tasks import shortly
 from tidemill.worker.instances import manager as module
@@ -73,7 +73,7 @@ class World:
 
     async def boot(self, name):
         """Sends the command, and waits until the boot is on."""
-        reply = await self.manager.obey(Boot(instance=name, queue="q"))
+        reply = await self.manager.obey(BootInstance(instance=name, queue="q"))
         if reply.accepted:
             await shortly(lambda: name in self.boots.begun)
         return self.engine.instances().get(name), reply
@@ -152,7 +152,7 @@ async def test_a_stop_ends_a_boot_and_lets_what_is_ready_finish(new_world):
     world.boots.begun["b"].set_result(None)
     await shortly(lambda: ready.state == "ready")
     for name in ("a", "b", "unknown"):
-        assert (await world.manager.obey(Stop(instance=name))).accepted
+        assert (await world.manager.obey(StopInstance(instance=name))).accepted
     await shortly(lambda: world.noted("cleared"))
     assert world.noted("cleared") == [("cleared", "a")]
     assert booting.child.killed

@@ -30,37 +30,37 @@ class Scope(StrEnum):
     WEBHOOKS_WRITE = "webhooks:write"
 
 
-ALL: Final = frozenset(Scope)
-EVERYTHING: Final = "*"  # in a token's list: all scopes, those of later releases too
-READING: Final = frozenset(scope for scope in Scope if scope.endswith(":read") and scope is not Scope.WEBHOOKS_READ)
+ALL_SCOPES: Final = frozenset(Scope)
+WILDCARD: Final = "*"  # in a token's list: all scopes, those of later releases too
+READ_SCOPES: Final = frozenset(scope for scope in Scope if scope.endswith(":read") and scope is not Scope.WEBHOOKS_READ)
 
 ROLE_SCOPES: Final[dict[Role, frozenset[Scope]]] = {
-    "owner": ALL,
-    "member": ALL - {Scope.ACCOUNT_WRITE},
-    "viewer": READING,
+    "owner": ALL_SCOPES,
+    "member": ALL_SCOPES - {Scope.ACCOUNT_WRITE},
+    "viewer": READ_SCOPES,
 }
 
 
-def unknown(scopes: Iterable[str]) -> list[str]:
+def unknown_scopes(scopes: Iterable[str]) -> list[str]:
     """The names among these that are no scopes."""
-    return sorted(frozenset(scopes) - frozenset(Scope) - {EVERYTHING})
+    return sorted(frozenset(scopes) - frozenset(Scope) - {WILDCARD})
 
 
-def beyond(wanted: Iterable[str], held: Iterable[str], role: Role = "owner") -> list[str]:
+def excess_scopes(wanted: Iterable[str], held: Iterable[str], role: Role = "owner") -> list[str]:
     """What a token may not be given by the holder of `held`, for an account in which that holder has this role.
 
     `*` goes on only from `*`: it would grant what a later release adds. It stays within the role by itself.
     """
     asked, has = frozenset(wanted), frozenset(held)
-    named = frozenset(scope for scope in Scope if scope in asked) - granted(has, role)
-    return sorted(named | ({EVERYTHING} if EVERYTHING in asked - has else frozenset()))
+    named = frozenset(scope for scope in Scope if scope in asked) - granted_scopes(has, role)
+    return sorted(named | ({WILDCARD} if WILDCARD in asked - has else frozenset()))
 
 
-def granted(scopes: Iterable[str], role: Role = "owner") -> frozenset[Scope]:
+def granted_scopes(scopes: Iterable[str], role: Role = "owner") -> frozenset[Scope]:
     """What a token with these scopes may do for an account in which its maker has this role.
 
     Names that are no scope (any more) grant nothing.
     """
     named = frozenset(scopes)
-    asked = ALL if EVERYTHING in named else frozenset(scope for scope in Scope if scope in named)
+    asked = ALL_SCOPES if WILDCARD in named else frozenset(scope for scope in Scope if scope in named)
     return asked & ROLE_SCOPES[role]

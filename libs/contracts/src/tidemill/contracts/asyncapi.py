@@ -10,16 +10,16 @@ import msgspec
 
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.prediction import Status
-from tidemill.contracts.subjects import KINDS, OUTSIDE_DOMAIN, PREDICTIONS, EventName, Kind, prediction
+from tidemill.contracts.subjects import EXTERNAL_DOMAIN, KINDS, PREDICTIONS, EventName, Kind, prediction
 
 Json = dict[str, Any]
-NAMES: Final[tuple[EventName, ...]] = ("started", "completed")
+EVENT_NAMES: Final[tuple[EventName, ...]] = ("started", "completed")
 LOCAL_URL: Final = "nats://127.0.0.1:4222"
-WORDS: Final[dict[EventName, str]] = {
+EVENT_DESCRIPTIONS: Final[dict[EventName, str]] = {
     "started": "A worker runs it. What ends within a few milliseconds is never announced as started.",
     "completed": "It has ended: succeeded, failed, canceled or aborted. There is exactly one of these.",
 }
-ABOUT: Final = f"""\
+DESCRIPTION: Final = f"""\
 Predictions and trainings announce on NATS what happens to them. Connect with an API token as the token (or as the
 password) and subscribe to your own account's subjects; `GET /v1/account` tells them, and the inbox prefix to use.
 
@@ -27,7 +27,7 @@ The stream {PREDICTIONS.name} keeps events for an hour at most, no longer than t
 oldest of an account that holds more than its share: `GET /v1/event-consumers/{{id}}` tells how many a durable consumer
 has missed so, and since when (`missed`, `missed_since`, `missed_until`). A durable
 consumer, made with `POST /v1/event-consumers`, remembers what you have acknowledged; reach it under the JetStream
-domain `{OUTSIDE_DOMAIN}`. Delivery is at least once and in no promised order: `ce-id` names an event for good."""
+domain `{EXTERNAL_DOMAIN}`. Delivery is at least once and in no promised order: `ce-id` names an event for good."""
 ACCOUNT: Final = "The account's id, as `GET /v1/account` tells it."
 GATEWAY: Final = "Of no use to subscribers; subscribe with `*` in its place."
 EXAMPLE_ID: Final = "01m848q50sbfbnet4y03nd0mjx"
@@ -61,10 +61,10 @@ EXAMPLES: Final[dict[EventName, Lifecycle]] = {
 def document(server_url: str) -> Json:
     """`server_url` is where outsiders connect, such as nats://events.example:4222."""
     protocol, _, host = server_url.rpartition("://")
-    moves = [(kind, name) for kind in KINDS for name in NAMES]
+    moves = [(kind, name) for kind in KINDS for name in EVENT_NAMES]
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "Tidemill events", "version": "1.0.0", "description": ABOUT},
+        "info": {"title": "Tidemill events", "version": "1.0.0", "description": DESCRIPTION},
         "defaultContentType": "application/json",
         "servers": {
             "nats": {
@@ -97,7 +97,7 @@ def _channel(kind: Kind, name: EventName) -> Json:
     title = _title(kind, name)
     return {
         "address": prediction("{account}", name, "{gateway}", kind),
-        "description": WORDS[name],
+        "description": EVENT_DESCRIPTIONS[name],
         "messages": {title: {"$ref": f"#/components/messages/{title}"}},
         "parameters": {"account": {"description": ACCOUNT}, "gateway": {"description": GATEWAY}},
     }
@@ -131,10 +131,10 @@ def _schemas() -> Json:
     return components
 
 
-def printed(server_url: str = LOCAL_URL) -> str:
+def render_document(server_url: str = LOCAL_URL) -> str:
     made = msgspec.json.format(msgspec.json.encode(document(server_url)), indent=2).decode()
     return f"{made}\n"
 
 
 if __name__ == "__main__":
-    sys.stdout.write(printed())
+    sys.stdout.write(render_document())

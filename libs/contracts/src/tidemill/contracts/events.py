@@ -72,33 +72,33 @@ class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
         }
 
 
-class Chunk(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+class Chunk(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
     """One item of a prediction's live output. `seq` counts from 0 within an attempt."""
 
     attempt: int
     seq: int
 
 
-class Output(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+class OutputChunk(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag="output"):
     """An item of an iterator's output, as JSON."""
 
     value: msgspec.Raw
 
 
-class Logs(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+class LogsChunk(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag="logs"):
     text: str
 
 
-class Reset(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+class ResetChunk(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag="reset"):
     """A new attempt begins: what came before no longer counts."""
 
 
-class Done(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag=str.lower):
+class DoneChunk(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag="done"):
     status: Status
     error: str | None = None
 
 
-AnyChunk = Output | Logs | Reset | Done
+AnyChunk = OutputChunk | LogsChunk | ResetChunk | DoneChunk
 
 
 class Demand(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,7 +107,7 @@ class Demand(Event, frozen=True, kw_only=True, omit_defaults=True):
     queue: str
 
 
-class Urgent(Event, frozen=True, kw_only=True, omit_defaults=True):
+class PriorityWaiting(Event, frozen=True, kw_only=True, omit_defaults=True):
     """An account has a prediction with a priority waiting in a queue: at its hints the rows say what runs."""
 
     queue: str
@@ -140,25 +140,25 @@ class ProgressState(Event, frozen=True, kw_only=True, omit_defaults=True):
     on_its_way: bool = False
 
 
-class PushWaiting(Event, frozen=True, kw_only=True, omit_defaults=True):
+class PushQueued(Event, frozen=True, kw_only=True, omit_defaults=True):
     id: str
 
 
-class OutsiderAdmitted(Event, frozen=True, kw_only=True, omit_defaults=True):
+class SubscriberAdmitted(Event, frozen=True, kw_only=True, omit_defaults=True):
     """An outside subscriber was let in; `key` tells its connection apart."""
 
     account: str
     key: str
 
 
-class VersionMade(Event, frozen=True, kw_only=True, omit_defaults=True):
+class VersionCreated(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A model has a new version: workers with room may fetch its files and build its environment ahead."""
 
     queue: str
     account: str = ""  # that pushed it
 
 
-class Warm(Event, frozen=True, kw_only=True, omit_defaults=True):
+class WarmQueues(Event, frozen=True, kw_only=True, omit_defaults=True):
     """All queues with at least one ready instance, from the scheduler, whenever it changes and every few seconds.
 
     `booting`: queues without a ready instance that have one coming; `retrying`: those whose next boot is held off,
@@ -170,13 +170,13 @@ class Warm(Event, frozen=True, kw_only=True, omit_defaults=True):
     retrying: list[str] = []
 
 
-class LineAsked(Event, frozen=True, kw_only=True, omit_defaults=True):
+class WaitingListRequest(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A gateway asks the scheduler who waits in a queue."""
 
     queue: str
 
 
-class Line(Event, frozen=True, kw_only=True, omit_defaults=True):
+class WaitingList(Event, frozen=True, kw_only=True, omit_defaults=True):
     """Who waits, in the order of acceptance; some may have begun or ended a moment ago.
 
     Who was accepted after `until`, in unix seconds, is not counted; `whole`: nobody else was left out.
@@ -195,7 +195,7 @@ class QueueLoad(Event, frozen=True, kw_only=True, omit_defaults=True):
     oldest_at: float
 
 
-class Load(Event, frozen=True, kw_only=True, omit_defaults=True):
+class LoadReport(Event, frozen=True, kw_only=True, omit_defaults=True):
     """What the sweep knows to be open, every second, from the scheduler that leads.
 
     `at` is the database's time; what was accepted less than `behind_s` before the message was sent is not counted. A
@@ -259,20 +259,20 @@ class Heartbeat(Event, frozen=True, kw_only=True, omit_defaults=True):
     gpu_free_bytes: list[int] = []
 
 
-class Boot(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag="boot"):
+class BootInstance(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag="boot"):
     """Start an instance of a queue. Idempotent by `instance`."""
 
     instance: str
     queue: str
 
 
-class Stop(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag="stop"):
+class StopInstance(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag="stop"):
     """Let an instance finish what it runs, then end it. Idempotent by `instance`."""
 
     instance: str
 
 
-Command = Boot | Stop
+WorkerCommand = BootInstance | StopInstance
 
 
 class CommandReply(Event, frozen=True, kw_only=True, omit_defaults=True):

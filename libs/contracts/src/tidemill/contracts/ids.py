@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-LENGTH: Final = 26
+ID_LENGTH_CHARS: Final = 26
 _PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)  # ten bits a look-up halves the work
 
 
@@ -42,4 +42,4 @@ def id_at(ms: int, random_bits: int) -> str:
 
 
 def is_id(text: str) -> bool:
-    return len(text) == LENGTH and all(char in ALPHABET for char in text)
+    return len(text) == ID_LENGTH_CHARS and all(char in ALPHABET for char in text)

@@ -1,6 +1,6 @@
 """The life of a prediction: its states, the one table of allowed moves, and what that table means in SQL.
 
-Services ask `may_move` and `stopped`; their statements are guarded by `SQL_SOURCES`, `SQL_ENDS` and `SQL_OPEN`.
+Services call `may_move` and `status_when_stopped`; SQL statements use `SQL_SOURCES`, `SQL_ENDS` and `SQL_OPEN`.
 `transition` is the meaning of those guards: tests hold every statement against it.
 """
 
@@ -51,7 +51,7 @@ SQL_ENDS: Final = (
 )
 
 
-class Position(NamedTuple):
+class PredictionState(NamedTuple):
     """Where a prediction is: its state and the attempt that may move it."""
 
     status: Status
@@ -63,16 +63,16 @@ def may_move(source: Status, target: Status) -> bool:
     return target in TRANSITIONS[source]
 
 
-def stopped(status: Status) -> Status:
-    """Return how an open prediction ends that is stopped now: aborted if it never began to run, else canceled."""
+def status_when_stopped(status: Status) -> Status:
+    """Return the terminal status of an open prediction that is stopped now: aborted if it never ran, else canceled."""
     return Status.ABORTED if may_move(status, Status.ABORTED) else Status.CANCELED
 
 
-def transition(now: Position, attempt: int, target: Status) -> Position | None:
+def transition(now: PredictionState, attempt: int, target: Status) -> PredictionState | None:
     """Return the position after `attempt` asks for `target`, or None if the fence or the table refuses it.
 
     Only the current attempt may move a prediction. Going back to starting begins the next attempt.
     """
     if attempt != now.attempt or not may_move(now.status, target):
         return None
-    return Position(target, attempt + 1 if target is Status.STARTING else attempt)
+    return PredictionState(target, attempt + 1 if target is Status.STARTING else attempt)

@@ -68,7 +68,7 @@ def events_of(account: str, kind: Kind) -> str:
     return f"{kind}.{account}.>"
 
 
-def account_of(event: str) -> str:
+def account_of_event(event: str) -> str:
     """Whose lifecycle event has this subject."""
     return event.split(".")[1]
 
@@ -85,15 +85,15 @@ def output(prediction_id: str) -> str:
 
 DEMAND: Final = "fleet.demand"  # a queue has work and perhaps no instance: gateway to scheduler
 HEARTBEAT: Final = "fleet.heartbeat"  # the state of one worker, every second
-PUSH: Final = "fleet.push"  # a push waits for a worker to make its schema
-VERSION_MADE: Final = "fleet.version"  # a version was made: workers may fetch ahead what it needs
+PUSH_QUEUED: Final = "fleet.push"  # a push waits for a worker to make its schema
+VERSION_CREATED: Final = "fleet.version"  # a version was made: workers may fetch ahead what it needs
 WEBHOOK: Final = "webhook.event"  # something for the webhook dispatcher
-WEBHOOK_SETTLE: Final = "webhook.settle"  # one dispatcher asks the leading one whether progress is still on its way
+PROGRESS_STATE: Final = "webhook.settle"  # one dispatcher asks the leading one whether progress is still on its way
 LOAD: Final = "fleet.load"  # the scheduler tells gateways what waits and what is open
-URGENT: Final = "fleet.urgent"  # an account has a prediction with a priority in a queue: gateway to workers
+PRIORITY_WAITING: Final = "fleet.urgent"  # an account has a prediction with a priority in a queue: gateway to workers
 QUEUE_REMOVED: Final = "fleet.removed"  # a version was deleted: whoever runs instances of its queue may stop them
-LINE: Final = "fleet.line"  # a gateway asks the scheduler who waits in a queue
-QUEUES_WARM: Final = "fleet.warm"  # the scheduler tells gateways which queues have a ready instance
+WAITING_LIST: Final = "fleet.line"  # a gateway asks the scheduler who waits in a queue
+WARM_QUEUES: Final = "fleet.warm"  # the scheduler tells gateways which queues have a ready instance
 
 
 def command(worker: str) -> str:
@@ -107,22 +107,22 @@ CANCEL: Final = "fleet.cancel"  # a prediction was ended from outside: whoever r
 # Outside subscribers live in a NATS account of their own: whoever may publish anything may name any subject for the
 # reply, and in the services' account the server would then publish it there, into a stream's deletion for one.
 SERVICES_ACCOUNT: Final = "TIDEMILL"
-OUTSIDE_ACCOUNT: Final = "EVENTS"
+EXTERNAL_ACCOUNT: Final = "EVENTS"
 AUTH_CALLOUT: Final = "$SYS.REQ.USER.AUTH"  # the server asks who a stranger is
-CONNECTIONS: Final = f"$SYS.REQ.ACCOUNT.{OUTSIDE_ACCOUNT}.CONNZ"  # every server answers with its outside subscribers
-OUTSIDER_ADMITTED: Final = "fleet.outsider"  # a gateway has let an outside subscriber in: all count it
+CONNECTIONS: Final = f"$SYS.REQ.ACCOUNT.{EXTERNAL_ACCOUNT}.CONNZ"  # every server answers with its outside subscribers
+SUBSCRIBER_ADMITTED: Final = "fleet.outsider"  # a gateway has let an outside subscriber in: all count it
 KICK: Final = "$SYS.REQ.SERVER.*.KICK"
 # What crosses from the outside into the services' account, for durable consumers. On the outside the API stands under a
 # JetStream domain of its own: under its usual name the server itself answers that the account has no JetStream.
-OUTSIDE_DOMAIN: Final = "events"
+EXTERNAL_DOMAIN: Final = "events"
 CONSUMER_NEXT: Final = f"$JS.API.CONSUMER.MSG.NEXT.{PREDICTIONS.name}.*"
 CONSUMER_INFO: Final = f"$JS.API.CONSUMER.INFO.{PREDICTIONS.name}.*"
 CONSUMER_ACK: Final = f"$JS.ACK.{PREDICTIONS.name}.>"
 
 
-def outside(crossing: str) -> str:
+def external(crossing: str) -> str:
     """The name on the outside of a subject that crosses."""
-    return crossing.replace("$JS.API.", f"$JS.{OUTSIDE_DOMAIN}.API.")
+    return crossing.replace("$JS.API.", f"$JS.{EXTERNAL_DOMAIN}.API.")
 
 
 def kick(server: str) -> str:
@@ -135,10 +135,10 @@ def consumer(identifier: str) -> str:
     return f"events-{identifier}"
 
 
-def consumer_uses(identifier: str) -> tuple[str, ...]:
+def consumer_subjects(identifier: str) -> tuple[str, ...]:
     """What a subscriber must publish to use its own durable consumer: pull, look, acknowledge."""
     name = consumer(identifier)
-    api = [outside(subject).replace("*", name) for subject in (CONSUMER_NEXT, CONSUMER_INFO)]
+    api = [external(subject).replace("*", name) for subject in (CONSUMER_NEXT, CONSUMER_INFO)]
     return (*api, CONSUMER_ACK.replace(">", f"{name}.>"))
 
 

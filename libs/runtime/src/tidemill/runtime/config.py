@@ -9,9 +9,9 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from tidemill.contracts.decoding_words import in_words
 from tidemill.contracts.subjects import PREDICTIONS
-from tidemill.security.public_urls import LOCAL
+from tidemill.contracts.validation_messages import describe_error
+from tidemill.security.public_urls import DEFAULT_URL
 
 PREFIX = "TIDEMILL_"
 
@@ -54,7 +54,7 @@ class ObjectStore(Common, frozen=True, kw_only=True):
     s3_bucket: str = "tidemill"
     s3_region: str = "us-east-1"
     signing_key: SigningKey  # 64 hexadecimal characters; signs delivery and stream URLs
-    public_urls: str = LOCAL  # comma-separated: the gateway as clients reach it; see PublicUrls
+    public_urls: str = DEFAULT_URL  # comma-separated: the gateway as clients reach it; see PublicUrls
 
 
 ConfigT = TypeVar("ConfigT", bound=msgspec.Struct)
@@ -83,7 +83,7 @@ def _read(variable: str, text: str, kind: object) -> object:
     try:
         value: object = msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{variable} cannot be read: {in_words(error, kind)}") from None
+        raise ConfigError(f"{variable} cannot be read: {describe_error(error, kind)}") from None
     # Times, sizes, counts and shares: none of them means anything below zero.
     if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
         raise ConfigError(f"{variable} cannot be read: expected a number of at least 0")

@@ -19,8 +19,8 @@ import psutil
 from tidemill.runtime import service_endpoints
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
-from tidemill.security.addresses import Address, Network, parse_networks
-from tidemill.security.reserved import Endpoint, Reserved
+from tidemill.security.egress.addresses import Address, Network, parse_networks
+from tidemill.security.egress.reserved_endpoints import ReservedEndpoints, SocketAddress
 
 LOOK_UP_WITHIN_S: Final = 5.0
 LISTEN_EVERY_S: Final = 10.0  # to services that were started anew
@@ -55,7 +55,7 @@ class Platform:
         self,
         urls: Iterable[str],
         public_urls: str = "",
-        told: Callable[[], Awaitable[Sequence[Endpoint]]] | None = None,
+        told: Callable[[], Awaitable[Sequence[SocketAddress]]] | None = None,
     ) -> None:
         self._servers = _servers(urls)
         self._gateway = _servers([public_urls])
@@ -63,8 +63,8 @@ class Platform:
         self._addresses: dict[str, set[Address]] = {}  # by name, as they were known last
         self._owned: dict[int, frozenset[int]] = {}  # by the server's configured port, likewise
         self._scan = ListenerScan()
-        self._listeners: Sequence[Endpoint] = ()
-        self._of_servers = self._reserved = Reserved()
+        self._listeners: Sequence[SocketAddress] = ()
+        self._of_servers = self._reserved = ReservedEndpoints()
         named = {server.name for server in self._servers | self._gateway}
         self.names = frozenset(named | {"localhost", socket.gethostname().lower()})
         self.networks: tuple[Network, ...] = ()
@@ -74,7 +74,7 @@ class Platform:
         """With what the services tell."""
         return cls(urls, public_urls, lambda: service_endpoints.known(database))
 
-    def reserved(self) -> Reserved:
+    def reserved(self) -> ReservedEndpoints:
         return self._reserved
 
     async def look_up(self) -> None:
@@ -83,7 +83,7 @@ class Platform:
         servers = self._endpoints(self._servers)
         here, seen = await asyncio.to_thread(_look_around, self._scan, frozenset(port for _, port in servers))
         self._owned |= seen.owned
-        self._of_servers = Reserved.of(here, servers, owned=self._owned, beside=seen.beside)
+        self._of_servers = ReservedEndpoints.of(here, servers, owned=self._owned, beside=seen.beside)
         self._combine()
         own = here.union(*self._addresses.values())
         self.networks = parse_networks(",".join(sorted(str(address) for address in own)))
@@ -91,7 +91,7 @@ class Platform:
     def _combine(self) -> None:
         self._reserved = self._of_servers.with_listeners([*self._endpoints(self._gateway), *self._listeners])
 
-    def _endpoints(self, servers: Iterable[_Server]) -> list[Endpoint]:
+    def _endpoints(self, servers: Iterable[_Server]) -> list[SocketAddress]:
         return [(address, port) for name, port in servers for address in self._addresses.get(name, ())]
 
     async def follow(self) -> None:

@@ -21,7 +21,7 @@ from prometheus_client import REGISTRY, generate_latest
 
 from tidemill.runtime.config import Common, ConfigError, load
 from tidemill.runtime.telemetry import configure, log
-from tidemill.security.reserved import Endpoint
+from tidemill.security.egress.reserved_endpoints import SocketAddress
 
 Check = Callable[[], str | None]  # a reason why the service is not ready, or None
 Main = Callable[[], Coroutine[Any, Any, None]]
@@ -64,7 +64,7 @@ class Service:
         self.name = name
         self.config = config
         self.stopping = asyncio.Event()
-        self.listens: list[Endpoint] = []  # what it listens on, so far
+        self.listens: list[SocketAddress] = []  # what it listens on, so far
         self._stack = AsyncExitStack()
         self._starts: list[tuple[str, Start]] = []
         self._mains: list[tuple[str, Main]] = []
@@ -202,7 +202,7 @@ async def _ops_server(service: Service) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-async def listen(runner: web.AppRunner, host: str, port: int, variable: str) -> list[Endpoint]:
+async def listen(runner: web.AppRunner, host: str, port: int, variable: str) -> list[SocketAddress]:
     """Begins to listen; where. Raises StartError."""
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()
@@ -211,7 +211,7 @@ async def listen(runner: web.AppRunner, host: str, port: int, variable: str) -> 
     return endpoints(runner)
 
 
-def endpoints(runner: web.AppRunner) -> list[Endpoint]:
+def endpoints(runner: web.AppRunner) -> list[SocketAddress]:
     return [(ip_address(str(each[0]).partition("%")[0]), int(each[1])) for each in runner.addresses]
 
 

@@ -13,8 +13,8 @@ import psutil
 
 from tidemill.runtime.db import Database, Row, columns, retry_transient
 from tidemill.runtime.service import Service
-from tidemill.security.addresses import Address
-from tidemill.security.reserved import Endpoint
+from tidemill.security.egress.addresses import Address
+from tidemill.security.egress.reserved_endpoints import SocketAddress
 
 TELL_EVERY_S: Final = 60.0
 LISTENER_LIFE_S: Final = 900.0  # longer than a database is away; a port that another program takes after it is free
@@ -34,7 +34,7 @@ def addresses_here() -> frozenset[Address]:
     return frozenset(ip_address(each.address.partition("%")[0]) for each in found)
 
 
-async def tell(database: Database, service: str, endpoints: Iterable[Endpoint]) -> None:
+async def tell(database: Database, service: str, endpoints: Iterable[SocketAddress]) -> None:
     """A listener at the wildcard is to be reached at each address of its machine."""
     rows = [(service, str(address), port) for each in set(endpoints) for address, port in _reachable(each)]
     _, addresses, ports = columns(rows, 3)
@@ -53,14 +53,14 @@ def publish_endpoints(service: Service, database: Database) -> None:
     service.task("own listeners", keep_telling)
 
 
-async def known(database: Database) -> list[Endpoint]:
+async def known(database: Database) -> list[SocketAddress]:
     return [_endpoint(row) for row in await database.fetch(KNOWN, LISTENER_LIFE_S)]
 
 
-def _endpoint(row: Row) -> Endpoint:
+def _endpoint(row: Row) -> SocketAddress:
     return ip_address(row["address"]), row["port"]
 
 
-def _reachable(endpoint: Endpoint) -> set[Endpoint]:
+def _reachable(endpoint: SocketAddress) -> set[SocketAddress]:
     address, port = endpoint
     return {(each, port) for each in addresses_here()} if address.is_unspecified else {endpoint}

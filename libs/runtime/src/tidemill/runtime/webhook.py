@@ -12,8 +12,8 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.db import Row
 from tidemill.runtime.serializers import prediction
 from tidemill.runtime.streams.urls import stream_url
-from tidemill.security import webhooks
-from tidemill.security.delivery import on_base
+from tidemill.security import webhook_signatures
+from tidemill.security.delivery_urls import rewrite_base
 from tidemill.security.public_urls import PublicUrls
 
 # What a row that has ended did not have yet when it began.
@@ -56,7 +56,7 @@ class Bodies(NamedTuple):
         shown = prediction(fields, public_url, stream_url=stream, kept_s=kept_s, secret_inputs=row["secret_inputs"])
         if shown.status is Status.ABORTED:  # a receiver may be any program: as clients that do not know the word see it
             shown.status = Status.CANCELED
-        shown.output = msgspec.Raw(on_base(bytes(shown.output), self.signing_key, public_url))
+        shown.output = msgspec.Raw(rewrite_base(bytes(shown.output), self.signing_key, public_url))
         return msgspec.json.encode(shown)
 
     def _stream_url(self, row: Row, public_url: str) -> str:
@@ -78,5 +78,5 @@ def headers(secrets: Sequence[str], message_id: str, at_s: int, body: bytes) -> 
         "User-Agent": "Tidemill-Webhooks",
         "webhook-id": message_id,
         "webhook-timestamp": str(at_s),
-        "webhook-signature": webhooks.sign(secrets, message_id, at_s, body),
+        "webhook-signature": webhook_signatures.sign(secrets, message_id, at_s, body),
     }

@@ -29,7 +29,7 @@ class InvalidCapability(Exception):  # noqa: N818 -- named after the situation
         self.reason = reason
 
 
-def seal(key: bytes, kind: str, value: str, expires_at: int) -> str:
+def sign(key: bytes, kind: str, value: str, expires_at: int) -> str:
     """A token of lower-case letters and the digits 2 to 7 only, so that no URL, file name, host name, markup or
     double click breaks it. `expires_at` is in unix seconds; at that second the token is no longer valid.
     """
@@ -40,7 +40,7 @@ def seal(key: bytes, kind: str, value: str, expires_at: int) -> str:
     return _encode(payload + _mac(key, kind, payload))
 
 
-def open_(keys: Sequence[bytes], kind: str, token: str, now: float) -> str:
+def verify(keys: Sequence[bytes], kind: str, token: str, now: float) -> str:
     """The sealed value. `keys` are all that may have signed: the present one and those being retired."""
     raw = _decode(token)
     payload, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]

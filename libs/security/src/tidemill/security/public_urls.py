@@ -9,9 +9,9 @@ from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from tidemill.security.addresses import Address, parse_networks, unwrapped
+from tidemill.security.egress.addresses import Address, parse_networks, unwrap
 
-LOCAL: Final = "http://127.0.0.1:8300"  # where the gateway listens unless it is told otherwise
+DEFAULT_URL: Final = "http://127.0.0.1:8300"  # where the gateway listens unless it is told otherwise
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 # No name and no route leads to these from outside, so a stranger gains nothing by writing one into a header.
 PRIVATE: Final = parse_networks("10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7")
@@ -100,7 +100,7 @@ def _fits(listed: _Listed, port: int | None, scheme: str | None) -> bool:
 
 def _address(host: str) -> Address | None:
     try:
-        return unwrapped(ip_address(host))
+        return unwrap(ip_address(host))
     except ValueError:
         return None
 

@@ -24,7 +24,7 @@ def new_token() -> str:
     return body + _checksum(body)
 
 
-def looks_valid(token: str) -> bool:
+def is_well_formed(token: str) -> bool:
     """Whether the shape and the checksum are right. Says nothing about whether the token exists."""
     if _SHAPE.fullmatch(token) is None:
         return False

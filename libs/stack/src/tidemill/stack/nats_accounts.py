@@ -23,7 +23,7 @@ def configuration(user: str, password: str, issuer: str) -> dict[str, Any]:
     return {
         "accounts": {
             subjects.SERVICES_ACCOUNT: _services(user, password),
-            subjects.OUTSIDE_ACCOUNT: _outside(),
+            subjects.EXTERNAL_ACCOUNT: _outside(),
             SYSTEM_ACCOUNT: {"exports": [_service(subject, subjects.SERVICES_ACCOUNT) for subject in _system()]},
         },
         "system_account": SYSTEM_ACCOUNT,
@@ -35,11 +35,11 @@ def configuration(user: str, password: str, issuer: str) -> dict[str, Any]:
 
 
 def _services(user: str, password: str) -> dict[str, Any]:
-    events = [{"stream": f"{kind}.>", "accounts": [subjects.OUTSIDE_ACCOUNT]} for kind in subjects.KINDS]
+    events = [{"stream": f"{kind}.>", "accounts": [subjects.EXTERNAL_ACCOUNT]} for kind in subjects.KINDS]
     return {
         "jetstream": "enabled",
         "users": [{"user": user, "password": password}],
-        "exports": [*events, *(_service(subject, subjects.OUTSIDE_ACCOUNT) for subject in _crossing())],
+        "exports": [*events, *(_service(subject, subjects.EXTERNAL_ACCOUNT) for subject in _crossing())],
         "imports": [_import(SYSTEM_ACCOUNT, subject, subject) for subject in _system()],
     }
 
@@ -53,7 +53,7 @@ def _outside() -> dict[str, Any]:
             "max_subscriptions": OUTSIDE_SUBSCRIPTIONS_LIMIT,
             "max_payload": OUTSIDE_PAYLOAD_LIMIT_BYTES,
         },
-        "imports": [*events, *(_import(account, subject, subjects.outside(subject)) for subject in _crossing())],
+        "imports": [*events, *(_import(account, subject, subjects.external(subject)) for subject in _crossing())],
     }
 
 

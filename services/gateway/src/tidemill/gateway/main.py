@@ -1,7 +1,7 @@
 """The gateway's composition root."""
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Lifecycle, Load, OutsiderAdmitted, Warm
+from tidemill.contracts.events import Lifecycle, LoadReport, SubscriberAdmitted, WarmQueues
 from tidemill.gateway.access import connections
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.callout import Callout
@@ -40,7 +40,8 @@ async def build(config: Config) -> Service:
             config.nats_callout_seed, bus, database, parts.accounts, parts.durables, outsiders=parts.outsiders
         )
         service.start(
-            "outsiders", lambda: bus.listen(subjects.OUTSIDER_ADMITTED, OutsiderAdmitted, parts.outsiders.on_admitted)
+            "outsiders",
+            lambda: bus.listen(subjects.SUBSCRIBER_ADMITTED, SubscriberAdmitted, parts.outsiders.on_admitted),
         )
         service.start("callout", callout.listen)
         service.task("callout", callout.run)
@@ -78,9 +79,9 @@ async def listen_to_bus(parts: Parts) -> None:
 
     await parts.feeds.listen()
     await parts.bus.listen_directly(subjects.gateway_events(parts.gateway), Lifecycle, ended)
-    await parts.bus.listen(subjects.LOAD, Load, parts.admission.on_load)
-    await parts.bus.listen(subjects.QUEUES_WARM, Warm, parts.acceptor.on_warm)
-    await parts.bus.listen(subjects.QUEUES_WARM, Warm, parts.waiting_room.on_warm)
+    await parts.bus.listen(subjects.LOAD, LoadReport, parts.admission.on_load)
+    await parts.bus.listen(subjects.WARM_QUEUES, WarmQueues, parts.acceptor.on_warm)
+    await parts.bus.listen(subjects.WARM_QUEUES, WarmQueues, parts.waiting_room.on_warm)
 
 
 def cli() -> None:

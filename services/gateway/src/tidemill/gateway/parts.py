@@ -26,7 +26,7 @@ from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, DedicatedConnection
 from tidemill.runtime.objects.store import Objects
 from tidemill.runtime.service import parse_setting
-from tidemill.security.addresses import parse_networks
+from tidemill.security.egress.addresses import parse_networks
 from tidemill.security.public_urls import PublicUrls
 
 

@@ -17,7 +17,7 @@ from tidemill.gateway.access.refusals import Refusals
 from tidemill.gateway.config import Config
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.runtime.service import StartError, endpoints
-from tidemill.security.reserved import Endpoint
+from tidemill.security.egress.reserved_endpoints import SocketAddress
 
 # A client in use sends something on an idle connection within this, and its answer says that the connection ends.
 IDLE_GRACE_S: Final = 2.0
@@ -43,7 +43,7 @@ class HttpServer:
         application: Callable[[], web.Application],
         draining: Draining,
         waiters: Waiters,
-        listens: list[Endpoint],
+        listens: list[SocketAddress],
         *,
         refusals: Refusals,
     ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from heapq import nlargest
 from typing import Final
 
-from tidemill.contracts.events import Load, QueueLoad
+from tidemill.contracts.events import LoadReport, QueueLoad
 from tidemill.scheduler.sweep import Row
 
 # Together well below the megabyte that NATS takes. Limits are about those who have the most, so those stay in.
@@ -16,7 +16,7 @@ QUEUES_LIMIT: Final = 3_000
 ACCOUNTS_LIMIT: Final = 10_000
 
 
-def load_of(rows: Iterable[Row], now: float, behind_s: float) -> Load:
+def load_of(rows: Iterable[Row], now: float, behind_s: float) -> LoadReport:
     """`rows`: all that are known to be open; times are unix seconds of the database's clock."""
     open_: Counter[str] = Counter()
     waiting: Counter[str] = Counter()
@@ -27,7 +27,7 @@ def load_of(rows: Iterable[Row], now: float, behind_s: float) -> Load:
             waiting[row.queue] += 1
             oldest[row.queue] = min(row.accepted_at, oldest.get(row.queue, now))
     longest = nlargest(QUEUES_LIMIT, waiting.items(), key=lambda each: each[1])
-    return Load(
+    return LoadReport(
         at=now,
         behind_s=round(behind_s, 3),
         queues=[QueueLoad(queue=queue, waiting=count, oldest_at=oldest[queue]) for queue, count in longest],

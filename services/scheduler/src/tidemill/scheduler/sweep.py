@@ -9,7 +9,7 @@ import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.limits import ATTEMPTS
-from tidemill.contracts.prediction import Status, may_move, stopped
+from tidemill.contracts.prediction import Status, may_move, status_when_stopped
 from tidemill.contracts.subjects import JOBS
 
 QUIET_S: Final = 2.0  # two heartbeats that see no hints waiting: those of a fresh consumer are known by then
@@ -109,7 +109,7 @@ def decide(row: Row, hints: Hints, seen: Circumstances, rules: Rules) -> Decisio
 
 def _unstarted(row: Row, hints: Hints, seen: Circumstances, rules: Rules) -> Decision:
     if row.deadline is not None and row.deadline <= seen.now:
-        return End(stopped(row.status), ErrorCode.DEADLINE, DEADLINE_UNSTARTED)
+        return End(status_when_stopped(row.status), ErrorCode.DEADLINE, DEADLINE_UNSTARTED)
     if not row.known:
         return End(Status.FAILED, ErrorCode.VERSION_DELETED, NO_VERSION)
     if seen.doomed is not None:
@@ -129,7 +129,7 @@ def _hint_lost(row: Row, hints: Hints, seen: Circumstances, rules: Rules) -> boo
 
 def _running(row: Row, now: float, rules: Rules) -> Decision:
     if row.deadline is not None and row.deadline + OVERDUE_S <= now:
-        return End(stopped(row.status), ErrorCode.DEADLINE, DEADLINE_RUNNING)
+        return End(status_when_stopped(row.status), ErrorCode.DEADLINE, DEADLINE_RUNNING)
     if not row.leased:
         return NextAttempt() if row.attempt < ATTEMPTS else End(Status.FAILED, ErrorCode.WORKER_LOST, LOST)
     if row.started_at is not None and row.started_at + rules.time_limit_s + RUN_OVERDUE_S <= now:

@@ -14,7 +14,7 @@ def listeners(planner: Planner, sweeper: Sweeper) -> tuple[Listener, ...]:
     return (
         Listener(subjects.HEARTBEAT, events.Heartbeat, planner.hear),
         Listener(subjects.DEMAND, events.Demand, planner.want),
-        Listener(subjects.LINE, events.LineAsked, sweeper.line, answers=True),
+        Listener(subjects.WAITING_LIST, events.WaitingListRequest, sweeper.line, answers=True),
     )
 
 

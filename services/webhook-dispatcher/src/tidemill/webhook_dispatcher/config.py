@@ -1,11 +1,11 @@
 """What the webhook dispatcher can be told."""
 
 from tidemill.runtime.config import Common, SigningKey
-from tidemill.security.public_urls import LOCAL
+from tidemill.security.public_urls import DEFAULT_URL
 
 
 class Config(Common, frozen=True, kw_only=True):
-    public_urls: str = LOCAL  # comma-separated; the bases of the URLs in a body
+    public_urls: str = DEFAULT_URL  # comma-separated; the bases of the URLs in a body
     signing_key: SigningKey  # 64 hexadecimal characters; signs stream URLs
     s3_url: str = ""  # of the object store: no webhook goes there
     egress_allow: str = ""  # hosts and networks that webhooks may reach besides the public internet

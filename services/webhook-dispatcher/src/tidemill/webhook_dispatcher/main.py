@@ -13,8 +13,8 @@ from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main, parse_setting
 from tidemill.runtime.service_endpoints import publish_endpoints
 from tidemill.runtime.shared_settings import check_shared_settings
-from tidemill.security.egress import Egress
-from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.security.egress.client import EgressClient
+from tidemill.security.egress.policy import AllowList, EgressPolicy
 from tidemill.webhook_dispatcher import triggers
 from tidemill.webhook_dispatcher.config import Config
 from tidemill.webhook_dispatcher.handlers.deliveries import Deliveries
@@ -30,10 +30,10 @@ async def build(config: Config) -> Service:
     service = Service(NAME, config)
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s, events_bytes=config.events_bytes)
-    allow = parse_setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
+    allow = parse_setting("TIDEMILL_EGRESS_ALLOW", AllowList.parse, config.egress_allow)
     servers = (config.database_url, config.nats_url, config.s3_url)
     platform = Platform.of(servers, config.public_urls, database)
-    egress = Egress(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True))
+    egress = EgressClient(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True))
     sender = Sender(config, egress)
     leader = Leader(config.database_url, NAME)
     progress = Progress(config, database, bus, sender, leader)
@@ -43,7 +43,7 @@ async def build(config: Config) -> Service:
     async def listen() -> None:
         for listener in triggers.listeners(deliveries, progress):
             await bus.listen(listener.subject, listener.kind, listener.handle)
-        await bus.listen_raw(subjects.WEBHOOK_SETTLE, progress.on_question)
+        await bus.listen_raw(subjects.PROGRESS_STATE, progress.on_question)
 
     @contextlib.asynccontextmanager
     async def sending() -> AsyncIterator[None]:

@@ -10,8 +10,8 @@ from tidemill.runtime.clock import monotonic, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.runtime.service import parse_setting
 from tidemill.runtime.webhook import Bodies, headers
-from tidemill.security.egress import Egress
-from tidemill.security.egress_errors import EgressError
+from tidemill.security.egress.client import EgressClient
+from tidemill.security.egress.errors import EgressError
 from tidemill.security.public_urls import PublicUrls
 from tidemill.webhook_dispatcher.config import Config
 
@@ -46,7 +46,7 @@ class Message(NamedTuple):
 class Sender:
     """Makes bodies and sends them."""
 
-    def __init__(self, config: Config, egress: Egress) -> None:
+    def __init__(self, config: Config, egress: EgressClient) -> None:
         self._egress = egress
         public_urls = parse_setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
         self.bodies = Bodies(public_urls, bytes.fromhex(config.signing_key), config.retention_s)

@@ -8,7 +8,7 @@ import msgspec
 import nats.errors
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import VersionMade
+from tidemill.contracts.events import VersionCreated
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
 from tidemill.hosting.child.egress_proxies import EgressProxies
@@ -25,9 +25,9 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.objects.store import Objects
 from tidemill.runtime.platform import Platform
 from tidemill.runtime.service import StartError, parse_setting
-from tidemill.security.delivery import delivery_url, object_key_of_url
-from tidemill.security.egress import Egress
-from tidemill.security.egress_policy import Allow, EgressPolicy
+from tidemill.security.delivery_urls import delivery_url, object_key_of_url
+from tidemill.security.egress.client import EgressClient
+from tidemill.security.egress.policy import AllowList, EgressPolicy
 from tidemill.security.public_urls import PublicUrls
 from tidemill.worker.cache.blobs import BlobCache, ObjectStoreBlobs
 from tidemill.worker.cache.bundles import BundleCache
@@ -77,7 +77,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus
     objects: Objects
     platform: Platform
-    egress: Egress
+    egress: EgressClient
 
 
 class LocalStore(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +149,7 @@ def _context(config: Config) -> Context:
     if not home.is_absolute():
         raise StartError(f"TIDEMILL_WORKER_HOME must be an absolute path, not {config.worker_home!r}")
     required = parse_setting("TIDEMILL_SANDBOX", required_layers, config.sandbox)
-    allow = parse_setting("TIDEMILL_EGRESS_ALLOW", Allow.parse, config.egress_allow)
+    allow = parse_setting("TIDEMILL_EGRESS_ALLOW", AllowList.parse, config.egress_allow)
     database = Database(config.database_url)
     servers = (config.database_url, config.nats_url, config.s3_url)
     platform = Platform.of(servers, config.public_urls, database)
@@ -164,7 +164,7 @@ def _context(config: Config) -> Context:
         bus=Bus(config.nats_url, "worker", retention_s=config.retention_s, events_bytes=config.events_bytes),
         objects=Objects(config),
         platform=platform,
-        egress=Egress(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True)),
+        egress=EgressClient(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True)),
     )
 
 
@@ -244,7 +244,7 @@ def _inputs(context: Context) -> InputFetcher:
 
 def _instances(context: Context, local_store: LocalStore, runs: RunParts) -> InstanceParts:
     config, database, engine, folders = context.config, context.database, runs.engine, local_store.folders
-    allow = parse_setting("TIDEMILL_MODEL_NETWORK_ALLOW", Allow.parse, config.model_network_allow)
+    allow = parse_setting("TIDEMILL_MODEL_NETWORK_ALLOW", AllowList.parse, config.model_network_allow)
     egress_proxies = EgressProxies(context.platform, allow)
     watcher = InstanceMonitor(
         disk_limit_bytes=config.instance_disk_bytes,
@@ -282,7 +282,7 @@ def _versions(context: Context, local_store: LocalStore) -> VersionParts:
 
     async def version_made(queue: str, account: str) -> None:
         with contextlib.suppress(nats.errors.Error):  # a hint: those who miss it fetch when they boot
-            await bus.send(subjects.VERSION_MADE, VersionMade(queue=queue, account=account))
+            await bus.send(subjects.VERSION_CREATED, VersionCreated(queue=queue, account=account))
 
     config = context.config
     inspector = SandboxedInspector(zygotes, context.home, context.policy.required, limit_s=config.import_limit_s)

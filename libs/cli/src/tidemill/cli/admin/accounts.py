@@ -10,7 +10,7 @@ from tidemill.cli.errors import CommandError
 from tidemill.contracts import patterns
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
-from tidemill.security import webhooks
+from tidemill.security import webhook_signatures
 
 
 def create_account(
@@ -21,7 +21,7 @@ def create_account(
 ) -> None:
     """Make an account (needs TIDEMILL_DATABASE_URL)."""
     if not re.fullmatch(patterns.NAME, username) or len(username) > NAME_LIMIT_CHARS:
-        raise CommandError(f"{username!r} cannot be an account's name: expected {patterns.WORDS[patterns.NAME]}")
+        raise CommandError(f"{username!r} cannot be an account's name: expected {patterns.DESCRIPTIONS[patterns.NAME]}")
 
     async def insert(connection: Connection) -> bool:
         status = await connection.execute(
@@ -30,7 +30,7 @@ def create_account(
             new_id(),
             username,
             name or username,
-            webhooks.new_secret(),
+            webhook_signatures.new_secret(),
             unlimited,
         )
         return str(status).endswith("1")

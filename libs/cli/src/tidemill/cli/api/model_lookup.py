@@ -41,7 +41,7 @@ def new_name_of(text: str) -> Name:
     if named.version:
         raise CommandError(f"a version gets its id by itself: {named.model} will do")
     if _NAME.fullmatch(name) is None:
-        raise CommandError(f"{name!r} cannot be a model's name: expected {patterns.WORDS[patterns.NAME]}")
+        raise CommandError(f"{name!r} cannot be a model's name: expected {patterns.DESCRIPTIONS[patterns.NAME]}")
     return named
 
 

@@ -15,7 +15,7 @@ import httpx
 from tidemill.cli.errors import CommandError
 from tidemill.hosting.files import data_uris, media_suffixes
 from tidemill.hosting.files.file_fields import InputFile, NotAFile, file_fields, input_files, with_paths
-from tidemill.security.data_uri_form import DataUriRefused
+from tidemill.security.data_uri_syntax import InvalidDataUri
 
 TIMEOUT: Final = httpx.Timeout(300.0, connect=10.0)
 FILE_MODE: Final = 0o444
@@ -52,7 +52,7 @@ async def _fetch(wanted: InputFile, place: Path, *, of_this_machine: bool) -> Pa
             path = await _downloaded(wanted.url, place)
         else:
             raise CommandError(f"the input {wanted.field} must be an http, https or data URL")
-    except (OSError, httpx.HTTPError, DataUriRefused) as error:
+    except (OSError, httpx.HTTPError, InvalidDataUri) as error:
         raise CommandError(f"the input {wanted.field} cannot be had: {error}") from None
     await asyncio.to_thread(path.chmod, FILE_MODE)
     return path

@@ -22,7 +22,7 @@ RESERVED_USERNAMES: Final = frozenset({
     "support", "terms", "tokens", "trainings", "users", "v1", "webhooks", "www",
 })  # fmt: skip
 
-DisplayName = Annotated[str, Meta(pattern=patterns.LINE, min_length=1, max_length=DISPLAY_NAME_LIMIT_CHARS)]
+DisplayName = Annotated[str, Meta(pattern=patterns.SINGLE_LINE, min_length=1, max_length=DISPLAY_NAME_LIMIT_CHARS)]
 Link = Annotated[str, Meta(pattern=patterns.LINK, max_length=URL_LIMIT_BYTES)]
 
 

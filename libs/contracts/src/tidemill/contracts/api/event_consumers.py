@@ -14,7 +14,7 @@ CONSUMER_NAME_LIMIT_CHARS: Final = 64
 ConsumerName = Annotated[
     str,
     Meta(
-        pattern=patterns.CONSUMER,
+        pattern=patterns.CONSUMER_NAME,
         min_length=1,
         max_length=CONSUMER_NAME_LIMIT_CHARS,
         description="Unique within the account.",

@@ -12,6 +12,6 @@ Url = Annotated[str, Meta(max_length=URL_LIMIT_BYTES)]
 Description = Annotated[str, Meta(max_length=DESCRIPTION_LIMIT_CHARS)]
 WebhookEventName = Literal["start", "output", "logs", "completed"]
 Visibility = Literal["public", "private"]
-LinkOrEmpty = Annotated[str, Meta(pattern=patterns.LINK_OR_NOTHING, max_length=URL_LIMIT_BYTES)]  # empty: same as null
+LinkOrEmpty = Annotated[str, Meta(pattern=patterns.LINK_OR_EMPTY, max_length=URL_LIMIT_BYTES)]  # empty: same as null
 TextIfSet = Annotated[str, Meta(description="Left out while it is not set")] | UnsetType
 Timestamp = Annotated[str, Meta(description="ISO 8601 in UTC.")]

@@ -7,11 +7,13 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from tidemill.contracts.api.fields import Description, LinkOrEmpty, Name, Visibility
 from tidemill.contracts.api.predictions import Prediction
-from tidemill.contracts.ids import LENGTH
+from tidemill.contracts.ids import ID_LENGTH_CHARS
 from tidemill.contracts.limits import README_LIMIT_CHARS
 
 Readme = Annotated[str, Meta(max_length=README_LIMIT_CHARS, description="Markdown")]
-PredictionId = Annotated[str, Meta(min_length=LENGTH, max_length=LENGTH, description="The id of a prediction")]
+PredictionId = Annotated[
+    str, Meta(min_length=ID_LENGTH_CHARS, max_length=ID_LENGTH_CHARS, description="The id of a prediction")
+]
 Clearable = UnsetType | None  # absent leaves a thing as it is, null clears it
 
 
@@ -68,7 +70,8 @@ class UpdateModel(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     hardware: Annotated[str, Meta(max_length=64, description="A sku of GET /hardware")] | UnsetType = UNSET
     cover_image_url: LinkOrEmpty | Clearable = UNSET
     default_example: (
-        Annotated[str, Meta(max_length=LENGTH, description="The id of one of the model's examples")] | Clearable
+        Annotated[str, Meta(max_length=ID_LENGTH_CHARS, description="The id of one of the model's examples")]
+        | Clearable
     ) = UNSET
 
 

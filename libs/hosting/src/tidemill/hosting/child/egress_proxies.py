@@ -14,9 +14,9 @@ from prometheus_client import Counter
 from tidemill.runtime.platform import Platform
 from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
-from tidemill.security.egress_policy import Allow, EgressPolicy
-from tidemill.security.egress_proxy import EgressProxy, Hosts
-from tidemill.security.egress_resolver import IsolatedResolver
+from tidemill.security.egress.policy import AllowList, EgressPolicy
+from tidemill.security.egress.proxy import EgressProxy, HostRules
+from tidemill.security.egress.resolver import IsolatedResolver
 
 CONNECTIONS: Final = Counter("tidemill_worker_egress_connections_total", "What models asked the proxy for", ["outcome"])
 
@@ -30,7 +30,7 @@ class _RunningProxy(NamedTuple):
 class EgressProxies:
     """Use from one event loop."""
 
-    def __init__(self, platform: Platform, allow: Allow) -> None:
+    def __init__(self, platform: Platform, allow: AllowList) -> None:
         self._platform = platform
         self._allow = allow
         self._open: dict[str, _RunningProxy] = {}
@@ -49,7 +49,7 @@ class EgressProxies:
             log().info("model connects", action="egress", instance=instance, host=host, port=port, outcome=outcome)
 
         resolver = IsolatedResolver()  # each its own: names that take for ever are its own trouble alone
-        proxy = EgressProxy(policy, resolver, Hosts(hosts, self._platform.names), tell)
+        proxy = EgressProxy(policy, resolver, HostRules(hosts, self._platform.names), tell)
         task = self._serving.start(_serve(proxy, listener), f"way out of {instance}")
         self._open[instance] = _RunningProxy(task, listener, resolver)
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import NamedTuple
 
-from tidemill.security.data_uri_form import SPACE, DataUriRefused, form_of, unquoted
+from tidemill.security.data_uri_syntax import SPACE, InvalidDataUri, parse_data_uri, unquote_body
 
 
 class Data(NamedTuple):
@@ -13,9 +13,9 @@ class Data(NamedTuple):
 
 
 def decode(uri: str) -> Data:
-    """Raises DataUriRefused. At most as many bytes come out as the text has characters."""
-    form = form_of(uri)
-    content = unquoted(form.body)
+    """Raises InvalidDataUri. At most as many bytes come out as the text has characters."""
+    form = parse_data_uri(uri)
+    content = unquote_body(form.body)
     return Data(form.content_type, _from_base64(content) if form.is_base64 else content)
 
 
@@ -24,4 +24,4 @@ def _from_base64(text: bytes) -> bytes:
     try:
         return base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
     except binascii.Error:
-        raise DataUriRefused("the base64 of the data: URI is malformed") from None
+        raise InvalidDataUri("the base64 of the data: URI is malformed") from None

@@ -34,7 +34,7 @@ from tidemill.model.host.zygote_process import ForkRefusedError, ZygoteDiedError
 from tidemill.model.sandbox.settings import Sandbox
 from tidemill.model.wire.spec import BootFrame, ChildSpec
 from tidemill.runtime.platform import Platform
-from tidemill.security.egress_policy import Allow
+from tidemill.security.egress.policy import AllowList
 
 CANCEL_WITHIN_S: Final = 5.0  # then the child is killed, as the worker does
 GONE_WITHIN_S: Final = 5.0
@@ -108,7 +108,9 @@ class Workbench:
         # but a push would refuse it, and here is where to learn that.
         self._environments = Environments(home / "environments", Installer(home / "uv"), self._scratch)
         self._zygotes = Zygotes(home)
-        self._egress_proxies = EgressProxies(Platform(()), Allow())  # the public internet, and nothing of this network
+        self._egress_proxies = EgressProxies(
+            Platform(()), AllowList()
+        )  # the public internet, and nothing of this network
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._scratch.__enter__)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tidemill.contracts.decoding_words import in_words
+from tidemill.contracts.validation_messages import describe_error
 from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.hosting.model_config import requirements, yaml_reader
 from tidemill.hosting.model_config.requirements import RequirementRefused, Requirements
@@ -138,7 +138,7 @@ def _document(raw: bytes) -> _Document:
     try:
         return msgspec.convert(value, _Document)
     except msgspec.ValidationError as error:
-        raise ConfigRefused(in_words(error, _Document)) from None
+        raise ConfigRefused(describe_error(error, _Document)) from None
 
 
 def _refuse_container_steps(build: _Build, document: _Document) -> None:

@@ -90,7 +90,7 @@ async def counts(bus: Bus) -> dict[str, int]:
     while offset < total:
         info = await _info(bus, _Asked(subjects_filter=">", offset=offset))
         for subject, count in info.state.subjects.items():
-            by_account[subjects.account_of(subject)] += count
+            by_account[subjects.account_of_event(subject)] += count
         if not info.state.subjects:
             break
         offset, total = offset + len(info.state.subjects), max(info.total, info.state.num_subjects)
@@ -128,7 +128,7 @@ async def _first(bus: Bus, subject: str, sequence: int) -> Read | None:
     size = len(message.data or b"") + len(name) + sum(len(key) + len(value) + 4 for key, value in headers.items())
     assert message.seq is not None, "the server tells it"
     assert message.time is not None, "as above"
-    return Read(message.seq, subjects.account_of(name), size + MESSAGE_OVERHEAD_BYTES, message.time)
+    return Read(message.seq, subjects.account_of_event(name), size + MESSAGE_OVERHEAD_BYTES, message.time)
 
 
 async def boundary(bus: Bus, account: str, stream: Held, keep: float) -> int:

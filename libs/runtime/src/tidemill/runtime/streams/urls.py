@@ -23,4 +23,4 @@ def stream_url(
 ) -> str:
     """Good for as long as the prediction can run and its output is kept. The same URL at every call."""
     expires_at = int(created_at) + CANCEL_AFTER_LIMIT_S + retention_s
-    return f"{public_url.rstrip('/')}{PATHS[carried]}{capability.seal(key, KIND, prediction_id, expires_at)}"
+    return f"{public_url.rstrip('/')}{PATHS[carried]}{capability.sign(key, KIND, prediction_id, expires_at)}"

@@ -3,7 +3,7 @@
 import hmac
 from typing import Final
 
-from tidemill.contracts.access import Role, granted
+from tidemill.contracts.access import Role, granted_scopes
 from tidemill.contracts.errors import unauthenticated
 from tidemill.gateway.access.token_uses import Uses
 from tidemill.gateway.caller import Account, Caller
@@ -58,7 +58,7 @@ class Accounts:
         """The caller, and for how many seconds that is remembered: no longer than the token is good."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
-        if scheme.lower() not in {"bearer", "token"} or not tokens.looks_valid(token):
+        if scheme.lower() not in {"bearer", "token"} or not tokens.is_well_formed(token):
             return None, self._cache_s
         digest = tokens.digest(token)
         row = await self._database.row(FIND, digest)
@@ -70,7 +70,7 @@ class Accounts:
             Account(
                 row["id"], row["username"], row["name"], row["type"], of_account(row, self._default), row["retention_s"]
             ),
-            granted(row["scopes"], role),
+            granted_scopes(row["scopes"], role),
             row["token_id"],
             row["user_id"],
             role,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from tidemill.security.addresses import Network, parse_networks
+from tidemill.security.egress.addresses import Network, parse_networks
 
 HOPS_LIMIT: Final = 10  # proxies in a row; the rest of a long header is somebody's joke
 IPV6_PREFIX: Final = 64  # what one subscriber has at least, and can take new addresses of at will

@@ -19,7 +19,7 @@ from tidemill.gateway.config import Config
 from tidemill.gateway.limits.gcra import Rate
 from tidemill.gateway.limits.rates import REFUSED
 from tidemill.runtime.clock import monotonic
-from tidemill.security.addresses import Network
+from tidemill.security.egress.addresses import Network
 
 UNAUTHENTICATED: Final = 401
 # A person mistyping or a script with an old token gets by; the tokens themselves cannot be guessed at any rate.

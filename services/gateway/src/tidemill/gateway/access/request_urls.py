@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from tidemill.runtime.telemetry import log
-from tidemill.security.addresses import Network
+from tidemill.security.egress.addresses import Network
 from tidemill.security.public_urls import DEFAULT_PORTS, HOST_LIMIT_CHARS, PublicUrls
 
 KNOWN_LIMIT: Final = 1_000  # hosts remembered; honest clients use a handful, whoever invents more gains nothing

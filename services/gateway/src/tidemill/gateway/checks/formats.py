@@ -1,17 +1,17 @@
 """Formats that we know better than the library does: `uri` is a file that a worker can fetch. Pure."""
 
-from tidemill.security import data_uri_form
-from tidemill.security.egress_errors import EgressDenied
-from tidemill.security.egress_policy import check_form
+from tidemill.security import data_uri_syntax
+from tidemill.security.egress.errors import EgressDenied
+from tidemill.security.egress.policy import check_url_form
 
 
 def is_file_url(text: str) -> bool:
     """An http(s) URL with a host, or a data: URI that can be decoded; whatever else a worker would refuse."""
     try:
-        if text[: len(data_uri_form.PREFIX)].lower() == data_uri_form.PREFIX:
-            data_uri_form.check(text)
+        if text[: len(data_uri_syntax.PREFIX)].lower() == data_uri_syntax.PREFIX:
+            data_uri_syntax.check_data_uri(text)
         else:
-            check_form(text)
-    except (EgressDenied, data_uri_form.DataUriRefused):
+            check_url_form(text)
+    except (EgressDenied, data_uri_syntax.InvalidDataUri):
         return False
     return True

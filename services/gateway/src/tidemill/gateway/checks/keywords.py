@@ -99,7 +99,7 @@ def _format(value: Any, error: Any) -> tuple[str, str]:
 
 def _pattern(value: Any, _error: Any) -> tuple[str, str]:
     """A pattern of ours has words; an author's is all that is known of what a text should be."""
-    words = patterns.WORDS.get(value)
+    words = patterns.DESCRIPTIONS.get(value)
     return "pattern", f"Does not match pattern '{value}'" if words is None else f"Must be {words}"
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import nkeys
 
-from tidemill.contracts.subjects import OUTSIDE_ACCOUNT
+from tidemill.contracts.subjects import EXTERNAL_ACCOUNT
 from tidemill.gateway.events.rights import Rights
 
 HEADER: Final = b'{"typ":"JWT","alg":"ed25519-nkey"}'
@@ -76,7 +76,7 @@ class Signer:
         """Lets the connection in as `name` until a moment in unix seconds."""
         user = {
             "sub": request.user,
-            "aud": OUTSIDE_ACCOUNT,
+            "aud": EXTERNAL_ACCOUNT,
             "name": name,
             "exp": int(until),
             "nats": {

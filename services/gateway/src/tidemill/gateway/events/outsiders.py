@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import OutsiderAdmitted
+from tidemill.contracts.events import SubscriberAdmitted
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
 
@@ -153,7 +153,7 @@ class Outsiders:
     async def admit(self, account: str, key: str) -> None:
         """Tells all gateways."""
         self.count.admit(account, key, monotonic())
-        await self._bus.send(subjects.OUTSIDER_ADMITTED, OutsiderAdmitted(account=account, key=key))
+        await self._bus.send(subjects.SUBSCRIBER_ADMITTED, SubscriberAdmitted(account=account, key=key))
 
-    async def on_admitted(self, event: OutsiderAdmitted) -> None:
+    async def on_admitted(self, event: SubscriberAdmitted) -> None:
         self.count.admit(event.account, event.key, monotonic())

@@ -38,7 +38,7 @@ def rights(account_id: str, token_id: str, kinds: Sequence[Kind], consumers: Ite
     """`consumers` are all of the account; one that brings more than the token may read is not for it."""
     usable = [consumer for consumer in consumers if set(consumer.kinds) <= set(kinds)]
     return Rights(
-        publish=tuple(subject for consumer in usable for subject in subjects.consumer_uses(consumer.id)),
+        publish=tuple(subject for consumer in usable for subject in subjects.consumer_subjects(consumer.id)),
         subscribe=(*heard(account_id, kinds), f"{subjects.inbox(token_id)}.>"),
     )
 

@@ -13,7 +13,7 @@ import nats
 from prometheus_client import Gauge
 
 from tidemill.contracts import subjects
-from tidemill.contracts.access import granted
+from tidemill.contracts.access import granted_scopes
 from tidemill.gateway import stores
 from tidemill.gateway.events.outsiders import ANSWERS_WITHIN_S, Connected, Outsiders, excess
 from tidemill.gateway.events.rights import label, readable, token_of
@@ -55,7 +55,9 @@ class Watch:
         if not tokens:
             return
         rows = await stores.events.standing(self._database, tokens)
-        due = {row["id"]: label(row["id"], readable(granted(row["scopes"], row["role"] or "owner"))) for row in rows}
+        due = {
+            row["id"]: label(row["id"], readable(granted_scopes(row["scopes"], row["role"] or "owner"))) for row in rows
+        }
         gone = outdated(connected, due)
         for each in gone:
             log().info("connection ended", action="revoke", token_id=token_of(each.label))

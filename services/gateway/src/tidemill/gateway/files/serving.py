@@ -18,7 +18,7 @@ from tidemill.gateway.files.preconditions import Validators
 from tidemill.gateway.protocols import HasObjects
 from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.runtime.objects.store import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
-from tidemill.security.response_fields import content_type, filename
+from tidemill.security.egress.response_headers import content_type, filename
 
 # One range only, as the store has it; a header of any other form is ignored, which RFC 9110 allows.
 SINGLE_RANGE: Final = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})")

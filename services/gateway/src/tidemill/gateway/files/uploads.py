@@ -23,7 +23,7 @@ from tidemill.contracts.limits import (
 from tidemill.gateway.call import BROKEN_OFF, refuse_encoded, too_slow
 from tidemill.gateway.files.spool import Spool
 from tidemill.runtime.objects.store import CHUNK_BYTES
-from tidemill.security.response_fields import content_type, filename
+from tidemill.security.egress.response_headers import content_type, filename
 
 FORM_LIMIT_BYTES: Final = FILE_LIMIT_BYTES + MIB  # the content, and room for boundaries and the small fields
 PARTS_LIMIT: Final = 16  # four are known; a form of thousands of parts is no upload

@@ -65,7 +65,7 @@ def _events(call: Call[AccountParts]) -> EventsAccess | UnsetType:
         inbox_prefix=subjects.inbox(call.caller.token_id),
         connections_limit=call.parts.outsiders.count.limit,
         connections=call.parts.outsiders.count.of(call.account.id),
-        jetstream_domain=subjects.OUTSIDE_DOMAIN,
+        jetstream_domain=subjects.EXTERNAL_DOMAIN,
     )
 
 

@@ -10,7 +10,7 @@ from tidemill.gateway.call import Call, operation
 from tidemill.gateway.protocols import HasConfig
 
 JSON: Final = "application/json"
-printed: Final = cache(asyncapi.printed)  # one server, one address
+printed: Final = cache(asyncapi.render_document)  # one server, one address
 
 
 @operation("docs.asyncapi", answer=JSON)

@@ -10,7 +10,7 @@ from tidemill.gateway.files.serving import CONDITIONS, Shown, serve
 from tidemill.gateway.protocols import HasObjects, HasSigningKey
 from tidemill.runtime.clock import now
 from tidemill.security.capability import InvalidCapability
-from tidemill.security.delivery import object_key_of_token
+from tidemill.security.delivery_urls import object_key_of_token
 
 
 class DeliveryParts(HasObjects, HasSigningKey, Protocol): ...

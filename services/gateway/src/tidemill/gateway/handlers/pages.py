@@ -18,7 +18,7 @@ from tidemill.gateway.handlers import predictions
 from tidemill.gateway.handlers.docs import HTML, wants_html
 from tidemill.gateway.handlers.predictions import PredictionParts
 from tidemill.gateway.reference.library import POLICY, page
-from tidemill.security.delivery import PATH
+from tidemill.security.delivery_urls import PATH
 
 TEXT_LIMIT_CHARS: Final = 20_000  # of a text on a page; the JSON has all of it
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif")

@@ -16,7 +16,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.access import Scope
 from tidemill.contracts.api.pushes import Blob, CreatePush, Push
 from tidemill.contracts.errors import Problem, bad_request, not_found, throttled, unprocessable
-from tidemill.contracts.events import PushWaiting
+from tidemill.contracts.events import PushQueued
 from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import BUNDLE_FILE_LIMIT_BYTES, GIB, MANIFEST_LIMIT_BYTES
 from tidemill.gateway import stores
@@ -102,7 +102,7 @@ async def _queue(call: Call[PushParts], push_id: str) -> None:
     if push is not None and push["status"] == "uploading":
         raise _too_many_waiting(call)
     try:
-        await call.parts.bus.send(subjects.PUSH, PushWaiting(id=push_id))
+        await call.parts.bus.send(subjects.PUSH_QUEUED, PushQueued(id=push_id))
     except nats.errors.Error:
         return  # a hint: workers look for queued pushes by themselves too
 

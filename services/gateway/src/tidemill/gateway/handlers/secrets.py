@@ -15,7 +15,7 @@ from tidemill.gateway.handlers.model_lookup import own_id
 from tidemill.gateway.protocols import HasDatabase, HasSigningKey
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
-from tidemill.security import sealed
+from tidemill.security import secret_encryption
 
 
 class SecretParts(HasDatabase, HasSigningKey, Protocol): ...
@@ -55,7 +55,7 @@ async def set_(call: Call[SecretParts]) -> web.Response:
     value = (await call.body(SetSecret)).value
     if "\0" in value:
         raise unprocessable("A secret may not contain the character U+0000: no environment variable can.")
-    kept = sealed.seal(call.parts.signing_key, sealed.place(model_id, name), value)
+    kept = secret_encryption.encrypt(call.parts.signing_key, secret_encryption.associated_data(model_id, name), value)
     try:
         row = await stores.secrets.set_secret(call.parts.database, model_id, name, kept)
     except ForeignKeyViolationError:

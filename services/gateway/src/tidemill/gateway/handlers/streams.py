@@ -118,7 +118,7 @@ async def get_files(call: Call[StreamParts]) -> web.StreamResponse:
 
 async def _row(call: Call[StreamParts]) -> Row:
     try:
-        prediction_id = capability.open_([call.parts.signing_key], KIND, call.path("token"), now())
+        prediction_id = capability.verify([call.parts.signing_key], KIND, call.path("token"), now())
     except InvalidCapability:
         raise not_found() from None
     row = await call.parts.feeds.row(prediction_id)

@@ -51,12 +51,12 @@ async def create(call: Call[TokenParts]) -> web.Response:
     does, if not before.
     """
     body = await call.body(CreateToken)
-    if names := access.unknown(body.scopes):
+    if names := access.unknown_scopes(body.scopes):
         raise invalid_member(
-            "scopes", f"Unknown scopes: {', '.join(names)}. Valid ones: {access.EVERYTHING}, {', '.join(access.Scope)}."
+            "scopes", f"Unknown scopes: {', '.join(names)}. Valid ones: {access.WILDCARD}, {', '.join(access.Scope)}."
         )
     account_id, role = await _acts_for(call, body.account)
-    if names := access.beyond(body.scopes, call.caller.given, role):
+    if names := access.excess_scopes(body.scopes, call.caller.given, role):
         raise forbidden(f"A token can grant no more than you have; this goes beyond it: {', '.join(names)}.")
     new = stores.tokens.New(
         account_id=account_id,

@@ -31,7 +31,7 @@ from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasBus, HasDatabase, HasSigningKey
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
-from tidemill.security import webhooks
+from tidemill.security import webhook_signatures
 
 NO_STORE = {"Cache-Control": "no-store"}
 MESSAGE_PREFIX = "msg_"
@@ -63,7 +63,7 @@ async def rotate_secret(call: Call[WebhookParts]) -> web.Response:
     holds several signatures, separated by spaces, and receivers take a delivery when one of them is right. After a
     leak use `overlap_s=0`: no earlier secret signs any more. At most 5 sign at once; 409 beyond that.
     """
-    new, overlap_s = webhooks.new_secret(), call.asked(queries.RotateSecret).overlap_s
+    new, overlap_s = webhook_signatures.new_secret(), call.asked(queries.RotateSecret).overlap_s
     rotated, until = await stores.webhooks.rotate(call.parts.database, call.account.id, new, overlap_s)
     if not rotated:
         raise conflict(f"{SIGNING_LIMIT} secrets sign at once already; wait, or end them all with overlap_s=0.")

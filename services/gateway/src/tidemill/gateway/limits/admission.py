@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from tidemill.contracts.errors import Problem, throttled, unavailable
-from tidemill.contracts.events import Load
+from tidemill.contracts.events import LoadReport
 from tidemill.gateway.limits.allowances import LimitedAccount
 from tidemill.gateway.limits.rates import REFUSED, UNCHECKED
 from tidemill.runtime.clock import monotonic
@@ -76,10 +76,10 @@ class Admission:
         else:
             del self._own_open[own.account]
 
-    async def on_load(self, load: Load) -> None:
+    async def on_load(self, load: LoadReport) -> None:
         self.hear(load, monotonic())
 
-    def hear(self, load: Load, now: float) -> None:
+    def hear(self, load: LoadReport, now: float) -> None:
         self._heard_at = now
         self._open = load.open
         reasons = {each.queue: self._why_full(each.waiting, load.at - each.oldest_at) for each in load.queues}

@@ -15,7 +15,7 @@ from tidemill.contracts.api.webhooks import OVERLAP_LIMIT_S, OVERLAP_S, Delivery
 from tidemill.contracts.limits import SEARCH_LIMIT_CHARS
 
 Id = Annotated[str, Meta(pattern=patterns.ID)]
-Owned = Annotated[str, Meta(pattern=patterns.OWNED)]
+Owned = Annotated[str, Meta(pattern=patterns.OWNER_AND_NAME)]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601; UTC where it names no time zone")]
 
 
@@ -34,7 +34,7 @@ class Predictions(Paging, frozen=True, kw_only=True):
     model: Owned | None = None
     version: Annotated[str, Meta(pattern=patterns.SHA256)] | None = None
     deployment: Owned | None = None
-    status: Annotated[str, Meta(pattern=patterns.STATUSES)] | None = None
+    status: Annotated[str, Meta(pattern=patterns.STATUS_LIST)] | None = None
 
     def __post_init__(self) -> None:
         for moment in (self.created_after, self.created_before):

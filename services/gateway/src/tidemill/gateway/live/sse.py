@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from tidemill.contracts.events import AnyChunk, Done, Logs, Output, Reset
+from tidemill.contracts.events import AnyChunk, DoneChunk, LogsChunk, OutputChunk, ResetChunk
 from tidemill.contracts.prediction import TERMINAL, Status
 
 Name: TypeAlias = Literal["output", "logs", "error", "done"]
@@ -111,7 +111,7 @@ class Transcript:
 
     def lacks_before(self, chunk: AnyChunk) -> bool:
         """Whether chunks before this one are missing that nobody has given up."""
-        if self.ended or isinstance(chunk, Reset) or chunk.attempt < self._place.attempt:
+        if self.ended or isinstance(chunk, ResetChunk) or chunk.attempt < self._place.attempt:
             return False
         if chunk.attempt > self._place.attempt:
             return chunk.seq > 0
@@ -122,7 +122,7 @@ class Transcript:
             return
         if chunk.attempt > self._place.attempt:
             self._begin(chunk.attempt)
-        if isinstance(chunk, Reset):
+        if isinstance(chunk, ResetChunk):
             return  # the attempt says it all; what was sent before cannot be taken back
         if chunk.seq != self._next_seq:
             self._hole = self._hole or chunk.seq > self._next_seq
@@ -137,10 +137,10 @@ class Transcript:
         self._next_seq = 0
         self._hole = False
 
-    def _add(self, chunk: Output | Logs | Done) -> None:
-        if isinstance(chunk, Output):
+    def _add(self, chunk: OutputChunk | LogsChunk | DoneChunk) -> None:
+        if isinstance(chunk, OutputChunk):
             self._output(text(msgspec.json.decode(chunk.value)))
-        elif isinstance(chunk, Logs):
+        elif isinstance(chunk, LogsChunk):
             self._logs(chunk.text)
         else:
             self._end(chunk.status, chunk.error)

@@ -9,7 +9,7 @@ import msgspec
 import nats
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Demand, Job, Urgent, Warm
+from tidemill.contracts.events import Demand, Job, PriorityWaiting, WarmQueues
 from tidemill.contracts.limits import INLINE_INPUT_LIMIT_BYTES
 from tidemill.gateway.accepted import Accepted
 from tidemill.runtime.batch import Batcher
@@ -37,7 +37,7 @@ class Acceptor:
         """As `accept`, for predictions that are accepted in one statement: all of them or none."""
         await self._insert(predictions)
 
-    async def on_warm(self, warm: Warm) -> None:
+    async def on_warm(self, warm: WarmQueues) -> None:
         self._warm = frozenset(warm.queues)
 
     def is_warm(self, queue: str) -> bool:
@@ -74,7 +74,7 @@ class Acceptor:
         )
         try:
             if p.priority:  # before its hint, so that workers know when the hints before it come
-                await self._bus.send(subjects.URGENT, Urgent(queue=p.queue, account=p.account_id))
+                await self._bus.send(subjects.PRIORITY_WAITING, PriorityWaiting(queue=p.queue, account=p.account_id))
             await self._bus.send_bytes(subjects.job(p.queue), encode(job))
             if p.queue not in self._warm:
                 await self._bus.send(subjects.DEMAND, Demand(queue=p.queue))

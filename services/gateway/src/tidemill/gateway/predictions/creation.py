@@ -25,8 +25,8 @@ from tidemill.gateway.protocols import HasPublicUrls
 from tidemill.gateway.responses import output_files, prediction_serializer
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import span
-from tidemill.security.egress_errors import EgressDenied
-from tidemill.security.egress_policy import check_form
+from tidemill.security.egress.errors import EgressDenied
+from tidemill.security.egress.policy import check_url_form
 
 TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -89,7 +89,7 @@ def prepared(
 def _check_webhook(url: str) -> None:
     """What could never be called is told now. PostgreSQL takes no U+0000 either, and an INSERT is shared by many."""
     try:
-        check_form(url)
+        check_url_form(url)
     except EgressDenied as error:
         said = f"Must be an http or https URL that can be called: {error.reason}"
         raise invalid_member("webhook", said, "format") from None

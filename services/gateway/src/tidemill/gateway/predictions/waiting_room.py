@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from tidemill.contracts import subjects
 from tidemill.contracts.api.predictions import Prediction, WaitingFor
-from tidemill.contracts.events import Line, LineAsked, Warm
+from tidemill.contracts.events import WaitingList, WaitingListRequest, WarmQueues
 from tidemill.contracts.prediction import Status
 from tidemill.gateway.stores import boots
 from tidemill.runtime.bus import Bus
@@ -102,7 +102,7 @@ class WaitingRoom:
         self._places = Shared(self._tasks, self._ask, LINE_LIFE_S)
         self._boots = Shared(self._tasks, self._ask_boot, BOOT_LIFE_S)
 
-    async def on_warm(self, warm: Warm) -> None:
+    async def on_warm(self, warm: WarmQueues) -> None:
         self._heard = Heard(monotonic(), frozenset(warm.queues), frozenset(warm.booting), frozenset(warm.retrying))
 
     async def tell(self, row: Row, prediction: Prediction) -> None:
@@ -135,7 +135,9 @@ class WaitingRoom:
             return None
 
     async def _ask(self, queue: str) -> Places | None:
-        line = await self._bus.ask(subjects.LINE, LineAsked(queue=queue), Line, timeout_s=PATIENCE_S)
+        line = await self._bus.ask(
+            subjects.WAITING_LIST, WaitingListRequest(queue=queue), WaitingList, timeout_s=PATIENCE_S
+        )
         if line is None:
             return None
         try:

@@ -110,7 +110,7 @@ def _tidy(node: Any) -> Any:
 
 
 def _with_words(description: str, pattern: str) -> str:
-    expected = patterns.WORDS[pattern]
+    expected = patterns.DESCRIPTIONS[pattern]
     return f"{description} {expected[0].upper()}{expected[1:]}.".lstrip()
 
 

@@ -19,7 +19,7 @@ from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
-from tidemill.security.delivery import object_key
+from tidemill.security.delivery_urls import find_object_key
 from tidemill.security.public_urls import PublicUrls
 
 FILES_LIMIT: Final = 50  # of one input; each is a request to the object store
@@ -93,7 +93,7 @@ async def kept(call: Call[InputFileParts], prediction_id: str, text: str) -> str
 async def _sources(call: Call[InputFileParts], urls: set[str]) -> dict[str, Source]:
     """By URL. An upload that has gone is an error, and so is one of another account, which looks the same."""
     parts = call.parts
-    delivered = {url: key for url in urls if (key := object_key([parts.signing_key], url, now())) is not None}
+    delivered = {url: key for url in urls if (key := find_object_key([parts.signing_key], url, now())) is not None}
     uploads = {url: found for url in urls if (found := upload_id(parts.public_urls, url)) is not None}
     rows = await stores.examples.files(parts.database, call.account.id, list(uploads.values())) if uploads else {}
     if any(file_id not in rows for file_id in uploads.values()):

@@ -14,8 +14,8 @@ from tidemill.gateway.responses.client_capabilities import wants_data_uris
 from tidemill.runtime.clock import now
 from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
-from tidemill.security.delivery import object_key, on_base, text_on_base
-from tidemill.security.response_fields import content_type
+from tidemill.security.delivery_urls import find_object_key, rewrite_base, rewrite_base_of_text
+from tidemill.security.egress.response_headers import content_type
 
 MARK_TEXT: Final = "/delivery/"
 MARK: Final = MARK_TEXT.encode()
@@ -40,12 +40,12 @@ async def for_event(call: Call[OutputFileParts], data: str) -> str:
         return data
     if wants(call):
         return await _Inliner(call).text(data)
-    return text_on_base(data, call.parts.signing_key, call.public_url)
+    return rewrite_base_of_text(data, call.parts.signing_key, call.public_url)
 
 
 def here(call: Call[OutputFileParts], output: Raw) -> Raw:
     """With URLs of files under the public URL by which the request came: workers make them under the first."""
-    return Raw(on_base(bytes(output), call.parts.signing_key, call.public_url))
+    return Raw(rewrite_base(bytes(output), call.parts.signing_key, call.public_url))
 
 
 def wants(call: Call[OutputFileParts]) -> bool:
@@ -73,7 +73,7 @@ class _Inliner:
     async def text(self, text: str) -> str:
         """The data URI, or the text as it is when it is no file of ours, or too large, or gone."""
         parts = self._parts
-        key = object_key([parts.signing_key], text, now())
+        key = find_object_key([parts.signing_key], text, now())
         if key is None:
             return text
         try:

@@ -19,7 +19,7 @@ from tidemill.gateway.responses.prediction_serializer import SerializerParts
 from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database, Row
-from tidemill.security.delivery import ALWAYS, object_key
+from tidemill.security.delivery_urls import IGNORE_EXPIRY, find_object_key
 
 # A prediction whose data is due this soon may be in the janitor's hands already.
 MARGIN_S: Final = 10
@@ -65,7 +65,7 @@ async def keep_input_files(call: Call[SharingParts], row: Row) -> None:
 def _keys(call: Call[SharingParts], text: str) -> str:
     """The objects that an input names, joined."""
     urls = input_files.texts(msgspec.json.decode(text))
-    return " ".join(filter(None, (object_key([call.parts.signing_key], url, ALWAYS) for url in urls)))
+    return " ".join(filter(None, (find_object_key([call.parts.signing_key], url, IGNORE_EXPIRY) for url in urls)))
 
 
 async def unshare(database: Database, prediction_id: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from tidemill.contracts.api.predictions import Prediction
-from tidemill.security.delivery import ALWAYS, PATH, delivery_url, object_key
+from tidemill.security.delivery_urls import IGNORE_EXPIRY, PATH, delivery_url, find_object_key
 
 DAY_S: Final = 86_400
 RENEW_AFTER_S: Final = DAY_S / 2  # the URLs that the worker made are good for a day
@@ -50,7 +50,7 @@ class UrlRenewer:
 
     def text(self, text: str, own: str) -> str:
         """A new URL for one of ours, though it may have expired, or was made when the API had another address."""
-        key = object_key([self._key], text, ALWAYS)
+        key = find_object_key([self._key], text, IGNORE_EXPIRY)
         return text if key is None or not key.startswith(own) else self.url(key)
 
     def url(self, key: str) -> str:

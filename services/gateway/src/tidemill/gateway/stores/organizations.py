@@ -15,7 +15,7 @@ from tidemill.gateway.access import memberships
 from tidemill.gateway.caller import Caller
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
-from tidemill.security import webhooks
+from tidemill.security import webhook_signatures
 
 OWNED_ORGANIZATIONS_LIMIT: Final = 100  # per user; each has limits of its own, so they must not come for free
 
@@ -117,7 +117,7 @@ async def create(database: Database, user_id: str, body: CreateOrganization) -> 
             identifier,
             body.username,
             body.name or body.username,
-            webhooks.new_secret(),
+            webhook_signatures.new_secret(),
             user_id,
             OWNED_ORGANIZATIONS_LIMIT,
         )

@@ -34,7 +34,7 @@ class Effects:
         self._bus = bus
         self._announcing = announcing
 
-    async def tell_load(self, load: events.Load) -> None:
+    async def tell_load(self, load: events.LoadReport) -> None:
         if self._bus.connected:
             await self._bus.send(subjects.LOAD, load)
 

@@ -68,7 +68,7 @@ class Planner:
         self._full_since: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._listening_since = 0.0
-        self._warm: events.Warm | None = None
+        self._warm: events.WarmQueues | None = None
         self._warm_told_at = 0.0
 
     async def hear(self, beat: events.Heartbeat) -> None:
@@ -144,18 +144,18 @@ class Planner:
         # What waits in a queue that was given up fails at the next sweep: no boot is of use to it.
         return plan(view, waiting, self._rules, self._history.held_off(now) | self._rows.given_up())
 
-    def _pending(self, action: Action) -> events.Command:
+    def _pending(self, action: Action) -> events.WorkerCommand:
         """The command of an action; from now on the fleet looks as if it had been obeyed."""
         if isinstance(action, Boot):
             instance = f"i_{new_id()}"
             self.fleet.asked_boot(instance, action.queue, action.worker)
-            return events.Boot(instance=instance, queue=action.queue)
+            return events.BootInstance(instance=instance, queue=action.queue)
         self.fleet.asked_stop(action.instance, action.worker)
-        return events.Stop(instance=action.instance)
+        return events.StopInstance(instance=action.instance)
 
-    async def _command(self, action: Action, command: events.Command) -> None:
+    async def _command(self, action: Action, command: events.WorkerCommand) -> None:
         reply = await self._ask(action.worker, command)
-        name = "boot" if isinstance(command, events.Boot) else "stop"
+        name = "boot" if isinstance(command, events.BootInstance) else "stop"
         queue, reason = (action.queue, None) if isinstance(action, Boot) else (None, action.reason)
         logger = log().bind(action=name, instance=command.instance, worker=action.worker, queue=queue, reason=reason)
         if reply is not None and reply.accepted:
@@ -166,7 +166,7 @@ class Planner:
             logger.warning("not obeyed", answer="none" if reply is None else reply.reason)
         COMMANDS.labels(name, "none" if reply is None else "accepted" if reply.accepted else "refused").inc()
 
-    async def _ask(self, worker: str, command: events.Command) -> events.CommandReply | None:
+    async def _ask(self, worker: str, command: events.WorkerCommand) -> events.CommandReply | None:
         for _ in range(COMMAND_TRIES):
             if not self._leader.held:  # somebody else may be planning already
                 return None
@@ -182,7 +182,7 @@ class Planner:
 
     async def _tell_warm(self, view: View, now: float) -> None:
         retrying = sorted(self._history.held_off(now).difference(view.ready_queues()))
-        warm = events.Warm(queues=view.ready_queues(), booting=view.booting_queues(), retrying=retrying)
+        warm = events.WarmQueues(queues=view.ready_queues(), booting=view.booting_queues(), retrying=retrying)
         if self._bus.connected and (warm != self._warm or now - self._warm_told_at >= self._config.warm_s):
-            await self._bus.send(subjects.QUEUES_WARM, warm)
+            await self._bus.send(subjects.WARM_QUEUES, warm)
             self._warm, self._warm_told_at = warm, now

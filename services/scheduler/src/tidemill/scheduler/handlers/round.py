@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from prometheus_client import Gauge
 
-from tidemill.contracts.events import Line
+from tidemill.contracts.events import WaitingList
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import DedicatedConnection
 from tidemill.scheduler import store
@@ -85,7 +85,7 @@ class Round:
         self._lease_grace_s = config.lease_grace_s
         self.be_patient()
 
-    def line(self, queue: str) -> Line | None:
+    def line(self, queue: str) -> WaitingList | None:
         """Who waits in a queue, as of the last sweep; nothing before the first. Made when asked, for all queues."""
         if self._seen_until is None:
             return None
@@ -93,7 +93,7 @@ class Round:
             self._lines = self.watch.lines()
         ids = self._lines.get(queue, [])
         whole = len(ids) <= LINE_LIMIT
-        return Line(ids=ids[:LINE_LIMIT], until=self._seen_until, whole=whole)
+        return WaitingList(ids=ids[:LINE_LIMIT], until=self._seen_until, whole=whole)
 
     def leave(self) -> None:
         """Another leads: its metrics say how things stand."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Final
 
-from tidemill.contracts.events import Line, LineAsked
+from tidemill.contracts.events import WaitingList, WaitingListRequest
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database, DedicatedConnection
@@ -42,7 +42,7 @@ class Sweeper:
         """What the rows say to the planner, as of the last sweep."""
         return Seen() if self._round is None else self._round.seen
 
-    async def line(self, asked: LineAsked) -> Line | None:
+    async def line(self, asked: WaitingListRequest) -> WaitingList | None:
         """Who waits in a queue; nothing while another leads, who answers."""
         return None if self._round is None else self._round.line(asked.queue)
 

@@ -87,7 +87,7 @@ class Progress:
         question = WebhookEvent(id=prediction_id, event="completed")
         until = monotonic() + self._config.progress_timeout_s
         while monotonic() < until:
-            answer = await self._bus.ask(subjects.WEBHOOK_SETTLE, question, ProgressState, timeout_s=LEADER_TIMEOUT_S)
+            answer = await self._bus.ask(subjects.PROGRESS_STATE, question, ProgressState, timeout_s=LEADER_TIMEOUT_S)
             if answer is None or not answer.on_its_way:
                 return
             await asyncio.sleep(ASK_AGAIN_S)

@@ -11,7 +11,7 @@ import msgspec
 from prometheus_client import Counter
 
 from tidemill.contracts.api.pushes import BundleFile
-from tidemill.contracts.events import VersionMade
+from tidemill.contracts.events import VersionCreated
 from tidemill.hosting.child.zygotes import Zygotes
 from tidemill.hosting.environments.store import EnvironmentFailed, Environments
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
@@ -64,7 +64,7 @@ class Prefetcher:
         self._waiting = FairQueue()
         self._wake = asyncio.Event()
 
-    async def on_version(self, event: VersionMade) -> None:
+    async def on_version(self, event: VersionCreated) -> None:
         self._waiting.add(event.account, event.queue)
         self._wake.set()
 

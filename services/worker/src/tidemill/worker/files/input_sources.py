@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from tidemill.contracts.ids import is_id
-from tidemill.security.data_uri_form import PREFIX
-from tidemill.security.delivery import PATH
+from tidemill.security.data_uri_syntax import PREFIX
+from tidemill.security.delivery_urls import PATH
 from tidemill.security.public_urls import PublicUrls
 
 

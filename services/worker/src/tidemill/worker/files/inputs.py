@@ -24,11 +24,11 @@ from tidemill.runtime.db import TRANSIENT_ERRORS, Database, backoffs, retry_tran
 from tidemill.runtime.objects.retries import RETRY_BUDGET_S, RetryBudget
 from tidemill.runtime.objects.store import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
 from tidemill.security.capability import InvalidCapability
-from tidemill.security.data_uri_form import DataUriRefused
-from tidemill.security.egress import Egress
-from tidemill.security.egress_errors import EgressError, EgressFailed, EgressTimeout
+from tidemill.security.data_uri_syntax import InvalidDataUri
+from tidemill.security.egress.client import EgressClient
+from tidemill.security.egress.errors import EgressError, EgressFailed, EgressTimeout
+from tidemill.security.egress.response_headers import filename
 from tidemill.security.public_urls import PublicUrls
-from tidemill.security.response_fields import filename
 from tidemill.worker.files import input_store
 from tidemill.worker.files.input_sources import (
     DataUri,
@@ -82,7 +82,7 @@ class InputFetcher:
         self,
         database: Database,
         objects: Objects,
-        egress: Egress,
+        egress: EgressClient,
         *,
         public_urls: PublicUrls,
         delivery_key: DeliveryKey,
@@ -212,7 +212,7 @@ class InputFetcher:
 async def _data(source: DataUri) -> _IncomingFile:
     try:
         data = await asyncio.to_thread(data_uris.decode, source.uri)
-    except DataUriRefused as error:
+    except InvalidDataUri as error:
         raise _FileUnavailable(str(error)) from None
 
     async def chunks() -> AsyncIterator[bytes]:

@@ -1,6 +1,6 @@
 """What this worker hears of accounts that have urgent predictions waiting: their hints are turns then (ADR 6)."""
 
-from tidemill.contracts.events import Urgent
+from tidemill.contracts.events import PriorityWaiting
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs import urgent_store
@@ -12,7 +12,7 @@ class PriorityHandler:
         self._engine = engine
         self._database = database
 
-    async def on_urgent(self, event: Urgent) -> None:
+    async def on_urgent(self, event: PriorityWaiting) -> None:
         """What waits for an instance that is still to come is read from the rows when it boots."""
         lane = self._engine.lanes.get(event.queue)
         if lane is not None and lane.instances:

@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import Counter
 
-from tidemill.contracts.events import Boot, Command, CommandReply, QueueRemoved
+from tidemill.contracts.events import BootInstance, CommandReply, QueueRemoved, WorkerCommand
 from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.environments.store import EnvironmentFailed
 from tidemill.model.host.zygote_process import ForkRefusedError, ZygoteDiedError
@@ -67,11 +67,11 @@ class InstanceManager:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.changed = asyncio.Event()
 
-    async def obey(self, command: Command) -> CommandReply:
+    async def obey(self, command: WorkerCommand) -> CommandReply:
         """Idempotent by instance."""
         instances = self._engine.instances()
         known = instances.get(command.instance)
-        if not isinstance(command, Boot):
+        if not isinstance(command, BootInstance):
             if known is not None:
                 self._stop(known)
             return CommandReply(accepted=True)

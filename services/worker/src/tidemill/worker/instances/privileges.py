@@ -11,8 +11,8 @@ import msgspec
 from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.db import Database, Row
-from tidemill.security import sealed
-from tidemill.security.sealed import CannotOpen
+from tidemill.security import secret_encryption
+from tidemill.security.secret_encryption import CannotDecrypt
 from tidemill.worker.instances.confinement import Confinement, Policy, confine
 from tidemill.worker.runs.instance import ModelInfo
 
@@ -53,8 +53,13 @@ class PrivilegeReader:
     def _opened(self, row: Row) -> dict[str, str]:
         pairs = zip(row["names"], row["sealed"], strict=True)
         try:
-            return {name: sealed.open_(self._signing_key, sealed.place(row["id"], name), kept) for name, kept in pairs}
-        except CannotOpen:
+            return {
+                name: secret_encryption.decrypt(
+                    self._signing_key, secret_encryption.associated_data(row["id"], name), kept
+                )
+                for name, kept in pairs
+            }
+        except CannotDecrypt:
             raise BootFailed(
                 "the model's secrets cannot be opened: TIDEMILL_SIGNING_KEY is not the one they were set under; "
                 "set them again"

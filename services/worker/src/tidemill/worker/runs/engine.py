@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Cancel, Job
-from tidemill.contracts.prediction import Status, stopped
+from tidemill.contracts.prediction import Status, status_when_stopped
 from tidemill.hosting.child.failures import ChildFailure
 from tidemill.hosting.child.frames import Done, run_frame
 from tidemill.model.wire.text_stream import OwnerIds
@@ -95,7 +95,7 @@ class Engine:
         self.runs[job.id] = run
         run.tariff, run.boot = self._ports.tariff(instance.queue), instance.boot_waited_for(job.created_at)
         if job.deadline is not None and job.deadline <= now():
-            status = stopped(Status.PROCESSING if run.claimed else Status.STARTING)
+            status = status_when_stopped(Status.PROCESSING if run.claimed else Status.STARTING)
             self.end(run, StopReason(status, "The deadline passed before the prediction began.", ErrorCode.DEADLINE))
             return
         run.started_at = now()

@@ -27,7 +27,7 @@ class LiveOutput:
         if run.queue not in self._streams or self._queue.full():
             return
         if run.seq == 0 and run.job.attempt > 1:
-            self._put(run, events.Reset(attempt=run.job.attempt, seq=0))  # takes no number: the next chunk is 0
+            self._put(run, events.ResetChunk(attempt=run.job.attempt, seq=0))  # takes no number: the next chunk is 0
         self._put(run, _chunk(run, frame))
 
     def _put(self, run: Run, chunk: events.AnyChunk) -> None:
@@ -44,5 +44,5 @@ class LiveOutput:
 def _chunk(run: Run, frame: frames.Output | frames.Log) -> events.AnyChunk:
     seq = run.next_seq()
     if isinstance(frame, frames.Output):
-        return events.Output(attempt=run.job.attempt, seq=seq, value=frame.value)
-    return events.Logs(attempt=run.job.attempt, seq=seq, text=frame.text)
+        return events.OutputChunk(attempt=run.job.attempt, seq=seq, value=frame.value)
+    return events.LogsChunk(attempt=run.job.attempt, seq=seq, text=frame.text)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tidemill.contracts import subjects
-from tidemill.contracts.events import Done, Job, Lifecycle, WebhookEvent
+from tidemill.contracts.events import DoneChunk, Job, Lifecycle, WebhookEvent
 from tidemill.contracts.prediction import Status
 from tidemill.runtime.batch import Batcher
 from tidemill.runtime.bus import Announcement, Bus
@@ -116,7 +116,7 @@ class RunWriter:
             if one.id in ended:
                 self._announcements.add((ended[one.id], one))
                 if chunks:
-                    last = Done(attempt=one.attempt, seq=chunks, status=one.status, error=one.error)
+                    last = DoneChunk(attempt=one.attempt, seq=chunks, status=one.status, error=one.error)
                     await self._bus.send(subjects.output(one.id), last)
         return [one.id in ended for one, _ in items]
 

@@ -13,7 +13,7 @@ import msgspec
 
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest, version_id
-from tidemill.contracts.events import PushWaiting
+from tidemill.contracts.events import PushQueued
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.child.schema_check import SchemaRefused, check
@@ -82,7 +82,7 @@ class PushBuilder:
         self._free = asyncio.Semaphore(at_once)
         self._wake = asyncio.Event()
 
-    async def on_push(self, _: PushWaiting) -> None:
+    async def on_push(self, _: PushQueued) -> None:
         self._wake.set()
 
     async def run(self) -> None:

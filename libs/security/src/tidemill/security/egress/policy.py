@@ -14,9 +14,9 @@ from typing import Self
 
 from yarl import URL
 
-from tidemill.security.addresses import Address, Network, is_public_address, unwrapped
-from tidemill.security.egress_errors import EgressDenied
-from tidemill.security.reserved import Reserved
+from tidemill.security.egress.addresses import Address, Network, is_public_address, unwrap
+from tidemill.security.egress.errors import EgressDenied
+from tidemill.security.egress.reserved_endpoints import ReservedEndpoints
 
 MAX_URL_CHARS = 8_192  # signed URLs of object stores take up to 2,000; servers give up at 8 kB
 PUBLIC_PORTS = frozenset({80, 443})  # anything else may be a mail server, a database or an SSH port
@@ -34,7 +34,7 @@ _USERINFO = re.compile(r"[a-z]+://[^/?#]*@", re.IGNORECASE)
 _NO_QUOTING = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?/(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
 
 
-class Listing(IntEnum):
+class ListMatch(IntEnum):
     """How the operator has listed what is asked for; who names a port knows what listens there."""
 
     NO = 0
@@ -43,7 +43,7 @@ class Listing(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Allow:
+class AllowList:
     """The operator's list. A port of None stands for every port."""
 
     networks: tuple[tuple[Network, int | None], ...] = ()
@@ -60,38 +60,38 @@ class Allow:
             hosts=frozenset((what, port) for what, port in entries if isinstance(what, str)),
         )
 
-    def of_host(self, host: str, port: int) -> Listing:
+    def of_host(self, host: str, port: int) -> ListMatch:
         name = host.removesuffix(".")
         if (name, port) in self.hosts:
-            return Listing.THIS_PORT
-        return Listing.ANY_PORT if (name, None) in self.hosts else Listing.NO
+            return ListMatch.THIS_PORT
+        return ListMatch.ANY_PORT if (name, None) in self.hosts else ListMatch.NO
 
-    def of_address(self, address: Address, port: int) -> Listing:
+    def of_address(self, address: Address, port: int) -> ListMatch:
         ports = {at for network, at in self.networks if address in network}
         if port in ports:
-            return Listing.THIS_PORT
-        return Listing.ANY_PORT if None in ports else Listing.NO
+            return ListMatch.THIS_PORT
+        return ListMatch.ANY_PORT if None in ports else ListMatch.NO
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class EgressTarget:
     """A URL that passed. `listed`: how the operator allowed its host by name, if so; then any address of it will do."""
 
     url: URL
-    listed: Listing
+    listed: ListMatch
 
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    allow: Allow = field(default_factory=Allow)
+    allow: AllowList = field(default_factory=AllowList)
     # For networks of public addresses that are ours. Wins over `allow`.
     deny: tuple[Network, ...] = ()
     # What is the platform's own, as it is known at the moment. Wins over `allow`.
-    reserved: Callable[[], Reserved] = Reserved
+    reserved: Callable[[], ReservedEndpoints] = ReservedEndpoints
     allow_http: bool = False
     user_agent: str = "Tidemill"
 
-    def target(self, text: str) -> Target:
+    def target(self, text: str) -> EgressTarget:
         """Raises EgressDenied for a URL that needs no look-up to be refused."""
         url, port = _parsed(text)
         if url.scheme != "https" and not (self.allow_http and url.scheme == "http"):
@@ -102,38 +102,40 @@ class EgressPolicy:
         literal = _literal(host)
         if literal is not None and not self.permits(host, port):
             raise EgressDenied("its address or port is not allowed")
-        return Target(url, Listing.NO if literal is not None else self.allow.of_host(host, port))
+        return EgressTarget(url, ListMatch.NO if literal is not None else self.allow.of_host(host, port))
 
-    def gate(self, target: Target) -> Callable[[str, int], bool]:
+    def gate(self, target: EgressTarget) -> Callable[[str, int], bool]:
         """Whether a socket may be made to an address and port for this target."""
         return (self.permits, self.permits_listed, self.permits_named)[target.listed]
 
     def permits(self, address: str, port: int) -> bool:
         """For a host that the operator has not listed by name."""
-        return self._permits(address, port, Listing.NO)
+        return self._permits(address, port, ListMatch.NO)
 
     def permits_listed(self, address: str, port: int) -> bool:
         """For a host that the operator has listed with all of its ports."""
-        return self._permits(address, port, Listing.ANY_PORT)
+        return self._permits(address, port, ListMatch.ANY_PORT)
 
     def permits_named(self, address: str, port: int) -> bool:
         """For a host that the operator has listed with this port, which `target` has checked."""
-        return self._permits(address, port, Listing.THIS_PORT)
+        return self._permits(address, port, ListMatch.THIS_PORT)
 
-    def _permits(self, address: str, port: int, of_host: Listing) -> bool:
+    def _permits(self, address: str, port: int, of_host: ListMatch) -> bool:
         ip = _address(address)
         if ip is None or self._denies(ip):
             return False
         if port in PUBLIC_PORTS and is_public_address(ip):
             return True
         listing = max(of_host, self.allow.of_address(ip, port))
-        return listing > Listing.NO and not self.reserved().refuses(ip, port, port_named=listing is Listing.THIS_PORT)
+        return listing > ListMatch.NO and not self.reserved().refuses(
+            ip, port, port_named=listing is ListMatch.THIS_PORT
+        )
 
     def _denies(self, ip: Address) -> bool:
         return any(ip in network for network in self.deny)
 
 
-def check_form(text: str) -> None:
+def check_url_form(text: str) -> None:
     """Raises EgressDenied for a URL that no policy lets pass; one that it takes may still lead where none may go."""
     url, port = _parsed(text)
     if url.scheme not in {"http", "https"}:
@@ -182,7 +184,7 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     # A scope names an interface of ours.
-    return None if "%" in text else unwrapped(address)
+    return None if "%" in text else unwrap(address)
 
 
 _ENTRY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:/[0-9]+)?)\]|(?P<rest>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")

@@ -19,28 +19,28 @@ _VERSION: Final = b"\x01"
 _PURPOSE: Final = b"tidemill: model secrets at rest"
 
 
-class CannotOpen(Exception):  # noqa: N818 -- named after the situation
+class CannotDecrypt(Exception):  # noqa: N818 -- named after the situation
     """It was sealed under another key or for another place, or it is damaged."""
 
 
-def seal(signing_key: bytes, place: str, text: str) -> bytes:
+def encrypt(signing_key: bytes, context: str, text: str) -> bytes:
     """`place` names where it is kept (model and name): only there can it be opened."""
     nonce = os.urandom(NONCE_BYTES)
-    return _VERSION + nonce + _cipher(signing_key).encrypt(nonce, text.encode(), place.encode())
+    return _VERSION + nonce + _cipher(signing_key).encrypt(nonce, text.encode(), context.encode())
 
 
-def open_(signing_key: bytes, place: str, sealed: bytes) -> str:
-    """The counterpart of `seal`. Raises CannotOpen."""
+def decrypt(signing_key: bytes, context: str, sealed: bytes) -> str:
+    """Return the text that `encrypt` encrypted. Raise CannotDecrypt."""
     if len(sealed) < len(_VERSION) + NONCE_BYTES + TAG_BYTES or not sealed.startswith(_VERSION):
-        raise CannotOpen
+        raise CannotDecrypt
     nonce, text = sealed[len(_VERSION) :][:NONCE_BYTES], sealed[len(_VERSION) + NONCE_BYTES :]
     try:
-        return _cipher(signing_key).decrypt(nonce, text, place.encode()).decode()
+        return _cipher(signing_key).decrypt(nonce, text, context.encode()).decode()
     except InvalidTag:
-        raise CannotOpen from None
+        raise CannotDecrypt from None
 
 
-def place(model_id: str, name: str) -> str:
+def associated_data(model_id: str, name: str) -> str:
     """Where the secret of a model is kept; ids hold no slash."""
     return f"model/{model_id}/{name}"
 

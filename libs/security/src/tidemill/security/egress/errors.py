@@ -59,7 +59,7 @@ class AddressRefused(OSError):  # noqa: N818 -- as above
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turns what aiohttp raises into the errors above. The causes stay out of them, so that no traceback tells more."""
     try:
         yield

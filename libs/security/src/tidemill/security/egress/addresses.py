@@ -56,7 +56,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
 
 
-def unwrapped(address: Address) -> Address:
+def unwrap(address: Address) -> Address:
     """The IPv4 address that a packet to a mapped or NAT64 address ends up at, or the address as it is."""
     if isinstance(address, IPv4Address):
         return address
@@ -68,7 +68,7 @@ def unwrapped(address: Address) -> Address:
 
 
 def is_public_address(address: Address) -> bool:
-    """The verdict on an address that is unwrapped already."""
+    """Return whether an address belongs to the public internet. `address` is the result of `unwrap`."""
     if isinstance(address, IPv4Address):
         return not any(address in row for row in SPECIAL_V4)
     if address.scope_id is not None or address not in GLOBAL_V6:

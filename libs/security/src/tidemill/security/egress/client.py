@@ -16,18 +16,18 @@ from urllib.parse import urljoin
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from tidemill.security.compressed import inflated, is_compressed
-from tidemill.security.egress_errors import (
+from tidemill.security.egress.errors import (
     AddressRefused,
     EgressDenied,
     EgressFailed,
     EgressTimeout,
     EgressTooLarge,
-    translated,
+    translate_errors,
 )
-from tidemill.security.egress_policy import EgressPolicy, Listing, Target
-from tidemill.security.egress_resolver import IsolatedResolver
-from tidemill.security.response_fields import content_type, filename, retry_after_s
+from tidemill.security.egress.gzip_bodies import inflate, is_compressed
+from tidemill.security.egress.policy import EgressPolicy, EgressTarget, ListMatch
+from tidemill.security.egress.resolver import IsolatedResolver
+from tidemill.security.egress.response_headers import content_type, filename, retry_after_s
 
 CONNECT_TIMEOUT_S = 5.0  # look-up, TCP and TLS together; a host farther away than this is down
 MAX_REDIRECTS = 3  # a store's short link, its canonical host, its CDN
@@ -54,7 +54,7 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class PostResponse:
     """An answer to a POST, whatever its status. `retry_after` is in seconds from now."""
 
     status: int
@@ -62,7 +62,7 @@ class Posted:
     retry_after: float | None
 
 
-class Egress:
+class EgressClient:
     """Use from one event loop, and close it there."""
 
     def __init__(self, policy: EgressPolicy, *, resolver: AbstractResolver | None = None) -> None:
@@ -70,7 +70,7 @@ class Egress:
         self._resolver = resolver or IsolatedResolver()
         # Hosts that the operator listed by name are dialled through a gate of their own, because an address alone
         # does not tell for which host it was looked up.
-        self._sessions: dict[Listing, aiohttp.ClientSession] = {}
+        self._sessions: dict[ListMatch, aiohttp.ClientSession] = {}
 
     async def post(
         self,
@@ -80,13 +80,13 @@ class Egress:
         headers: Mapping[str, str],
         timeout_s: float,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
-    ) -> Posted:
+    ) -> PostResponse:
         """Sends `body` to the byte and follows no redirect. Any status is an answer; what gives none raises
         EgressDenied, EgressTimeout or EgressFailed.
         """
         target = self._policy.target(url)
         limits = aiohttp.ClientTimeout(total=timeout_s, connect=connect_timeout_s)
-        with translated():
+        with translate_errors():
             response = await self._session(target).post(
                 target.url, data=body, headers=headers, allow_redirects=False, timeout=limits
             )
@@ -95,7 +95,7 @@ class Egress:
         finally:
             response.close()
         retry_after = retry_after_s(response.headers.get("Retry-After"), time.time())
-        return Posted(response.status, body_head, retry_after)
+        return PostResponse(response.status, body_head, retry_after)
 
     @asynccontextmanager
     async def fetch(self, url: str, *, limit_bytes: int, timeout_s: float) -> AsyncIterator[Download]:
@@ -114,7 +114,7 @@ class Egress:
                 if not compressed:
                     yield Download(kind, name, response.content_length, received)
                     return
-                async with aclosing(_bounded(inflated(received), limit_bytes)) as chunks:
+                async with aclosing(_bounded(inflate(received), limit_bytes)) as chunks:
                     yield Download(kind, name, None, chunks)
         finally:
             response.close()
@@ -136,14 +136,14 @@ class Egress:
             target = self._policy.target(_joined(str(target.url), location))
         raise EgressFailed(f"more than {MAX_REDIRECTS} redirects")
 
-    async def _get(self, target: Target, timeout_s: float) -> aiohttp.ClientResponse:
+    async def _get(self, target: EgressTarget, timeout_s: float) -> aiohttp.ClientResponse:
         if timeout_s <= 0:  # to aiohttp, 0 is no limit
             raise EgressTimeout
         limits = aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_TIMEOUT_S)
-        with translated():
+        with translate_errors():
             return await self._session(target).get(target.url, allow_redirects=False, timeout=limits)
 
-    def _session(self, target: Target) -> aiohttp.ClientSession:
+    def _session(self, target: EgressTarget) -> aiohttp.ClientSession:
         session = self._sessions.get(target.listed)
         if session is None:
             session = self._sessions[target.listed] = self._new_session(self._policy.gate(target))
@@ -151,7 +151,7 @@ class Egress:
 
     def _new_session(self, permits: Callable[[str, int], bool]) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            socket_factory=gate(permits),
+            socket_factory=guarded_socket_factory(permits),
             resolver=self._resolver,
             # Every new connection looks its host up and is judged anew; a cache would only hide what is dialled.
             use_dns_cache=False,
@@ -167,7 +167,7 @@ class Egress:
         )
 
 
-def gate(permits: Callable[[str, int], bool]) -> Callable[[AddressInfo], socket.socket]:
+def guarded_socket_factory(permits: Callable[[str, int], bool]) -> Callable[[AddressInfo], socket.socket]:
     """The choke point: a socket factory that refuses an address instead of making its socket. aiohttp asks it for
     every single attempt, with the address that it is about to dial.
     """
@@ -192,7 +192,7 @@ def _check_answer(response: aiohttp.ClientResponse, limit_bytes: int) -> None:
 
 async def _received(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     while True:
-        with translated():
+        with translate_errors():
             chunk = await response.content.read(READ_BYTES)
         if not chunk:
             return

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-from tidemill.security.egress_errors import EgressFailed
+from tidemill.security.egress.errors import EgressFailed
 
 PIECE_BYTES: Final = 1024 * 1024  # inflated at a time: a millisecond or so
 GZIP: Final = frozenset({"gzip", "x-gzip"})
@@ -29,7 +29,7 @@ def is_compressed(coding: str | None, content_type: str) -> bool:
     raise EgressFailed("the server sent a body in a compression that was not asked for and is not understood")
 
 
-async def inflated(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def inflate(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """What a gzip body holds, in pieces of at most PIECE_BYTES. Raises EgressFailed where it is none or broke off."""
     member, begun = zlib.decompressobj(_GZIP_WINDOW), False
     async for chunk in chunks:

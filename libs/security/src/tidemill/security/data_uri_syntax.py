@@ -11,50 +11,50 @@ _TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
 _DIGITS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"  # both alphabets
 
 
-class DataUriRefused(Exception):  # noqa: N818 - named after the situation
+class InvalidDataUri(Exception):  # noqa: N818 - named after the situation
     """The text is no data: URI."""
 
 
-class Form(NamedTuple):
+class DataUri(NamedTuple):
     content_type: str  # without parameters, in lower case
     is_base64: bool
     body: str
 
 
-def form_of(uri: str) -> Form:
-    """Raises DataUriRefused. The body may still be no base64."""
+def parse_data_uri(uri: str) -> DataUri:
+    """Raises InvalidDataUri. The body may still be no base64."""
     kind, is_base64, comma = _head(uri)
-    return Form(kind, is_base64, uri[comma + 1 :])
+    return DataUri(kind, is_base64, uri[comma + 1 :])
 
 
-def unquoted(body: str) -> bytes:
+def unquote_body(body: str) -> bytes:
     try:
         return unquote_to_bytes(body)
     except UnicodeEncodeError:
-        raise DataUriRefused("the data: URI is not valid Unicode") from None
+        raise InvalidDataUri("the data: URI is not valid Unicode") from None
 
 
-def check(uri: str) -> None:
-    """Raises DataUriRefused for what decoding would refuse. It decodes nothing and hardly copies: the largest that a
+def check_data_uri(uri: str) -> None:
+    """Raises InvalidDataUri for what decoding would refuse. It decodes nothing and hardly copies: the largest that a
     request may have takes some milliseconds.
     """
     _, is_base64, comma = _head(uri)
     if uri.isascii() and "%" not in uri:
         whole, begin = uri.encode(), comma + 1
     else:
-        whole, begin = b"," + unquoted(uri[comma + 1 :]), 1
+        whole, begin = b"," + unquote_body(uri[comma + 1 :]), 1
     if is_base64 and not _is_base64(whole, begin):
-        raise DataUriRefused("the base64 of the data: URI is malformed")
+        raise InvalidDataUri("the base64 of the data: URI is malformed")
 
 
 def _head(uri: str) -> tuple[str, bool, int]:
     """Media type, whether the body is base64, and where the comma before it is."""
     comma = uri.find(",")
     if comma < 0:
-        raise DataUriRefused("the data: URI has no comma")
+        raise InvalidDataUri("the data: URI has no comma")
     kind, *parameters = (part.strip().lower() for part in uri[len(PREFIX) : comma].split(";"))
     if kind and _TYPE.fullmatch(kind) is None:
-        raise DataUriRefused("the media type of the data: URI is malformed")
+        raise InvalidDataUri("the media type of the data: URI is malformed")
     return kind or DEFAULT_TYPE, "base64" in parameters, comma
 
 

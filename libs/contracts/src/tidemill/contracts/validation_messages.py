@@ -22,7 +22,7 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: 
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
-def in_words(error: msgspec.ValidationError, kind: Any) -> str:
+def describe_error(error: msgspec.ValidationError, kind: Any) -> str:
     """What is wrong and where, for a value that was to be a `kind`; msgspec's own words for what has none here."""
     said = str(error)
     place = _PLACE.search(said)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address
 from typing import Self
 
-from tidemill.security.addresses import Address
+from tidemill.security.egress.addresses import Address
 
-Endpoint = tuple[Address, int]  # an address and a TCP port
+SocketAddress = tuple[Address, int]  # an address and a TCP port
 
 _LOOPBACK = IPv4Network("127.0.0.0/8")
 _WILDCARD = IPv4Network("0.0.0.0/8")  # dialled, 0.0.0.0 is this machine
@@ -19,7 +19,7 @@ _OWN_V6 = frozenset({IPv6Address("::"), IPv6Address("::1")})
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
+class ReservedEndpoints:
     """`here` are this machine's addresses besides loopback, `ports` those of the platform on it. `beside` are ports of
     programs that may belong to it, and `unclear` are machines with a server of which nobody here sees what else it
     listens on: both are refused unless the operator's entry names the port.
@@ -28,7 +28,7 @@ class Reserved:
     here: frozenset[Address] = frozenset()
     ports: frozenset[int] = frozenset()
     beside: frozenset[int] = frozenset()
-    elsewhere: frozenset[Endpoint] = frozenset()
+    elsewhere: frozenset[SocketAddress] = frozenset()
     unclear: frozenset[Address] = frozenset()
     unclear_here: bool = False
 
@@ -36,7 +36,7 @@ class Reserved:
     def of(
         cls,
         here: Iterable[Address],
-        servers: Collection[Endpoint],
+        servers: Collection[SocketAddress],
         *,
         owned: Mapping[int, Collection[int]] | None = None,
         beside: Iterable[int] = (),
@@ -56,7 +56,7 @@ class Reserved:
             unclear_here=not on_this <= known.keys(),
         )
 
-    def with_listeners(self, endpoints: Iterable[Endpoint]) -> "Reserved":
+    def with_listeners(self, endpoints: Iterable[SocketAddress]) -> "ReservedEndpoints":
         """Also what the platform's services say that they listen on: these leave nothing unclear."""
         here, elsewhere = set(self.ports), set(self.elsewhere)
         for address, port in endpoints:
@@ -64,7 +64,9 @@ class Reserved:
                 here.add(port)
             else:
                 elsewhere.add((address, port))
-        return Reserved(self.here, frozenset(here), self.beside, frozenset(elsewhere), self.unclear, self.unclear_here)
+        return ReservedEndpoints(
+            self.here, frozenset(here), self.beside, frozenset(elsewhere), self.unclear, self.unclear_here
+        )
 
     def refuses(self, address: Address, port: int, *, port_named: bool) -> bool:
         """Of an address that is unwrapped already and listed by the operator, by an entry with its port or without."""

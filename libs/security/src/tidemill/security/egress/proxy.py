@@ -15,8 +15,8 @@ from typing import Final, Literal
 
 from aiohttp.abc import AbstractResolver
 
-from tidemill.security.egress_errors import EgressDenied
-from tidemill.security.egress_policy import EgressPolicy, Target
+from tidemill.security.egress.errors import EgressDenied
+from tidemill.security.egress.policy import EgressPolicy, EgressTarget
 
 HEAD_LIMIT_BYTES: Final = 8 * 1024  # of a request; what it needs of it is one line
 HEAD_WITHIN_S: Final = 10.0
@@ -34,7 +34,7 @@ Tell = Callable[[str, int, Outcome], None]  # host, port and what came of it
 
 
 @dataclass(frozen=True)
-class Hosts:
+class HostRules:
     """Which host names may be asked for. `only`: what the model declared, None for any; a name, or `*.` and a domain
     for all below it. `never`: names of the platform's own.
     """
@@ -60,7 +60,7 @@ class _Refused(Exception):  # noqa: N818 -- named after the situation
         self.outcome = outcome
 
 
-def asked_for(head: bytes) -> tuple[str, int]:
+def parse_connect(head: bytes) -> tuple[str, int]:
     """Host and port of a CONNECT; IPv6 without its brackets. Raises ValueError with words for the model's author."""
     line = head.partition(b"\r\n")[0]
     match = _REQUEST.fullmatch(line)
@@ -74,7 +74,7 @@ def asked_for(head: bytes) -> tuple[str, int]:
 class EgressProxy:
     """Use from one event loop. `resolver` is shared with other clients, and closed by whoever made it."""
 
-    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver, hosts: Hosts, tell: Tell) -> None:
+    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver, hosts: HostRules, tell: Tell) -> None:
         self._policy = policy
         self._resolver = resolver
         self._hosts = hosts
@@ -128,7 +128,7 @@ class EgressProxy:
         if len(self._connections) > CONNECTIONS_LIMIT:
             raise _Refused("503 Service Unavailable", f"more than {CONNECTIONS_LIMIT} connections at a time", "busy")
 
-    def _judged(self, host: str, port: int) -> Target:
+    def _judged(self, host: str, port: int) -> EgressTarget:
         shown = f"[{host}]" if ":" in host else host
         if not self._hosts.allow(host):
             raise _Refused("403 Forbidden", f"{shown} is not among the hosts that this model may reach")
@@ -137,7 +137,9 @@ class EgressProxy:
         except EgressDenied as denied:
             raise _Refused("403 Forbidden", f"{shown}:{port} cannot be reached from here: {denied.reason}") from None
 
-    async def _dial(self, target: Target, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _dial(
+        self, target: EgressTarget, host: str, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         permits = self._policy.gate(target)
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
@@ -164,7 +166,7 @@ async def _first_that_answers(addresses: Iterable[str], port: int) -> tuple[asyn
 async def _read_request(reader: asyncio.StreamReader) -> tuple[str, int]:
     try:
         async with asyncio.timeout(HEAD_WITHIN_S):
-            return asked_for(await reader.readuntil(b"\r\n\r\n"))
+            return parse_connect(await reader.readuntil(b"\r\n\r\n"))
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         raise _Refused("400 Bad Request", "this is no request", "malformed") from None
     except ValueError as error:

@@ -14,13 +14,13 @@ from tidemill.security.capability import InvalidCapability
 
 KIND = "delivery"
 PATH = "/v1/delivery/"
-ALWAYS: Final = 0.0  # a moment at which no URL has expired
+IGNORE_EXPIRY: Final = 0.0  # a moment at which no URL has expired
 _MARK: Final = PATH.encode()
 
 
 def delivery_url(signing_key: bytes, public_url: str, object_key: str, expires_at: int) -> str:
     """The URL of an object until `expires_at` (unix seconds). It ends with the object's name, which programs go by."""
-    token = capability.seal(signing_key, KIND, object_key, expires_at)
+    token = capability.sign(signing_key, KIND, object_key, expires_at)
     return f"{public_url.rstrip('/')}{PATH}{token}/{quote(object_key.rpartition('/')[2])}"
 
 
@@ -31,10 +31,10 @@ def object_key_of_url(keys: Sequence[bytes], url: str, now: float) -> str:
 
 def object_key_of_token(keys: Sequence[bytes], token: str, now: float) -> str:
     """The object that a token grants. Raises InvalidCapability."""
-    return capability.open_(keys, KIND, token, now)
+    return capability.verify(keys, KIND, token, now)
 
 
-def object_key(keys: Sequence[bytes], text: str, now: float) -> str | None:
+def find_object_key(keys: Sequence[bytes], text: str, now: float) -> str | None:
     """The object behind a delivery URL that we have signed, on whichever base; None for any other text."""
     base, mark, _ = text.partition(PATH)
     if not mark or not base.startswith(("http://", "https://")):
@@ -45,7 +45,7 @@ def object_key(keys: Sequence[bytes], text: str, now: float) -> str | None:
         return None
 
 
-def on_base(text: bytes, key: bytes, base: str) -> bytes:
+def rewrite_base(text: bytes, key: bytes, base: str) -> bytes:
     """JSON in which every delivery URL that `key` has signed is on `base`: a worker makes them on one for all clients,
     perhaps on one that is not listed any more.
     """
@@ -55,16 +55,16 @@ def on_base(text: bytes, key: bytes, base: str) -> bytes:
     return msgspec.json.encode(_on_base(msgspec.json.decode(text), key, base))
 
 
-def text_on_base(text: str, key: bytes, base: str) -> str:
+def rewrite_base_of_text(text: str, key: bytes, base: str) -> str:
     """The same of one text."""
-    if text.startswith(f"{base}{PATH}") or object_key([key], text, ALWAYS) is None:
+    if text.startswith(f"{base}{PATH}") or find_object_key([key], text, IGNORE_EXPIRY) is None:
         return text
     return f"{base}{text[text.index(PATH) :]}"
 
 
 def _on_base(value: Any, key: bytes, base: str) -> Any:
     if isinstance(value, str):
-        return text_on_base(value, key, base)
+        return rewrite_base_of_text(value, key, base)
     if isinstance(value, list):
         return [_on_base(item, key, base) for item in value]
     if isinstance(value, dict):
