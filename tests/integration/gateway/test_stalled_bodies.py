@@ -18,7 +18,7 @@ LENGTH, CHUNKED = "Content-Length: 100", "Transfer-Encoding: chunked"
     [("POST /v1/predictions", LENGTH), ("POST /v1/predictions", CHUNKED), (f"PUT /v1/blobs/{'a' * 64}", LENGTH)],
 )
 async def test_a_body_that_stops_is_not_waited_for_for_ever(gateway, alice, monkeypatch, request_line, head):
-    monkeypatch.setattr(call, "BODY_WITHIN_S", 0.05)
+    monkeypatch.setattr(call, "BODY_TIMEOUT_S", 0.05)
     monkeypatch.setattr(uploads, "IDLE_LIMIT_S", 0.05)
     url = URL(gateway.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)

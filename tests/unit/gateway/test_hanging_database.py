@@ -39,9 +39,10 @@ async def test_a_database_that_dies_amid_a_statement_is_answered_with_when_to_co
     async def handler(_call):
         raise error
 
-    operation = SimpleNamespace(handler=handler, scope=None, takes="read", anonymous=True, signed=False)
+    operation = SimpleNamespace(handler=handler, scope=None, rate_kind="read", anonymous=True, signed=False)
     route = SimpleNamespace(operation=operation, path="/x", method="GET")
-    parts = SimpleNamespace(door=SimpleNamespace(pass_by=lambda *_: None), draining=SimpleNamespace(on=False))
+    door, draining = SimpleNamespace(pass_by=lambda *_: None), SimpleNamespace(on=False)
+    parts = SimpleNamespace(door=door, draining=draining, request_urls=None)
     answer = await http.bind(parts, route)(make_mocked_request("GET", "/x"))
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) > 0

@@ -69,7 +69,7 @@ def test_every_declared_header_has_words():
 
 def test_every_declared_status_has_words():
     for route in ROUTES:
-        declared = {route.operation.status, *route.operation.also, *route.operation.errors}
+        declared = {route.operation.status, *route.operation.also_statuses, *route.operation.errors}
         assert declared <= set(words.STATUSES), route.operation.name
 
 

@@ -56,7 +56,7 @@ def refused_as_body(kind: type[Any]) -> Problem:
 def refused_as_query(kind: type[Any]) -> Problem:
     request: Any = SimpleNamespace(query={"text": "\0"})
     with pytest.raises(Problem) as caught:
-        Call(request, None, None, None).asked(kind)  # type: ignore[arg-type]
+        Call(request, None, None, None).parse_query(kind)  # type: ignore[arg-type]
     return caught.value
 
 
@@ -80,7 +80,7 @@ def test_a_line_break_at_the_end_matches_nothing(pattern):
 def test_a_filter_is_refused_in_words():
     request: Any = SimpleNamespace(query={"status": "done"})
     with pytest.raises(Problem) as caught:
-        Call(request, None, None, None).asked(queries.Predictions)  # type: ignore[arg-type]
+        Call(request, None, None, None).parse_query(queries.Predictions)  # type: ignore[arg-type]
     assert "one of starting, processing, succeeded" in caught.value.detail
     assert "status: Must be" in caught.value.detail
     assert "as `failed,canceled`" in caught.value.detail

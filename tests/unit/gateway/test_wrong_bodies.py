@@ -153,6 +153,6 @@ def test_the_decoder_never_speaks(asked):
 )
 def test_a_wrong_query_is_told_in_the_same_words(kind, query, said):
     with pytest.raises(Problem) as caught:
-        Call(SimpleNamespace(query=query), None, None, None).asked(kind)
+        Call(SimpleNamespace(query=query), None, None, None).parse_query(kind)
     assert caught.value.status == 400
     assert caught.value.detail.startswith(f"The query is not as expected: {said}")

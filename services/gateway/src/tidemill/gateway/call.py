@@ -1,4 +1,4 @@
-"""What a handler gets and answers: the call, the operation that it is, and how bodies are read and made."""
+"""The call that a handler takes, the operation that it implements, and the reading and writing of JSON bodies."""
 
 import asyncio
 import re
@@ -23,10 +23,10 @@ QueryT = TypeVar("QueryT")
 PartsT = TypeVar("PartsT")
 PartsT_co = TypeVar("PartsT_co", covariant=True)
 PartsT_contra = TypeVar("PartsT_contra", contravariant=True)
-BROKEN_OFF: Final = (aiohttp.ClientError, ConnectionError)  # what reading raises when the sender of a body has gone
-BODY_WITHIN_S: Final = 120.0  # the largest at 50 kB/s; who stays longer holds a connection for nothing
-MOMENTS: Final = frozenset({"created_after", "created_before"})  # query parameters
-MOMENT: Final = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)([Tt ](?P<time>\d[\d:.]+))?(?P<zone>[Zz]|[ +-]\d\d:\d\d)?")
+CONNECTION_LOST: Final = (aiohttp.ClientError, ConnectionError)  # raised by a read when the client has disconnected
+BODY_TIMEOUT_S: Final = 120.0  # enough for the largest body at 50 kB/s
+TIME_PARAMETERS: Final = frozenset({"created_after", "created_before"})  # query parameters
+TIME: Final = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)([Tt ](?P<time>\d[\d:.]+))?(?P<zone>[Zz]|[ +-]\d\d:\d\d)?")
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -43,25 +43,24 @@ class Call(NamedTuple, Generic[PartsT_co]):
 
     @property
     def account(self) -> Account:
-        """Whom the request acts for."""
         return self.caller.account
 
     @property
     def public_url(self) -> str:
-        """The public URL by which the request came: what URLs in its answer begin with. No slash at its end."""
+        """Return the public URL by which the request came, without a trailing slash: the base of response URLs."""
         return self.request_urls.of(self.request)
 
     @property
     def api_url(self) -> str:
-        """The API's base in URLs of the answer, without a slash at its end."""
+        """Return the base URL of the API for URLs in the response, without a trailing slash."""
         return f"{self.public_url}/v1"
 
     def location(self, path: str) -> dict[str, str]:
-        """The header of an answer about something new, which is at `path` below the API's base."""
+        """Return the Location header for a new resource at `path`, which is relative to the base URL of the API."""
         return {"Location": f"{self.api_url}{path}"}
 
     def path(self, name: str) -> str:
-        """A parameter of the path. Raises the 404 problem for text that no name can be."""
+        """Return a parameter of the path. Raise the 404 problem for unprintable text: no name contains it."""
         value = self.request.match_info[name]
         if not value.isprintable():
             raise not_found()
@@ -71,34 +70,34 @@ class Call(NamedTuple, Generic[PartsT_co]):
     def query(self) -> Mapping[str, str]:
         return self.request.query
 
-    def asked(self, kind: type[QueryT]) -> QueryT:
-        """The query parameters as a struct; others are ignored. Raises the 400 problem."""
-        query = {name: _moment(value) if name in MOMENTS else value for name, value in self.query.items()}
+    def parse_query(self, kind: type[QueryT]) -> QueryT:
+        """Return the query parameters as a struct; unknown ones are ignored. Raise the 400 problem for wrong values."""
+        query = {name: _as_rfc3339(value) if name in TIME_PARAMETERS else value for name, value in self.query.items()}
         try:
             return msgspec.convert(query, kind, strict=False)
         except msgspec.ValidationError as error:
             flaws = refusal(kind, loosely(kind, query), str(error))
-            said = "; ".join(f"{each['field']}: {each['description']}" for each in flaws)
-            raise bad_request(f"The query is not as expected: {said}.") from None
+            details = "; ".join(f"{each['field']}: {each['description']}" for each in flaws)
+            raise bad_request(f"The query is not as expected: {details}.") from None
 
     async def body(self, kind: type[BodyT]) -> BodyT:
-        """The JSON body. Raises 400 for what is not JSON, 422 for JSON of the wrong shape, 413 for too much."""
+        """Return the JSON body as a struct. Raise 400 for invalid JSON, 422 for a wrong shape, 413 for a large body."""
         return decode(await self.read(BODY_LIMIT_BYTES), kind)
 
     async def read(self, limit_bytes: int) -> bytes:
-        """Raises 400 for a body that breaks off, 408 for one that does not come, 413 and 415."""
+        """Return the body's bytes. Raise 400 when the client disconnects, 408 after BODY_TIMEOUT_S, 413 and 415."""
         refuse_encoded(self.request)
         length = self.request.content_length
         if length is not None and length > limit_bytes:
             raise too_large(limit_bytes)
-        if self.request.content.is_eof():  # nearly always it came with the headers
+        if self.request.content.is_eof():  # the usual case: the body came with the headers
             return await self._read(limit_bytes)
         try:
-            async with asyncio.timeout(BODY_WITHIN_S):
+            async with asyncio.timeout(BODY_TIMEOUT_S):
                 return await self._read(limit_bytes)
         except TimeoutError:
-            raise too_slow() from None
-        except BROKEN_OFF:
+            raise body_timed_out() from None
+        except CONNECTION_LOST:
             raise bad_request("The request body broke off.") from None
 
     async def _read(self, limit_bytes: int) -> bytes:
@@ -113,11 +112,13 @@ class Call(NamedTuple, Generic[PartsT_co]):
         return b"".join(chunks)
 
 
-def _moment(text: str) -> str:
-    """As RFC 3339 has it: a date alone is its beginning, and what names no zone is UTC, as Python's `isoformat` of a
-    plain datetime. Many write the + of a zone as it is, and a + in a query is a space.
+def _as_rfc3339(text: str) -> str:
+    """Return a time in the form of RFC 3339; return other text unchanged.
+
+    A date alone means 00:00. A time without a zone means UTC: Python's `isoformat` of a naive datetime has none. Many
+    clients do not escape the + of a zone, and a + in a query string is a space.
     """
-    found = MOMENT.fullmatch(text)
+    found = TIME.fullmatch(text)
     if found is None:
         return text
     return f"{found['date']}T{found['time'] or '00:00:00'}{(found['zone'] or 'Z').replace(' ', '+')}"
@@ -127,25 +128,25 @@ Handler: TypeAlias = Callable[[Call[PartsT]], Awaitable[web.StreamResponse]]
 
 
 class Operation(msgspec.Struct, Generic[PartsT_contra], frozen=True, kw_only=True):
-    """A handler with what goes in and out, for those who enforce it and for the reference that is made of it."""
+    """A handler with its inputs and outputs. `http.bind` enforces them; the OpenAPI document is made from them."""
 
     handler: Callable[[Call[PartsT_contra]], Awaitable[web.StreamResponse]]
     name: str  # `predictions.create`; what stands before the first dot groups it
-    scope: Scope | None  # None: no token; the handler checks a signed capability itself, or anybody may ask
+    scope: Scope | None  # None: no token is needed: the handler checks a signed URL itself, or the operation is public
     body: Any = None  # the struct of a JSON body, or a media type as text
     query: Any = None  # the struct of the query parameters
-    headers: tuple[str, ...] = ()  # request headers that it heeds
+    headers: tuple[str, ...] = ()  # request headers that the handler reads
     answer: Any = None  # the struct of the answer, a media type as text, or None for no content
     status: int = 200
-    also: tuple[int, ...] = ()  # further statuses that come with the same answer
-    takes: Kind = "requests"  # of which of the account's rates it takes one
-    errors: tuple[int, ...] = ()  # beyond those that every operation may answer
-    anonymous: bool = False  # answers without a token too, what is public
-    signed: bool = False  # its URL carries a signature instead
+    also_statuses: tuple[int, ...] = ()  # further statuses with the same response body
+    rate_kind: Kind = "requests"  # the account's rate limit that a request counts against
+    errors: tuple[int, ...] = ()  # beyond the statuses that every operation may return
+    anonymous: bool = False  # also works without a token, for public things
+    signed: bool = False  # its URL carries a signature instead of a token
 
 
 def operation(name: str, scope: Scope | None = None, **rest: Any) -> Callable[[Handler[PartsT]], Operation[PartsT]]:
-    """Makes an Operation of a handler; `rest` is as its fields are."""
+    """Return a decorator that makes an Operation of a handler; `rest` are fields of Operation."""
     return lambda handler: Operation(handler=handler, name=name, scope=scope, **rest)
 
 
@@ -164,24 +165,24 @@ def decode(body: bytes, kind: type[BodyT]) -> BodyT:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise _refused(body, kind, str(error)) from None
+        raise _decode_problem(body, kind, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"The request body is not valid JSON: {json_faults.reason(body, error)}") from None
     except RecursionError:
         raise bad_request("The request body nests too deeply.") from None
 
 
-def _refused(body: bytes, kind: Any, said: str) -> Problem:
+def _decode_problem(body: bytes, kind: Any, reason: str) -> Problem:
     try:
-        return invalid_input(refusal(kind, msgspec.json.decode(body), said))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # in what the first decoding passed over unread
+        return invalid_input(refusal(kind, msgspec.json.decode(body), reason))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # in a part that the typed decoder skipped
         return bad_request(f"The request body is not valid JSON: {json_faults.reason(body, error)}")
     except RecursionError:
         return bad_request("The request body nests too deeply.")
 
 
 def refuse_encoded(request: web.Request) -> None:
-    """A compressed body could be a bomb, and no client of ours sends one."""
+    """Raise the 415 problem for a compressed body: it could be a bomb, and no known client sends one."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem(415, "Compressed request bodies are not accepted.", "Unsupported media type")
 
@@ -190,7 +191,7 @@ def too_large(limit_bytes: int) -> Problem:
     return Problem(413, f"The request body is over {limit_bytes // (1024 * 1024)} MB.", "Payload too large")
 
 
-def too_slow() -> Problem:
+def body_timed_out() -> Problem:
     return Problem(408, "The request body came too slowly.", headers={"Connection": "close"})
 
 

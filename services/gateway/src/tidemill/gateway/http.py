@@ -1,6 +1,7 @@
-"""The HTTP boundary: every handler gets a Call and answers a response or raises a Problem.
+"""The HTTP boundary: every handler takes a Call and returns a response or raises a Problem.
 
-The only place of the gateway that catches everything: what is not a Problem becomes a 500 whose id is in the log.
+The only module of the gateway that catches every exception: one that is not a Problem becomes a 500, and the incident
+id in its body is in the log.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ from tidemill.runtime.telemetry import log
 
 REQUESTS: Final = Counter("tidemill_http_requests_total", "Requests answered", ["route", "status"])
 SECONDS: Final = Histogram("tidemill_http_seconds", "Time to the answer", ["route"])
-PASSING: Final = frozenset({429, 503})  # statuses that tell when to come again
-NOBODY: Final = Caller(Account("", "", "", "user"), frozenset())
+RETRYABLE: Final = frozenset({429, 503})  # statuses that come with Retry-After
+ANONYMOUS: Final = Caller(Account("", "", "", "user"), frozenset())
 
 
 class BoundaryParts(Protocol):
@@ -52,24 +53,24 @@ def problem_response(problem: Problem) -> web.Response:
         content_type="application/problem+json",
         headers=problem.headers,
     )
-    if problem.status in PASSING:
-        response.headers.setdefault("Retry-After", "1")  # whoever raised it knew no better
+    if problem.status in RETRYABLE:
+        response.headers.setdefault("Retry-After", "1")  # the default, in seconds
     return response
 
 
 def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """An aiohttp handler that authenticates, calls the route's handler and turns whatever it raises into a problem."""
-    handler, scope, takes = route.operation.handler, route.operation.scope, route.operation.takes
+    """Return an aiohttp handler: it authenticates, counts the request, calls the route's handler and maps errors."""
+    handler, scope, takes = route.operation.handler, route.operation.scope, route.operation.rate_kind
     anonymous = route.operation.anonymous
     tokenless: Tokenless = "signed" if route.operation.signed else "anonymous"
-    # Frameworks that cache GETs would poll their own cache for ever; nor is what needs a token for any cache.
+    # Frameworks that cache GETs would poll their own cache forever, and no cache may keep what a token protects.
     uncached = scope is not None and route.method == "GET"
     seconds = SECONDS.labels(route.path)
     counters: dict[int, Any] = {}
 
     async def answer(request: web.Request) -> web.StreamResponse:
         started = asyncio.get_running_loop().time()
-        caller = NOBODY
+        caller = ANONYMOUS
         try:
             if scope is None or (anonymous and "Authorization" not in request.headers):
                 parts.door.pass_by(request, tokenless)
@@ -88,7 +89,7 @@ def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitab
         if caller.account.allowances is not None:
             rates.tell(request, response)
         if parts.draining.on:
-            response.force_close()  # the next request goes to another gateway
+            response.force_close()  # the client sends its next request to another gateway
         seconds.observe(asyncio.get_running_loop().time() - started)
         status = response.status
         await connections.answered(request, response)
@@ -106,7 +107,9 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, web.HTTPException):
         return _problem_of_http(error)
     if isinstance(error, asyncpg.CharacterNotInRepertoireError):
-        return unprocessable("Text may not contain the character U+0000.")  # JSON and URLs can, PostgreSQL cannot
+        return unprocessable(
+            "Text may not contain the character U+0000."
+        )  # JSON and URLs can contain it, text in PostgreSQL cannot
     return unavailable("The database is away for a moment; please retry.", 1)
 
 
@@ -131,7 +134,7 @@ def _unexpected(error: Exception, request: web.Request) -> Problem:
 async def unmatched(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Unknown paths and methods, which no bound route sees, get problem bodies too; OPTIONS lists what a path has."""
+    """Return problem bodies for unknown paths and methods too, which no route handles. OPTIONS lists the methods."""
     try:
         return await handler(request)
     except web.HTTPException as error:

@@ -58,7 +58,7 @@ async def build(config: Config) -> Service:
 
 
 def timers(parts: Parts) -> tuple[Timer, ...]:
-    """What goes on all the time; the gateway ends when one of them does, and is started afresh."""
+    """Return the named tasks that run as long as the gateway. If one fails, the gateway stops and is restarted."""
     return (
         Timer("waiting requests", parts.waiters.poll),
         Timer("limits", parts.limits.run),
@@ -71,7 +71,7 @@ def timers(parts: Parts) -> tuple[Timer, ...]:
 
 
 async def listen_to_bus(parts: Parts) -> None:
-    """To the ends of what waits here, to what all gateways are told of queues, and to answers about past output."""
+    """Subscribe to ends of predictions that requests wait for, to the state of queues, and to stored live output."""
 
     def ended(event: Lifecycle) -> None:
         parts.admission.ended(event.id)

@@ -1,4 +1,4 @@
-"""What handlers work with: one struct, and what it is made of."""
+"""The parts that main wires together: database, bus, caches, limits. Handlers see them by protocols only."""
 
 import msgspec
 
@@ -32,9 +32,9 @@ from tidemill.security.public_urls import PublicUrls
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
-    gateway: str  # this process's id, named in the subjects of events for its waiting requests
+    gateway: str  # id of this process; part of the subjects on which it hears the ends of predictions it waits for
     database: Database
-    ending: DedicatedConnection  # the connection on which cancels end predictions
+    ending: DedicatedConnection  # on which cancels end predictions
     bus: Bus
     durables: Durables
     outsiders: Outsiders
@@ -62,12 +62,12 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def api_url(self) -> str:
-        """The API's base for whom no request is known, without a slash at its end; else there is `Call.api_url`."""
+        """Return the base URL of the API where there is no request, without a trailing slash; see `Call.api_url`."""
         return f"{self.public_urls.first}/v1"
 
 
 def assemble(config: Config) -> Parts:
-    """Nothing is started or asked yet. Raises StartError for settings that cannot be read."""
+    """Build all parts; start and connect nothing. Raise StartError for settings that cannot be parsed."""
     gateway = new_id()
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s, events_bytes=config.events_bytes)

@@ -1,8 +1,8 @@
-"""The gateway's listening socket and the connections through it: how they begin, and how they end.
+"""The gateway's HTTP server: the listening socket, and how open connections end when the gateway stops.
 
-A successor may accept from the same socket before this gateway has stopped to. What is open here ends in a way that
-clients survive: answers say `Connection: close`, waits answer as when their time is over, streams run on for a while,
-and nobody is cut off amid a request.
+The next gateway process may accept from the same socket before this one stops accepting. Draining interrupts no
+request: responses carry `Connection: close`, blocking creates respond as after their wait, streams may go on for
+STREAMS_GRACE_S.
 """
 
 import asyncio
@@ -19,23 +19,23 @@ from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.runtime.service import StartError, endpoints
 from tidemill.security.egress.reserved_endpoints import SocketAddress
 
-# A client in use sends something on an idle connection within this, and its answer says that the connection ends.
+# An active client sends a request on an idle connection within this time; the response then closes the connection.
 IDLE_GRACE_S: Final = 2.0
-STREAMS_GRACE_S: Final = 10.0  # most streams of running predictions end by themselves within it
+STREAMS_GRACE_S: Final = 10.0  # most streams of running predictions end within it
 POLL_S: Final = 0.02
-# As many as may connect while a gateway is started again; Linux cuts it to net.core.somaxconn.
+# Connections that may queue while a gateway restarts; Linux caps it at net.core.somaxconn.
 BACKLOG: Final = 4096
 
 
 class Draining:
-    """Whether this gateway is about to stop; looked at by every answer."""
+    """Whether this gateway is stopping. Every response reads it."""
 
     def __init__(self) -> None:
         self.on = False
 
 
 class HttpServer:
-    """Use as an async context manager; `drain` is a drain of the service. Adds to `listens` where it listens."""
+    """An async context manager that serves HTTP; `drain` is a drain of the service. Adds its addresses to `listens`."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class HttpServer:
             keepalive_timeout=75,
         )
         await self._runner.setup()
-        self._site = await _listening(self._runner, self._config)
+        self._site = await _start_site(self._runner, self._config)
         self._listens += endpoints(self._runner)
         return self
 
@@ -75,32 +75,32 @@ class HttpServer:
             await self._runner.cleanup()
 
     async def drain(self) -> None:
-        """Returns when all connections have ended, or have had their time: the rest is let go when this is left."""
+        """Return when all connections have ended or their time is over; `__aexit__` closes the rest."""
         self._draining.on = True
-        self._refusals.stop()  # its answers do not say that the connection ends
+        self._refusals.stop()  # early refusals carry no `Connection: close`
         await asyncio.sleep(self._config.listen_on_s)
         if self._site is not None:
             await self._site.stop()
         self._waiters.let_go()
-        await self._until_gone(IDLE_GRACE_S)
+        await self._until_closed(IDLE_GRACE_S)
         if self._runner is not None and self._runner.server is not None:
-            self._runner.server.pre_shutdown()  # idle connections end at once, others after what they are at
-        await self._until_gone(STREAMS_GRACE_S)
+            self._runner.server.pre_shutdown()  # idle connections end now, others after their request
+        await self._until_closed(STREAMS_GRACE_S)
 
-    async def _until_gone(self, within_s: float) -> None:
+    async def _until_closed(self, within_s: float) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
-        while self._open() and loop.time() < deadline:  # noqa: ASYNC110 - nobody is told of connections that end
+        while self._open() and loop.time() < deadline:  # noqa: ASYNC110 - aiohttp reports no end of a connection
             await asyncio.sleep(POLL_S)
 
     def _open(self) -> bool:
         return self._runner is not None and self._runner.server is not None and bool(self._runner.server.connections)
 
 
-async def _listening(runner: web.AppRunner, config: Config) -> web.BaseSite:
+async def _start_site(runner: web.AppRunner, config: Config) -> web.BaseSite:
     site: web.BaseSite
     if config.listen_fd is not None:
-        site = web.SockSite(runner, _inherited(config.listen_fd), backlog=BACKLOG)
+        site = web.SockSite(runner, _inherited_socket(config.listen_fd), backlog=BACKLOG)
     else:
         site = web.TCPSite(runner, config.host, config.port, reuse_address=True, backlog=BACKLOG)
     try:
@@ -111,14 +111,14 @@ async def _listening(runner: web.AppRunner, config: Config) -> web.BaseSite:
     return site
 
 
-def _inherited(descriptor: int) -> socket.socket:
-    """The socket that whoever started this process listens on. Raises StartError when it is none."""
+def _inherited_socket(descriptor: int) -> socket.socket:
+    """Return the listening socket that the parent process passed on. Raise StartError if it is not one."""
     try:
         inherited = socket.socket(fileno=descriptor)
     except OSError as error:
         raise StartError(f"TIDEMILL_LISTEN_FD: {error}") from None
     if not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        inherited.detach()  # whose it is, we do not know
+        inherited.detach()  # not ours to close
         raise StartError(f"TIDEMILL_LISTEN_FD: descriptor {descriptor} is no listening socket")
     inherited.set_inheritable(False)
     return inherited

@@ -1,6 +1,6 @@
-"""Everything that reaches the gateway over HTTP, on one screen: the routes, and the application made of them.
+"""All HTTP routes of the gateway on one screen, and the application made from them.
 
-What it hears on the bus and does by the clock is in `main`.
+Bus subscriptions and timers are in `main`.
 """
 
 from typing import Final
@@ -41,13 +41,13 @@ from tidemill.gateway.parts import Parts
 from tidemill.gateway.reference.library import LIBRARY, Library, written_pages
 from tidemill.gateway.reference.openapi import document
 
-# Official clients disagree about what their base URL holds, so that one value must serve all of them.
+# Official clients disagree on whether the base URL contains /v1; one configured value must work for all of them.
 PREFIXES: Final = ("/v1", "", "/v1/v1")
 
 MODEL: Final = "/models/{owner}/{name}"
 DEPLOYMENT: Final = "/deployments/{owner}/{name}"
 
-# What Replicate's API has.
+# The operations of Replicate's API.
 REPLICATE: Final[tuple[Route[Parts], ...]] = (
     Route("GET", "/account", account.get),
     Route("GET", "/hardware", models.hardware),
@@ -87,7 +87,7 @@ REPLICATE: Final[tuple[Route[Parts], ...]] = (
     Route("DELETE", "/files/{id}", files.delete),
     Route("GET", "/files/{id}/download", files.download),
 )
-# What we have besides; clients of Replicate's never see it.
+# Extensions of ours; Replicate's clients do not use them.
 EXTENSIONS: Final[tuple[Route[Parts], ...]] = (
     Route("POST", "/predictions/batch", predictions.create_batch),
     Route("DELETE", "/predictions/{id}", predictions.delete),
@@ -139,7 +139,7 @@ EXTENSIONS: Final[tuple[Route[Parts], ...]] = (
     Route("GET", "/docs/reference/{page}", docs.reference_page),
 )
 ROUTES: Final = (*REPLICATE, *EXTENSIONS)
-# For browsers alone: to programs there is nothing, and so it is no operation of the API.
+# A page for browsers only; programs get a 404, so it is not an operation of the API.
 START: Final[Route[Parts]] = Route("GET", "/", pages.start)
 
 

@@ -20,7 +20,7 @@ from tidemill.contracts.limits import (
     FILENAME_LIMIT_BYTES,
     MIB,
 )
-from tidemill.gateway.call import BROKEN_OFF, refuse_encoded, too_slow
+from tidemill.gateway.call import CONNECTION_LOST, body_timed_out, refuse_encoded
 from tidemill.gateway.files.spool import Spool
 from tidemill.runtime.objects.store import CHUNK_BYTES
 from tidemill.security.egress.response_headers import content_type, filename
@@ -108,8 +108,8 @@ async def arriving(content: StreamReader) -> AsyncIterator[bytes]:
             async with asyncio.timeout(IDLE_LIMIT_S):
                 chunk = await content.read(CHUNK_BYTES)
         except TimeoutError:
-            raise too_slow() from None
-        except BROKEN_OFF:
+            raise body_timed_out() from None
+        except CONNECTION_LOST:
             raise bad_request("The upload broke off.") from None
         if chunk:
             yield chunk
@@ -126,8 +126,8 @@ async def receive(request: web.Request, spool: Spool) -> Form:
         async with asyncio.timeout(UPLOAD_LIMIT_S):
             form = await _read(request, spool)
     except TimeoutError:
-        raise too_slow() from None
-    except BROKEN_OFF:
+        raise body_timed_out() from None
+    except CONNECTION_LOST:
         raise bad_request("The upload broke off.") from None
     except (ValueError, AssertionError, RuntimeError, HttpProcessingError):  # aiohttp's reader, of malformed forms
         raise bad_request("The request body is not a valid multipart form.") from None

@@ -126,7 +126,7 @@ async def delete(call: Call[DeploymentParts]) -> web.Response:
     headers=RUNNING,
     answer=Prediction,
     status=201,
-    takes="creates",
+    rate_kind="creates",
 )
 async def predict(call: Call[DeploymentParts]) -> web.Response:
     """Create a prediction with a deployment.

@@ -20,7 +20,7 @@ HEADERS: Final = {
 }
 
 
-@operation("docs.openapi", headers=("If-None-Match",), answer=JSON, also=(304,))
+@operation("docs.openapi", headers=("If-None-Match",), answer=JSON, also_statuses=(304,))
 async def openapi(call: Call[object]) -> web.Response:
     """Get the OpenAPI document. It describes every operation of this server, extensions too."""
     document = _library(call).openapi(call.api_url)

@@ -103,7 +103,7 @@ async def download(call: Call[FileParts]) -> web.StreamResponse:
     """
     file_id = call.path("id")
     try:
-        asked = call.asked(queries.Signed)
+        asked = call.parse_query(queries.Signed)
     except Problem:
         raise _missing() from None
     row = await stores.files.file_of_owner(call.parts.database, file_id, asked.owner) if is_id(file_id) else None

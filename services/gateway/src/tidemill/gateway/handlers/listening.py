@@ -38,7 +38,7 @@ class _Connection:
     def __init__(self, call: Call[ListenParts], listener: Listener) -> None:
         self._call = call
         self._listener = listener
-        self._all = call.asked(queries.Listen).all
+        self._all = call.parse_query(queries.Listen).all
         parts = call.parts
         self._bodies = Bodies(parts.public_urls, parts.signing_key, parts.config.retention_s)
         self.response = web.StreamResponse(headers=sse.HEADERS)
@@ -124,7 +124,7 @@ async def listen(call: Call[ListenParts]) -> web.StreamResponse:
     have an id: whoever comes back with `Last-Event-ID` is shown up to 100 ends that were missed. `tidemill webhooks
     listen` forwards all this to a local URL.
     """
-    call.asked(queries.Listen)
+    call.parse_query(queries.Listen)
     if call.request.method == "HEAD":
         return web.StreamResponse(headers=sse.HEADERS)
     async with call.request.app[LISTENERS].listening(call.account.id) as listener:

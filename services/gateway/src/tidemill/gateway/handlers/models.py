@@ -42,7 +42,7 @@ async def list_(call: Call[ModelParts]) -> web.Response:
     `sort_by` and `sort_direction` order them. With `owner` (an extension) only those of one account, and when that is
     your own, also private ones and those without a version or an example.
     """
-    asked = call.asked(queries.Models)
+    asked = call.parse_query(queries.Models)
     if asked.query:
         return json_response(await search.page_of(call, asked.query))
     shown: dict[str, Row] = {}

@@ -43,7 +43,7 @@ class PredictionParts(BatchParts, CancelParts, DeletionParts, SharingParts, Prot
     headers=RUNNING,
     answer=Prediction,
     status=201,
-    takes="creates",
+    rate_kind="creates",
 )
 async def create(call: Call[PredictionParts]) -> web.Response:
     """Create a prediction. `version` is 64 hexadecimal digits, owner/name:version, or owner/name for the latest."""
@@ -58,7 +58,7 @@ async def create(call: Call[PredictionParts]) -> web.Response:
     headers=RUNNING,
     answer=Prediction,
     status=201,
-    takes="creates",
+    rate_kind="creates",
 )
 async def create_for_model(call: Call[PredictionParts]) -> web.Response:
     """Create a prediction with a model's latest version."""
@@ -74,7 +74,7 @@ async def create_for_model(call: Call[PredictionParts]) -> web.Response:
     headers=("Cancel-After", "Idempotency-Key"),
     answer=Batch,
     status=201,
-    takes="creates",
+    rate_kind="creates",
 )
 async def create_batch(call: Call[PredictionParts]) -> web.Response:
     """Create several predictions in one request.
@@ -133,7 +133,7 @@ async def list_(call: Call[PredictionParts]) -> web.Response:
     Every filter narrows the list. With a filter that few predictions pass, a page may hold fewer than 100, or none,
     and still have a `next`.
     """
-    search = store.Search(call.parts.database, call.account.id, call.asked(queries.Predictions))
+    search = store.Search(call.parts.database, call.account.id, call.parse_query(queries.Predictions))
     listed = await page(
         call,
         "/predictions",

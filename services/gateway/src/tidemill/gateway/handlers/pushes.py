@@ -138,7 +138,9 @@ def _too_many(why: str) -> Problem:
     return throttled(RETRY_S, f"Request was throttled. {why}")
 
 
-@operation("blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=Blob, status=201, also=(200,), errors=(411, 413, 415))
+@operation(
+    "blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=Blob, status=201, also_statuses=(200,), errors=(411, 413, 415)
+)
 async def put_blob(call: Call[PushParts]) -> web.Response:
     """PUT /blobs/{sha256}: one file of a bundle; repeating it is harmless. 422 when the bytes are not those named.
 

@@ -84,7 +84,7 @@ async def everything(call: Call[SearchParts]) -> web.Response:
     """
     if not call.query.get("query"):
         raise Problem(400, 'Query parameter "query" is required')
-    asked = call.asked(queries.Search)
+    asked = call.parse_query(queries.Search)
     database, text = call.parts.database, asked.query.replace("\0", " ")
     rows = await stores.discovery.search(database, text, None, asked.limit)
     shown = await stores.examples.defaults(database, [row["model_id"] for row in rows])

@@ -34,7 +34,7 @@ async def list_(call: Call[TokenParts]) -> web.Response:
 
     With a token of an organization: its tokens, all for its owners and one's own for others. Never a secret.
     """
-    asked = call.asked(queries.Tokens)
+    asked = call.parse_query(queries.Tokens)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await stores.tokens.tokens_of(call.parts.database, call.caller, asked.account, cursor, limit)

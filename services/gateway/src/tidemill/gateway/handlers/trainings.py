@@ -39,7 +39,7 @@ class TrainingParts(CreationParts, CancelParts, HasVersions, Protocol): ...
     headers=RUNNING,
     answer=Training,
     status=201,
-    takes="creates",
+    rate_kind="creates",
 )
 async def create(call: Call[TrainingParts]) -> web.Response:
     """Create a training.

@@ -63,7 +63,7 @@ async def rotate_secret(call: Call[WebhookParts]) -> web.Response:
     holds several signatures, separated by spaces, and receivers take a delivery when one of them is right. After a
     leak use `overlap_s=0`: no earlier secret signs any more. At most 5 sign at once; 409 beyond that.
     """
-    new, overlap_s = webhook_signatures.new_secret(), call.asked(queries.RotateSecret).overlap_s
+    new, overlap_s = webhook_signatures.new_secret(), call.parse_query(queries.RotateSecret).overlap_s
     rotated, until = await stores.webhooks.rotate(call.parts.database, call.account.id, new, overlap_s)
     if not rotated:
         raise conflict(f"{SIGNING_LIMIT} secrets sign at once already; wait, or end them all with overlap_s=0.")
@@ -79,7 +79,7 @@ async def deliveries(call: Call[WebhookParts]) -> web.Response:
     Every end of a prediction is listed. Of `start`, `output` and `logs` events the first of a prediction are, and then
     one at most every ten seconds unless the result changes.
     """
-    asked = call.asked(queries.WebhookDeliveries)
+    asked = call.parse_query(queries.WebhookDeliveries)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await stores.webhooks.deliveries(call.parts.database, call.account.id, asked, cursor, limit)

@@ -238,7 +238,7 @@ def _successes(operation: Operation[Any]) -> tuple[int, ...]:
     """Statuses that are no errors: those declared, and what ranges, conditions and streams bring with them."""
     kinds = _kinds(operation.answer)
     by_kind = (206, 304) if BYTES in kinds else (204,) if EVENTS in kinds else ()
-    return (operation.status, *operation.also, *by_kind)
+    return (operation.status, *operation.also_statuses, *by_kind)
 
 
 def _success(operation: Operation[Any], status: int, schemas: _Schemas) -> Json:
