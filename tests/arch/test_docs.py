@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from tidemill.cli.lazy_commands import Deferred
+from tidemill.cli.lazy_commands import LazyCommand
 from tidemill.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,7 @@ def fault_of(words):
         if found is None:
             return f"tidemill {' '.join([*said, word])}"
         command, said = found, [*said, word]
-        if isinstance(command, Deferred):
+        if isinstance(command, LazyCommand):
             command = command.loaded()
     known = {option for each in command.params for option in [*each.opts, *each.secondary_opts]} | {"--help"}
     wrong = [word for word in words if word.startswith("--") and word.split("=")[0] not in known]

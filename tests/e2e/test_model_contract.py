@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from tidemill.cli.model_directory.bundle import files_of
+from tidemill.cli.model_directory.bundle import list_files
 from tidemill.testing.running import until
 
 MODELS: Final = Path(__file__).parent.parent / "models"
@@ -115,7 +115,7 @@ async def push(models: "Models", name: str, folder: Path) -> None:
     model = f"/models/local/contract-{name}"
     made = {"owner": "local", "name": f"contract-{name}", "visibility": "private", "hardware": "cpu"}
     await models.call("POST", "/models", made)
-    files = files_of(folder)
+    files = list_files(folder)
     answer = await models.call("POST", f"{model}/pushes", {"files": msgspec.to_builtins(files)})
     for file in files:
         if file.sha256 in answer["missing"]:

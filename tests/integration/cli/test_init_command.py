@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tidemill.cli.model_directory.init import Template, contents, name_of
+from tidemill.cli.model_directory.init import Template, model_name, render_files
 from tidemill.hosting.model_config.directory import read_config
 
 # What each says to its own example; the image's packages come from an index, and are left to pushes.
@@ -30,7 +30,7 @@ def test_a_new_model_runs_its_example(tidemill, tmp_path, template):
 
 @pytest.mark.parametrize("template", Template)
 def test_what_is_made_can_be_pushed(tmp_path, template):
-    for name, text in contents(template, "mill").items():
+    for name, text in render_files(template, "mill").items():
         (tmp_path / name).write_text(text)
     assert {"cog.yaml", "predict.py", "example.json", "README.md", "requirements.txt", ".dockerignore"} <= {
         path.name for path in tmp_path.iterdir()
@@ -53,5 +53,5 @@ def test_nothing_is_replaced(tidemill, tmp_path):
 
 
 def test_names_of_directories_become_names_of_models(tmp_path):
-    assert name_of(tmp_path / "My Model (2)") == "my-model-2"
-    assert name_of(tmp_path / "...") == "model"
+    assert model_name(tmp_path / "My Model (2)") == "my-model-2"
+    assert model_name(tmp_path / "...") == "model"

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tidemill.cli.errors import CommandError
-from tidemill.cli.model_directory.bundle import files_of, paths_of
+from tidemill.cli.model_directory.bundle import list_files, list_paths
 
 FILES = ("cog.yaml", "predict.py", "data/a.bin", "pkg/data/code.py", "pkg/b.bin", "c.bin", "keep.bin", "notes/x/y.md")
 
@@ -20,11 +20,11 @@ def directory(tmp_path):
 
 def kept(directory, *patterns):
     (directory / ".dockerignore").write_text("\n".join(patterns))
-    return set(paths_of(directory)) - {".dockerignore"}
+    return set(list_paths(directory)) - {".dockerignore"}
 
 
 def test_all_but_what_never_belongs_to_a_model(directory):
-    assert set(paths_of(directory)) == set(FILES)
+    assert set(list_paths(directory)) == set(FILES)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_the_configuration_belongs_to_a_model_whatever_is_left_out(directory):
 def test_what_cannot_be_read_is_named(directory):
     (directory / ".dockerignore").write_bytes(b"\xff")
     with pytest.raises(CommandError, match="dockerignore is not UTF-8"):
-        paths_of(directory)
+        list_paths(directory)
     (directory / ".dockerignore").unlink()
     (directory / "predict.py").chmod(0)
     if os.geteuid() != 0:  # who reads everything
         with pytest.raises(CommandError, match=r"predict\.py cannot be read: Permission denied"):
-            files_of(directory)
+            list_files(directory)
 
 
 def test_a_directory_without_a_configuration_and_the_next_step(tmp_path):
     with pytest.raises(CommandError, match=r"has no cog.yaml; one line will do"):
-        paths_of(tmp_path)
+        list_paths(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from tidemill.cli.errors import CommandError
-from tidemill.cli.lazy_commands import Deferred
+from tidemill.cli.lazy_commands import LazyCommand
 from tidemill.cli.main import ALIASES, COMMANDS, app
 
 PROGRAM = Path(sys.executable).with_name("tidemill")
@@ -29,7 +29,7 @@ def ran(*arguments, **variables):
 
 def commands(command=GROUP, path=(), parent=None):
     """Each command with its words and its context; what is deferred is loaded."""
-    if isinstance(command, Deferred):
+    if isinstance(command, LazyCommand):
         command = command.loaded()
     context = typer.Context(command, info_name=path[-1] if path else "tidemill", parent=parent)
     yield path, command, context
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_a_run_with_130(monkeypatch, capsys):
     from tidemill.cli.run import command as run
 
     monkeypatch.setattr(main, "app", lambda: (_ for _ in ()).throw(Canceled("canceled")))
-    monkeypatch.setattr(main.terminal, "guard", lambda: None)
+    monkeypatch.setattr(main.terminal, "install", lambda: None)
     with pytest.raises(SystemExit) as ended:
         main.cli()
     assert ended.value.code == 130
@@ -194,34 +194,34 @@ def test_completion_runs_nothing_of_a_command():
 
 
 def test_json_of_a_list_is_one_array(monkeypatch, capsys):
-    from tidemill.cli.output.printing import show_list
+    from tidemill.cli.output.printing import print_list
 
-    show_list(iter([{"id": "a"}, {"id": "b"}, {"id": "c"}]), lambda each: [each["id"]], limit=2, as_json=True)
+    print_list(iter([{"id": "a"}, {"id": "b"}, {"id": "c"}]), lambda each: [each["id"]], limit=2, as_json=True)
     printed = capsys.readouterr()
     assert json.loads(printed.out) == [{"id": "a"}, {"id": "b"}]
     assert printed.err == "There are more; --limit 4 shows twice as many.\n"
-    show_list(iter([]), lambda each: [each["id"]], limit=None, as_json=True)
+    print_list(iter([]), lambda each: [each["id"]], limit=None, as_json=True)
     assert json.loads(capsys.readouterr().out) == []
 
 
 def test_a_list_is_read_no_further_than_its_limit(capsys):
-    from tidemill.cli.output.printing import show_list
+    from tidemill.cli.output.printing import print_list
 
     read = []
     found = (read.append(number) or {"id": str(number)} for number in range(1000))
-    show_list(found, lambda each: [each["id"]], limit=3, as_json=False)
+    print_list(found, lambda each: [each["id"]], limit=3, as_json=False)
     assert capsys.readouterr().out == "0\n1\n2\n"
     assert len(read) == 4  # one more says that there are more
 
 
 def test_columns_begin_below_each_other():
-    from tidemill.cli.output.printing import aligned, text
+    from tidemill.cli.output.printing import align, one_line
 
-    assert aligned([["a", "longer", "x"], ["bcd", "e", ""]]) == ["a    longer  x", "bcd  e"]
-    assert aligned([]) == []
-    assert text({"a": "ü\n"}) == '{"a": "ü\\n"}'
-    assert len(text("x" * 1000)) == 201
-    assert len(text(f"https://example.com/{'x' * 1000}")) == 1020
+    assert align([["a", "longer", "x"], ["bcd", "e", ""]]) == ["a    longer  x", "bcd  e"]
+    assert align([]) == []
+    assert one_line({"a": "ü\n"}) == '{"a": "ü\\n"}'
+    assert len(one_line("x" * 1000)) == 201
+    assert len(one_line(f"https://example.com/{'x' * 1000}")) == 1020
 
 
 def test_no_word_is_spelt_two_ways():

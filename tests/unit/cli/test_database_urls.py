@@ -1,6 +1,6 @@
 import pytest
 
-from tidemill.cli.admin.database import with_database
+from tidemill.cli.admin.database import run_on_database
 from tidemill.cli.errors import CommandError
 
 
@@ -8,4 +8,4 @@ from tidemill.cli.errors import CommandError
 def test_a_url_that_is_none_is_a_message(monkeypatch, url):
     monkeypatch.setenv("TIDEMILL_DATABASE_URL", url)
     with pytest.raises(CommandError, match="database"):
-        with_database(None)
+        run_on_database(None)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.cli.errors import CommandError
-from tidemill.cli.input_values import values_of
+from tidemill.cli.input_values import parse_values
 
 
 def schema(**properties):
@@ -20,8 +20,8 @@ LOOPING = {"allOf": [{"$ref": "#/components/schemas/Looping"}]}
 
 @given(st.text().filter(lambda text: not text.startswith("@")))
 def test_a_text_stays_what_it_is(text):
-    assert values_of([f"a={text}"], schema(a=TEXT)) == {"a": text}
-    assert values_of([f"a={text}"], schema(a=CHOICE)) == {"a": text}
+    assert parse_values([f"a={text}"], schema(a=TEXT)) == {"a": text}
+    assert parse_values([f"a={text}"], schema(a=CHOICE)) == {"a": text}
 
 
 @pytest.mark.parametrize(
@@ -42,34 +42,34 @@ def test_a_text_stays_what_it_is(text):
     ],
 )
 def test_other_values_are_json_where_they_can_be(given, definition, value):
-    assert values_of([f"a={given}"], schema(a=definition)) == {"a": value}
+    assert parse_values([f"a={given}"], schema(a=definition)) == {"a": value}
 
 
 def test_a_list_grows_and_another_value_is_replaced():
-    assert values_of(["a=x", "a=y", "b=x", "b=y"], schema(a=TEXTS, b=TEXT)) == {"a": ["x", "y"], "b": "y"}
+    assert parse_values(["a=x", "a=y", "b=x", "b=y"], schema(a=TEXTS, b=TEXT)) == {"a": ["x", "y"], "b": "y"}
 
 
 def test_a_schema_that_refers_to_itself_ends():
     document = schema(a=LOOPING)
     document["components"]["schemas"]["Looping"] = LOOPING
-    assert values_of(["a=1"], document) == {"a": 1}
+    assert parse_values(["a=1"], document) == {"a": 1}
 
 
 def test_a_file_becomes_its_url(tmp_path):
     file = tmp_path / "a b.txt"
     file.write_text("x")
-    assert values_of([f"a=@{file}"], schema(a=TEXT)) == {"a": file.as_uri()}
-    assert values_of([f"a=@{file}"], schema(a=TEXT), send=lambda path: f"sent {path.name}") == {"a": "sent a b.txt"}
+    assert parse_values([f"a=@{file}"], schema(a=TEXT)) == {"a": file.as_uri()}
+    assert parse_values([f"a=@{file}"], schema(a=TEXT), send=lambda path: f"sent {path.name}") == {"a": "sent a b.txt"}
     with pytest.raises(CommandError, match="there is no file"):
-        values_of([f"a=@{tmp_path}/none"], schema(a=TEXT))
+        parse_values([f"a=@{tmp_path}/none"], schema(a=TEXT))
 
 
 @pytest.mark.parametrize(("item", "reason"), [("a", "name=value"), ("b=1", "no input 'b'; it has a")])
 def test_what_is_malformed_is_told(item, reason):
     with pytest.raises(CommandError, match=reason):
-        values_of([item], schema(a=TEXT))
+        parse_values([item], schema(a=TEXT))
 
 
 def test_bytes_that_are_no_text_are_named():
     with pytest.raises(CommandError, match="not UTF-8"):
-        values_of([b"a=\xff".decode(errors="surrogateescape")], schema(a=TEXT))
+        parse_values([b"a=\xff".decode(errors="surrogateescape")], schema(a=TEXT))

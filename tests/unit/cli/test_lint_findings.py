@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidemill.cli.model_directory.lint import LARGE_FILE_BYTES, findings
+from tidemill.cli.model_directory.lint import LARGE_FILE_BYTES, check_directory
 
 CLEAN = {"cog.yaml": 'predict: "predict.py:Predictor"\n', "predict.py": "class Predictor: ..."}
 
@@ -12,7 +12,7 @@ def found(tmp_path, **files):
     for name, text in contents.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    return findings(tmp_path, sorted(contents))
+    return check_directory(tmp_path, sorted(contents))
 
 
 def test_nothing_is_said_of_what_is_well(tmp_path):
@@ -111,7 +111,7 @@ def test_large_files_and_dockerfiles_are_named(tmp_path):
         file.truncate(2 * LARGE_FILE_BYTES)  # takes no room on the disk
     for name, text in {**CLEAN, "Dockerfile": "FROM scratch"}.items():
         (tmp_path / name).write_text(text)
-    texts = [each.text for each in findings(tmp_path, [*CLEAN, "Dockerfile", "weights.bin"])]
+    texts = [each.text for each in check_directory(tmp_path, [*CLEAN, "Dockerfile", "weights.bin"])]
     assert texts == [
         "weights.bin is 2.0 GiB: the first boot on each worker fetches it",
         "a Dockerfile is not used here: models run without a container",

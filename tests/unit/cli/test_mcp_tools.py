@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mcp import Client
 
 from tidemill.cli.mcp import tools as mcp_tools
-from tidemill.cli.mcp.server import bearer, make_server
-from tidemill.cli.mcp.tools import Refused, description, shown
+from tidemill.cli.mcp.server import bearer_token, make_server
+from tidemill.cli.mcp.tools import ToolRefused, describe_model, summarize_prediction
 
 MODEL = {
     "owner": "tidemill",
@@ -191,27 +191,27 @@ async def test_an_api_that_is_away_is_such_an_error_too():
 
 
 def test_tokens_come_as_bearer_or_token():
-    assert bearer("Bearer abc") == bearer("token  abc ") == "abc"
+    assert bearer_token("Bearer abc") == bearer_token("token  abc ") == "abc"
     for wrong in (None, "", "Bearer", "Basic abc"):
-        with pytest.raises(Refused):
-            bearer(wrong)
+        with pytest.raises(ToolRefused):
+            bearer_token(wrong)
 
 
 @given(st.text(max_size=40))
 def test_no_id_and_no_model_leaves_its_place_in_the_path(text):
-    for check in (mcp_tools._segment, mcp_tools._path):
+    for check in (mcp_tools._checked_id, mcp_tools._model_path):
         try:
             path = check(text)
-        except Refused:
+        except ToolRefused:
             continue
         assert not set(path) & set("?#%\\ ")
         assert ".." not in path.split("/")
-        assert path.count("/") == (0 if check is mcp_tools._segment else 1)
+        assert path.count("/") == (0 if check is mcp_tools._checked_id else 1)
 
 
 def test_a_model_without_a_version_can_be_described():
     bare = {**MODEL, "latest_version": None, "default_example": None, "description": None}
-    assert description(bare) == {
+    assert describe_model(bare) == {
         "model": "tidemill/noop",
         "description": "",
         "run_count": 7,
@@ -221,7 +221,7 @@ def test_a_model_without_a_version_can_be_described():
 
 
 def test_null_members_are_left_out():
-    assert shown(prediction("succeeded", output=0)) == {
+    assert summarize_prediction(prediction("succeeded", output=0)) == {
         "id": "p1",
         "model": "tidemill/noop",
         "version": "a" * 64,

@@ -3,10 +3,10 @@
 import pytest
 
 from tidemill.cli.api import model_lookup
-from tidemill.cli.api.model_lookup import Name, name_of, new_name_of
+from tidemill.cli.api.model_lookup import ModelReference, parse_new_model, parse_reference
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.paths import Places
-from tidemill.cli.run.command import _saved
+from tidemill.cli.output.paths import OutputPaths
+from tidemill.cli.run.command import _with_local_paths
 
 LATEST, OLDER = ({"id": version, "openapi_schema": {"of": version}} for version in ("a" * 64, "b" * 64))
 
@@ -22,26 +22,26 @@ class Server:
 
 
 def test_names():
-    assert name_of("ada/mill") == Name("ada/mill")
-    assert name_of("ada/mill:abc") == Name("ada/mill", "abc")
-    assert new_name_of("ada/my-mill_2.0") == Name("ada/my-mill_2.0")
+    assert parse_reference("ada/mill") == ModelReference("ada/mill")
+    assert parse_reference("ada/mill:abc") == ModelReference("ada/mill", "abc")
+    assert parse_new_model("ada/my-mill_2.0") == ModelReference("ada/my-mill_2.0")
 
 
 @pytest.mark.parametrize("text", ["mill", "", "/mill", "ada/", "ada/mill/x", ":abc"])
 def test_what_is_no_name(text):
     with pytest.raises(CommandError, match="OWNER/NAME"):
-        name_of(text)
+        parse_reference(text)
 
 
 @pytest.mark.parametrize("text", ["ada/Mill", "ada/-mill", "ada/mill ", "ada/mill.", "ada/mill:abc"])
 def test_what_cannot_be_made(text):
     with pytest.raises(CommandError, match=r"lower-case letters|gets its id by itself"):
-        new_name_of(text)
+        parse_new_model(text)
 
 
 @pytest.mark.parametrize(("text", "version"), [("ada/mill", LATEST), (f"ada/mill:{OLDER['id']}", OLDER)])
 def test_a_version_is_found_with_its_schema(text, version):
-    found = model_lookup.find(Server(), name_of(text))
+    found = model_lookup.find_version(Server(), parse_reference(text))
     assert (found.version, found.schema) == (version["id"], version["openapi_schema"])
 
 
@@ -55,20 +55,20 @@ def test_a_version_is_found_with_its_schema(text, version):
 )
 def test_what_is_not_there_is_told(server, text, reason):
     with pytest.raises(CommandError, match=reason):
-        model_lookup.find(server, name_of(text))
+        model_lookup.find_version(server, parse_reference(text))
 
 
 def test_files_of_one_prediction_do_not_meet_and_earlier_ones_are_replaced(tmp_path):
     (tmp_path / "a.png").touch()
-    places = Places(tmp_path)
-    assert [places.place("a.png").name for _ in range(3)] == ["a.png", "a-1.png", "a-2.png"]
-    assert Places(tmp_path).place("a.png").name == "a.png"
+    places = OutputPaths(tmp_path)
+    assert [places.reserve("a.png").name for _ in range(3)] == ["a.png", "a-1.png", "a-2.png"]
+    assert OutputPaths(tmp_path).reserve("a.png").name == "a.png"
 
 
 def test_files_are_saved_wherever_they_stand_in_an_output(tmp_path, monkeypatch):
-    monkeypatch.setattr("tidemill.cli.run.command._download", lambda url, places: f"saved {url[-1]}")
+    monkeypatch.setattr("tidemill.cli.run.command._download", lambda url, paths: f"saved {url[-1]}")
     output = {"text": "see https://t/1", "files": ["https://t/2", {"deep": "https://t/3"}], "else": "https://e/4"}
-    assert _saved(output, Places(tmp_path), "https://t") == {
+    assert _with_local_paths(output, OutputPaths(tmp_path), "https://t") == {
         "text": "see https://t/1",
         "files": ["saved 2", {"deep": "saved 3"}],
         "else": "https://e/4",

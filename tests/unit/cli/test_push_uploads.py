@@ -5,11 +5,11 @@ import hashlib
 import pytest
 
 from tidemill.cli.api import client as api
-from tidemill.cli.api.client import Away, Unreachable
+from tidemill.cli.api.client import ServiceUnavailable, Unreachable
 from tidemill.cli.errors import CommandError
-from tidemill.cli.model_directory.bundle import files_of
+from tidemill.cli.model_directory.bundle import list_files
 from tidemill.cli.push import command as push
-from tidemill.cli.push.metadata import About
+from tidemill.cli.push.metadata import ModelMetadata
 
 
 class Store:
@@ -33,7 +33,7 @@ class Store:
 
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
-    monkeypatch.setattr(api, "PAUSE_S", 0)
+    monkeypatch.setattr(api, "RETRY_PAUSE_S", 0)
     for name, text in {"cog.yaml": "x", "a.txt": "same", "b.txt": "same", "c.txt": "other"}.items():
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -45,35 +45,35 @@ def digest(text):
 
 def test_only_what_is_missing_is_sent_and_equal_files_once(directory):
     store = Store(breaks=0)
-    push._upload(store, directory, files_of(directory), {digest("same"), digest("other")})
+    push._upload(store, directory, list_files(directory), {digest("same"), digest("other")})
     assert sorted(store.kept.values()) == [b"other", b"same"]
 
 
-@pytest.mark.parametrize("error", [Unreachable, Away])
+@pytest.mark.parametrize("error", [Unreachable, ServiceUnavailable])
 def test_a_file_is_sent_whole_again_when_the_connection_breaks_or_the_store_is_away(directory, error):
     store = Store(breaks=40, error=error)
-    push._upload(store, directory, files_of(directory), {digest("other")})
+    push._upload(store, directory, list_files(directory), {digest("other")})
     assert list(store.kept.values()) == [b"other"]
 
 
 def test_it_gives_up_in_the_end(directory, monkeypatch):
-    monkeypatch.setattr(api, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(api, "RETRY_FOR_S", 0.2)
     store = Store(breaks=10**9)
     with pytest.raises(Unreachable):
-        push._upload(store, directory, files_of(directory), {digest("other")})
+        push._upload(store, directory, list_files(directory), {digest("other")})
     assert store.kept == {}
 
 
 def test_what_is_refused_is_not_sent_again(directory):
     store = Store(breaks=2, error=CommandError)
     with pytest.raises(CommandError):
-        push._upload(store, directory, files_of(directory), {digest("other")})
+        push._upload(store, directory, list_files(directory), {digest("other")})
     assert store.breaks == 1
 
 
 @pytest.mark.parametrize("now", ["less", "far more"])
 def test_a_file_that_changes_meanwhile_is_named(directory, now):
-    files = files_of(directory)
+    files = list_files(directory)
     (directory / "c.txt").write_text(now)
     with pytest.raises(CommandError, match=r"c\.txt changed"):
         push._upload(Store(breaks=0), directory, files, {digest("other")})
@@ -98,7 +98,7 @@ class Models:
 def test_a_push_that_fails_removes_the_model_that_it_made_and_no_other(directory, has_it):
     api = Models(has_it=has_it)
     with pytest.raises(CommandError, match="no import"):
-        push._push_files(api, "alice/new", directory, About(visibility="public"), if_changed=False)
+        push._push_files(api, "alice/new", directory, ModelMetadata(visibility="public"), if_changed=False)
     assert (("DELETE", "models/alice/new") in api.asked) is not has_it
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.cli.errors import CommandError
-from tidemill.cli.model_directory.readme import first_paragraph, licence_link, title
-from tidemill.cli.push.metadata import About, differing, readme_of
+from tidemill.cli.model_directory.readme import find_first_paragraph, find_license_link, find_title
+from tidemill.cli.push.metadata import ModelMetadata, find_changes, read_readme
 
 README = """
 ![logo](logo.png)
@@ -29,9 +29,9 @@ Under [Apache-2.0](https://www.apache.org/licenses/LICENSE-2.0 "title"), [MIT](h
 
 
 def test_a_readme_is_read():
-    assert title(README) == "tide-tables"
-    assert first_paragraph(README) == "Tells the *tides* of any harbour."
-    assert licence_link(README) == "https://www.apache.org/licenses/LICENSE-2.0"
+    assert find_title(README) == "tide-tables"
+    assert find_first_paragraph(README) == "Tells the *tides* of any harbour."
+    assert find_license_link(README) == "https://www.apache.org/licenses/LICENSE-2.0"
 
 
 @pytest.mark.parametrize(
@@ -39,37 +39,39 @@ def test_a_readme_is_read():
     ["", "# Title", "## Licence\n\nNone.\n\n## More\n\n[x](https://example.com)", "## Licence\n[x](LICENSE)", "- x"],
 )
 def test_what_is_not_there_is_not_found(text):
-    assert licence_link(text) is None
-    assert first_paragraph(text) in {None, "None."}
+    assert find_license_link(text) is None
+    assert find_first_paragraph(text) in {None, "None."}
 
 
 @given(st.text())
 def test_any_text_is_read(text):
-    assert len(first_paragraph(text) or "") <= 2000
-    assert (licence_link(text) or "https://").startswith(("https://", "http://"))
-    title(text)
+    assert len(find_first_paragraph(text) or "") <= 2000
+    assert (find_license_link(text) or "https://").startswith(("https://", "http://"))
+    find_title(text)
 
 
 def test_what_is_said_wins_over_what_is_known_and_that_over_the_readme():
     known = {"description": "known", "license_url": None, "visibility": "private", "hardware": "cpu"}
-    assert differing(known, About(readme=README)) == {"license_url": "https://www.apache.org/licenses/LICENSE-2.0"}
-    assert differing(known, About(description="said", visibility="public")) == {
+    assert find_changes(known, ModelMetadata(readme=README)) == {
+        "license_url": "https://www.apache.org/licenses/LICENSE-2.0"
+    }
+    assert find_changes(known, ModelMetadata(description="said", visibility="public")) == {
         "description": "said",
         "visibility": "public",
     }
-    assert differing(known, About(description="known", hardware="cpu")) == {}
+    assert find_changes(known, ModelMetadata(description="known", hardware="cpu")) == {}
 
 
 @pytest.mark.parametrize("content", [b"caf\xe9", b"a\0b"])
 def test_a_readme_that_no_model_can_have_is_refused_by_name(tmp_path, content):
     (tmp_path / "README.md").write_bytes(content)
     with pytest.raises(CommandError, match=r"cannot read .*README\.md"):
-        readme_of(None, tmp_path)
+        read_readme(None, tmp_path)
 
 
 def test_a_readme_is_the_given_one_else_the_directorys_if_there_is_one(tmp_path):
-    assert readme_of(None, tmp_path) is None
+    assert read_readme(None, tmp_path) is None
     (tmp_path / "README.md").write_text("its own")
     (tmp_path / "other.md").write_text("given")
-    assert readme_of(None, tmp_path) == "its own"
-    assert readme_of(tmp_path / "other.md", tmp_path) == "given"
+    assert read_readme(None, tmp_path) == "its own"
+    assert read_readme(tmp_path / "other.md", tmp_path) == "given"

@@ -26,7 +26,7 @@ class Api:
 def api(monkeypatch):
     api = Api()
     monkeypatch.setattr(module, "Api", lambda: api)
-    monkeypatch.setattr(module.model_lookup, "find", lambda _api, _named: SimpleNamespace(schema=SCHEMA))
+    monkeypatch.setattr(module.model_lookup, "find_version", lambda _api, _named: SimpleNamespace(schema=SCHEMA))
     return api
 
 

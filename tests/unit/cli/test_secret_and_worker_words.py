@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tidemill.cli.admin import workers
-from tidemill.cli.admin.workers import Found, lines
+from tidemill.cli.admin.workers import LiveWorker, format_worker
 from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
 from tidemill.cli.resources import secrets
@@ -91,7 +91,7 @@ def test_a_worker_in_words():
         ],
         cache=CacheReport(size_bytes=3 * 1024**2, limit_bytes=50 * 1024**3, found=3, made=1),
     )
-    assert lines(Found(id="w", host="h", up_s=200_000, reported_s_ago=1.0, report=report)) == [
+    assert format_worker(LiveWorker(id="w", host="h", up_s=200_000, reported_s_ago=1.0, report=report)) == [
         "h  w  up 2 d, as ordinary user, draining",
         "  sandbox    network",
         "  missing    identity (not required): the worker is not root",
@@ -116,11 +116,11 @@ def test_a_worker_that_cannot_count_all_memory_says_so():
         cache=cache,
         memory_counted="counted by process tree only",
     )
-    assert "  memory     counted by process tree only" in lines(
-        Found(id="w", host="h", up_s=1, reported_s_ago=1.0, report=report)
+    assert "  memory     counted by process tree only" in format_worker(
+        LiveWorker(id="w", host="h", up_s=1, reported_s_ago=1.0, report=report)
     )
 
 
 def test_a_report_of_another_release_is_as_good_as_none():
     found = workers._found({"id": "w", "host": "h", "up_s": 1.0, "reported_s_ago": 1.0, "report": '{"x": 1}'})
-    assert lines(found) == ["h  w  up 1 s", "  has not reported yet"]
+    assert format_worker(found) == ["h  w  up 1 s", "  has not reported yet"]

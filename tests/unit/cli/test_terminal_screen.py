@@ -51,14 +51,14 @@ def allowed(character):
 
 @pytest.mark.parametrize(("sent", "shown"), HOSTILE.values(), ids=HOSTILE)
 def test_what_a_terminal_would_obey_is_shown(sent, shown, screen):
-    print(sent, file=terminal.guarded(screen))
+    print(sent, file=terminal.escape_if_terminal(screen))
     assert screen.getvalue() == f"{shown}\n"
 
 
 @given(st.lists(hostile))
 def test_nothing_obeyed_comes_out_however_it_is_cut(chunks):
     screen = Terminal()
-    stream = terminal.guarded(screen)
+    stream = terminal.escape_if_terminal(screen)
     for chunk in chunks:
         stream.write(chunk)
         stream.flush()
@@ -69,9 +69,9 @@ def test_nothing_obeyed_comes_out_however_it_is_cut(chunks):
 @given(st.lists(hostile))
 def test_logs_may_return_to_the_beginning_of_their_line_and_no_more(chunks):
     screen = Terminal()
-    with contextlib.redirect_stdout(terminal.guarded(screen)):
+    with contextlib.redirect_stdout(terminal.escape_if_terminal(screen)):
         for chunk in chunks:
-            terminal.log(chunk)
+            terminal.print_log(chunk)
     assert all(allowed(character) for character in screen.getvalue().replace("\r", ""))
     assert screen.getvalue().count("\r") == "".join(chunks).count("\r")
 
@@ -79,7 +79,7 @@ def test_logs_may_return_to_the_beginning_of_their_line_and_no_more(chunks):
 @given(st.binary())
 def test_bytes_take_the_same_way(content):
     screen = Terminal()
-    stream = terminal.guarded(screen)
+    stream = terminal.escape_if_terminal(screen)
     stream.buffer.write(content)
     stream.flush()
     assert all(allowed(character) for character in screen.getvalue().replace("\r\n", "\n"))
@@ -88,32 +88,32 @@ def test_bytes_take_the_same_way(content):
 @given(st.lists(plain))
 def test_printable_text_is_unchanged(chunks):
     screen = Terminal()
-    with contextlib.redirect_stdout(terminal.guarded(screen)):
+    with contextlib.redirect_stdout(terminal.escape_if_terminal(screen)):
         for chunk in chunks:
             sys.stdout.write(f"{chunk}\t\n")
-            terminal.log(f"{chunk}\r\n")
+            terminal.print_log(f"{chunk}\r\n")
     assert screen.getvalue() == "".join(f"{chunk}\t\n{chunk}\r\n" for chunk in chunks)
 
 
 def test_logs_and_lines_keep_their_order(screen):
-    with contextlib.redirect_stdout(terminal.guarded(screen)):
+    with contextlib.redirect_stdout(terminal.escape_if_terminal(screen)):
         sys.stdout.write("a")
-        terminal.log("b")
+        terminal.print_log("b")
         sys.stdout.write("c")
-        terminal.log("d\n")
+        terminal.print_log("d\n")
     assert screen.getvalue() == "abcd\n"
 
 
 def test_logs_are_as_they_are_where_no_terminal_is(capsys):
     text = "".join(sent for sent, _ in HOSTILE.values())
-    terminal.log(text)
-    terminal.log(text, err=True)
+    terminal.print_log(text)
+    terminal.print_log(text, err=True)
     assert capsys.readouterr() == (text, text)
 
 
 def test_what_is_no_terminal_is_left_alone():
     stream = io.StringIO()
-    assert terminal.guarded(stream) is stream
+    assert terminal.escape_if_terminal(stream) is stream
 
 
 def test_the_command_at_a_terminal_and_in_a_pipe(tmp_path):

@@ -5,19 +5,19 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.cli.resources.webhooks import Event, lines, parse
+from tidemill.cli.resources.webhooks import ServerSentEvent, parse_events, split_lines
 
 DATA = '{"a":"\u2028\x85"}'
 STREAM = f": listening\n\nevent: webhook\nid: msg_1\ndata: {DATA}\n\n: \n\nevent: webhook\ndata:x\n\n".encode()
-EVENTS = [Event("webhook", "msg_1", DATA), Event("webhook", "", "x")]
+EVENTS = [ServerSentEvent("webhook", "msg_1", DATA), ServerSentEvent("webhook", "", "x")]
 
 
 @given(st.lists(st.integers(0, len(STREAM))))
 def test_events_come_whole_wherever_the_stream_is_cut(cuts):
     marks = [0, *sorted(cuts), len(STREAM)]
     chunks = [STREAM[start:end] for start, end in itertools.pairwise(marks)]
-    assert list(parse(lines(chunks))) == EVENTS
+    assert list(parse_events(split_lines(chunks))) == EVENTS
 
 
 def test_an_event_that_was_cut_off_is_none():
-    assert list(parse(lines([STREAM[:40]]))) == []
+    assert list(parse_events(split_lines([STREAM[:40]]))) == []

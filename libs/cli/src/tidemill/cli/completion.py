@@ -1,4 +1,4 @@
-"""`tidemill completion`: what a shell evaluates in order to complete this command. Typer makes it."""
+"""`tidemill completion`: prints the script that a shell evaluates to complete this command. Typer makes it."""
 
 import enum
 from typing import Annotated, Final
@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 from typer.completion import shell_complete
 
-VARIABLE: Final = "_TIDEMILL_COMPLETE"  # by which the shell asks Typer
+VARIABLE: Final = "_TIDEMILL_COMPLETE"  # set by the shell when it asks Typer for completions
 
 
 class Shell(enum.StrEnum):

@@ -1,18 +1,18 @@
-"""What commands raise for the person who called them; `main` prints it in one line and exits with its status."""
+"""Errors that commands raise for the user. `main` prints them in one line and exits with their status."""
 
 from typing import Final
 
 FAILED: Final = 1
-INTERRUPTED: Final = 130  # as shells have it: 128 + SIGINT
+INTERRUPTED: Final = 130  # the shells' convention: 128 + SIGINT
 
 
 class CommandError(Exception):
-    """What went wrong, for the person at the terminal."""
+    """The reason why a command failed, as the user reads it."""
 
     exit_status = FAILED
 
 
 class Canceled(CommandError):  # noqa: N818 - named after the situation
-    """Ctrl-C, heeded"""
+    """The user pressed Ctrl-C."""
 
     exit_status = INTERRUPTED

@@ -1,4 +1,4 @@
-"""What `-i name=value` means, by the schema of the model that gets it. Pure; no file is opened here."""
+"""Parses `-i name=value` options by the schema of the model that gets them. Pure: it opens no file."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -7,21 +7,18 @@ from typing import Any, Final
 
 from tidemill.cli.errors import CommandError
 
-DEPTH_LIMIT: Final = 8  # of references and alternatives inside one property; ours have two
-FILE: Final = "@"  # before the path of a file
+DEPTH_LIMIT: Final = 8  # of references and alternatives inside one property; our schemas have two levels
+FILE: Final = "@"  # a value that begins with it is the path of a file
 
 
-def url_of(path: Path) -> str:
+def file_uri(path: Path) -> str:
     return path.resolve().as_uri()
 
 
-def values_of(
-    given: Iterable[str], schema: Mapping[str, Any], component: str = "Input", *, send: Callable[[Path], str] = url_of
+def parse_values(
+    given: Iterable[str], schema: Mapping[str, Any], component: str = "Input", *, send: Callable[[Path], str] = file_uri
 ) -> dict[str, Any]:
-    """The input. `@path` becomes the URL that `send` makes of the file; a list's name may be given several times.
-
-    Raises CommandError.
-    """
+    """Return the input. `send` makes a URL of `@path`. A list's name may be given several times. Raise CommandError."""
     components = schema["components"]["schemas"]
     properties = components[component].get("properties", {})
     values: dict[str, Any] = {}
@@ -42,7 +39,7 @@ def values_of(
 
 
 def _kinds(definition: Mapping[str, Any], components: Mapping[str, Any], depth: int) -> set[str]:
-    """The JSON types that a property can have."""
+    """Return the JSON types that a property can have."""
     if depth == 0:
         return set()
     kinds = {str(definition["type"])} if "type" in definition else set()
@@ -65,14 +62,14 @@ def _value(text: str, kinds: set[str]) -> Any:
         return text
     try:
         value = json.loads(text)
-        json.dumps(value, allow_nan=False)  # neither NaN nor 1e400 can be sent
+        json.dumps(value, allow_nan=False)  # raises for NaN and 1e400, which JSON cannot hold
     except ValueError:
         return text
     return value
 
 
 def _is_text(argument: str) -> bool:
-    """Bytes of the command line that are not UTF-8 come as lone surrogates."""
+    """Return whether the argument was UTF-8. Python decodes other bytes of the command line to lone surrogates."""
     try:
         argument.encode()
     except UnicodeEncodeError:

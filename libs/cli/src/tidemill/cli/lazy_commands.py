@@ -1,4 +1,4 @@
-"""Commands that are imported when they are called: help names them all, and none waits for what another needs."""
+"""Commands whose modules are imported when they are called. Help lists them all without importing any."""
 
 import importlib
 from pathlib import Path
@@ -10,32 +10,32 @@ from typer.core import TyperCommand
 _VALUES: Final[dict[Any, str]] = {int: "NUMBER", list[str]: "TEXT", str: "TEXT", Path: "PATH"}
 
 
-class Deferred(TyperCommand):
-    """Stands for the command, or group of commands, at `place` (module:attribute). `line` is what help says of it."""
+class LazyCommand(TyperCommand):
+    """A placeholder for the command or group at `target` (module:attribute). Help shows `line`."""
 
-    def __init__(self, name: str, place: str, line: str) -> None:
+    def __init__(self, name: str, target: str, line: str) -> None:
         super().__init__(name, short_help=line)
-        self._place = place
+        self._target = target
 
     def make_context(self, *arguments: Any, **extra: Any) -> Any:
-        """That of the command itself, which thereby is what runs."""
+        """Return the context of the real command, so that the real command runs."""
         return self.loaded().make_context(*arguments, **extra)
 
     def loaded(self) -> Any:
-        module, _, attribute = self._place.partition(":")
+        module, _, attribute = self._target.partition(":")
         found = getattr(importlib.import_module(f"tidemill.cli.{module}"), attribute)
-        around = typer.Typer(rich_markup_mode=None, callback=_nothing)
+        wrapper = typer.Typer(rich_markup_mode=None, callback=_nothing)
         if isinstance(found, typer.Typer):
-            around.add_typer(found, name=self.name)
+            wrapper.add_typer(found, name=self.name)
         else:
-            around.command(self.name)(found)
-        command = typer.main.get_group(around).commands[str(self.name)]
+            wrapper.command(self.name)(found)
+        command = typer.main.get_group(wrapper).commands[str(self.name)]
         _name_values(command)
         return command
 
 
 def _name_values(command: Any) -> None:
-    """Help says TEXT, NUMBER and PATH of options' values, where Typer says `<str>`, `<int range>` and `<path>`."""
+    """Show option values as TEXT, NUMBER and PATH in help; Typer's own are `<str>`, `<int range>` and `<path>`."""
     for each in getattr(command, "commands", {}).values():
         _name_values(each)
     for option in command.params:
@@ -44,4 +44,4 @@ def _name_values(command: Any) -> None:
 
 
 def _nothing() -> None:
-    """Of a command with a callback Typer makes a group, however few commands it has."""
+    """Serve as the callback that makes Typer build a group even for a single command."""

@@ -1,6 +1,6 @@
-"""The `tidemill` command: what authors and users do over the HTTP API, and what operators do on the database.
+"""The `tidemill` command: authors and users work over the HTTP API, operators on the database.
 
-What a command needs is imported when it is called, and not here.
+It imports the modules of a command only when the command is called.
 """
 
 import re
@@ -11,10 +11,10 @@ import typer
 from typer.core import TyperGroup
 
 from tidemill.cli.errors import CommandError
-from tidemill.cli.lazy_commands import Deferred
+from tidemill.cli.lazy_commands import LazyCommand
 from tidemill.cli.output import terminal
 
-# By name: where it is, and the beginning of its own help.
+# By name: module and attribute, and the first sentence of its help.
 COMMANDS: Final = {
     "init": (
         "model_directory.init:init",
@@ -60,14 +60,14 @@ COMMANDS: Final = {
     ),
     "worker": ("admin.workers:worker", "Workers (needs TIDEMILL_DATABASE_URL)."),
 }
-# The other number of each word works too, and so does the long word.
+# Singular and plural of each name work, and so does the long form of org.
 ALIASES: Final = {
     "organizations": "org",
     "organization": "org",
     **{name.removesuffix("s"): name for name in COMMANDS if name.endswith("s") and name != "logs"},
     **{f"{name}s": name for name in ("account", "collection", "example", "org", "secret", "token", "worker")},
 }
-# What pydantic, which reads options for Typer, says of them.
+# Typer checks options with pydantic; these are the parts of its messages that we reword.
 _PYDANTIC: Final = (
     (re.compile(r"^Value error, "), ""),
     (re.compile(r"^Input should be a valid integer.*"), "it must be a whole number"),
@@ -76,21 +76,21 @@ _PYDANTIC: Final = (
     (re.compile(r"^Input should be less than or equal to "), "it must be at most "),
     (re.compile(r"^Input should "), "it must "),
 )
-NEAR_LIMIT: Final = 3  # names that an unknown one is answered with
+NEAR_LIMIT: Final = 3  # names that are suggested for an unknown one
 
 
-class Commands(TyperGroup):
+class CommandGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        for name, (place, line) in COMMANDS.items():
-            self.add_command(Deferred(name, place, line))
+        for name, (target, line) in COMMANDS.items():
+            self.add_command(LazyCommand(name, target, line))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """By any of its names."""
+        """Return the command of that name or alias."""
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As Typer has it, which names what is spelt alike; and what begins as the unknown name does."""
+        """Suggest commands that begin with the unknown name; Typer itself suggests similar spellings."""
         begins = [name for name in self.commands if args and name.startswith(args[0])]
         if begins and self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
             near = ", ".join(repr(name) for name in begins[:NEAR_LIMIT])
@@ -98,7 +98,7 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """What an option or argument cannot take is told of in words."""
+        """Reword the errors of options and arguments before Typer prints them."""
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
@@ -107,7 +107,7 @@ class Commands(TyperGroup):
 
 
 def in_words(message: str) -> str:
-    """What is wrong with a value, without the type language of what read it. Pure."""
+    """Return pydantic's message about a value without its terms of types. Pure."""
     for pattern, words in _PYDANTIC:
         message = pattern.sub(words, message)
     return message
@@ -115,17 +115,17 @@ def in_words(message: str) -> str:
 
 app = typer.Typer(
     name="tidemill",
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"color": True},  # or colours would be taken out of what goes into pipes; we make none
-    rich_markup_mode=None,  # it takes twice as long to import as all else that help needs
+    context_settings={"color": True},  # otherwise click strips escape sequences from piped output; we print no colours
+    rich_markup_mode=None,  # rich takes twice as long to import as everything else that help needs
 )
 
 
 def _version(asked: bool) -> None:
     if asked:
-        # Not at the top: no other call needs it.
+        # Imported here: only --version needs it.
         from importlib.metadata import version  # noqa: PLC0415
 
         typer.echo(f"tidemill {version('tidemill-cli')}")
@@ -147,12 +147,12 @@ def tidemill(
 
 
 def cli() -> None:
-    """One line for what a user can mend, and the exit status that the error names."""
-    terminal.guard()
+    """Run the command. Print an error that the user can fix in one line, and exit with its status."""
+    terminal.install()
     try:
         app()
     except CommandError as error:
         print(f"tidemill: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    except OSError as error:  # it says what it was and of which file
+    except OSError as error:  # its text names the problem and the file
         sys.exit(f"tidemill: {error}")

@@ -1,15 +1,15 @@
-"""`tidemill account limit`: what an account may do that differs from the gateways' own settings, on the database."""
+"""`tidemill account limit`: an account's limits where they differ from the gateways' settings, set on the database."""
 
 from typing import Annotated, Final
 
 import typer
 
-from tidemill.cli.admin.database import Connection, with_database
+from tidemill.cli.admin.database import Connection, run_on_database
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.printing import Json, show_json
+from tidemill.cli.output.printing import JsonOption, print_json
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S, CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
 
-MOST: Final = 1_000_000  # what the database's own checks allow
+MOST: Final = 1_000_000  # the maximum that the database's CHECK constraints allow
 
 _NUMBERS: Final = (
     *("creates_per_minute", "creates_burst", "requests_per_minute", "requests_burst", "open_predictions"),
@@ -20,10 +20,10 @@ _SETS: Final = ", ".join(
 )
 _LIMIT: Final = f"""
 UPDATE account SET unlimited = COALESCE($2, unlimited AND NOT $3), {_SETS}
-WHERE username = $1 RETURNING unlimited, {", ".join(_NUMBERS)}"""  # noqa: S608 - our own constants
+WHERE username = $1 RETURNING unlimited, {", ".join(_NUMBERS)}"""  # noqa: S608 - built of our own constants
 
 
-def limit(
+def set_limits(
     username: Annotated[str, typer.Argument(help="Whose limits. Without options they are shown.")],
     *,
     creates_per_minute: Annotated[
@@ -46,7 +46,7 @@ def limit(
     default: Annotated[bool, typer.Option("--default", help="Forget what was set before, except what is set now.")] = (
         False
     ),
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Set or show limits (needs TIDEMILL_DATABASE_URL).
 
@@ -58,18 +58,18 @@ def limit(
         row = await connection.fetchrow(_LIMIT, username, unlimited, default, *numbers)
         return None if row is None else (row["unlimited"], [row[name] for name in _NUMBERS])
 
-    found = with_database(change)
+    found = run_on_database(change)
     if found is None:
         raise CommandError(f"there is no account {username}")
     if as_json:
-        show_json({"unlimited": found[0], **dict(zip(_NUMBERS, found[1], strict=True))})
+        print_json({"unlimited": found[0], **dict(zip(_NUMBERS, found[1], strict=True))})
         return
-    for line in lines(*found):
+    for line in format_limits(*found):
         typer.echo(line)
 
 
-def lines(unlimited: bool, numbers: list[int | None]) -> list[str]:
-    """What holds for an account, for people."""
+def format_limits(unlimited: bool, numbers: list[int | None]) -> list[str]:
+    """Return the limits of an account as lines of text."""
     if unlimited:
         return ["no limits"]
     creates, creates_burst, requests, requests_burst, open_predictions, time_limit_s = numbers

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tidemill.cli.admin.database import Connection, with_database
+from tidemill.cli.admin.database import Connection, run_on_database
 from tidemill.cli.errors import CommandError
 from tidemill.contracts import patterns
 from tidemill.contracts.ids import new_id
@@ -35,6 +35,6 @@ def create_account(
         )
         return str(status).endswith("1")
 
-    if not with_database(insert) and not if_missing:
+    if not run_on_database(insert) and not if_missing:
         raise CommandError(f"the account {username} exists already")
     typer.echo(username)

@@ -1,4 +1,4 @@
-"""`tidemill collection`, `tidemill account official`: what operators choose to show, straight on the database."""
+"""`tidemill collection` and `tidemill account official`: what operators present to users, set on the database."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tidemill.cli.admin.database import Connection, with_database
+from tidemill.cli.admin.database import Connection, run_on_database
 from tidemill.cli.errors import CommandError
 from tidemill.cli.model_directory import readme as reading
-from tidemill.cli.output.printing import Json, show_list
+from tidemill.cli.output.printing import JsonOption, print_list
 from tidemill.contracts.limits import README_LIMIT_CHARS
 
 SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -40,8 +40,8 @@ def set_(
     if SLUG.fullmatch(slug) is None:
         raise CommandError(f"{slug!r} is no valid slug")
     text = None if file is None else file.read_text()[:README_LIMIT_CHARS]
-    heading = name or (reading.title(text) if text else None) or slug
-    sentence = description or (reading.first_paragraph(text) if text else None) or ""
+    heading = name or (reading.find_title(text) if text else None) or slug
+    sentence = description or (reading.find_first_paragraph(text) if text else None) or ""
     wanted = list(dict.fromkeys(models or []))
 
     async def replace(connection: Connection) -> list[str]:
@@ -56,14 +56,14 @@ def set_(
             await connection.executemany(_ADD, [(slug, place, model_id) for place, model_id in enumerate(members)])
         return []
 
-    missing = with_database(replace)
+    missing = run_on_database(replace)
     if missing:
         raise CommandError(f"there is no model {', '.join(missing)}")
     typer.echo(slug)
 
 
 @collection.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(as_json: JsonOption = False) -> None:
     """The collections with the number of their models."""
 
     async def read(connection: Connection) -> list[dict[str, Any]]:
@@ -73,8 +73,8 @@ def list_(as_json: Json = False) -> None:
         )
         return [dict(row) for row in rows]
 
-    show_list(
-        with_database(read),
+    print_list(
+        run_on_database(read),
         lambda each: [each["slug"], each["name"], f"({each['models']} models)"],
         limit=None,
         as_json=as_json,
@@ -88,11 +88,11 @@ def delete(slug: Annotated[str, typer.Argument(help="Which.")]) -> None:
     async def remove(connection: Connection) -> bool:
         return str(await connection.execute("DELETE FROM collection WHERE slug = $1", slug)).endswith("1")
 
-    if not with_database(remove):
+    if not run_on_database(remove):
         raise CommandError(f"there is no collection {slug}")
 
 
-def official(
+def mark_official(
     username: Annotated[str, typer.Argument(help="Whose models.")],
     off: Annotated[bool, typer.Option("--off", help="Take the mark away.")] = False,
 ) -> None:
@@ -102,5 +102,5 @@ def official(
         sql = "UPDATE account SET official = $2 WHERE username = $1"
         return str(await connection.execute(sql, username, not off)).endswith("1")
 
-    if not with_database(mark):
+    if not run_on_database(mark):
         raise CommandError(f"there is no account {username}")

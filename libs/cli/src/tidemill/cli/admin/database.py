@@ -1,4 +1,4 @@
-"""The database as operators' commands use it: straight, by TIDEMILL_DATABASE_URL. Users' commands go over the API."""
+"""The connection of operators' commands to the database at TIDEMILL_DATABASE_URL."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from tidemill.cli.errors import CommandError
 
-CONNECT_LIMIT_S = 10.0  # a database that is there answers at once
+CONNECT_LIMIT_S = 10.0  # a running database answers at once
 if TYPE_CHECKING:
     import asyncpg
 
@@ -17,18 +17,18 @@ else:
 ResultT = TypeVar("ResultT")
 
 
-def with_database(work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
-    """What `work` answers for a connection. Raises CommandError when there is no database to reach."""
+def run_on_database(work: Callable[[Connection], Awaitable[ResultT]]) -> ResultT:
+    """Call `work` with a connection and return its result. Raise CommandError if the database cannot be reached."""
     url = os.environ.get("TIDEMILL_DATABASE_URL")
     if not url:
         raise CommandError("TIDEMILL_DATABASE_URL is not set; `. .tidemill/env` sets it for the local stack")
-    # Not at the top: users' commands stand beside operators' in some modules, and do without.
+    # Imported here: modules with commands for users import this one, and those need no database.
     import asyncpg  # noqa: PLC0415
 
     async def go() -> ResultT:
         try:
             connection = await asyncpg.connect(url, timeout=CONNECT_LIMIT_S)
-        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:  # ValueError: the URL is none
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:  # ValueError: the URL is malformed
             raise CommandError(f"cannot reach the database: {error}") from None
         try:
             return await work(connection)

@@ -1,12 +1,12 @@
-"""`tidemill settings`: what all services of an installation must be told alike, straight on the database."""
+"""`tidemill settings`: the settings that all services of an installation share, read and deleted on the database."""
 
 from typing import Annotated, Any, Final
 
 import typer
 
-from tidemill.cli.admin.database import Connection, with_database
+from tidemill.cli.admin.database import Connection, run_on_database
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.printing import Json, show_json
+from tidemill.cli.output.printing import JsonOption, print_json
 
 settings = typer.Typer(
     help="Settings that all services must be told alike (needs TIDEMILL_DATABASE_URL).", no_args_is_help=True
@@ -18,15 +18,15 @@ _FORGET: Final = "DELETE FROM agreed_setting WHERE name = $1"
 
 
 @settings.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(as_json: JsonOption = False) -> None:
     """Show them, and who set them when. Of a key a fingerprint is shown."""
 
     async def read(connection: Connection) -> list[dict[str, Any]]:
         return [dict(row) for row in await connection.fetch(_ALL)]
 
-    found = with_database(read)
+    found = run_on_database(read)
     if as_json:
-        show_json(found)
+        print_json(found)
         return
     for each in found:
         what = f"fingerprint {each['value']}" if each["is_key"] else repr(each["value"])
@@ -54,4 +54,4 @@ def forget(
             raise CommandError(f"{name} is a key: secrets, links and uploads made with it are lost; --key forgets it")
         await connection.execute(_FORGET, name)
 
-    with_database(delete)
+    run_on_database(delete)

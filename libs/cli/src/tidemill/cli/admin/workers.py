@@ -1,15 +1,13 @@
-"""`tidemill worker status` and `tidemill models trust`: what operators see of workers and say of models' code, straight
-on the database.
-"""
+"""`tidemill worker status` and `tidemill models trust`, for operators, on the database."""
 
 from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
-from tidemill.cli.admin.database import Connection, with_database
+from tidemill.cli.admin.database import Connection, run_on_database
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.printing import Json, show_json
+from tidemill.cli.output.printing import JsonOption, print_json
 from tidemill.contracts.limits import GIB, MIB
 from tidemill.contracts.worker_report import InstanceReport, WorkerReport
 
@@ -22,8 +20,8 @@ FROM worker WHERE lease_until > now() ORDER BY host, started_at"""
 _TRUST: Final = "UPDATE model SET trusted = $3 WHERE owner = $1 AND name = $2"
 
 
-class Found(msgspec.Struct, kw_only=True):
-    """A worker that lives; `report` is null until it has written one."""
+class LiveWorker(msgspec.Struct, kw_only=True):
+    """A worker whose lease has not expired. `report` is None until the worker has written one."""
 
     id: str
     host: str
@@ -33,36 +31,36 @@ class Found(msgspec.Struct, kw_only=True):
 
 
 @worker.command("status")
-def status(as_json: Json = False) -> None:
+def status(as_json: JsonOption = False) -> None:
     """Show the workers that live.
 
     For each the layers of its sandbox, its instances, its cache.
     """
-    found = with_database(_workers)
+    found = run_on_database(_workers)
     if as_json:
-        show_json(msgspec.to_builtins(found))
+        print_json(msgspec.to_builtins(found))
         return
     if not found:
         typer.echo("No worker is running.")
     for each in found:
-        typer.echo("\n".join(lines(each)))
+        typer.echo("\n".join(format_worker(each)))
 
 
-async def _workers(connection: Connection) -> list[Found]:
+async def _workers(connection: Connection) -> list[LiveWorker]:
     return [_found(dict(row)) for row in await connection.fetch(_WORKERS)]
 
 
-def _found(row: dict[str, Any]) -> Found:
+def _found(row: dict[str, Any]) -> LiveWorker:
     text = row.pop("report")
     try:
         report = None if text is None else msgspec.json.decode(text, type=WorkerReport)
-    except msgspec.ValidationError:  # of another release
+    except msgspec.ValidationError:  # written by another release
         report = None
-    return Found(report=report, **row)
+    return LiveWorker(report=report, **row)
 
 
-def lines(found: Found) -> list[str]:
-    """One worker, for people."""
+def format_worker(found: LiveWorker) -> list[str]:
+    """Return the status of one worker as lines of text."""
     head = f"{found.host}  {found.id}  up {_duration(found.up_s)}"
     report = found.report
     if report is None:
@@ -126,6 +124,6 @@ def trust(
     async def change(connection: Connection) -> bool:
         return str(await connection.execute(_TRUST, owner, own, not off)).endswith("1")
 
-    if not with_database(change):
+    if not run_on_database(change):
         raise CommandError(f"there is no model {name}")
     typer.echo(f"{name} is {'no longer ' if off else ''}trusted, from its next boot on")

@@ -1,4 +1,4 @@
-"""The HTTP API as the commands use it."""
+"""The client of the HTTP API: requests, pages, retries, and errors in words."""
 
 import os
 import re
@@ -10,20 +10,20 @@ import httpx
 
 from tidemill.cli.errors import CommandError
 
-API_URL = "http://127.0.0.1:8300"  # of the local stack
+API_URL = "http://127.0.0.1:8300"  # the local stack's default
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-PATIENCE_S = 90.0  # with an API that is away, or whose store is: longer than either takes to restart
-PAUSE_S = 1.0
+RETRY_FOR_S = 90.0  # longer than the API or its object store takes to restart
+RETRY_PAUSE_S = 1.0
 
 ResultT = TypeVar("ResultT")
 
 
-class Away(CommandError):  # noqa: N818 - named after the situation
-    """the API cannot answer now"""
+class ServiceUnavailable(CommandError):  # noqa: N818 - named after the situation
+    """The API cannot answer now."""
 
 
-class Unreachable(Away):
-    """cannot reach the API"""
+class Unreachable(ServiceUnavailable):
+    """The API cannot be reached."""
 
 
 class Api:
@@ -39,28 +39,28 @@ class Api:
         self.http = httpx.Client(base_url=f"{base}/v1/", headers=headers, timeout=TIMEOUT)
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
-        """The decoded JSON of an answer (None for an empty one). Raises CommandError with the problem's detail."""
-        return decoded(self._answer(method, path, **arguments))
+        """Return the decoded JSON of the response, None for an empty body. Raise CommandError with the API's detail."""
+        return decode_response(self._send(method, path, **arguments))
 
     def find(self, path: str, *, or_status: int = 404) -> Any | None:
-        """As `call` with GET; None for a 404, or for the status given."""
-        response = self._answer("GET", path)
-        return None if response.status_code == or_status else decoded(response)
+        """Return the JSON of a GET, or None for a 404 or for `or_status`."""
+        response = self._send("GET", path)
+        return None if response.status_code == or_status else decode_response(response)
 
     def text(self, path: str) -> str | None:
-        """The text of an answer; None for 404."""
-        response = self._answer("GET", path)
+        """Return the body of a GET as text, or None for a 404."""
+        response = self._send("GET", path)
         if response.status_code == 404:
             return None
         if not response.is_success:
-            decoded(response)
+            decode_response(response)
         return response.text
 
-    def here(self, url: str) -> str:
-        """A URL of the API, at the address by which it is asked, whatever host it names."""
+    def own_url(self, url: str) -> str:
+        """Return a URL of the API on the host that this client uses, whatever host it names."""
         return f"{self.http.base_url}{url.partition('/v1/')[2]}"
 
-    def _answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             return self.http.request(method, path, **arguments)
         except httpx.TransportError as error:
@@ -68,44 +68,45 @@ class Api:
             raise Unreachable(f"cannot reach the API at {self._base}: {reason}") from None
 
 
-def patiently(call: Callable[[], ResultT]) -> ResultT:
-    """Repeats what may be done twice while the API is away, for PATIENCE_S from the first failure on. Raises Away."""
+def retry_while_unavailable(call: Callable[[], ResultT]) -> ResultT:
+    """Repeat an idempotent call for RETRY_FOR_S after its first failure. Raise ServiceUnavailable."""
     give_up_at: float | None = None
     while True:
         try:
             return call()
-        except Away:
+        except ServiceUnavailable:
             now = time.monotonic()
-            give_up_at = now + PATIENCE_S if give_up_at is None else give_up_at
-            if now + PAUSE_S > give_up_at:
+            give_up_at = now + RETRY_FOR_S if give_up_at is None else give_up_at
+            if now + RETRY_PAUSE_S > give_up_at:
                 raise
-            time.sleep(PAUSE_S)
+            time.sleep(RETRY_PAUSE_S)
 
 
-def pages(api: Api, path: str, query: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
-    """Everything in a list, page by page."""
+def paginate(api: Api, path: str, query: dict[str, str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield all items of a list, page by page."""
     page = api.call("GET", path, params=query or {})
     while True:
         yield from page["results"]
         if page["next"] is None:
             return
-        # Whatever host the link names: the token goes to the one that was asked.
+        # The host in the link is ignored: the token must go to no other host than the configured one.
         page = api.call("GET", page["next"].partition("/v1/")[2])
 
 
-def decoded(response: httpx.Response) -> Any:
+def decode_response(response: httpx.Response) -> Any:
+    """Return the JSON of a successful response, None for an empty body. Raise CommandError otherwise."""
     if response.is_success:
         return response.json() if response.content else None
     try:
         detail = response.json().get("detail") or response.text
     except ValueError:
         detail = response.text
-    kind = Away if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else CommandError
-    # The API says the same of all that is missing; the person at the terminal wants to know which of it.
-    what = f" ({_asked(response)})" if response.status_code == httpx.codes.NOT_FOUND else ""
+    kind = ServiceUnavailable if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else CommandError
+    # The API's 404 does not say what is missing: add the path.
+    what = f" ({_api_path(response)})" if response.status_code == httpx.codes.NOT_FOUND else ""
     raise kind(f"{response.status_code} {response.reason_phrase}: {str(detail).strip()}{what}")
 
 
-def _asked(response: httpx.Response) -> str:
-    """What was asked for, as the API's paths name it: predictions/ID."""
+def _api_path(response: httpx.Response) -> str:
+    """Return the path of the request below /v1/, like predictions/ID."""
     return response.request.url.path.removeprefix("/v1/")

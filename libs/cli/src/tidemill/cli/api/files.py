@@ -6,28 +6,28 @@ from typing import Any
 
 import httpx
 
-from tidemill.cli.api.client import Api, patiently
+from tidemill.cli.api.client import Api, retry_while_unavailable
 from tidemill.cli.errors import CommandError
 
 
-def upload(api: Api, path: Path) -> str:
-    """The URL of the file in the files API."""
-    return str(uploaded(api, path)["urls"]["get"])
+def upload_for_url(api: Api, path: Path) -> str:
+    """Upload the file and return its URL in the files API."""
+    return str(upload_file(api, path)["urls"]["get"])
 
 
-def uploaded(api: Api, path: Path) -> dict[str, Any]:
-    """The file as the files API has it."""
+def upload_file(api: Api, path: Path) -> dict[str, Any]:
+    """Upload the file and return its JSON in the files API. Retry while the API is unavailable."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
     def send() -> Any:
         with path.open("rb") as stream:
             return api.call("POST", "files", files={"content": (path.name, stream, kind)})
 
-    return dict(patiently(send))
+    return dict(retry_while_unavailable(send))
 
 
-def download(url: str, target: Path) -> None:
-    """Fill the file `target` with what a URL of the API gives. Raise CommandError."""
+def download_file(url: str, target: Path) -> None:
+    """Write the content at a URL of the API to `target`. Raise CommandError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with httpx.stream("GET", url, timeout=60) as response:

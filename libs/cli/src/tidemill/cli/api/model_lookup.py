@@ -1,4 +1,4 @@
-"""Models and versions of the server by the names that people type, found before anything is sent or made for them."""
+"""Parses the names of models and versions that users type, and looks them up before anything is sent or created."""
 
 import re
 from typing import Any, Final, NamedTuple
@@ -10,33 +10,33 @@ from tidemill.contracts import patterns
 _NAME: Final = re.compile(patterns.NAME)
 
 
-class Name(NamedTuple):
-    """`version` is the 64 digits of one, or nothing."""
+class ModelReference(NamedTuple):
+    """A model, and a version of it. `version` is its 64 hexadecimal digits, or empty."""
 
     model: str
     version: str = ""
 
 
-class Published(NamedTuple):
-    """A version with its OpenAPI document."""
+class FoundVersion(NamedTuple):
+    """A version with its model and its OpenAPI document."""
 
     model: dict[str, Any]
     version: str
     schema: dict[str, Any]
 
 
-def name_of(text: str) -> Name:
-    """Of OWNER/NAME or OWNER/NAME:VERSION. Raises CommandError."""
+def parse_reference(text: str) -> ModelReference:
+    """Parse OWNER/NAME or OWNER/NAME:VERSION. Raise CommandError."""
     model, _, version = text.partition(":")
     owner, slash, name = model.partition("/")
     if not (owner and slash and name) or "/" in name:
         raise CommandError(f"a model is named OWNER/NAME, not {text!r}")
-    return Name(model, version)
+    return ModelReference(model, version)
 
 
-def new_name_of(text: str) -> Name:
-    """As `name_of`, for a model that is to be made. Raises CommandError."""
-    named = name_of(text)
+def parse_new_model(text: str) -> ModelReference:
+    """Parse OWNER/NAME of a model that is to be created. Raise CommandError for a version or an invalid name."""
+    named = parse_reference(text)
     name = named.model.partition("/")[2]
     if named.version:
         raise CommandError(f"a version gets its id by itself: {named.model} will do")
@@ -45,10 +45,12 @@ def new_name_of(text: str) -> Name:
     return named
 
 
-def must_own(api: Api, named: Name) -> None:
-    """Raise CommandError when the token in use acts for another account than the model's owner."""
+def require_owner(api: Api, named: ModelReference) -> None:
+    """Raise CommandError if the token in use acts for another account than the model's owner."""
     owner, _, name = named.model.partition("/")
-    account = api.find("account", or_status=403)  # a token need not have the scope to read it; the API decides then
+    account = api.find(
+        "account", or_status=403
+    )  # 403: the token lacks the scope to read the account; then the API decides later
     if account is not None and account["username"] != owner:
         own = account["username"]
         raise CommandError(
@@ -57,8 +59,8 @@ def must_own(api: Api, named: Name) -> None:
         )
 
 
-def find(api: Api, named: Name) -> Published:
-    """The version named, else the model's latest. Raises CommandError."""
+def find_version(api: Api, named: ModelReference) -> FoundVersion:
+    """Return the version of the reference, or else the model's latest. Raise CommandError."""
     model = api.find(f"models/{named.model}")
     if model is None:
         raise CommandError(f"the model {named.model} could not be found: there is none that you may see")
@@ -69,4 +71,4 @@ def find(api: Api, named: Name) -> Published:
             raise CommandError(f"{named.model} has no version {named.version}")
     if version is None:
         raise CommandError(f"{named.model} has no version yet; `tidemill push {named.model}` makes one")
-    return Published(model, version["id"], version["openapi_schema"])
+    return FoundVersion(model, version["id"], version["openapi_schema"])

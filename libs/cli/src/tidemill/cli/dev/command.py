@@ -1,4 +1,4 @@
-"""`tidemill dev`: serves the model of a directory while it is written."""
+"""`tidemill dev`: the options of the command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ def dev(
     POST /predictions with {"input": {…}}, `Prefer: wait` or the stream at `urls.stream`, as with the API; official
     clients work with the printed base URL and any token.
     """
-    # Not at the top: help and refusals need nothing of what runs models, which takes long to import.
+    # Imported here: the modules that run models take long to import, and help and usage errors do not need them.
     from tidemill.cli.dev import serving  # noqa: PLC0415
 
     serving.serve(directory, port)

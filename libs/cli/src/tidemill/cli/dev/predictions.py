@@ -1,4 +1,4 @@
-"""Predictions of `tidemill dev`: kept in memory, in the shape that the HTTP API has, with what is streamed of them."""
+"""The predictions of `tidemill dev`: kept in memory, in the API's format, with their stream events."""
 
 import asyncio
 import json
@@ -10,12 +10,12 @@ from typing import Any, Final
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.local.frame_handler import Ended
 
-KEPT: Final = 1000  # predictions; their files stay until the command ends
+KEPT: Final = 1000  # predictions; their files are kept until the command ends
 OPEN: Final = frozenset({"starting", "processing"})
 
 
-class Record:
-    """One prediction; also the Audience that hears of it. `base` is the server's URL."""
+class DevPrediction:
+    """One prediction; it is also the PredictionObserver of its run. `base` is the server's URL."""
 
     def __init__(self, base: str, folder: Path, model: str, value: dict[str, Any]) -> None:
         self.id = new_id()
@@ -30,11 +30,11 @@ class Record:
         self._base = base
         self._folder = folder
         self._model = model
-        self._created_at = moment()
+        self._created_at = format_now()
         self._started_at: str | None = None
         self._completed_at: str | None = None
         self._streamed: list[bytes] = []
-        self._more = asyncio.Event()
+        self._new_event = asyncio.Event()
 
     def document(self) -> dict[str, Any]:
         url = f"{self._base}/v1/predictions/{self.id}"
@@ -57,11 +57,11 @@ class Record:
         }
 
     def start(self) -> None:
-        self.status, self._started_at = "processing", moment()
+        self.status, self._started_at = "processing", format_now()
 
     def finish(self, ended: Ended) -> None:
         self.status, self.output, self.error = ended.status, ended.output, ended.error
-        self.metrics, self._completed_at = ended.metrics, moment()
+        self.metrics, self._completed_at = ended.metrics, format_now()
         if ended.status == "failed":
             self._stream("error", json.dumps({"detail": ended.error}))
         reasons = {"failed": {"reason": "error"}, "canceled": {"reason": "canceled"}}
@@ -77,42 +77,42 @@ class Record:
         self._stream("output", value if isinstance(value, str) else json.dumps(value))
 
     def place(self, name: str) -> tuple[Path, str]:
-        """Each file in a folder of its own: equal names do not meet."""
+        """Return a path in a new folder and its URL. Files of equal names do not collide."""
         key = f"{new_id()}/{name}"
         return self._folder / key, f"{self._base}/outputs/{key}"
 
     def _stream(self, event: str, data: str) -> None:
         lines = "".join(f"data: {line}\n" for line in data.split("\n"))
         self._streamed.append(f"event: {event}\nid: {len(self._streamed)}\n{lines}\n".encode())
-        self._more.set()
-        self._more = asyncio.Event()
+        self._new_event.set()
+        self._new_event = asyncio.Event()
 
-    async def streamed(self, first: int) -> tuple[list[bytes], bool]:
-        """Events from number `first`, waiting for one if need be; and whether there will be no more."""
+    async def read_stream(self, first: int) -> tuple[list[bytes], bool]:
+        """Return the events from number `first` on, and whether the stream is complete. Wait if there is none yet."""
         while len(self._streamed) <= first and not self.ended.is_set():
-            await self._more.wait()
+            await self._new_event.wait()
         return self._streamed[first:], self.ended.is_set()
 
 
-class Records:
-    """The newest KEPT that have ended, and all that have not."""
+class DevPredictions:
+    """All unfinished predictions and the newest finished ones, KEPT in all."""
 
     def __init__(self) -> None:
-        self._records: OrderedDict[str, Record] = OrderedDict()
+        self._records: OrderedDict[str, DevPrediction] = OrderedDict()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: DevPrediction) -> None:
         self._records[record.id] = record
         ended = [each.id for each in self._records.values() if each.ended.is_set()]
         for identifier in ended[: max(0, len(self._records) - KEPT)]:
             del self._records[identifier]
 
-    def get(self, identifier: str) -> Record | None:
+    def get(self, identifier: str) -> DevPrediction | None:
         return self._records.get(identifier)
 
     def newest(self) -> list[dict[str, Any]]:
         return [record.document() for record in reversed(self._records.values())]
 
 
-def moment() -> str:
-    """Now, as the API writes times."""
+def format_now() -> str:
+    """Return the current time in the API's format."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""The HTTP of `tidemill dev`: predictions in the shape of the API, for one model, without accounts.
+"""The HTTP server of `tidemill dev`: the API's predictions for one model, without accounts.
 
-It answers this machine only. A page in the author's browser is a stranger: what it can send without asking first
-(anything but JSON) is refused, and it never reads a file of this machine.
+It listens on this machine only. A page in the author's browser is untrusted: requests that a page can send without a
+preflight (anything but JSON) are refused, and no request can make the server read a file of this machine.
 """
 
 import asyncio
@@ -15,31 +15,31 @@ from urllib.parse import urlsplit
 import typer
 from aiohttp import web
 
-from tidemill.cli.dev.predictions import Record, Records, moment
-from tidemill.cli.dev.reloader import Loader
+from tidemill.cli.dev.predictions import DevPrediction, DevPredictions, format_now
+from tidemill.cli.dev.reloader import ModelReloader
 from tidemill.cli.errors import CommandError
 from tidemill.cli.local import input_files
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.files.output_names import safe_name
 from tidemill.hosting.local.frame_handler import Ended
 
-WAIT_LIMIT_S: Final = 60.0  # as the API has it
-BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024  # files as data: URLs
+WAIT_LIMIT_S: Final = 60.0  # the API's own limit
+BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024  # inputs may hold files as data: URLs
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class DevServer:
-    """`folder` gets the files that the model makes; `name` is the model's in what is answered."""
+    """`folder` receives output files and uploads. `name` is the model's name in responses."""
 
-    def __init__(self, loader: Loader, folder: Path, name: str, base: str) -> None:
+    def __init__(self, loader: ModelReloader, folder: Path, name: str, base: str) -> None:
         self._loader = loader
         self._folder = folder
         self._name = name
         self._base = base
-        self._records = Records()
+        self._records = DevPredictions()
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[_problems, self._only_by_own_name])
+        app = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[_problems, self._check_host])
         for prefix in ("", "/v1"):
             app.router.add_post(f"{prefix}/predictions", self._create)
             app.router.add_post(f"{prefix}/models/{{owner}}/{{name}}/predictions", self._create)
@@ -47,45 +47,45 @@ class DevServer:
             app.router.add_get(f"{prefix}/predictions/{{id}}", self._get)
             app.router.add_post(f"{prefix}/predictions/{{id}}/cancel", self._cancel)
             app.router.add_get(f"{prefix}/predictions/{{id}}/stream", self._stream)
-            app.router.add_post(f"{prefix}/files", self._keep)
+            app.router.add_post(f"{prefix}/files", self._upload)
         app.router.add_get("/openapi.json", self._schema)
         app.router.add_static("/outputs", self._folder)
         app.on_shutdown.append(self._stop)
         return app
 
     @web.middleware
-    async def _only_by_own_name(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A name that somebody else made lead here would let their pages read the answers."""
+    async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse other Host headers. They come from a page whose DNS name was rebound to this machine."""
         if request.host.partition(":")[0] not in {urlsplit(self._base).hostname, "localhost"}:
-            raise _Problem(403, f"This server is {self._base}.")
+            raise _HttpProblem(403, f"This server is {self._base}.")
         return await handler(request)
 
     async def _create(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":
-            raise _Problem(415, "Send JSON, with Content-Type: application/json.")
+            raise _HttpProblem(415, "Send JSON, with Content-Type: application/json.")
         try:
             body = await request.json()
         except ValueError:
-            raise _Problem(400, "The body is no JSON.") from None
+            raise _HttpProblem(400, "The body is no JSON.") from None
         value = body.get("input", {}) if isinstance(body, dict) else None
         if not isinstance(value, dict):
-            raise _Problem(422, 'The body is not of the form {"input": {…}}.')
-        await self._loaded()
-        record = Record(self._base, self._folder, self._name, value)
+            raise _HttpProblem(422, 'The body is not of the form {"input": {…}}.')
+        await self._current_model()
+        record = DevPrediction(self._base, self._folder, self._name, value)
         self._records.add(record)
         record.task = asyncio.create_task(self._run(record), name=f"prediction {record.id}")
         await _wait(record, request.headers.getall("Prefer", []))
         return web.json_response(record.document(), status=201)
 
-    async def _loaded(self) -> Any:
+    async def _current_model(self) -> Any:
         try:
             return await self._loader.model()
         except CommandError as error:
-            raise _Problem(503, str(error)) from None
+            raise _HttpProblem(503, str(error)) from None
 
-    async def _run(self, record: Record) -> None:
+    async def _run(self, record: DevPrediction) -> None:
         try:
-            record.finish(await self._ended(record))
+            record.finish(await self._run_model(record))
         except asyncio.CancelledError:
             record.finish(Ended(status="canceled", output=record.output))
         taken = record.metrics.get("predict_time")
@@ -93,11 +93,11 @@ class DevServer:
         if record.error:
             typer.echo(record.error, err=True)
 
-    async def _ended(self, record: Record) -> Ended:
+    async def _run_model(self, record: DevPrediction) -> Ended:
         try:
-            async with self._loader as (model, turns), turns:
+            async with self._loader as (model, slots), slots:
                 folder = await asyncio.to_thread(model.input_folder)
-                value = await input_files.fetch(record.input, model.schema, folder, of_this_machine=False)
+                value = await input_files.fetch(record.input, model.schema, folder, allow_file_urls=False)
                 record.start()
                 return await model.run(record.id, value, record)
         except CommandError as error:
@@ -107,34 +107,34 @@ class DevServer:
         return web.json_response({"previous": None, "next": None, "results": self._records.newest()})
 
     async def _get(self, request: web.Request) -> web.Response:
-        return web.json_response(self._found(request).document())
+        return web.json_response(self._find(request).document())
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        record = self._found(request)
+        record = self._find(request)
         if record.task is not None and not record.ended.is_set():
             record.task.cancel()
             await record.ended.wait()
         return web.json_response(record.document())
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        record = self._found(request)
+        record = self._find(request)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         last = request.headers.get("Last-Event-ID", "")
         number, ended = int(last) + 1 if last.isdecimal() else 0, False
         while not ended:
-            events, ended = await record.streamed(number)
+            events, ended = await record.read_stream(number)
             number += len(events)
             await response.write(b"".join(events))
         return response
 
-    async def _keep(self, request: web.Request) -> web.Response:
-        """A file for an input, as clients send it ahead: the part `content` of a form."""
-        if "Authorization" not in request.headers:  # any; without it a page could send a form unasked
-            raise _Problem(401, "Send an Authorization header, with any token.")
+    async def _upload(self, request: web.Request) -> web.Response:
+        """Store an uploaded file: the part `content` of a form."""
+        if "Authorization" not in request.headers:  # any value: a page cannot set it without a preflight
+            raise _HttpProblem(401, "Send an Authorization header, with any token.")
         part = (await request.post()).get("content")
         if not isinstance(part, web.FileField):
-            raise _Problem(400, "The form has no file `content`.")
+            raise _HttpProblem(400, "The form has no file `content`.")
         name, content, identifier = safe_name(part.filename), await asyncio.to_thread(part.file.read), new_id()
         path = self._folder / identifier / name
         await asyncio.to_thread(_write, path, content)
@@ -146,23 +146,23 @@ class DevServer:
             "etag": hashlib.md5(content, usedforsecurity=False).hexdigest(),
             "checksums": {"sha256": hashlib.sha256(content).hexdigest()},
             "metadata": {},
-            "created_at": moment(),
+            "created_at": format_now(),
             "expires_at": None,
             "urls": {"get": f"{self._base}/outputs/{identifier}/{name}"},
         }
         return web.json_response(document, status=201)
 
     async def _schema(self, _: web.Request) -> web.Response:
-        return web.json_response((await self._loaded()).schema)
+        return web.json_response((await self._current_model()).schema)
 
-    def _found(self, request: web.Request) -> Record:
+    def _find(self, request: web.Request) -> DevPrediction:
         record = self._records.get(request.match_info["id"])
         if record is None:
-            raise _Problem(404, "There is no such prediction.")
+            raise _HttpProblem(404, "There is no such prediction.")
         return record
 
     async def _stop(self, _: web.Application) -> None:
-        """Streams end with their predictions."""
+        """Cancel running predictions; their streams end with them."""
         tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("prediction ")]
         for task in tasks:
             task.cancel()
@@ -174,8 +174,8 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-async def _wait(record: Record, preferences: list[str]) -> None:
-    """`Prefer: wait` or `wait=n`: until it has ended, or for so long."""
+async def _wait(record: DevPrediction, preferences: list[str]) -> None:
+    """Obey `Prefer: wait` or `wait=n`: return when the prediction has ended or the time is over."""
     for preference in (each.strip() for line in preferences for each in line.split(",")):
         name, _, number = preference.partition("=")
         if name.lower() == "wait":
@@ -185,8 +185,8 @@ async def _wait(record: Record, preferences: list[str]) -> None:
                     await record.ended.wait()
 
 
-class _Problem(Exception):  # noqa: N818 - named after what is answered
-    """What is told instead of an answer."""
+class _HttpProblem(Exception):  # noqa: N818 - named after the response
+    """An error response, as application/problem+json."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -197,6 +197,6 @@ class _Problem(Exception):  # noqa: N818 - named after what is answered
 async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except _Problem as problem:
+    except _HttpProblem as problem:
         body = {"status": problem.status, "title": "Not possible", "detail": str(problem)}
         return web.json_response(body, status=problem.status, content_type="application/problem+json")

@@ -1,6 +1,6 @@
-"""Files that an input names, brought to a folder that a model running here can read; for an author's own machine.
+"""Brings the files that an input names into a folder that a local model can read.
 
-Unlike the worker's, this fetches whatever URL its user names: it is their machine and their network.
+Unlike the worker it fetches any URL: the URL, the machine and the network belong to the same user.
 """
 
 import asyncio
@@ -19,14 +19,15 @@ from tidemill.security.data_uri_syntax import InvalidDataUri
 
 TIMEOUT: Final = httpx.Timeout(300.0, connect=10.0)
 FILE_MODE: Final = 0o444
-FOLDER_MODE: Final = 0o755  # the model may run under a uid of its own
+FOLDER_MODE: Final = 0o755  # the model may run as another user
 
 
 async def fetch(
-    value: Mapping[str, Any], schema: Mapping[str, Any], folder: Path, *, of_this_machine: bool
+    value: Mapping[str, Any], schema: Mapping[str, Any], folder: Path, *, allow_file_urls: bool
 ) -> dict[str, Any]:
-    """The input with paths below `folder`. file: URLs are heard only with `of_this_machine`: a page in a browser may
-    speak to a server here. Raises CommandError.
+    """Return the input with paths below `folder`. Raise CommandError.
+
+    file: URLs are read only with `allow_file_urls`: a page in a browser may send requests to a server here.
     """
     try:
         wanted = input_files(file_fields(schema), value)
@@ -34,22 +35,22 @@ async def fetch(
         raise CommandError(f"the input {error.field} must be a URL or a file") from None
     paths = {}
     for number, each in enumerate(wanted):
-        place = folder / str(number)
-        await asyncio.to_thread(place.mkdir, FOLDER_MODE)
-        paths[each] = str(await _fetch(each, place, of_this_machine=of_this_machine))
+        target_folder = folder / str(number)
+        await asyncio.to_thread(target_folder.mkdir, FOLDER_MODE)
+        paths[each] = str(await _fetch(each, target_folder, allow_file_urls=allow_file_urls))
     return with_paths(value, paths)
 
 
-async def _fetch(wanted: InputFile, place: Path, *, of_this_machine: bool) -> Path:
+async def _fetch(wanted: InputFile, target_folder: Path, *, allow_file_urls: bool) -> Path:
     scheme = urlsplit(wanted.url).scheme
     try:
         if scheme == "data":
-            path = await asyncio.to_thread(_written, wanted.url, place)
-        elif scheme == "file" and of_this_machine:
+            path = await asyncio.to_thread(_written, wanted.url, target_folder)
+        elif scheme == "file" and allow_file_urls:
             source = Path(unquote(urlsplit(wanted.url).path))
-            path = Path(await asyncio.to_thread(shutil.copyfile, source, place / source.name))
+            path = Path(await asyncio.to_thread(shutil.copyfile, source, target_folder / source.name))
         elif scheme in {"http", "https"}:
-            path = await _downloaded(wanted.url, place)
+            path = await _downloaded(wanted.url, target_folder)
         else:
             raise CommandError(f"the input {wanted.field} must be an http, https or data URL")
     except (OSError, httpx.HTTPError, InvalidDataUri) as error:
@@ -58,15 +59,15 @@ async def _fetch(wanted: InputFile, place: Path, *, of_this_machine: bool) -> Pa
     return path
 
 
-def _written(uri: str, place: Path) -> Path:
+def _written(uri: str, target_folder: Path) -> Path:
     data = data_uris.decode(uri)
-    path = place / f"file{media_suffixes.suffix(data.content_type)}"
+    path = target_folder / f"file{media_suffixes.suffix(data.content_type)}"
     path.write_bytes(data.content)
     return path
 
 
-async def _downloaded(url: str, place: Path) -> Path:
-    path = place / (PurePosixPath(unquote(urlsplit(url).path)).name or "file")
+async def _downloaded(url: str, target_folder: Path) -> Path:
+    path = target_folder / (PurePosixPath(unquote(urlsplit(url).path)).name or "file")
     async with (
         httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=True) as client,
         client.stream("GET", url) as response,

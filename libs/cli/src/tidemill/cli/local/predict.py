@@ -1,4 +1,4 @@
-"""What `tidemill predict` does: a directory's model is run here with what the worker runs it with, and no services."""
+"""Runs the model of a directory once, with the worker's own loader and sandbox but without services."""
 
 import asyncio
 import json
@@ -10,47 +10,47 @@ import msgspec
 import typer
 
 from tidemill.cli.errors import INTERRUPTED
-from tidemill.cli.input_values import values_of
+from tidemill.cli.input_values import parse_values
 from tidemill.cli.local import input_files
-from tidemill.cli.local.runtime import opened, workbench
+from tidemill.cli.local.runtime import local_runtime, open_model
 from tidemill.cli.output import terminal
-from tidemill.cli.output.paths import Places
+from tidemill.cli.output.paths import OutputPaths
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.local.frame_handler import Ended
 from tidemill.hosting.local.runtime import LocalModel
 
 
 def predict(directory: Path, inputs: list[str], output: Path, *, as_json: bool) -> None:
-    """Raises CommandError, or typer.Exit with the status that tells how it ended."""
-    shown = Terminal(output, quiet=as_json)
+    """Run and print the prediction. Raise CommandError, or typer.Exit with the status of the result."""
+    observer = TerminalObserver(output, quiet=as_json)
     try:
-        ended = asyncio.run(_predict(directory.resolve(), inputs, shown))
+        ended = asyncio.run(_predict(directory.resolve(), inputs, observer))
     except KeyboardInterrupt:
         typer.echo("canceled", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        typer.echo(json.dumps({**msgspec.to_builtins(ended), "logs": shown.logs}, indent=2))
+        typer.echo(json.dumps({**msgspec.to_builtins(ended), "logs": observer.logs}, indent=2))
     else:
-        shown.finish(ended)
+        observer.finish(ended)
     if ended.status != "succeeded":
         typer.echo(f"{ended.status}: {ended.error or ''}".strip(), err=True)
         raise typer.Exit(1)
 
 
-async def _predict(directory: Path, inputs: list[str], shown: "Terminal") -> Ended:
-    async with workbench() as bench, opened(bench, directory, shown) as model:
-        values = values_of(inputs, model.schema)
-        value = await input_files.fetch(values, model.schema, model.input_folder(), of_this_machine=True)
-        shown.begin(model)
-        return await model.run(new_id(), value, shown)
+async def _predict(directory: Path, inputs: list[str], observer: "TerminalObserver") -> Ended:
+    async with local_runtime() as runtime, open_model(runtime, directory, observer) as model:
+        values = parse_values(inputs, model.schema)
+        value = await input_files.fetch(values, model.schema, model.input_folder(), allow_file_urls=True)
+        observer.begin(model)
+        return await model.run(new_id(), value, observer)
 
 
-class Terminal:
-    """The Audience of one prediction: items and files appear as they come."""
+class TerminalObserver:
+    """Prints the items and logs of one prediction as they come, and saves its files."""
 
     def __init__(self, folder: Path, *, quiet: bool) -> None:
         self.logs = ""
-        self._places = Places(folder)
+        self._paths = OutputPaths(folder)
         self._quiet = quiet
         self._running = False
         self._joins = False
@@ -65,7 +65,7 @@ class Terminal:
         if self._running:
             self.logs += text
         if not self._quiet:
-            terminal.log(text, err=True)
+            terminal.print_log(text, err=True)
 
     def on_item(self, value: Any) -> None:
         self._shown += 1
@@ -74,7 +74,7 @@ class Terminal:
             sys.stdout.flush()
 
     def place(self, name: str) -> tuple[Path, str]:
-        path = self._places.place(name)
+        path = self._paths.reserve(name)
         return path, str(path)
 
     def finish(self, ended: Ended) -> None:

@@ -1,4 +1,4 @@
-"""`tidemill predict`: runs the model of a directory once."""
+"""`tidemill predict`: the options of the command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ def predict(
     Output goes to stdout as it comes, what the model prints to stderr.
     Exits with 0 when it succeeded, 1 when it failed, 130 when it was canceled.
     """
-    # Not at the top: help and refusals need nothing of what runs models, which takes long to import.
+    # Imported here: the modules that run models take long to import, and help and usage errors do not need them.
     from tidemill.cli.local import predict as here  # noqa: PLC0415
 
     here.predict(directory, inputs or [], output, as_json=as_json)

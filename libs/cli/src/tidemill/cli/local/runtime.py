@@ -1,4 +1,4 @@
-"""What `tidemill predict` and `tidemill dev` share: where they keep what they build, and how failures are told."""
+"""What the commands share that run a model on this machine: the cache folder, opening a model, errors in words."""
 
 import contextlib
 import logging
@@ -11,14 +11,14 @@ import structlog
 import typer
 
 from tidemill.cli.errors import CommandError
-from tidemill.cli.model_directory.bundle import paths_of
+from tidemill.cli.model_directory.bundle import list_paths
 from tidemill.hosting.local.frame_handler import Audience
 from tidemill.hosting.local.runtime import REASONS, LocalModel, Workbench
 
 
-def workbench() -> Workbench:
-    """In TIDEMILL_CACHE, else where caches of this user are."""
-    # The runtime's own log is for operators.
+def local_runtime() -> Workbench:
+    """Return a runtime that keeps its files in TIDEMILL_CACHE, or else in this user's cache folder."""
+    # Informational log lines are for operators.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = Path(os.environ.get("TIDEMILL_CACHE") or caches / "tidemill").absolute()
@@ -27,10 +27,10 @@ def workbench() -> Workbench:
 
 
 @asynccontextmanager
-async def opened(bench: Workbench, directory: Path, audience: Audience) -> AsyncIterator[LocalModel]:
-    """The model of `directory`, loaded. Raises CommandError with what the author can mend."""
-    with told():
-        entered = bench.open(directory, paths_of(directory), audience)
+async def open_model(runtime: Workbench, directory: Path, audience: Audience) -> AsyncIterator[LocalModel]:
+    """Load the model of `directory` and print its warnings. Raise CommandError with what the author can fix."""
+    with as_command_errors():
+        entered = runtime.open(directory, list_paths(directory), audience)
         model = await entered.__aenter__()
     try:
         for warning in model.warnings:
@@ -41,7 +41,8 @@ async def opened(bench: Workbench, directory: Path, audience: Audience) -> Async
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def as_command_errors() -> Iterator[None]:
+    """Turn the errors of a model that cannot be loaded into CommandError."""
     try:
         yield
     except REASONS as error:

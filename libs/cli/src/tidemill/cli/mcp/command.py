@@ -1,4 +1,4 @@
-"""`tidemill mcp`: lets agents search and run models."""
+"""`tidemill mcp`: the options of the command."""
 
 import asyncio
 import importlib.util
@@ -21,7 +21,7 @@ def mcp(
     """
     if importlib.util.find_spec("mcp") is None:
         raise CommandError("this needs the package `mcp`: install `tidemill-cli[mcp]`")
-    # Not at the top: it takes longer to import than most commands take to run.
+    # Imported here: it takes longer to import than most commands take to run.
     from tidemill.cli.mcp import server  # noqa: PLC0415
 
     if http is None:

@@ -1,6 +1,6 @@
-"""What agents can do through the MCP server: each tool is a call or two of the HTTP API, with the caller's token.
+"""The tools of the MCP server. Each is one or two calls of the HTTP API with the caller's token.
 
-Answers are cut to what an agent needs: schemas and logs are long, and its context is not.
+Results hold only what an agent needs: schemas and logs are long, and an agent's context is limited.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ Json = dict[str, Any]
 Progress = Callable[[str], Awaitable[None]]
 
 OPEN: Final = frozenset({"starting", "processing"})
-TIMEOUT: Final = httpx.Timeout(65.0, connect=5.0)  # a waiting create is answered within 60 s
-BLOCK_LIMIT_S: Final = 55.0  # the server's own limit is 60 s; the rest is for the way
-WAIT_LIMIT_S: Final = 600.0  # agents' own calls seldom live longer; they can wait again
+TIMEOUT: Final = httpx.Timeout(65.0, connect=5.0)  # a create with `Prefer: wait` is answered within 60 s
+BLOCK_LIMIT_S: Final = 55.0  # the API's limit is 60 s; 5 s are left for the network
+WAIT_LIMIT_S: Final = 600.0  # agents' own timeouts are seldom longer; they can call `wait` again
 POLL_S: Final = 1.0
 SEARCH_LIMIT: Final = 20
-LOGS_SHOWN_CHARS: Final = 2000  # of the end, where errors stand
+LOGS_SHOWN_CHARS: Final = 2000  # from the end of the logs, where errors are
 SHOWN: Final = (
     "id",
     "model",
@@ -37,12 +37,12 @@ SHOWN: Final = (
 )
 
 
-class Refused(Exception):  # noqa: N818 - it is no fault of the program's
-    """What the API said no to, for the agent to read."""
+class ToolRefused(Exception):  # noqa: N818 - a refusal, not an error of this program
+    """The API or a check refused the call; the message is for the agent."""
 
 
-class Tools:
-    """The tools' work. `token` is the caller's; every call of the API carries it and nothing else."""
+class AgentTools:
+    """The tools for one caller. `token` is the caller's, and the only credential that requests carry."""
 
     def __init__(self, http: httpx.AsyncClient, token: str) -> None:
         self._http = http
@@ -50,16 +50,16 @@ class Tools:
 
     async def search(self, query: str, limit: int) -> list[Json]:
         found = await self._call("GET", "search", params={"query": query, "limit": min(max(limit, 1), SEARCH_LIMIT)})
-        return [summary(each["model"]) for each in found["models"]]
+        return [summarize_model(each["model"]) for each in found["models"]]
 
     async def describe(self, model: str) -> Json:
-        return description(await self._call("GET", f"models/{_path(model)}"))
+        return describe_model(await self._call("GET", f"models/{_model_path(model)}"))
 
     async def run(self, model: str, values: Mapping[str, Any], wait_s: float, progress: Progress) -> Json:
-        """Creates a prediction and stays with it for `wait_s` at most; then answers it as it is."""
+        """Create a prediction, wait for at most `wait_s`, and return its state."""
         deadline = time.monotonic() + min(wait_s, WAIT_LIMIT_S)
         version = model.partition(":")[2]
-        path = "predictions" if version else f"models/{_path(model)}/predictions"
+        path = "predictions" if version else f"models/{_model_path(model)}/predictions"
         body = {"input": dict(values), **({"version": model} if version else {})}
         block_s = int(min(wait_s, BLOCK_LIMIT_S))
         headers = {"Prefer": f"wait={block_s}"} if block_s >= 1 else {}
@@ -71,34 +71,34 @@ class Tools:
         return await self._follow(await self._prediction(prediction_id), deadline, progress)
 
     async def get(self, prediction_id: str) -> Json:
-        return shown(await self._prediction(prediction_id))
+        return summarize_prediction(await self._prediction(prediction_id))
 
     async def cancel(self, prediction_id: str) -> Json:
-        return shown(await self._call("POST", f"predictions/{_segment(prediction_id)}/cancel"))
+        return summarize_prediction(await self._call("POST", f"predictions/{_checked_id(prediction_id)}/cancel"))
 
     async def _follow(self, prediction: Json, deadline: float, progress: Progress) -> Json:
-        told = ""
+        reported = ""
         while prediction["status"] in OPEN and time.monotonic() < deadline:
             state = _state(prediction)
-            if state != told:
-                told = state
+            if state != reported:
+                reported = state
                 await progress(state)
             await asyncio.sleep(POLL_S)
             prediction = await self._prediction(prediction["id"])
-        return shown(prediction)
+        return summarize_prediction(prediction)
 
     async def _prediction(self, prediction_id: str) -> Json:
-        found: Json = await self._call("GET", f"predictions/{_segment(prediction_id)}")
+        found: Json = await self._call("GET", f"predictions/{_checked_id(prediction_id)}")
         return found
 
     async def _call(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **rest: Any) -> Any:
         try:
             response = await self._http.request(method, path, headers={**self._headers, **(headers or {})}, **rest)
         except httpx.TransportError as error:
-            raise Refused(f"Tidemill cannot be reached: {type(error).__name__}") from None
+            raise ToolRefused(f"Tidemill cannot be reached: {type(error).__name__}") from None
         if response.is_success:
             return response.json()
-        raise Refused(f"{response.status_code}: {_detail(response)}")
+        raise ToolRefused(f"{response.status_code}: {_detail(response)}")
 
 
 def _detail(response: httpx.Response) -> str:
@@ -109,20 +109,20 @@ def _detail(response: httpx.Response) -> str:
     return str(detail or response.reason_phrase).strip()
 
 
-def _segment(text: str) -> str:
-    """An id as a part of a path: what is none must not become another path."""
+def _checked_id(text: str) -> str:
+    """Return the id if it is safe as a segment of a URL path. Raise ToolRefused otherwise."""
     if not text or not text.replace("-", "").replace("_", "").isalnum():
-        raise Refused(f"{text[:80]!r} is no id")
+        raise ToolRefused(f"{text[:80]!r} is no id")
     return text
 
 
-def _path(model: str) -> str:
+def _model_path(model: str) -> str:
     owner, slash, name = model.partition(":")[0].partition("/")
     parts = [part.replace(".", "") for part in (owner, name)]
     if not slash or not all(parts):
-        raise Refused(f"{model[:80]!r} is not of the form owner/name or owner/name:version")
+        raise ToolRefused(f"{model[:80]!r} is not of the form owner/name or owner/name:version")
     for part in parts:
-        _segment(part)
+        _checked_id(part)
     return f"{owner}/{name}"
 
 
@@ -133,8 +133,8 @@ def _state(prediction: Json) -> str:
     return ", ".join([prediction["status"], *filter(None, more)])
 
 
-def shown(prediction: Json) -> Json:
-    """A prediction without its input, and with the end of its logs only."""
+def summarize_prediction(prediction: Json) -> Json:
+    """Return a prediction without its input, and with only the end of its logs."""
     out = {key: prediction[key] for key in SHOWN if prediction.get(key) is not None}
     logs = prediction.get("logs") or ""
     if logs:
@@ -144,7 +144,7 @@ def shown(prediction: Json) -> Json:
     return out
 
 
-def summary(model: Json) -> Json:
+def summarize_model(model: Json) -> Json:
     return {
         "model": f"{model['owner']}/{model['name']}",
         "description": model["description"] or "",
@@ -152,12 +152,12 @@ def summary(model: Json) -> Json:
     }
 
 
-def description(model: Json) -> Json:
-    """What an agent must know to run a model: its inputs one by one, what comes out, and an example."""
+def describe_model(model: Json) -> Json:
+    """Return what an agent must know to run a model: its inputs, its output and an example."""
     version = model.get("latest_version")
     schemas = ((version or {}).get("openapi_schema") or {}).get("components", {}).get("schemas", {})
     example = model.get("default_example")
-    out = {**summary(model), "inputs": inputs(schemas), "output": schemas.get("Output", {})}
+    out = {**summarize_model(model), "inputs": describe_inputs(schemas), "output": schemas.get("Output", {})}
     if version:
         out["version"] = version["id"]
     if example:
@@ -165,8 +165,8 @@ def description(model: Json) -> Json:
     return out
 
 
-def inputs(schemas: Json) -> Json:
-    """The inputs by name, in the author's order, choices written out."""
+def describe_inputs(schemas: Json) -> Json:
+    """Return the inputs by name in the author's order, with references to choices resolved."""
     schema = schemas.get("Input", {})
     required = frozenset(schema.get("required", ()))
     ordered = sorted(schema.get("properties", {}).items(), key=lambda item: item[1].get("x-order", 0))

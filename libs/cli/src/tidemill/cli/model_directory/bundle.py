@@ -1,4 +1,4 @@
-"""The files of a model directory: which belong to it, and their digests."""
+"""The files of a model's directory: which ones belong to the model, and their digests."""
 
 import hashlib
 import os
@@ -11,18 +11,18 @@ import pathspec
 from tidemill.cli.errors import CommandError
 from tidemill.contracts.api.pushes import BundleFile
 
-ALWAYS_LEFT_OUT = (".git/", ".hg/", "__pycache__/", ".venv/", ".cog/", ".tidemill/", ".DS_Store")
+ALWAYS_IGNORED = (".git/", ".hg/", "__pycache__/", ".venv/", ".cog/", ".tidemill/", ".DS_Store")
 CHUNK_BYTES = 1024 * 1024
-CONFIG = "cog.yaml"  # belongs to a model whatever is left out
+CONFIG = "cog.yaml"  # always part of the model, whatever .dockerignore says
 
 
-def files_of(directory: Path) -> list[BundleFile]:
-    """Regular files below `directory` but those that .dockerignore names. Raises CommandError for links."""
-    return [_file(directory, path) for path in paths_of(directory)]
+def list_files(directory: Path) -> list[BundleFile]:
+    """Return the files of `directory` with digests, without those that .dockerignore excludes. Raise CommandError."""
+    return [_file(directory, path) for path in list_paths(directory)]
 
 
-def paths_of(directory: Path) -> list[str]:
-    """The same without their digests, sorted. Raises CommandError."""
+def list_paths(directory: Path) -> list[str]:
+    """Return their paths, sorted. Raise CommandError for links and for a directory without cog.yaml."""
     if not (directory / CONFIG).is_file():
         raise CommandError(f'{directory} has no {CONFIG}; one line will do: predict: "predict.py:Predictor"')
     paths = sorted(_walk(directory))
@@ -36,15 +36,15 @@ def paths_of(directory: Path) -> list[str]:
 
 
 def _walk(directory: Path) -> Iterator[str]:
-    left_out = _left_out(directory / ".dockerignore")
+    ignored = _read_ignore_rules(directory / ".dockerignore")
     for folder, folders, names in os.walk(directory):
         here = Path(folder)
         relative = here.relative_to(directory)
-        # One that is left out may hold what an exception names.
-        folders[:] = [name for name in folders if left_out.has_exceptions or not left_out(f"{_of(relative, name)}/")]
+        # An excluded folder must be searched if the patterns have exceptions (`!`).
+        folders[:] = [name for name in folders if ignored.has_exceptions or not ignored(f"{_of(relative, name)}/")]
         for name in [*names, *(name for name in folders if (here / name).is_symlink())]:
             path = _of(relative, name)
-            if path == CONFIG or not left_out(path):
+            if path == CONFIG or not ignored(path):
                 yield path
 
 
@@ -52,27 +52,27 @@ def _of(folder: Path, name: str) -> str:
     return (folder / name).as_posix()
 
 
-class _LeftOut:
-    """By .dockerignore, whose last pattern that matches decides, and by what never belongs to a model."""
+class _IgnoreRules:
+    """The patterns of .dockerignore, of which the last match decides, and what never belongs to a model."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.has_exceptions = any(pattern.startswith("!") for pattern in patterns)
-        self._spec = pathspec.GitIgnoreSpec.from_lines([*ALWAYS_LEFT_OUT, *map(_anchored, patterns)])
+        self._spec = pathspec.GitIgnoreSpec.from_lines([*ALWAYS_IGNORED, *map(_anchored, patterns)])
 
     def __call__(self, path: str) -> bool:
         return self._spec.match_file(path)
 
 
-def _left_out(ignore: Path) -> _LeftOut:
+def _read_ignore_rules(ignore: Path) -> _IgnoreRules:
     try:
         lines = ignore.read_text(encoding="utf-8-sig").splitlines() if ignore.is_file() else []
     except ValueError:
         raise CommandError(f"{ignore} is not UTF-8") from None
-    return _LeftOut([line.strip() for line in lines if line.strip() and not line.startswith("#")])
+    return _IgnoreRules([line.strip() for line in lines if line.strip() and not line.startswith("#")])
 
 
 def _anchored(pattern: str) -> str:
-    """In git's spelling: Docker's patterns begin at the root, where git's `data` means one in any folder."""
+    """Return Docker's pattern in git's syntax: Docker's start at the root, git's `data` matches in any folder."""
     sign = "!" if pattern.startswith("!") else ""
     path = posixpath.normpath(pattern.removeprefix("!").strip()).lstrip("/")
     return "" if path == "." else f"{sign}/{path}"
@@ -93,8 +93,8 @@ def _file(directory: Path, path: str) -> BundleFile:
     )
 
 
-def chunks_of(directory: Path, file: BundleFile) -> Iterator[bytes]:
-    """The content that was looked at before. Raises CommandError when the file has become longer, shorter or none."""
+def read_chunks(directory: Path, file: BundleFile) -> Iterator[bytes]:
+    """Yield the content of a file that was listed before. Raise CommandError if its size has changed or it is gone."""
     left = file.size
     try:
         with (directory / file.path).open("rb") as stream:

@@ -1,4 +1,4 @@
-"""`tidemill init`: a directory that works as it is, to be changed into a model."""
+"""`tidemill init`: writes a working model from a template."""
 
 import enum
 import re
@@ -34,7 +34,7 @@ def init(
     ] = Template.TEXT,
 ) -> None:
     """Make a model's directory: cog.yaml, predict.py, requirements.txt, example.json, README.md."""
-    made = contents(template, name_of(directory))
+    made = render_files(template, model_name(directory))
     there = sorted(name for name in made if (directory / name).exists())
     if there:
         raise CommandError(f"{directory} has {', '.join(there)} already; nothing was written")
@@ -49,13 +49,13 @@ def first_command(readme: str) -> str:
     return next(line for line in readme.splitlines() if line.startswith("tidemill "))
 
 
-def name_of(directory: Path) -> str:
-    """A name that a model may have."""
+def model_name(directory: Path) -> str:
+    """Return a valid model name made of the directory's name."""
     return _NOT_IN_NAMES.sub("-", directory.resolve().name.lower()).strip("-._") or "model"
 
 
-def contents(template: Template, name: str) -> dict[str, str]:
-    """Texts by file name."""
+def render_files(template: Template, name: str) -> dict[str, str]:
+    """Return the texts of the template's files by file name."""
     templates = files("tidemill.cli.model_directory") / "templates"
     found = {".dockerignore": (templates / IGNORE).read_text()}
     for file in (templates / template.value).iterdir():

@@ -1,6 +1,6 @@
-"""What is wrong or unwise with a model's directory, told before anything is uploaded. Reads files, runs nothing.
+"""Finds errors and risks in a model's directory before it is pushed. Reads files and runs nothing.
 
-It looks for the shapes of well-known secrets; what has no known shape it cannot find.
+Secrets are found by the patterns of well-known services; secrets of other forms are not found.
 """
 
 import fnmatch
@@ -13,9 +13,9 @@ from tidemill.hosting.model_config.cog_yaml import ConfigRefused
 from tidemill.hosting.model_config.directory import read_config
 from tidemill.security.bundle_paths import BundleError, check_paths
 
-LARGE_FILE_BYTES: Final = 1024**3  # ten seconds of a worker's first boot at a good link
-SEARCHED_FILE_BYTES: Final = 1024**2  # code and settings; what is larger is weights or data
-SHOWN: Final = 3  # files of one kind that are named
+LARGE_FILE_BYTES: Final = 1024**3  # a worker needs ten seconds to fetch it on a good link
+SEARCHED_FILE_BYTES: Final = 1024**2  # code and settings are smaller; larger files are weights or data
+SHOWN: Final = 3  # files that one finding names
 
 _PINNED: Final = re.compile(r"===?(?!.*\*)")
 _SECRET_NAMES: Final = (
@@ -33,29 +33,30 @@ _SECRETS: Final = {
     "a token of Slack": re.compile(r"xox[abprs]-[A-Za-z0-9-]{20,}"),
     "an API key of Google": re.compile(r"AIza[A-Za-z0-9_-]{35}"),
 }
-_NEEDLESS: Final = (
+_UNNEEDED: Final = (
     *("tests/*", "test/*", "notebooks/*", "*.ipynb", "*.log", ".github/*", ".idea/*", ".vscode/*", "node_modules/*"),
     *("wandb/*", "runs/*", "venv/*", "env/*", ".pytest_cache/*", ".mypy_cache/*", ".ruff_cache/*", "*.pyc"),
     *("*.swp", "*~", "dist/*", "build/*", "*.egg-info/*"),
 )
 
 
-class Finding(NamedTuple):
-    """An error is what a push would fail on."""
+class LintFinding(NamedTuple):
+    """An error makes a push fail; a warning does not."""
 
     is_error: bool
     text: str
 
 
-def findings(directory: Path, paths: Sequence[str]) -> list[Finding]:
-    """Of the files `paths` of the directory, errors first."""
+def check_directory(directory: Path, paths: Sequence[str]) -> list[LintFinding]:
+    """Check the files `paths` of the directory. Return errors first."""
     sizes = _sizes(directory, paths)
-    found = [*_of_bundle(sizes), *_of_config(directory), *_of_files(sizes), *secrets(directory, paths)]
+    found = [*_check_bundle(sizes), *_check_config(directory), *_check_files(sizes), *find_secrets(directory, paths)]
     return sorted(found, key=lambda finding: not finding.is_error)
 
 
-def errors(directory: Path, paths: Sequence[str]) -> list[str]:
-    found = [*_of_bundle(_sizes(directory, paths)), *_of_config(directory)]
+def find_errors(directory: Path, paths: Sequence[str]) -> list[str]:
+    """Return the texts of what would make a push fail."""
+    found = [*_check_bundle(_sizes(directory, paths)), *_check_config(directory)]
     return [finding.text for finding in found if finding.is_error]
 
 
@@ -63,52 +64,56 @@ def _sizes(directory: Path, paths: Sequence[str]) -> dict[str, int]:
     return {path: (directory / path).stat().st_size for path in paths}
 
 
-def _of_bundle(sizes: dict[str, int]) -> Iterator[Finding]:
+def _check_bundle(sizes: dict[str, int]) -> Iterator[LintFinding]:
     try:
         check_paths(list(sizes.items()))
     except BundleError as error:
-        yield Finding(True, str(error))
+        yield LintFinding(True, str(error))
 
 
-def _of_config(directory: Path) -> Iterator[Finding]:
+def _check_config(directory: Path) -> Iterator[LintFinding]:
     try:
         parsed = read_config(directory)
     except ConfigRefused as refused:
-        yield Finding(True, str(refused))
+        yield LintFinding(True, str(refused))
         return
     for warning in parsed.warnings:
-        yield Finding(False, warning)
+        yield LintFinding(False, warning)
     loose = [each for each in parsed.config.requirements if not _PINNED.search(each.partition(";")[0])]
     if loose:
         text = f"{', '.join(loose)}: no exact version; a later build may get another one and behave differently"
-        yield Finding(False, text)
+        yield LintFinding(False, text)
 
 
-def _of_files(sizes: dict[str, int]) -> Iterator[Finding]:
+def _check_files(sizes: dict[str, int]) -> Iterator[LintFinding]:
     for path, size in sizes.items():
         if size > LARGE_FILE_BYTES:
-            yield Finding(False, f"{path} is {size / 1024**3:.1f} GiB: the first boot on each worker fetches it")
-    for pattern, paths in _matching(sizes, _NEEDLESS).items():
-        yield Finding(False, f"{_named(paths)}: probably not needed to run; {pattern} in .dockerignore leaves it out")
+            yield LintFinding(False, f"{path} is {size / 1024**3:.1f} GiB: the first boot on each worker fetches it")
+    for pattern, paths in _matching(sizes, _UNNEEDED).items():
+        yield LintFinding(
+            False, f"{_named(paths)}: probably not needed to run; {pattern} in .dockerignore leaves it out"
+        )
     if any(PurePosixPath(path).name == "Dockerfile" for path in sizes):
-        yield Finding(False, "a Dockerfile is not used here: models run without a container")
+        yield LintFinding(False, "a Dockerfile is not used here: models run without a container")
 
 
-def secrets(directory: Path, paths: Sequence[str]) -> Iterator[Finding]:
-    """What should not leave the author's machine; the secrets themselves are not repeated."""
+def find_secrets(directory: Path, paths: Sequence[str]) -> Iterator[LintFinding]:
+    """Yield warnings about files with secrets. The secrets themselves are not printed."""
     for named in _matching(paths, _SECRET_NAMES).values():
-        yield Finding(False, f"{_named(named)}: such files hold secrets, and whoever runs a version may read its files")
+        yield LintFinding(
+            False, f"{_named(named)}: such files hold secrets, and whoever runs a version may read its files"
+        )
     for path in paths:
         text = _text(directory / path)
         for kind, shape in _SECRETS.items():
             match = shape.search(text)
             if match is not None:
                 line = text.count("\n", 0, match.start()) + 1
-                yield Finding(False, f"{path}:{line} looks like {kind}; use `tidemill secret set` instead")
+                yield LintFinding(False, f"{path}:{line} looks like {kind}; use `tidemill secret set` instead")
 
 
 def _matching(paths: Iterable[str], patterns: Iterable[str]) -> dict[str, list[str]]:
-    """Paths by the first pattern that fits, as .dockerignore spells it: a name anywhere, or a folder at the root."""
+    """Return paths by the first pattern that matches, as .dockerignore spells it."""
     found: dict[str, list[str]] = {}
     for path in paths:
         name = PurePosixPath(path).name
@@ -126,7 +131,7 @@ def _named(paths: Sequence[str]) -> str:
 
 
 def _text(file: Path) -> str:
-    """Empty for what is large or no text."""
+    """Return the file's text; empty for large and for binary files."""
     if file.stat().st_size > SEARCHED_FILE_BYTES:
         return ""
     raw = file.read_bytes()

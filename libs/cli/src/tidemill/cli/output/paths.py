@@ -1,14 +1,16 @@
-"""Where the files of one prediction's output are saved: what earlier ones left is replaced, its own do not meet."""
+"""Chooses where the files of one prediction's output are saved."""
 
 from pathlib import Path
 
 
-class Places:
+class OutputPaths:
+    """Paths below `folder`. Existing files are overwritten; files of the same prediction get different names."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._taken: set[Path] = set()
 
-    def place(self, name: str) -> Path:
+    def reserve(self, name: str) -> Path:
         path, number = self._folder / name, 1
         while path in self._taken:
             path = self._folder / f"{Path(name).stem}-{number}{Path(name).suffix}"

@@ -1,4 +1,4 @@
-"""How commands print what the API answers: lists in columns, one thing as names and values, or all of it as JSON."""
+"""Prints what the API returns: lists in columns, single objects as names and values, or JSON."""
 
 import itertools
 import json
@@ -7,51 +7,51 @@ from typing import Annotated, Any, Final
 
 import typer
 
-LISTED: Final = 50  # of what grows without end, unless --limit says otherwise: two screens
-SHOWN_CHARS: Final = 200  # of a value in a list; --json has it whole
-ALONE_CHARS: Final = 4000  # of a value of the one thing that is shown: two screens
+DEFAULT_LIMIT: Final = 50  # of a list without bounds, unless --limit is given: two screens
+LIST_VALUE_LIMIT_CHARS: Final = 200  # of a value in a list; --json prints it whole
+VALUE_LIMIT_CHARS: Final = 4000  # of a value of a single object: two screens
 GAP: Final = "  "
 LINKS: Final = ("http://", "https://")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many; the newest first.")]
-Everything = Annotated[int | None, typer.Option("-n", "--limit", min=1, help="How many; all, unless given.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+LimitOption = Annotated[int, typer.Option("-n", "--limit", min=1, help="How many; the newest first.")]
+AllOrLimitOption = Annotated[int | None, typer.Option("-n", "--limit", min=1, help="How many; all, unless given.")]
 
-Thing = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def show_list(
-    found: Iterable[Thing], cells: Callable[[Thing], Sequence[str]], *, limit: int | None, as_json: bool
+def print_list(
+    found: Iterable[JsonObject], cells: Callable[[JsonObject], Sequence[str]], *, limit: int | None, as_json: bool
 ) -> None:
-    """Print the first `limit` of `found`, one a line or as a JSON array; on stderr, whether there are more."""
+    """Print the first `limit` items, one a line or as a JSON array. Say on stderr if there are more."""
     rest = iter(found)
     shown = list(itertools.islice(rest, limit))
     if as_json:
-        show_json(shown)
+        print_json(shown)
     else:
-        for line in aligned([cells(each) for each in shown]):
+        for line in align([cells(each) for each in shown]):
             typer.echo(line)
     if limit is not None and next(rest, None) is not None:
         typer.echo(f"There are more; --limit {2 * limit} shows twice as many.", err=True)
 
 
-def show_one(thing: Thing, facts: Callable[[Thing], Iterable[tuple[str, Any]]], *, as_json: bool) -> None:
-    """Print one thing, for people or for programs. Facts that are null or empty are left out for people."""
+def print_one(thing: JsonObject, facts: Callable[[JsonObject], Iterable[tuple[str, Any]]], *, as_json: bool) -> None:
+    """Print one object as facts or as JSON. Facts that are null or empty are left out."""
     if as_json:
-        show_json(thing)
+        print_json(thing)
         return
-    for line in aligned(
-        [(name, text(value, ALONE_CHARS)) for name, value in facts(thing) if value not in (None, "", [], {})]
+    for line in align(
+        [(name, one_line(value, VALUE_LIMIT_CHARS)) for name, value in facts(thing) if value not in (None, "", [], {})]
     ):
         typer.echo(line)
 
 
-def show_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines whose columns begin below each other; the last one is as long as it is. Pure."""
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines with aligned columns; the last column is not padded. Pure."""
     widths = [max(map(len, column)) for column in itertools.zip_longest(*rows, fillvalue="")]
     return [
         GAP.join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), *row[-1:]]).rstrip()
@@ -59,14 +59,14 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def text(value: Any, limit: int = SHOWN_CHARS) -> str:
-    """A value in one line, cut to what a screen takes; a link is of no use unless it is whole. Pure."""
+def one_line(value: Any, limit: int = LIST_VALUE_LIMIT_CHARS) -> str:
+    """Return a value in one line, cut at `limit`. Links are never cut: half a link is of no use. Pure."""
     whole = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = " ".join(whole.split())
     cut = len(line) > limit and not line.startswith(LINKS)
     return f"{line[:limit]}…" if cut else line
 
 
-def second(moment: str | None) -> str:
-    """A time of the API without fractions of a second, or nothing. Pure."""
+def format_time(moment: str | None) -> str:
+    """Return a time of the API without fractions of a second; empty for None. Pure."""
     return "" if moment is None else f"{moment[:19]}Z"

@@ -1,4 +1,4 @@
-"""`tidemill push`: a directory becomes a version."""
+"""`tidemill push`: uploads a directory and makes a version of it."""
 
 import contextlib
 import sys
@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tidemill.cli.api import model_lookup
-from tidemill.cli.api.client import Api, patiently
+from tidemill.cli.api.client import Api, retry_while_unavailable
 from tidemill.cli.errors import CommandError
-from tidemill.cli.model_directory.bundle import chunks_of, files_of
+from tidemill.cli.model_directory.bundle import list_files, read_chunks
 from tidemill.cli.output import terminal
 from tidemill.cli.push import checks, metadata
-from tidemill.cli.push.metadata import About
+from tidemill.cli.push.metadata import ModelMetadata
 from tidemill.cli.resources import examples
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest
@@ -64,14 +64,14 @@ def push(
 
     Then the model is told what the options and the README say of it, and when it has no example yet, one is run.
     """
-    named = model_lookup.new_name_of(model)
+    named = model_lookup.parse_new_model(model)
     if lint or dry_run:
-        checks.rehearse(directory, imports=dry_run)
+        checks.report(directory, imports=dry_run)
         return
-    checks.look(directory)
-    about = About(
+    checks.check(directory)
+    about = ModelMetadata(
         description=description,
-        readme=metadata.readme_of(readme, directory),  # now: what cannot be read fails before anything is made
+        readme=metadata.read_readme(readme, directory),  # read first, so that a failure leaves nothing created
         license_url=license_url,
         github_url=github_url,
         cover_image_url=cover,
@@ -79,20 +79,20 @@ def push(
         hardware=hardware,
     )
     api = Api()
-    model_lookup.must_own(api, named)
+    model_lookup.require_owner(api, named)
     _push_files(api, model, directory, about, if_changed=if_changed)
-    changed = metadata.tell(api, model, about)
+    changed = metadata.update_model(api, model, about)
     if changed:
         typer.echo(f"Set {', '.join(changed)}.")
     if not no_example:
         _show_example(api, model, example, directory)
 
 
-def _push_files(api: Api, model: str, directory: Path, about: About, *, if_changed: bool) -> None:
-    files = files_of(directory)
+def _push_files(api: Api, model: str, directory: Path, about: ModelMetadata, *, if_changed: bool) -> None:
+    files = list_files(directory)
     found = api.find(f"models/{model}")
     if found is None:
-        _make(api, model, about.hardware or "cpu")
+        _create_model(api, model, about.hardware or "cpu")
     elif if_changed and (found.get("latest_version") or {}).get("digest") == bundle_digest(files):
         typer.echo(f"{model} is up to date.")
         return
@@ -100,7 +100,7 @@ def _push_files(api: Api, model: str, directory: Path, about: About, *, if_chang
         _send(api, model, directory, files)
     except (CommandError, KeyboardInterrupt):
         if found is None:
-            _unmake(api, model)
+            _delete_model(api, model)
         raise
 
 
@@ -114,22 +114,22 @@ def _send(api: Api, model: str, directory: Path, files: list[BundleFile]) -> Non
     _follow(api, pushed)
 
 
-def _make(api: Api, model: str, hardware: str) -> None:
-    """Private until it has a version, whatever it is going to be."""
+def _create_model(api: Api, model: str, hardware: str) -> None:
+    """Create a private model. Its real visibility is set once it has a version."""
     owner, _, name = model.partition("/")
     api.call("POST", "models", json={"owner": owner, "name": name, "visibility": "private", "hardware": hardware})
     typer.echo(f"Made the private model {model}.")
 
 
-def _unmake(api: Api, model: str) -> None:
-    """A push that fails leaves nothing behind; but for what somebody else has pushed meanwhile."""
+def _delete_model(api: Api, model: str) -> None:
+    """Delete the model that this push created. The API refuses it if somebody has pushed a version meanwhile."""
     with contextlib.suppress(CommandError):
         api.call("DELETE", f"models/{model}")
         typer.echo(f"Removed the model {model} again.")
 
 
 def _show_example(api: Api, model: str, given: Path | None, directory: Path) -> None:
-    """One that fails is no reason to call the push a failure: the version is there."""
+    """Run the example and attach it. A failure is a warning: the version exists."""
     file = given or directory / examples.EXAMPLE
     if (given is None and not file.is_file()) or api.call("GET", f"models/{model}")["default_example"] is not None:
         return
@@ -143,13 +143,13 @@ def _show_example(api: Api, model: str, given: Path | None, directory: Path) -> 
 
 def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str]) -> None:
     wanted = {file.sha256: file for file in files if file.sha256 in missing}
-    # It moves the cursor, and says nothing that anybody else wrote.
+    # Not through the escaping terminal: the progress bar moves the cursor, and prints only our own text.
     console = Console(file=sys.__stdout__)
     with Progress(console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as progress:
         task = progress.add_task("Uploading", total=sum(file.size for file in wanted.values()))
 
         def body(file: BundleFile) -> Iterator[bytes]:
-            for chunk in chunks_of(directory, file):
+            for chunk in read_chunks(directory, file):
                 progress.advance(task, len(chunk))
                 yield chunk
 
@@ -161,16 +161,16 @@ def _upload(api: Api, directory: Path, files: list[BundleFile], missing: set[str
                 headers = {"Content-Length": str(file.size), "Content-Type": "application/octet-stream"}
                 api.call("PUT", path, content=body(file), headers=headers)
 
-            patiently(send)
+            retry_while_unavailable(send)
             sent += file.size
 
 
 def _follow(api: Api, pushed: dict[str, Any]) -> None:
-    shown, told = 0, None
+    shown, last_place = 0, None
     while pushed["status"] in {"queued", "building"}:
         place = pushed.get("queue_position")
-        if place not in {None, told}:
-            told = place
+        if place not in {None, last_place}:
+            last_place = place
             typer.echo(f"Waiting to be built: number {place} in the queue.")
         shown = _show(pushed["logs"], shown)
         time.sleep(POLL_S)
@@ -184,5 +184,5 @@ def _follow(api: Api, pushed: dict[str, Any]) -> None:
 
 
 def _show(logs: str, shown: int) -> int:
-    terminal.log(logs[shown:])
+    terminal.print_log(logs[shown:])
     return len(logs)

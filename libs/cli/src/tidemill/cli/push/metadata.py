@@ -1,4 +1,4 @@
-"""What is said of a model besides its versions: by a push's options, else by the README that lies with the model."""
+"""A model's metadata besides its versions: from the options of a push, or else from its README."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +12,11 @@ from tidemill.cli.model_directory import readme as reading
 README: Final = "README.md"
 
 
-class About(msgspec.Struct, kw_only=True):
-    """What the person who pushes says; None is left to the README, or as it is."""
+class ModelMetadata(msgspec.Struct, kw_only=True):
+    """The options of a push. None takes the value from the README, or leaves the model's own."""
 
     description: str | None = None
-    readme: str | None = None  # its text
+    readme: str | None = None  # the text of the README
     license_url: str | None = None
     github_url: str | None = None
     cover_image_url: str | None = None
@@ -24,10 +24,10 @@ class About(msgspec.Struct, kw_only=True):
     hardware: str | None = None
 
 
-def tell(api: Api, model: str, about: About) -> list[str]:
-    """Changes the model where it says something else; answers the names of what was changed."""
+def update_model(api: Api, model: str, about: ModelMetadata) -> list[str]:
+    """Update the model where it differs from `about`. Return the sorted names of the changed fields."""
     known = api.call("GET", f"models/{model}")
-    changes = differing(known, about)
+    changes = find_changes(known, about)
     if about.readme is not None and about.readme != api.text(f"models/{model}/readme"):
         changes["readme"] = about.readme
     if changes:
@@ -35,21 +35,21 @@ def tell(api: Api, model: str, about: About) -> list[str]:
     return sorted(changes)
 
 
-def differing(known: dict[str, Any], about: About) -> dict[str, Any]:
-    """What was said wins over what the model has, and that over what the README tells. Pure."""
+def find_changes(known: dict[str, Any], about: ModelMetadata) -> dict[str, Any]:
+    """Return the fields to change. Options win over the model's values, and those over the README. Pure."""
     said = {name: value for name, value in msgspec.structs.asdict(about).items() if name != "readme"}
     read = {}
     if about.readme is not None:
         read = {
-            "description": reading.first_paragraph(about.readme),
-            "license_url": reading.licence_link(about.readme),
+            "description": reading.find_first_paragraph(about.readme),
+            "license_url": reading.find_license_link(about.readme),
         }
     wanted = {name: value if value is not None else known.get(name) or read.get(name) for name, value in said.items()}
     return {name: value for name, value in wanted.items() if value is not None and value != (known.get(name) or "")}
 
 
-def readme_of(given: Path | None, directory: Path) -> str | None:
-    """The text of the file that was given, else of the directory's README.md, if it has one. Raises CommandError."""
+def read_readme(given: Path | None, directory: Path) -> str | None:
+    """Return the text of the given file, or else of the directory's README.md, or None. Raise CommandError."""
     path = given or directory / README
     if given is None and not path.is_file():
         return None

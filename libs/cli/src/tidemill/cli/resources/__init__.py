@@ -1,1 +1,1 @@
-"""Commands that list, show and change what the HTTP API has: a module for each kind of thing."""
+"""Commands that list, show and change the resources of the HTTP API: one module for each kind."""

@@ -1,25 +1,25 @@
-"""`tidemill account`: the account of the token in use over the API, and the operators' commands of `admin`."""
+"""`tidemill account`: the account of the token in use, over the API, and the operators' commands of `admin`."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.admin.account_limits import limit
+from tidemill.cli.admin.account_limits import set_limits
 from tidemill.cli.admin.accounts import create_account
-from tidemill.cli.admin.collections import official
+from tidemill.cli.admin.collections import mark_official
 from tidemill.cli.api.client import Api
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.printing import Json, Thing, second, show_one
+from tidemill.cli.output.printing import JsonObject, JsonOption, format_time, print_one
 
 
-def show(context: typer.Context, as_json: Json = False) -> None:
+def show(context: typer.Context, as_json: JsonOption = False) -> None:
     """Accounts: show and change your own; make and limit others, as an operator.
 
     Without a command it shows the account of the token in use.
     """
     if context.invoked_subcommand is None:
-        show_one(Api().call("GET", "account"), _facts, as_json=as_json)
+        print_one(Api().call("GET", "account"), _facts, as_json=as_json)
 
 
 def update(
@@ -29,25 +29,25 @@ def update(
         int | None,
         typer.Option(min=0, help="Seconds that predictions' data is kept after they end; 0: the service's own time."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Change the account of the token in use. What is not given stays."""
     retention = {} if retention_s is None else {"retention_s": retention_s or None}
     body = {**({} if name is None else {"name": name}), **retention}
     if not body:
         raise CommandError("nothing to change: give --name or --retention-s")
-    show_one(Api().call("PATCH", "account", json=body), _facts, as_json=as_json)
+    print_one(Api().call("PATCH", "account", json=body), _facts, as_json=as_json)
 
 
-def _facts(each: Thing) -> Iterator[tuple[str, Any]]:
+def _facts(each: JsonObject) -> Iterator[tuple[str, Any]]:
     for name in ("username", "name", "type", "role", "github_url", "avatar_url", "retention_s"):
         yield name, each.get(name)
-    yield "created", second(each["created_at"])
+    yield "created", format_time(each["created_at"])
     yield "scopes", " ".join(each["scopes"])
 
 
 account = typer.Typer(callback=show, invoke_without_command=True)
 account.command("update")(update)
-account.command("limit")(limit)
-account.command("official")(official)
+account.command("limit")(set_limits)
+account.command("official")(mark_official)
 account.command("create")(create_account)

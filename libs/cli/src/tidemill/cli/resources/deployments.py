@@ -1,13 +1,21 @@
-"""Deployments over the API: versions under a name of one's own, with instances of their own."""
+"""`tidemill deployments`: versions under a name of their own, with instances of their own, over the API."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.api.client import Api, pages
+from tidemill.cli.api.client import Api, paginate
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.printing import Everything, Json, Thing, second, show_json, show_list, show_one
+from tidemill.cli.output.printing import (
+    AllOrLimitOption,
+    JsonObject,
+    JsonOption,
+    format_time,
+    print_json,
+    print_list,
+    print_one,
+)
 
 deployments = typer.Typer(help="Deployments: a version under a name, with instances of its own.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The deployment's name; owner/name works too.")]
@@ -24,7 +32,7 @@ def create(
     hardware: Hardware = "cpu",
     least: Least = 0,
     most: Most = 1,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a deployment."""
     api = Api()
@@ -41,16 +49,16 @@ def create(
 
 
 @deployments.command("list")
-def list_(limit: Everything = None, as_json: Json = False) -> None:
+def list_(limit: AllOrLimitOption = None, as_json: JsonOption = False) -> None:
     """List the account's deployments."""
-    show_list(pages(Api(), "deployments"), _cells, limit=limit, as_json=as_json)
+    print_list(paginate(Api(), "deployments"), _cells, limit=limit, as_json=as_json)
 
 
 @deployments.command("get")
-def get(name: Name, as_json: Json = False) -> None:
+def get(name: Name, as_json: JsonOption = False) -> None:
     """Show a deployment: what it runs, on what, and who changed it last."""
     api = Api()
-    show_one(api.call("GET", _path(api, name)), _facts, as_json=as_json)
+    print_one(api.call("GET", _path(api, name)), _facts, as_json=as_json)
 
 
 @deployments.command("update")
@@ -61,7 +69,7 @@ def update(
     hardware: Hardware = None,
     least: Least = None,
     most: Most = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the next release. What is not given stays."""
     api = Api()
@@ -95,14 +103,14 @@ def _latest(api: Api, model: str) -> str:
     return str(latest["id"])
 
 
-def _show(made: Thing, *, as_json: bool) -> None:
+def _show(made: JsonObject, *, as_json: bool) -> None:
     if as_json:
-        show_json(made)
+        print_json(made)
     else:
         typer.echo("  ".join(_cells(made)))
 
 
-def _cells(each: Thing) -> list[str]:
+def _cells(each: JsonObject) -> list[str]:
     release = each["current_release"]
     scale = release["configuration"]
     return [
@@ -114,7 +122,7 @@ def _cells(each: Thing) -> list[str]:
     ]
 
 
-def _facts(each: Thing) -> Iterator[tuple[str, Any]]:
+def _facts(each: JsonObject) -> Iterator[tuple[str, Any]]:
     release = each["current_release"]
     scale = release["configuration"]
     yield "deployment", f"{each['owner']}/{each['name']}"
@@ -122,5 +130,5 @@ def _facts(each: Thing) -> Iterator[tuple[str, Any]]:
     yield "version", f"{release['model']}:{release['version']}"
     yield "hardware", scale["hardware"]
     yield "instances", f"{scale['min_instances']} to {scale['max_instances']}"
-    yield "since", second(release["created_at"])
+    yield "since", format_time(release["created_at"])
     yield "made by", release["created_by"]["username"]

@@ -1,4 +1,4 @@
-"""`tidemill example`: predictions that show what a model does, made of an input or of a prediction that is there."""
+"""`tidemill example`: predictions that show what a model does, made from an input or an existing prediction."""
 
 import json
 import time
@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tidemill.cli.api.client import Api, pages
+from tidemill.cli.api.client import Api, paginate
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.printing import Everything, Json, show_list, text
+from tidemill.cli.output.printing import AllOrLimitOption, JsonOption, one_line, print_list
 
 EXAMPLE: Final = "example.json"
 POLL_S: Final = 0.3
@@ -44,10 +44,10 @@ def add(
 
 
 @example.command("list")
-def list_(model: Model, limit: Everything = None, as_json: Json = False) -> None:
+def list_(model: Model, limit: AllOrLimitOption = None, as_json: JsonOption = False) -> None:
     """The ids of a model's examples, with their inputs."""
-    found = pages(Api(), f"models/{model}/examples")
-    show_list(found, lambda each: [each["id"], text(each["input"])], limit=limit, as_json=as_json)
+    found = paginate(Api(), f"models/{model}/examples")
+    print_list(found, lambda each: [each["id"], one_line(each["input"])], limit=limit, as_json=as_json)
 
 
 @example.command("remove")
@@ -57,7 +57,7 @@ def remove(model: Model, prediction: Annotated[str, typer.Argument(metavar="ID")
 
 
 def run(api: Api, model: str, file: Path) -> dict[str, Any]:
-    """The finished prediction of the input in `file`. Raises CommandError when it did not succeed."""
+    """Run the input in `file` and return the finished prediction. Raise CommandError if it did not succeed."""
     prediction = api.call("POST", f"models/{model}/predictions", json={"input": read(file)})
     while prediction["status"] in OPEN:
         time.sleep(POLL_S)

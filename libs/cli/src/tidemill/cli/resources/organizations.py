@@ -1,11 +1,11 @@
-"""Organizations and their members, over the API."""
+"""`tidemill org`: organizations and their members, over the API."""
 
 from typing import Annotated
 
 import typer
 
-from tidemill.cli.api.client import Api, pages
-from tidemill.cli.output.printing import Everything, Json, Thing, show_list
+from tidemill.cli.api.client import Api, paginate
+from tidemill.cli.output.printing import AllOrLimitOption, JsonObject, JsonOption, print_list
 
 org = typer.Typer(help="Organizations: accounts that several users share.", no_args_is_help=True)
 members = typer.Typer(help="The members of an organization.", no_args_is_help=True)
@@ -22,9 +22,9 @@ def create(username: Username, name: Annotated[str | None, typer.Option(help="Th
 
 
 @org.command("list")
-def list_(limit: Everything = None, as_json: Json = False) -> None:
+def list_(limit: AllOrLimitOption = None, as_json: JsonOption = False) -> None:
     """List the organizations that you are in, with your role."""
-    show_list(pages(Api(), "organizations"), _cells, limit=limit, as_json=as_json)
+    print_list(paginate(Api(), "organizations"), _cells, limit=limit, as_json=as_json)
 
 
 @org.command("delete")
@@ -35,9 +35,9 @@ def delete(username: Username) -> None:
 
 
 @members.command("list")
-def list_members(username: Username, limit: Everything = None, as_json: Json = False) -> None:
+def list_members(username: Username, limit: AllOrLimitOption = None, as_json: JsonOption = False) -> None:
     """List who is in an organization: username, name, role."""
-    show_list(pages(Api(), f"organizations/{username}/members"), _cells, limit=limit, as_json=as_json)
+    print_list(paginate(Api(), f"organizations/{username}/members"), _cells, limit=limit, as_json=as_json)
 
 
 @members.command("add")
@@ -58,5 +58,5 @@ def remove(username: Username, member: Member) -> None:
     typer.echo(f"{member} is no member of {username} any more.")
 
 
-def _cells(each: Thing) -> list[str]:
+def _cells(each: JsonObject) -> list[str]:
     return [each["username"], each["name"], each["role"]]

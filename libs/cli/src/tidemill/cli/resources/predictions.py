@@ -1,12 +1,20 @@
-"""`tidemill predictions`: the account's predictions, listed, shown, canceled, deleted and shared over the API."""
+"""`tidemill predictions`: lists, shows, cancels, deletes and shares the account's predictions over the API."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.api.client import Api, pages
-from tidemill.cli.output.printing import LISTED, Json, Limit, Thing, second, show_list, show_one
+from tidemill.cli.api.client import Api, paginate
+from tidemill.cli.output.printing import (
+    DEFAULT_LIMIT,
+    JsonObject,
+    JsonOption,
+    LimitOption,
+    format_time,
+    print_list,
+    print_one,
+)
 
 predictions = typer.Typer(help="Predictions: list, show, cancel, delete and share them.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(metavar="ID", help="A prediction's id.")]
@@ -21,8 +29,8 @@ def list_(
     status: Annotated[
         str | None, typer.Option(help="Only those: starting, processing, succeeded, failed, canceled, aborted.")
     ] = None,
-    limit: Limit = LISTED,
-    as_json: Json = False,
+    limit: LimitOption = DEFAULT_LIMIT,
+    as_json: JsonOption = False,
 ) -> None:
     """List predictions, the newest first.
 
@@ -30,13 +38,13 @@ def list_(
     """
     wishes = {"model": model, "deployment": deployment, "status": status}
     query = {name: value for name, value in wishes.items() if value is not None}
-    show_list(pages(Api(), "predictions", query), cells, limit=limit, as_json=as_json)
+    print_list(paginate(Api(), "predictions", query), cells, limit=limit, as_json=as_json)
 
 
 @predictions.command("get")
-def get(prediction: Id, as_json: Json = False) -> None:
+def get(prediction: Id, as_json: JsonOption = False) -> None:
     """Show a prediction: its state, input, output, times and cost."""
-    show_one(Api().call("GET", f"predictions/{prediction}"), facts, as_json=as_json)
+    print_one(Api().call("GET", f"predictions/{prediction}"), facts, as_json=as_json)
 
 
 @predictions.command("cancel")
@@ -66,30 +74,30 @@ def share(prediction: Id, off: Annotated[bool, typer.Option("--off", help="Share
     typer.echo(f"{prediction} is not shared any more." if off else shared["urls"]["web"])
 
 
-def cells(each: Thing) -> list[str]:
-    """A line of a list of predictions or trainings."""
+def cells(each: JsonObject) -> list[str]:
+    """Return the columns of a prediction or training in a list."""
     why = each.get("error") or ""
-    return [each["id"], each["status"], each["model"], second(each["created_at"]), str(why).partition("\n")[0]]
+    return [each["id"], each["status"], each["model"], format_time(each["created_at"]), str(why).partition("\n")[0]]
 
 
-def facts(each: Thing) -> Iterator[tuple[str, Any]]:
-    """What a person wants to know of a prediction or a training."""
+def facts(each: JsonObject) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values that are shown of one prediction or training."""
     yield "id", each["id"]
     yield "status", each["status"]
     yield "waits for", each.get("waiting_for")
-    yield "waits since", second(each.get("waiting_since"))
+    yield "waits since", format_time(each.get("waiting_since"))
     yield "set-up prints", each.get("setup_logs")
     yield "model", f"{each['model']}:{each['version']}"
     yield "deployment", each.get("deployment")
     yield "destination", each.get("destination")
-    yield "created", second(each["created_at"])
-    yield "started", second(each.get("started_at"))
-    yield "completed", second(each.get("completed_at"))
+    yield "created", format_time(each["created_at"])
+    yield "started", format_time(each.get("started_at"))
+    yield "completed", format_time(each.get("completed_at"))
     yield "input", each["input"]
     yield "output", each["output"]
     yield "error", each["error"]
     yield "error code", each.get("error_code")
     yield "metrics", each.get("metrics")
-    yield "shared since", second(each.get("shared_at"))
+    yield "shared since", format_time(each.get("shared_at"))
     yield "data", "removed" if each["data_removed"] else None
     yield "logs", f"tidemill logs {each['id']}" if each["logs"] else None

@@ -1,13 +1,13 @@
-"""API tokens: over the API for oneself and one's organizations, or by an operator on the database for anybody."""
+"""`tidemill token`: API tokens, over the API for users, or on the database for operators."""
 
 from typing import Annotated, Any
 
 import typer
 
-from tidemill.cli.admin.database import Connection, with_database
-from tidemill.cli.api.client import Api, pages
+from tidemill.cli.admin.database import Connection, run_on_database
+from tidemill.cli.api.client import Api, paginate
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.printing import Everything, Json, Thing, second, show_list
+from tidemill.cli.output.printing import AllOrLimitOption, JsonObject, JsonOption, format_time, print_list
 from tidemill.contracts.ids import new_id
 from tidemill.security import tokens
 
@@ -74,7 +74,7 @@ def _on_the_database(username: str, name: str) -> str:
         )
         return str(status).endswith("1")
 
-    if not with_database(insert):
+    if not run_on_database(insert):
         raise CommandError(f"there is no account {username}: `tidemill account create {username}` makes it")
     return secret
 
@@ -82,15 +82,15 @@ def _on_the_database(username: str, name: str) -> str:
 @token.command("list")
 def list_tokens(
     account: Annotated[str | None, typer.Option(help="Only those that act for this account.")] = None,
-    limit: Everything = None,
-    as_json: Json = False,
+    limit: AllOrLimitOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the tokens that you may see.
 
     They are your own, and all of the organizations that you own.
     """
-    found = pages(Api(), "tokens", {} if account is None else {"account": account})
-    show_list(found, _cells, limit=limit, as_json=as_json)
+    found = paginate(Api(), "tokens", {} if account is None else {"account": account})
+    print_list(found, _cells, limit=limit, as_json=as_json)
 
 
 @token.command("revoke")
@@ -100,8 +100,8 @@ def revoke_token(token_id: Annotated[str, typer.Argument(help="As `tidemill toke
     typer.echo(f"Revoked {token_id}.")
 
 
-def _cells(each: Thing) -> list[str]:
-    used = second(each["last_used_at"]) or "never"
-    ends = f", expires {second(each['expires_at'])}" if each["expires_at"] else ""
+def _cells(each: JsonObject) -> list[str]:
+    used = format_time(each["last_used_at"]) or "never"
+    ends = f", expires {format_time(each['expires_at'])}" if each["expires_at"] else ""
     scopes = f"[{' '.join(each['scopes'])}]"
     return [each["id"], f"…{each['last4']}", each["account"], each["name"], scopes, f"used {used}{ends}"]

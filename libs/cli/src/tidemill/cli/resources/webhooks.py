@@ -1,4 +1,4 @@
-"""`tidemill webhooks`: hear one's webhooks on a machine that none reaches, and see to deliveries and endpoints."""
+"""`tidemill webhooks`: forwards webhooks to this machine, and shows deliveries, endpoints and the secret."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -9,30 +9,39 @@ import httpx
 import msgspec
 import typer
 
-from tidemill.cli.api.client import Api, decoded, pages
+from tidemill.cli.api.client import Api, decode_response, paginate
 from tidemill.cli.errors import CommandError
-from tidemill.cli.output.printing import LISTED, Everything, Json, Limit, Thing, second, show_json, show_list
+from tidemill.cli.output.printing import (
+    DEFAULT_LIMIT,
+    AllOrLimitOption,
+    JsonObject,
+    JsonOption,
+    LimitOption,
+    format_time,
+    print_json,
+    print_list,
+)
 from tidemill.contracts.api.webhooks import MirroredWebhook
 
 webhooks = typer.Typer(help="Webhooks: hear them, look at deliveries, try again.", no_args_is_help=True)
 
-SILENCE_LIMIT_S: Final = 30.0  # the server says something every 10 s
-FORWARD_TIMEOUT_S: Final = 15.0  # what a real receiver is given
+SILENCE_LIMIT_S: Final = 30.0  # the server sends a comment or an event every 10 s
+FORWARD_TIMEOUT_S: Final = 15.0  # the timeout of real deliveries
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LIMIT_S: Final = 15.0
-FATAL: Final = frozenset({400, 401, 403, 404, 409, 422})  # asking again would not help
+FATAL: Final = frozenset({400, 401, 403, 404, 409, 422})  # statuses for which a retry would not help
 
 
-class Event(msgspec.Struct):
-    """One server-sent event: `id` is empty where it had none."""
+class ServerSentEvent(msgspec.Struct):
+    """One server-sent event. `id` is empty if it had none."""
 
     name: str = ""
     id: str = ""
     data: str = ""
 
 
-def lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Of a stream that ends its lines with a line feed alone: texts may hold what else counts as a line's end."""
+def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Yield lines that end with a line feed. (str.splitlines would also split at other characters inside texts.)"""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -40,14 +49,14 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
             yield line.decode()
 
 
-def parse(lines: Iterable[str]) -> Iterator[Event]:
-    """Server-sent events of their lines; comments are left out."""
-    event = Event()
+def parse_events(lines: Iterable[str]) -> Iterator[ServerSentEvent]:
+    """Yield the events of a server-sent event stream. Comments are skipped."""
+    event = ServerSentEvent()
     for line in lines:
         if not line:
             if event.data:
                 yield event
-            event = Event()
+            event = ServerSentEvent()
             continue
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -73,19 +82,21 @@ def listen(
     if forward is not None and not forward.startswith(("http://", "https://")):
         raise CommandError(f"{forward!r} is no http or https URL")
     try:
-        _Listener(Api(), forward, every).run()
+        _WebhookListener(Api(), forward, every).run()
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
 
 
-class _Listener:
+class _WebhookListener:
+    """Prints webhooks as they come and forwards them. Reconnects with backoff, after the last event seen."""
+
     def __init__(self, api: Api, forward: str | None, every: bool) -> None:
         self._api = api
         self._forward = forward
         self._every = every
         self._last_id = ""
         self._waited_s = BACKOFF_FIRST_S
-        # Not the API's client: that one would send its token along.
+        # Not the API's client, which would send the API token to this URL.
         self._local = httpx.Client(timeout=FORWARD_TIMEOUT_S, follow_redirects=False, trust_env=False)
 
     def run(self) -> None:
@@ -100,7 +111,10 @@ class _Listener:
             self._waited_s = min(2 * self._waited_s, BACKOFF_LIMIT_S)
 
     def _connect(self) -> None:
-        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": self._last_id} if self._last_id else {})}
+        headers = {
+            "Accept": "text/event-stream",
+            **({"Last-Event-ID": self._last_id} if self._last_id else {}),
+        }
         query = {"all": "true"} if self._every else {}
         timeout = httpx.Timeout(SILENCE_LIMIT_S, connect=5.0)
         with self._api.http.stream(
@@ -109,11 +123,11 @@ class _Listener:
             if not response.is_success:
                 response.read()
                 if response.status_code in FATAL:
-                    decoded(response)
+                    decode_response(response)
                 raise httpx.RemoteProtocolError(f"the API answered {response.status_code}")
             self._waited_s = BACKOFF_FIRST_S
             typer.echo(f"listening{f', forwarding to {self._forward}' if self._forward else ''}", err=True)
-            for event in parse(lines(response.iter_bytes())):
+            for event in parse_events(split_lines(response.iter_bytes())):
                 if event.name == "webhook":
                     self._show(msgspec.json.decode(event.data, type=MirroredWebhook))
                     self._last_id = event.id or self._last_id
@@ -121,11 +135,11 @@ class _Listener:
     def _show(self, webhook: MirroredWebhook) -> None:
         moment = datetime.now().astimezone().strftime("%H:%M:%S")
         status = msgspec.json.decode(webhook.body)["status"]
-        result = "" if self._forward is None else f" → {self._forwarded(self._forward, webhook)}"
+        result = "" if self._forward is None else f" → {self._forward_to(self._forward, webhook)}"
         typer.echo(f"{moment} {webhook.event:9} {webhook.prediction} {status}{result}")
 
-    def _forwarded(self, url: str, webhook: MirroredWebhook) -> str:
-        """What became of it, for people."""
+    def _forward_to(self, url: str, webhook: MirroredWebhook) -> str:
+        """Send the webhook to `url` and return the result in words."""
         try:
             response = self._local.post(url, content=webhook.body.encode(), headers=webhook.headers)
         except httpx.HTTPError as error:
@@ -137,18 +151,18 @@ class _Listener:
 def deliveries(
     prediction: Annotated[str | None, typer.Option(help="Of this prediction.")] = None,
     status: Annotated[str | None, typer.Option(help="pending, delivered, failed or skipped.")] = None,
-    limit: Limit = LISTED,
-    as_json: Json = False,
+    limit: LimitOption = DEFAULT_LIMIT,
+    as_json: JsonOption = False,
 ) -> None:
     """The newest deliveries and what became of them."""
     query = {name: value for name, value in (("prediction", prediction), ("status", status)) if value}
-    show_list(pages(Api(), "webhooks/deliveries", query), _delivery, limit=limit, as_json=as_json)
+    print_list(paginate(Api(), "webhooks/deliveries", query), _delivery, limit=limit, as_json=as_json)
 
 
-def _delivery(each: Thing) -> list[str]:
+def _delivery(each: JsonObject) -> list[str]:
     tries = f"{each['tries']} tries"
-    url = f"{each['url']}{_because(each['last_error'])}"
-    return [second(each["created_at"]), each["id"], each["event"], each["status"], tries, url]
+    url = f"{each['url']}{_in_parentheses(each['last_error'])}"
+    return [format_time(each["created_at"]), each["id"], each["event"], each["status"], tries, url]
 
 
 @webhooks.command("redeliver")
@@ -158,13 +172,13 @@ def redeliver(delivery: Annotated[str, typer.Argument(help="Its id: msg_…")]) 
 
 
 @webhooks.command("endpoints")
-def endpoints(limit: Everything = None, as_json: Json = False) -> None:
+def endpoints(limit: AllOrLimitOption = None, as_json: JsonOption = False) -> None:
     """The hosts that webhooks go to, and how they fare."""
-    show_list(pages(Api(), "webhooks/endpoints"), _endpoint, limit=limit, as_json=as_json)
+    print_list(paginate(Api(), "webhooks/endpoints"), _endpoint, limit=limit, as_json=as_json)
 
 
-def _endpoint(each: Thing) -> list[str]:
-    return [each["id"], each["status"], f"{each['host']}{each['path'] or ''}{_because(each['disabled_reason'])}"]
+def _endpoint(each: JsonObject) -> list[str]:
+    return [each["id"], each["status"], f"{each['host']}{each['path'] or ''}{_in_parentheses(each['disabled_reason'])}"]
 
 
 @webhooks.command("enable")
@@ -177,7 +191,7 @@ def enable(endpoint: Annotated[str, typer.Argument(help="Its id.")]) -> None:
 def secret(
     rotate: Annotated[bool, typer.Option("--rotate", help="Make a new one; the old one signs too for a day.")] = False,
     overlap_s: Annotated[int | None, typer.Option(help="With --rotate: for how many seconds instead.")] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the secret that signs webhooks."""
     query = {} if overlap_s is None else {"overlap_s": overlap_s}
@@ -188,10 +202,10 @@ def secret(
         else api.call("GET", "webhooks/default/secret")
     )
     if as_json:
-        show_json(answer)
+        print_json(answer)
     else:
         typer.echo(answer["key"])
 
 
-def _because(reason: str | None) -> str:
+def _in_parentheses(reason: str | None) -> str:
     return "" if reason is None else f" ({reason})"

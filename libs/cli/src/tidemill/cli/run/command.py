@@ -1,4 +1,4 @@
-"""`tidemill run`: one prediction, its output as it comes."""
+"""`tidemill run`: creates one prediction and prints its output as it comes."""
 
 import json
 import time
@@ -10,11 +10,11 @@ import typer
 
 from tidemill.cli.api import model_lookup
 from tidemill.cli.api.client import Api
-from tidemill.cli.api.files import download, upload
+from tidemill.cli.api.files import download_file, upload_for_url
 from tidemill.cli.errors import Canceled, CommandError
-from tidemill.cli.input_values import values_of
+from tidemill.cli.input_values import parse_values
 from tidemill.cli.output import terminal
-from tidemill.cli.output.paths import Places
+from tidemill.cli.output.paths import OutputPaths
 
 POLL_S = 0.2
 OPEN = {"starting", "processing"}
@@ -30,9 +30,9 @@ def run(
 ) -> None:
     """Run a model and print what it makes; text appears as it comes, files are saved."""
     api = Api()
-    named = model_lookup.name_of(model)
-    found = model_lookup.find(api, named)
-    values = values_of(inputs or [], found.schema, send=lambda path: upload(api, path))
+    named = model_lookup.parse_reference(model)
+    found = model_lookup.find_version(api, named)
+    values = parse_values(inputs or [], found.schema, send=lambda path: upload_for_url(api, path))
     path = "predictions" if named.version else f"models/{named.model}/predictions"
     body = {"input": values, **({"version": model} if named.version else {})}
     prediction = api.call("POST", path, json=body)
@@ -41,20 +41,20 @@ def run(
     except KeyboardInterrupt:
         api.call("POST", f"predictions/{prediction['id']}/cancel")
         raise Canceled("canceled") from None
-    except OSError:  # nobody reads on, as `head` does not, or the disk that it goes to is full
+    except OSError:  # stdout is closed (`| head`), or its disk is full
         api.call("POST", f"predictions/{prediction['id']}/cancel")
         raise
     if as_json:
         typer.echo(json.dumps(prediction, indent=2))
     if prediction["status"] != "succeeded":
-        terminal.log(_ended_line(prediction["logs"] or ""), err=True)
+        terminal.print_log(_with_newline(prediction["logs"] or ""), err=True)
         raise CommandError(f"{prediction['status']}: {prediction['error'] or ''}".strip())
     if not as_json:
-        _save(prediction["output"], output, api)
+        _print_output(prediction["output"], output, api)
 
 
 def _follow(api: Api, prediction: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    """Polls to the end, printing the items of a growing list of text as they come."""
+    """Poll until the prediction has ended. Print the items of a growing list of texts as they come."""
     printed, status = 0, ""
     while True:
         if prediction["status"] in OPEN and prediction["status"] != status and not quiet:
@@ -73,7 +73,7 @@ def _follow(api: Api, prediction: dict[str, Any], *, quiet: bool) -> dict[str, A
         prediction = api.call("GET", f"predictions/{prediction['id']}")
 
 
-def _ended_line(logs: str) -> str:
+def _with_newline(logs: str) -> str:
     return logs if not logs or logs.endswith("\n") else f"{logs}\n"
 
 
@@ -81,24 +81,24 @@ def _is_url(value: str) -> bool:
     return value.startswith(("http://", "https://", "data:"))
 
 
-def _save(output: Any, folder: Path, api: Api) -> None:
-    saved = _saved(output, Places(folder), str(api.http.base_url).removesuffix("/v1/"))
+def _print_output(output: Any, folder: Path, api: Api) -> None:
+    saved = _with_local_paths(output, OutputPaths(folder), str(api.http.base_url).removesuffix("/v1/"))
     for value in saved if isinstance(saved, list) else [] if saved is None else [saved]:
         typer.echo(value if isinstance(value, str) else json.dumps(value))
 
 
-def _saved(value: Any, places: Places, base: str) -> Any:
-    """The output with paths in place of the server's files, wherever they stand in it."""
+def _with_local_paths(value: Any, paths: OutputPaths, base: str) -> Any:
+    """Return the output with the API's file URLs, wherever they are in it, downloaded and replaced by paths."""
     if isinstance(value, list):
-        return [_saved(item, places, base) for item in value]
+        return [_with_local_paths(item, paths, base) for item in value]
     if isinstance(value, dict):
-        return {key: _saved(item, places, base) for key, item in value.items()}
+        return {key: _with_local_paths(item, paths, base) for key, item in value.items()}
     if isinstance(value, str) and value.startswith(base):
-        return _download(value, places)
+        return _download(value, paths)
     return value
 
 
-def _download(url: str, places: Places) -> str:
-    target = places.place(Path(unquote(urlsplit(url).path)).name)
-    download(url, target)
+def _download(url: str, paths: OutputPaths) -> str:
+    target = paths.reserve(Path(unquote(urlsplit(url).path)).name)
+    download_file(url, target)
     return str(target)

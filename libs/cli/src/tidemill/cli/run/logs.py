@@ -1,4 +1,4 @@
-"""`tidemill logs`: what a prediction or a training printed, or the predictions of a model, as it grows."""
+"""`tidemill logs`: prints the logs of a prediction, a training, or a model's predictions, and follows them."""
 
 import time
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from tidemill.cli.api.client import Api
 from tidemill.cli.errors import CommandError
 from tidemill.cli.output import terminal
 
-POLL_S: Final = 0.5  # as often as the rows of long runs are brought up to date
+POLL_S: Final = 0.5  # as often as the logs of long predictions are saved
 OPEN: Final = frozenset({"starting", "processing"})
-LATEST: Final = 10  # predictions of a model that are shown
-FOLLOWED: Final = 20  # predictions of a model that are asked about at a time
+LATEST: Final = 10  # predictions of a model that are printed
+FOLLOWED: Final = 20  # predictions of a model that are polled at a time
 
 
 def logs(
@@ -27,36 +27,36 @@ def logs(
     api = Api()
     try:
         if "/" in of:
-            _of_model(api, of, follow=follow)
+            _print_model(api, of, follow=follow)
         else:
-            _of_one(api, of, follow=follow)
+            _print_one(api, of, follow=follow)
     except KeyboardInterrupt:
-        raise typer.Exit from None  # what it follows goes on
+        raise typer.Exit from None  # the prediction itself goes on
 
 
-def _of_one(api: Api, identifier: str, *, follow: bool) -> None:
+def _print_one(api: Api, identifier: str, *, follow: bool) -> None:
     path, found = next(
         ((path, found) for path in ("predictions", "trainings") if (found := api.find(f"{path}/{identifier}"))),
         ("", None),
     )
     if found is None:
         raise CommandError(f"there is no prediction or training {identifier} of yours")
-    ended = followed(api, f"{path}/{identifier}", found) if follow else _shown(found)
+    ended = follow_logs(api, f"{path}/{identifier}", found) if follow else _print_all(found)
     if ended["error"]:
         typer.echo(f"{ended['status']}: {ended['error']}", err=True)
 
 
-def _shown(prediction: dict[str, Any]) -> dict[str, Any]:
-    terminal.log(prediction["logs"] or "")
+def _print_all(prediction: dict[str, Any]) -> dict[str, Any]:
+    terminal.print_log(prediction["logs"] or "")
     return prediction
 
 
-def followed(api: Api, path: str, prediction: dict[str, Any]) -> dict[str, Any]:
-    """How it ended; its logs were printed as they came."""
+def follow_logs(api: Api, path: str, prediction: dict[str, Any]) -> dict[str, Any]:
+    """Print the logs as they come and return the ended prediction."""
     printed = ""
     while True:
         now = prediction["logs"] or ""
-        terminal.log(added(printed, now))
+        terminal.print_log(new_text(printed, now))
         printed = now
         if prediction["status"] not in OPEN:
             return prediction
@@ -64,16 +64,16 @@ def followed(api: Api, path: str, prediction: dict[str, Any]) -> dict[str, Any]:
         prediction = api.call("GET", path)
 
 
-def added(before: str, now: str) -> str:
-    """What is new of a log; another attempt begins it afresh."""
+def new_text(before: str, now: str) -> str:
+    """Return what is new in a log. A new attempt starts the log again."""
     if now.startswith(before):
         return now[len(before) :]
-    # The note of how much was dropped grows at the end of a log that is full.
+    # A full log ends with a note of how much was dropped; the note changes.
     same = next((at for at, (old, new) in enumerate(zip(before, now, strict=False)) if old != new), len(now))
     return now[same:]
 
 
-def _of_model(api: Api, model: str, *, follow: bool) -> None:
+def _print_model(api: Api, model: str, *, follow: bool) -> None:
     if api.find(f"models/{model}") is None:
         raise CommandError(f"there is no model {model} that you may see")
     printed: dict[str, str] = {}
@@ -86,7 +86,7 @@ def _of_model(api: Api, model: str, *, follow: bool) -> None:
 
 
 def _latest(api: Api, model: str, count: int) -> Iterator[dict[str, Any]]:
-    """The oldest first. Lists leave logs out, so each is asked for."""
+    """Yield the newest `count` predictions, the oldest first. Lists omit logs, so each prediction is fetched."""
     page = api.call("GET", "predictions", params={"model": model})["results"][:count]
     for listed in reversed(page):
         prediction = api.find(f"predictions/{listed['id']}")
@@ -95,14 +95,14 @@ def _latest(api: Api, model: str, count: int) -> Iterator[dict[str, Any]]:
 
 
 def _print_new(prediction: dict[str, Any], printed: dict[str, str]) -> None:
-    """A line says whose logs follow. An ended prediction is `status` and done with once it was printed."""
+    """Print what is new of a prediction's logs, below a line with its id. `printed` holds the state printed last."""
     identifier, status = prediction["id"], prediction["status"]
     now = f"{status}\n{prediction['logs'] or ''}"
     if printed.get(identifier) == now:
         return
     typer.echo(f"==> {identifier} {status}")
     before = printed.get(identifier, "").partition("\n")[2]
-    terminal.log(added(before, prediction["logs"] or ""))
+    terminal.print_log(new_text(before, prediction["logs"] or ""))
     if prediction["error"] and status not in OPEN:
         typer.echo(prediction["error"])
     printed[identifier] = now

@@ -1,4 +1,4 @@
-"""`tidemill train`: a model's train() runs, and its weights become a version of the destination."""
+"""`tidemill train`: runs a model's train() and makes a version of the destination from its weights."""
 
 from typing import Annotated, Final
 
@@ -6,12 +6,12 @@ import typer
 
 from tidemill.cli.api import model_lookup
 from tidemill.cli.api.client import Api
-from tidemill.cli.api.files import upload
+from tidemill.cli.api.files import upload_for_url
 from tidemill.cli.errors import Canceled, CommandError
-from tidemill.cli.input_values import values_of
-from tidemill.cli.run.logs import followed
+from tidemill.cli.input_values import parse_values
+from tidemill.cli.run.logs import follow_logs
 
-TRAINING: Final = "TrainingInput"  # of a version's schema; only of one that can be trained
+TRAINING: Final = "TrainingInput"  # in the schema of versions that can be trained, and only there
 
 
 def train(
@@ -27,20 +27,20 @@ def train(
     ] = None,
 ) -> None:
     """Train a model and print the version that comes of it; its logs appear as they come. Ctrl-C cancels."""
-    named, made = model_lookup.name_of(model), model_lookup.new_name_of(destination)
+    named, made = model_lookup.parse_reference(model), model_lookup.parse_new_model(destination)
     api = Api()
-    model_lookup.must_own(api, made)
-    found = model_lookup.find(api, named)
+    model_lookup.require_owner(api, made)
+    found = model_lookup.find_version(api, named)
     if TRAINING not in found.schema["components"]["schemas"]:
         raise CommandError(f"{named.model} cannot be trained: its cog.yaml names no train function")
-    values = values_of(inputs or [], found.schema, TRAINING, send=lambda path: upload(api, path))
+    values = parse_values(inputs or [], found.schema, TRAINING, send=lambda path: upload_for_url(api, path))
     if api.find(f"models/{made.model}") is None:
-        _make(api, made.model, found.model["hardware"])
+        _create_model(api, made.model, found.model["hardware"])
     body = {"destination": made.model, "input": values}
     training = api.call("POST", f"models/{named.model}/versions/{found.version}/trainings", json=body)
     typer.echo(f"training {training['id']}", err=True)
     try:
-        ended = followed(api, f"trainings/{training['id']}", training)
+        ended = follow_logs(api, f"trainings/{training['id']}", training)
     except KeyboardInterrupt:
         api.call("POST", f"trainings/{training['id']}/cancel")
         raise Canceled("canceled") from None
@@ -50,7 +50,7 @@ def train(
     typer.echo(f"Version {version}" if version else "It returned no weights: there is no new version.")
 
 
-def _make(api: Api, destination: str, hardware: str) -> None:
+def _create_model(api: Api, destination: str, hardware: str) -> None:
     owner, _, name = destination.partition("/")
     api.call("POST", "models", json={"owner": owner, "name": name, "visibility": "private", "hardware": hardware})
     typer.echo(f"Made the private model {destination}.", err=True)
