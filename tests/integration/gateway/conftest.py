@@ -20,10 +20,10 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.access.connections import Runner
+from tidemill.gateway.access.connections import ThrottlingRunner
 from tidemill.gateway.config import Config
-from tidemill.gateway.events.callout import Callout
-from tidemill.gateway.events.watch import Watch
+from tidemill.gateway.events.auth_callout import AuthCallout
+from tidemill.gateway.events.connection_monitor import ConnectionMonitor
 from tidemill.gateway.main import listen_to_bus, timers
 from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.triggers import application
@@ -85,7 +85,7 @@ async def running(servers: Config) -> AsyncIterator[Gateway]:
         await listen_to_bus(parts)
         tasks = [asyncio.create_task(timer(), name=name) for name, timer in timers(parts)]
         app = application(parts)
-        runner = Runner(app, parts.refusals, access_log=None, auto_decompress=False, shutdown_timeout=5)
+        runner = ThrottlingRunner(app, parts.refusal_cache, access_log=None, auto_decompress=False, shutdown_timeout=5)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -222,7 +222,7 @@ class Events(NamedTuple):
     """The gateway with the part that lets outside subscribers in."""
 
     gateway: Gateway
-    watch: Watch
+    watch: ConnectionMonitor
 
     async def announce(
         self,
@@ -247,16 +247,16 @@ class Events(NamedTuple):
 @pytest.fixture(scope="session")
 async def events(gateway: Gateway) -> AsyncIterator[Events]:
     parts = gateway.parts
-    callout = Callout(
+    callout = AuthCallout(
         parts.config.nats_callout_seed,
         parts.bus,
         parts.database,
-        parts.accounts,
-        parts.durables,
-        outsiders=parts.outsiders,
+        parts.callers,
+        parts.durable_consumers,
+        subscribers=parts.external_subscribers,
     )
     await callout.listen()
     task = asyncio.create_task(callout.run())
-    yield Events(gateway, Watch(parts.bus, parts.database, parts.outsiders, 3600))
+    yield Events(gateway, ConnectionMonitor(parts.bus, parts.database, parts.external_subscribers, 3600))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tidemill.cli.errors import CommandError
 from tidemill.cli.main import app
-from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.access.callers import CallerCache
 from tidemill.gateway.limits.allowances import Allowances
 from tidemill.gateway.limits.gcra import Rate
 
@@ -27,7 +27,7 @@ def command(servers, monkeypatch):
 
 async def test_limits_are_set_shown_and_forgotten(command, gateway, alice):
     async def allowances():
-        caller = await Accounts(gateway.parts.database, 0).authenticate(alice.headers["Authorization"])
+        caller = await CallerCache(gateway.parts.database, 0).authenticate(alice.headers["Authorization"])
         return caller.account.allowances
 
     assert await allowances() == Allowances()

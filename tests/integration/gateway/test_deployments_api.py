@@ -6,7 +6,7 @@ import pytest
 
 from tidemill.contracts.events import WarmQueues
 from tidemill.contracts.ids import new_id
-from tidemill.gateway.releases.store_deployments import Place
+from tidemill.gateway.stores.deployments import DeploymentName
 from tidemill.testing import rows
 
 INPUT = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -243,5 +243,5 @@ async def test_who_loses_sight_of_the_model_can_run_it_no_more(gateway, ask, mak
     database = gateway.parts.database
     await database.execute("UPDATE model SET visibility = 'private' WHERE owner || '/' || name = $1", model)
     gateway.parts.versions.forget()
-    gateway.parts.deployments.forget(Place(alice.id, alice.username, "mine"))
+    gateway.parts.deployments.invalidate(DeploymentName(alice.id, alice.username, "mine"))
     assert (await ask("POST", f"{path}/predictions", {"input": {}}))[0] == 422

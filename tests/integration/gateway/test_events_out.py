@@ -11,9 +11,9 @@ from nats.aio.client import Client
 from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.events.callout import ANSWERS, Callout
-from tidemill.gateway.events.durable import Durables
-from tidemill.gateway.events.outsiders import Outsiders
+from tidemill.gateway.events.auth_callout import ANSWERS, AuthCallout
+from tidemill.gateway.events.durable_consumers import DurableConsumers
+from tidemill.gateway.events.external_subscribers import ExternalSubscribers
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.predictions import announcements
 from tidemill.runtime.predictions.ending import Ended
@@ -329,7 +329,7 @@ async def test_a_revoked_token_loses_its_connection(events, connect, alice, mall
     await events.watch.look()
     await until("the end of the connection", lambda: not alices.client.is_connected)
     assert others.client.is_connected
-    events.gateway.parts.accounts.forget(alice.id)
+    events.gateway.parts.callers.invalidate(alice.id)
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
         await connect(alice)
 
@@ -338,7 +338,7 @@ async def restrict(events, account, scopes):
     await events.gateway.parts.database.execute(
         "UPDATE token SET scopes = $2 WHERE digest = $1", tokens.digest(token(account)), scopes
     )
-    events.gateway.parts.accounts.forget(account.id)
+    events.gateway.parts.callers.invalidate(account.id)
 
 
 async def test_scopes_decide_what_is_heard(events, connect, alice):
@@ -366,7 +366,7 @@ async def test_a_consumer_that_nats_forgot_comes_back_with_the_next_connection(e
     event = await events.announce(alice)
     bus = events.gateway.parts.bus
     await bus.jetstream.delete_consumer("PREDICTIONS", consumer["consumer"])
-    await events.gateway.parts.durables._forget()
+    await events.gateway.parts.durable_consumers._forget()
     outsider = await connect(alice)
     (message,) = await pull(outsider, consumer, 1)
     assert json.loads(message.data)["id"] == event
@@ -436,9 +436,9 @@ async def test_gateways_share_the_questions(events, connect, alice):
     parts = events.gateway.parts
     bus = Bus(parts.config.nats_url, "second")
     async with bus:
-        outsiders = Outsiders(bus, 50)
+        outsiders = ExternalSubscribers(bus, 50)
         seed = parts.config.nats_callout_seed
-        second = Callout(seed, bus, parts.database, parts.accounts, Durables(bus), outsiders=outsiders)
+        second = AuthCallout(seed, bus, parts.database, parts.callers, DurableConsumers(bus), subscribers=outsiders)
         await second.listen()
         task = asyncio.create_task(second.run())
         before = ANSWERS.labels("admitted")._value.get()
@@ -451,8 +451,8 @@ async def test_gateways_share_the_questions(events, connect, alice):
 
 async def test_an_account_has_so_many_connections_and_room_again_when_one_ends(events, connect, alice, mallory):
     limit = 5
-    outsiders = events.gateway.parts.outsiders
-    before, outsiders.count.limit = outsiders.count.limit, limit
+    outsiders = events.gateway.parts.external_subscribers
+    before, outsiders.counts.limit = outsiders.counts.limit, limit
     try:
         mine = [await connect(alice) for _ in range(limit)]
         with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
@@ -473,18 +473,18 @@ async def test_an_account_has_so_many_connections_and_room_again_when_one_ends(e
             await connect(alice)
         assert all(each.client.is_connected for each in (*mine[1:], theirs))
     finally:
-        outsiders.count.limit = before
+        outsiders.counts.limit = before
 
 
 async def test_many_at_once_over_two_gateways_leave_no_more_than_the_limit(events, connect, alice):
     """Two gateways may admit at one moment; what is too much then is ended by their watch."""
     limit, parts = 4, events.gateway.parts
     bus = Bus(parts.config.nats_url, "second")
-    before, parts.outsiders.count.limit = parts.outsiders.count.limit, limit
+    before, parts.external_subscribers.counts.limit = parts.external_subscribers.counts.limit, limit
     async with bus:
-        outsiders = Outsiders(bus, limit)
+        outsiders = ExternalSubscribers(bus, limit)
         seed = parts.config.nats_callout_seed
-        second = Callout(seed, bus, parts.database, parts.accounts, Durables(bus), outsiders=outsiders)
+        second = AuthCallout(seed, bus, parts.database, parts.callers, DurableConsumers(bus), subscribers=outsiders)
         await second.listen()
         task = asyncio.create_task(second.run())
         try:
@@ -495,6 +495,6 @@ async def test_many_at_once_over_two_gateways_leave_no_more_than_the_limit(event
             await until("those too many to be ended", lambda: sum(each.client.is_connected for each in made) <= limit)
             assert sum(each.client.is_connected for each in made) == limit
         finally:
-            parts.outsiders.count.limit = before
+            parts.external_subscribers.counts.limit = before
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -132,15 +132,15 @@ async def test_without_the_record_each_gateway_limits_alone(gateway, servers, al
     unchecked = rates.UNCHECKED.labels("requests")._value.get
     before = unchecked()
     async with start_gateway(servers) as other:
-        working, other.parts.limits._connection = (
-            other.parts.limits._connection,
+        working, other.parts.rate_limiter._connection = (
+            other.parts.rate_limiter._connection,
             DedicatedConnection("postgresql://nobody@127.0.0.1:1/none"),
         )
         answers = [await read(other, alice) for _ in range(101)]
         assert [status for status, _, _ in answers] == [200] * 100 + [429]
         assert unchecked() > before
-        other.parts.limits._connection = working
-        await until("the record", lambda: not other.parts.limits._away)
+        other.parts.rate_limiter._connection = working
+        await until("the record", lambda: not other.parts.rate_limiter._away)
         # What was admitted meanwhile is not held against the account.
         assert (await read(other, alice))[0] == 200
 
@@ -149,12 +149,12 @@ async def test_many_creates_count_each(gateway, alice):
     await limit(gateway, alice, creates_per_minute=1, creates_burst=10)
     assert (await read(gateway, alice))[0] == 200
 
-    account = (await gateway.parts.accounts.authenticate(alice.headers["Authorization"])).account
+    account = (await gateway.parts.callers.get(alice.headers["Authorization"])).account
     request = {}
-    await gateway.parts.limits.take(request, account, cost=7)
+    await gateway.parts.rate_limiter.take(request, account, cost=7)
     assert request[rates.VERDICT].remaining == 3
     with pytest.raises(Problem) as caught:
-        await gateway.parts.limits.take(request, account, cost=4)
+        await gateway.parts.rate_limiter.take(request, account, cost=4)
     assert caught.value.status == 429
 
 

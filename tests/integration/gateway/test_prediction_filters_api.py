@@ -87,7 +87,7 @@ CASES = [
 @pytest.mark.parametrize(("query", "check"), CASES)
 @pytest.mark.parametrize("scan", [20_000, 7])
 async def test_filters(rows, listed, monkeypatch, query, check, scan):
-    monkeypatch.setattr("tidemill.gateway.store.SCAN_LIMIT", scan)
+    monkeypatch.setattr("tidemill.gateway.stores.predictions.SCAN_LIMIT", scan)
     found = await listed(query)
     assert [each for page in found for each in page] == wanted(rows, check)
     if scan == 20_000:
@@ -96,7 +96,7 @@ async def test_filters(rows, listed, monkeypatch, query, check, scan):
 
 async def test_pages_of_a_narrow_filter_lead_there_and_back(gateway, alice, rows, listed, monkeypatch):
     monkeypatch.setattr("tidemill.gateway.handlers.predictions.PAGE_SIZE", 3, raising=False)
-    monkeypatch.setattr("tidemill.gateway.store.SCAN_LIMIT", 10)
+    monkeypatch.setattr("tidemill.gateway.stores.predictions.SCAN_LIMIT", 10)
     query = "/predictions?model=o/m1"
     seen, path, previous = [], query, None
     while path:

@@ -6,8 +6,8 @@ import pytest
 from tidemill.contracts.access import ALL_SCOPES, ROLE_SCOPES
 from tidemill.contracts.ids import new_id
 from tidemill.gateway import stores
-from tidemill.gateway.access.auth import Accounts
-from tidemill.gateway.access.token_uses import Uses
+from tidemill.gateway.access.callers import CallerCache
+from tidemill.gateway.access.token_uses import TokenUses
 from tidemill.runtime.db import TRANSIENT_ERRORS
 
 MISSING = {"detail": "The requested resource could not be found.", "status": 404}
@@ -58,7 +58,7 @@ async def test_a_token_is_made_shown_once_used_and_revoked(gateway, alice):
 
 async def test_another_gateway_forgets_a_revoked_token_when_its_cache_does(gateway, alice):
     made = await make(gateway, alice)
-    other = Accounts(gateway.parts.database, 0.0)
+    other = CallerCache(gateway.parts.database, 0.0)
     assert (await other.authenticate(f"Bearer {made['token']}")).account.id == alice.id
     await gateway.ask("DELETE", f"/tokens/{made['id']}", alice)
     with pytest.raises(Exception, match="valid authentication token"):
@@ -67,20 +67,20 @@ async def test_another_gateway_forgets_a_revoked_token_when_its_cache_does(gatew
 
 async def test_a_look_up_under_way_while_a_token_is_revoked_is_not_remembered(gateway, alice, monkeypatch):
     made = await make(gateway, alice)
-    accounts = Accounts(gateway.parts.database, 60)
-    look_up = accounts._callers._look_up
+    callers = CallerCache(gateway.parts.database, 60)
+    look_up = callers._callers._look_up
 
     async def slow(authorization):
         found = await look_up(authorization)
         await stores.tokens.revoke(gateway.parts.database, made["id"])
-        accounts.forget(made["id"])
+        callers.invalidate(made["id"])
         return found
 
-    monkeypatch.setattr(accounts._callers, "_look_up", slow)
-    await accounts.authenticate(f"Bearer {made['token']}")
+    monkeypatch.setattr(callers._callers, "_look_up", slow)
+    await callers.get(f"Bearer {made['token']}")
     monkeypatch.undo()
     with pytest.raises(Exception, match="valid authentication token"):
-        await accounts.authenticate(f"Bearer {made['token']}")
+        await callers.get(f"Bearer {made['token']}")
 
 
 async def test_a_token_ends_when_it_expires_and_stays_listed(gateway, alice, connection):
@@ -93,8 +93,8 @@ async def test_a_token_ends_when_it_expires_and_stays_listed(gateway, alice, con
 
 async def test_the_cache_does_not_outlive_the_token(gateway, alice):
     made = await make(gateway, alice, expires_in_s=60)
-    accounts = Accounts(gateway.parts.database, 3600)
-    caller, holds_s = await accounts._look_up(f"Bearer {made['token']}")
+    callers = CallerCache(gateway.parts.database, 3600)
+    caller, holds_s = await callers._look_up(f"Bearer {made['token']}")
     assert caller is not None
     assert 0 < holds_s <= 60
 
@@ -250,19 +250,19 @@ async def test_the_last_use_is_written_by_the_flush(gateway, alice):
     await gateway.ask("GET", "/account", made["token"])
     path = f"/tokens/{made['id']}"
     assert (await gateway.ask("GET", path, alice))[1]["last_used_at"] is None
-    await gateway.parts.accounts.uses.flush()
+    await gateway.parts.callers.uses.flush()
     used = (await gateway.ask("GET", path, alice))[1]["last_used_at"]
     assert used is not None
-    await gateway.parts.accounts.uses.flush()
+    await gateway.parts.callers.uses.flush()
     assert (await gateway.ask("GET", path, alice))[1]["last_used_at"] == used
 
 
 async def test_gateways_that_write_the_same_uses_do_not_hold_each_other_up(gateway, alice):
     ids = [(await make(gateway, alice))["id"] for _ in range(20)]
-    gateways = [Uses(gateway.parts.database) for _ in range(6)]
+    gateways = [TokenUses(gateway.parts.database) for _ in range(6)]
     for number, uses in enumerate(gateways):
         for token_id in ids[:: 1 if number % 2 else -1]:
-            uses.saw(token_id)
+            uses.record(token_id)
     await asyncio.gather(*(uses.flush() for uses in gateways))
     tokens = await listed(gateway, alice)
     assert all(tokens[token_id]["last_used_at"] for token_id in ids)
@@ -270,8 +270,8 @@ async def test_gateways_that_write_the_same_uses_do_not_hold_each_other_up(gatew
 
 async def test_a_flush_without_a_database_loses_nothing(gateway, alice, monkeypatch):
     made = await make(gateway, alice)
-    uses = gateway.parts.accounts.uses
-    uses.saw(made["id"])
+    uses = gateway.parts.callers.uses
+    uses.record(made["id"])
 
     async def away(*_):
         raise TRANSIENT_ERRORS[0]

@@ -3,8 +3,8 @@ import pytest
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.events import LoadReport, QueueLoad
 from tidemill.gateway.caller import Account
-from tidemill.gateway.limits.admission import LOAD_LIFE_S, MARGIN_S, OWN_LIFE_S, Admission, Crowd
-from tidemill.gateway.limits.allowances import Allowances, of_account
+from tidemill.gateway.limits.admission import LOAD_LIFE_S, MARGIN_S, OWN_LIFE_S, AdmissionControl, QueueLimits
+from tidemill.gateway.limits.allowances import Allowances, account_allowances
 from tidemill.gateway.limits.gcra import Rate
 
 LIMITED = Account("a", "a", "a", "user", Allowances(open_predictions=5))
@@ -13,7 +13,7 @@ UNLIMITED = Account("u", "u", "u", "user")
 
 @pytest.fixture
 def admission():
-    return Admission(Crowd(age_s=600, waiting=100))
+    return AdmissionControl(QueueLimits(age_s=600, waiting=100))
 
 
 def admit(admission, count, now, account=LIMITED, queue="q"):
@@ -108,12 +108,12 @@ COLUMNS = (
 def test_an_account_may_differ_from_the_default():
     default = Allowances(creates=Rate(10, 20), requests=Rate(30, 40), open_predictions=50)
     row = dict.fromkeys(COLUMNS)
-    assert of_account({**row, "unlimited": True, "creates_burst": 1}, default) is None
-    assert of_account({**row, "unlimited": False}, default) == default
-    assert of_account({**row, "creates_per_minute": 7, "open_predictions": 0}, default) == Allowances(
+    assert account_allowances({**row, "unlimited": True, "creates_burst": 1}, default) is None
+    assert account_allowances({**row, "unlimited": False}, default) == default
+    assert account_allowances({**row, "creates_per_minute": 7, "open_predictions": 0}, default) == Allowances(
         creates=Rate(7, 7), requests=Rate(30, 40), open_predictions=0
     )
-    own = of_account({**row, "creates_burst": 3, "requests_per_minute": 8, "requests_burst": 9}, default)
+    own = account_allowances({**row, "creates_burst": 3, "requests_per_minute": 8, "requests_burst": 9}, default)
     assert (own.creates, own.requests) == (Rate(10, 3), Rate(8, 9))
     assert Allowances().rate("creates") == Rate(600, 600)
     assert Allowances().rate("requests") == Rate(3000, 3000)

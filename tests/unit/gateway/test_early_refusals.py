@@ -1,4 +1,4 @@
-"""Refusals told again without a look: which bytes are a request, how long one is certain, who is answered late."""
+"""RefusalCache told again without a look: which bytes are a request, how long one is certain, who is answered late."""
 
 import asyncio
 
@@ -6,10 +6,24 @@ import pytest
 from aiohttp import web
 
 from tidemill.gateway.access import connections
-from tidemill.gateway.access.connections import CLOSED_AFTER, PROMPT_IN_A_ROW, Connection, Server, answered
-from tidemill.gateway.access.framing import framed
-from tidemill.gateway.access.refusals import CERTAIN_S, HOLD_S, LIMIT, PROMPT, Refusal, Refusals, key
-from tidemill.gateway.limits.rates import REFUSED_FOR, Certain
+from tidemill.gateway.access.connections import (
+    CLOSED_AFTER,
+    PROMPT_IN_A_ROW,
+    ClientConnection,
+    ThrottlingServer,
+    delay_refusal,
+)
+from tidemill.gateway.access.refusal_cache import (
+    CERTAIN_S,
+    HOLD_S,
+    LIMIT,
+    PROMPT,
+    CachedRefusal,
+    RefusalCache,
+    request_key,
+)
+from tidemill.gateway.access.request_framing import parse_frame
+from tidemill.gateway.limits.rates import REFUSED_FOR, CertainRefusal
 from tidemill.runtime.clock import monotonic
 from tidemill.testing.tasks import shortly
 
@@ -20,10 +34,14 @@ WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
 
 
 def test_a_plain_request_is_framed():
-    request = framed(WHOLE + b"next")
+    request = parse_frame(WHOLE + b"next")
     assert request == (LINE, b"Bearer t", len(WHOLE))
-    assert framed(b"GET /x?y HTTP/1.1\r\nauthorization:Token  u \r\n\r\n").authorization == b"Token  u"
-    assert framed(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n") == (b"GET /x", b"", len(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"))
+    assert parse_frame(b"GET /x?y HTTP/1.1\r\nauthorization:Token  u \r\n\r\n").authorization == b"Token  u"
+    assert parse_frame(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n") == (
+        b"GET /x",
+        b"",
+        len(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,15 +66,15 @@ def test_a_plain_request_is_framed():
     ],
 )
 def test_what_could_be_understood_in_two_ways_is_left_to_the_server(data):
-    assert framed(data) is None
+    assert parse_frame(data) is None
 
 
 def refusal(until, body=b"{}"):
-    return Refusal(until, b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n", body, lambda: None)
+    return CachedRefusal(until, b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n", body, lambda: None)
 
 
 def test_a_refusal_is_told_again_for_as_long_as_it_is_certain():
-    refusals = Refusals()
+    refusals = RefusalCache()
     refusals.note(b"k", refusal(100.3), 100.0)
     assert refusals.again(b"k", 100.2).refusal.body == b"{}"
     assert refusals.again(b"other", 100.2) is None
@@ -66,7 +84,7 @@ def test_a_refusal_is_told_again_for_as_long_as_it_is_certain():
 
 
 def test_who_asks_again_and_again_is_answered_late():
-    refusals = Refusals()
+    refusals = RefusalCache()
     refusals.note(b"k", refusal(101.0), 100.0)
     holds = [refusals.again(b"k", 100.0).hold_s for _ in range(PROMPT.burst + 3)]
     assert holds == [0.0] * PROMPT.burst + [HOLD_S] * 3
@@ -75,7 +93,7 @@ def test_who_asks_again_and_again_is_answered_late():
 
 
 def test_of_those_who_ask_again_and_again_one_at_a_time_is_looked_at():
-    refusals = Refusals()
+    refusals = RefusalCache()
     refusals.note(b"k", refusal(100.1), 100.0)
     refusals.known[b"k"].prompt_at = 200.0
     assert [refusals.again(b"k", 100.11) is None for _ in range(3)] == [True, False, False]
@@ -85,7 +103,7 @@ def test_of_those_who_ask_again_and_again_one_at_a_time_is_looked_at():
 
 
 def test_refusals_are_forgotten_and_bounded():
-    refusals = Refusals()
+    refusals = RefusalCache()
     for number in range(LIMIT + 1):
         refusals.note(b"%d" % number, refusal(1.0), 0.0)
     assert len(refusals.known) == 1
@@ -121,8 +139,8 @@ class World:
     """A server whose handler notes what reaches it, and refuses what it is told to."""
 
     def __init__(self):
-        self.refusals, self.reached = Refusals(), []
-        self.server = Server(self.refusals, self.handle, access_log=None)
+        self.refusals, self.reached = RefusalCache(), []
+        self.server = ThrottlingServer(self.refusals, self.handle, access_log=None)
 
     async def handle(self, request):
         self.reached.append((request.path, (await request.read()).decode()))
@@ -134,7 +152,7 @@ class World:
         return connection, transport
 
     def refuse(self, line=LINE, seconds=1.0):
-        self.refusals.note(key(line, b"Bearer t"), refusal(monotonic() + seconds), monotonic())
+        self.refusals.note(request_key(line, b"Bearer t"), refusal(monotonic() + seconds), monotonic())
 
 
 @pytest.fixture
@@ -147,7 +165,7 @@ async def world():
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr("tidemill.gateway.access.refusals.HOLD_S", 0.01)
+    monkeypatch.setattr("tidemill.gateway.access.refusal_cache.HOLD_S", 0.01)
     monkeypatch.setattr(connections, "HOLD_S", 0.01)
 
 
@@ -199,7 +217,7 @@ async def test_late_answers_hold_the_connection_and_what_follows_waits(world, sh
     connection, transport = world.connect()
     await ready(connection)
     world.refuse()
-    world.refusals.known[key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
+    world.refusals.known[request_key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
     other = WHOLE.replace(b"/v1/predictions", b"/v1/other")
     connection.data_received(WHOLE + other)
     assert transport.paused
@@ -224,7 +242,7 @@ async def test_a_client_that_leaves_while_its_answer_is_held_leaves_nothing(worl
     connection, transport = world.connect()
     await ready(connection)
     world.refuse()
-    world.refusals.known[key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
+    world.refusals.known[request_key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
     connection.data_received(WHOLE)
     assert world.server.held.count == 1
     connection.connection_lost(None)
@@ -233,28 +251,28 @@ async def test_a_client_that_leaves_while_its_answer_is_held_leaves_nothing(worl
 
 
 async def test_what_the_server_refuses_is_noted_held_and_forgotten_with_the_first_success(short):
-    refusals = Refusals()
-    server = Server(refusals, None, access_log=None)
-    connection = Connection(server, loop=asyncio.get_running_loop())
-    request = _Request(connection, {REFUSED_FOR: Certain(0.5, "creates")})
+    refusals = RefusalCache()
+    server = ThrottlingServer(refusals, None, access_log=None)
+    connection = ClientConnection(server, loop=asyncio.get_running_loop())
+    request = _Request(connection, {REFUSED_FOR: CertainRefusal(0.5, "creates")})
     for _ in range(PROMPT_IN_A_ROW + 1):
-        await answered(request, web.Response(status=429, body=b"{}", headers={"Retry-After": "1"}))
-    noted = refusals.again(key(LINE, b"Bearer t"), monotonic()).refusal
+        await delay_refusal(request, web.Response(status=429, body=b"{}", headers={"Retry-After": "1"}))
+    noted = refusals.again(request_key(LINE, b"Bearer t"), monotonic()).refusal
     assert b"Retry-After: 1\r\n" in noted.head
     assert b"Content-Length: 2\r\n" in noted.head
     assert connection.refused == PROMPT_IN_A_ROW + 1
-    await answered(request, web.Response())
+    await delay_refusal(request, web.Response())
     assert connection.refused == 0
 
 
 async def test_a_connection_whose_bytes_were_not_followed_is_closed_sooner(short):
-    refusals = Refusals()
-    connection = Connection(Server(refusals, None, access_log=None), loop=asyncio.get_running_loop())
+    refusals = RefusalCache()
+    connection = ClientConnection(ThrottlingServer(refusals, None, access_log=None), loop=asyncio.get_running_loop())
     connection._missing = -1
     closing = []
     for _ in range(connections.UNFOLLOWED_CLOSED_AFTER):
         response = web.Response(status=429)
-        await answered(_Request(connection, {}), response)
+        await delay_refusal(_Request(connection, {}), response)
         closing.append(response.keep_alive is False)
     assert closing == [False] * (connections.UNFOLLOWED_CLOSED_AFTER - 1) + [True]
 

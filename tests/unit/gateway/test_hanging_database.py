@@ -8,8 +8,8 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from tidemill.gateway import http
-from tidemill.gateway.access import auth
-from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.access import callers
+from tidemill.gateway.access.callers import CallerCache
 from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.security import tokens
 
@@ -20,9 +20,9 @@ class Hanging:
 
 
 async def test_a_look_up_that_hangs_ends_as_if_the_database_were_away(monkeypatch):
-    monkeypatch.setattr(auth, "LOOK_UP_WITHIN_S", 0.02)
+    monkeypatch.setattr(callers, "LOOK_UP_WITHIN_S", 0.02)
     with pytest.raises(TRANSIENT_ERRORS):
-        await asyncio.wait_for(Accounts(Hanging(), 5.0).authenticate(f"Bearer {tokens.new_token()}"), 5)
+        await asyncio.wait_for(CallerCache(Hanging(), 5.0).get(f"Bearer {tokens.new_token()}"), 5)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ async def test_a_database_that_dies_amid_a_statement_is_answered_with_when_to_co
 
     operation = SimpleNamespace(handler=handler, scope=None, rate_kind="read", anonymous=True, signed=False)
     route = SimpleNamespace(operation=operation, path="/x", method="GET")
-    door, draining = SimpleNamespace(pass_by=lambda *_: None), SimpleNamespace(on=False)
-    parts = SimpleNamespace(door=door, draining=draining, request_urls=None)
+    authenticator, draining = SimpleNamespace(throttle_anonymous=lambda *_: None), SimpleNamespace(on=False)
+    parts = SimpleNamespace(authenticator=authenticator, draining=draining, request_urls=None)
     answer = await http.bind(parts, route)(make_mocked_request("GET", "/x"))
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) > 0

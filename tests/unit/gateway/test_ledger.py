@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tidemill.gateway.limits import ledger as ledger_module
 from tidemill.gateway.limits.gcra import Rate
-from tidemill.gateway.limits.ledger import Key, Ledger, owed_limit
+from tidemill.gateway.limits.ledger import Ledger, RateKey, owed_limit
 
-KEY = Key("a", "creates")
+KEY = RateKey("a", "creates")
 RATE = Rate(per_minute=600, burst=600)
 
 
@@ -106,7 +106,7 @@ def test_what_is_taken_while_it_settles_is_owed_still():
 def test_debts_come_in_one_order_everywhere():
     books = Ledger()
     for name in "cab":
-        books.take(Key(name, "requests"), RATE, 1, 0.0)
+        books.take(RateKey(name, "requests"), RATE, 1, 0.0)
     assert [debt.key.account for debt in books.debts(100)] == ["a", "b", "c"]
     assert len(books.debts(2)) == 2
 
@@ -114,14 +114,14 @@ def test_debts_come_in_one_order_everywhere():
 def test_idle_accounts_are_forgotten_first_and_debts_never(monkeypatch):
     monkeypatch.setattr(ledger_module, "METERS_LIMIT", 3)
     books, record = Ledger(), Record()
-    books.take(Key("idle", "creates"), RATE, 1, 0.0)
-    books.take(Key("busy", "creates"), RATE, 10, 0.0)
+    books.take(RateKey("idle", "creates"), RATE, 1, 0.0)
+    books.take(RateKey("busy", "creates"), RATE, 10, 0.0)
     settle(books, record, 0.0)
-    books.take(Key("owing", "creates"), RATE, 1, 0.0)
-    books.take(Key("new", "creates"), RATE, 1, 0.5)
+    books.take(RateKey("owing", "creates"), RATE, 1, 0.0)
+    books.take(RateKey("new", "creates"), RATE, 1, 0.5)
     assert len(books) == 3
     assert [debt.key.account for debt in books.debts(9)] == ["new", "owing"]
-    books.take(Key("newer", "creates"), RATE, 1, 0.5)
+    books.take(RateKey("newer", "creates"), RATE, 1, 0.5)
     assert [debt.key.account for debt in books.debts(9)] == ["new", "newer", "owing"]
 
 

@@ -12,7 +12,7 @@ from tidemill.contracts.access import (
     unknown_scopes,
 )
 from tidemill.contracts.errors import Problem
-from tidemill.gateway.access.memberships import MEMBERS_LIMIT, Change, check
+from tidemill.gateway.membership_rules import MEMBERS_LIMIT, Change, check
 
 roles = st.sampled_from(["owner", "member", "viewer"])
 scopes = st.lists(st.sampled_from([*Scope, WILDCARD, "nonsense"]), max_size=8)

@@ -12,8 +12,8 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from tidemill.contracts.access import Scope
 from tidemill.gateway import docs_writer
 from tidemill.gateway.call import BYTES, EVENTS, FORM, Route, operation
-from tidemill.gateway.reference import openapi, resource_pages, words
-from tidemill.gateway.reference.library import Library, rendered, title_of, written_pages
+from tidemill.gateway.reference import openapi, resource_pages, texts
+from tidemill.gateway.reference.documentation import Documentation, render_page, title_of, written_pages
 from tidemill.gateway.triggers import EXTENSIONS, REPLICATE, ROUTES
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -64,19 +64,19 @@ def test_every_schema_is_one():
 
 def test_every_declared_header_has_words():
     for route in ROUTES:
-        assert set(route.operation.headers) <= set(words.HEADERS), route.operation.name
+        assert set(route.operation.headers) <= set(texts.HEADERS), route.operation.name
 
 
 def test_every_declared_status_has_words():
     for route in ROUTES:
         declared = {route.operation.status, *route.operation.also_statuses, *route.operation.errors}
-        assert declared <= set(words.STATUSES), route.operation.name
+        assert declared <= set(texts.STATUSES), route.operation.name
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation.name)
 def test_every_operation_says_what_it_does(route):
     assert route.operation.handler.__doc__, "the handler's docstring is the operation's text in the reference"
-    summary, _ = openapi.said(route.operation)
+    summary, _ = openapi.summary_and_description(route.operation)
     assert len(summary) <= 120, f"the first sentence is a heading: {summary!r}"
     assert not re.match(r"(GET|POST|PUT|PATCH|DELETE|QUERY)\b", summary)
 
@@ -177,7 +177,7 @@ def test_links_between_pages_lead_somewhere():
 
 
 def test_a_page_is_shown_without_obeying_its_html():
-    html = rendered("# A title\n\n<script>x()</script>\n\n[there](other.md#part) [out](https://a.example/b)")
+    html = render_page("# A title\n\n<script>x()</script>\n\n[there](other.md#part) [out](https://a.example/b)")
     assert "<script>" not in html
     assert "&lt;script&gt;x()" in html
     assert 'href="other#part"' in html
@@ -186,7 +186,7 @@ def test_a_page_is_shown_without_obeying_its_html():
 
 
 def test_the_index_lists_every_page():
-    library = Library(WHOLE, {"topic": "# A topic\n"})
+    library = Documentation(WHOLE, {"topic": "# A topic\n"})
     index = library.index(URL)
     assert f"- [A topic]({URL}/docs/topic.md)" in index
     assert all(f"({URL}/docs/{name}.md)" in index for name in library.pages)

@@ -80,7 +80,7 @@ def test_a_line_break_at_the_end_matches_nothing(pattern):
 def test_a_filter_is_refused_in_words():
     request: Any = SimpleNamespace(query={"status": "done"})
     with pytest.raises(Problem) as caught:
-        Call(request, None, None, None).parse_query(queries.Predictions)  # type: ignore[arg-type]
+        Call(request, None, None, None).parse_query(queries.PredictionsQuery)  # type: ignore[arg-type]
     assert "one of starting, processing, succeeded" in caught.value.detail
     assert "status: Must be" in caught.value.detail
     assert "as `failed,canceled`" in caught.value.detail

@@ -2,7 +2,7 @@ import pytest
 
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.files.serving import disposition
+from tidemill.gateway.files.downloads import disposition
 from tidemill.gateway.listing import cursors
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.predictions.preferences import cancel_after_s, wait_s
@@ -15,7 +15,7 @@ KEY = b"k" * 32
 def test_a_cursor_opens_only_where_it_was_made():
     cursor = Cursor("next", "01abc")
     text = cursors.seal(KEY, "/files|a", cursor)
-    assert cursors.open_(KEY, "/files|a", text) == cursor
+    assert cursors.unseal(KEY, "/files|a", text) == cursor
     for key, scope, given in (
         (KEY, "/files|b", text),
         (b"o" * 32, "/files|a", text),
@@ -24,7 +24,7 @@ def test_a_cursor_opens_only_where_it_was_made():
         (KEY, "/files|a", "x"),
     ):
         with pytest.raises(Problem) as caught:
-            cursors.open_(key, scope, given)
+            cursors.unseal(key, scope, given)
         assert caught.value.status == 400
 
 

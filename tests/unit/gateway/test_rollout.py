@@ -8,17 +8,18 @@ from msgspec import UNSET
 
 from tidemill.contracts.api.deployments import UpdateDeployment
 from tidemill.contracts.errors import Problem
-from tidemill.gateway.releases.rollout import Candidate, Plan, changed, choose
+from tidemill.gateway.releases.rollout import ReleaseCandidate, changed, choose_release
+from tidemill.gateway.stores.deployments import ReleaseSettings
 
-NOW = Plan(version_queue="v1", hardware="cpu", min_instances=1, max_instances=3)
+NOW = ReleaseSettings(version_queue="v1", hardware="cpu", min_instances=1, max_instances=3)
 
 
 def candidate(queue, least=1, left_s=None):
-    return Candidate(queue=queue, min_instances=least, max_instances=3, left_s=left_s or 0.0)
+    return ReleaseCandidate(queue=queue, min_instances=least, max_instances=3, left_s=left_s or 0.0)
 
 
 def chosen(*releases, warm=(), age_s=0.0):
-    return choose(releases, set(warm).__contains__, age_s).queue
+    return choose_release(releases, set(warm).__contains__, age_s).queue
 
 
 def test_what_is_left_out_stays():

@@ -144,11 +144,11 @@ def test_the_decoder_never_speaks(asked):
 @pytest.mark.parametrize(
     ("kind", "query", "said"),
     [
-        (queries.Search, {"query": "x", "limit": "many"}, "limit: Invalid type. Expected: integer, given: string"),
-        (queries.Search, {"query": "x", "limit": "0"}, "limit: Must be greater than or equal to 1"),
-        (queries.Models, {"sort_by": "age"}, "sort_by: sort_by must be one of the following: "),
-        (queries.Predictions, {"created_after": "soon"}, "created_after: Does not match format 'date-time'"),
-        (queries.Listen, {"all": "perhaps"}, "all: Invalid type. Expected: boolean, given: string"),
+        (queries.SearchQuery, {"query": "x", "limit": "many"}, "limit: Invalid type. Expected: integer, given: string"),
+        (queries.SearchQuery, {"query": "x", "limit": "0"}, "limit: Must be greater than or equal to 1"),
+        (queries.ModelsQuery, {"sort_by": "age"}, "sort_by: sort_by must be one of the following: "),
+        (queries.PredictionsQuery, {"created_after": "soon"}, "created_after: Does not match format 'date-time'"),
+        (queries.ListenQuery, {"all": "perhaps"}, "all: Invalid type. Expected: boolean, given: string"),
     ],
 )
 def test_a_wrong_query_is_told_in_the_same_words(kind, query, said):

@@ -12,11 +12,11 @@ from aiohttp import web
 from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, bad_request, invalid_input, not_found
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway import json_faults
+from tidemill.gateway import json_errors
 from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.caller import Account, Caller
-from tidemill.gateway.checks.structs import loosely, refusal
-from tidemill.gateway.limits.allowances import Kind
+from tidemill.gateway.checks.structs import coerce_texts, invalid_body_fields
+from tidemill.gateway.limits.allowances import RateKind
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
@@ -48,7 +48,7 @@ class Call(NamedTuple, Generic[PartsT_co]):
     @property
     def public_url(self) -> str:
         """Return the public URL by which the request came, without a trailing slash: the base of response URLs."""
-        return self.request_urls.of(self.request)
+        return self.request_urls.base_url(self.request)
 
     @property
     def api_url(self) -> str:
@@ -76,7 +76,7 @@ class Call(NamedTuple, Generic[PartsT_co]):
         try:
             return msgspec.convert(query, kind, strict=False)
         except msgspec.ValidationError as error:
-            flaws = refusal(kind, loosely(kind, query), str(error))
+            flaws = invalid_body_fields(kind, coerce_texts(kind, query), str(error))
             details = "; ".join(f"{each['field']}: {each['description']}" for each in flaws)
             raise bad_request(f"The query is not as expected: {details}.") from None
 
@@ -139,7 +139,7 @@ class Operation(msgspec.Struct, Generic[PartsT_contra], frozen=True, kw_only=Tru
     answer: Any = None  # the struct of the answer, a media type as text, or None for no content
     status: int = 200
     also_statuses: tuple[int, ...] = ()  # further statuses with the same response body
-    rate_kind: Kind = "requests"  # the account's rate limit that a request counts against
+    rate_kind: RateKind = "requests"  # the account's rate limit that a request counts against
     errors: tuple[int, ...] = ()  # beyond the statuses that every operation may return
     anonymous: bool = False  # also works without a token, for public things
     signed: bool = False  # its URL carries a signature instead of a token
@@ -167,16 +167,16 @@ def decode(body: bytes, kind: type[BodyT]) -> BodyT:
     except msgspec.ValidationError as error:
         raise _decode_problem(body, kind, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"The request body is not valid JSON: {json_faults.reason(body, error)}") from None
+        raise bad_request(f"The request body is not valid JSON: {json_errors.reason(body, error)}") from None
     except RecursionError:
         raise bad_request("The request body nests too deeply.") from None
 
 
 def _decode_problem(body: bytes, kind: Any, reason: str) -> Problem:
     try:
-        return invalid_input(refusal(kind, msgspec.json.decode(body), reason))
+        return invalid_input(invalid_body_fields(kind, msgspec.json.decode(body), reason))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # in a part that the typed decoder skipped
-        return bad_request(f"The request body is not valid JSON: {json_faults.reason(body, error)}")
+        return bad_request(f"The request body is not valid JSON: {json_errors.reason(body, error)}")
     except RecursionError:
         return bad_request("The request body nests too deeply.")
 

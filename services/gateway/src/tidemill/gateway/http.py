@@ -16,12 +16,12 @@ from tidemill.contracts.errors import Problem, not_found, unavailable, unprocess
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway.access import connections
-from tidemill.gateway.access.door import Door, Tokenless
+from tidemill.gateway.access.authenticator import Authenticator, TokenlessKind
 from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.call import Call, Route, encode, too_large
 from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits import rates
-from tidemill.gateway.limits.rates import Limits
+from tidemill.gateway.limits.rates import RateLimiter
 from tidemill.gateway.serving import Draining
 from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.runtime.telemetry import log
@@ -34,9 +34,9 @@ ANONYMOUS: Final = Caller(Account("", "", "", "user"), frozenset())
 
 class BoundaryParts(Protocol):
     @property
-    def door(self) -> Door: ...
+    def authenticator(self) -> Authenticator: ...
     @property
-    def limits(self) -> Limits: ...
+    def rate_limiter(self) -> RateLimiter: ...
     @property
     def request_urls(self) -> RequestUrls: ...
     @property
@@ -62,7 +62,7 @@ def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitab
     """Return an aiohttp handler: it authenticates, counts the request, calls the route's handler and maps errors."""
     handler, scope, takes = route.operation.handler, route.operation.scope, route.operation.rate_kind
     anonymous = route.operation.anonymous
-    tokenless: Tokenless = "signed" if route.operation.signed else "anonymous"
+    tokenless: TokenlessKind = "signed" if route.operation.signed else "anonymous"
     # Frameworks that cache GETs would poll their own cache forever, and no cache may keep what a token protects.
     uncached = scope is not None and route.method == "GET"
     seconds = SECONDS.labels(route.path)
@@ -73,12 +73,12 @@ def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitab
         caller = ANONYMOUS
         try:
             if scope is None or (anonymous and "Authorization" not in request.headers):
-                parts.door.pass_by(request, tokenless)
+                parts.authenticator.throttle_anonymous(request, tokenless)
             else:
-                caller = await parts.door.enter(request, scope)
+                caller = await parts.authenticator.authenticate(request, scope)
             call = Call(request, caller, parts.request_urls, parts)
             if caller.account.allowances is not None:
-                await parts.limits.take(request, caller.account, kind=takes)
+                await parts.rate_limiter.take(request, caller.account, kind=takes)
             response = await handler(call)
         except (Problem, web.HTTPException, asyncpg.CharacterNotInRepertoireError, *TRANSIENT_ERRORS) as error:
             response = problem_response(problem_of(error))
@@ -87,12 +87,12 @@ def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitab
         if uncached:
             response.headers.setdefault("Cache-Control", "no-store")
         if caller.account.allowances is not None:
-            rates.tell(request, response)
+            rates.add_headers(request, response)
         if parts.draining.on:
             response.force_close()  # the client sends its next request to another gateway
         seconds.observe(asyncio.get_running_loop().time() - started)
         status = response.status
-        await connections.answered(request, response)
+        await connections.delay_refusal(request, response)
         if status not in counters:
             counters[status] = REQUESTS.labels(route.path, status)
         counters[status].inc()

@@ -4,8 +4,8 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import Lifecycle, LoadReport, SubscriberAdmitted, WarmQueues
 from tidemill.gateway.access import connections
 from tidemill.gateway.config import Config
-from tidemill.gateway.events.callout import Callout
-from tidemill.gateway.events.watch import Watch
+from tidemill.gateway.events.auth_callout import AuthCallout
+from tidemill.gateway.events.connection_monitor import ConnectionMonitor
 from tidemill.gateway.parts import Parts, assemble
 from tidemill.gateway.serving import HttpServer
 from tidemill.gateway.triggers import application
@@ -32,27 +32,36 @@ async def build(config: Config) -> Service:
         parts.draining,
         parts.waiters,
         service.listens,
-        refusals=parts.refusals,
+        refusal_cache=parts.refusal_cache,
     )
     service.resource("http", http)
     if config.nats_callout_seed:
-        callout = Callout(
-            config.nats_callout_seed, bus, database, parts.accounts, parts.durables, outsiders=parts.outsiders
+        callout = AuthCallout(
+            config.nats_callout_seed,
+            bus,
+            database,
+            parts.callers,
+            parts.durable_consumers,
+            subscribers=parts.external_subscribers,
         )
         service.start(
             "outsiders",
-            lambda: bus.listen(subjects.SUBSCRIBER_ADMITTED, SubscriberAdmitted, parts.outsiders.on_admitted),
+            lambda: bus.listen(
+                subjects.SUBSCRIBER_ADMITTED, SubscriberAdmitted, parts.external_subscribers.on_admitted
+            ),
         )
         service.start("callout", callout.listen)
         service.task("callout", callout.run)
-        service.task("event watch", Watch(bus, database, parts.outsiders, config.event_check_s).run)
+        service.task(
+            "event watch", ConnectionMonitor(bus, database, parts.external_subscribers, config.event_check_s).run
+        )
     publish_endpoints(service, database)
     watch_database(service)
     for timer in timers(parts):
         service.task(timer.name, timer.main)
     service.drain("http", http.drain)
     service.drain("accepted predictions", parts.acceptor.drained)
-    service.drain("token uses", parts.accounts.uses.flush)
+    service.drain("token uses", parts.callers.uses.flush)
     service.drain("predictions accepted once", parts.idempotent_acceptor.drained)
     return service
 
@@ -61,9 +70,9 @@ def timers(parts: Parts) -> tuple[Timer, ...]:
     """Return the named tasks that run as long as the gateway. If one fails, the gateway stops and is restarted."""
     return (
         Timer("waiting requests", parts.waiters.poll),
-        Timer("limits", parts.limits.run),
-        Timer("token uses", parts.accounts.uses.run),
-        Timer("refusals", lambda: connections.forget(parts.refusals)),
+        Timer("limits", parts.rate_limiter.run),
+        Timer("token uses", parts.callers.uses.run),
+        Timer("refusals", lambda: connections.expire_refusals(parts.refusal_cache)),
         Timer("stream poll", parts.feeds.poll),
         Timer("stream settling", parts.feeds.settle),
         Timer("stream heartbeats", parts.feeds.keep_alive),

@@ -3,23 +3,24 @@
 import msgspec
 
 from tidemill.contracts.ids import new_id
-from tidemill.gateway.access.auth import Accounts
-from tidemill.gateway.access.door import Door, tokenless_rates
-from tidemill.gateway.access.refusals import Refusals
+from tidemill.gateway import stores
+from tidemill.gateway.access.authenticator import Authenticator, tokenless_rates
+from tidemill.gateway.access.callers import CallerCache
+from tidemill.gateway.access.refusal_cache import RefusalCache
 from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.config import Config
-from tidemill.gateway.events.durable import Durables
-from tidemill.gateway.events.outsiders import Outsiders
+from tidemill.gateway.events.durable_consumers import DurableConsumers
+from tidemill.gateway.events.external_subscribers import ExternalSubscribers
 from tidemill.gateway.limits import allowances
-from tidemill.gateway.limits.admission import Admission, Crowd
-from tidemill.gateway.limits.rates import Limits
+from tidemill.gateway.limits.admission import AdmissionControl, QueueLimits
+from tidemill.gateway.limits.rates import RateLimiter
 from tidemill.gateway.live.feeds import Feeds
 from tidemill.gateway.predictions.accept import Acceptor
 from tidemill.gateway.predictions.idempotent_acceptor import IdempotentAcceptor
 from tidemill.gateway.predictions.versions import Versions
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.gateway.predictions.waiting_room import WaitingRoom
-from tidemill.gateway.releases.deployments import Deployments
+from tidemill.gateway.releases.deployments import DeploymentResolver
 from tidemill.gateway.serving import Draining
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
@@ -36,19 +37,19 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     ending: DedicatedConnection  # on which cancels end predictions
     bus: Bus
-    durables: Durables
-    outsiders: Outsiders
+    durable_consumers: DurableConsumers
+    external_subscribers: ExternalSubscribers
     objects: Objects
-    accounts: Accounts
+    callers: CallerCache
     public_urls: PublicUrls
     request_urls: RequestUrls
-    door: Door
+    authenticator: Authenticator
     feeds: Feeds
-    limits: Limits
-    refusals: Refusals
-    admission: Admission
+    rate_limiter: RateLimiter
+    refusal_cache: RefusalCache
+    admission: AdmissionControl
     versions: Versions
-    deployments: Deployments
+    deployments: DeploymentResolver
     acceptor: Acceptor
     idempotent_acceptor: IdempotentAcceptor
     waiters: Waiters
@@ -71,7 +72,7 @@ def assemble(config: Config) -> Parts:
     gateway = new_id()
     database = Database(config.database_url, pool_size=8)
     bus = Bus(config.nats_url, "gateway", retention_s=config.retention_s, events_bytes=config.events_bytes)
-    accounts = Accounts(database, config.token_cache_s, allowances.default(config))
+    callers = CallerCache(database, config.token_cache_s, allowances.default_allowances(config))
     proxies = parse_setting("TIDEMILL_TRUSTED_PROXIES", parse_networks, config.trusted_proxies)
     public_urls = parse_setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
     versions = Versions(database, config.version_cache_s)
@@ -82,19 +83,19 @@ def assemble(config: Config) -> Parts:
         database=database,
         ending=database.dedicated_connection(),
         bus=bus,
-        durables=Durables(bus),
-        outsiders=Outsiders(bus, config.event_connections),
+        durable_consumers=DurableConsumers(bus),
+        external_subscribers=ExternalSubscribers(bus, config.event_connections),
         objects=Objects(config),
-        accounts=accounts,
+        callers=callers,
         public_urls=public_urls,
         request_urls=RequestUrls(public_urls, proxies),
-        door=Door(accounts, proxies, tokenless_rates(config)),
+        authenticator=Authenticator(callers, proxies, tokenless_rates(config)),
         feeds=Feeds(bus, database),
-        limits=Limits(database.dedicated_connection()),
-        refusals=Refusals(),
-        admission=Admission(Crowd(config.queue_age_limit_s, config.queue_waiting_limit)),
+        rate_limiter=RateLimiter(database.dedicated_connection(), stores.allowances.settle),
+        refusal_cache=RefusalCache(),
+        admission=AdmissionControl(QueueLimits(config.queue_age_limit_s, config.queue_waiting_limit)),
         versions=versions,
-        deployments=Deployments(database, versions, config.version_cache_s, acceptor.is_warm),
+        deployments=DeploymentResolver(database, versions, config.version_cache_s, acceptor.is_warm),
         acceptor=acceptor,
         idempotent_acceptor=IdempotentAcceptor(
             database, database.dedicated_connection(), acceptor, config.accept_timeout_s

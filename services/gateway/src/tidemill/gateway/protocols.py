@@ -6,7 +6,7 @@ satisfies them all; nobody but main, triggers and http sees it.
 
 from typing import Protocol
 
-from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.access.callers import CallerCache
 from tidemill.gateway.config import Config
 from tidemill.runtime.billing import Tariffs
 from tidemill.runtime.bus import Bus
@@ -45,9 +45,9 @@ class HasObjects(Protocol):
     def objects(self) -> Objects: ...
 
 
-class HasAccounts(Protocol):
+class HasCallers(Protocol):
     @property
-    def accounts(self) -> Accounts: ...
+    def callers(self) -> CallerCache: ...
 
 
 class HasTariffs(Protocol):

@@ -12,8 +12,8 @@ from typing import Final, Self
 
 from aiohttp import web
 
-from tidemill.gateway.access.connections import Runner
-from tidemill.gateway.access.refusals import Refusals
+from tidemill.gateway.access.connections import ThrottlingRunner
+from tidemill.gateway.access.refusal_cache import RefusalCache
 from tidemill.gateway.config import Config
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.runtime.service import StartError, endpoints
@@ -45,21 +45,21 @@ class HttpServer:
         waiters: Waiters,
         listens: list[SocketAddress],
         *,
-        refusals: Refusals,
+        refusal_cache: RefusalCache,
     ) -> None:
         self._config = config
         self._application = application
         self._draining = draining
         self._waiters = waiters
         self._listens = listens
-        self._refusals = refusals
+        self._refusal_cache = refusal_cache
         self._runner: web.AppRunner | None = None
         self._site: web.BaseSite | None = None
 
     async def __aenter__(self) -> Self:
-        self._runner = Runner(
+        self._runner = ThrottlingRunner(
             self._application(),
-            self._refusals,
+            self._refusal_cache,
             access_log=None,
             auto_decompress=False,
             shutdown_timeout=self._config.drain_s,
@@ -77,7 +77,7 @@ class HttpServer:
     async def drain(self) -> None:
         """Return when all connections have ended or their time is over; `__aexit__` closes the rest."""
         self._draining.on = True
-        self._refusals.stop()  # early refusals carry no `Connection: close`
+        self._refusal_cache.stop()  # early refusal_cache carry no `Connection: close`
         await asyncio.sleep(self._config.listen_on_s)
         if self._site is not None:
             await self._site.stop()

@@ -38,7 +38,7 @@ from tidemill.gateway.http import bind, unmatched
 from tidemill.gateway.live import feeds
 from tidemill.gateway.live.listening import install as install_listeners
 from tidemill.gateway.parts import Parts
-from tidemill.gateway.reference.library import LIBRARY, Library, written_pages
+from tidemill.gateway.reference.documentation import DOCUMENTATION, Documentation, written_pages
 from tidemill.gateway.reference.openapi import document
 
 # Official clients disagree on whether the base URL contains /v1; one configured value must work for all of them.
@@ -154,7 +154,7 @@ def application(parts: Parts) -> web.Application:
     app.router.add_get(START.path, bind(parts, START))  # with HEAD
     feeds.install(app, parts.feeds)
     install_listeners(app, parts.bus)
-    app[LIBRARY] = Library(document(REPLICATE, EXTENSIONS, parts.api_url), written_pages())
+    app[DOCUMENTATION] = Documentation(document(REPLICATE, EXTENSIONS, parts.api_url), written_pages())
     if parts.config.cors_origins:
         cors.install(app, parts.config.cors_origins)
     return app

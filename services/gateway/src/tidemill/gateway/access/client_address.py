@@ -15,7 +15,7 @@ IPV6_PREFIX: Final = 64  # what one subscriber has at least, and can take new ad
 LOCAL: Final = parse_networks("10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7, fe80::/10")
 
 
-def client(peer: str | None, forwarded_for: str | None, proxies: Sequence[Network]) -> str | None:
+def client_address(peer: str | None, forwarded_for: str | None, proxies: Sequence[Network]) -> str | None:
     """The client's address, or its network for IPv6. None when it cannot be told apart from others: the peer is this
     machine, or forwards from a local network, which may be a proxy that nobody told us about; or it is a proxy that
     names no client.

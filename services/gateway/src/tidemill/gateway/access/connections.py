@@ -12,8 +12,15 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from tidemill.gateway.access.framing import framed
-from tidemill.gateway.access.refusals import HELD_LIMIT, HOLD_S, Refusal, Refusals, Told, key
+from tidemill.gateway.access.refusal_cache import (
+    HELD_LIMIT,
+    HOLD_S,
+    CachedRefusal,
+    DelayedRefusal,
+    RefusalCache,
+    request_key,
+)
+from tidemill.gateway.access.request_framing import parse_frame
 from tidemill.gateway.limits.rates import REFUSED, REFUSED_FOR
 from tidemill.runtime.clock import monotonic
 
@@ -28,17 +35,17 @@ REST_LIMIT_BYTES: Final = 64 * 1024  # of what a client sends while its answer i
 BODY_LIMIT_BYTES: Final = 1024 * 1024  # of a body that is thrown away for an early answer
 
 
-class Held:
+class DelayedConnections:
     """The connections that wait for a late answer. They are let go together, many at each tick: waking for each alone
     would cost more than all that is done for it.
     """
 
     def __init__(self) -> None:
-        self._ticks: dict[int, list[Connection]] = {}
+        self._ticks: dict[int, list[ClientConnection]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.count = 0
 
-    def add(self, connection: "Connection", late_s: float) -> None:
+    def add(self, connection: "ClientConnection", late_s: float) -> None:
         self.count += 1
         self._ticks.setdefault(math.ceil((monotonic() + late_s) / TICK_S), []).append(connection)
         if self._timer is None:
@@ -53,17 +60,17 @@ class Held:
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick) if self._ticks else None
 
 
-class Connection(RequestHandler):
+class ClientConnection(RequestHandler):
     """`_missing`: bytes until the next request begins; negative when that is not known."""
 
     __slots__ = ("_answer", "_held", "_missing", "_rest", "early", "refused")
 
-    def __init__(self, server: "Server", **kwargs: Any) -> None:
+    def __init__(self, server: "ThrottlingServer", **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self.refused = 0  # requests in a row
         self.early, self._held = server.refusals, server.held
         self._missing = 0
-        self._answer: Told | None = None  # to be given when the body has come and the time is over
+        self._answer: DelayedRefusal | None = None  # to be given when the body has come and the time is over
         self._rest = b""
 
     @property
@@ -85,14 +92,14 @@ class Connection(RequestHandler):
 
     def _begin(self, data: bytes) -> None:
         """At the beginning of a request."""
-        request = framed(data)
+        request = parse_frame(data)
         if request is None:
             self._missing = -1
             super().data_received(data)
             return
         idle = self._waiter is not None and not self._waiter.done() and not self._messages
         if idle and request.size <= len(data) + BODY_LIMIT_BYTES:
-            self._answer = self.early.again(key(request.line, request.authorization), monotonic())
+            self._answer = self.early.again(request_key(request.line, request.authorization), monotonic())
         if self._answer is None:
             self._missing = request.size - len(data)
             super().data_received(data)
@@ -112,7 +119,7 @@ class Connection(RequestHandler):
         elif body and not self._missing:
             self._tell(self._answer)
 
-    def _tell(self, told: Told) -> None:
+    def _tell(self, told: DelayedRefusal) -> None:
         self.refused += 1
         told.refusal.count()
         if not told.hold_s:
@@ -145,40 +152,42 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
 
 
-class Server(web.Server):
+class ThrottlingServer(web.Server):
     """As aiohttp's, with our connections."""
 
-    def __init__(self, refusals: Refusals, handler: Any, **kwargs: Any) -> None:
+    def __init__(self, refusals: RefusalCache, handler: Any, **kwargs: Any) -> None:
         super().__init__(handler, **kwargs)
-        self.refusals, self.held = refusals, Held()
+        self.refusals, self.held = refusals, DelayedConnections()
 
-    def __call__(self) -> Connection:
-        return Connection(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> ClientConnection:
+        return ClientConnection(self, loop=self._loop, **self._kwargs)
 
 
-class Runner(web.AppRunner):
+class ThrottlingRunner(web.AppRunner):
     """As aiohttp's, with our server."""
 
-    def __init__(self, app: web.Application, refusals: Refusals, **kwargs: Any) -> None:
+    def __init__(self, app: web.Application, refusals: RefusalCache, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
         self._refusals = refusals
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return Server(self._refusals, made.request_handler, request_factory=made.request_factory, **self._kwargs)
+        return ThrottlingServer(
+            self._refusals, made.request_handler, request_factory=made.request_factory, **self._kwargs
+        )
 
 
-async def forget(refusals: Refusals) -> None:
+async def expire_refusals(refusals: RefusalCache) -> None:
     """Named task: when nobody has been refused for a while, connections are followed no more."""
     while True:
         await asyncio.sleep(FORGET_EVERY_S)
         refusals.forget(monotonic())
 
 
-async def answered(request: web.Request, response: web.StreamResponse) -> None:
+async def delay_refusal(request: web.Request, response: web.StreamResponse) -> None:
     """To be called with each answer; returns when it may go out."""
     connection = request.protocol
-    if not isinstance(connection, Connection):
+    if not isinstance(connection, ClientConnection):
         return
     if response.status != THROTTLED or not isinstance(response, web.Response):
         connection.refused = 0
@@ -191,17 +200,17 @@ async def answered(request: web.Request, response: web.StreamResponse) -> None:
         await asyncio.sleep(HOLD_S)
 
 
-def _note(refusals: Refusals, request: web.Request, response: web.Response) -> None:
+def _note(refusals: RefusalCache, request: web.Request, response: web.Response) -> None:
     moment, certain_s = monotonic(), request.get(REFUSED_FOR)
     if certain_s is not None and "Origin" not in request.headers:
         line = f"{request.method} {request.raw_path}".encode("latin-1", "replace")
         authorization = request.headers.get("Authorization", "").strip().encode("latin-1", "replace")
-        refusals.note(key(line, authorization), _refusal(request, response, moment + certain_s.seconds), moment)
+        refusals.note(request_key(line, authorization), _refusal(request, response, moment + certain_s.seconds), moment)
 
 
-def _refusal(request: web.Request, response: web.Response, until: float) -> Refusal:
+def _refusal(request: web.Request, response: web.Response, until: float) -> CachedRefusal:
     body = response.body if isinstance(response.body, bytes) else b""
     headers = {**response.headers, "Content-Length": str(len(body))}
     lines = ["HTTP/1.1 429 Too Many Requests", *(f"{name}: {value}" for name, value in headers.items())]
     head = "".join(f"{line}\r\n" for line in lines).encode("latin-1")
-    return Refusal(until, head, body, REFUSED.labels(request[REFUSED_FOR].kind).inc)
+    return CachedRefusal(until, head, body, REFUSED.labels(request[REFUSED_FOR].kind).inc)

@@ -29,7 +29,7 @@ class RequestUrls:
         self._known: dict[_Asked, str] = {}
         self._warned: set[str] = set()
 
-    def of(self, request: web.Request) -> str:
+    def base_url(self, request: web.Request) -> str:
         """Without a slash at its end. The first that is listed when the request came by none of them."""
         headers = request.headers
         asked: _Asked = (headers.get(hdrs.HOST, ""), None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
-from tidemill.gateway.checks.keywords import Flaw, flaws, wrong_type
+from tidemill.gateway.checks.keywords import Violation, flaws, wrong_type
 
 ERRORS_LIMIT: Final = 20  # a wrong input of thousands of fields gets the first few
 WAYS_LIMIT: Final = 3  # that a value of several schemas is told of
@@ -31,14 +31,14 @@ def invalid_fields(errors: Iterable[Any], root: str, known: Iterable[str] = ()) 
     return found
 
 
-def _field(flaw: Flaw, root: str, known: Sequence[str]) -> Field:
+def _field(flaw: Violation, root: str, known: Sequence[str]) -> Field:
     path = ".".join([*([root] if root else []), *map(str, flaw.path)])
     field = {"type": flaw.type, "field": path, "description": flaw.description}
     near = get_close_matches(flaw.property, known, 1, NEAR) if flaw.property is not None else []
     return {**field, "suggestion": near[0]} if near else field
 
 
-def _told(error: Any) -> Iterator[Flaw]:
+def _told(error: Any) -> Iterator[Violation]:
     """The flaws behind an error, those of the meant schema where there are several to choose from."""
     if error.kind.name not in _ONE_OF:
         yield from flaws(error)
@@ -55,24 +55,24 @@ def _told(error: Any) -> Iterator[Flaw]:
         yield _no_type(ways, path)
 
 
-def _is_of_another_type(way: Sequence[Flaw], path: tuple[str | int, ...]) -> bool:
+def _is_of_another_type(way: Sequence[Violation], path: tuple[str | int, ...]) -> bool:
     return len(way) == 1 and way[0].path == path and bool(way[0].expected)
 
 
-def _no_type(ways: Sequence[Sequence[Flaw]], path: tuple[str | int, ...]) -> Flaw:
+def _no_type(ways: Sequence[Sequence[Violation]], path: tuple[str | int, ...]) -> Violation:
     """All schemas want another type: theirs, but for the null of an Optional."""
     expected = list(dict.fromkeys(kind for way in ways for kind in way[0].expected))
     wanted = tuple(kind for kind in expected if kind != "null") or tuple(expected)
     return wrong_type(path, wanted, ways[0][0].description.rpartition("given: ")[2])
 
 
-def _any_of(error: Any, ways: Sequence[Sequence[Flaw]]) -> Iterator[Flaw]:
+def _any_of(error: Any, ways: Sequence[Sequence[Violation]]) -> Iterator[Violation]:
     """Several schemas could be meant: the words of gojsonschema, then what each would have."""
     for flaw in flaws(error):
         lacks = list(dict.fromkeys(_relative(way[0], flaw) for way in ways))[:WAYS_LIMIT]
         yield flaw._replace(description=f"{flaw.description}: {'; or '.join(lacks)}") if lacks else flaw
 
 
-def _relative(flaw: Flaw, outer: Flaw) -> str:
+def _relative(flaw: Violation, outer: Violation) -> str:
     below = ".".join(map(str, flaw.path[len(outer.path) :]))
     return f"{below}: {flaw.description}" if below else flaw.description

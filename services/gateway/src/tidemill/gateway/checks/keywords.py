@@ -13,7 +13,7 @@ from tidemill.contracts import patterns
 Path = tuple[str | int, ...]
 
 
-class Flaw(NamedTuple):
+class Violation(NamedTuple):
     """One thing that is wrong: where, and Replicate's name and words for it. `expected`: the right types where the type
     is wrong; `property`: the member that is too many.
     """
@@ -54,24 +54,24 @@ _PLAIN: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def flaws(error: Any) -> Iterator[Flaw]:
+def flaws(error: Any) -> Iterator[Violation]:
     """Of one error of the library, whose own text is never used."""
     keyword, value = error.kind.name, error.kind.value
     path: Path = tuple(error.instance_path)
     if keyword in {"additionalProperties", "unevaluatedProperties"}:
         for name in value:
             text = f"Additional property {name} is not allowed"
-            yield Flaw(path, "additional_property_not_allowed", text, property=name)
+            yield Violation(path, "additional_property_not_allowed", text, property=name)
     elif keyword == "type":
         given = _type_of(error.instance)
         yield wrong_type(path, tuple(value), given)
     else:
-        yield Flaw(path, *_words(keyword, value, error))
+        yield Violation(path, *_words(keyword, value, error))
 
 
-def wrong_type(path: Path, expected: tuple[str, ...], given: str) -> Flaw:
+def wrong_type(path: Path, expected: tuple[str, ...], given: str) -> Violation:
     text = f"Invalid type. Expected: {'/'.join(expected)}, given: {given}"
-    return Flaw(path, "invalid_type", text, expected=expected)
+    return Violation(path, "invalid_type", text, expected=expected)
 
 
 def _words(keyword: str, value: Any, error: Any) -> tuple[str, str]:

@@ -15,14 +15,14 @@ from tidemill.gateway.checks.keywords import ELSE
 _AT: Final = " - at `$"  # what the decoder puts before a path, as `$.files[0].path`
 
 
-def refusal(kind: Any, value: Any, said: str) -> list[Field]:
+def invalid_body_fields(kind: Any, value: Any, said: str) -> list[Field]:
     """The invalid fields of a value that the decoder refused, saying `said`; at least one."""
     validator, names = _validator(kind)
     found = invalid_fields(validator.iter_errors(value), "", names)
     return found or [{"type": ELSE[0], "field": _path(said), "description": ELSE[1]}]
 
 
-def loosely(kind: Any, texts: dict[str, str]) -> dict[str, Any]:
+def coerce_texts(kind: Any, texts: dict[str, str]) -> dict[str, Any]:
     """Texts of a query as the JSON values that the struct's members may be."""
     properties = _schema(kind)["$defs"][kind.__name__]["properties"]
     return {name: _value(text, properties.get(name, {})) for name, text in texts.items()}

@@ -14,7 +14,7 @@ import msgspec
 import nkeys
 
 from tidemill.contracts.subjects import EXTERNAL_ACCOUNT
-from tidemill.gateway.events.rights import Rights
+from tidemill.gateway.events.permissions import Permissions
 
 HEADER: Final = b'{"typ":"JWT","alg":"ed25519-nkey"}'
 VERSION: Final = 2
@@ -33,17 +33,17 @@ class _ConnectOptions(msgspec.Struct, frozen=True, kw_only=True):
     password: str = msgspec.field(name="pass", default="")
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class _ConnectRequest(msgspec.Struct, frozen=True):
     server_id: _ServerId
     user_nkey: str
     connect_opts: _ConnectOptions
 
 
 class _Claims(msgspec.Struct, frozen=True):
-    nats: _Asked
+    nats: _ConnectRequest
 
 
-class Request(msgspec.Struct, frozen=True):
+class CalloutRequest(msgspec.Struct, frozen=True):
     """Somebody connects: `token` as they gave it, as the token or as the password."""
 
     server: str
@@ -51,7 +51,7 @@ class Request(msgspec.Struct, frozen=True):
     token: str
 
 
-def read(question: bytes) -> Request:
+def read(question: bytes) -> CalloutRequest:
     """Raises MalformedError."""
     try:
         _, claims, _ = question.split(b".")
@@ -59,20 +59,20 @@ def read(question: bytes) -> Request:
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
         raise MalformedError(str(error)) from None
     options = asked.connect_opts
-    return Request(asked.server_id.id, asked.user_nkey, options.auth_token or options.password)
+    return CalloutRequest(asked.server_id.id, asked.user_nkey, options.auth_token or options.password)
 
 
-class Signer:
+class CalloutSigner:
     """Signs answers with the seed of an account key (`SA…`), whose public half the servers know as the issuer."""
 
     def __init__(self, seed: str) -> None:
         self._keys = nkeys.from_seed(bytearray(seed.encode()))
         self.issuer = bytes(self._keys.public_key).decode()
 
-    def refusal(self, request: Request, why: str, now: float) -> bytes:
+    def refusal(self, request: CalloutRequest, why: str, now: float) -> bytes:
         return self._answer(request, {"error": why}, now)
 
-    def admission(self, request: Request, name: str, rights: Rights, now: float, until: float) -> bytes:
+    def admission(self, request: CalloutRequest, name: str, rights: Permissions, now: float, until: float) -> bytes:
         """Lets the connection in as `name` until a moment in unix seconds."""
         user = {
             "sub": request.user,
@@ -93,7 +93,7 @@ class Signer:
         }
         return self._answer(request, {"jwt": self._signed(user, now).decode()}, now)
 
-    def _answer(self, request: Request, verdict: dict[str, str], now: float) -> bytes:
+    def _answer(self, request: CalloutRequest, verdict: dict[str, str], now: float) -> bytes:
         nats = {"type": "authorization_response", "version": VERSION, **verdict}
         return self._signed({"sub": request.user, "aud": request.server, "nats": nats}, now)
 

@@ -17,7 +17,7 @@ class Validators(NamedTuple):
     last_modified: str | None
 
 
-def conditional(asked: Mapping[str, str]) -> bool:
+def is_conditional(asked: Mapping[str, str]) -> bool:
     return any(field in asked for field in _FIELDS)
 
 
@@ -33,7 +33,7 @@ def verdict(asked: Mapping[str, str], now: Validators) -> Literal[304, 412] | No
     return None if _changed_since(asked.get("If-Modified-Since"), now, unknown=True) else 304
 
 
-def in_part(asked: Mapping[str, str], now: Validators) -> bool:
+def range_applies(asked: Mapping[str, str], now: Validators) -> bool:
     """Whether If-Range lets a range be sent: the client has the rest of this very state."""
     value = asked.get("If-Range")
     if value is None:

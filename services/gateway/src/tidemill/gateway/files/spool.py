@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import IO, Self
 
 from tidemill.contracts.errors import Problem, unavailable
-from tidemill.gateway.files.serving import STORING_S, store_away
+from tidemill.gateway.files.downloads import STORING_S, store_unavailable
 from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.runtime.objects.store import CHUNK_BYTES, Objects, ObjectStoreError
 
@@ -64,7 +64,7 @@ class Spool:
         try:
             await objects.store(key, self, self.size, content_type, RetryBudget(STORING_S))
         except ObjectStoreError:
-            raise store_away() from None
+            raise store_unavailable() from None
 
     async def chunks(self, offset: int, size: int) -> AsyncIterator[bytes]:
         """Several may read at once."""

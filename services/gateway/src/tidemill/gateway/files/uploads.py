@@ -46,7 +46,7 @@ warnings.filterwarnings("ignore", category=aiohttp.BadContentDispositionHeader)
 warnings.filterwarnings("ignore", category=aiohttp.BadContentDispositionParam)
 
 
-class Form(msgspec.Struct):
+class UploadForm(msgspec.Struct):
     """What came beside the content. A field may come as text or as a file part: clients differ."""
 
     filename: str | None = None
@@ -70,7 +70,7 @@ class Form(msgspec.Struct):
             raise unprocessable("metadata must be a JSON object") from None
 
 
-class _Body:
+class _BoundedReader:
     """A request's body, as MultipartReader reads it, with an end to what it may cost.
 
     A form can hide any number of bytes where no part has them: before its first boundary, in parts that nobody knows.
@@ -100,7 +100,7 @@ class _Body:
         return read
 
 
-async def arriving(content: StreamReader) -> AsyncIterator[bytes]:
+async def body_chunks(content: StreamReader) -> AsyncIterator[bytes]:
     """A body that is a file as it is. Raises the 400 problem when it breaks off, and 408 when nothing more comes."""
     chunk = b"."
     while chunk:
@@ -115,7 +115,7 @@ async def arriving(content: StreamReader) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def receive(request: web.Request, spool: Spool) -> Form:
+async def read_form(request: web.Request, spool: Spool) -> UploadForm:
     """The form, its content in the spool. Raises 400, 408, 413, 415 and 422 problems."""
     refuse_encoded(request)
     if request.content_type != "multipart/form-data":
@@ -136,11 +136,11 @@ async def receive(request: web.Request, spool: Spool) -> Form:
     return form
 
 
-async def _read(request: web.Request, spool: Spool) -> Form:
-    form = Form()
+async def _read(request: web.Request, spool: Spool) -> UploadForm:
+    form = UploadForm()
     parts = MultipartReader(
         request.headers,
-        cast("StreamReader", _Body(request.content, spool.over_limit)),
+        cast("StreamReader", _BoundedReader(request.content, spool.over_limit)),
         max_field_size=PART_HEADER_LIMIT_BYTES,
         max_headers=PART_HEADERS_LIMIT,
     )
@@ -157,7 +157,7 @@ async def _read(request: web.Request, spool: Spool) -> Form:
     raise bad_request(f"The form has more than {PARTS_LIMIT} parts.")
 
 
-async def _receive_content(part: BodyPartReader, form: Form, spool: Spool) -> None:
+async def _receive_content(part: BodyPartReader, form: UploadForm, spool: Spool) -> None:
     if form.has_content:
         raise unprocessable("content may be given once")
     form.has_content = True

@@ -13,15 +13,15 @@ from tidemill.contracts.api.event_consumers import EventsAccess
 from tidemill.contracts.errors import invalid_member
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
-from tidemill.gateway.events.outsiders import Outsiders
-from tidemill.gateway.events.rights import heard, readable
-from tidemill.gateway.protocols import HasAccounts, HasConfig, HasDatabase
+from tidemill.gateway.events.external_subscribers import ExternalSubscribers
+from tidemill.gateway.events.permissions import event_subjects, readable_kinds
+from tidemill.gateway.protocols import HasCallers, HasConfig, HasDatabase
 from tidemill.runtime.clock import rfc3339
 
 
-class AccountParts(HasDatabase, HasConfig, HasAccounts, Protocol):
+class AccountParts(HasDatabase, HasConfig, HasCallers, Protocol):
     @property
-    def outsiders(self) -> Outsiders: ...
+    def external_subscribers(self) -> ExternalSubscribers: ...
 
 
 @operation("account.get", Scope.ACCOUNT_READ, answer=OwnAccount)
@@ -41,8 +41,8 @@ async def update(call: Call[AccountParts]) -> web.Response:
     `retention_s` is how long inputs, outputs and logs of predictions are kept after they end.
     """
     changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
-    await stores.organizations.update(call.parts.database, call.account.id, changes)
-    call.parts.accounts.forget(call.account.id)
+    await stores.organizations.update_account(call.parts.database, call.account.id, changes)
+    call.parts.callers.invalidate(call.account.id)
     return json_response(await _own(call))
 
 
@@ -56,21 +56,21 @@ def changes_of(body: UpdateAccount, retention_limit_s: int) -> dict[str, Any]:
 
 
 def _events(call: Call[AccountParts]) -> EventsAccess | UnsetType:
-    url, kinds = call.parts.config.nats_public_url, readable(call.caller.scopes)
+    url, kinds = call.parts.config.nats_public_url, readable_kinds(call.caller.scopes)
     if not url or not kinds:
         return UNSET
     return EventsAccess(
         url=url,
-        subjects=list(heard(call.account.id, kinds)),
+        subjects=list(event_subjects(call.account.id, kinds)),
         inbox_prefix=subjects.inbox(call.caller.token_id),
-        connections_limit=call.parts.outsiders.count.limit,
-        connections=call.parts.outsiders.count.of(call.account.id),
+        connections_limit=call.parts.external_subscribers.counts.limit,
+        connections=call.parts.external_subscribers.counts.of(call.account.id),
         jetstream_domain=subjects.EXTERNAL_DOMAIN,
     )
 
 
 async def _own(call: Call[AccountParts]) -> OwnAccount:
-    row = await stores.organizations.account(call.parts.database, call.account.id)
+    row = await stores.organizations.find_account(call.parts.database, call.account.id)
     return OwnAccount(
         id=call.account.id,
         type=row["type"],

@@ -24,12 +24,12 @@ SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")
 class CollectionParts(HasDatabase, HasSigningKey, Protocol): ...
 
 
-@operation("collections.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[CollectionSummary])
+@operation("collections.list", Scope.MODELS_READ, query=queries.PageQuery, answer=Page[CollectionSummary])
 async def list_(call: Call[CollectionParts]) -> web.Response:
     """All collections, by their slugs from a to z."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.discovery.collections(call.parts.database, cursor, limit)
+        return await stores.discovery.collections_page(call.parts.database, cursor, limit)
 
     return json_response(await page(call, "/collections", fetch, _summary))
 
@@ -42,11 +42,11 @@ def _summary(row: Row) -> CollectionSummary:
 async def get(call: Call[CollectionParts]) -> web.Response:
     """A collection with its models, those that you may see."""
     slug, database = call.path("slug"), call.parts.database
-    row = await stores.discovery.collection(database, slug) if SLUG.fullmatch(slug) else None
+    row = await stores.discovery.find_collection(database, slug) if SLUG.fullmatch(slug) else None
     if row is None:
         raise not_found()
-    members = await stores.discovery.members(database, call.account.id, slug)
-    shown = await stores.examples.defaults(database, [each["model_id"] for each in members])
+    members = await stores.discovery.models_of_collection(database, call.account.id, slug)
+    shown = await stores.examples.find_defaults(database, [each["model_id"] for each in members])
     collection = Collection(
         name=row["name"],
         slug=row["slug"],

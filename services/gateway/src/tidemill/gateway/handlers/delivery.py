@@ -6,7 +6,7 @@ from aiohttp import web
 
 from tidemill.contracts.errors import not_found
 from tidemill.gateway.call import BYTES, Call, operation
-from tidemill.gateway.files.serving import CONDITIONS, Shown, serve
+from tidemill.gateway.files.downloads import CONDITIONAL_HEADERS, ServedObject, serve_object
 from tidemill.gateway.protocols import HasObjects, HasSigningKey
 from tidemill.runtime.clock import now
 from tidemill.security.capability import InvalidCapability
@@ -16,7 +16,7 @@ from tidemill.security.delivery_urls import object_key_of_token
 class DeliveryParts(HasObjects, HasSigningKey, Protocol): ...
 
 
-@operation("delivery.get", signed=True, headers=CONDITIONS, answer=BYTES, errors=(412,))
+@operation("delivery.get", signed=True, headers=CONDITIONAL_HEADERS, answer=BYTES, errors=(412,))
 async def get(call: Call[DeliveryParts]) -> web.StreamResponse:
     """Download a file that a model made, by its signed URL.
 
@@ -26,4 +26,4 @@ async def get(call: Call[DeliveryParts]) -> web.StreamResponse:
         key = object_key_of_token([call.parts.signing_key], call.path("token"), now())
     except InvalidCapability:
         raise not_found() from None
-    return await serve(call, Shown(key, key.rpartition("/")[2]))
+    return await serve_object(call, ServedObject(key, key.rpartition("/")[2]))

@@ -13,6 +13,7 @@ from tidemill.contracts.api.predictions import CreatePrediction, Prediction
 from tidemill.contracts.errors import conflict, not_found, unprocessable
 from tidemill.contracts.hardware import HARDWARE, unknown_hardware
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
+from tidemill.gateway import stores
 from tidemill.gateway.call import Call, decode, json_response, operation
 from tidemill.gateway.handlers.predictions import RUNNING
 from tidemill.gateway.listing import queries
@@ -21,25 +22,24 @@ from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions.creation import CreationParts
 from tidemill.gateway.predictions.creation import create as create_one
 from tidemill.gateway.predictions.versions import HasVersions
-from tidemill.gateway.releases import rollout, store_deployments
-from tidemill.gateway.releases.deployments import Deployments
-from tidemill.gateway.releases.rollout import Plan
-from tidemill.gateway.releases.store_deployments import Place
+from tidemill.gateway.releases import rollout
+from tidemill.gateway.releases.deployments import DeploymentResolver
+from tidemill.gateway.stores.deployments import DeploymentName, ReleaseSettings
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
 
 class DeploymentParts(CreationParts, HasVersions, Protocol):
     @property
-    def deployments(self) -> Deployments: ...
+    def deployments(self) -> DeploymentResolver: ...
 
 
-@operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.Paging, answer=Page[Deployment])
+@operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.PageQuery, answer=Page[Deployment])
 async def list_(call: Call[DeploymentParts]) -> web.Response:
     """List deployments, newest first, each with its current release."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await store_deployments.deployments(call.parts.database, call.account.id, cursor, limit)
+        return await stores.deployments.page(call.parts.database, call.account.id, cursor, limit)
 
     return json_response(await page(call, "/deployments", fetch, _deployment))
 
@@ -55,17 +55,19 @@ async def create(call: Call[DeploymentParts]) -> web.Response:
     if body.hardware not in HARDWARE:
         raise unknown_hardware()
     runnable = await call.parts.versions.resolve(call.account.id, f"{body.model}:{body.version}")
-    plan = Plan(
-        version_queue=runnable.queue,
-        hardware=body.hardware,
-        min_instances=body.min_instances,
-        max_instances=body.max_instances,
-    ).checked()
-    place = Place(call.account.id, call.account.username, body.name)
-    if not await store_deployments.create(call.parts.database, place, plan):
-        if await store_deployments.deployment(call.parts.database, place):
+    settings = rollout.checked(
+        ReleaseSettings(
+            version_queue=runnable.queue,
+            hardware=body.hardware,
+            min_instances=body.min_instances,
+            max_instances=body.max_instances,
+        )
+    )
+    place = DeploymentName(call.account.id, call.account.username, body.name)
+    if not await stores.deployments.create(call.parts.database, place, settings):
+        if await stores.deployments.find(call.parts.database, place):
             raise conflict(f"A deployment named {place.owner}/{place.name} exists already.")
-        raise unprocessable(f"An account may have at most {store_deployments.DEPLOYMENTS_LIMIT} deployments.")
+        raise unprocessable(f"An account may have at most {stores.deployments.DEPLOYMENTS_LIMIT} deployments.")
     return json_response(_deployment(await _own(call, place)))
 
 
@@ -94,11 +96,11 @@ async def update(call: Call[DeploymentParts]) -> web.Response:
     if body.version is not UNSET:
         model = (await _own(call, place))["model"]
         version_queue = (await call.parts.versions.resolve(call.account.id, f"{model}:{body.version}")).queue
-    if not await store_deployments.update(
+    if not await stores.deployments.update(
         call.parts.database, place, lambda now: rollout.changed(now, body, version_queue)
     ):
         raise not_found()
-    call.parts.deployments.forget(place)
+    call.parts.deployments.invalidate(place)
     return json_response(_deployment(await _own(call, place)))
 
 
@@ -110,12 +112,12 @@ async def delete(call: Call[DeploymentParts]) -> web.Response:
     predictions stay.
     """
     place, rest_s = _place(call), call.parts.config.deployment_rest_s
-    deleted = await store_deployments.delete(call.parts.database, place, rest_s, call.parts.acceptor.is_warm)
+    deleted = await stores.deployments.delete(call.parts.database, place, rest_s, call.parts.acceptor.is_warm)
     if deleted is None:
         raise not_found()
     if not deleted:
         raise rollout.in_use(rest_s)
-    call.parts.deployments.forget(place)
+    call.parts.deployments.invalidate(place)
     return web.Response(status=204)
 
 
@@ -139,12 +141,12 @@ async def predict(call: Call[DeploymentParts]) -> web.Response:
     return await create_one(call, runnable, body)
 
 
-def _place(call: Call[DeploymentParts]) -> Place:
-    return Place(call.account.id, call.path("owner"), call.path("name"))
+def _place(call: Call[DeploymentParts]) -> DeploymentName:
+    return DeploymentName(call.account.id, call.path("owner"), call.path("name"))
 
 
-async def _own(call: Call[DeploymentParts], place: Place) -> Row:
-    row = await store_deployments.deployment(call.parts.database, place)
+async def _own(call: Call[DeploymentParts], place: DeploymentName) -> Row:
+    row = await stores.deployments.find(call.parts.database, place)
     if row is None:
         raise not_found()
     return row

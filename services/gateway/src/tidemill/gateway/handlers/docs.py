@@ -6,7 +6,7 @@ from aiohttp import web
 
 from tidemill.contracts.errors import not_found
 from tidemill.gateway.call import Call, operation
-from tidemill.gateway.reference.library import LIBRARY, POLICY, Library, rendered
+from tidemill.gateway.reference.documentation import DOCUMENTATION, POLICY, Documentation, render_page
 
 MARKDOWN: Final = "text/markdown"
 HTML: Final = "text/html"
@@ -38,7 +38,7 @@ async def openapi(call: Call[object]) -> web.Response:
 async def index(call: Call[object]) -> web.Response:
     """List the pages of the documentation."""
     text = _library(call).index(call.api_url)
-    return _html(rendered(text)) if wants_html(call) else _text(text, MARKDOWN)
+    return _html(render_page(text)) if wants_html(call) else _text(text, MARKDOWN)
 
 
 @operation("docs.page", headers=("Accept",), answer=(MARKDOWN, HTML, PLAIN))
@@ -71,8 +71,8 @@ def wants_html(call: Call[object]) -> bool:
     return HTML in accepted and MARKDOWN not in accepted
 
 
-def _library(call: Call[object]) -> Library:
-    return call.request.app[LIBRARY]
+def _library(call: Call[object]) -> Documentation:
+    return call.request.app[DOCUMENTATION]
 
 
 def _text(text: str, kind: str) -> web.Response:

@@ -18,8 +18,8 @@ from tidemill.contracts.errors import conflict, forbidden, not_found, unprocessa
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
-from tidemill.gateway.events.durable import Durables
-from tidemill.gateway.events.rights import SCOPES, readable
+from tidemill.gateway.events.durable_consumers import DurableConsumers
+from tidemill.gateway.events.permissions import SCOPES, readable_kinds
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasDatabase, HasSigningKey
@@ -33,7 +33,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 class EventConsumerParts(HasDatabase, HasSigningKey, Protocol):
     @property
-    def durables(self) -> Durables: ...
+    def durable_consumers(self) -> DurableConsumers: ...
 
 
 @operation(
@@ -51,17 +51,17 @@ async def create(call: Call[EventConsumerParts]) -> web.Response:
     hour). A connection that was made before does not know it: connect again to use it.
     """
     body = await call.body(CreateEventConsumer)
-    kinds = readable(call.caller.scopes) if body.events is None else tuple(dict.fromkeys(body.events))
+    kinds = readable_kinds(call.caller.scopes) if body.events is None else tuple(dict.fromkeys(body.events))
     lacking = [SCOPES[kind] for kind in kinds if SCOPES[kind] not in call.caller.scopes]
     if lacking or not kinds:
         raise forbidden(f"This token lacks the scope {lacking[0] if lacking else Scope.PREDICTIONS_READ}.")
-    row = await stores.events.add(call.parts.database, call.account.id, body.name, kinds)
+    row = await stores.event_consumers.create(call.parts.database, call.account.id, body.name, kinds)
     if row is None:
-        if await stores.events.name_taken(call.parts.database, call.account.id, body.name):
+        if await stores.event_consumers.is_name_taken(call.parts.database, call.account.id, body.name):
             raise conflict(f"There is an event consumer {body.name} already.")
         raise unprocessable(f"An account can have {EVENT_CONSUMERS_LIMIT} event consumers.")
     try:
-        await call.parts.durables.ensure([row])
+        await call.parts.durable_consumers.ensure([row])
     except BUS_ERRORS as error:  # whoever connects to use it makes it then
         log().warning("consumer not made yet", action="create", error=str(error) or type(error).__name__)
     return json_response(_shown(row), 201, call.location(f"/event-consumers/{row['id']}"))
@@ -70,7 +70,7 @@ async def create(call: Call[EventConsumerParts]) -> web.Response:
 @operation(
     "event-consumers.list",
     Scope.PREDICTIONS_READ,
-    query=queries.Paging,
+    query=queries.PageQuery,
     answer=Page[EventConsumer],
 )
 async def list_(call: Call[EventConsumerParts]) -> web.Response:
@@ -78,7 +78,7 @@ async def list_(call: Call[EventConsumerParts]) -> web.Response:
     listed = await page(
         call,
         "/event-consumers",
-        lambda cursor, limit: stores.events.page(call.parts.database, call.account.id, cursor, limit),
+        lambda cursor, limit: stores.event_consumers.page(call.parts.database, call.account.id, cursor, limit),
         _shown,
     )
     return json_response(listed, headers=NO_STORE)
@@ -88,10 +88,14 @@ async def list_(call: Call[EventConsumerParts]) -> web.Response:
 async def get(call: Call[EventConsumerParts]) -> web.Response:
     """Show a durable consumer and how far it is."""
     identifier = call.path("id")
-    row = await stores.events.one(call.parts.database, call.account.id, identifier) if is_id(identifier) else None
+    row = (
+        await stores.event_consumers.find(call.parts.database, call.account.id, identifier)
+        if is_id(identifier)
+        else None
+    )
     if row is None:
         raise not_found()
-    state = await call.parts.durables.state(identifier)
+    state = await call.parts.durable_consumers.state(identifier)
     shown = EventConsumerState(
         **_members(row),
         waiting=None if state is None else state.waiting,
@@ -108,10 +112,10 @@ async def get(call: Call[EventConsumerParts]) -> web.Response:
 async def delete(call: Call[EventConsumerParts]) -> web.Response:
     """Delete a durable consumer; what it has not delivered yet it never will."""
     identifier = call.path("id")
-    known = is_id(identifier) and await stores.events.remove(call.parts.database, call.account.id, identifier)
+    known = is_id(identifier) and await stores.event_consumers.delete(call.parts.database, call.account.id, identifier)
     if not known:
         raise not_found()
-    await call.parts.durables.remove(identifier)
+    await call.parts.durable_consumers.remove(identifier)
     return web.Response(status=204)
 
 

@@ -28,13 +28,13 @@ from tidemill.runtime.db import Row
 class ExampleParts(InputFileParts, HasConfig, Protocol): ...
 
 
-@operation("models.examples.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[Prediction])
+@operation("models.examples.list", Scope.MODELS_READ, query=queries.PageQuery, answer=Page[Prediction])
 async def list_(call: Call[ExampleParts]) -> web.Response:
     """A model's examples, the newest prediction first."""
     model = await visible_here(call)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.examples.examples(call.parts.database, model["model_id"], cursor, limit)
+        return await stores.examples.page(call.parts.database, model["model_id"], cursor, limit)
 
     path = f"/models/{model['owner']}/{model['name']}/examples"
     return json_response(await page(call, path, fetch, lambda row: model_serializer.example(call, row)))
@@ -50,11 +50,11 @@ async def create(call: Call[ExampleParts]) -> web.Response:
     model_id = await own_id(call)
     prediction_id = (await call.body(AddExample)).prediction
     row = await _candidate(call, model_id, prediction_id)
-    if await stores.examples.example(call.parts.database, model_id, prediction_id) is None:
+    if await stores.examples.find(call.parts.database, model_id, prediction_id) is None:
         rewritten = await input_files.kept(call, prediction_id, row["input"])
         if not await stores.examples.add(call.parts.database, model_id, prediction_id, rewritten):
             raise conflict(f"A model may have at most {EXAMPLES_LIMIT} examples, of predictions that have their data.")
-    added = await stores.examples.example(call.parts.database, model_id, prediction_id)
+    added = await stores.examples.find(call.parts.database, model_id, prediction_id)
     if added is None:
         raise not_found()
     return json_response(model_serializer.example(call, added), 201, call.location(f"/predictions/{added['id']}"))
@@ -65,7 +65,7 @@ async def _candidate(call: Call[ExampleParts], model_id: str, prediction_id: str
     parts = call.parts
     row = None
     if is_id(prediction_id):
-        row = await stores.examples.candidate(
+        row = await stores.examples.find_candidate(
             parts.database, call.account.id, prediction_id, model_id, parts.config.retention_s
         )
     if row is None:

@@ -15,9 +15,9 @@ from tidemill.contracts.ids import is_id, new_id
 from tidemill.contracts.limits import FILE_LIFETIME_S, FILE_LIMIT_BYTES
 from tidemill.gateway import stores
 from tidemill.gateway.call import BYTES, FORM, Call, json_response, operation
-from tidemill.gateway.files.serving import CONDITIONS, Shown, forget, serve
+from tidemill.gateway.files.downloads import CONDITIONAL_HEADERS, ServedObject, delete_object, serve_object
 from tidemill.gateway.files.spool import Spool
-from tidemill.gateway.files.uploads import Form, receive
+from tidemill.gateway.files.uploads import UploadForm, read_form
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
@@ -42,13 +42,13 @@ async def create(call: Call[FileParts]) -> web.Response:
     """Upload a file. The form has `content`, and `filename`, `type` and `metadata` if wanted."""
     too_large = Problem(413, TOO_LARGE)
     with Spool.opened(FILE_LIMIT_BYTES, too_large) as spool:
-        form = await receive(call.request, spool)
+        form = await read_form(call.request, spool)
         metadata = msgspec.json.encode(form.labels()).decode()
         row = await _store(call, form, spool, metadata)
     return json_response(_file(call, row), 201, call.location(f"/files/{row['id']}"))
 
 
-async def _store(call: Call[FileParts], form: Form, spool: Spool, metadata: str) -> Row:
+async def _store(call: Call[FileParts], form: UploadForm, spool: Spool, metadata: str) -> Row:
     """The object comes before the row: what a row names exists. An object without one is an orphan for the janitor."""
     file_id = new_id()
     key = f"files/{file_id}"
@@ -68,12 +68,12 @@ async def _store(call: Call[FileParts], form: Form, spool: Spool, metadata: str)
     )
 
 
-@operation("files.list", Scope.FILES_READ, query=queries.Paging, answer=Page[File])
+@operation("files.list", Scope.FILES_READ, query=queries.PageQuery, answer=Page[File])
 async def list_(call: Call[FileParts]) -> web.Response:
     """List uploaded files, newest first."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.files.files(call.parts.database, call.account.id, cursor, limit)
+        return await stores.files.page(call.parts.database, call.account.id, cursor, limit)
 
     return json_response(await page(call, "/files", fetch, lambda row: _file(call, row)))
 
@@ -89,12 +89,19 @@ async def delete(call: Call[FileParts]) -> web.Response:
     """Delete an uploaded file."""
     row = await _own(call)
     # The object goes first: were it the other way round, a break in between would leave bytes that nobody knows of.
-    await forget(call.parts.objects, row["object_key"])
+    await delete_object(call.parts.objects, row["object_key"])
     await stores.files.delete(call.parts.database, row["id"], call.account.id)
     return web.Response(status=204)
 
 
-@operation("files.download", signed=True, query=queries.Signed, headers=CONDITIONS, answer=BYTES, errors=(412,))
+@operation(
+    "files.download",
+    signed=True,
+    query=queries.SignatureQuery,
+    headers=CONDITIONAL_HEADERS,
+    answer=BYTES,
+    errors=(412,),
+)
 async def download(call: Call[FileParts]) -> web.StreamResponse:
     """Download a file by its signed URL.
 
@@ -103,22 +110,22 @@ async def download(call: Call[FileParts]) -> web.StreamResponse:
     """
     file_id = call.path("id")
     try:
-        asked = call.parse_query(queries.Signed)
+        asked = call.parse_query(queries.SignatureQuery)
     except Problem:
         raise _missing() from None
-    row = await stores.files.file_of_owner(call.parts.database, file_id, asked.owner) if is_id(file_id) else None
+    row = await stores.files.find_of_owner(call.parts.database, file_id, asked.owner) if is_id(file_id) else None
     if row is None:
         raise _missing()
     secret = files_secret(call.parts.signing_key, row["account_id"])
     if not verify_download([secret], asked.owner, file_id, asked.expiry, signature=asked.signature, now=now()):
         raise _missing()
-    shown = Shown(row["object_key"], row["name"], row["content_type"], row["md5"], row["sha256"])
-    return await serve(call, shown)
+    shown = ServedObject(row["object_key"], row["name"], row["content_type"], row["md5"], row["sha256"])
+    return await serve_object(call, shown)
 
 
 async def _own(call: Call[FileParts]) -> Row:
     file_id = call.path("id")
-    row = await stores.files.file(call.parts.database, file_id, call.account.id) if is_id(file_id) else None
+    row = await stores.files.find(call.parts.database, file_id, call.account.id) if is_id(file_id) else None
     if row is None:
         raise _missing()
     return row

@@ -18,7 +18,7 @@ from tidemill.gateway.listing import queries
 from tidemill.gateway.live import sse
 from tidemill.gateway.live.listening import LISTENERS, Listener
 from tidemill.gateway.live.mirror import Due
-from tidemill.gateway.protocols import HasAccounts, HasConfig, HasDatabase, HasPublicUrls, HasSigningKey
+from tidemill.gateway.protocols import HasCallers, HasConfig, HasDatabase, HasPublicUrls, HasSigningKey
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.db import TRANSIENT_ERRORS, Row
 from tidemill.runtime.webhook import Bodies, headers
@@ -29,7 +29,7 @@ MISSED_LIMIT: Final = 100  # ends that a listener who comes back is shown
 DELIVERY_ID: Final = re.compile(r"msg_[0-9a-hjkmnp-tv-z]{26}")
 
 
-class ListenParts(HasDatabase, HasAccounts, HasConfig, HasSigningKey, HasPublicUrls, Protocol): ...
+class ListenParts(HasDatabase, HasCallers, HasConfig, HasSigningKey, HasPublicUrls, Protocol): ...
 
 
 class _Connection:
@@ -38,7 +38,7 @@ class _Connection:
     def __init__(self, call: Call[ListenParts], listener: Listener) -> None:
         self._call = call
         self._listener = listener
-        self._all = call.parse_query(queries.Listen).all
+        self._all = call.parse_query(queries.ListenQuery).all
         parts = call.parts
         self._bodies = Bodies(parts.public_urls, parts.signing_key, parts.config.retention_s)
         self.response = web.StreamResponse(headers=sse.HEADERS)
@@ -48,8 +48,8 @@ class _Connection:
         await self._write(b": listening\n\n")
         await self._catch_up()
         while not self._listener.closed:
-            # Remembered for seconds: a token that was revoked hears no more, however much there is to hear.
-            await self._call.parts.accounts.authenticate(self._call.request.headers.get("Authorization"))
+            # TtlCache for seconds: a token that was revoked hears no more, however much there is to hear.
+            await self._call.parts.callers.get(self._call.request.headers.get("Authorization"))
             self._listener.changed.clear()
             for due in self._listener.mirror.take(monotonic()):
                 await self._show(due)
@@ -59,7 +59,7 @@ class _Connection:
         last = self._call.request.headers.get("Last-Event-ID", "")
         if DELIVERY_ID.fullmatch(last):
             database, account_id = self._call.parts.database, self._call.account.id
-            for row in await stores.webhooks.missed(database, account_id, last, MISSED_LIMIT):
+            for row in await stores.webhooks.list_missed(database, account_id, last, MISSED_LIMIT):
                 self._listener.mirror.missed(row["prediction_id"])
 
     async def _wait(self) -> None:
@@ -74,14 +74,14 @@ class _Connection:
 
     async def _show(self, due: Due) -> None:
         call = self._call
-        row = await stores.webhooks.mirrored(call.parts.database, due.prediction, call.account.id)
+        row = await stores.webhooks.find_mirrored(call.parts.database, due.prediction, call.account.id)
         if row is None or not self._wanted(row, due.event):
             return
         started = due.event == "start"
         body = self._bodies.at_start(row) if started else self._bodies.now(row)
         delivery = row["delivery"] if due.event == "completed" else None
         message_id = delivery or f"msg_{new_id()}"
-        secrets = await stores.webhooks.secrets(call.parts.database, call.account.id)
+        secrets = await stores.webhooks.list_signing_secrets(call.parts.database, call.account.id)
         mirrored = MirroredWebhook(
             event=due.event,
             prediction=due.prediction,
@@ -110,7 +110,7 @@ class _Connection:
 @operation(
     "webhooks.listen",
     Scope.WEBHOOKS_READ,
-    query=queries.Listen,
+    query=queries.ListenQuery,
     headers=("Last-Event-ID",),
     answer=EVENTS,
     errors=(409,),
@@ -124,7 +124,7 @@ async def listen(call: Call[ListenParts]) -> web.StreamResponse:
     have an id: whoever comes back with `Last-Event-ID` is shown up to 100 ends that were missed. `tidemill webhooks
     listen` forwards all this to a local URL.
     """
-    call.parse_query(queries.Listen)
+    call.parse_query(queries.ListenQuery)
     if call.request.method == "HEAD":
         return web.StreamResponse(headers=sse.HEADERS)
     async with call.request.app[LISTENERS].listening(call.account.id) as listener:

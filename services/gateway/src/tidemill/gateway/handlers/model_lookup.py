@@ -23,7 +23,7 @@ def named(call: Call[HasDatabase]) -> tuple[str, str]:
 
 
 async def visible(call: Call[HasDatabase], owner: str, name: str) -> Row:
-    row = await stores.models.model(call.parts.database, call.account.id, owner, name)
+    row = await stores.models.find(call.parts.database, call.account.id, owner, name)
     if row is None:
         raise not_found()
     return row
@@ -34,7 +34,7 @@ async def visible_here(call: Call[HasDatabase]) -> Row:
 
 
 async def own_id(call: Call[HasDatabase]) -> str:
-    model_id = await stores.models.own_model_id(call.parts.database, call.account.id, *named(call))
+    model_id = await stores.models.find_own_id(call.parts.database, call.account.id, *named(call))
     if model_id is None:
         raise not_found()
     return model_id

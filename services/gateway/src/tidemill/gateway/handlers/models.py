@@ -35,21 +35,21 @@ async def hardware(call: Call[ModelParts]) -> web.Response:
     return json_response(call.parts.tariffs.hardware())
 
 
-@operation("models.list", Scope.MODELS_READ, query=queries.Models, answer=Page[Model])
+@operation("models.list", Scope.MODELS_READ, query=queries.ModelsQuery, answer=Page[Model])
 async def list_(call: Call[ModelParts]) -> web.Response:
     """Public models that can be run and show an example.
 
     `sort_by` and `sort_direction` order them. With `owner` (an extension) only those of one account, and when that is
     your own, also private ones and those without a version or an example.
     """
-    asked = call.parse_query(queries.Models)
+    asked = call.parse_query(queries.ModelsQuery)
     if asked.query:
         return json_response(await search.page_of(call, asked.query))
     shown: dict[str, Row] = {}
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        rows = await stores.models.models(call.parts.database, call.account.id, asked, cursor, limit)
-        shown.update(await stores.examples.defaults(call.parts.database, [row["model_id"] for row in rows]))
+        rows = await stores.models.page(call.parts.database, call.account.id, asked, cursor, limit)
+        shown.update(await stores.examples.find_defaults(call.parts.database, [row["model_id"] for row in rows]))
         return rows
 
     def present(row: Row) -> Model:
@@ -74,7 +74,7 @@ async def create(call: Call[ModelParts]) -> web.Response:
     if body.hardware not in HARDWARE:
         raise unknown_hardware()
     if not await stores.models.create(call.parts.database, call.account.id, body):
-        if await stores.models.own_model_id(call.parts.database, call.account.id, body.owner, body.name):
+        if await stores.models.find_own_id(call.parts.database, call.account.id, body.owner, body.name):
             raise conflict(f"A model named {body.owner}/{body.name} exists already.")
         raise unprocessable(f"An account may have at most {stores.models.MODELS_LIMIT} models.")
     location = call.location(f"/models/{body.owner}/{body.name}")
@@ -89,7 +89,7 @@ async def get(call: Call[ModelParts]) -> web.Response:
 
 async def _shown(call: Call[ModelParts], owner: str, name: str) -> Model:
     row = await visible(call, owner, name)
-    shown = await stores.examples.defaults(call.parts.database, [row["model_id"]])
+    shown = await stores.examples.find_defaults(call.parts.database, [row["model_id"]])
     return model_serializer.model(call, row, shown.get(row["model_id"]))
 
 
@@ -105,7 +105,7 @@ async def update(call: Call[ModelParts]) -> web.Response:
     if changes.get("hardware", "cpu") not in HARDWARE:
         raise unknown_hardware()
     chosen = changes.get("default_example")
-    if chosen is not None and await stores.examples.example(call.parts.database, model_id, chosen) is None:
+    if chosen is not None and await stores.examples.find(call.parts.database, model_id, chosen) is None:
         raise invalid_member("default_example", "Must be the id of one of the model's examples")
     await stores.models.update(call.parts.database, model_id, changes)
     call.parts.versions.forget()  # a model that is private from now on must not be run by others for a while yet
@@ -129,7 +129,7 @@ async def delete(call: Call[ModelParts]) -> web.Response:
 @operation("models.readme.get", Scope.MODELS_READ, answer="text/plain")
 async def readme(call: Call[ModelParts]) -> web.Response:
     """A model's README as Markdown; 404 when it has none."""
-    text = await stores.models.readme(call.parts.database, call.account.id, *named(call))
+    text = await stores.models.find_readme(call.parts.database, call.account.id, *named(call))
     if not text:
         raise not_found()
     return web.Response(text=text, content_type="text/plain", charset="utf-8")

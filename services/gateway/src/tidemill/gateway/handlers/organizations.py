@@ -19,22 +19,21 @@ from tidemill.contracts.api.accounts import (
 )
 from tidemill.contracts.api.pages import Page
 from tidemill.contracts.errors import conflict, forbidden, invalid_member, not_found, unprocessable
-from tidemill.gateway import stores
-from tidemill.gateway.access import memberships
+from tidemill.gateway import membership_rules, stores
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.account import changes_of
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
-from tidemill.gateway.protocols import HasAccounts, HasConfig, HasDatabase, HasSigningKey
+from tidemill.gateway.protocols import HasCallers, HasConfig, HasDatabase, HasSigningKey
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
 
-class OrganizationParts(HasDatabase, HasConfig, HasAccounts, HasSigningKey, Protocol): ...
+class OrganizationParts(HasDatabase, HasConfig, HasCallers, HasSigningKey, Protocol): ...
 
 
-@operation("organizations.list", Scope.ACCOUNT_READ, query=queries.Paging, answer=Page[Organization])
+@operation("organizations.list", Scope.ACCOUNT_READ, query=queries.PageQuery, answer=Page[Organization])
 async def list_(call: Call[OrganizationParts]) -> web.Response:
     """The organizations that the user is in, newest first, with the role.
 
@@ -42,7 +41,7 @@ async def list_(call: Call[OrganizationParts]) -> web.Response:
     """
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.organizations.organizations(call.parts.database, call.caller, cursor, limit)
+        return await stores.organizations.page(call.parts.database, call.caller, cursor, limit)
 
     return json_response(await page(call, "/organizations", fetch, _organization))
 
@@ -67,7 +66,7 @@ async def create(call: Call[OrganizationParts]) -> web.Response:
         raise invalid_member("username", f"The username {body.username} is reserved")
     try:
         made = await stores.organizations.create(call.parts.database, call.account.id, body)
-    except stores.organizations.Taken:
+    except stores.organizations.UsernameTaken:
         raise conflict(f"The username {body.username} is taken.") from None
     if not made:
         limit = stores.organizations.OWNED_ORGANIZATIONS_LIMIT
@@ -87,10 +86,10 @@ async def update(call: Call[OrganizationParts]) -> web.Response:
     """Change an organization's name, links or retention. For its owners."""
     row = await _found(call, call.path("name"))
     if row["role"] != "owner":
-        raise memberships.owners_only()
+        raise membership_rules.owners_only()
     changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
-    await stores.organizations.update(call.parts.database, row["id"], changes)
-    call.parts.accounts.forget(row["id"])
+    await stores.organizations.update_account(call.parts.database, row["id"], changes)
+    call.parts.callers.invalidate(row["id"])
     return json_response(_organization(await _found(call, row["username"])))
 
 
@@ -102,17 +101,17 @@ async def delete(call: Call[OrganizationParts]) -> web.Response:
     Its username stays taken.
     """
     organization_id = await stores.organizations.delete(call.parts.database, call.caller, call.path("name"))
-    call.parts.accounts.forget(organization_id)
+    call.parts.callers.invalidate(organization_id)
     return web.Response(status=204)
 
 
-@operation("organizations.members.list", Scope.ACCOUNT_READ, query=queries.Paging, answer=Page[Member])
+@operation("organizations.members.list", Scope.ACCOUNT_READ, query=queries.PageQuery, answer=Page[Member])
 async def members(call: Call[OrganizationParts]) -> web.Response:
     """Who is in an organization, with the roles. For all who are in it."""
     row = await _found(call, call.path("name"))
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.organizations.members(call.parts.database, row["id"], cursor, limit)
+        return await stores.organizations.members_page(call.parts.database, row["id"], cursor, limit)
 
     return json_response(await page(call, f"/organizations/{row['username']}/members", fetch, _member))
 
@@ -128,7 +127,7 @@ async def set_member(call: Call[OrganizationParts]) -> web.Response:
     changed = await stores.organizations.set_member(
         call.parts.database, call.caller, call.path("name"), call.path("username"), body.role
     )
-    call.parts.accounts.forget(changed.organization_id)
+    call.parts.callers.invalidate(changed.organization_id)
     return json_response(_member(changed.member))
 
 
@@ -141,12 +140,12 @@ async def remove_member(call: Call[OrganizationParts]) -> web.Response:
     changed = await stores.organizations.set_member(
         call.parts.database, call.caller, call.path("name"), call.path("username"), None
     )
-    call.parts.accounts.forget(changed.organization_id)
+    call.parts.callers.invalidate(changed.organization_id)
     return web.Response(status=204)
 
 
 async def _found(call: Call[OrganizationParts], username: str) -> Row:
-    row = await stores.organizations.organization(call.parts.database, call.caller, username)
+    row = await stores.organizations.find(call.parts.database, call.caller, username)
     if row is None:
         raise not_found()
     return row

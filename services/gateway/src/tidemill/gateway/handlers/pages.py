@@ -17,7 +17,7 @@ from tidemill.gateway.call import Call, operation
 from tidemill.gateway.handlers import predictions
 from tidemill.gateway.handlers.docs import HTML, wants_html
 from tidemill.gateway.handlers.predictions import PredictionParts
-from tidemill.gateway.reference.library import POLICY, page
+from tidemill.gateway.reference.documentation import POLICY, html_page
 from tidemill.security.delivery_urls import PATH
 
 TEXT_LIMIT_CHARS: Final = 20_000  # of a text on a page; the JSON has all of it
@@ -109,5 +109,5 @@ def _code(text: str) -> str:
 
 def _html(title: str, body: str, problem: Problem | None = None) -> web.Response:
     status, more = (200, {}) if problem is None else (problem.status, problem.headers)
-    text = page(title, f"<h1>{escape(title)}</h1>\n{body}\n")
+    text = html_page(title, f"<h1>{escape(title)}</h1>\n{body}\n")
     return web.Response(text=text, status=status, content_type=HTML, charset="utf-8", headers={**HEADERS, **more})

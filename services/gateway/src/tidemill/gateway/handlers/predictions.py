@@ -11,9 +11,9 @@ from tidemill.contracts.api.predictions import CreatePrediction, CreatePredictio
 from tidemill.contracts.errors import Problem, conflict, not_found, unauthenticated
 from tidemill.contracts.ids import is_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
-from tidemill.gateway import store
+from tidemill.gateway import stores
 from tidemill.gateway.call import Call, decode, json_response, operation
-from tidemill.gateway.limits.rates import Limits
+from tidemill.gateway.limits.rates import RateLimiter
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions import batch, deletion
@@ -33,7 +33,7 @@ NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would pol
 
 class PredictionParts(BatchParts, CancelParts, DeletionParts, SharingParts, Protocol):
     @property
-    def limits(self) -> Limits: ...
+    def rate_limiter(self) -> RateLimiter: ...
 
 
 @operation(
@@ -88,7 +88,7 @@ async def create_batch(call: Call[PredictionParts]) -> web.Response:
     body = await call.body(CreateBatchItems)
     if len(body.predictions) > 1:
         rest = len(body.predictions) - 1  # the request itself was counted as one
-        await call.parts.limits.take(call.request, call.account, cost=rest)
+        await call.parts.rate_limiter.take(call.request, call.account, cost=rest)
     return await batch.create(call, body)
 
 
@@ -105,7 +105,11 @@ async def get(call: Call[PredictionParts]) -> web.Response:
 async def shown(call: Call[PredictionParts]) -> Prediction:
     """The prediction that the path names, as the caller may see it. Raises the 404 and the 401 problem."""
     prediction_id, account = call.path("id"), call.account.id
-    row = await store.visible(call.parts.database, prediction_id, account) if is_id(prediction_id) else None
+    row = (
+        await stores.predictions.find_visible(call.parts.database, prediction_id, account)
+        if is_id(prediction_id)
+        else None
+    )
     if row is None:
         raise not_found() if account else unauthenticated(passed=False)
     prediction = prediction_serializer.in_full if row["account_id"] == account else sharing.as_others_see
@@ -114,7 +118,11 @@ async def shown(call: Call[PredictionParts]) -> Prediction:
 
 async def _own(call: Call[PredictionParts]) -> Row:
     prediction_id = call.path("id")
-    row = await store.prediction(call.parts.database, prediction_id, call.account.id) if is_id(prediction_id) else None
+    row = (
+        await stores.predictions.find(call.parts.database, prediction_id, call.account.id)
+        if is_id(prediction_id)
+        else None
+    )
     if row is None:
         raise not_found()
     return row
@@ -123,7 +131,7 @@ async def _own(call: Call[PredictionParts]) -> Row:
 @operation(
     "predictions.list",
     Scope.PREDICTIONS_READ,
-    query=queries.Predictions,
+    query=queries.PredictionsQuery,
     headers=STATUS,
     answer=Page[Prediction],
 )
@@ -133,7 +141,9 @@ async def list_(call: Call[PredictionParts]) -> web.Response:
     Every filter narrows the list. With a filter that few predictions pass, a page may hold fewer than 100, or none,
     and still have a `next`.
     """
-    search = store.Search(call.parts.database, call.account.id, call.parse_query(queries.Predictions))
+    search = stores.predictions.PredictionScan(
+        call.parts.database, call.account.id, call.parse_query(queries.PredictionsQuery)
+    )
     listed = await page(
         call,
         "/predictions",

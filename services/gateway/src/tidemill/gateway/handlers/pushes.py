@@ -22,7 +22,7 @@ from tidemill.contracts.limits import BUNDLE_FILE_LIMIT_BYTES, GIB, MANIFEST_LIM
 from tidemill.gateway import stores
 from tidemill.gateway.call import BYTES, Call, decode, json_response, operation, refuse_encoded
 from tidemill.gateway.files.spool import Spool
-from tidemill.gateway.files.uploads import arriving
+from tidemill.gateway.files.uploads import body_chunks
 from tidemill.gateway.limits.rates import REFUSED
 from tidemill.gateway.protocols import HasBus, HasConfig, HasDatabase, HasObjects
 from tidemill.runtime.clock import rfc3339
@@ -44,7 +44,7 @@ async def create(call: Call[PushParts]) -> web.Response:
     Those that are missing are uploaded next; it is queued at once when none is.
     """
     parts = call.parts
-    model_id = await stores.models.own_model_id(parts.database, call.account.id, call.path("owner"), call.path("name"))
+    model_id = await stores.models.find_own_id(parts.database, call.account.id, call.path("owner"), call.path("name"))
     if model_id is None:
         raise not_found()
     await _refuse_too_many(call)
@@ -52,7 +52,7 @@ async def create(call: Call[PushParts]) -> web.Response:
     files = await asyncio.to_thread(_checked, await call.read(MANIFEST_LIMIT_BYTES))
     push_id = new_id()
     await stores.pushes.create(parts.database, push_id, call.account.id, model_id, files)
-    missing = await stores.pushes.missing(parts.database, push_id)
+    missing = await stores.pushes.missing_digests(parts.database, push_id)
     if not missing:
         await _queue(call, push_id)
     return json_response(await _push(call, push_id), 201, {**NO_STORE, **call.location(f"/pushes/{push_id}")})
@@ -97,8 +97,8 @@ async def start(call: Call[PushParts]) -> web.Response:
 
 async def _queue(call: Call[PushParts], push_id: str) -> None:
     database, account = call.parts.database, call.account.id
-    await stores.pushes.queue(database, push_id, account, _limit(call))
-    push = await stores.pushes.push(database, push_id, account)
+    await stores.pushes.enqueue(database, push_id, account, _limit(call))
+    push = await stores.pushes.find(database, push_id, account)
     if push is not None and push["status"] == "uploading":
         raise _too_many_waiting(call)
     try:
@@ -116,7 +116,7 @@ async def _refuse_too_many(call: Call[PushParts]) -> None:
     limit = _limit(call)
     if limit is None:
         return
-    found = await stores.pushes.open_pushes(call.parts.database, call.account.id)
+    found = await stores.pushes.count_open(call.parts.database, call.account.id)
     if found.waiting >= limit:
         raise _too_many_waiting(call)
     if found.uploading >= UPLOADING_LIMIT:
@@ -153,7 +153,7 @@ async def put_blob(call: Call[PushParts]) -> web.Response:
     length = _length(call.request)
     known = await stores.pushes.has_blob(parts.database, call.account.id, digest)
     with Spool.opened(length, bad_request("More bytes came than announced.")) as spool:
-        async for chunk in arriving(call.request.content):
+        async for chunk in body_chunks(call.request.content):
             if not known:
                 await spool.add(chunk)
         if not known:
@@ -179,16 +179,16 @@ async def _keep(call: Call[PushParts], digest: str, spool: Spool) -> None:
 
 async def _push(call: Call[PushParts], push_id: str) -> Push:
     database = call.parts.database
-    row = await stores.pushes.push(database, push_id, call.account.id) if is_id(push_id) else None
+    row = await stores.pushes.find(database, push_id, call.account.id) if is_id(push_id) else None
     if row is None:
         raise not_found()
-    place = await stores.pushes.place(database, push_id) if row["status"] == "queued" else None
+    place = await stores.pushes.queue_position(database, push_id) if row["status"] == "queued" else None
     return Push(
         id=row["id"],
         model=row["model"],
         status=row["status"],
         queue_position=UNSET if place is None else place,
-        missing=await stores.pushes.missing(database, push_id) if row["status"] == "uploading" else [],
+        missing=await stores.pushes.missing_digests(database, push_id) if row["status"] == "uploading" else [],
         version=row["version"],
         error=row["error"],
         warnings=row["warnings"],

@@ -18,7 +18,7 @@ from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasDatabase, HasSigningKey
-from tidemill.gateway.reference.library import LIBRARY
+from tidemill.gateway.reference.documentation import DOCUMENTATION
 from tidemill.gateway.responses import model_serializer
 from tidemill.runtime.db import Row
 
@@ -58,16 +58,16 @@ def question(body: bytes) -> str:
 async def page_of(call: Call[SearchParts], text: str) -> Page[Any]:
     """A page of what the search finds; of all listed models when there is nothing to look for."""
     shown: dict[str, Row] = {}
-    everything = queries.Models()
+    everything = queries.ModelsQuery()
     text = text.replace("\0", " ").strip()
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         database = call.parts.database
         if text:
-            rows = await stores.discovery.search(database, text, cursor, limit)
+            rows = await stores.discovery.search_models(database, text, cursor, limit)
         else:
-            rows = await stores.models.models(database, call.account.id, everything, cursor, limit)
-        shown.update(await stores.examples.defaults(database, [row["model_id"] for row in rows]))
+            rows = await stores.models.page(database, call.account.id, everything, cursor, limit)
+        shown.update(await stores.examples.find_defaults(database, [row["model_id"] for row in rows]))
         return rows
 
     def present(row: Row) -> Model:
@@ -76,7 +76,7 @@ async def page_of(call: Call[SearchParts], text: str) -> Page[Any]:
     return await page(call, "/models", fetch, present, size=SEARCH_PAGE_SIZE, filters={"query": text} if text else {})
 
 
-@operation("search", Scope.MODELS_READ, query=queries.Search, answer=SearchResults)
+@operation("search", Scope.MODELS_READ, query=queries.SearchQuery, answer=SearchResults)
 async def everything(call: Call[SearchParts]) -> web.Response:
     """Find models, collections and pages of the documentation by their words; the best first.
 
@@ -84,11 +84,11 @@ async def everything(call: Call[SearchParts]) -> web.Response:
     """
     if not call.query.get("query"):
         raise Problem(400, 'Query parameter "query" is required')
-    asked = call.parse_query(queries.Search)
+    asked = call.parse_query(queries.SearchQuery)
     database, text = call.parts.database, asked.query.replace("\0", " ")
-    rows = await stores.discovery.search(database, text, None, asked.limit)
-    shown = await stores.examples.defaults(database, [row["model_id"] for row in rows])
-    collections = await stores.discovery.collections_found(database, call.account.id, text, COLLECTIONS_LIMIT)
+    rows = await stores.discovery.search_models(database, text, None, asked.limit)
+    shown = await stores.examples.find_defaults(database, [row["model_id"] for row in rows])
+    collections = await stores.discovery.search_collections(database, call.account.id, text, COLLECTIONS_LIMIT)
     found = SearchResults(
         query=asked.query,
         models=[
@@ -104,7 +104,7 @@ async def everything(call: Call[SearchParts]) -> web.Response:
         ],
         pages=[
             FoundPage(name=found.title, href=f"{call.api_url}/docs/{found.name}")
-            for found in call.request.app[LIBRARY].search.find(text, PAGES_LIMIT)
+            for found in call.request.app[DOCUMENTATION].search.find(text, PAGES_LIMIT)
         ],
     )
     return json_response(found)

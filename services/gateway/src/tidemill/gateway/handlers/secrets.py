@@ -24,14 +24,14 @@ class SecretParts(HasDatabase, HasSigningKey, Protocol): ...
 @operation("models.secrets.list", Scope.MODELS_READ, answer=list[Secret])
 async def list_(call: Call[SecretParts]) -> web.Response:
     """The names of a model's run-time secrets, of a model of your own. Nobody is ever told a value."""
-    rows = await stores.secrets.secrets_of(call.parts.database, await own_id(call))
+    rows = await stores.secrets.list_all(call.parts.database, await own_id(call))
     return json_response([_shown(row) for row in rows])
 
 
 @operation("models.secrets.get", Scope.MODELS_READ, answer=Secret)
 async def get(call: Call[SecretParts]) -> web.Response:
     """Whether a model of your own has a secret of this name, and since when."""
-    row = await stores.secrets.secret(call.parts.database, await own_id(call), call.path("secret"))
+    row = await stores.secrets.find(call.parts.database, await own_id(call), call.path("secret"))
     if row is None:
         raise not_found()
     return json_response(_shown(row))
@@ -57,7 +57,7 @@ async def set_(call: Call[SecretParts]) -> web.Response:
         raise unprocessable("A secret may not contain the character U+0000: no environment variable can.")
     kept = secret_encryption.encrypt(call.parts.signing_key, secret_encryption.associated_data(model_id, name), value)
     try:
-        row = await stores.secrets.set_secret(call.parts.database, model_id, name, kept)
+        row = await stores.secrets.save(call.parts.database, model_id, name, kept)
     except ForeignKeyViolationError:
         raise not_found() from None
     if row is None:

@@ -19,25 +19,25 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.listing.pages import page
-from tidemill.gateway.protocols import HasAccounts, HasDatabase, HasSigningKey
+from tidemill.gateway.protocols import HasCallers, HasDatabase, HasSigningKey
 from tidemill.runtime.clock import at, now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import tokens
 
 
-class TokenParts(HasDatabase, HasAccounts, HasSigningKey, Protocol): ...
+class TokenParts(HasDatabase, HasCallers, HasSigningKey, Protocol): ...
 
 
-@operation("tokens.list", Scope.ACCOUNT_READ, query=queries.Tokens, answer=Page[Token])
+@operation("tokens.list", Scope.ACCOUNT_READ, query=queries.TokensQuery, answer=Page[Token])
 async def list_(call: Call[TokenParts]) -> web.Response:
     """The tokens that you may see, newest first: your own, those you made for organizations, all of those you own.
 
     With a token of an organization: its tokens, all for its owners and one's own for others. Never a secret.
     """
-    asked = call.parse_query(queries.Tokens)
+    asked = call.parse_query(queries.TokensQuery)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.tokens.tokens_of(call.parts.database, call.caller, asked.account, cursor, limit)
+        return await stores.tokens.page(call.parts.database, call.caller, asked.account, cursor, limit)
 
     return json_response(await page(call, "/tokens", fetch, lambda row: Token(**_facts(row))))
 
@@ -58,7 +58,7 @@ async def create(call: Call[TokenParts]) -> web.Response:
     account_id, role = await _acts_for(call, body.account)
     if names := access.excess_scopes(body.scopes, call.caller.given, role):
         raise forbidden(f"A token can grant no more than you have; this goes beyond it: {', '.join(names)}.")
-    new = stores.tokens.New(
+    new = stores.tokens.NewToken(
         account_id=account_id,
         user_id=call.caller.user,
         name=body.name,
@@ -69,7 +69,7 @@ async def create(call: Call[TokenParts]) -> web.Response:
     token_id = await stores.tokens.create(call.parts.database, new, secret)
     if token_id is None:
         raise unprocessable(f"An account may have at most {stores.tokens.LIVE_TOKENS_LIMIT} tokens. Revoke some first.")
-    row = await stores.tokens.token(call.parts.database, call.caller, token_id)
+    row = await stores.tokens.find(call.parts.database, call.caller, token_id)
     if row is None:  # the membership ended meanwhile, and with it the token
         raise not_found()
     headers = {"Cache-Control": "no-store", **call.location(f"/tokens/{row['id']}")}
@@ -82,7 +82,7 @@ async def _acts_for(call: Call[TokenParts], username: str | None) -> tuple[str, 
         return call.account.id, call.caller.role
     found = None
     if call.account.type == "user":
-        found = await stores.tokens.role_in(call.parts.database, call.account.id, username)
+        found = await stores.tokens.find_membership(call.parts.database, call.account.id, username)
     if found is None:
         raise invalid_member("account", f"You are in no organization named {username}")
     return found
@@ -113,13 +113,13 @@ async def revoke(call: Call[TokenParts]) -> web.Response:
     """End a token, for good. Requests with it are refused from now on, on every gateway within a few seconds."""
     row = await _visible(call)
     await stores.tokens.revoke(call.parts.database, row["id"])
-    call.parts.accounts.forget(row["id"])
+    call.parts.callers.invalidate(row["id"])
     return web.Response(status=204)
 
 
 async def _visible(call: Call[TokenParts]) -> Row:
     token_id = call.path("id")
-    row = await stores.tokens.token(call.parts.database, call.caller, token_id) if is_id(token_id) else None
+    row = await stores.tokens.find(call.parts.database, call.caller, token_id) if is_id(token_id) else None
     if row is None:
         raise not_found()
     return row

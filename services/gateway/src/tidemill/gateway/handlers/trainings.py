@@ -11,7 +11,7 @@ from tidemill.contracts.api.predictions import CreatePrediction
 from tidemill.contracts.api.trainings import CreateTraining, Training
 from tidemill.contracts.errors import Problem, not_found, unprocessable
 from tidemill.contracts.ids import is_id
-from tidemill.gateway import store, stores
+from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.predictions import NO_STORE, RUNNING, STATUS
 from tidemill.gateway.listing import queries
@@ -51,13 +51,13 @@ async def create(call: Call[TrainingParts]) -> web.Response:
     body = await call.body(CreateTraining)
     runnable = await _version(call)
     owner, _, name = body.destination.partition("/")
-    if not await stores.models.own_model_id(call.parts.database, call.account.id, owner, name):
+    if not await stores.models.find_own_id(call.parts.database, call.account.id, owner, name):
         raise Problem(404, "The specified training destination does not exist")
     if INPUT not in runnable.schema.get("components", {}).get("schemas", {}):
         raise unprocessable("This version cannot be trained: its cog.yaml names no train function.", "Not trainable")
     trainable = msgspec.structs.replace(
         runnable,
-        queue=await stores.trainings.queue(call.parts.database, runnable.queue),
+        queue=await stores.trainings.ensure_queue(call.parts.database, runnable.queue),
         streams=None,
         check=checker(runnable.schema, INPUT),
         destination=body.destination,
@@ -80,12 +80,12 @@ async def _version(call: Call[TrainingParts]) -> Runnable:
         raise not_found() from None
 
 
-@operation("trainings.list", Scope.TRAININGS_READ, query=queries.Paging, headers=STATUS, answer=Page[Training])
+@operation("trainings.list", Scope.TRAININGS_READ, query=queries.PageQuery, headers=STATUS, answer=Page[Training])
 async def list_(call: Call[TrainingParts]) -> web.Response:
     """List trainings, newest first."""
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.trainings.trainings(call.parts.database, call.account.id, cursor, limit)
+        return await stores.trainings.page(call.parts.database, call.account.id, cursor, limit)
 
     listed = await page(call, "/trainings", fetch, lambda row: prediction_serializer.of_row(call, row))
     return json_response(listed, headers=NO_STORE)
@@ -106,7 +106,7 @@ async def cancel(call: Call[TrainingParts]) -> web.Response:
 
 async def _own(call: Call[TrainingParts]) -> Row:
     training, database = call.path("id"), call.parts.database
-    row = await store.prediction(database, training, call.account.id, "training") if is_id(training) else None
+    row = await stores.predictions.find(database, training, call.account.id, "training") if is_id(training) else None
     if row is None:
         raise not_found()
     return row

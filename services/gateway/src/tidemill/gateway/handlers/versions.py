@@ -35,13 +35,13 @@ LOST_WITH_ITS_WORKER: Final = "The worker was lost while it booted."
 class VersionParts(HasDatabase, HasBus, HasSigningKey, HasVersions, Protocol): ...
 
 
-@operation("models.versions.list", Scope.MODELS_READ, query=queries.Paging, answer=Page[Version])
+@operation("models.versions.list", Scope.MODELS_READ, query=queries.PageQuery, answer=Page[Version])
 async def list_(call: Call[VersionParts]) -> web.Response:
     """A model's versions, the newest first."""
     model = await visible_here(call)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.versions.versions(call.parts.database, model["model_id"], cursor, limit)
+        return await stores.versions.page(call.parts.database, model["model_id"], cursor, limit)
 
     path = f"/models/{model['owner']}/{model['name']}/versions"
     return json_response(await page(call, path, fetch, model_serializer.version, size=VERSIONS_PAGE_SIZE))
@@ -64,11 +64,11 @@ async def delete(call: Call[VersionParts]) -> web.Response:
     parts = call.parts
     row = await _version(call, await own_id(call))
     try:
-        if await stores.versions.run_by_others(parts.database, row["queue"]):
+        if await stores.versions.is_run_by_others(parts.database, row["queue"]):
             raise conflict("Others have run this version.")
-    except stores.versions.TooManyToRead:
+    except stores.versions.ScanTimeout:
         raise unavailable("It took too long to find out who has run this version; please retry later.", 60) from None
-    refused = await stores.versions.remove(parts.database, row["queue"])
+    refused = await stores.versions.delete(parts.database, row["queue"])
     if refused is not None:
         raise conflict(refused.reason)
     parts.versions.forget()
@@ -87,7 +87,9 @@ async def boots(call: Call[VersionParts]) -> web.Response:
     on for more than a second is among them, with what its set-up has printed until a second ago.
     """
     version = await _version(call, await own_id(call))
-    return json_response([_boot(row) for row in await stores.boots.boots(call.parts.database, version["queue"])])
+    return json_response(
+        [_boot(row) for row in await stores.boots.list_of_version(call.parts.database, version["queue"])]
+    )
 
 
 def _boot(row: Row) -> Boot:
@@ -106,7 +108,7 @@ def _boot(row: Row) -> Boot:
 async def _version(call: Call[VersionParts], model_id: str) -> Row:
     version_id = call.path("id")
     found = VERSION_ID.fullmatch(version_id) is not None
-    row = await stores.versions.version(call.parts.database, model_id, version_id) if found else None
+    row = await stores.versions.find(call.parts.database, model_id, version_id) if found else None
     if row is None:
         raise not_found()
     return row

@@ -43,7 +43,7 @@ class WebhookParts(HasDatabase, HasBus, HasSigningKey, Protocol): ...
 @operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, answer=WebhookSecret)
 async def secret(call: Call[WebhookParts]) -> web.Response:
     """The secret that signs your webhooks; receivers verify with it."""
-    key = await stores.webhooks.secret(call.parts.database, call.account.id)
+    key = await stores.webhooks.find_secret(call.parts.database, call.account.id)
     if key is None:
         raise not_found()
     return json_response(WebhookSecret(key), headers=NO_STORE)
@@ -52,7 +52,7 @@ async def secret(call: Call[WebhookParts]) -> web.Response:
 @operation(
     "webhooks.default.secret.rotate",
     Scope.WEBHOOKS_WRITE,
-    query=queries.RotateSecret,
+    query=queries.RotateSecretQuery,
     answer=RotatedSecret,
     errors=(409,),
 )
@@ -63,26 +63,24 @@ async def rotate_secret(call: Call[WebhookParts]) -> web.Response:
     holds several signatures, separated by spaces, and receivers take a delivery when one of them is right. After a
     leak use `overlap_s=0`: no earlier secret signs any more. At most 5 sign at once; 409 beyond that.
     """
-    new, overlap_s = webhook_signatures.new_secret(), call.parse_query(queries.RotateSecret).overlap_s
-    rotated, until = await stores.webhooks.rotate(call.parts.database, call.account.id, new, overlap_s)
+    new, overlap_s = webhook_signatures.new_secret(), call.parse_query(queries.RotateSecretQuery).overlap_s
+    rotated, until = await stores.webhooks.rotate_secret(call.parts.database, call.account.id, new, overlap_s)
     if not rotated:
         raise conflict(f"{SIGNING_LIMIT} secrets sign at once already; wait, or end them all with overlap_s=0.")
     return json_response(RotatedSecret(key=new, previous_sign_until=_moment(until)), headers=NO_STORE)
 
 
-@operation(
-    "webhooks.deliveries.list", Scope.WEBHOOKS_READ, query=queries.WebhookDeliveries, answer=Page[WebhookDelivery]
-)
+@operation("webhooks.deliveries.list", Scope.WEBHOOKS_READ, query=queries.DeliveriesQuery, answer=Page[WebhookDelivery])
 async def deliveries(call: Call[WebhookParts]) -> web.Response:
     """What your receivers were told and how that went, newest first; kept for a week.
 
     Every end of a prediction is listed. Of `start`, `output` and `logs` events the first of a prediction are, and then
     one at most every ten seconds unless the result changes.
     """
-    asked = call.parse_query(queries.WebhookDeliveries)
+    asked = call.parse_query(queries.DeliveriesQuery)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.webhooks.deliveries(call.parts.database, call.account.id, asked, cursor, limit)
+        return await stores.webhooks.deliveries_page(call.parts.database, call.account.id, asked, cursor, limit)
 
     listed = await page(call, "/webhooks/deliveries", fetch, lambda row: WebhookDelivery(**_facts(row)))
     return json_response(listed, headers=NO_STORE)
@@ -115,13 +113,13 @@ async def redeliver(call: Call[WebhookParts]) -> web.Response:
             raise conflict(f"This delivery was tried {TRIES_LIMIT} times already.")
         if row["prediction_deleted"]:
             raise conflict("The prediction was deleted.")
-        reason = await stores.webhooks.disabled_reason(database, row["id"])
+        reason = await stores.webhooks.find_disabled_reason(database, row["id"])
         raise conflict(f"The endpoint is disabled ({reason}); enable it first.")
     await call.parts.bus.send(subjects.WEBHOOK, WebhookEvent(id=row["prediction_id"], event="completed"))
     return json_response(WebhookDelivery(**_facts(await _own(call))), 202, NO_STORE)
 
 
-@operation("webhooks.endpoints.list", Scope.WEBHOOKS_READ, query=queries.Paging, answer=Page[WebhookEndpoint])
+@operation("webhooks.endpoints.list", Scope.WEBHOOKS_READ, query=queries.PageQuery, answer=Page[WebhookEndpoint])
 async def endpoints(call: Call[WebhookParts]) -> web.Response:
     """The hosts that your webhooks go to and how they fare, newest first.
 
@@ -132,7 +130,7 @@ async def endpoints(call: Call[WebhookParts]) -> web.Response:
     """
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
-        return await stores.webhooks.endpoints(call.parts.database, call.account.id, cursor, limit)
+        return await stores.webhooks.endpoints_page(call.parts.database, call.account.id, cursor, limit)
 
     return json_response(await page(call, "/webhooks/endpoints", fetch, _endpoint), headers=NO_STORE)
 
@@ -142,8 +140,8 @@ async def enable_endpoint(call: Call[WebhookParts]) -> web.Response:
     """Try an endpoint again that was disabled or paused. What was skipped stays so: redeliver what you need."""
     endpoint_id, database = call.path("id"), call.parts.database
     if is_id(endpoint_id):
-        await stores.webhooks.enable(database, endpoint_id, call.account.id)
-        row = await stores.webhooks.endpoint(database, endpoint_id, call.account.id)
+        await stores.webhooks.enable_endpoint(database, endpoint_id, call.account.id)
+        row = await stores.webhooks.find_endpoint(database, endpoint_id, call.account.id)
         if row is not None:
             return json_response(_endpoint(row))
     raise not_found()
@@ -152,7 +150,7 @@ async def enable_endpoint(call: Call[WebhookParts]) -> web.Response:
 async def _own(call: Call[WebhookParts]) -> Row:
     delivery_id = call.path("id")
     known = delivery_id.startswith(MESSAGE_PREFIX) and is_id(delivery_id.removeprefix(MESSAGE_PREFIX))
-    row = await stores.webhooks.delivery(call.parts.database, delivery_id, call.account.id) if known else None
+    row = await stores.webhooks.find_delivery(call.parts.database, delivery_id, call.account.id) if known else None
     if row is None:
         raise not_found()
     return row

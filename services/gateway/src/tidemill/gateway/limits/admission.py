@@ -20,29 +20,29 @@ OPEN_RETRY_S: Final = 5  # by when some of many will have ended
 QUEUE_RETRY_S: Final = 30  # a queue that is minutes long is not short a moment later
 
 
-class Crowd(NamedTuple):
+class QueueLimits(NamedTuple):
     """When a queue takes no more: its oldest prediction has waited for so long, or so many wait."""
 
     age_s: float
     waiting: int
 
 
-class Own(NamedTuple):
+class LocalPrediction(NamedTuple):
     account: str
     at: float
 
 
-class Admission:
+class AdmissionControl:
     """Times are seconds of one monotonic clock."""
 
-    def __init__(self, crowd: Crowd) -> None:
+    def __init__(self, crowd: QueueLimits) -> None:
         self._crowd = crowd
         self._open: dict[str, int] = {}
         self._full: dict[str, str] = {}  # queues that take no more, with the reason
         self._heard_at = float("-inf")
         # Accepted here and not in the scheduler's count yet, oldest first; a dict is slow to find its first item
         # when many before it are gone.
-        self._own: OrderedDict[str, Own] = OrderedDict()
+        self._own: OrderedDict[str, LocalPrediction] = OrderedDict()
         self._own_open: dict[str, int] = {}
 
     def admit(self, account: LimitedAccount, queue: str, prediction: str, now: float) -> None:
@@ -58,7 +58,7 @@ class Admission:
         if self.open_predictions(account.id, now) >= account.allowances.open_predictions:
             REFUSED.labels("open").inc()
             raise _too_many(account.allowances.open_predictions)
-        self._own[prediction] = Own(account.id, now)
+        self._own[prediction] = LocalPrediction(account.id, now)
         self._own_open[account.id] = self._own_open.get(account.id, 0) + 1
 
     def open_predictions(self, account: str, now: float) -> int:

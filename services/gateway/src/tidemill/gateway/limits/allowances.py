@@ -10,12 +10,7 @@ from tidemill.gateway.config import Config
 from tidemill.gateway.limits.gcra import Rate
 from tidemill.runtime.db import Row
 
-Kind = Literal["creates", "requests"]
-
-# For the statement that looks up a token's account, `a`.
-COLUMNS: Final = (
-    "a.unlimited, a.creates_per_minute, a.creates_burst, a.requests_per_minute, a.requests_burst, a.open_predictions"
-)
+RateKind = Literal["creates", "requests"]
 
 
 class Allowances(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +18,7 @@ class Allowances(msgspec.Struct, frozen=True, kw_only=True):
     requests: Rate = Rate(REQUESTS_PER_MINUTE, REQUESTS_PER_MINUTE)
     open_predictions: int = OPEN_PREDICTIONS
 
-    def rate(self, kind: Kind) -> Rate:
+    def rate(self, kind: RateKind) -> Rate:
         return self.creates if kind == "creates" else self.requests
 
 
@@ -37,7 +32,7 @@ class LimitedAccount(Protocol):
 STANDARD: Final = Allowances()
 
 
-def default(config: Config) -> Allowances:
+def default_allowances(config: Config) -> Allowances:
     return Allowances(
         creates=Rate(config.creates_per_minute, config.creates_per_minute),
         requests=Rate(config.requests_per_minute, config.requests_per_minute),
@@ -45,8 +40,8 @@ def default(config: Config) -> Allowances:
     )
 
 
-def of_account(row: Mapping[str, Any] | Row, default: Allowances) -> Allowances | None:
-    """Of a row with COLUMNS; None is for accounts without limits, which cost no thought at all."""
+def account_allowances(row: Mapping[str, Any] | Row, default: Allowances) -> Allowances | None:
+    """Return the allowances of a row of `account`; columns that are null take the default. None: no limits at all."""
     if row["unlimited"]:
         return None
     return Allowances(

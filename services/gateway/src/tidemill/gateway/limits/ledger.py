@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from tidemill.gateway.limits import gcra
-from tidemill.gateway.limits.allowances import Kind
+from tidemill.gateway.limits.allowances import RateKind
 from tidemill.gateway.limits.gcra import Rate, Verdict
 
 OWED_SHARE: Final = 0.02  # of the burst, by gateway: four gateways are within 8 %
@@ -24,15 +24,15 @@ METERS_LIMIT: Final = 20_000  # accounts that were here lately; an idle one is f
 Beyond = Literal["ask", "owe", "forget"]
 
 
-class Key(NamedTuple):
+class RateKey(NamedTuple):
     account: str
-    kind: Kind
+    kind: RateKind
 
 
 class Debt(NamedTuple):
     """What one allowance owes the record. 0 asks for the record alone."""
 
-    key: Key
+    key: RateKey
     seconds: float
 
 
@@ -46,8 +46,8 @@ class Meter(msgspec.Struct):
 
 class Ledger:
     def __init__(self) -> None:
-        self._meters: dict[Key, Meter] = {}
-        self._unsettled: dict[Key, None] = {}  # in the order in which they came up
+        self._meters: dict[RateKey, Meter] = {}
+        self._unsettled: dict[RateKey, None] = {}  # in the order in which they came up
 
     def __len__(self) -> int:
         return len(self._meters)
@@ -56,7 +56,7 @@ class Ledger:
     def unsettled(self) -> bool:
         return bool(self._unsettled)
 
-    def take(self, key: Key, rate: Rate, cost: int, now: float, *, beyond: Beyond = "ask") -> Verdict | None:
+    def take(self, key: RateKey, rate: Rate, cost: int, now: float, *, beyond: Beyond = "ask") -> Verdict | None:
         """None: the record must be asked first."""
         meter = self._meters.get(key) or self._new(key, now)
         full_at, verdict = gcra.take(meter.full_at, now, rate, cost)
@@ -77,7 +77,7 @@ class Ledger:
             return now - meter.known_at <= KNOWN_FOR_S
         return meter.owed_s + (cost - most) * rate.interval_s <= gcra.ROUNDING_S
 
-    def _new(self, key: Key, now: float) -> Meter:
+    def _new(self, key: RateKey, now: float) -> Meter:
         if len(self._meters) >= METERS_LIMIT:
             self._forget(now)
         meter = self._meters[key] = Meter(now)
@@ -90,7 +90,7 @@ class Ledger:
             busy = {key: each for key, each in busy.items() if each.owed_s}
         self._meters = busy
 
-    def pressing(self, key: Key, rate: Rate) -> bool:
+    def pressing(self, key: RateKey, rate: Rate) -> bool:
         """Half of what it may owe is owed: it should be settled before requests have to wait for that."""
         meter = self._meters.get(key)
         return meter is not None and meter.owed_s * 2 + gcra.ROUNDING_S >= owed_limit(rate) * rate.interval_s
@@ -100,7 +100,7 @@ class Ledger:
         keys = sorted(list(self._unsettled)[:limit])
         return [Debt(key, self._meters[key].owed_s if key in self._meters else 0.0) for key in keys]
 
-    def settled(self, debts: Iterable[Debt], full_in_s: dict[Key, float], now: float) -> None:
+    def settled(self, debts: Iterable[Debt], full_in_s: dict[RateKey, float], now: float) -> None:
         """The record has them. `full_in_s`: what it says since, of all gateways, as of `now`."""
         for key, seconds in debts:
             meter = self._meters.get(key) or self._new(key, now)

@@ -6,16 +6,16 @@ the record does not answer, requests are not refused for that: the ledger alone 
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from aiohttp import web
 from prometheus_client import Counter
 
 from tidemill.contracts.errors import throttled
-from tidemill.gateway.limits import store_limits
-from tidemill.gateway.limits.allowances import Kind, LimitedAccount
+from tidemill.gateway.limits.allowances import LimitedAccount, RateKind
 from tidemill.gateway.limits.gcra import Rate, Verdict
-from tidemill.gateway.limits.ledger import Key, Ledger
+from tidemill.gateway.limits.ledger import Debt, Ledger, RateKey
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import TRANSIENT_ERRORS, DedicatedConnection
 from tidemill.runtime.tasks import set_within
@@ -29,14 +29,14 @@ BATCH_LIMIT: Final = 500  # accounts in one statement
 VERDICT: Final = web.RequestKey("verdict", Verdict)
 
 
-class Certain(NamedTuple):
+class CertainRefusal(NamedTuple):
     """For so long everything that takes of this limit is refused."""
 
     seconds: float
-    kind: Kind
+    kind: RateKind
 
 
-REFUSED_FOR: Final = web.RequestKey("refused_for", Certain)
+REFUSED_FOR: Final = web.RequestKey("refused_for", CertainRefusal)
 
 REFUSED: Final = Counter("tidemill_refused_total", "Requests refused by a limit", ["limit"])
 UNCHECKED: Final = Counter(
@@ -44,11 +44,15 @@ UNCHECKED: Final = Counter(
 )
 
 
-class Limits:
+Settle = Callable[[DedicatedConnection, Sequence[Debt]], Awaitable[dict[RateKey, float]]]  # `stores.allowances.settle`
+
+
+class RateLimiter:
     """The rates of one gateway's accounts. `run` must be running for the record to hear of anything."""
 
-    def __init__(self, connection: DedicatedConnection) -> None:
+    def __init__(self, connection: DedicatedConnection, settle: Settle) -> None:
         self._connection = connection
+        self._send = settle
         self._ledger = Ledger()
         self._owing = asyncio.Event()
         self._pressed = asyncio.Event()
@@ -56,23 +60,23 @@ class Limits:
         self._away = False
 
     async def take(
-        self, request: web.Request, account: LimitedAccount, *, cost: int = 1, kind: Kind = "creates"
+        self, request: web.Request, account: LimitedAccount, *, cost: int = 1, kind: RateKind = "creates"
     ) -> None:
-        """Counts `cost` creates or other requests. Raises the 429 problem. Accounts without limits pass."""
+        """Counts `cost` creates or other requests. Raises the 429 problem. CallerCache without limits pass."""
         allowances = account.allowances
         if allowances is None:
             return
         rate = allowances.rate(kind)
-        key = Key(account.id, kind)
+        key = RateKey(account.id, kind)
         verdict = self._try(key, rate, cost) or await self._ask_first(key, rate, cost)
         request[VERDICT] = verdict
         if not verdict.admitted:
             REFUSED.labels(kind).inc()
             if cost == 1:  # else one that asks for less may pass
-                request[REFUSED_FOR] = Certain(verdict.retry_in_s, kind)
+                request[REFUSED_FOR] = CertainRefusal(verdict.retry_in_s, kind)
             raise throttled(max(1, math.ceil(verdict.retry_in_s)))
 
-    def _try(self, key: Key, rate: Rate, cost: int) -> Verdict | None:
+    def _try(self, key: RateKey, rate: Rate, cost: int) -> Verdict | None:
         verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="forget" if self._away else "ask")
         if self._ledger.unsettled:
             self._owing.set()
@@ -82,7 +86,7 @@ class Limits:
             UNCHECKED.labels(key.kind).inc()
         return verdict
 
-    async def _ask_first(self, key: Key, rate: Rate, cost: int) -> Verdict:
+    async def _ask_first(self, key: RateKey, rate: Rate, cost: int) -> Verdict:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
@@ -116,7 +120,7 @@ class Limits:
         self._pressed.clear()
         debts = self._ledger.debts(BATCH_LIMIT)
         try:
-            full_in_s = await store_limits.settle(self._connection, debts)
+            full_in_s = await self._send(self._connection, debts)
         except TRANSIENT_ERRORS as error:
             if not self._away:
                 log().warning("limits are this gateway's own for now", action="retry", error=str(error))
@@ -131,7 +135,7 @@ class Limits:
             settled.set_result(None)
 
 
-def tell(request: web.Request, response: web.StreamResponse) -> None:
+def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Puts what is left on an answer that has not begun."""
     verdict = request.get(VERDICT)
     if verdict is not None and not response.prepared:

@@ -25,7 +25,7 @@ def seal(key: bytes, scope: str, cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(_sign(key, scope, payload) + payload).decode().rstrip("=")
 
 
-def open_(key: bytes, scope: str, text: str) -> Cursor:
+def unseal(key: bytes, scope: str, text: str) -> Cursor:
     """Raises a 400 problem for anything that `seal` did not make for this scope."""
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -33,7 +33,7 @@ async def page(
     scope = f"{path}|{call.account.id}"
     key = call.parts.signing_key
     text = call.query.get("cursor")
-    cursor = cursors.open_(key, scope, text) if text else None
+    cursor = cursors.unseal(key, scope, text) if text else None
     rows = list(await fetch(cursor, size + 1))
     more, rows = len(rows) > size, rows[:size]
     stopped = None if more else stopped_at()

@@ -19,13 +19,13 @@ Owned = Annotated[str, Meta(pattern=patterns.OWNER_AND_NAME)]
 Moment = Annotated[datetime, Meta(tz=True, description="ISO 8601; UTC where it names no time zone")]
 
 
-class Paging(msgspec.Struct, frozen=True, kw_only=True):
+class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The query of a list: `cursor` is what a page's `next` or `previous` holds."""
 
     cursor: str | None = None
 
 
-class Predictions(Paging, frozen=True, kw_only=True):
+class PredictionsQuery(PageQuery, frozen=True, kw_only=True):
     """All but `created_after`, `created_before` and `source=web` are extensions."""
 
     created_after: Moment | None = None
@@ -44,7 +44,7 @@ class Predictions(Paging, frozen=True, kw_only=True):
                 raise ValueError("In UTC the years go from 1 to 9999") from None
 
 
-class Models(Paging, frozen=True, kw_only=True):
+class ModelsQuery(PageQuery, frozen=True, kw_only=True):
     """`owner` (an extension): only models of this account; of one's own, private and empty ones too. `query` (an
     extension): what QUERY /models finds for this text; the order is then that of the search.
     """
@@ -55,20 +55,20 @@ class Models(Paging, frozen=True, kw_only=True):
     query: Annotated[str, Meta(max_length=SEARCH_LIMIT_CHARS)] | None = None
 
 
-class Search(msgspec.Struct, frozen=True, kw_only=True):
+class SearchQuery(msgspec.Struct, frozen=True, kw_only=True):
     """`limit`: how many models at most."""
 
     query: Annotated[str, Meta(min_length=1, max_length=SEARCH_LIMIT_CHARS)]
     limit: Annotated[int, Meta(ge=1, le=50)] = 20
 
 
-class Tokens(Paging, frozen=True, kw_only=True):
+class TokensQuery(PageQuery, frozen=True, kw_only=True):
     """`account`: only tokens that act for the account of this username."""
 
     account: Name | None = None
 
 
-class WebhookDeliveries(Paging, frozen=True, kw_only=True):
+class DeliveriesQuery(PageQuery, frozen=True, kw_only=True):
     """`prediction`: of this prediction; `endpoint`: to this endpoint, by its id."""
 
     prediction: Id | None = None
@@ -76,19 +76,19 @@ class WebhookDeliveries(Paging, frozen=True, kw_only=True):
     endpoint: Id | None = None
 
 
-class RotateSecret(msgspec.Struct, frozen=True, kw_only=True):
+class RotateSecretQuery(msgspec.Struct, frozen=True, kw_only=True):
     """`overlap_s`: how long the secret before goes on signing; with 0 all earlier ones stop at once."""
 
     overlap_s: Annotated[int, Meta(ge=0, le=OVERLAP_LIMIT_S)] = OVERLAP_S
 
 
-class Listen(msgspec.Struct, frozen=True, kw_only=True):
+class ListenQuery(msgspec.Struct, frozen=True, kw_only=True):
     """`all`: predictions without a webhook too."""
 
     all: bool = False
 
 
-class Signed(msgspec.Struct, frozen=True, kw_only=True):
+class SignatureQuery(msgspec.Struct, frozen=True, kw_only=True):
     """A signed download: `expiry` in unix seconds."""
 
     owner: str

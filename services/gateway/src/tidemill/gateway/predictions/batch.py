@@ -10,7 +10,7 @@ from tidemill.contracts.api.batches import Batch, BatchResult, CreateBatchItems,
 from tidemill.contracts.api.predictions import CreatePredictionOfVersion
 from tidemill.contracts.errors import Problem, conflict
 from tidemill.contracts.ids import new_id
-from tidemill.gateway import store
+from tidemill.gateway import stores
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call, decode, json_response
 from tidemill.gateway.predictions.creation import CreationParts, prepared, traceparent_of
@@ -113,7 +113,7 @@ def _nothing_created(items: Sequence[Checked]) -> Problem:
 async def _replayed(call: Call[BatchParts], earlier: FirstResult) -> Batch:
     """What the first request with the key has made, as it is now."""
     ids = [each for each in earlier.predictions if each is not None]
-    rows = {row["id"]: row for row in await store.several(call.parts.database, ids, call.account.id)}
+    rows = {row["id"]: row for row in await stores.predictions.find_many(call.parts.database, ids, call.account.id)}
     count = len(earlier.predictions)
     problems = [None] * count if earlier.problems is None else _problems(earlier.problems)
     results = []

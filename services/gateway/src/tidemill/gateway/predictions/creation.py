@@ -11,7 +11,7 @@ from tidemill.contracts.errors import invalid_member, not_found
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import WAIT_LIMIT_S
 from tidemill.contracts.subjects import Kind
-from tidemill.gateway import store
+from tidemill.gateway import stores
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call, json_response
 from tidemill.gateway.predictions import replay
@@ -141,7 +141,7 @@ async def _wait(call: Call[CreationParts], accepted: Accepted, runnable: Runnabl
         waiters.forget(accepted.id, ended)
     event = ended.result()
     if event is None or event.partial:
-        row = await store.prediction(call.parts.database, accepted.id, call.account.id, accepted.kind)
+        row = await stores.predictions.find(call.parts.database, accepted.id, call.account.id, accepted.kind)
         if row is None:
             raise not_found()
         return json_response(await prediction_serializer.in_full(call, row), 201, headers)

@@ -10,7 +10,7 @@ from tidemill.contracts.errors import bad_request
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call
-from tidemill.gateway.limits.admission import Admission
+from tidemill.gateway.limits.admission import AdmissionControl
 from tidemill.gateway.predictions.accept import Acceptor
 from tidemill.gateway.predictions.idempotent_acceptor import RETRY_WINDOW_S, IdempotencyClaim, IdempotentAcceptor
 
@@ -26,7 +26,7 @@ class IdempotencyParts(Protocol):
     @property
     def acceptor(self) -> Acceptor: ...
     @property
-    def admission(self) -> Admission: ...
+    def admission(self) -> AdmissionControl: ...
     @property
     def idempotent_acceptor(self) -> IdempotentAcceptor: ...
 

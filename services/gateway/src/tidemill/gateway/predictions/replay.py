@@ -6,7 +6,7 @@ from aiohttp import web
 
 from tidemill.contracts.errors import conflict
 from tidemill.contracts.prediction import TERMINAL, Status
-from tidemill.gateway import store
+from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response
 from tidemill.gateway.predictions.waiting import Waiters, ended_within
 from tidemill.gateway.protocols import HasDatabase
@@ -49,7 +49,7 @@ async def _ended(call: Call[ReplayParts], prediction_id: str, wait: float) -> Ro
 
 
 async def _row(call: Call[ReplayParts], prediction_id: str) -> Row:
-    row = await store.prediction(call.parts.database, prediction_id, call.account.id, kind=None)
+    row = await stores.predictions.find(call.parts.database, prediction_id, call.account.id, kind=None)
     if row is None:
         raise conflict("The prediction that this request has made before was deleted.")
     return row

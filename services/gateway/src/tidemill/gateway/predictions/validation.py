@@ -8,7 +8,7 @@ import msgspec
 
 from tidemill.contracts.errors import bad_request, invalid_input, unprocessable
 from tidemill.contracts.limits import JSON_DEPTH_LIMIT
-from tidemill.gateway import json_faults
+from tidemill.gateway import json_errors
 from tidemill.gateway.checks.fields import invalid_fields
 from tidemill.gateway.checks.formats import is_file_url
 
@@ -27,7 +27,7 @@ def decode_input(raw: bytes) -> Any:
     except msgspec.ValidationError:
         raise unprocessable("The input has a number that is too large.", "Input validation failed") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"The request body is not valid JSON: {json_faults.reason(raw, error)}") from None
+        raise bad_request(f"The request body is not valid JSON: {json_errors.reason(raw, error)}") from None
     # Only a text with that many brackets can nest that deep: most inputs are not walked.
     if raw.count(b"[") + raw.count(b"{") > JSON_DEPTH_LIMIT and _depth(value) > JSON_DEPTH_LIMIT:
         raise _too_deep()

@@ -7,7 +7,7 @@ import msgspec
 
 from tidemill.contracts.errors import invalid_version, not_found
 from tidemill.gateway.predictions.validation import Check, checker
-from tidemill.gateway.remembered import Remembered
+from tidemill.gateway.ttl_cache import TtlCache
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.streams.urls import Carried
 
@@ -45,7 +45,7 @@ class Versions:
     def __init__(self, database: Database, cache_s: float) -> None:
         self._database = database
         self._cache_s = cache_s
-        self._found: Remembered[tuple[str, str], Runnable | None] = Remembered(self._find)
+        self._found: TtlCache[tuple[str, str], Runnable | None] = TtlCache(self._find)
         self._by_queue: dict[str, Runnable] = {}  # a queue's version never changes, and its check is costly to make
 
     async def resolve(self, account_id: str, reference: str) -> Runnable:
@@ -64,7 +64,7 @@ class Versions:
 
     def forget(self) -> None:
         """What has been resolved is looked up anew: a version or a model has changed here. Others notice in time."""
-        self._found.forget()
+        self._found.invalidate()
 
     async def _find(self, asked: tuple[str, str]) -> tuple[Runnable | None, float]:
         account_id, reference = asked

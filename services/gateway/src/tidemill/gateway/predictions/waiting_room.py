@@ -130,7 +130,7 @@ class WaitingRoom:
 
     async def _ask_boot(self, queue: str) -> Row | None:
         try:
-            return await boots.waited_for(self._database, queue)
+            return await boots.find_current(self._database, queue)
         except TRANSIENT_ERRORS:
             return None
 

@@ -14,7 +14,7 @@ import msgspec
 from tidemill.contracts import patterns
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
 from tidemill.gateway.call import BYTES, EVENTS, FORM, Operation, Route
-from tidemill.gateway.reference import words
+from tidemill.gateway.reference import texts
 
 Json = dict[str, Any]
 REF: Final = "#/components/schemas/{name}"
@@ -42,14 +42,14 @@ def document(replicate: Iterable[Route[Any]], extensions: Iterable[Route[Any]], 
     tags = sorted({_tag(route.operation) for route, _ in routes})
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Tidemill HTTP API", "version": "1.0.0", "description": words.ABOUT},
+        "info": {"title": "Tidemill HTTP API", "version": "1.0.0", "description": texts.ABOUT},
         "servers": [{"url": server_url}],
         "tags": [{"name": tag} for tag in tags],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": words.BEARER}},
-            "headers": words.RESPONSE_HEADERS,
-            "responses": {f"Problem{status}": _problem(status) for status in sorted(words.STATUSES) if status >= 400},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": texts.BEARER}},
+            "headers": texts.RESPONSE_HEADERS,
+            "responses": {f"Problem{status}": _problem(status) for status in sorted(texts.STATUSES) if status >= 400},
             "schemas": schemas.components,
         },
     }
@@ -63,7 +63,7 @@ class _Schemas:
         kinds = [kind for kind in asked if not isinstance(kind, str)]
         made, components = msgspec.json.schema_components(kinds, ref_template=REF)
         self._made = list(zip(kinds, _tidy(list(made)), strict=True))
-        self.components = {"Problem": words.PROBLEM, **_tidy(components)}
+        self.components = {"Problem": texts.PROBLEM, **_tidy(components)}
 
     def content(self, declared: Any) -> Json:
         """The `content` of a body or an answer: a struct, a media type, or several of them."""
@@ -86,7 +86,7 @@ def _kinds(declared: Any) -> tuple[Any, ...]:
 
 def _schema_of_media_type(media_type: str) -> Json:
     if media_type == FORM:
-        return words.UPLOAD_FORM
+        return texts.UPLOAD_FORM
     if media_type == "application/json":
         return {}
     return BINARY if media_type == BYTES else {"type": "string"}
@@ -120,7 +120,7 @@ def _tag(operation: Operation[Any]) -> str:
 
 def _operation(route: Route[Any], schemas: _Schemas, *, extension: bool) -> Json:
     operation = route.operation
-    summary, description = said(operation)
+    summary, description = summary_and_description(operation)
     out: Json = {"operationId": operation.name, "tags": [_tag(operation)], "summary": summary}
     if description:
         out["description"] = description
@@ -139,7 +139,7 @@ def _operation(route: Route[Any], schemas: _Schemas, *, extension: bool) -> Json
     return out
 
 
-def said(operation: Operation[Any]) -> tuple[str, str]:
+def summary_and_description(operation: Operation[Any]) -> tuple[str, str]:
     """(summary, description) of an operation: its handler's docstring."""
     text = VERB.sub("", inspect.cleandoc(operation.handler.__doc__ or operation.name))
     first, _, rest = text.partition("\n\n")
@@ -155,7 +155,7 @@ def _path_parameters(path: str) -> list[Json]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": words.PATH.get(name, f"The {name}."),
+            "description": texts.PATH.get(name, f"The {name}."),
             "schema": _path_schema(path, name),
         }
         for name in PARAMETER.findall(path)
@@ -199,7 +199,7 @@ def _resolved(member: Json, components: Mapping[str, Any]) -> Json:
 
 
 def _query_parameter(name: str, schema: Json, *, required: bool) -> Json:
-    description = schema.pop("description", None) or words.QUERY.get(name)
+    description = schema.pop("description", None) or texts.QUERY.get(name)
     out: Json = {"name": name, "in": "query", "schema": schema}
     if required:
         out["required"] = True
@@ -209,7 +209,7 @@ def _query_parameter(name: str, schema: Json, *, required: bool) -> Json:
 
 
 def _header_parameters(operation: Operation[Any]) -> list[Json]:
-    return [{"name": name, "in": "header", **words.HEADERS[name]} for name in operation.headers]
+    return [{"name": name, "in": "header", **texts.HEADERS[name]} for name in operation.headers]
 
 
 def _responses(route: Route[Any], schemas: _Schemas) -> Json:
@@ -231,7 +231,7 @@ def _responses(route: Route[Any], schemas: _Schemas) -> Json:
 
 def _problem(status: int) -> Json:
     content = {"application/problem+json": {"schema": {"$ref": REF.format(name="Problem")}}}
-    return {"description": words.STATUSES[status], "headers": _headers(words.headers_of(status)), "content": content}
+    return {"description": texts.STATUSES[status], "headers": _headers(texts.headers_of(status)), "content": content}
 
 
 def _successes(operation: Operation[Any]) -> tuple[int, ...]:
@@ -242,10 +242,10 @@ def _successes(operation: Operation[Any]) -> tuple[int, ...]:
 
 
 def _success(operation: Operation[Any], status: int, schemas: _Schemas) -> Json:
-    names = words.headers_of(status) if operation.scope is not None else ()
+    names = texts.headers_of(status) if operation.scope is not None else ()
     if "Prefer" in operation.headers:
         names = (*names, "Preference-Applied")
-    out: Json = {"description": words.STATUSES.get(status, "Done.")}
+    out: Json = {"description": texts.STATUSES.get(status, "Done.")}
     if names:
         out["headers"] = _headers(names)
     if status not in {204, 304} and operation.answer is not None:

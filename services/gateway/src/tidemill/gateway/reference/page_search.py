@@ -12,17 +12,17 @@ PLURAL: Final = re.compile(r"(?<=\w{3})s$")  # of `webhooks` pages say `webhook`
 LAST: Final = "\U0010ffff"  # sorts behind every word that goes on
 
 
-class Found(NamedTuple):
+class PageMatch(NamedTuple):
     """A page by its name in the library, and its title."""
 
     name: str
     title: str
 
 
-class _Page(NamedTuple):
+class _IndexedPage(NamedTuple):
     """Words, each list sorted, with those that come twice."""
 
-    found: Found
+    found: PageMatch
     title: list[str]
     headings: list[str]
     text: list[str]
@@ -33,11 +33,13 @@ class PageSearch:
 
     def __init__(self, pages: Mapping[str, str], titles: Mapping[str, str]) -> None:
         self._pages = [
-            _Page(Found(name, titles[name]), _words([titles[name]]), _words(HEADING.findall(text)), _words([text]))
+            _IndexedPage(
+                PageMatch(name, titles[name]), _words([titles[name]]), _words(HEADING.findall(text)), _words([text])
+            )
             for name, text in pages.items()
         ]
 
-    def find(self, text: str, limit: int) -> list[Found]:
+    def find(self, text: str, limit: int) -> list[PageMatch]:
         """Pages that have every word of the text, each taken for a beginning: whose titles say little else before
         those that have them in headings, then those that say them more often.
         """

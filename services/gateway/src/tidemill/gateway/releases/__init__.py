@@ -1,1 +1,1 @@
-"""Releases of deployments: what a change makes of them, and which one a new prediction goes to."""
+"""Releases of deployments: the settings after a change, and which release takes a new prediction."""

@@ -1,4 +1,4 @@
-"""What a change makes of a deployment's release, and which release a new prediction goes to. Pure."""
+"""Rules of releases: the settings after a change, and which release takes a new prediction. Pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,40 +7,29 @@ from msgspec import UNSET, UnsetType
 
 from tidemill.contracts.api.deployments import UpdateDeployment
 from tidemill.contracts.errors import Problem, conflict, unprocessable
+from tidemill.gateway.stores.deployments import ReleaseSettings
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a release says: `version_queue` is the version's own queue."""
-
-    version_queue: str
-    hardware: str
-    min_instances: int
-    max_instances: int
-
-    def checked(self) -> "Plan":
-        """Raises the 422 problem."""
-        if self.min_instances > self.max_instances:
-            raise unprocessable("min_instances must not be greater than max_instances.")
-        return self
-
-    def same_instances(self, other: "Plan") -> bool:
-        """Whether instances of one can go on as instances of the other."""
-        return (self.version_queue, self.hardware) == (other.version_queue, other.hardware)
+def checked(settings: ReleaseSettings) -> ReleaseSettings:
+    """Return the settings. Raise the 422 problem for a scale that contradicts itself."""
+    if settings.min_instances > settings.max_instances:
+        raise unprocessable("min_instances must not be greater than max_instances.")
+    return settings
 
 
-def changed(now: Plan, asked: UpdateDeployment, version_queue: str | UnsetType) -> Plan:
-    """The plan with what was asked for; `version_queue` is the asked version's. Raises the 422 problem."""
-    wishes = {
+def changed(now: ReleaseSettings, asked: UpdateDeployment, version_queue: str | UnsetType) -> ReleaseSettings:
+    """Return the settings after a change. `version_queue`: that of the requested version. Raise the 422 problem."""
+    changes = {
         "version_queue": version_queue,
         "hardware": asked.hardware,
         "min_instances": asked.min_instances,
         "max_instances": asked.max_instances,
     }
-    return msgspec.structs.replace(now, **{key: value for key, value in wishes.items() if value is not UNSET}).checked()
+    return checked(msgspec.structs.replace(now, **{key: each for key, each in changes.items() if each is not UNSET}))
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A release that predictions can go to; `left_s`: for how long a retired one still can, as of the look-up."""
+class ReleaseCandidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A release that can take predictions. `left_s`: for how long a retired one still can, as of the look-up."""
 
     queue: str
     min_instances: int
@@ -48,11 +37,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     left_s: float = 0.0
 
 
-def choose(releases: Sequence[Candidate], is_warm: Callable[[str], bool], age_s: float) -> Candidate:
-    """The release for a new prediction: of `releases`, newest first, the current one.
+def choose_release(
+    releases: Sequence[ReleaseCandidate], is_warm: Callable[[str], bool], age_s: float
+) -> ReleaseCandidate:
+    """Return the release for a new prediction. `releases`: the current one first, then the newest retired ones.
 
-    Where it keeps instances, an older one with ready instances stands in until the first is up, so that an update
-    makes nobody wait for a boot. `age_s`: how long ago they were looked up.
+    This is the current release. But while it should have instances and none is ready, a retired one with ready
+    instances takes the prediction, so that no prediction waits for a boot after an update. `age_s`: age of the look-up.
     """
     current, *older = releases
     if current.min_instances == 0 or is_warm(current.queue):

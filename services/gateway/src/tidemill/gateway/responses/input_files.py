@@ -13,7 +13,7 @@ from tidemill.contracts.errors import Problem, conflict
 from tidemill.contracts.ids import is_id
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call
-from tidemill.gateway.files.serving import STORING_S, store_away
+from tidemill.gateway.files.downloads import STORING_S, store_unavailable
 from tidemill.gateway.protocols import HasDatabase, HasObjects, HasPublicUrls, HasSigningKey
 from tidemill.gateway.responses.url_renewal import UrlRenewer
 from tidemill.runtime.clock import now
@@ -95,7 +95,7 @@ async def _sources(call: Call[InputFileParts], urls: set[str]) -> dict[str, Sour
     parts = call.parts
     delivered = {url: key for url in urls if (key := find_object_key([parts.signing_key], url, now())) is not None}
     uploads = {url: found for url in urls if (found := upload_id(parts.public_urls, url)) is not None}
-    rows = await stores.examples.files(parts.database, call.account.id, list(uploads.values())) if uploads else {}
+    rows = await stores.examples.find_files(parts.database, call.account.id, list(uploads.values())) if uploads else {}
     if any(file_id not in rows for file_id in uploads.values()):
         raise _gone()
     return {
@@ -115,7 +115,7 @@ async def _copy(call: Call[InputFileParts], source: str, target: str) -> None:
     except ObjectMissing:
         raise _gone() from None
     except ObjectStoreError:
-        raise store_away() from None
+        raise store_unavailable() from None
 
 
 def _gone() -> Problem:

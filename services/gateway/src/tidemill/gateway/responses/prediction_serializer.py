@@ -77,7 +77,7 @@ def ended(call: Call[SerializerParts], prediction: Prediction, event: Lifecycle)
 
 
 async def in_full(call: Call[SerializerParts], row: Row) -> Prediction:
-    """With files as this client can read them. `row` has the columns of store.prediction."""
+    """With files as this client can read them. `row` has the columns of stores.predictions.find."""
     prediction = of_row(call, row)
     await call.parts.waiting_room.tell(row, prediction)
     return await output_files.for_client(call, prediction)

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from tidemill.contracts.api.predictions import Prediction
 from tidemill.contracts.errors import Problem
 from tidemill.contracts.prediction import TERMINAL, Status
-from tidemill.gateway import store
+from tidemill.gateway import stores
 from tidemill.gateway.call import Call
 from tidemill.gateway.responses import input_files, prediction_serializer, redaction
 from tidemill.gateway.responses.input_files import InputFileParts
@@ -76,7 +76,7 @@ async def unshare(database: Database, prediction_id: str) -> None:
 
 async def as_others_see(call: Call[SharingParts], row: Row) -> Prediction:
     prediction = await prediction_serializer.in_full(call, row)
-    properties = await store.input_properties(call.parts.database, row["model"], row["version"])
+    properties = await stores.predictions.input_properties(call.parts.database, row["model"], row["version"])
     prediction.input = redaction.redacted(prediction.input, properties)
     UrlRenewer(call.parts.signing_key, call.public_url, now()).prediction(prediction)  # copies of what the input names
     prediction.webhook = prediction.webhook_events_filter = prediction.deployment = UNSET

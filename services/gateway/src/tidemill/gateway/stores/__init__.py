@@ -1,13 +1,20 @@
-"""The SQL of everything but predictions, which `store` has: one module for each kind of thing."""
+"""The SQL of the gateway, one module for each kind of row. SQL stands nowhere else in this service.
+
+Names: `find` returns a row or None, `page` the rows of one page of a list, `list_…` all rows; `create`, `update`,
+`delete` write. A module with two kinds of row adds the noun: `find_endpoint`, `endpoints_page`.
+"""
 
 from tidemill.gateway.stores import (
+    allowances,
     boots,
+    deployments,
     discovery,
-    events,
+    event_consumers,
     examples,
     files,
     models,
     organizations,
+    predictions,
     pushes,
     secrets,
     tokens,
@@ -17,13 +24,16 @@ from tidemill.gateway.stores import (
 )
 
 __all__ = [
+    "allowances",
     "boots",
+    "deployments",
     "discovery",
-    "events",
+    "event_consumers",
     "examples",
     "files",
     "models",
     "organizations",
+    "predictions",
     "pushes",
     "secrets",
     "tokens",

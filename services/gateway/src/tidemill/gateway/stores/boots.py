@@ -18,11 +18,11 @@ WHERE b.version_queue = (SELECT q.version_queue FROM queue_version q WHERE q.que
 ORDER BY b.began_at LIMIT 1"""  # noqa: S608 - as above
 
 
-async def boots(database: Database, queue: str) -> list[Row]:
+async def list_of_version(database: Database, queue: str) -> list[Row]:
     """Of the version with this queue, the newest first."""
     return await database.fetch(_OF_VERSION, queue)
 
 
-async def waited_for(database: Database, queue: str) -> Row | None:
+async def find_current(database: Database, queue: str) -> Row | None:
     """The boot under way for longest in a queue; one that began a moment ago may not be known yet."""
     return await database.row(_WAITED_FOR, queue)

@@ -51,18 +51,18 @@ def tsquery(text: str) -> str:
     return " & ".join(f"{word}:*" for word in _WORD.findall(text)[:WORDS_LIMIT])
 
 
-async def search(database: Database, text: str, cursor: Cursor | None, limit: int) -> list[Row]:
+async def search_models(database: Database, text: str, cursor: Cursor | None, limit: int) -> list[Row]:
     """Listed models that have all the words in their name, owner, description or README; the best first."""
     operator, order, position = comparison(cursor)
     sql = _FOUND.format(operator=operator, order=order)
     return await database.fetch(sql, tsquery(text), text.strip().lower(), position, limit)
 
 
-async def collections_found(database: Database, account_id: str, text: str, limit: int) -> list[Row]:
+async def search_collections(database: Database, account_id: str, text: str, limit: int) -> list[Row]:
     return await database.fetch(_COLLECTIONS_FOUND, account_id, tsquery(text), limit)
 
 
-async def collections(database: Database, cursor: Cursor | None, limit: int) -> list[Row]:
+async def collections_page(database: Database, cursor: Cursor | None, limit: int) -> list[Row]:
     """By slug, from a to z."""
     backwards = cursor is not None and cursor.direction == "previous"
     operator, order = ("<", "DESC") if backwards else (">", "ASC")
@@ -70,10 +70,10 @@ async def collections(database: Database, cursor: Cursor | None, limit: int) -> 
     return await database.fetch(sql, "" if cursor is None else cursor.position, limit)
 
 
-async def collection(database: Database, slug: str) -> Row | None:
+async def find_collection(database: Database, slug: str) -> Row | None:
     return await database.row(_COLLECTION, slug)
 
 
-async def members(database: Database, account_id: str, slug: str) -> Sequence[Row]:
+async def models_of_collection(database: Database, account_id: str, slug: str) -> Sequence[Row]:
     """The collection's models, in its order, as far as the account may see them."""
     return await database.fetch(_MEMBERS, account_id, slug)

@@ -42,12 +42,12 @@ _FILES: Final = """
 SELECT id, name, object_key FROM file WHERE id = ANY ($1) AND account_id = $2 AND expires_at > clock_timestamp()"""
 
 
-async def defaults(database: Database, model_ids: Sequence[str]) -> dict[str, Row]:
+async def find_defaults(database: Database, model_ids: Sequence[str]) -> dict[str, Row]:
     """The predictions shown with the models, by model id: the chosen example, else the first."""
     return {row["model_id"]: row for row in await database.fetch(_DEFAULTS, list(model_ids))}
 
 
-async def examples(database: Database, model_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+async def page(database: Database, model_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     """The newest prediction first."""
     operator, order, position = comparison(cursor)
     sql = f"""SELECT p.* FROM example e JOIN prediction p ON p.id = e.prediction_id
@@ -55,11 +55,11 @@ async def examples(database: Database, model_id: str, cursor: Cursor | None, lim
     return await database.fetch(sql, model_id, position, limit)
 
 
-async def example(database: Database, model_id: str, prediction_id: str) -> Row | None:
+async def find(database: Database, model_id: str, prediction_id: str) -> Row | None:
     return await database.row(_FIND, model_id, prediction_id)
 
 
-async def candidate(
+async def find_candidate(
     database: Database, account_id: str, prediction_id: str, model_id: str, retention_s: int
 ) -> Row | None:
     """The account's prediction, whatever it ran; `kept` says whether its data stays for the moment."""
@@ -85,6 +85,6 @@ async def remove(database: Database, model_id: str, prediction_id: str) -> bool:
     return True
 
 
-async def files(database: Database, account_id: str, file_ids: Sequence[str]) -> dict[str, Row]:
+async def find_files(database: Database, account_id: str, file_ids: Sequence[str]) -> dict[str, Row]:
     """Uploads of the account that are there still, by id."""
     return {row["id"]: row for row in await database.fetch(_FILES, list(file_ids), account_id)}

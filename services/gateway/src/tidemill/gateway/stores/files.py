@@ -21,13 +21,13 @@ async def create(database: Database, *values: object) -> Row:
     return row
 
 
-async def file(database: Database, file_id: str, account_id: str) -> Row | None:
+async def find(database: Database, file_id: str, account_id: str) -> Row | None:
     return await database.row(
         f"{_FILE} WHERE f.id = $1 AND f.account_id = $2 AND f.expires_at > now()", file_id, account_id
     )
 
 
-async def files(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+async def page(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     sql = f"""{_FILE} WHERE f.account_id = $1 AND f.id {operator} $2 AND f.expires_at > now()
         ORDER BY f.id {order} LIMIT $3"""
@@ -38,7 +38,7 @@ async def delete(database: Database, file_id: str, account_id: str) -> None:
     await database.execute("DELETE FROM file WHERE id = $1 AND account_id = $2", file_id, account_id)
 
 
-async def file_of_owner(database: Database, file_id: str, username: str) -> Row | None:
+async def find_of_owner(database: Database, file_id: str, username: str) -> Row | None:
     """With the owner's account_id."""
     sql = """SELECT f.name, f.content_type, f.object_key, f.account_id, f.md5, f.sha256
         FROM file f JOIN account a ON a.id = f.account_id

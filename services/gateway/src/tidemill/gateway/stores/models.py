@@ -49,7 +49,7 @@ _KEYS: Final = {
 _BUSY: Final = "EXISTS (SELECT FROM push WHERE model_id = $1 AND status IN ('queued', 'building'))"
 
 
-def _comparison(cursor: Cursor | None, asked: queries.Models) -> tuple[str, str, str]:
+def _comparison(cursor: Cursor | None, asked: queries.ModelsQuery) -> tuple[str, str, str]:
     operator, order, position = comparison(cursor)
     if asked.sort_direction == "desc":
         return operator, order, position
@@ -57,8 +57,8 @@ def _comparison(cursor: Cursor | None, asked: queries.Models) -> tuple[str, str,
     return (">", "ASC", start) if operator == "<" else ("<", "DESC", start)
 
 
-async def models(
-    database: Database, account_id: str, asked: queries.Models, cursor: Cursor | None, limit: int
+async def page(
+    database: Database, account_id: str, asked: queries.ModelsQuery, cursor: Cursor | None, limit: int
 ) -> list[Row]:
     """Public models that can be run and have an example; of one owner, if asked, and then all that are one's own."""
     operator, order, position = _comparison(cursor, asked)
@@ -70,18 +70,18 @@ async def models(
     return await database.fetch(sql, position, limit, asked.owner, account_id)
 
 
-async def model(database: Database, account_id: str, owner: str, name: str) -> Row | None:
+async def find(database: Database, account_id: str, owner: str, name: str) -> Row | None:
     return await database.row(
         f"{MODEL} {FROM} WHERE m.owner = $2 AND m.name = $3 AND {VISIBLE}", account_id, owner, name
     )
 
 
-async def own_model_id(database: Database, account_id: str, owner: str, name: str) -> str | None:
+async def find_own_id(database: Database, account_id: str, owner: str, name: str) -> str | None:
     found: str | None = await database.value(_OWN, account_id, owner, name)
     return found
 
 
-async def readme(database: Database, account_id: str, owner: str, name: str) -> str | None:
+async def find_readme(database: Database, account_id: str, owner: str, name: str) -> str | None:
     found: str | None = await database.value(_README, account_id, owner, name)
     return found
 

@@ -11,7 +11,7 @@ from tidemill.contracts.access import Role
 from tidemill.contracts.api.accounts import CreateOrganization
 from tidemill.contracts.errors import Problem, conflict, not_found
 from tidemill.contracts.ids import new_id
-from tidemill.gateway.access import memberships
+from tidemill.gateway import membership_rules
 from tidemill.gateway.caller import Caller
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
@@ -60,11 +60,11 @@ HOLDINGS: Final = {
 _SETTINGS: Final = ("name", "github_url", "avatar_url", "retention_s")
 
 
-class Taken(Exception):  # noqa: N818 - a situation, not a failure
+class UsernameTaken(Exception):  # noqa: N818 - a situation, not a failure
     """The username belongs to somebody already."""
 
 
-async def account(database: Database, account_id: str) -> Row:
+async def find_account(database: Database, account_id: str) -> Row:
     row = await database.row(
         "SELECT username, name, type, github_url, avatar_url, retention_s, created_at FROM account WHERE id = $1",
         account_id,
@@ -73,7 +73,7 @@ async def account(database: Database, account_id: str) -> Row:
     return row
 
 
-async def update(database: Database, account_id: str, changes: dict[str, Any]) -> None:
+async def update_account(database: Database, account_id: str, changes: dict[str, Any]) -> None:
     """`changes`: some of name, github_url, avatar_url and retention_s."""
     columns = [name for name in _SETTINGS if name in changes]
     if columns:
@@ -94,13 +94,13 @@ def _reach(caller: Caller) -> tuple[str, list[str]]:
     return f"{_OF_MEMBER} AND o.id = $2", [caller.user, caller.account.id]
 
 
-async def organization(database: Database, caller: Caller, username: str) -> Row | None:
+async def find(database: Database, caller: Caller, username: str) -> Row | None:
     """With the caller's role."""
     sql, values = _reach(caller)
     return await database.row(f"{sql} AND o.username = ${len(values) + 1}", *values, username)
 
 
-async def organizations(database: Database, caller: Caller, cursor: Cursor | None, limit: int) -> list[Row]:
+async def page(database: Database, caller: Caller, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     sql, values = _reach(caller)
     count = len(values)
@@ -109,7 +109,7 @@ async def organizations(database: Database, caller: Caller, cursor: Cursor | Non
 
 
 async def create(database: Database, user_id: str, body: CreateOrganization) -> bool:
-    """Makes the user its owner. False when he owns OWNED_ORGANIZATIONS_LIMIT. Raises Taken."""
+    """Makes the user its owner. False when he owns OWNED_ORGANIZATIONS_LIMIT. Raises UsernameTaken."""
     identifier = new_id()
     async with database.transaction() as connection:
         made = await connection.fetchval(
@@ -125,7 +125,7 @@ async def create(database: Database, user_id: str, body: CreateOrganization) -> 
             await connection.execute(_JOIN, identifier, user_id, "owner")
             return True
         if await connection.fetchval("SELECT true FROM account WHERE username = $1", body.username):
-            raise Taken
+            raise UsernameTaken
     return False
 
 
@@ -134,7 +134,7 @@ async def delete(database: Database, caller: Caller, username: str) -> str:
     async with database.transaction() as connection:
         found = await _locked(connection, caller, username)
         if found["role"] != "owner":
-            raise memberships.owners_only()
+            raise membership_rules.owners_only()
         held = [name for name, sql in HOLDINGS.items() if await connection.fetchval(f"{sql} LIMIT 1", found["id"])]
         if held:
             raise conflict(f"{username} still has {', '.join(held)}. Delete them first.")
@@ -155,20 +155,22 @@ async def _locked(connection: Any, caller: Caller, username: str) -> Row:
     return row
 
 
-async def members(database: Database, organization_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+async def members_page(database: Database, organization_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     sql = f"""{_MEMBER} JOIN member m ON m.user_id = u.id
         WHERE m.organization_id = $1 AND u.id {operator} $2 ORDER BY u.id {order} LIMIT $3"""
     return await database.fetch(sql, organization_id, position, limit)
 
 
-class Changed(msgspec.Struct, frozen=True):
+class MembershipChanged(msgspec.Struct, frozen=True):
     organization_id: str
     before: Role | None
     member: Row
 
 
-async def set_member(database: Database, caller: Caller, username: str, member: str, role: Role | None) -> Changed:
+async def set_member(
+    database: Database, caller: Caller, username: str, member: str, role: Role | None
+) -> MembershipChanged:
     """Gives a user a role in an organization, or takes it (None). Raises the problem with it."""
     async with database.transaction() as connection:
         found = await _locked(connection, caller, username)
@@ -176,8 +178,8 @@ async def set_member(database: Database, caller: Caller, username: str, member: 
         if role is None and user["role"] is None:
             raise Problem(404, f"There is no member named {member}.")
         owners, members = await connection.fetchrow(_COUNTS, found["id"]) or (0, 0)
-        memberships.check(
-            memberships.Change(
+        membership_rules.check(
+            membership_rules.Change(
                 actor=found["role"],
                 own=caller.user == user["id"],
                 before=user["role"],
@@ -189,9 +191,9 @@ async def set_member(database: Database, caller: Caller, username: str, member: 
         if role is None:
             await connection.execute(_LEAVE, found["id"], user["id"])
             await connection.execute(_END_TOKENS, found["id"], user["id"])
-            return Changed(found["id"], user["role"], user)
+            return MembershipChanged(found["id"], user["role"], user)
         await connection.execute(_JOIN, found["id"], user["id"], role)
-        return Changed(found["id"], user["role"], await _user(connection, found["id"], member))
+        return MembershipChanged(found["id"], user["role"], await _user(connection, found["id"], member))
 
 
 async def _user(connection: Any, organization_id: str, username: str) -> Row:

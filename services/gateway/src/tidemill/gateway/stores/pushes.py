@@ -33,7 +33,7 @@ _ADD_BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, 
 _HAS_BLOB: Final = "SELECT true FROM blob WHERE account_id = $1 AND digest = $2"
 
 
-class Open(NamedTuple):
+class OpenPushes(NamedTuple):
     """Pushes of an account that have not ended: whose files are still to come, and that wait or are built."""
 
     uploading: int
@@ -44,29 +44,29 @@ async def create(database: Database, push_id: str, account_id: str, model_id: st
     await database.execute(_CREATE, push_id, account_id, model_id, files)
 
 
-async def push(database: Database, push_id: str, account_id: str) -> Row | None:
+async def find(database: Database, push_id: str, account_id: str) -> Row | None:
     return await database.row(_PUSH, push_id, account_id)
 
 
-async def missing(database: Database, push_id: str) -> list[str]:
+async def missing_digests(database: Database, push_id: str) -> list[str]:
     """Digests that the push's account has still to upload."""
     return [row["digest"] for row in await database.fetch(_MISSING, push_id)]
 
 
-async def queue(database: Database, push_id: str, account_id: str, limit: int | None) -> None:
+async def enqueue(database: Database, push_id: str, account_id: str, limit: int | None) -> None:
     """Hands the push to the workers, once; not when the account has `limit` of them waiting already."""
     async with database.transaction() as connection:
         await connection.execute(_LOCK, account_id)
         await connection.execute(_QUEUE, push_id, account_id, limit)
 
 
-async def open_pushes(database: Database, account_id: str) -> Open:
+async def count_open(database: Database, account_id: str) -> OpenPushes:
     row = await database.row(_OPEN, account_id)
     assert row is not None  # an aggregate
-    return Open(row["uploading"], row["waiting"])
+    return OpenPushes(row["uploading"], row["waiting"])
 
 
-async def place(database: Database, push_id: str) -> int | None:
+async def queue_position(database: Database, push_id: str) -> int | None:
     """Return 1 for the next one to be built; None for one that does not wait."""
     found: int | None = await database.value(_PLACE, push_id)
     return found

@@ -17,15 +17,15 @@ SELECT count(*) < {SECRETS_LIMIT} FROM model_secret WHERE model_id = $1 AND name
 _DELETE: Final = "DELETE FROM model_secret WHERE model_id = $1 AND name = $2 RETURNING name"
 
 
-async def secrets_of(database: Database, model_id: str) -> list[Row]:
+async def list_all(database: Database, model_id: str) -> list[Row]:
     return await database.fetch(_LIST, model_id)
 
 
-async def secret(database: Database, model_id: str, name: str) -> Row | None:
+async def find(database: Database, model_id: str, name: str) -> Row | None:
     return await database.row(_GET, model_id, name)
 
 
-async def set_secret(database: Database, model_id: str, name: str, sealed: bytes) -> Row | None:
+async def save(database: Database, model_id: str, name: str, sealed: bytes) -> Row | None:
     """None when the model has SECRETS_LIMIT others. Raises ForeignKeyViolationError when the model has just gone."""
     async with database.transaction() as connection:
         await connection.execute(_LOCK, model_id)  # one after the other, so that each is counted

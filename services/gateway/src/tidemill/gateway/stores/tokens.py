@@ -1,5 +1,8 @@
-"""The SQL of API tokens. A user sees his own and those he made for his organizations, an owner all of theirs."""
+"""The SQL of API tokens. A user sees his own tokens and those that he made for his organizations; an owner of an
+organization sees all of its tokens.
+"""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -9,10 +12,30 @@ from tidemill.contracts.access import Role
 from tidemill.contracts.ids import new_id
 from tidemill.gateway.caller import Caller
 from tidemill.gateway.listing.cursors import Cursor, comparison
+from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Row
 from tidemill.security import tokens
 
-LIVE_TOKENS_LIMIT: Final = 1000  # per account; those that have expired do not count
+LIVE_TOKENS_LIMIT: Final = 1000  # per account; expired tokens do not count
+
+# Tokens that count. A token that a member made for an organization ends with the membership.
+_VALID: Final = """
+FROM token t JOIN account a ON a.id = t.account_id
+    LEFT JOIN member m ON m.organization_id = t.account_id AND m.user_id = t.user_id
+WHERE t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+    AND (t.user_id IS NULL OR t.user_id = t.account_id OR m.role IS NOT NULL)"""
+_FIND_CALLER: Final = f"""
+SELECT t.id AS token_id, t.digest, t.scopes, t.user_id, t.expires_at, a.id, a.username, a.name, a.type, a.retention_s,
+    m.role, extract(epoch FROM t.expires_at - now()) AS left_s,
+    a.unlimited, a.creates_per_minute, a.creates_burst, a.requests_per_minute, a.requests_burst, a.open_predictions
+{_VALID} AND t.digest = $1"""  # noqa: S608 - our own constant
+_LIST_VALID: Final = f"SELECT t.id, t.scopes, m.role {_VALID} AND t.id = ANY ($1)"
+# Several gateways write the same tokens at the same moment. They lock the rows in one order, which avoids deadlocks.
+_RECORD_USES: Final = """
+WITH used AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS u (id, moment)),
+    locked AS (SELECT t.id FROM token t WHERE t.id = ANY ($1) ORDER BY t.id FOR UPDATE)
+UPDATE token t SET last_used_at = greatest(t.last_used_at, u.moment)
+FROM used u JOIN locked l USING (id) WHERE t.id = u.id"""
 
 _SELECT: Final = """
 SELECT t.id, t.name, t.last4, t.scopes, t.account_id, a.username AS account, u.username AS created_by, t.created_at,
@@ -38,8 +61,10 @@ SELECT a.id, m.role FROM account a JOIN member m ON m.organization_id = a.id
 WHERE a.username = $1 AND m.user_id = $2 AND a.deleted_at IS NULL"""
 
 
-class New(msgspec.Struct, frozen=True, kw_only=True):
-    """A token to be made: whom it acts for, who makes it (None: the operator), and what it may do until when."""
+class NewToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token to create: the account that it acts for, the user who creates it (None: the operator), its scopes, and
+    when it expires.
+    """
 
     account_id: str
     user_id: str | None
@@ -48,38 +73,36 @@ class New(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
 
 
-def _reach(caller: Caller) -> tuple[str, list[str | None]]:
-    """SQL for the tokens that a caller may see and revoke, and its parameters."""
+def _visible_to(caller: Caller) -> tuple[str, list[str | None]]:
+    """Return the SQL that selects the tokens which a caller may see and revoke, and its parameters."""
     if caller.account.type == "user":
         return _OF_USER, [caller.account.id]
     return _OF_ORGANIZATION, [caller.account.id, None if caller.role == "owner" else caller.user_id]
 
 
-async def token(database: Database, caller: Caller, token_id: str) -> Row | None:
-    sql, values = _reach(caller)
+async def find(database: Database, caller: Caller, token_id: str) -> Row | None:
+    sql, values = _visible_to(caller)
     return await database.row(f"{sql} AND t.id = ${len(values) + 1}", *values, token_id)
 
 
-async def tokens_of(
-    database: Database, caller: Caller, account: str | None, cursor: Cursor | None, limit: int
-) -> list[Row]:
-    """`account`: only those that act for the account of this username."""
+async def page(database: Database, caller: Caller, account: str | None, cursor: Cursor | None, limit: int) -> list[Row]:
+    """`account`: a username; only tokens that act for this account. None: all."""
     operator, order, position = comparison(cursor)
-    sql, values = _reach(caller)
+    sql, values = _visible_to(caller)
     count = len(values)
     sql = f"""{sql} AND (${count + 1}::text IS NULL OR a.username = ${count + 1}) AND t.id {operator} ${count + 2}
         ORDER BY t.id {order} LIMIT ${count + 3}"""
     return await database.fetch(sql, *values, account, position, limit)
 
 
-async def role_in(database: Database, user_id: str, organization: str) -> tuple[str, Role] | None:
-    """The id of the organization of this username, and the user's role in it."""
+async def find_membership(database: Database, user_id: str, organization: str) -> tuple[str, Role] | None:
+    """Return the id of the organization with this username, and the user's role in it. None if he is no member."""
     row = await database.row(_ACTS_FOR, organization, user_id)
     return None if row is None else (row["id"], row["role"])
 
 
-async def create(database: Database, new: New, secret: str) -> str | None:
-    """The token's id; None when the account has LIVE_TOKENS_LIMIT."""
+async def create(database: Database, new: NewToken, secret: str) -> str | None:
+    """Return the token's id. None when the account has LIVE_TOKENS_LIMIT tokens."""
     made: str | None = await database.value(
         _CREATE,
         new_id(),
@@ -97,3 +120,21 @@ async def create(database: Database, new: New, secret: str) -> str | None:
 
 async def revoke(database: Database, token_id: str) -> None:
     await database.execute("UPDATE token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL", token_id)
+
+
+async def find_by_digest(database: Database, digest: bytes) -> Row | None:
+    """Return the valid token with this digest, its account, the account's limits, and its maker's role (null: none).
+
+    `left_s`: seconds until the token expires, null for never.
+    """
+    return await database.row(_FIND_CALLER, digest)
+
+
+async def list_valid(database: Database, token_ids: Collection[str]) -> list[Row]:
+    """Return those of the tokens that are valid, with their scopes and their maker's role (null: an owner's rights)."""
+    return await database.fetch(_LIST_VALID, list(token_ids))
+
+
+async def record_uses(database: Database, uses: Mapping[str, float]) -> None:
+    """`uses`: unix seconds by token id. A later use that is recorded already stays."""
+    await database.execute(_RECORD_USES, list(uses), [at(moment) for moment in uses.values()])

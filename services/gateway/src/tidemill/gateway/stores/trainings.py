@@ -20,7 +20,7 @@ FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
 WHERE p.account_id = $1 AND p.kind = 'training' AND p.deleted_at IS NULL"""  # noqa: S608 - our own constant
 
 
-async def queue(database: Database, version_queue: str) -> str:
+async def ensure_queue(database: Database, version_queue: str) -> str:
     """The queue of the version's trainings; made with the first of them. Raises the 404 problem for a deleted one."""
     try:
         found: str = await database.value(_QUEUE, new_id(), version_queue)
@@ -29,7 +29,7 @@ async def queue(database: Database, version_queue: str) -> str:
     return found
 
 
-async def trainings(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+async def page(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     return await database.fetch(
         f"{_LIST} AND p.id {operator} $2 ORDER BY p.id {order} LIMIT $3", account_id, position, limit

@@ -42,40 +42,40 @@ UPDATE model SET latest_queue = (
 WHERE id = $1 AND latest_queue = $2"""
 
 
-class Refused(NamedTuple):
+class VersionInUse(NamedTuple):
     """Why a version stays."""
 
     reason: str
 
 
-class TooManyToRead(Exception):  # noqa: N818 - named after the situation
+class ScanTimeout(Exception):  # noqa: N818 - named after the situation
     """Who ran the version could not be found out within SCAN_LIMIT_S."""
 
 
-async def versions(database: Database, model_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+async def page(database: Database, model_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     sql = f"""SELECT {VERSION}, {_KEY} AS id FROM version v
         WHERE v.model_id = $1 AND {_KEY} {operator} $2 ORDER BY {_KEY} {order} LIMIT $3"""  # noqa: S608 - our own constants
     return await database.fetch(sql, model_id, position, limit)
 
 
-async def version(database: Database, model_id: str, version_id: str) -> Row | None:
+async def find(database: Database, model_id: str, version_id: str) -> Row | None:
     sql = f"SELECT v.queue, {VERSION} FROM version v WHERE v.model_id = $1 AND v.id = $2"  # noqa: S608 - our own constant
     return await database.row(sql, model_id, version_id)
 
 
-async def run_by_others(database: Database, queue: str) -> bool:
-    """Raises TooManyToRead."""
+async def is_run_by_others(database: Database, queue: str) -> bool:
+    """Raises ScanTimeout."""
     async with database.transaction() as connection:
         await connection.execute(f"SET LOCAL statement_timeout = '{SCAN_LIMIT_S}s'")
         try:
             found: bool = await connection.fetchval(_RUN_BY_OTHERS, queue)
         except asyncpg.QueryCanceledError:
-            raise TooManyToRead from None
+            raise ScanTimeout from None
     return found
 
 
-async def remove(database: Database, queue: str) -> Refused | None:
+async def delete(database: Database, queue: str) -> VersionInUse | None:
     """Takes the version out, leaves a note for the janitor, and makes the next newest the latest. Repeating is fine."""
     async with database.transaction() as connection:
         row = await connection.fetchrow(_LOCK, queue)
@@ -83,9 +83,9 @@ async def remove(database: Database, queue: str) -> Refused | None:
             return None
         deployment = await connection.fetchval(_DEPLOYED, queue)
         if deployment is not None:
-            return Refused(f"The deployment {deployment} runs this version.")
+            return VersionInUse(f"The deployment {deployment} runs this version.")
         if await connection.fetchval(_TRAINING, queue, row["account_id"]):
-            return Refused("A training of this version is under way.")
+            return VersionInUse("A training of this version is under way.")
         await connection.execute(_NOTE, queue, row["id"], row["model"], row["account_id"], row["created_at"])
         await connection.execute(_UNSHOW, row["model_id"], row["id"])
         await connection.execute("DELETE FROM version WHERE queue = $1", queue)

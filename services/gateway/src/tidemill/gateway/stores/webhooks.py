@@ -66,18 +66,18 @@ SELECT id, prediction_id FROM webhook_delivery
 WHERE account_id = $1 AND id > $2 AND event = 'completed' ORDER BY id LIMIT $3"""
 
 
-async def secret(database: Database, account_id: str) -> str | None:
+async def find_secret(database: Database, account_id: str) -> str | None:
     value: str | None = await database.value(SECRET, account_id)
     return value
 
 
-async def secrets(database: Database, account_id: str) -> list[str]:
+async def list_signing_secrets(database: Database, account_id: str) -> list[str]:
     """All that sign now, the newest first."""
     row = await database.row(SECRETS, account_id)
     return [] if row is None else [row["webhook_secret"], *row["secrets_before"]]
 
 
-async def rotate(database: Database, account_id: str, new: str, overlap_s: int) -> tuple[bool, datetime | None]:
+async def rotate_secret(database: Database, account_id: str, new: str, overlap_s: int) -> tuple[bool, datetime | None]:
     """Whether `new` signs from now on, and until when the one before does. False when too many overlap already.
 
     Without an overlap nothing older signs any more.
@@ -94,8 +94,8 @@ async def rotate(database: Database, account_id: str, new: str, overlap_s: int) 
     return True, until
 
 
-async def deliveries(
-    database: Database, account_id: str, asked: queries.WebhookDeliveries, cursor: Cursor | None, limit: int
+async def deliveries_page(
+    database: Database, account_id: str, asked: queries.DeliveriesQuery, cursor: Cursor | None, limit: int
 ) -> list[Row]:
     operator, order, position = comparison(cursor)
     where: list[str] = ["d.account_id = $1", f"d.id {operator} $2"]
@@ -116,7 +116,7 @@ async def deliveries(
     return await database.fetch(sql, *arguments)
 
 
-async def delivery(database: Database, delivery_id: str, account_id: str) -> Row | None:
+async def find_delivery(database: Database, delivery_id: str, account_id: str) -> Row | None:
     return await database.row(DELIVERY, delivery_id, account_id)
 
 
@@ -125,13 +125,13 @@ async def redeliver(database: Database, delivery_id: str, account_id: str) -> bo
     return bool((await database.pool.execute(REDELIVER, delivery_id, account_id)).endswith(" 1"))
 
 
-async def disabled_reason(database: Database, delivery_id: str) -> str | None:
+async def find_disabled_reason(database: Database, delivery_id: str) -> str | None:
     """Why the delivery's endpoint is disabled; None when it is not."""
     reason: str | None = await database.value(DISABLED, delivery_id)
     return reason
 
 
-async def endpoints(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+async def endpoints_page(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     sql = (
         f"SELECT *, now() AS now FROM webhook_endpoint WHERE account_id = $1 AND id {operator} $2"  # noqa: S608 - our own text
@@ -140,20 +140,20 @@ async def endpoints(database: Database, account_id: str, cursor: Cursor | None, 
     return await database.fetch(sql, account_id, position, limit)
 
 
-async def endpoint(database: Database, endpoint_id: str, account_id: str) -> Row | None:
+async def find_endpoint(database: Database, endpoint_id: str, account_id: str) -> Row | None:
     return await database.row(ENDPOINT, endpoint_id, account_id)
 
 
-async def enable(database: Database, endpoint_id: str, account_id: str) -> None:
+async def enable_endpoint(database: Database, endpoint_id: str, account_id: str) -> None:
     async with database.transaction() as connection:
         await connection.execute(ENABLE, endpoint_id, account_id)
         await connection.execute(HURRY, endpoint_id, account_id)
 
 
-async def mirrored(database: Database, prediction_id: str, account_id: str) -> Row | None:
+async def find_mirrored(database: Database, prediction_id: str, account_id: str) -> Row | None:
     return await database.row(MIRRORED, prediction_id, account_id)
 
 
-async def missed(database: Database, account_id: str, after_id: str, limit: int) -> list[Row]:
+async def list_missed(database: Database, account_id: str, after_id: str, limit: int) -> list[Row]:
     """Ends that were delivered after the one with this id, the oldest first."""
     return await database.fetch(MISSED, account_id, after_id, limit)

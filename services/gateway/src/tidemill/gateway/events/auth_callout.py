@@ -14,11 +14,11 @@ from prometheus_client import Counter
 from tidemill.contracts import subjects
 from tidemill.contracts.errors import Problem
 from tidemill.gateway import stores
-from tidemill.gateway.access.auth import Accounts
+from tidemill.gateway.access.callers import CallerCache
 from tidemill.gateway.events import nats_jwt
-from tidemill.gateway.events.durable import Durables, of_row
-from tidemill.gateway.events.outsiders import Outsiders, key_of, name
-from tidemill.gateway.events.rights import label, readable, rights
+from tidemill.gateway.events.durable_consumers import DurableConsumers, of_row
+from tidemill.gateway.events.external_subscribers import ExternalSubscribers, key_of, name
+from tidemill.gateway.events.permissions import label, permissions, readable_kinds
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
@@ -33,16 +33,23 @@ SESSION_LIMIT_S: Final = 6 * 3600
 ANSWERS: Final = Counter("tidemill_event_callouts_total", "Outside subscribers that connected", ["result"])
 
 
-class Callout:
+class AuthCallout:
     def __init__(
-        self, seed: str, bus: Bus, database: Database, accounts: Accounts, durables: Durables, *, outsiders: Outsiders
+        self,
+        seed: str,
+        bus: Bus,
+        database: Database,
+        callers: CallerCache,
+        durable_consumers: DurableConsumers,
+        *,
+        subscribers: ExternalSubscribers,
     ) -> None:
-        self._signer = nats_jwt.Signer(seed)
+        self._signer = nats_jwt.CalloutSigner(seed)
         self._bus = bus
         self._database = database
-        self._accounts = accounts
-        self._durables = durables
-        self._outsiders = outsiders
+        self._callers = callers
+        self._durable_consumers = durable_consumers
+        self._subscribers = subscribers
         self._questions: asyncio.Queue[Msg] = asyncio.Queue(WAITING_LIMIT)
 
     async def listen(self) -> None:
@@ -71,28 +78,28 @@ class Callout:
                 ANSWERS.labels("unanswered").inc()
                 log().warning("no answer", action="authorize", error=str(error) or type(error).__name__)
 
-    async def _answer(self, request: nats_jwt.Request) -> bytes:
+    async def _answer(self, request: nats_jwt.CalloutRequest) -> bytes:
         try:
-            caller = await self._accounts.authenticate(f"Bearer {request.token}")
+            caller = await self._callers.get(f"Bearer {request.token}")
         except Problem:
             return self._refusal(request, "not a valid API token")
-        kinds = readable(caller.scopes)
+        kinds = readable_kinds(caller.scopes)
         if not kinds:
             return self._refusal(request, "the token may read neither predictions nor trainings")
         account, key = caller.account.id, key_of(request.user)
-        if not await self._outsiders.has_room(account):
-            limit = self._outsiders.count.limit
+        if not await self._subscribers.has_room(account):
+            limit = self._subscribers.counts.limit
             log().warning("too many connections", action="authorize", account=account, limit=limit)
             return self._refusal(request, f"the account has {limit} connections already")
-        await self._outsiders.admit(account, key)
-        rows = await stores.events.of_account(self._database, caller.account.id)
-        await self._durables.ensure(rows)
-        allowed = rights(caller.account.id, caller.token_id, kinds, map(of_row, rows))
+        await self._subscribers.admit(account, key)
+        rows = await stores.event_consumers.list_all(self._database, caller.account.id)
+        await self._durable_consumers.ensure(rows)
+        allowed = permissions(caller.account.id, caller.token_id, kinds, map(of_row, rows))
         until = min(now() + SESSION_LIMIT_S, caller.expires_at or float("inf"))
         ANSWERS.labels("admitted").inc()
         known_as = name(label(caller.token_id, kinds), account, key)
         return self._signer.admission(request, known_as, allowed, now(), until)
 
-    def _refusal(self, request: nats_jwt.Request, why: str) -> bytes:
+    def _refusal(self, request: nats_jwt.CalloutRequest, why: str) -> bytes:
         ANSWERS.labels("refused").inc()
         return self._signer.refusal(request, why, now())

@@ -15,8 +15,13 @@ from prometheus_client import Gauge
 from tidemill.contracts import subjects
 from tidemill.contracts.access import granted_scopes
 from tidemill.gateway import stores
-from tidemill.gateway.events.outsiders import ANSWERS_WITHIN_S, Connected, Outsiders, excess
-from tidemill.gateway.events.rights import label, readable, token_of
+from tidemill.gateway.events.external_subscribers import (
+    ANSWERS_WITHIN_S,
+    ExternalConnection,
+    ExternalSubscribers,
+    over_limit,
+)
+from tidemill.gateway.events.permissions import label, readable_kinds, token_of
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
@@ -24,18 +29,18 @@ from tidemill.runtime.telemetry import log
 CONNECTIONS: Final = Gauge("tidemill_event_connections", "Outside subscribers connected, as last seen")
 
 
-class _Kick(msgspec.Struct, frozen=True):
+class _KickRequest(msgspec.Struct, frozen=True):
     cid: int
 
 
-class _Ended(msgspec.Struct, frozen=True):
+class _KickReply(msgspec.Struct, frozen=True):
     """The server's answer; it says nothing that matters."""
 
 
-class Watch:
-    def __init__(self, bus: Bus, database: Database, outsiders: Outsiders, every_s: float) -> None:
+class ConnectionMonitor:
+    def __init__(self, bus: Bus, database: Database, subscribers: ExternalSubscribers, every_s: float) -> None:
         self._bus = bus
-        self._outsiders = outsiders
+        self._subscribers = subscribers
         self._database = database
         self._every_s = every_s
 
@@ -49,26 +54,29 @@ class Watch:
                 log().warning("cannot look", action="retry", error=str(error) or type(error).__name__)
 
     async def look(self) -> None:
-        connected = await self._outsiders.look()
+        connected = await self._subscribers.look()
         CONNECTIONS.set(len(connected))
         tokens = {token_of(each.label) for each in connected}
         if not tokens:
             return
-        rows = await stores.events.standing(self._database, tokens)
+        rows = await stores.tokens.list_valid(self._database, tokens)
         due = {
-            row["id"]: label(row["id"], readable(granted_scopes(row["scopes"], row["role"] or "owner"))) for row in rows
+            row["id"]: label(row["id"], readable_kinds(granted_scopes(row["scopes"], row["role"] or "owner")))
+            for row in rows
         }
-        gone = outdated(connected, due)
+        gone = with_outdated_label(connected, due)
         for each in gone:
             log().info("connection ended", action="revoke", token_id=token_of(each.label))
         staying = [each for each in connected if each not in gone]
-        over = excess(staying, self._outsiders.count.limit)
+        over = over_limit(staying, self._subscribers.counts.limit)
         for each in over:
             log().warning("one connection too many", action="revoke", account=each.account)
         for each in (*gone, *over):
-            await self._bus.ask(subjects.kick(each.server), _Kick(each.cid), _Ended, timeout_s=ANSWERS_WITHIN_S)
+            await self._bus.ask(
+                subjects.kick(each.server), _KickRequest(each.cid), _KickReply, timeout_s=ANSWERS_WITHIN_S
+            )
 
 
-def outdated(connected: list[Connected], due: Mapping[str, str]) -> list[Connected]:
+def with_outdated_label(connected: list[ExternalConnection], due: Mapping[str, str]) -> list[ExternalConnection]:
     """Those whose label is not the one that their token would get now. Pure."""
     return [each for each in connected if due.get(token_of(each.label)) != each.label]

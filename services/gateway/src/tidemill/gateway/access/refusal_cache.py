@@ -20,7 +20,7 @@ LIMIT: Final = 10_000  # bounds memory under a flood of made-up paths
 HELD_LIMIT: Final = 10_000  # connections of all accounts that wait for a late answer; those beyond are closed
 
 
-class Refusal(msgspec.Struct):
+class CachedRefusal(msgspec.Struct):
     until: float
     head: bytes  # status line and headers, without the empty line
     body: bytes
@@ -30,23 +30,23 @@ class Refusal(msgspec.Struct):
     looked_until: float = 0.0
 
 
-class Told(NamedTuple):
-    refusal: Refusal
+class DelayedRefusal(NamedTuple):
+    refusal: CachedRefusal
     hold_s: float
 
 
-class Refusals:
+class RefusalCache:
     """Of one gateway. Keys are made by `key`; times are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
-        self.known: dict[bytes, Refusal] = {}
+        self.known: dict[bytes, CachedRefusal] = {}
         self._stopped = False
 
     def stop(self) -> None:
         """From now on every request is looked at."""
         self._stopped, self.known = True, {}
 
-    def note(self, key: bytes, refusal: Refusal, now: float) -> None:
+    def note(self, key: bytes, refusal: CachedRefusal, now: float) -> None:
         if self._stopped:
             return
         known = self.known.get(key)
@@ -58,7 +58,7 @@ class Refusals:
         refusal.look_s = (refusal.until - now) / 2
         self.known[key] = refusal
 
-    def again(self, key: bytes, now: float) -> Told | None:
+    def again(self, key: bytes, now: float) -> DelayedRefusal | None:
         """What to answer to a request that would be refused for sure; None for one that must be looked at.
 
         Of those who ask again and again one at a time is looked at: hundreds may wait for the moment.
@@ -70,12 +70,12 @@ class Refusals:
         if now >= known.until and (verdict.admitted or now >= known.looked_until):
             known.looked_until = now + known.look_s
             return None
-        return Told(known, 0.0 if verdict.admitted else HOLD_S)
+        return DelayedRefusal(known, 0.0 if verdict.admitted else HOLD_S)
 
     def forget(self, now: float) -> None:
         """Those of long ago."""
         self.known = {key: each for key, each in self.known.items() if each.until + REMEMBERED_S > now}
 
 
-def key(line: bytes, authorization: bytes) -> bytes:
+def request_key(line: bytes, authorization: bytes) -> bytes:
     return line + b"\n" + authorization

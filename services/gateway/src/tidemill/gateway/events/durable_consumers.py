@@ -12,7 +12,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from tidemill.contracts import subjects
-from tidemill.gateway.events.rights import Consumer, heard
+from tidemill.gateway.events.permissions import EventConsumer, event_subjects
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Row
@@ -27,13 +27,13 @@ REMEMBERED_S: Final = 60.0  # a consumer seen is taken to be there this long
 REMEMBERED_LIMIT: Final = 10_000  # consumers; bounds memory
 
 
-class State(NamedTuple):
+class ConsumerState(NamedTuple):
     waiting: int
     unacknowledged: int
     last_delivered: datetime | None
 
 
-class Durables:
+class DurableConsumers:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._seen: dict[str, float] = {}
@@ -59,13 +59,13 @@ class Durables:
         except (nats.errors.Error, TimeoutError) as error:
             log().warning("consumer stays", action="delete", error=str(error) or type(error).__name__)
 
-    async def state(self, identifier: str) -> State | None:
+    async def state(self, identifier: str) -> ConsumerState | None:
         try:
             info = await self._bus.jetstream.consumer_info(subjects.PREDICTIONS.name, subjects.consumer(identifier))
         except (nats.errors.Error, TimeoutError):
             return None
         delivered = info.delivered
-        return State(info.num_pending or 0, info.num_ack_pending or 0, delivered and delivered.last_active)
+        return ConsumerState(info.num_pending or 0, info.num_ack_pending or 0, delivered and delivered.last_active)
 
     def _remember(self, identifier: str) -> None:
         if len(self._seen) >= REMEMBERED_LIMIT:
@@ -73,15 +73,15 @@ class Durables:
         self._seen[identifier] = monotonic() + REMEMBERED_S
 
 
-def of_row(row: Row) -> Consumer:
-    return Consumer(row["id"], tuple(row["kinds"]))
+def of_row(row: Row) -> EventConsumer:
+    return EventConsumer(row["id"], tuple(row["kinds"]))
 
 
 def _config(row: Row) -> ConsumerConfig:
     """A function of the row alone, so that making it again changes nothing."""
     return ConsumerConfig(
         durable_name=subjects.consumer(row["id"]),
-        filter_subjects=list(heard(row["account_id"], row["kinds"])),
+        filter_subjects=list(event_subjects(row["account_id"], row["kinds"])),
         deliver_policy=DeliverPolicy.BY_START_TIME,
         opt_start_time=row["created_at"],
         ack_policy=AckPolicy.EXPLICIT,

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from tidemill.gateway import remembered
-from tidemill.gateway.remembered import Remembered
+from tidemill.gateway import ttl_cache
+from tidemill.gateway.ttl_cache import TtlCache
 
 
 class Clock:
@@ -32,7 +32,7 @@ class Source:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(remembered, "monotonic", clock)
+    monkeypatch.setattr(ttl_cache, "monotonic", clock)
     return clock
 
 
@@ -43,7 +43,7 @@ def source():
 
 @pytest.fixture
 def known(source):
-    return Remembered(source.look_up)
+    return TtlCache(source.look_up)
 
 
 async def settle():
@@ -51,7 +51,7 @@ async def settle():
         await asyncio.sleep(0)
 
 
-async def test_it_is_remembered_until_it_is_too_old(known, source, clock):
+async def test_an_entry_is_cached_until_it_expires(known, source, clock):
     assert await known.get("a") == "a1"
     clock.now += 7.9
     assert await known.get("a") == "a1"
@@ -89,7 +89,7 @@ async def test_its_age_counts_from_the_question(known, source, clock):
     assert await known.get("a") == "a2"
 
 
-async def test_an_error_is_told_to_all_who_wait_and_not_remembered(known, source, clock):
+async def test_an_error_is_told_to_all_who_wait_and_not_cached(known, source, clock):
     source.error = OSError("away")
     answers = await asyncio.gather(known.get("a"), known.get("a"), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["away", "away"]
@@ -112,18 +112,18 @@ async def test_a_renewal_that_fails_leaves_what_holds_still(known, source, clock
 async def test_what_is_forgotten_is_asked_for_anew(known, source, clock):
     for key in "ab":
         await known.get(key)
-    known.forget(lambda key, value: (key, value) == ("a", "a1"))
-    assert known.last("a") is None
+    known.invalidate(lambda key, value: (key, value) == ("a", "a1"))
+    assert known.peek("a") is None
     assert (await known.get("a"), await known.get("b")) == ("a2", "b1")
-    known.forget()
+    known.invalidate()
     assert (await known.get("a"), await known.get("b")) == ("a3", "b2")
 
 
-async def test_what_is_asked_for_while_something_changes_is_not_remembered(known, source, clock):
+async def test_what_is_asked_for_while_something_changes_is_not_cached(known, source, clock):
     source.open.clear()
     before = asyncio.create_task(known.get("a"))
     await settle()
-    known.forget()
+    known.invalidate()
     after = asyncio.create_task(known.get("a"))
     await settle()
     source.open.set()
@@ -143,14 +143,14 @@ async def test_one_who_gives_up_takes_nothing_from_the_others(known, source, clo
 
 
 async def test_what_was_found_last_stays_known(known, source, clock):
-    assert known.last("a") is None
+    assert known.peek("a") is None
     await known.get("a")
     clock.now += 1000
-    assert known.last("a") == "a1"
+    assert known.peek("a") == "a1"
 
 
 async def test_made_up_keys_take_no_endless_room(known, clock, monkeypatch):
-    monkeypatch.setattr(remembered, "LIMIT", 10)
+    monkeypatch.setattr(ttl_cache, "LIMIT", 10)
     for n in range(100):
         await known.get(n)
     assert len(known._entries) <= 10

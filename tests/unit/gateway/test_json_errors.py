@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from tidemill.gateway import json_faults
+from tidemill.gateway import json_errors
 
 
 def told(body):
     with pytest.raises(msgspec.DecodeError) as failed:
         msgspec.json.decode(body)
-    return json_faults.reason(body, failed.value)
+    return json_errors.reason(body, failed.value)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tidemill.gateway.reference import resource_pages
 from tidemill.gateway.reference.page_search import PageSearch
 
 DOCUMENTS_LIMIT: Final = 16  # the OpenAPI document by base URL, 300 kB each; few installations have that many
-LIBRARY: Final[web.AppKey["Library"]] = web.AppKey("library")
+DOCUMENTATION: Final[web.AppKey["Documentation"]] = web.AppKey("library")
 HEADING: Final = re.compile(r"^# (.+)$", re.MULTILINE)
 STYLE: Final = (
     "body{max-width:52rem;margin:2rem auto;padding:0 1rem;font:1rem/1.6 system-ui,sans-serif;color:#1b1f24}"
@@ -38,30 +38,30 @@ POLICY: Final = (
 )
 
 
-class Encoded(NamedTuple):
+class EncodedDocument(NamedTuple):
     """A document as it is sent, and its ETag."""
 
     body: bytes
     tag: str
 
 
-class Library:
+class Documentation:
     """All pages by name (`predictions`, `reference/predictions`), each as Markdown and as HTML."""
 
     def __init__(self, document: dict[str, Any], written: dict[str, str]) -> None:
         self._document = document
-        self._openapi: dict[str, Encoded] = {}
+        self._openapi: dict[str, EncodedDocument] = {}
         made = {f"reference/{name}": page for name, page in resource_pages.pages(document).items()}
         self.pages = {**dict(sorted(written.items())), **made}
         self._html: dict[str, str] = {}
         self.search = PageSearch(self.pages, {name: title_of(page) for name, page in self.pages.items()})
 
-    def openapi(self, api_url: str) -> Encoded:
+    def openapi(self, api_url: str) -> EncodedDocument:
         """The OpenAPI document of the API at this base."""
         known = self._openapi.get(api_url)
         if known is None:
             body = encode({**self._document, "servers": [{"url": api_url}]})
-            known = Encoded(body, hashlib.sha256(body).hexdigest()[:32])
+            known = EncodedDocument(body, hashlib.sha256(body).hexdigest()[:32])
             if len(self._openapi) >= DOCUMENTS_LIMIT:
                 self._openapi.clear()
             self._openapi[api_url] = known
@@ -83,9 +83,9 @@ class Library:
         return "\n".join(lines)
 
     def html(self, name: str) -> str:
-        """A page rendered once and kept. KeyError when there is none of this name."""
+        """A page render_page once and kept. KeyError when there is none of this name."""
         if name not in self._html:
-            self._html[name] = rendered(self.pages[name])
+            self._html[name] = render_page(self.pages[name])
         return self._html[name]
 
 
@@ -103,7 +103,7 @@ def title_of(markdown: str) -> str:
     return found[1] if found else "Tidemill"
 
 
-def rendered(markdown: str) -> str:
+def render_page(markdown: str) -> str:
     """Markdown as a page of HTML. HTML in the Markdown is shown, not obeyed."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     text = markdown.removeprefix(resource_pages.NOTE).lstrip()
@@ -114,10 +114,10 @@ def rendered(markdown: str) -> str:
         for child in token.children or ():
             _link_to_page(child)
     body = parser.renderer.render(tokens, parser.options, {})
-    return page(title_of(text), body)
+    return html_page(title_of(text), body)
 
 
-def page(title: str, body: str) -> str:
+def html_page(title: str, body: str) -> str:
     """A whole page of HTML; `body` is HTML already. To be sent with POLICY."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -35,19 +35,17 @@ SELECT v.openapi_schema #> '{components,schemas,Input,properties}'
 FROM version v JOIN model m ON m.id = v.model_id WHERE m.owner = $1 AND m.name = $2 AND v.id = $3"""
 
 
-async def prediction(
-    database: Database, prediction_id: str, account_id: str, kind: Kind | None = "prediction"
-) -> Row | None:
+async def find(database: Database, prediction_id: str, account_id: str, kind: Kind | None = "prediction") -> Row | None:
     """One of the account's own; `kind` None: whichever it is."""
     return await database.row(f"{_ONE} AND p.account_id = $3", prediction_id, kind, account_id)
 
 
-async def several(database: Database, prediction_ids: Sequence[str], account_id: str) -> list[Row]:
+async def find_many(database: Database, prediction_ids: Sequence[str], account_id: str) -> list[Row]:
     """Those of them that are the account's own, in any order."""
     return await database.fetch(_SEVERAL, list(prediction_ids), account_id)
 
 
-async def visible(database: Database, prediction_id: str, account_id: str) -> Row | None:
+async def find_visible(database: Database, prediction_id: str, account_id: str) -> Row | None:
     """One that the account may see, its own or not. An empty account id is anybody's."""
     return await database.row(f"{_ONE} AND {_VISIBLE}", prediction_id, "prediction", account_id)
 
@@ -59,14 +57,14 @@ async def input_properties(database: Database, model: str, version: str) -> str 
     return found
 
 
-class Search:
+class PredictionScan:
     """One page of an account's list: reads at most SCAN_LIMIT rows, in the order of their ids.
 
     Ids come from an index that knows the account or the deployment, and each row by its own: whatever the planner takes
     for likely, it never reads other accounts' rows.
     """
 
-    def __init__(self, database: Database, account_id: str, asked: queries.Predictions) -> None:
+    def __init__(self, database: Database, account_id: str, asked: queries.PredictionsQuery) -> None:
         self._database = database
         self._account_id = account_id
         self._asked = asked
@@ -76,12 +74,12 @@ class Search:
 
     async def fetch(self, cursor: Cursor | None, limit: int) -> list[Row]:
         operator, order, position = comparison(cursor)
-        where = _Where()
+        where = _Conditions()
         where.add(f"p.id {operator}", position)
         self._bound(where)
         read = f"FROM prediction p WHERE {where} ORDER BY p.id {order}"
         bounds = list(where.arguments)
-        found = _Where(where.arguments)
+        found = _Conditions(where.arguments)
         self._filter(found)
         rows = await self._database.fetch(
             f"""SELECT {_COLUMNS} FROM (
@@ -96,7 +94,7 @@ class Search:
             self.stopped_at = await self._database.value(f"SELECT p.id {read} OFFSET {SCAN_LIMIT - 1} LIMIT 1", *bounds)
         return rows
 
-    def _bound(self, where: "_Where") -> None:
+    def _bound(self, where: "_Conditions") -> None:
         """What indexes know. Ids are made when predictions are, so moments bound what has to be read."""
         asked = self._asked
         # All predictions of a deployment are its owner's.
@@ -107,7 +105,7 @@ class Search:
         if asked.created_before is not None:
             where.add("p.id <", _id_at(asked.created_before.timestamp() * 1000 + CLOCK_SLACK_MS))
 
-    def _filter(self, where: "_Where") -> None:
+    def _filter(self, where: "_Conditions") -> None:
         asked = self._asked
         where.add("p.account_id =", self._account_id)
         where.add("p.created_at >=", asked.created_after)
@@ -118,7 +116,7 @@ class Search:
         where.add("p.status =", None if asked.status is None else asked.status.split(","), "ANY ({}::text[])")
 
 
-class _Where:
+class _Conditions:
     """Conditions with their arguments; `taken` are those of the statement so far."""
 
     def __init__(self, taken: Sequence[Any] = ()) -> None:

@@ -15,31 +15,33 @@ from tidemill.contracts.subjects import KINDS, Kind
 SCOPES: Final[dict[Kind, Scope]] = {"prediction": Scope.PREDICTIONS_READ, "training": Scope.TRAININGS_READ}
 
 
-class Consumer(msgspec.Struct, frozen=True):
+class EventConsumer(msgspec.Struct, frozen=True):
     id: str
     kinds: tuple[Kind, ...]
 
 
-class Rights(msgspec.Struct, frozen=True):
+class Permissions(msgspec.Struct, frozen=True):
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
 
 
-def readable(scopes: Collection[Scope]) -> tuple[Kind, ...]:
+def readable_kinds(scopes: Collection[Scope]) -> tuple[Kind, ...]:
     """The kinds of events that scopes cover."""
     return tuple(kind for kind in KINDS if SCOPES[kind] in scopes)
 
 
-def heard(account_id: str, kinds: Sequence[Kind]) -> tuple[str, ...]:
+def event_subjects(account_id: str, kinds: Sequence[Kind]) -> tuple[str, ...]:
     return tuple(subjects.events_of(account_id, kind) for kind in kinds)
 
 
-def rights(account_id: str, token_id: str, kinds: Sequence[Kind], consumers: Iterable[Consumer]) -> Rights:
+def permissions(
+    account_id: str, token_id: str, kinds: Sequence[Kind], consumers: Iterable[EventConsumer]
+) -> Permissions:
     """`consumers` are all of the account; one that brings more than the token may read is not for it."""
     usable = [consumer for consumer in consumers if set(consumer.kinds) <= set(kinds)]
-    return Rights(
+    return Permissions(
         publish=tuple(subject for consumer in usable for subject in subjects.consumer_subjects(consumer.id)),
-        subscribe=(*heard(account_id, kinds), f"{subjects.inbox(token_id)}.>"),
+        subscribe=(*event_subjects(account_id, kinds), f"{subjects.inbox(token_id)}.>"),
     )
 
 

@@ -25,7 +25,7 @@ KEY_CHARS: Final = 16
 SEPARATOR: Final = "|"
 
 
-class Connected(NamedTuple):
+class ExternalConnection(NamedTuple):
     """`label` says whose token it is and what it was allowed; `key` tells connections apart, `start` is RFC 3339."""
 
     server: str
@@ -36,20 +36,20 @@ class Connected(NamedTuple):
     start: str = ""
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _ConnzConnection(msgspec.Struct, frozen=True):
     cid: int
     authorized_user: str = ""
     start: str = ""
 
 
-class _Page(msgspec.Struct, frozen=True):
+class _ConnzPage(msgspec.Struct, frozen=True):
     server_id: str
     total: int = 0
-    connections: list[_Told] = []
+    connections: list[_ConnzConnection] = []
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    data: _Page | None = None
+class _ConnzReply(msgspec.Struct, frozen=True):
+    data: _ConnzPage | None = None
 
 
 def key_of(user: str) -> str:
@@ -62,25 +62,25 @@ def name(label: str, account: str, key: str) -> str:
     return SEPARATOR.join((label, account, key))
 
 
-async def connected(bus: Bus) -> list[Connected]:
+async def connected(bus: Bus) -> list[ExternalConnection]:
     """All outside subscribers. Raises nats.errors.Error while NATS is away."""
     return [each async for each in _pages(bus)]
 
 
-async def _pages(bus: Bus) -> AsyncIterator[Connected]:
+async def _pages(bus: Bus) -> AsyncIterator[ExternalConnection]:
     offset, most = 0, 1
     while offset < most:
         asked = msgspec.json.encode({"auth": True, "limit": PAGE, "offset": offset})
         answers = await bus.ask_all(subjects.CONNECTIONS, asked, within_s=ANSWERS_WITHIN_S)
-        pages = [page for page in (msgspec.json.decode(each, type=_Answer).data for each in answers) if page]
+        pages = [page for page in (msgspec.json.decode(each, type=_ConnzReply).data for each in answers) if page]
         for page in pages:
             for each in page.connections:
                 label, account, key = (*each.authorized_user.split(SEPARATOR), "", "")[:3]
-                yield Connected(page.server_id, each.cid, label, account, key, each.start)
+                yield ExternalConnection(page.server_id, each.cid, label, account, key, each.start)
         offset, most = offset + PAGE, max((page.total for page in pages), default=0)
 
 
-class Count:
+class ConnectionCounts:
     """The connections of accounts, those included that are about to be made. Pure; times are of one monotonic clock."""
 
     def __init__(self, limit: int) -> None:
@@ -95,7 +95,7 @@ class Count:
     def admit(self, account: str, key: str, now: float) -> None:
         self._admitted[key] = (account, now)
 
-    def saw(self, found: Iterable[Connected], asked_at: float) -> None:
+    def saw(self, found: Iterable[ExternalConnection], asked_at: float) -> None:
         """What the servers answered to a question of that moment."""
         self._seen = {}
         for each in found:
@@ -108,7 +108,7 @@ class Count:
         }
 
 
-def excess(found: Sequence[Connected], limit: int) -> list[Connected]:
+def over_limit(found: Sequence[ExternalConnection], limit: int) -> list[ExternalConnection]:
     """The youngest connections of accounts that have too many: several gateways may admit at one moment. Pure."""
     had: Counter[str] = Counter()
     over = []
@@ -119,25 +119,25 @@ def excess(found: Sequence[Connected], limit: int) -> list[Connected]:
     return over
 
 
-class Outsiders:
+class ExternalSubscribers:
     """Whether an account may have one more."""
 
     def __init__(self, bus: Bus, limit: int) -> None:
         self._bus = bus
-        self.count = Count(limit)
+        self.counts = ConnectionCounts(limit)
         self._full: dict[str, float] = {}
         self._looking = asyncio.Lock()
 
-    async def look(self) -> list[Connected]:
+    async def look(self) -> list[ExternalConnection]:
         """Raises nats.errors.Error while NATS is away."""
         asked_at = monotonic()
         found = await connected(self._bus)
-        self.count.saw(found, asked_at)
+        self.counts.saw(found, asked_at)
         return found
 
     async def has_room(self, account: str) -> bool:
         """Ask the servers when the account seems full, and no more than once a second for one that is."""
-        if self.count.of(account) < self.count.limit:
+        if self.counts.of(account) < self.counts.limit:
             return True
         if self._full.get(account, 0.0) > monotonic():
             return False
@@ -148,12 +148,12 @@ class Outsiders:
                 await self.look()
         finally:
             self._full[account] = monotonic() + FULL_FOR_S
-        return self.count.of(account) < self.count.limit
+        return self.counts.of(account) < self.counts.limit
 
     async def admit(self, account: str, key: str) -> None:
         """Tells all gateways."""
-        self.count.admit(account, key, monotonic())
+        self.counts.admit(account, key, monotonic())
         await self._bus.send(subjects.SUBSCRIBER_ADMITTED, SubscriberAdmitted(account=account, key=key))
 
     async def on_admitted(self, event: SubscriberAdmitted) -> None:
-        self.count.admit(event.account, event.key, monotonic())
+        self.counts.admit(event.account, event.key, monotonic())

@@ -23,7 +23,7 @@ class _Entry(NamedTuple, Generic[ValueT]):
     until: float
 
 
-class Remembered(Generic[KeyT, ValueT]):
+class TtlCache(Generic[KeyT, ValueT]):
     """`look_up` answers the value and for how many seconds it holds, counted from when it was asked.
 
     Nobody waits for it longer than `within_s`.
@@ -48,12 +48,12 @@ class Remembered(Generic[KeyT, ValueT]):
             self._ask(key)
         return entry.value
 
-    def last(self, key: KeyT) -> ValueT | None:
+    def peek(self, key: KeyT) -> ValueT | None:
         """What was found last, however old; None when that was long ago or never."""
         entry = self._entries.get(key)
         return None if entry is None else entry.value
 
-    def forget(self, which: Callable[[KeyT, ValueT], bool] = lambda _key, _value: True) -> None:
+    def invalidate(self, which: Callable[[KeyT, ValueT], bool] = lambda _key, _value: True) -> None:
         """Those are looked up anew. What is being looked up right now may be from before the change, so it is told to
         those who wait for it and not remembered.
         """

@@ -11,24 +11,37 @@ from hypothesis import strategies as st
 from tidemill.contracts import subjects
 from tidemill.contracts.access import ALL_SCOPES, Scope
 from tidemill.gateway.events import nats_jwt
-from tidemill.gateway.events.outsiders import ARRIVED_AFTER_S, Connected, Count, excess
-from tidemill.gateway.events.rights import SCOPES, Consumer, Rights, label, readable, rights, token_of
-from tidemill.gateway.events.watch import outdated
+from tidemill.gateway.events.connection_monitor import with_outdated_label
+from tidemill.gateway.events.external_subscribers import (
+    ARRIVED_AFTER_S,
+    ConnectionCounts,
+    ExternalConnection,
+    over_limit,
+)
+from tidemill.gateway.events.permissions import (
+    SCOPES,
+    EventConsumer,
+    Permissions,
+    label,
+    permissions,
+    readable_kinds,
+    token_of,
+)
 
 SEED = bytes(nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_ACCOUNT)).decode()
 ids = st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=26, max_size=26)
 kinds = st.lists(st.sampled_from(subjects.KINDS), min_size=1, unique=True)
-consumers = st.lists(st.builds(Consumer, id=ids, kinds=kinds.map(tuple)), max_size=20)
+consumers = st.lists(st.builds(EventConsumer, id=ids, kinds=kinds.map(tuple)), max_size=20)
 
 
 @given(st.sets(st.sampled_from(list(Scope))))
 def test_scopes_decide_the_kinds(scopes):
-    assert {SCOPES[kind] for kind in readable(scopes)} == scopes & set(SCOPES.values())
+    assert {SCOPES[kind] for kind in readable_kinds(scopes)} == scopes & set(SCOPES.values())
 
 
 @given(ids, ids, kinds, consumers)
 def test_every_right_names_its_owner(account, token, may_read, all_consumers):
-    allowed = rights(account, token, may_read, all_consumers)
+    allowed = permissions(account, token, may_read, all_consumers)
     assert all(account in subject or subject == f"_INBOX_{token}.>" for subject in allowed.subscribe)
     usable = {c.id for c in all_consumers if set(c.kinds) <= set(may_read)}
     assert {part for s in allowed.publish for part in s.split(".") if part.startswith("events-")} == {
@@ -45,11 +58,11 @@ def test_a_label_tells_its_token(token, may_read):
 
 def test_the_watch_ends_what_is_no_longer_due():
     same, narrowed, gone, odd = (
-        Connected("s", number, name)
+        ExternalConnection("s", number, name)
         for number, name in enumerate(("a.prediction", "b.prediction.training", "c.prediction", ""))
     )
     due = {"a": "a.prediction", "b": "b.prediction"}
-    assert outdated([same, narrowed, gone, odd], due) == [narrowed, gone, odd]
+    assert with_outdated_label([same, narrowed, gone, odd], due) == [narrowed, gone, odd]
 
 
 def question(**nats):
@@ -61,7 +74,7 @@ def test_the_token_is_read_from_either_place():
     asked = {"server_id": {"id": "NX", "name": "n"}, "user_nkey": "UX"}
     by_token = nats_jwt.read(question(**asked, connect_opts={"auth_token": "t", "user": "u"}))
     by_password = nats_jwt.read(question(**asked, connect_opts={"user": "u", "pass": "t"}))
-    assert by_token == by_password == nats_jwt.Request("NX", "UX", "t")
+    assert by_token == by_password == nats_jwt.CalloutRequest("NX", "UX", "t")
 
 
 @given(st.binary(max_size=200))
@@ -78,7 +91,7 @@ def test_questions_that_lack_something_are_malformed(nats):
 
 def opened(jwt):
     header, claims, signature = (base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)) for part in jwt.split(b"."))
-    signer = nats_jwt.Signer(SEED)
+    signer = nats_jwt.CalloutSigner(SEED)
     keys = nkeys.from_seed(bytearray(SEED.encode()))
     assert keys.verify(jwt.rpartition(b".")[0], signature)
     assert msgspec.json.decode(header) == {"typ": "JWT", "alg": "ed25519-nkey"}
@@ -87,17 +100,17 @@ def opened(jwt):
     return decoded
 
 
-REQUEST = nats_jwt.Request("NX", "UX", "t")
+REQUEST = nats_jwt.CalloutRequest("NX", "UX", "t")
 
 
 def admitted(allowed):
-    answer = opened(nats_jwt.Signer(SEED).admission(REQUEST, "token.prediction", allowed, 1000.5, 2000.5))
+    answer = opened(nats_jwt.CalloutSigner(SEED).admission(REQUEST, "token.prediction", allowed, 1000.5, 2000.5))
     assert (answer["aud"], answer["sub"], answer["nats"]["type"]) == ("NX", "UX", "authorization_response")
     return opened(answer["nats"]["jwt"].encode())
 
 
 def test_an_admission_names_the_outside_account_and_ends():
-    user = admitted(Rights(("a",), ("b",)))
+    user = admitted(Permissions(("a",), ("b",)))
     assert (user["aud"], user["sub"], user["name"]) == ("EVENTS", "UX", "token.prediction")
     assert (user["iat"], user["exp"]) == (1000, 2000)
     assert user["nats"]["pub"] == {"allow": ["a"]}
@@ -105,24 +118,24 @@ def test_an_admission_names_the_outside_account_and_ends():
 
 
 def test_no_consumer_means_that_nothing_may_be_published():
-    assert admitted(Rights((), ("b",)))["nats"]["pub"] == {"deny": [">"]}
+    assert admitted(Permissions((), ("b",)))["nats"]["pub"] == {"deny": [">"]}
 
 
 def test_a_refusal_holds_no_user():
-    answer = opened(nats_jwt.Signer(SEED).refusal(REQUEST, "no", 1000))
+    answer = opened(nats_jwt.CalloutSigner(SEED).refusal(REQUEST, "no", 1000))
     assert answer["nats"] == {"type": "authorization_response", "version": 2, "error": "no"}
 
 
 def test_all_scopes_cover_all_kinds():
-    assert readable(ALL_SCOPES) == subjects.KINDS
+    assert readable_kinds(ALL_SCOPES) == subjects.KINDS
 
 
 def seen(*keys, account="a", start="2026-11-30T10:00:00Z"):
-    return [Connected("S", cid, "t.prediction", account, key, start) for cid, key in enumerate(keys)]
+    return [ExternalConnection("S", cid, "t.prediction", account, key, start) for cid, key in enumerate(keys)]
 
 
 def test_connections_are_counted_from_their_admission_to_their_end():
-    count = Count(limit=2)
+    count = ConnectionCounts(limit=2)
     count.admit("a", "k1", 100.0)
     count.admit("b", "k9", 100.0)
     assert (count.of("a"), count.of("b")) == (1, 1)
@@ -136,7 +149,7 @@ def test_connections_are_counted_from_their_admission_to_their_end():
 
 
 def test_an_admission_that_is_told_twice_or_late_counts_once():
-    count = Count(limit=2)
+    count = ConnectionCounts(limit=2)
     for _ in range(3):
         count.admit("a", "k1", 100.0)
     count.saw(seen("k1"), 100.5)
@@ -146,6 +159,8 @@ def test_an_admission_that_is_told_twice_or_late_counts_once():
 
 def test_of_too_many_connections_the_youngest_are_over():
     old, young = seen("k1", "k2"), seen("k3", start="2026-11-30T10:00:01Z")
-    assert excess([*young, *old], 2) == young
-    assert excess([*young, *old, *seen("k1", account="b")], 3) == []
-    assert excess([Connected("S", n, "label") for n in range(9)], 3) == []  # admitted by a gateway of before
+    assert over_limit([*young, *old], 2) == young
+    assert over_limit([*young, *old, *seen("k1", account="b")], 3) == []
+    assert (
+        over_limit([ExternalConnection("S", n, "label") for n in range(9)], 3) == []
+    )  # admitted by a gateway of before

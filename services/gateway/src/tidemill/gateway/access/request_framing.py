@@ -14,7 +14,7 @@ AUTHORIZATION: Final = b"\r\nauthorization:"
 CONNECTION: Final = b"\r\nconnection:"
 
 
-class Framed(NamedTuple):
+class RequestFrame(NamedTuple):
     """`line`: method and target as they were sent; `size`: bytes of head and body together."""
 
     line: bytes
@@ -22,7 +22,7 @@ class Framed(NamedTuple):
     size: int
 
 
-def framed(data: bytes) -> Framed | None:
+def parse_frame(data: bytes) -> RequestFrame | None:
     """The request that `data` begins with. None: its head is not whole, or it is not plain."""
     end = data.find(HEAD_END)
     if end < 0:
@@ -38,7 +38,7 @@ def framed(data: bytes) -> Framed | None:
         return None
     if (length and not length.isdigit()) or connection.lower() not in {b"", b"keep-alive"}:
         return None
-    return Framed(line, authorization, end + len(HEAD_END) + int(length or 0))
+    return RequestFrame(line, authorization, end + len(HEAD_END) + int(length or 0))
 
 
 def _value(head: bytes, lowered: bytes, name: bytes) -> bytes | None:

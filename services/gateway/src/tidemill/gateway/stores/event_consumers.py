@@ -17,25 +17,18 @@ NAME_TAKEN: Final = "SELECT true FROM event_consumer WHERE account_id = $1 AND n
 ALL: Final = "SELECT * FROM event_consumer WHERE account_id = $1"
 ONE: Final = "SELECT * FROM event_consumer WHERE account_id = $1 AND id = $2"
 DELETE: Final = "DELETE FROM event_consumer WHERE account_id = $1 AND id = $2 RETURNING id"
-# As `auth` finds callers, but by the ids that connections carry.
-STANDING: Final = """
-SELECT t.id, t.scopes, m.role
-FROM token t JOIN account a ON a.id = t.account_id
-    LEFT JOIN member m ON m.organization_id = t.account_id AND m.user_id = t.user_id
-WHERE t.id = ANY ($1) AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
-    AND (t.user_id IS NULL OR t.user_id = t.account_id OR m.role IS NOT NULL)"""
 
 
-async def add(database: Database, account_id: str, name: str, kinds: Collection[str]) -> Row | None:
+async def create(database: Database, account_id: str, name: str, kinds: Collection[str]) -> Row | None:
     """None when the name is taken or the account has all that it may have."""
     return await database.row(INSERT, new_id(), account_id, name, list(kinds), EVENT_CONSUMERS_LIMIT)
 
 
-async def name_taken(database: Database, account_id: str, name: str) -> bool:
+async def is_name_taken(database: Database, account_id: str, name: str) -> bool:
     return bool(await database.value(NAME_TAKEN, account_id, name))
 
 
-async def of_account(database: Database, account_id: str) -> list[Row]:
+async def list_all(database: Database, account_id: str) -> list[Row]:
     return await database.fetch(ALL, account_id)
 
 
@@ -44,14 +37,9 @@ async def page(database: Database, account_id: str, cursor: Cursor | None, limit
     return await database.fetch(f"{ALL} AND id {operator} $2 ORDER BY id {order} LIMIT $3", account_id, position, limit)
 
 
-async def one(database: Database, account_id: str, identifier: str) -> Row | None:
+async def find(database: Database, account_id: str, identifier: str) -> Row | None:
     return await database.row(ONE, account_id, identifier)
 
 
-async def remove(database: Database, account_id: str, identifier: str) -> bool:
+async def delete(database: Database, account_id: str, identifier: str) -> bool:
     return await database.value(DELETE, account_id, identifier) is not None
-
-
-async def standing(database: Database, token_ids: Collection[str]) -> list[Row]:
-    """The tokens that still count, with their scopes and their maker's role (null: an owner's rights)."""
-    return await database.fetch(STANDING, list(token_ids))

@@ -1,31 +1,31 @@
 import pytest
 
-from tidemill.gateway.access import addresses as addresses_module
-from tidemill.gateway.access.addresses import Addresses
-from tidemill.gateway.access.client_address import client
+from tidemill.gateway.access import address_rates as addresses_module
+from tidemill.gateway.access.address_rates import AddressRateLimiter
+from tidemill.gateway.access.client_address import client_address
 from tidemill.gateway.limits.gcra import Rate
 from tidemill.security.egress.addresses import parse_networks
 
 
 def test_an_address_that_comes_often_waits_and_is_forgiven():
-    addresses = Addresses(Rate(per_minute=30, burst=30))
+    addresses = AddressRateLimiter(Rate(per_minute=30, burst=30))
     assert not addresses
     for _ in range(30):
-        assert addresses.wait_s("1.2.3.4", 0.0) == 0
+        assert addresses.retry_in_s("1.2.3.4", 0.0) == 0
         assert addresses.take("1.2.3.4", 0.0) == 0
-    assert addresses.wait_s("1.2.3.4", 0.0) == pytest.approx(2)
+    assert addresses.retry_in_s("1.2.3.4", 0.0) == pytest.approx(2)
     assert addresses.take("1.2.3.4", 0.0) == pytest.approx(2)
-    assert addresses.wait_s("5.6.7.8", 0.0) == 0
-    assert addresses.wait_s("1.2.3.4", 2.0) == 0
+    assert addresses.retry_in_s("5.6.7.8", 0.0) == 0
+    assert addresses.retry_in_s("1.2.3.4", 2.0) == 0
     assert addresses.take("1.2.3.4", 2.0) == 0
-    assert addresses.wait_s("1.2.3.4", 2.0) > 0
-    assert addresses.wait_s("1.2.3.4", 1000.0) == 0
+    assert addresses.retry_in_s("1.2.3.4", 2.0) > 0
+    assert addresses.retry_in_s("1.2.3.4", 1000.0) == 0
     assert not addresses
 
 
 def test_a_flood_of_addresses_is_not_remembered_for_ever(monkeypatch):
     monkeypatch.setattr(addresses_module, "ADDRESSES_LIMIT", 10)
-    addresses = Addresses(Rate(per_minute=30, burst=30))
+    addresses = AddressRateLimiter(Rate(per_minute=30, burst=30))
     for n in range(100):
         addresses.take(str(n), 0.0)
         assert len(addresses._full_at) <= 10
@@ -57,7 +57,7 @@ PROXIES = parse_networks("10.0.0.0/8, 127.0.0.1, fd00::/8")
     ],
 )
 def test_the_address_of_a_client(peer, forwarded, proxies, address):
-    assert client(peer, forwarded, proxies) == address
+    assert client_address(peer, forwarded, proxies) == address
 
 
 def test_a_network_that_is_none():

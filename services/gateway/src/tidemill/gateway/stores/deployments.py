@@ -1,17 +1,17 @@
-"""The SQL of deployments. One's own only: what is somebody else's is missing."""
+"""The SQL of deployments and their releases. An account sees its own deployments only."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 import asyncpg
+import msgspec
 
 from tidemill.contracts.errors import invalid_version
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import HAND_OVER_LIMIT_S
 from tidemill.contracts.prediction import SQL_OPEN
 from tidemill.gateway.listing.cursors import Cursor, comparison
-from tidemill.gateway.releases.rollout import Plan
 from tidemill.runtime.db import Database, Row
 
 DEPLOYMENTS_LIMIT: Final = 500  # per account; each may keep instances running
@@ -34,7 +34,7 @@ INSERT INTO release (queue, deployment_id, number, version_queue, streams, hardw
 SELECT $6, made.id, 1, v.queue, v.streams, $8, $9, $10 FROM made, version v WHERE v.queue = $7
 RETURNING deployment_id"""
 
-# The current release and those that may stand in for it; times are the database's.
+# The current release and the retired ones that may still take predictions; times are the database's.
 _RELEASES: Final = f"""
 SELECT r.queue, r.min_instances, r.max_instances, r.retired_at IS NOT NULL AS retired,
     COALESCE({HAND_OVER_LIMIT_S} - extract(epoch FROM now() - r.retired_at), 0)::float8 AS left_s,
@@ -45,7 +45,7 @@ WHERE d.deleted_at IS NULL AND d.account_id = $1 AND d.owner = $2 AND d.name = $
     AND (r.retired_at IS NULL OR r.retired_at > now() - make_interval(secs => {HAND_OVER_LIMIT_S}))
 ORDER BY r.retired_at IS NULL DESC, r.number DESC LIMIT 5"""  # noqa: S608 - our own constants
 
-# The release is read in a second statement: one that waited for the lock would look for the release of before.
+# The release is read by a second statement: a statement that waited for the lock would see the release of before.
 _LOCK: Final = """
 SELECT id FROM deployment
 WHERE deleted_at IS NULL AND account_id = $1 AND owner = $2 AND name = $3 FOR UPDATE"""
@@ -62,66 +62,84 @@ _TOUCH: Final = "UPDATE deployment SET changed_at = clock_timestamp() WHERE id =
 _DELETE: Final = "UPDATE deployment SET deleted_at = now(), changed_at = clock_timestamp() WHERE id = $1"
 
 _QUEUES: Final = "SELECT queue FROM release WHERE deployment_id = $1"
-# An open prediction is in use whenever it was made, and there may be many ended ones: the newest tell when it was used.
+# An open prediction counts as use, however old it is. There may be many ended ones: the newest 1000 are enough.
 _USED: Final = f"""
 SELECT EXISTS (SELECT FROM (
     SELECT status, created_at, completed_at FROM prediction WHERE deployment = $1 ORDER BY id DESC LIMIT 1000) p
     WHERE p.status IN {SQL_OPEN} OR COALESCE(p.completed_at, p.created_at) > now() - make_interval(secs => $2))"""  # noqa: S608 - our own constant
 
 
-class Place(NamedTuple):
-    """The name of a deployment of an account's."""
+class DeploymentName(NamedTuple):
+    """`owner`/`name`, as the account `account_id` sees it."""
 
     account_id: str
     owner: str
     name: str
 
 
-async def create(database: Database, place: Place, plan: Plan) -> bool:
-    """False when the name is taken, the account has DEPLOYMENTS_LIMIT of them, or the version is gone."""
-    scale = plan.hardware, plan.min_instances, plan.max_instances
-    new = new_id(), *place, DEPLOYMENTS_LIMIT, new_id(), plan.version_queue, *scale
-    async with _gone_versions():
+class ReleaseSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a release runs and how. `version_queue`: the queue of the version itself."""
+
+    version_queue: str
+    hardware: str
+    min_instances: int
+    max_instances: int
+
+    def same_instances(self, other: "ReleaseSettings") -> bool:
+        """Whether the instances of one release can serve the other."""
+        return (self.version_queue, self.hardware) == (other.version_queue, other.hardware)
+
+
+async def create(database: Database, name: DeploymentName, settings: ReleaseSettings) -> bool:
+    """Return False when the name is taken, the account has DEPLOYMENTS_LIMIT, or the version is deleted."""
+    scale = settings.hardware, settings.min_instances, settings.max_instances
+    new = new_id(), *name, DEPLOYMENTS_LIMIT, new_id(), settings.version_queue, *scale
+    async with _deleted_versions_refused():
         return await database.value(_CREATE, *new) is not None
 
 
-async def deployment(database: Database, place: Place) -> Row | None:
-    return await database.row(f"{_DEPLOYMENT} AND d.owner = $2 AND d.name = $3", *place)
+async def find(database: Database, name: DeploymentName) -> Row | None:
+    return await database.row(f"{_DEPLOYMENT} AND d.owner = $2 AND d.name = $3", *name)
 
 
-async def deployments(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
+async def page(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     sql = f"{_DEPLOYMENT} AND d.id {operator} $2 ORDER BY d.id {order} LIMIT $3"
     return await database.fetch(sql, account_id, position, limit)
 
 
-async def releases(database: Database, place: Place) -> list[Row]:
-    """The current one first; none when there is no such deployment."""
-    return await database.fetch(_RELEASES, *place)
+async def list_releases(database: Database, name: DeploymentName) -> list[Row]:
+    """Return the current release first. Empty when there is no such deployment."""
+    return await database.fetch(_RELEASES, *name)
 
 
 @asynccontextmanager
-async def _gone_versions() -> AsyncIterator[None]:
-    """A version that is deleted at the same moment. Raises the 422 problem."""
+async def _deleted_versions_refused() -> AsyncIterator[None]:
+    """Raise the 422 problem when the version is deleted at the same moment."""
     try:
         yield
     except asyncpg.ForeignKeyViolationError:
         raise invalid_version() from None
 
 
-async def _locked(connection: "asyncpg.pool.PoolConnectionProxy[Row]", place: Place) -> Row | None:
-    """The deployment's current release, which nobody else changes until the transaction ends."""
-    deployment_id = await connection.fetchval(_LOCK, *place)
+async def _locked(connection: "asyncpg.pool.PoolConnectionProxy[Row]", name: DeploymentName) -> Row | None:
+    """Return the deployment's current release, or None. Nothing else changes it until the transaction ends."""
+    deployment_id = await connection.fetchval(_LOCK, *name)
     return None if deployment_id is None else await connection.fetchrow(_CURRENT, deployment_id)
 
 
-async def update(database: Database, place: Place, decide: Callable[[Plan], Plan]) -> bool:
-    """Makes the next release of what `decide` says to the current one. False when there is no such deployment."""
-    async with _gone_versions(), database.transaction() as connection:
-        row = await _locked(connection, place)
+async def update(
+    database: Database, name: DeploymentName, decide: Callable[[ReleaseSettings], ReleaseSettings]
+) -> bool:
+    """Release what `decide` returns for the current settings. Return False when there is no such deployment.
+
+    A change of the scale alone updates the current release; another version or hardware retires it and adds a new one.
+    """
+    async with _deleted_versions_refused(), database.transaction() as connection:
+        row = await _locked(connection, name)
         if row is None:
             return False
-        now = Plan(**{name: row[name] for name in Plan.__struct_fields__})
+        now = ReleaseSettings(**{field: row[field] for field in ReleaseSettings.__struct_fields__})
         then = decide(now)
         if then == now:
             return True
@@ -135,15 +153,17 @@ async def update(database: Database, place: Place, decide: Callable[[Plan], Plan
     return True
 
 
-async def delete(database: Database, place: Place, rest_s: float, is_warm: Callable[[str], bool]) -> bool | None:
-    """None when there is no such deployment, False when it is online or was used in the last `rest_s` seconds."""
+async def delete(
+    database: Database, name: DeploymentName, rest_s: float, is_warm: Callable[[str], bool]
+) -> bool | None:
+    """Return None when there is no such deployment, False when it is online or was used within `rest_s` seconds."""
     async with database.transaction() as connection:
-        row = await _locked(connection, place)
+        row = await _locked(connection, name)
         if row is None:
             return None
         queues = [each["queue"] for each in await connection.fetch(_QUEUES, row["id"])]
         online = row["min_instances"] > 0 or any(is_warm(queue) for queue in queues)
-        if online or await connection.fetchval(_USED, f"{place.owner}/{place.name}", rest_s):
+        if online or await connection.fetchval(_USED, f"{name.owner}/{name.name}", rest_s):
             return False
         await connection.execute(_RETIRE, row["queue"])
         await connection.execute(_DELETE, row["id"])

@@ -39,7 +39,14 @@ PROTECTION: Final = {
     "Accept-Ranges": "bytes",
 }
 # Request fields that operations which serve heed.
-CONDITIONS: Final = ("Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
+CONDITIONAL_HEADERS: Final = (
+    "Range",
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
+    "If-Range",
+)
 COPIED: Final = ("Content-Length", "Content-Range")
 # How long a request waits for a store that is away: a restart of the store, and less than clients wait for an answer.
 STORING_S: Final = 25.0
@@ -55,7 +62,7 @@ def disposition(kind: str, name: str) -> str:
     return f'{shown}; filename="{plain}"{extended}'
 
 
-class Shown(NamedTuple):
+class ServedObject(NamedTuple):
     """An object as its reader is to see it. What is None comes from the store."""
 
     key: str
@@ -65,7 +72,7 @@ class Shown(NamedTuple):
     sha256: str | None = None  # in hexadecimal
 
 
-async def serve(call: Call[HasObjects], shown: Shown) -> web.StreamResponse:
+async def serve_object(call: Call[HasObjects], shown: ServedObject) -> web.StreamResponse:
     """Streams an object, or the part that was asked for, or says that the client has it already. 404 when missing."""
     response = web.StreamResponse(headers=PROTECTION)
     try:
@@ -86,14 +93,14 @@ async def serve(call: Call[HasObjects], shown: Shown) -> web.StreamResponse:
         raise not_found() from None
     except (ObjectStoreError, OSError, TimeoutError):
         if not response.prepared:
-            raise store_away() from None
+            raise store_unavailable() from None
         # Half an answer is out. Only a broken connection tells the client so.
         if call.request.transport is not None:
             call.request.transport.abort()
     return response
 
 
-async def _range(call: Call[HasObjects], shown: Shown) -> str | None:
+async def _range(call: Call[HasObjects], shown: ServedObject) -> str | None:
     """The range to ask the store for. With conditions, only when they leave it to be sent: the store does not judge
     them before the range, which RFC 9110 asks for, nor If-Range at all.
     """
@@ -101,21 +108,21 @@ async def _range(call: Call[HasObjects], shown: Shown) -> str | None:
     byte_range = asked.get("Range")
     if call.request.method != "GET" or not byte_range or not SINGLE_RANGE.fullmatch(byte_range):
         return None
-    if not preconditions.conditional(asked):
+    if not preconditions.is_conditional(asked):
         return byte_range
     async with call.parts.objects.get(shown.key, budget=RetryBudget(READING_S)) as stored:
         now = _validators(stored, shown)
-    if preconditions.verdict(asked, now) is not None or not preconditions.in_part(asked, now):
+    if preconditions.verdict(asked, now) is not None or not preconditions.range_applies(asked, now):
         return None
     return byte_range
 
 
-def _validators(stored: aiohttp.ClientResponse, shown: Shown) -> Validators:
+def _validators(stored: aiohttp.ClientResponse, shown: ServedObject) -> Validators:
     etag = f'"{shown.etag}"' if shown.etag else stored.headers.get("ETag")
     return Validators(etag, stored.headers.get("Last-Modified"))
 
 
-def _decided(call: Call[HasObjects], stored: aiohttp.ClientResponse, shown: Shown) -> web.Response | None:
+def _decided(call: Call[HasObjects], stored: aiohttp.ClientResponse, shown: ServedObject) -> web.Response | None:
     """The answer, where the request's conditions want no bytes. Raises the 412 problem."""
     now = _validators(stored, shown)
     verdict = preconditions.verdict(call.request.headers, now)
@@ -127,7 +134,7 @@ def _decided(call: Call[HasObjects], stored: aiohttp.ClientResponse, shown: Show
     return web.Response(status=verdict, headers={**PROTECTION, **kept})
 
 
-def _describe(response: web.StreamResponse, stored: aiohttp.ClientResponse, shown: Shown) -> None:
+def _describe(response: web.StreamResponse, stored: aiohttp.ClientResponse, shown: ServedObject) -> None:
     essence = shown.kind or content_type(stored.headers.get("Content-Type"))
     headers = response.headers
     headers["Content-Type"] = f"{essence}; charset=utf-8" if essence == "text/plain" else essence
@@ -140,13 +147,13 @@ def _describe(response: web.StreamResponse, stored: aiohttp.ClientResponse, show
         headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(shown.sha256)).decode()}:"
 
 
-def store_away() -> Problem:
+def store_unavailable() -> Problem:
     return unavailable("The object store is away for a moment; please retry.", 2)
 
 
-async def forget(objects: Objects, key: str) -> None:
+async def delete_object(objects: Objects, key: str) -> None:
     """Deletes an object. Raises the 503 problem."""
     try:
         await objects.delete([key])
     except ObjectStoreError:
-        raise store_away() from None
+        raise store_unavailable() from None
