@@ -6,7 +6,7 @@ import pytest
 from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
-from tidemill.gateway.access.request_urls import KNOWN_LIMIT, WARNED_LIMIT, RequestUrls
+from tidemill.gateway.request_urls import KNOWN_LIMIT, WARNED_LIMIT, RequestUrls
 from tidemill.security.egress.addresses import parse_networks
 from tidemill.security.public_urls import DEFAULT_URL, PublicUrls
 

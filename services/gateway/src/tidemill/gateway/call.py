@@ -13,10 +13,10 @@ from tidemill.contracts.access import Scope
 from tidemill.contracts.errors import Problem, bad_request, invalid_input, not_found
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway import json_errors
-from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.checks.structs import coerce_texts, invalid_body_fields
 from tidemill.gateway.limits.allowances import RateKind
+from tidemill.gateway.request_urls import RequestUrls
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")

@@ -17,11 +17,11 @@ from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import BODY_LIMIT_BYTES
 from tidemill.gateway.access import connections
 from tidemill.gateway.access.authenticator import Authenticator, TokenlessKind
-from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.call import Call, Route, encode, too_large
 from tidemill.gateway.caller import Account, Caller
 from tidemill.gateway.limits import rates
 from tidemill.gateway.limits.rates import RateLimiter
+from tidemill.gateway.request_urls import RequestUrls
 from tidemill.gateway.serving import Draining
 from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.runtime.telemetry import log

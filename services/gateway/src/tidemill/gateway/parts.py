@@ -7,7 +7,6 @@ from tidemill.gateway import stores
 from tidemill.gateway.access.authenticator import Authenticator, tokenless_rates
 from tidemill.gateway.access.callers import CallerCache
 from tidemill.gateway.access.refusal_cache import RefusalCache
-from tidemill.gateway.access.request_urls import RequestUrls
 from tidemill.gateway.config import Config
 from tidemill.gateway.events.durable_consumers import DurableConsumers
 from tidemill.gateway.events.external_subscribers import ExternalSubscribers
@@ -21,6 +20,7 @@ from tidemill.gateway.predictions.versions import Versions
 from tidemill.gateway.predictions.waiting import Waiters
 from tidemill.gateway.predictions.waiting_room import WaitingRoom
 from tidemill.gateway.releases.deployments import DeploymentResolver
+from tidemill.gateway.request_urls import RequestUrls
 from tidemill.gateway.serving import Draining
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.bus import Bus
