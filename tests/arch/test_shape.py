@@ -162,12 +162,6 @@ def test_no_module_imports_itself_by_a_roundabout_way(package):
     assert cycle(imports_within(package)) is None
 
 
-# Pairs of a package's folders and top-level modules that still import each other; the owner mends them.
-KNOWN_CIRCLES = {
-    "worker": {("store", "runs")},  # the worker's store takes a struct of runs/: move it below both
-}
-
-
 def between_folders(modules):
     """The graph of imports between folders and top-level modules: a folder counts as one, and so does each module."""
     graph = {}
@@ -178,11 +172,7 @@ def between_folders(modules):
 
 @pytest.mark.parametrize("package", IN_FOLDERS, ids=lambda path: path.name)
 def test_arrows_between_folders_and_top_level_modules_run_one_way(package):
-    graph = between_folders(imports_within(package))
-    for importer, imported_node in KNOWN_CIRCLES.get(package.name, ()):
-        assert imported_node in graph[importer], f"{importer} no longer imports {imported_node}: delete the exception"
-        graph[importer].discard(imported_node)
-    assert cycle(graph) is None
+    assert cycle(between_folders(imports_within(package))) is None
 
 
 @pytest.mark.parametrize(

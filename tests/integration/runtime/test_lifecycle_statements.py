@@ -12,16 +12,13 @@ import pytest
 
 from tidemill.contracts.lease import SQL_LOST
 from tidemill.contracts.prediction import TERMINAL, PredictionState, Status, transition
-from tidemill.gateway.predictions.deletion import BURY
 from tidemill.runtime.db import Database
-from tidemill.runtime.predictions import claims, ending, progress, requeue
+from tidemill.runtime.predictions import claims, deletion, ending, progress, removal, requeue
 from tidemill.runtime.predictions.claims import Claim
 from tidemill.runtime.predictions.fences import Attempt
 from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.runtime.predictions.progress import Progress
 from tidemill.scheduler import store as scheduler_store
-from tidemill.storage_janitor import store as janitor_store
-from tidemill.storage_janitor import store_versions as janitor_versions
 from tidemill.testing import rows
 from tidemill.testing.servers import migrated
 from tidemill.worker.versions.training_store import BASE
@@ -217,27 +214,25 @@ async def test_hints_are_sent_for_what_nobody_has_claimed_alone(database):
 
 async def test_deletion_takes_what_has_ended_alone(database):
     for case in CASES:
-        gone = await database.value(BURY, case.id, "a")
-        assert (gone == case.id) == (case.status in TERMINAL), case
+        assert await deletion.delete(database, case.id, "a") == (case.status in TERMINAL), case
 
 
 async def test_nobody_deletes_what_is_anothers(database):
     await rows.account(database, "b")
     for case in CASES:
-        assert await database.value(BURY, case.id, "b") is None
+        assert not await deletion.delete(database, case.id, "b")
 
 
 async def test_retention_takes_what_has_ended_alone(database):
     ids = [case.id for case in CASES]
-    clock = janitor_store.Clock(datetime.now(UTC).timestamp(), 3600.0)
-    forgotten = await janitor_store.forget(database, ids, clock)
+    removed = await removal.remove_due(database, ids, datetime.now(UTC).timestamp(), 3600.0)
     ended = {case.id for case in CASES if case.status in TERMINAL}
-    assert forgotten.predictions == len(ended)
+    assert removed.predictions == len(ended)
     assert await changed(database, "logs") == ended
 
 
 async def test_a_deleted_version_takes_what_has_ended_alone(database):
-    await janitor_versions.erase(database, [case.id for case in CASES])
+    await removal.remove_of_version(database, [case.id for case in CASES])
     assert await changed(database, "logs") == {case.id for case in CASES if case.status in TERMINAL}
 
 

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.predictions.removal import IS_KEPT, IS_OVER, OF_SHORT_RETENTION
 from tidemill.storage_janitor.pace import Stretch
 
 WALK: Final = "retention"
@@ -21,12 +22,6 @@ REACH: Final = """
 INSERT INTO walk (name, reached) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET reached = GREATEST(walk.reached, excluded.reached)"""
 
-# Examples and what is shared stay.
-_STAYS: Final = """(p.shared_at IS NOT NULL
-    OR EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id))"""
-# $1 is the database's time, $2 the service's retention in seconds; an account may want less.
-_OVER: Final = """COALESCE(p.completed_at <= $1::timestamptz - make_interval(secs => LEAST($2::float8, (
-    SELECT a.retention_s FROM account a WHERE a.id = p.account_id))), false)"""
 # The output of one that succeeded names its files by URL; one that ended otherwise may have left some unnamed.
 _FILES: Final = "(p.status <> 'succeeded' OR p.output::text LIKE '%http%')"
 # What was an example may have copies of its input's files beside its output. Inputs are looked at only where few are;
@@ -34,48 +29,20 @@ _FILES: Final = "(p.status <> 'succeeded' OR p.output::text LIKE '%http%')"
 _COPIES: Final = "p.input::text LIKE '%/v1/delivery/%'"
 
 STRETCH: Final = f"""
-SELECT p.id, {_FILES} AS files, {_OVER} AND NOT {_STAYS} AS due
+SELECT p.id, {_FILES} AS files, {IS_OVER} AND NOT {IS_KEPT} AS due
 FROM prediction p
 WHERE p.accepted_at > $3 AND p.accepted_at <= $4 AND p.source = 'api' AND NOT p.data_removed"""  # noqa: S608 - own constants
-_OF_IMPATIENT: Final = "p.account_id IN (SELECT a.id FROM account a WHERE a.retention_s < $2)"
-STRETCH_OF_IMPATIENT: Final = f"{STRETCH} AND {_OF_IMPATIENT}"
+STRETCH_OF_IMPATIENT: Final = f"{STRETCH} AND {OF_SHORT_RETENTION}"
 IMPATIENT: Final = "SELECT id, retention_s FROM account WHERE retention_s < $1::float8"
-
-DEFER: Final = "INSERT INTO removal_due_later SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 
 # Among them those whose row is gone, those that their owner has deleted, and those that wait for their last webhook.
 DEFERRED: Final = f"""
 SELECT l.prediction_id AS id, COALESCE({_FILES} OR {_COPIES}, true) AS files
 FROM removal_due_later l LEFT JOIN prediction p ON p.id = l.prediction_id
-WHERE p.id IS NULL OR ((p.deleted_at IS NOT NULL OR ({_OVER} AND NOT {_STAYS}))
+WHERE p.id IS NULL OR ((p.deleted_at IS NOT NULL OR ({IS_OVER} AND NOT {IS_KEPT}))
     AND (NOT p.data_removed OR NOT EXISTS (
         SELECT FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.status = 'pending')))
 LIMIT $3"""  # noqa: S608 - as above
-
-# Completion, examples and shares are looked at once more: what is to be kept meanwhile stays. `early`: its account
-# wants it gone before the streams forget by themselves.
-FORGET: Final = f"""
-UPDATE prediction p SET input = '{{}}', output = NULL, logs = NULL, data_removed = true
-WHERE p.id = ANY ($3) AND {_OVER} AND NOT p.data_removed AND NOT {_STAYS}
-RETURNING p.id, {_OF_IMPATIENT} AS early"""  # noqa: S608 - as above
-_GONE: Final = "NOT EXISTS (SELECT FROM prediction p WHERE p.id = {0} AND NOT p.data_removed)"
-# What receivers answered goes too: it may quote what they were sent.
-CLEAR_BODIES: Final = f"""
-UPDATE webhook_delivery d SET body = NULL, log = COALESCE((
-    SELECT jsonb_agg(entry - 'response' ORDER BY n)
-    FROM jsonb_array_elements(d.log) WITH ORDINALITY AS t (entry, n)), '[]')
-WHERE d.prediction_id = ANY ($1) AND d.status <> 'pending' AND d.body IS NOT NULL
-    AND {_GONE.format("d.prediction_id")}"""  # noqa: S608 - as above
-# A delivery that is still tried keeps its body, so that retries send the same bytes; its turn comes later.
-DEFER_BODIES: Final = """
-INSERT INTO removal_due_later
-SELECT DISTINCT prediction_id FROM webhook_delivery
-WHERE prediction_id = ANY ($1) AND (status = 'pending' OR body IS NOT NULL)
-ON CONFLICT DO NOTHING"""
-SETTLE: Final = f"""
-DELETE FROM removal_due_later l WHERE l.prediction_id = ANY ($1) AND {_GONE.format("l.prediction_id")}
-    AND NOT EXISTS (SELECT FROM webhook_delivery d
-        WHERE d.prediction_id = l.prediction_id AND (d.status = 'pending' OR d.body IS NOT NULL))"""  # noqa: S608 - as above
 
 EXPIRE_KEYS: Final = """
 DELETE FROM idempotency WHERE (account_id, key) IN (
@@ -102,13 +69,6 @@ class Clock(NamedTuple):
 
     now: float
     retention_s: float
-
-
-class Forgotten(NamedTuple):
-    """How many predictions lost their data, and which of them before the usual time."""
-
-    predictions: int
-    early: list[str]
 
 
 async def now(database: Database) -> float:
@@ -138,24 +98,9 @@ async def impatient(database: Database, retention_s: float) -> dict[str, int]:
     return {row["id"]: row["retention_s"] for row in await database.fetch(IMPATIENT, retention_s)}
 
 
-async def defer(database: Database, predictions: Sequence[str]) -> None:
-    await database.execute(DEFER, list(predictions))
-
-
 async def deferred(database: Database, clock: Clock) -> list[Due]:
     """Those put off earlier whose time has come; at most BATCH."""
     return [_due(row) for row in await database.fetch(DEFERRED, at(clock.now), clock.retention_s, BATCH)]
-
-
-async def forget(database: Database, predictions: Sequence[str], clock: Clock) -> Forgotten:
-    """Removes the data of predictions, in one transaction. Their objects are gone by now."""
-    ids = list(predictions)
-    async with database.transaction() as connection:
-        gone = await connection.fetch(FORGET, at(clock.now), clock.retention_s, ids)
-        await connection.execute(CLEAR_BODIES, ids)
-        await connection.execute(DEFER_BODIES, ids)
-        await connection.execute(SETTLE, ids)
-    return Forgotten(len(gone), [row["id"] for row in gone if row["early"]])
 
 
 async def expire_keys(database: Database) -> int:

@@ -1,12 +1,11 @@
 """The SQL of what deleted versions leave behind: predictions of their owners, of which only what bills need is kept."""
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from tidemill.contracts.ids import id_at
 from tidemill.contracts.prediction import SQL_OPEN
 from tidemill.runtime.db import Database
-from tidemill.storage_janitor.store import CLEAR_BODIES, DEFER_BODIES, SETTLE, Due
+from tidemill.storage_janitor.store import Due
 
 BATCH: Final = 500
 CLOCKS_MS: Final = 3_600_000  # gateways' clocks, which ids are made with, are not further apart
@@ -24,10 +23,6 @@ FROM prediction p
 WHERE p.account_id = $1 AND p.id > $2 AND p.model = $3 AND p.version = $4 AND p.kind = 'prediction'
     AND p.deleted_at IS NULL AND NOT EXISTS (SELECT FROM queue_version q WHERE q.queue = p.queue)
 ORDER BY p.id LIMIT $5"""  # noqa: S608 - our own constant
-ERASE: Final = f"""
-UPDATE prediction p SET input = '{{}}', output = NULL, logs = NULL, data_removed = true,
-    deleted_at = COALESCE(p.deleted_at, clock_timestamp())
-WHERE p.id = ANY ($1) AND p.status NOT IN {SQL_OPEN} RETURNING p.id"""  # noqa: S608 - our own constant
 DONE: Final = "DELETE FROM removed_version WHERE queue = $1"
 
 
@@ -65,16 +60,6 @@ async def left(database: Database, version: Removed, after: str) -> list[Left]:
     """Predictions of the version behind the id `after`, in their order; at most BATCH."""
     rows = await database.fetch(LEFT, version.account, after, version.model, version.id, BATCH)
     return [Left(Due(row["id"], row["files"]), row["open"]) for row in rows]
-
-
-async def erase(database: Database, predictions: Sequence[str]) -> int:
-    """Deletes ended predictions; answers of how many. Their objects are gone by now."""
-    ids = list(predictions)
-    async with database.transaction() as connection:
-        gone = await connection.fetch(ERASE, ids)
-        for statement in (CLEAR_BODIES, DEFER_BODIES, SETTLE):
-            await connection.execute(statement, ids)
-    return len(gone)
 
 
 async def done(database: Database, version: Removed) -> None:

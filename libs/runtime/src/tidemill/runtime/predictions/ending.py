@@ -13,6 +13,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.ids import new_id
 from tidemill.contracts.prediction import SQL_ENDS
 from tidemill.runtime.db import DedicatedConnection
+from tidemill.runtime.deliveries.creation import CREATE_FOR_ENDED
 from tidemill.runtime.parameters import Unnest
 from tidemill.runtime.predictions.fences import current_attempt
 from tidemill.runtime.predictions.outcome import Outcome
@@ -40,9 +41,7 @@ WITH outcome AS (
     RETURNING p.id, p.account_id, p.gateway, p.kind, p.model, p.version, p.webhook, p.webhook_events,
         p.created_at, o.delivery
 ), delivery AS (
-    INSERT INTO webhook_delivery (id, prediction_id, account_id, url)
-    SELECT delivery, id, account_id, webhook FROM ended
-    WHERE webhook IS NOT NULL AND (webhook_events IS NULL OR 'completed' = ANY (webhook_events))
+{CREATE_FOR_ENDED}
 )
 SELECT id, account_id, gateway, kind, model, version, webhook IS NOT NULL AS webhook, created_at,
     (SELECT a.retention_s FROM account a WHERE a.id = ended.account_id) AS retention_s

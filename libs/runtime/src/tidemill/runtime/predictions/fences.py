@@ -9,6 +9,7 @@ from tidemill.contracts.prediction import SQL_OPEN, SQL_SOURCES, Status
 from tidemill.runtime.parameters import RowT, Unnest
 
 HAS_ENDED: Final = f"p.status NOT IN {SQL_OPEN}"
+IS_EXAMPLE: Final = "EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id)"
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from tidemill.gateway.predictions.deletion import DeletionParts
 from tidemill.gateway.responses import prediction_serializer, sharing
 from tidemill.gateway.responses.sharing import SharingParts
 from tidemill.runtime.db import Row
+from tidemill.runtime.predictions import sharing as prediction_sharing
 
 RUNNING = ("Prefer", "Cancel-After", "Idempotency-Key")
 STATUS = ("Prefer",)  # whether the client knows `aborted`
@@ -170,7 +171,7 @@ async def share(call: Call[PredictionParts]) -> web.Response:
     """
     row = await _own(call)
     kept_s = prediction_serializer.kept_s(call.parts.config, row["retention_s"])
-    if not await sharing.share(call.parts.database, row["id"], kept_s):
+    if not await prediction_sharing.share(call.parts.database, row["id"], kept_s):
         raise conflict("The data of this prediction has been deleted, or is about to be.")
     await sharing.keep_input_files(call, row)
     return json_response(await prediction_serializer.in_full(call, await _own(call)), headers=NO_STORE)
@@ -180,7 +181,7 @@ async def share(call: Call[PredictionParts]) -> web.Response:
 async def unshare(call: Call[PredictionParts]) -> web.Response:
     """Stop sharing a prediction. Nobody else can read it any more, and its data goes when it would have gone."""
     row = await _own(call)
-    await sharing.unshare(call.parts.database, row["id"])
+    await prediction_sharing.unshare(call.parts.database, row["id"])
     return web.Response(status=204)
 
 

@@ -1,35 +1,13 @@
-"""Deletes predictions: what can be seen goes at once; files and messages right after, or with the janitor's next round.
+"""Deletes predictions: the row's data at once, then files and messages. The janitor removes files that are left."""
 
-The row stays, invisible and without data, so that what was used can still be counted.
-"""
+from typing import Protocol
 
-from typing import Final, Protocol
-
-from tidemill.contracts.prediction import SQL_OPEN
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.objects.store import Objects, ObjectStoreError
+from tidemill.runtime.predictions import deletion
 from tidemill.runtime.streams import removal
 from tidemill.runtime.telemetry import log
-
-BURY: Final = f"""
-UPDATE prediction p SET deleted_at = clock_timestamp(), data_removed = true, input = '{{}}', output = NULL, logs = NULL,
-    error = NULL, webhook = NULL, webhook_events = NULL, shared_at = NULL
-WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL AND p.status NOT IN {SQL_OPEN}
-    AND NOT EXISTS (SELECT FROM example e WHERE e.prediction_id = p.id)
-RETURNING p.id"""  # noqa: S608 - our own constants
-# Nobody is told of what its owner does not want to exist any more.
-SILENCE: Final = """
-UPDATE webhook_delivery SET body = NULL, leased_until = NULL,
-    log = COALESCE((
-        SELECT jsonb_agg(entry - 'response' ORDER BY n)
-        FROM jsonb_array_elements(log) WITH ORDINALITY AS t (entry, n)), '[]'),
-    last_error = CASE status WHEN 'pending' THEN 'The prediction was deleted.' ELSE last_error END,
-    completed_at = COALESCE(completed_at, clock_timestamp()),
-    status = CASE status WHEN 'pending' THEN 'failed' ELSE status END
-WHERE prediction_id = $1"""
-# Files that a worker stores a moment later, and what fails here, are the janitor's.
-HAND_OVER: Final = "INSERT INTO removal_due_later VALUES ($1) ON CONFLICT DO NOTHING"
 
 
 class DeletionParts(Protocol):
@@ -42,12 +20,9 @@ class DeletionParts(Protocol):
 
 
 async def delete(parts: DeletionParts, row: Row) -> bool:
-    """`row` of a prediction that has ended. False when it is an example, or was deleted meanwhile."""
-    async with parts.database.transaction() as connection:
-        if await connection.fetchval(BURY, row["id"], row["account_id"]) is None:
-            return False
-        await connection.execute(SILENCE, row["id"])
-        await connection.execute(HAND_OVER, row["id"])
+    """Delete a prediction that has ended. Return False if it is an example, or was deleted meanwhile."""
+    if not await deletion.delete(parts.database, row["id"], row["account_id"]):
+        return False
     await _remove_files(parts.objects, row["id"])
     await _remove_messages(parts.bus, row)
     return True

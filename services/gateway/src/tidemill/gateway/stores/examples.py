@@ -6,6 +6,8 @@ from typing import Final
 from tidemill.contracts.limits import EXAMPLES_LIMIT
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.predictions.removal import defer
+from tidemill.runtime.predictions.sharing import replace_input
 
 # A prediction due this soon may be in the janitor's hands already; its files could go while it becomes an example.
 MARGIN_S: Final = 10
@@ -34,10 +36,7 @@ SELECT $1, p.id FROM prediction p
 WHERE p.id = $2 AND NOT p.data_removed AND p.deleted_at IS NULL
     AND (SELECT count(*) FROM example WHERE model_id = $1) < {EXAMPLES_LIMIT}
 RETURNING prediction_id"""  # noqa: S608 - our own constant
-_REWRITE: Final = "UPDATE prediction SET input = $2 WHERE id = $1"
 _REMOVE: Final = "DELETE FROM example WHERE model_id = $1 AND prediction_id = $2 RETURNING prediction_id"
-# A prediction that nobody has put off is one that the janitor's walk has not passed or has passed as an example.
-_HAND_BACK: Final = "INSERT INTO removal_due_later VALUES ($1) ON CONFLICT DO NOTHING"
 _FILES: Final = """
 SELECT id, name, object_key FROM file WHERE id = ANY ($1) AND account_id = $2 AND expires_at > clock_timestamp()"""
 
@@ -73,7 +72,7 @@ async def add(database: Database, model_id: str, prediction_id: str, rewritten_i
         if await connection.fetchval(_ADD, model_id, prediction_id) is None:
             return False
         if rewritten_input is not None:
-            await connection.execute(_REWRITE, prediction_id, rewritten_input)
+            await replace_input(connection, prediction_id, rewritten_input)
     return True
 
 
@@ -81,7 +80,7 @@ async def remove(database: Database, model_id: str, prediction_id: str) -> bool:
     async with database.transaction() as connection:
         if await connection.fetchval(_REMOVE, model_id, prediction_id) is None:
             return False
-        await connection.execute(_HAND_BACK, prediction_id)
+        await defer(connection, [prediction_id])  # the janitor's scan may have passed it as an example
     return True
 
 

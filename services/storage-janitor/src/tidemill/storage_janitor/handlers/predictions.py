@@ -11,6 +11,7 @@ from typing import Final
 from prometheus_client import Gauge
 
 from tidemill.runtime.clock import at
+from tidemill.runtime.predictions.removal import defer, remove_due
 from tidemill.runtime.streams import removal
 from tidemill.storage_janitor import store
 from tidemill.storage_janitor.handlers.parts import Parts, listed, removed
@@ -100,7 +101,7 @@ async def _clock(parts: Parts) -> store.Clock:
 
 
 async def _take(parts: Parts, found: store.Found, clock: store.Clock) -> None:
-    await store.defer(parts.database, found.later)
+    await defer(parts.database, found.later)
     for batch in batches(found.due, store.BATCH):
         await _forget(parts, batch, clock)
 
@@ -112,9 +113,9 @@ async def _forget(parts: Parts, batch: Sequence[store.Due], clock: store.Clock) 
     if keys:
         await parts.objects.delete(keys)
         removed("output_file", len(keys))
-    forgotten = await store.forget(parts.database, [due.id for due in batch], clock)
-    removed("prediction_data", forgotten.predictions)
-    for prediction in forgotten.early:
+    gone = await remove_due(parts.database, [due.id for due in batch], clock.now, clock.retention_s)
+    removed("prediction_data", gone.predictions)
+    for prediction in gone.early:
         with contextlib.suppress(*removal.FAILURES):  # it goes with its age
             await removal.remove_output(parts.bus, prediction)
 

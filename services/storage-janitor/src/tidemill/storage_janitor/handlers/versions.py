@@ -1,5 +1,6 @@
 """What deleted versions leave behind. Their files go with the search for orphans, since nothing names them any more."""
 
+from tidemill.runtime.predictions.removal import remove_of_version
 from tidemill.storage_janitor import store_versions
 from tidemill.storage_janitor.handlers.parts import Parts, removed
 from tidemill.storage_janitor.handlers.predictions import keys_of
@@ -27,7 +28,7 @@ async def _emptied(parts: Parts, version: Removed) -> bool:
         if keys:
             await parts.objects.delete(keys)
             removed("output_file", len(keys))
-        removed("prediction", await store_versions.erase(parts.database, [due.id for due in ended]))
+        removed("prediction", await remove_of_version(parts.database, [due.id for due in ended]))
         all_ended = all_ended and len(ended) == len(found)
         after = found[-1].due.id
     return False
