@@ -13,9 +13,9 @@ from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasDatabase, HasSigningKey
 from tidemill.gateway.responses import model_serializer
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.db import Row
 
 SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")

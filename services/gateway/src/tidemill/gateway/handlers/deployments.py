@@ -18,12 +18,12 @@ from tidemill.gateway.call import Call, decode, json_response, operation
 from tidemill.gateway.handlers.predictions import RUNNING
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions.creation import CreationParts
 from tidemill.gateway.predictions.creation import create as create_one
 from tidemill.gateway.predictions.versions import HasVersions
 from tidemill.gateway.releases import rollout
 from tidemill.gateway.releases.deployments import DeploymentResolver
+from tidemill.gateway.responses.pages import page
 from tidemill.gateway.stores.deployments import DeploymentName, ReleaseSettings
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row

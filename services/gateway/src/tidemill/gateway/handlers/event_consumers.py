@@ -21,8 +21,8 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.events.durable_consumers import DurableConsumers
 from tidemill.gateway.events.permissions import SCOPES, readable_kinds
 from tidemill.gateway.listing import queries
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasDatabase, HasSigningKey
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.bus import TRANSIENT_ERRORS as BUS_ERRORS
 from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row

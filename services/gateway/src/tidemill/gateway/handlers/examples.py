@@ -18,10 +18,10 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.model_lookup import named, own_id, visible_here
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasConfig
 from tidemill.gateway.responses import input_files, model_serializer
 from tidemill.gateway.responses.input_files import InputFileParts
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.db import Row
 
 

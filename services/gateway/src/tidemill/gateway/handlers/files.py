@@ -20,8 +20,8 @@ from tidemill.gateway.files.spool import Spool
 from tidemill.gateway.files.uploads import UploadForm, read_form
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasDatabase, HasObjects, HasSigningKey
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security.capability import sign_download, verify_download

@@ -17,10 +17,10 @@ from tidemill.gateway.handlers.model_lookup import named, own_id, visible
 from tidemill.gateway.handlers.search import SearchParts
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions.versions import HasVersions
 from tidemill.gateway.protocols import HasTariffs
 from tidemill.gateway.responses import model_serializer
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.db import Row
 
 MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example

@@ -24,8 +24,8 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.account import changes_of
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasCallers, HasConfig, HasDatabase, HasSigningKey
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 

@@ -15,7 +15,6 @@ from tidemill.gateway import stores
 from tidemill.gateway.call import Call, decode, json_response, operation
 from tidemill.gateway.limits.rates import RateLimiter
 from tidemill.gateway.listing import queries
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions import batch, deletion
 from tidemill.gateway.predictions.batch import BatchParts
 from tidemill.gateway.predictions.canceling import CancelParts
@@ -23,6 +22,7 @@ from tidemill.gateway.predictions.canceling import cancel as cancel_open
 from tidemill.gateway.predictions.creation import create as create_prediction
 from tidemill.gateway.predictions.deletion import DeletionParts
 from tidemill.gateway.responses import prediction_serializer, sharing
+from tidemill.gateway.responses.pages import page
 from tidemill.gateway.responses.sharing import SharingParts
 from tidemill.runtime.db import Row
 from tidemill.runtime.predictions import sharing as prediction_sharing

@@ -18,8 +18,8 @@ from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.protocols import HasCallers, HasDatabase, HasSigningKey
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.clock import at, now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import tokens

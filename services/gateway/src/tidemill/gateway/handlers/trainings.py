@@ -16,7 +16,6 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.predictions import NO_STORE, RUNNING, STATUS
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions.canceling import CancelParts
 from tidemill.gateway.predictions.canceling import cancel as cancel_open
 from tidemill.gateway.predictions.creation import CreationParts
@@ -24,6 +23,7 @@ from tidemill.gateway.predictions.creation import create as create_one
 from tidemill.gateway.predictions.validation import checker
 from tidemill.gateway.predictions.versions import HasVersions, Runnable
 from tidemill.gateway.responses import prediction_serializer
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.db import Row
 
 INPUT: Final = "TrainingInput"  # the part of a version's schema that says what its train() takes

@@ -20,10 +20,10 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers.model_lookup import named, own_id, visible_here
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
-from tidemill.gateway.listing.pages import page
 from tidemill.gateway.predictions.versions import HasVersions
 from tidemill.gateway.protocols import HasBus, HasDatabase, HasSigningKey
 from tidemill.gateway.responses import model_serializer
+from tidemill.gateway.responses.pages import page
 from tidemill.runtime.clock import rfc3339, unix
 from tidemill.runtime.db import Row
 

@@ -1,1 +1,1 @@
-"""Lists: what they are narrowed by, their pages, and the cursors between these."""
+"""What lists are filtered by, and the cursors between their pages. Pure."""
