@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 
-from tidemill.stack.ports import Reservations
+from tidemill.stack.processes.ports import PortReservations
 from tidemill.testing.running import until
 
 MODEL = "local/e2e_image"
@@ -22,7 +22,7 @@ STARTED_WITHIN_S = 60
 @pytest.fixture(scope="module")
 def elsewhere(stack):
     """Another gateway of the same installation, which is told that its public URL is on `localhost`."""
-    port = Reservations().choose()
+    port = PortReservations().choose()
     env = {**os.environ, **stack.env, "TIDEMILL_PORT": str(port), "TIDEMILL_PUBLIC_URLS": f"http://localhost:{port}"}
     program = str(Path(sys.executable).with_name("tidemill-gateway"))
     with (stack.home / "log" / "gateway-2.log").open("ab") as log:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tidemill.runtime.config import ObjectStore, load
 from tidemill.runtime.objects.store import Objects
-from tidemill.stack import snapshot
+from tidemill.stack.home import snapshot
 from tidemill.testing.running import until
 
 CONTENT = bytes(range(256)) * 30

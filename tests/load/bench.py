@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 from coglet_peer import peer_python, running_peer
 
-from tidemill.stack import snapshot
+from tidemill.stack.home import snapshot
 from tidemill.testing.running import RunningStack
 
 HERE = Path(__file__).parent

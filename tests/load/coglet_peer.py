@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import uv
 
-from tidemill.stack.ports import Reservations
+from tidemill.stack.processes.ports import PortReservations
 
 COGLET = "0.23.1"
 
@@ -44,7 +44,7 @@ class Peer(NamedTuple):
 @contextlib.contextmanager
 def running_peer(python, directory, predictor, log, settings=None):
     """One that runs this class of the directory's predict.py."""
-    reservations = Reservations()
+    reservations = PortReservations()
     port = reservations.choose()
     env = {
         # What Python was told for us, such as where to look for modules, is not for the peer.

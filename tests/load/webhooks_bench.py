@@ -24,7 +24,7 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.predictions import announcements, ending
 from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.stack import Durability, NatsServer
-from tidemill.stack.ports import Reservations
+from tidemill.stack.processes.ports import PortReservations
 from tidemill.testing import rows
 from tidemill.testing.servers import SIGNING_KEY, migrated, started
 
@@ -99,7 +99,7 @@ async def world(directory):
         postgres = await stack.enter_async_context(migrated(directory / "postgres", Durability()))
         database = await stack.enter_async_context(Database(postgres.url))
         bus = await stack.enter_async_context(Bus(nats.url, "bench"))
-        reservations = Reservations()
+        reservations = PortReservations()
         made = World(database, bus, *(f"http://127.0.0.1:{reservations.choose()}" for _ in range(2)))
         await made.accounts()
         for url, handler in ((made.hanging, made.hanging_hook), (made.quick, made.quick_hook)):

@@ -19,7 +19,7 @@ from tidemill.runtime.predictions import announcements
 from tidemill.runtime.predictions.ending import Ended
 from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.security import tokens
-from tidemill.stack import nats_accounts
+from tidemill.stack.servers import nats_accounts
 from tidemill.testing.running import until
 
 

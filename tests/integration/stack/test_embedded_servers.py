@@ -16,10 +16,11 @@ import pytest
 from minio import Minio
 from minio.error import S3Error
 
-from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer, StartError, status
-from tidemill.stack import cluster as cluster_module
-from tidemill.stack.snapshot import Part
-from tidemill.stack.state import State
+from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer, StartError
+from tidemill.stack.command_line import status
+from tidemill.stack.home.snapshot import UnitStatus
+from tidemill.stack.home.state_file import StateFile
+from tidemill.stack.servers import cluster as cluster_module
 from tidemill.testing.processes import runs
 from tidemill.testing.servers import UNSYNCED, discard, started
 
@@ -142,7 +143,7 @@ async def test_a_program_that_fails_shows_its_log(tmp_path, monkeypatch):
     broken = tmp_path / "nats-server"
     broken.write_text("#!/bin/sh\necho it is broken\nexit 3\n")
     broken.chmod(0o755)
-    monkeypatch.setattr("tidemill.stack.wheels.program", lambda name: broken)
+    monkeypatch.setattr("tidemill.stack.servers.programs.program", lambda name: broken)
     with pytest.raises(StartError, match=r"(?s)NATS did not start: it exited with status 3.*\| it is broken"):
         await NatsServer(tmp_path / "server").start()
 
@@ -227,7 +228,7 @@ async def test_data_of_a_closed_directory_go_where_the_account_reaches_them(tmp_
     directory.mkdir(mode=0o700)
     server = PostgresServer(directory)
     await server.start()
-    outside = State(directory / "state.json").text("outside")
+    outside = StateFile(directory / "state.json").text("outside")
     assert outside is not None
     assert Path(outside, "pgdata").exists()
     assert psutil.Process(server.process.pids()[0]).username() == "nobody"
@@ -247,7 +248,7 @@ async def test_an_interrupted_initdb_is_repeated(tmp_path, monkeypatch):
         patch.setattr(cluster_module, "_run_initdb", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cluster_module.ensure(
-                cluster_module.Place(tmp_path, Path(), None), superuser_password="x", log=tmp_path / "log"
+                cluster_module.ClusterLocation(tmp_path, Path(), None), superuser_password="x", log=tmp_path / "log"
             )
     assert not (tmp_path / "pgdata").exists()
     assert not (tmp_path / "password.new").exists()
@@ -257,7 +258,7 @@ async def test_an_interrupted_initdb_is_repeated(tmp_path, monkeypatch):
 
 async def test_a_cluster_of_another_release_is_named(postgres, tmp_path):
     await postgres.stop()
-    outside = State(tmp_path / "server" / "state.json").text("outside")
+    outside = StateFile(tmp_path / "server" / "state.json").text("outside")
     data = Path(outside) if outside else tmp_path / "server"
     (data / "pgdata" / "PG_VERSION").write_text("12\n")
     with pytest.raises(StartError, match="made by release 12 and this is 18"):
@@ -266,7 +267,7 @@ async def test_a_cluster_of_another_release_is_named(postgres, tmp_path):
 
 async def test_a_pid_file_naming_another_program_does_not_stop_postgres(postgres, tmp_path):
     await postgres.kill()
-    outside = State(tmp_path / "server" / "state.json").text("outside")
+    outside = StateFile(tmp_path / "server" / "state.json").text("outside")
     pid_file = (Path(outside) if outside else tmp_path / "server") / "pgdata" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
@@ -283,7 +284,7 @@ def listened(server):
 
 
 async def test_servers_listen_on_loopback_alone_and_on_ports_of_their_state(server):
-    state = State(server.process._record.with_name("state.json"))
+    state = StateFile(server.process._record.with_name("state.json"))
     known = {("127.0.0.1", port) for port in state._values.values() if isinstance(port, int)}
     assert listened(server) <= known
     if not isinstance(server, ObjectServer):
@@ -349,7 +350,7 @@ async def test_an_object_is_read_for_longer_than_a_token_of_the_stores_parts_use
 
 async def test_postgres_in_smart_shutdown_is_not_ready_though_it_runs(postgres, tmp_path):
     """Old sessions keep it alive, and nobody new is let in: `status` asks as a client does."""
-    part = Part(name=postgres.name, kind="server", where="", pid=postgres.process.pid, started_at=0.0, restarts=0)
+    part = UnitStatus(name=postgres.name, kind="server", where="", pid=postgres.process.pid, started_at=0.0, restarts=0)
     session = await asyncpg.connect(postgres.url)
     try:
         assert (await status.look(part, {postgres.name: postgres})).fault is None

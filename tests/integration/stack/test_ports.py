@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tidemill.stack import ports
-from tidemill.stack.ports import NoFreePortError, Reservations
-from tidemill.stack.state import State
+from tidemill.stack.home.state_file import StateFile
+from tidemill.stack.processes import ports
+from tidemill.stack.processes.ports import NoFreePortError, PortReservations
 from tidemill.testing.ports import OwnPort
 
 PROCESSES = 4
@@ -18,15 +18,15 @@ ROUNDS = 20
 CHOOSER = """
 import sys
 from pathlib import Path
-from tidemill.stack import ports
-from tidemill.stack.state import State
+from tidemill.stack.processes import ports
+from tidemill.stack.home.state_file import StateFile
 
 ports.RELEASE_WAIT_S = 0  # nobody here lets go of a port
 states = []
 print("ready", flush=True)
 for line in sys.stdin:
     port, _, path = line.strip().partition(" ")
-    states.append(State(Path(path)))
+    states.append(StateFile(Path(path)))
     print(states[-1].port_from("gateway", int(port)), flush=True)
 """
 
@@ -85,48 +85,48 @@ def test_a_port_is_free_again_when_its_holder_is_killed(start_choosers, own):
     (holder,) = start_choosers(1)
     holder.ask(own.number)
     assert holder.answer() == own.number
-    assert not Reservations().take(own.number)
+    assert not PortReservations().take(own.number)
     holder.process.kill()
     holder.process.wait()
-    assert Reservations().take(own.number)
+    assert PortReservations().take(own.number)
 
 
 def test_a_reserved_port_is_passed_over(tmp_path, own):
-    other = Reservations()
+    other = PortReservations()
     assert other.take(own.number)
-    assert Reservations().first_free_from(own.number) == own.number + 1
-    state = State(tmp_path / "state.json")
+    assert PortReservations().first_free_from(own.number) == own.number + 1
+    state = StateFile(tmp_path / "state.json")
     state.put("port", own.number)
     assert not state.take_port("port", own.number)
     assert state.port("port") != own.number
     del other
-    assert State(tmp_path / "other.json").take_port("port", own.number)
+    assert StateFile(tmp_path / "other.json").take_port("port", own.number)
 
 
 def test_a_port_that_somebody_listens_at_is_passed_over_and_not_kept(own):
-    mine = Reservations()
+    mine = PortReservations()
     with socket.create_server(("127.0.0.1", own.number)):
         assert not mine.take(own.number)
         assert mine.first_free_from(own.number) == own.number + 1
-    assert Reservations().take(own.number)
+    assert PortReservations().take(own.number)
 
 
 def test_a_port_stays_its_holders(tmp_path, own):
-    state = State(tmp_path / "state.json")
+    state = StateFile(tmp_path / "state.json")
     assert state.take_port("gateway", own.number)
     assert state.port_from("gateway", 1) == own.number
     assert state.port("gateway") == own.number
 
 
 def test_a_remembered_port_that_is_taken_gives_way_to_the_next(tmp_path, own):
-    State(tmp_path / "state.json").put("gateway", own.number)
+    StateFile(tmp_path / "state.json").put("gateway", own.number)
     with socket.create_server(("127.0.0.1", own.number)):
-        assert State(tmp_path / "state.json").port_from("gateway", 1) == own.number + 1
-    assert State(tmp_path / "state.json").remembered_port("gateway") == own.number + 1
+        assert StateFile(tmp_path / "state.json").port_from("gateway", 1) == own.number + 1
+    assert StateFile(tmp_path / "state.json").remembered_port("gateway") == own.number + 1
 
 
 def test_ports_end_with_the_last(monkeypatch):
-    reservations = Reservations("of one test")
+    reservations = PortReservations("of one test")
     monkeypatch.setattr(ports, "is_free", lambda port: port != ports.LAST_PORT)
     with pytest.raises(NoFreePortError, match="all ports from 65535 to 65535"):
         reservations.first_free_from(ports.LAST_PORT)
@@ -134,14 +134,14 @@ def test_ports_end_with_the_last(monkeypatch):
 
 def test_where_nothing_can_be_reserved_ports_are_looked_at(monkeypatch, own):
     monkeypatch.setattr(ports, "CAN_RESERVE", False)
-    assert Reservations().take(own.number)
+    assert PortReservations().take(own.number)
     with socket.create_server(("127.0.0.1", own.number)):
-        assert not Reservations().take(own.number)
+        assert not PortReservations().take(own.number)
 
 
 def test_own_ports_of_tests_differ_and_can_be_had_by_a_stack():
     own = [OwnPort() for _ in range(20)]
     numbers = {each.number for each in own}
     assert len(numbers) == 20
-    reservations = Reservations()
+    reservations = PortReservations()
     assert all(reservations.take(number) for number in numbers)

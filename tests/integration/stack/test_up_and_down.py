@@ -8,10 +8,10 @@ import urllib.request
 
 import pytest
 
-from tidemill.stack import snapshot
-from tidemill.stack.home import Home
-from tidemill.stack.ports import Reservations
-from tidemill.stack.state import State
+from tidemill.stack.home import snapshot
+from tidemill.stack.home.layout import Home
+from tidemill.stack.home.state_file import StateFile
+from tidemill.stack.processes.ports import PortReservations
 from tidemill.testing.ports import OwnPort
 from tidemill.testing.processes import runs
 
@@ -66,7 +66,7 @@ class Stack:
 
     def discard(self):
         self.run("down")
-        outside = State(self.home.data("postgres") / "state.json").text("outside")
+        outside = StateFile(self.home.data("postgres") / "state.json").text("outside")
         if outside is not None:
             subprocess.run(["rm", "-rf", outside], check=True)
 
@@ -189,7 +189,7 @@ def test_stacks_that_start_at_the_same_moment_get_ports_of_their_own(stack, tmp_
     try:
         for each in stacks:
             each.home.prepare()
-            State(each.home.state_file).put("gateway", stack.port)
+            StateFile(each.home.state_file).put("gateway", stack.port)
         starting = [each.popen("up", "--detach", "--programs", str(each.programs)) for each in stacks]
         outputs = [process.communicate(timeout=WITHIN_S)[0] for process in starting]
         assert [process.returncode for process in starting] == [0] * len(stacks), outputs
@@ -346,7 +346,7 @@ def test_a_taken_port_that_was_asked_for_is_an_error(stack):
 
 
 def test_a_port_that_another_stack_is_about_to_use_is_taken(stack):
-    other = Reservations()
+    other = PortReservations()
     assert other.take(stack.port)
     code, output = stack.up()
     assert code == 1

@@ -7,23 +7,26 @@ from types import SimpleNamespace
 
 import pytest
 
-from tidemill.stack import accounts, backing, cluster_place, detach, outside, surroundings
 from tidemill.stack.__main__ import main
-from tidemill.stack.accounts import Account
-from tidemill.stack.home import Home
-from tidemill.stack.keeper import Keeper
-from tidemill.stack.process import StartError, describe_exit, failure
-from tidemill.stack.provision import Catalogue
-from tidemill.stack.report import Report
-from tidemill.stack.service import ready_url
+from tidemill.stack.home.layout import Home
+from tidemill.stack.processes import os_accounts
+from tidemill.stack.processes.os_accounts import OsAccount
+from tidemill.stack.processes.process import StartError, describe_exit, failure
+from tidemill.stack.provisioning.provisioner import Catalogue
+from tidemill.stack.reporting import detach
+from tidemill.stack.reporting.report import Report
+from tidemill.stack.servers import cluster_location, external_data, server_environment
+from tidemill.stack.services.service_process import ready_url
+from tidemill.stack.supervision import backing_servers
+from tidemill.stack.supervision.unit_supervisor import UnitSupervisor
 
-NOBODY = Account("nobody", 65534, 65534)
+NOBODY = OsAccount("nobody", 65534, 65534)
 
 
 @pytest.mark.parametrize("given", ["TIDEMILL_S3_URL", "TIDEMILL_S3_SECRET_KEY"])
 def test_half_of_a_store_is_refused(tmp_path, given):
     with pytest.raises(StartError, match="TIDEMILL_S3_ACCESS_KEY"):
-        backing.Backing(Home(tmp_path), {given: "x"})
+        backing_servers.BackingServers(Home(tmp_path), {given: "x"})
 
 
 def test_a_reader_that_went_away_stops_nobody(tmp_path):
@@ -60,26 +63,26 @@ def test_what_is_no_port_is_a_message(monkeypatch, capsys, tmp_path, given, comm
 )
 def test_mode_bits_decide_who_passes(mode, uid, gid, passes):
     status = os.stat_result((mode, 0, 0, 0, uid, gid, 0, 0, 0, 0))
-    assert accounts._may_pass(NOBODY, status) is passes
+    assert os_accounts._may_pass(NOBODY, status) is passes
 
 
 def test_as_we_are_every_place_is_reachable(tmp_path):
-    assert accounts.can_reach(None, tmp_path)
+    assert os_accounts.can_reach(None, tmp_path)
 
 
 def test_a_closed_parent_is_not_reachable(tmp_path):
     inside = tmp_path / "closed" / "inside"
     inside.mkdir(parents=True)
     (tmp_path / "closed").chmod(0o700)
-    stranger = Account("stranger", 54321, 54321)
-    assert not accounts.can_reach(stranger, inside)
+    stranger = OsAccount("stranger", 54321, 54321)
+    assert not os_accounts.can_reach(stranger, inside)
 
 
 def test_a_faster_stack_keeps_its_copy(tmp_path):
     for name in ("fresh", "target"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
-    cluster_place._rename_unless_there(tmp_path / "fresh", tmp_path / "target")
+    cluster_location._rename_unless_there(tmp_path / "fresh", tmp_path / "target")
     assert (tmp_path / "target" / "file").read_text() == "target"
     assert not (tmp_path / "fresh").exists()
 
@@ -89,7 +92,7 @@ def test_only_what_a_vanished_temporary_home_left_is_pruned(tmp_path):
     for name, home in homes.items():
         (tmp_path / f"data-{name}").mkdir()
         (tmp_path / f"data-{name}.home").write_text(str(home))
-    outside.prune(tmp_path)
+    external_data.prune(tmp_path)
     left = {"data-kept", "data-kept.home", "data-mounted-later", "data-mounted-later.home"}
     assert {path.name for path in tmp_path.iterdir()} == left
 
@@ -98,21 +101,21 @@ def test_data_of_a_running_server_are_not_pruned(tmp_path):
     (tmp_path / "data-x" / "pgdata").mkdir(parents=True)
     (tmp_path / "data-x" / "pgdata" / "postmaster.pid").write_text(f"{os.getpid()}\n")
     (tmp_path / "data-x.home").write_text(str(tmp_path / "gone"))
-    outside.prune(tmp_path)
+    external_data.prune(tmp_path)
     assert (tmp_path / "data-x").exists()
 
 
 def test_our_own_url_is_known_by_its_secret():
-    assert backing.is_ours("postgresql://tidemill:s3cret@127.0.0.1:1/x", "s3cret")
-    assert not backing.is_ours("postgresql://me:other@db/x", "s3cret")
-    assert not backing.is_ours("postgresql://me:other@db/x", None)
+    assert backing_servers.is_ours("postgresql://tidemill:s3cret@127.0.0.1:1/x", "s3cret")
+    assert not backing_servers.is_ours("postgresql://me:other@db/x", "s3cret")
+    assert not backing_servers.is_ours("postgresql://me:other@db/x", None)
 
 
 def test_servers_get_no_settings_of_other_programs(monkeypatch):
     for name in ("PGHOST", "AWS_PROFILE", "GOMEMLIMIT", "TIDEMILL_HOME", "LC_TIME"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("HTTPS_PROXY", "kept")
-    env = surroundings.for_server(AWS_ACCESS_KEY_ID="ours")
+    env = server_environment.for_server(AWS_ACCESS_KEY_ID="ours")
     assert not {"PGHOST", "AWS_PROFILE", "GOMEMLIMIT", "TIDEMILL_HOME", "LC_TIME"} & env.keys()
     assert env["HTTPS_PROXY"] == "kept"
     assert env["AWS_ACCESS_KEY_ID"] == "ours"
@@ -151,7 +154,7 @@ def test_the_first_model_leads_the_catalogue(tmp_path):
 
 def test_a_channel_survives_a_caller_that_left():
     reading, writing = os.pipe()
-    channel = detach.Channel(writing)
+    channel = detach.ReportPipe(writing)
     os.close(reading)
     channel.show("nobody hears this")
     channel.show("nor this")
@@ -184,7 +187,7 @@ def test_a_reader_that_has_enough_is_no_failure_to_speak_of(tmp_path):
 
 
 async def test_waiting_tells_the_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr("tidemill.stack.report.REMIND_EVERY_S", 0.001)
+    monkeypatch.setattr("tidemill.stack.reporting.report.REMIND_EVERY_S", 0.001)
     told = asyncio.Event()
     shown = []
 
@@ -237,7 +240,7 @@ class DyingUnit:
 
 
 async def test_a_keeper_goes_on_after_a_failed_start(monkeypatch):
-    monkeypatch.setattr("tidemill.stack.backoff.FIRST_S", 0.001)
+    monkeypatch.setattr("tidemill.stack.supervision.backoff.FIRST_S", 0.001)
     unit = DyingUnit(failing=(1, 2))
     said, running = [], asyncio.Event()
 
@@ -245,42 +248,42 @@ async def test_a_keeper_goes_on_after_a_failed_start(monkeypatch):
         if unit.process.alive:
             running.set()
 
-    keeper = Keeper(unit, said.append, changed)
-    task = asyncio.create_task(keeper.run())
+    unit_supervisor = UnitSupervisor(unit, said.append, changed)
+    task = asyncio.create_task(unit_supervisor.run())
     async with asyncio.timeout(120):
         await running.wait()
     task.cancel()
-    assert keeper.restarts == 3
+    assert unit_supervisor.restarts == 3
     assert said.count("fake did not start") == 2
     assert said[-1] == "fake is ready again (nowhere)"
 
 
 @pytest.fixture
 async def kept():
-    """A unit that runs, its keeper, and what the keeper said."""
+    """A unit that runs, its unit_supervisor, and what the unit_supervisor said."""
     unit, said = DyingUnit(), []
     await unit.start()
-    keeper = Keeper(unit, said.append, lambda: None)
-    task = asyncio.create_task(keeper.run())
-    yield unit, keeper, said
+    unit_supervisor = UnitSupervisor(unit, said.append, lambda: None)
+    task = asyncio.create_task(unit_supervisor.run())
+    yield unit, unit_supervisor, said
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.mark.parametrize("beside", [True, False])
 async def test_a_unit_that_is_replaced_is_not_started_again(kept, beside):
-    old, keeper, said = kept
+    old, unit_supervisor, said = kept
     successor = DyingUnit()
-    await keeper.replace(successor, beside=beside)
-    assert (keeper.unit, old.process.alive, successor.process.alive) == (successor, False, True)
+    await unit_supervisor.replace(successor, beside=beside)
+    assert (unit_supervisor.unit, old.process.alive, successor.process.alive) == (successor, False, True)
     await asyncio.sleep(0)
-    assert (old.starts, successor.starts, keeper.restarts, said) == (1, 1, 0, [])
+    assert (old.starts, successor.starts, unit_supervisor.restarts, said) == (1, 1, 0, [])
 
 
 @pytest.mark.parametrize("beside", [True, False])
 async def test_a_successor_that_does_not_start_gives_its_place_back(kept, beside):
-    old, keeper, _ = kept
+    old, unit_supervisor, _ = kept
     with pytest.raises(StartError):
-        await keeper.replace(DyingUnit(failing=(1,)), beside=beside)
-    assert (keeper.unit, old.process.alive) == (old, True)
+        await unit_supervisor.replace(DyingUnit(failing=(1,)), beside=beside)
+    assert (unit_supervisor.unit, old.process.alive) == (old, True)
     assert old.starts == (1 if beside else 2)

@@ -4,9 +4,9 @@
 `python -m tidemill.stack up` keeps them running. Nothing here is used in production, where operators bring their own.
 """
 
-from tidemill.stack.nats_server import NatsServer
-from tidemill.stack.object_server import ObjectServer
-from tidemill.stack.postgres_server import Durability, PostgresServer
-from tidemill.stack.process import StartError
+from tidemill.stack.processes.process import StartError
+from tidemill.stack.servers.nats_server import NatsServer
+from tidemill.stack.servers.object_server import ObjectServer
+from tidemill.stack.servers.postgres_server import Durability, PostgresServer
 
 __all__ = ["Durability", "NatsServer", "ObjectServer", "PostgresServer", "StartError"]

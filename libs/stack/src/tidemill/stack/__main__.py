@@ -6,11 +6,13 @@ import os
 import sys
 from pathlib import Path
 
-from tidemill.stack import commands, detach, home, status
-from tidemill.stack.commands import UpRequest
-from tidemill.stack.home import AlreadyRunningError, Home, HomeError
-from tidemill.stack.ports import LAST_PORT
-from tidemill.stack.supervisor import DEFAULT_PORT
+from tidemill.stack.command_line import commands, status
+from tidemill.stack.command_line.commands import UpRequest
+from tidemill.stack.home import layout
+from tidemill.stack.home.layout import AlreadyRunningError, Home, HomeError
+from tidemill.stack.processes.ports import LAST_PORT
+from tidemill.stack.reporting import detach
+from tidemill.stack.supervision.supervisor import DEFAULT_PORT
 
 LOG_LINES = 20
 PORT_HELP = f"the gateway's port, also of later starts; if never given, {DEFAULT_PORT} or the first free one above"
@@ -22,7 +24,7 @@ class PortError(ValueError):
 
 def main(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
-    place = home.locate(os.environ)
+    place = layout.locate(os.environ)
     try:
         if parsed.command == "up" and parsed.port is None:
             parsed.port = _environment_port()

@@ -16,7 +16,7 @@ from tidemill.contracts.ids import new_id
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import Database
 from tidemill.stack import Durability, NatsServer, ObjectServer
-from tidemill.stack.ports import Reservations
+from tidemill.stack.processes.ports import PortReservations
 from tidemill.testing import rows
 from tidemill.testing.running import until
 from tidemill.testing.servers import SIGNING_KEY, migrated, started
@@ -66,7 +66,7 @@ async def gateways(directory: Path, count: int = 1, settings: dict[str, str] | N
             "TIDEMILL_DRAIN_S": "0.1",
             **(settings or {}),
         }
-        reservations = Reservations()
+        reservations = PortReservations()
         ports = [reservations.choose() for _ in range(count)]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         env.setdefault("TIDEMILL_PUBLIC_URLS", urls[0])

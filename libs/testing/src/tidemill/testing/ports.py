@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tidemill.stack.ports import Reservations
+from tidemill.stack.processes.ports import PortReservations
 
 SPAN: Final = 8
 # Above those that Linux gives to connections and far from those that stacks choose: only who asks for one has one.
@@ -16,5 +16,5 @@ class OwnPort:
     """
 
     def __init__(self) -> None:
-        self._reservations = Reservations("tests")
+        self._reservations = PortReservations("tests")
         self.number = self._reservations.choose(among=NUMBERS)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from tidemill.stack import snapshot
+from tidemill.stack.home import snapshot
 from tidemill.testing.ports import OwnPort
 
 UP_WITHIN_S: Final = 600.0

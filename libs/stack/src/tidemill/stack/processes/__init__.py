@@ -1,0 +1,1 @@
+"""One operating-system process: how it is started, stopped and killed, its account, and the ports it is given."""

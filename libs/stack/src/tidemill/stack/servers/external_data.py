@@ -1,0 +1,66 @@
+"""The directory of root's, outside all homes, where the account that runs PostgreSQL can reach its data and programs.
+
+Beside each data directory stands a file that names its home. Data are deleted only when asked for, or when their home
+was a temporary one and is gone; any other home that is missing may be a disk that is not mounted now.
+"""
+
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from tidemill.stack.processes.process import StartError
+
+# /var/tmp serves only where /var/lib cannot be written: some systems age its files away.
+PARENTS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - what is made there is root's or the account's alone
+NAME = "tidemill"
+
+
+def parent() -> Path:
+    """Everybody can pass it and only root can write it."""
+    for place in PARENTS:
+        path = place / NAME
+        try:
+            path.mkdir(exist_ok=True)
+            if path.is_symlink() or path.stat().st_uid != 0:
+                continue
+            path.chmod(0o755)
+        except OSError:
+            continue
+        return path
+    raise StartError(f"root can make a directory for PostgreSQL in none of {', '.join(map(str, PARENTS))}")
+
+
+def claim(home: Path) -> Path:
+    """A new name for a data directory of this home. Also removes what temporary homes left."""
+    place = parent()
+    prune(place)
+    path = place / f"data-{secrets.token_hex(8)}"
+    _marker(path).write_text(str(home))
+    return path
+
+
+def release(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    _marker(path).unlink(missing_ok=True)
+
+
+def prune(place: Path) -> None:
+    for marker in place.glob("data-*.home"):
+        home = Path(marker.read_text())
+        path = marker.with_suffix("")
+        if home.is_relative_to(tempfile.gettempdir()) and not home.exists() and not _in_use(path):
+            release(path)
+
+
+def _in_use(path: Path) -> bool:
+    try:
+        return psutil.pid_exists(int((path / "pgdata" / "postmaster.pid").read_text().split("\n", 1)[0]))
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _marker(path: Path) -> Path:
+    return path.with_name(f"{path.name}.home")

@@ -1,0 +1,1 @@
+"""The Tidemill services as processes: their environment, their readiness, and what code they were started from."""
