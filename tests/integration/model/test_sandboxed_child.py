@@ -293,7 +293,7 @@ from tidemill.model.sandbox import landlock
 from tidemill.model.sandbox import entry
 from tidemill.model.sandbox import settings
 landlock.scopes_signals = lambda version: False
-landlock.Reach = lambda **given: REACH(**{**given, "signals": False})
+landlock.Restrictions = lambda **given: REACH(**{**given, "signals": False})
 layers = entry.enter(settings.Sandbox.from_json(json.loads(sys.argv[1])))
 print({layer.name: layer.on for layer in layers})
 signal.signal(signal.SIGUSR1, lambda *_: print("to itself", flush=True))
@@ -316,7 +316,7 @@ os.kill(0, signal.SIGTERM)
 async def test_where_neither_landlock_nor_a_uid_holds_signals_seccomp_does(zygote_env, common_directory):
     """As an ordinary user before Linux 6.12: here without a uid of its own, and with a Landlock that has no scopes."""
     settings = Sandbox(tmp=tempfile.mkdtemp(dir=common_directory))
-    code = WITHOUT_SCOPES.replace("landlock.scopes", "REACH = landlock.Reach\nlandlock.scopes", 1)
+    code = WITHOUT_SCOPES.replace("landlock.scopes", "REACH = landlock.Restrictions\nlandlock.scopes", 1)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", code, json.dumps(settings.to_json())),
         env=zygote_env,

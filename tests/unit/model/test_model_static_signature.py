@@ -7,7 +7,7 @@ import pytest
 
 from tidemill.model.errors.contract import ContractError
 from tidemill.model.introspection.load import PREDICT_NAMES, TRAIN_NAMES, load_signature
-from tidemill.model.introspection.static_signature import lacks_what_a_push_lacks, read_signature
+from tidemill.model.introspection.static_signature import needs_gpu_or_network, read_signature
 from tidemill.model.schema.openapi import openapi_schema
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -145,10 +145,10 @@ def test_nothing_is_run(tmp_path):
     ],
 )
 def test_which_failures_may_be_of_the_place(error, lacks):
-    assert lacks_what_a_push_lacks(error) is lacks
+    assert needs_gpu_or_network(error) is lacks
 
 
 def test_the_cause_counts():
     error = ValueError("cannot load")
     error.__cause__ = RuntimeError("No CUDA GPUs are available")
-    assert lacks_what_a_push_lacks(error)
+    assert needs_gpu_or_network(error)

@@ -82,7 +82,7 @@ def test_what_is_queued_is_withdrawn_while_another_runs(ends):
     worker, child = ends
     cancelation = Cancelation(child)
     withdrawn = []
-    cancelation.withdraw_queued = lambda: withdrawn.append(cancelation.take("b"))
+    cancelation.withdraw_queued = lambda: withdrawn.append(cancelation.take_cancel("b"))
     cancelation.on_signal(0, None)
     cancelation.begin("a")
     say(worker, cancel("b"))
@@ -112,8 +112,8 @@ def test_frames_may_come_in_pieces(ends):
     for byte in data:
         worker.sendall(bytes([byte]))
         cancelation.receive()
-    assert cancelation.take("a")
-    assert not cancelation.take("a")
+    assert cancelation.take_cancel("a")
+    assert not cancelation.take_cancel("a")
 
 
 def test_early_cancels_are_bounded(ends):
@@ -122,8 +122,8 @@ def test_early_cancels_are_bounded(ends):
     for number in range(5000):
         say(worker, cancel(str(number)))
         cancelation.receive()
-    assert not cancelation.take("0")
-    assert cancelation.take("4999")
+    assert not cancelation.take_cancel("0")
+    assert cancelation.take_cancel("4999")
 
 
 def test_the_frame_is_strict_json():
@@ -138,7 +138,7 @@ def test_a_shared_call_is_interrupted_when_all_of_it_is_canceled(ends):
     worker, child = ends
     cancelation = Cancelation(child)
     dropped = []
-    cancelation.withdraw_queued = lambda: dropped.extend(cancelation.take_some())
+    cancelation.withdraw_queued = lambda: dropped.extend(cancelation.take_canceled())
     cancelation.begin_all(["a", "b", "c"])
 
     def model():
@@ -156,7 +156,7 @@ def test_a_shared_call_is_interrupted_when_all_of_it_is_canceled(ends):
     assert cancelation.delivered
     assert dropped == ["b", "a"]
     cancelation.end()
-    assert not any(cancelation.take(prediction) for prediction in "abc")
+    assert not any(cancelation.take_cancel(prediction) for prediction in "abc")
 
 
 def test_who_is_canceled_before_a_shared_call_begins_is_told_once(ends):
@@ -165,6 +165,6 @@ def test_who_is_canceled_before_a_shared_call_begins_is_told_once(ends):
     say(worker, cancel("a"))
     cancelation.receive()
     cancelation.begin_all(["a", "b"])
-    assert cancelation.take_some() == ["a"]
-    assert cancelation.take_some() == []
+    assert cancelation.take_canceled() == ["a"]
+    assert cancelation.take_canceled() == []
     assert cancelation.call(lambda: "fine") == "fine"

@@ -46,9 +46,9 @@ def test_directories_that_hold_what_is_needed_are_not_covered(tmp_path):
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "cover")
     wanted = [str(tmp_path / name) for name in ("cover", "link", "keep", "keepsake", "missing")]
-    covered = namespaces.coverable(wanted, [str(tmp_path / "keep/deep/model")])
+    covered = namespaces.maskable(wanted, [str(tmp_path / "keep/deep/model")])
     assert covered == [str(tmp_path / "cover"), str(tmp_path / "keepsake")]
-    assert namespaces.coverable(["/"], ["/anything"]) == []
+    assert namespaces.maskable(["/"], ["/anything"]) == []
 
 
 def test_what_is_kept_of_a_covered_directory(tmp_path):
@@ -58,7 +58,7 @@ def test_what_is_kept_of_a_covered_directory(tmp_path):
     names = {"link": False, "venv/lib": False, "home": False, "home/src": True, "home/src/deep": True, "none": False}
     kept = {str(tmp_path / "tmp" / name): writable for name, writable in names.items()}
     kept |= {str(tmp_path / "tmpfs/other"): False, str(tmp_path / "tmp"): False}
-    found = namespaces.islands(str(tmp_path / "tmp"), kept)
+    found = namespaces.visible_paths(str(tmp_path / "tmp"), kept)
     shown = {path.removeprefix(f"{tmp_path}/tmp/"): writable for path, writable in found.items()}
     assert shown == {"home": False, "home/src": True, "venv": False}
     assert list(shown).index("home") < list(shown).index("home/src")
@@ -157,5 +157,7 @@ def test_only_files_of_this_prediction_in_tmp_are_deleted(tmp_path, monkeypatch)
     for path in (fresh, old, outside):
         path.write_text("x")
     os.utime(old, (now - 60, now - 60))
-    sent_files.delete([str(path) for path in (fresh, fresh, old, outside, tmp_path / "own/none")], born_after=now - 1)
+    sent_files.delete(
+        [str(path) for path in (fresh, fresh, old, outside, tmp_path / "own/none")], written_after=now - 1
+    )
     assert [path.exists() for path in (fresh, old, outside)] == [False, True, True]

@@ -2,20 +2,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.model.logs.owners import NOBODY, Owner, become
-from tidemill.model.logs.streams import Logs, Stream, split
+from tidemill.model.logs.owners import NO_OWNER, LogOwner, set_owner
+from tidemill.model.logs.streams import Logs, LogStream, split_finished
 
 
 class Recorder:
     def __init__(self):
-        self.owners = {name: Owner((name,)) for name in "ab"}
+        self.owners = {name: LogOwner((name,)) for name in "ab"}
         self.sent = []
         self.logs = Logs(lambda owner, text: self.sent.append((next(iter(owner.ids), None), text)))
-        self.out = Stream(self.logs, "stdout", 1)
-        self.err = Stream(self.logs, "stderr", 2)
+        self.out = LogStream(self.logs, "stdout", 1)
+        self.err = LogStream(self.logs, "stderr", 2)
 
     def of(self, who):
-        become(self.owners[who])
+        set_owner(self.owners[who])
 
     def finish(self, who):
         self.logs.finish(self.owners[who])
@@ -26,9 +26,9 @@ class Recorder:
 
 @pytest.fixture
 def recorder():
-    become(NOBODY)
+    set_owner(NO_OWNER)
     yield Recorder()
-    NOBODY.unfinished = NOBODY.decoders = None
+    NO_OWNER.unfinished = NO_OWNER.decoders = None
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def recorder():
     ],
 )
 def test_split(text, ready, rest):
-    assert split(text) == (ready, rest)
+    assert split_finished(text) == (ready, rest)
 
 
 def test_a_line_leaves_when_it_is_whole(recorder):

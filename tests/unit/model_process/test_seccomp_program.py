@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.model.sandbox import seccomp
-from tidemill.model.sandbox.seccomp import ALLOW, DENIED, KILL_PROCESS, MACHINES, NEW_NAMESPACES, assemble, program
+from tidemill.model.sandbox.seccomp import ALLOW, ARCHITECTURES, DENIED, KILL_PROCESS, NEW_NAMESPACES, assemble, program
 
 FAMILIES = (socket.AF_UNIX, socket.AF_INET)
-X86, ARM = MACHINES["x86_64"], MACHINES["aarch64"]
+X86, ARM = ARCHITECTURES["x86_64"], ARCHITECTURES["aarch64"]
 PERMISSION = 0x50000 | errno.EPERM
 
 
@@ -105,7 +105,7 @@ def test_limits_of_oneself_alone(machine, pid):
 @pytest.mark.parametrize("machine", [X86, ARM])
 @given(pid=st.integers(-(2**31), 2**31 - 1), own=st.integers(2, 2**22))
 def test_signals_to_oneself_and_ones_group_where_nothing_else_holds_them(machine, pid, own):
-    kill, tgkill = (seccomp.TO_ONESELF[name][machine.column] for name in ("kill", "tgkill"))
+    kill, tgkill = (seccomp.SELF_SIGNALS[name][machine.column] for name in ("kill", "tgkill"))
     word = pid & 0xFFFF_FFFF
     assert verdict(machine, kill, word) == ALLOW
     assert verdict(machine, kill, word, signals_to=own) == (ALLOW if pid in {0, own, -own} else PERMISSION)
@@ -125,7 +125,7 @@ def test_no_other_way_to_send_one(machine):
 
 
 def test_jumps_fit_in_a_byte():
-    for machine in MACHINES.values():
+    for machine in ARCHITECTURES.values():
         code = program(machine, tuple(range(8)), signals_to=7)
         assert all(0 <= jump <= 255 for _, if_true, if_false, _ in code for jump in (if_true, if_false))
         assert len(seccomp.assemble(code)) == 8 * len(code)

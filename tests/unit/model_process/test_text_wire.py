@@ -22,7 +22,7 @@ def joined(pieces):
 
 @given(st.lists(st.tuples(OWNERS, st.text(min_size=1)), max_size=12), st.lists(st.integers(1, 7)))
 def test_every_text_comes_to_its_owner_however_it_is_cut(said, sizes):
-    data = b"".join(text_stream.marker(ids) + text_stream.clean(text) for ids, text in said)
+    data = b"".join(text_stream.marker(ids) + text_stream.encode_text(text) for ids, text in said)
     decoder, pieces = text_stream.TextDecoder(), []
     for size in (*sizes, len(data)):
         pieces += decoder.feed(data[:size])

@@ -20,7 +20,7 @@ def sent(monkeypatch):
         def put(self, frame, descriptors=()):
             frames.append((frame, list(descriptors)))
 
-    yield results.Results(Channel()), frames
+    yield results.ResultSender(Channel()), frames
     for _, descriptors in frames:
         for descriptor in descriptors:
             os.close(descriptor)

@@ -1,7 +1,7 @@
 """The `cog` module that models import: the author's API of Cog, without Cog.
 
-It owns the names an author uses. It is standard library only, starts nothing, reads no configuration and never talks
-to the platform: the child that runs the model installs the scope of each prediction.
+It owns the names that authors use. It is standard library only, starts nothing, reads no configuration and never talks
+to the platform: the child that runs the model sets the scope of each prediction.
 """
 
 from cog._marks import batch, concurrent, streaming

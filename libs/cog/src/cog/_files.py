@@ -1,7 +1,7 @@
-"""File types: `Path` and `File`, and the lazy `URLPath` and `URLFile` that stand for what is not fetched yet.
+"""File types: `Path` and `File`, and the lazy `URLPath` and `URLFile` for files that are not fetched yet.
 
-The platform hands a model local paths, so nothing here fetches unless a model asks it to, and then within whatever
-network the model's sandbox has.
+The platform passes local paths to a model. Nothing here fetches a URL unless the model asks for it; then the sandbox
+limits the network.
 """
 
 import io
@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from cog._pydantic import Validated
 
-FILENAME_LIMIT_BYTES: Final = 200  # file systems take 255; the rest is for the prefix of a temporary file
-FETCH_TIMEOUT_S: Final = 10.0  # a stuck server must not hold a prediction for ever
+FILENAME_LIMIT_BYTES: Final = 200  # file systems allow 255; the rest is for the prefix of a temporary file
+FETCH_TIMEOUT_S: Final = 10.0  # a server that hangs must not block a prediction for ever
 URI_SCHEMA: Final = {"type": "string", "format": "uri"}
 
 
@@ -29,7 +29,7 @@ class Path(Validated, pathlib.PosixPath):
 
     @classmethod
     def validate(cls, value: Any) -> pathlib.Path:
-        """Accepts a path as it is; a URL becomes a `URLPath`. Raises ValueError for any other text."""
+        """Return a path unchanged, or a `URLPath` for a URL. Raise ValueError for any other text."""
         if isinstance(value, pathlib.Path):
             return value
         return URLPath(source=value, filename=get_filename(value), fileobj=File.validate(value))
@@ -42,7 +42,7 @@ class File(Validated, io.IOBase):
 
     @classmethod
     def validate(cls, value: Any) -> Any:
-        """Accepts a file object as it is; opens a `data:` URL; an HTTP URL opens when it is first read."""
+        """Return a file object unchanged. Open a `data:` URL now, an HTTP URL at the first read."""
         if isinstance(value, io.IOBase):
             return value
         scheme = urllib.parse.urlparse(value).scheme
@@ -55,7 +55,7 @@ class File(Validated, io.IOBase):
 
 
 class URLFile(io.RawIOBase):
-    """The body of an HTTP URL, requested on the first read; it pickles as its URL."""
+    """The body of an HTTP URL, requested at the first read. It is pickled as its URL."""
 
     def __init__(self, url: str) -> None:
         parsed = urllib.parse.urlparse(url)
@@ -84,14 +84,14 @@ class URLFile(io.RawIOBase):
         return {"url": self.url}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["url"])  # type: ignore[misc]  # an unpickled file starts over, unread
+        self.__init__(state["url"])  # type: ignore[misc]  # an unpickled file starts at the beginning
 
     def __repr__(self) -> str:
         return f"URLFile({self.url!r})"
 
 
 class URLPath(pathlib.PosixPath):
-    """A path to come: `convert()` writes `fileobj` to a temporary file. As text it is its URL."""
+    """A path for a URL: `convert()` writes `fileobj` to a temporary file. Its text is the URL."""
 
     def __new__(cls, **named: Any) -> "URLPath":  # noqa: PYI034 - typing.Self needs Python 3.11
         return super().__new__(cls, named["filename"])
@@ -119,11 +119,11 @@ class URLPath(pathlib.PosixPath):
         return pathlib.Path(*segments)
 
     def __str__(self) -> str:
-        return getattr(self, "source", "") or super().__str__()  # what is derived from it before 3.12 has no source
+        return getattr(self, "source", "") or super().__str__()  # before 3.12 derived paths have no source
 
 
 def get_filename(url: str) -> str:
-    """A file name for what a URL names, at most FILENAME_LIMIT_BYTES long, without separators."""
+    """Return a file name for a URL, at most FILENAME_LIMIT_BYTES long, without separators."""
     parsed = urllib.parse.urlparse(url)
     if parsed.scheme == "data":
         media_type = parsed.path.partition(",")[0].partition(";")[0]
@@ -133,7 +133,7 @@ def get_filename(url: str) -> str:
 
 
 def _shorten(name: str) -> str:
-    """Cuts the stem, marks the cut with a tilde and keeps the extension."""
+    """Cut the stem, mark the cut with a tilde and keep the extension."""
     if len(name.encode()) <= FILENAME_LIMIT_BYTES:
         return name
     stem, extension = posixpath.splitext(name)

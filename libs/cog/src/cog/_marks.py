@@ -1,4 +1,4 @@
-"""Decorators that only mark `run()`/`predict()`; the child reads the marks, the function itself stays as it was."""
+"""Decorators that mark `run()` and `predict()` without changing them. The child reads the marks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ STREAMING_MARK: Final = "__cog_streaming__"
 CONCURRENCY_MARK: Final = "__cog_concurrency__"
 BATCH_MARK: Final = "__cog_batch__"
 
-DEFAULT_MAX_WAIT_MS: Final = 5  # what arrives together arrives within this; hardly felt by who is alone
+DEFAULT_MAX_WAIT_MS: Final = 5  # predictions of one burst arrive within this time; hardly noticeable for a single one
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -1,4 +1,6 @@
-"""Lets the types of this module stand in pydantic models; called by pydantic alone, so it never imports it first."""
+"""Makes the types of this module usable in pydantic models. Only pydantic calls it, so it never imports
+pydantic first.
+"""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -6,13 +8,13 @@ from typing import Any, ClassVar
 
 
 class Validated:
-    """A type that takes any value which passes through its `validate`, under the JSON schema of its own."""
+    """A type whose values `validate` checks and converts, with its own JSON schema."""
 
     _json_schema: ClassVar[dict[str, Any]]
 
     @classmethod
     def validate(cls, value: Any) -> Any:
-        """Raises ValueError."""
+        """Raise ValueError."""
         raise NotImplementedError
 
     @classmethod

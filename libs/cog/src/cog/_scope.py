@@ -1,7 +1,7 @@
 """The scope of the running prediction: its metrics and its context.
 
-The child installs one scope per prediction with `set_scope`; where there is none, recording is a silent no-op. A
-scope checks and forwards what the model records; it never sums up: the worker does that from the same messages.
+The child sets one scope per prediction with `set_scope`; without a scope, recording does nothing. A scope checks and
+forwards what the model records. It never aggregates: the worker does, from the same messages.
 """
 
 import json
@@ -13,34 +13,34 @@ from typing import Any, Final
 Sink = Callable[[str, Any, str], None]  # key, value (None deletes), mode
 
 MODES: Final = ("replace", "incr", "append")
-NAME_LIMIT_CHARS: Final = 128  # names are shown and stored with every prediction
-NAME_LIMIT_SEGMENTS: Final = 4  # dots nest in the API's JSON; deeper trees are data, not metrics
+NAME_LIMIT_CHARS: Final = 128  # names are stored and shown with every prediction
+NAME_LIMIT_SEGMENTS: Final = 4  # dots become nested objects in the API's JSON; deeper trees are data, not metrics
 SEGMENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
 class Metrics:
-    """The metrics of one prediction, as the model has recorded them so far; keys are dotted names."""
+    """The metrics that the model has recorded for one prediction; keys are dotted names."""
 
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink = sink
         self._values: dict[str, Any] = {}
 
     def record(self, key: str, value: Any, mode: str = "replace") -> None:
-        """Records a JSON value. Raises ValueError for a bad name, mode or number, TypeError for a bad type."""
+        """Record a JSON value. Raise ValueError for a bad name, mode or number, TypeError for a bad type."""
         if value is None:
             self.delete(key)
             return
         if self._sink is not None:
             check_name(key)
             value = _plain(key, value)
-            self._check_neighbours(key)
+            self._check_nesting(key)
         combined = _combine(key, self._values.get(key), value, mode)
         self._values[key] = combined
         if self._sink is not None:
             self._sink(key, value, mode)
 
     def delete(self, key: str) -> None:
-        """Forgets a metric, and with it the type its value must have."""
+        """Delete a metric. A later value may have another type."""
         if self._values.pop(key, None) is not None and self._sink is not None:
             self._sink(key, None, "replace")
 
@@ -67,8 +67,8 @@ class Metrics:
     def __len__(self) -> int:
         return len(self._values)
 
-    def _check_neighbours(self, key: str) -> None:
-        """`a` and `a.b` cannot both be: one nests in the other."""
+    def _check_nesting(self, key: str) -> None:
+        """Raise ValueError if one metric would be inside another, as with `a` and `a.b`."""
         if key in self._values:
             return
         for other in self._values:
@@ -77,7 +77,7 @@ class Metrics:
 
 
 class Scope:
-    """What a prediction may know and say about itself. `context` is the request's; values are strings."""
+    """Context and metrics of a prediction. `context` comes from the request; its values are strings."""
 
     def __init__(self, context: Mapping[str, str] | None = None, sink: Sink | None = None) -> None:
         self.context: dict[str, str] = dict(context or {})
@@ -85,7 +85,7 @@ class Scope:
 
     @property
     def batch(self) -> "tuple[Scope, ...]":
-        """The scopes of the predictions that share this call, in their order; without `@cog.batch` this one alone."""
+        """The scopes of the predictions that share this call, in order; without `@cog.batch` only this one."""
         return (self,)
 
     def record_metric(self, key: str, value: Any, mode: str = "replace") -> None:
@@ -93,7 +93,7 @@ class Scope:
 
 
 class BatchScope(Scope):
-    """The scope of one call for several predictions: what it records counts for each of them. Its context is empty."""
+    """The scope of one call for several predictions. A metric counts for each of them. Its context is empty."""
 
     def __init__(self, scopes: Sequence[Scope]) -> None:
         def record_for_each(key: str, value: Any, mode: str) -> None:
@@ -112,27 +112,27 @@ _current: ContextVar[Scope | None] = ContextVar("cog_scope", default=None)
 
 
 def set_scope(scope: Scope | None) -> None:
-    """Installs (or with None removes) the scope of the current context. The runtime takes it along into threads."""
+    """Set the scope of the current context, or remove it with None. The runtime passes it on to threads."""
     _current.set(scope)
 
 
 def installed_scope() -> Scope | None:
-    """The scope of the running prediction, None outside one."""
+    """Return the scope of the running prediction, None outside one."""
     return _current.get()
 
 
 def current_scope() -> Scope:
-    """The scope of the running prediction; outside one a scope that leads nowhere."""
+    """Return the scope of the running prediction. Outside one, return a scope without effect."""
     return _current.get() or Scope()
 
 
 def emit_metric(name: str, value: Any) -> None:
-    """The old name of `current_scope().record_metric(name, value)`."""
+    """The older name of `current_scope().record_metric(name, value)`."""
     current_scope().record_metric(name, value)
 
 
 def check_name(key: str) -> None:
-    """Raises ValueError when `key` may not name a metric."""
+    """Raise ValueError if `key` is no valid name of a metric."""
     segments = key.split(".")
     if len(key) > NAME_LIMIT_CHARS or len(segments) > NAME_LIMIT_SEGMENTS:
         raise ValueError(
@@ -146,7 +146,7 @@ def check_name(key: str) -> None:
 
 
 def _plain(key: str, value: Any) -> Any:
-    """A JSON value; numpy and torch scalars are unwrapped, as models record them."""
+    """Return a JSON value. numpy and torch scalars become Python numbers."""
     if not isinstance(value, (bool, int, float, str, list, dict)) and callable(getattr(value, "item", None)):
         value = value.item()
     try:

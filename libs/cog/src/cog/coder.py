@@ -1,7 +1,7 @@
-"""`Coder`: how an author teaches the platform a type of their own, as a JSON object in both directions.
+"""`Coder`: an author's conversion between a type of their own and a JSON object.
 
-`json_coder`, `dataclass_coder` and `set_coder` are names that some models import for their effect in Cog, which is
-to register them; those types are understood here without it.
+Some models import `json_coder`, `dataclass_coder` and `set_coder`, because Cog registers them on import. Here those
+types work without registration.
 """
 
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ class Coder:
 
     @staticmethod
     def lookup(tpe: Any) -> "Coder | None":
-        """A coder for the type, from the registered class that first says it can."""
+        """Return a coder for the type, from the first registered class that supports it."""
         for coder in Coder._coders:
             found = coder.factory(tpe)
             if found is not None:
@@ -26,7 +26,7 @@ class Coder:
 
     @staticmethod
     def factory(tpe: Any) -> "Coder | None":  # noqa: ARG004 - for subclasses to use
-        """Overridden by each coder: itself for a type it knows, else None."""
+        """Return a coder for a type that it supports, else None. Subclasses override this."""
         return None
 
     def encode(self, x: Any) -> dict[str, Any]:

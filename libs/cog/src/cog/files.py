@@ -9,7 +9,7 @@ from cog._files import get_filename
 
 
 def upload_file(fh: Any) -> str:
-    """A `data:` URL of the file's whole content; a model that returns a `Path` has its file stored instead."""
+    """Return a `data:` URL with the whole content. A model that returns a `Path` has its file stored instead."""
     fh.seek(0)
     content = fh.read()
     if isinstance(content, str):

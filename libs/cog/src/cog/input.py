@@ -1,4 +1,4 @@
-"""`Input()`: what an author says about one parameter. It records; the child's runtime checks and applies it."""
+"""`Input()`: an author's description of one parameter. It only records; the child checks and applies it."""
 
 import enum
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 
 class Missing(enum.Enum):
-    """The type of MISSING, which tells `Input()` (required) from `Input(default=None)` (optional)."""
+    """The type of MISSING, which distinguishes `Input()` (required) from `Input(default=None)` (optional)."""
 
     MISSING = "missing"
 

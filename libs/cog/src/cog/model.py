@@ -32,9 +32,9 @@ def _own_fields(cls: type) -> dict[str, Any]:
 
 
 def _set_default(cls: type, name: str, annotation: Any) -> None:
-    """Puts a default that `dataclass` understands in place of what the author wrote."""
+    """Replace the author's default by one that `dataclass` supports."""
     default = cls.__dict__.get(name, MISSING)
-    if type(default).__name__ == "FieldInfo":  # ours or pydantic's
+    if type(default).__name__ == "FieldInfo":  # cog's or pydantic's
         default, factory = _unwrap(default)
         if factory is not None:
             setattr(cls, name, dataclasses.field(default_factory=factory))
@@ -50,7 +50,7 @@ def _set_default(cls: type, name: str, annotation: Any) -> None:
 
 
 def _unwrap(info: Any) -> tuple[Any, Any]:
-    """Default and default factory of a `FieldInfo`, ours or one of pydantic's, where "undefined" means required."""
+    """Return default and default factory of a `FieldInfo`, of cog or of pydantic, whose "undefined" means required."""
     default = info.default
     if default is ... or type(default).__name__ in {"PydanticUndefinedType", "UndefinedType"}:
         default = MISSING
@@ -58,7 +58,7 @@ def _unwrap(info: Any) -> tuple[Any, Any]:
 
 
 def _is_optional(annotation: Any) -> bool:
-    if isinstance(annotation, str):  # `from __future__ import annotations`; names may not be resolvable yet
+    if isinstance(annotation, str):  # `from __future__ import annotations`; its names may not be resolvable yet
         text = annotation.replace(" ", "")
         return text.startswith(("Optional[", "typing.Optional[", "None|")) or text.endswith("|None")
     if typing.get_origin(annotation) not in {typing.Union, types.UnionType}:
@@ -67,7 +67,7 @@ def _is_optional(annotation: Any) -> bool:
 
 
 def _required_follows_optional(cls: type) -> bool:
-    """Whether the fields in order could not be positional parameters; then they become keyword-only."""
+    """Return whether a required field follows an optional one: then the fields must be keyword-only."""
     has_default: dict[str, bool] = {}
     for base in reversed(cls.__mro__[1:]):
         for name, inherited in getattr(base, "__dataclass_fields__", {}).items():

@@ -37,7 +37,7 @@ class Secret(Validated):
         return len(self._secret_value or "")
 
     def __bool__(self) -> bool:
-        return True  # as pydantic's secrets: an empty secret is still a secret
+        return True  # as in pydantic: an empty secret is still a secret
 
     def __str__(self) -> str:
         return "**********" if self._secret_value else ""

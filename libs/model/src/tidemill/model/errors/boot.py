@@ -1,4 +1,4 @@
-"""How a boot fails by the model's doing: its author reads the traceback in the logs, the worker kind and message."""
+"""Boot failures that the model causes: a traceback in the logs for the author, a kind and a message for the worker."""
 
 import sys
 from collections.abc import Callable
@@ -16,15 +16,16 @@ class BootError(Exception):
         self.kind = kind
 
 
-def guarded(kind: str, step: Callable[[], T]) -> T:
-    """Runs a step of the model's. Raises BootError of that kind, or of kind `contract`."""
+def run_step(kind: str, step: Callable[[], T]) -> T:
+    """Run a step of the boot. Raise BootError of this kind, or of kind `contract` for a ContractError."""
     try:
         return step()
-    except BaseException as error:  # noqa: BLE001  the boundary: the author reads it in the logs
+    except BaseException as error:  # noqa: BLE001  the boundary to the author's code
         raise boot_error(kind, error) from None
 
 
 def boot_error(kind: str, error: BaseException) -> BootError:
+    """Print the traceback and return the error for the worker."""
     exceptions.print_traceback(error)
     sys.stderr.flush()
     kind = "contract" if isinstance(error, ContractError) else kind

@@ -1,16 +1,16 @@
-"""What can be wrong between a model and the platform, each said so that its reader can act on it."""
+"""Errors between a model and the platform. Each message tells its reader what to change."""
 
 
 class ContractError(Exception):
-    """The model's source does not keep the author's contract; the author reads this."""
+    """The model's source breaks the author's contract. Its reader is the author."""
 
     def within(self, place: str) -> "ContractError":
-        """The same error, told from further out: `within("parameter 'x'")` puts that in front."""
+        """Return the same error with the place in front of its message, such as "parameter 'x'"."""
         return type(self)(f"{place}: {self}")
 
 
 class InputError(Exception):
-    """A value of the request does not fit; the caller of the API reads this. `field` is a dotted path."""
+    """An input value is invalid. Its reader is the caller of the API. `field` is a dotted path."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -19,4 +19,4 @@ class InputError(Exception):
 
 
 class OutputError(Exception):
-    """The model returned something that is not an output; author and caller read this."""
+    """The model returned a value that is no valid output. Its readers are author and caller."""

@@ -1,4 +1,4 @@
-"""What is said about an exception of model code: a line for the caller, the author's frames for the logs.
+"""Describes an exception of model code: one line for the caller, the author's stack frames for the logs.
 
 It must never raise, whatever the exception's own methods do.
 """
@@ -13,15 +13,16 @@ from typing import Final
 from cog import CancelationException
 from tidemill.model.errors.contract import ContractError, InputError, OutputError
 
-ERROR_LIMIT_CHARS: Final = 4096  # a line for people; long texts (whole tensors) are in the traceback
-_OURS: Final = f"{Path(os.path.abspath(__file__)).parents[1]}{os.sep}"  # noqa: PTH100  compared with co_filename
-# Raised as RuntimeError or OSError: by allocators of main memory and, before torch 1.13, of the GPU's; errno 12.
+ERROR_LIMIT_CHARS: Final = 4096  # one readable line; long texts, such as whole tensors, are in the traceback
+_RUNTIME_PREFIX: Final = f"{Path(os.path.abspath(__file__)).parents[1]}{os.sep}"  # noqa: PTH100  compared with co_filename
+# Texts of RuntimeError and OSError: from allocators of main memory, of GPU memory before torch 1.13, and of errno 12.
 _DEVICE_TEXTS: Final = ("CUDA out of memory", "CUDA error: out of memory", "HIP out of memory")
 _MEMORY_TEXTS: Final = ("can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
-_SELF_EXPLAINING: Final = (ContractError, InputError, OutputError)
+_SELF_EXPLANATORY: Final = (ContractError, InputError, OutputError)
 
 
 def describe(error: BaseException) -> str:
+    """Return at most ERROR_LIMIT_CHARS characters for the caller."""
     if isinstance(error, SystemExit):
         return f"the model called sys.exit({error.code!r})"[:ERROR_LIMIT_CHARS]
     text = _text_of(error)
@@ -37,56 +38,56 @@ def describe(error: BaseException) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error).strip()
-    except BaseException:  # noqa: BLE001  the author's __str__ is model code too
+    except BaseException:  # noqa: BLE001  __str__ is the author's code
         return ""
 
 
 def is_device_memory(error: BaseException) -> bool:
-    """torch.OutOfMemoryError, by its name: torch is not imported here."""
+    """Return whether GPU memory ran out. torch.OutOfMemoryError is known by its name: torch is not imported here."""
     named = any(
         kind.__name__ == "OutOfMemoryError" and kind.__module__.partition(".")[0] == "torch"
         for kind in type(error).__mro__
     )
-    return named or (isinstance(error, RuntimeError) and _says(error, _DEVICE_TEXTS))
+    return named or (isinstance(error, RuntimeError) and _mentions(error, _DEVICE_TEXTS))
 
 
 def is_memory(error: BaseException) -> bool:
-    """An allocation failed: of main memory or of a GPU's."""
+    """Return whether an allocation failed, in main memory or on a GPU."""
     if isinstance(error, MemoryError) or is_device_memory(error):
         return True
-    return isinstance(error, RuntimeError | OSError) and _says(error, _MEMORY_TEXTS)
+    return isinstance(error, RuntimeError | OSError) and _mentions(error, _MEMORY_TEXTS)
 
 
-def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
-    said = _text_of(error)
-    return any(text in said for text in texts)
+def _mentions(error: BaseException, texts: tuple[str, ...]) -> bool:
+    message = _text_of(error)
+    return any(text in message for text in texts)
 
 
 def print_traceback(error: BaseException) -> None:
-    """To sys.stderr, so that it lands in the logs of the prediction; nothing where the message says it all."""
-    if isinstance(error, _SELF_EXPLAINING) and error.__cause__ is None:
+    """Print the traceback to sys.stderr, which is the prediction's logs. Print none if the message explains itself."""
+    if isinstance(error, _SELF_EXPLANATORY) and error.__cause__ is None:
         return
     try:
-        sys.stderr.write("".join(_without_ours(traceback.TracebackException.from_exception(error)).format()))
-    except BaseException:  # noqa: BLE001  as above
+        sys.stderr.write("".join(_without_runtime_frames(traceback.TracebackException.from_exception(error)).format()))
+    except BaseException:  # noqa: BLE001  its methods are the author's code
         sys.stderr.write(f"{type(error).__name__} (its traceback could not be printed)\n")
 
 
-def _without_ours(shown: traceback.TracebackException) -> traceback.TracebackException:
-    """The frames of the runtime left out, also of what the exception came of, and of the members of a group."""
-    waiting: list[traceback.TracebackException | None] = [shown]
+def _without_runtime_frames(printed: traceback.TracebackException) -> traceback.TracebackException:
+    """Remove the runtime's own frames, also from causes, contexts and members of an exception group."""
+    waiting: list[traceback.TracebackException | None] = [printed]
     while waiting:
         each = waiting.pop()
         if each is None:
             continue
-        frames = [frame for frame in each.stack or () if not frame.filename.startswith(_OURS)]
+        frames = [frame for frame in each.stack or () if not frame.filename.startswith(_RUNTIME_PREFIX)]
         each.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
         waiting += [each.__cause__, each.__context__, *(getattr(each, "exceptions", None) or ())]
-    return shown
+    return printed
 
 
 def release_memory(error: BaseException) -> None:
-    """After a failed allocation: let go of the tensors that the traceback's frames hold, and of the cache."""
+    """After a failed allocation, release the tensors that the traceback's frames hold, and the GPU cache."""
     if not is_memory(error):
         return
     traceback.clear_frames(error.__traceback__)

@@ -1,4 +1,4 @@
-"""What the owner of a child hears of it, and how a child can end."""
+"""The events of a child process, and the ways in which it can end."""
 
 import enum
 import os
@@ -11,17 +11,17 @@ from tidemill.model.wire.text_stream import OwnerIds
 
 
 class Fault(enum.Enum):
-    """What a child is killed for at once."""
+    """A violation for which a child is killed at once."""
 
-    PROTOCOL = enum.auto()
-    CLOSED = enum.auto()  # its end of the data socket, and lives on
-    FLOOD = enum.auto()  # it says more than is taken, without a break
+    PROTOCOL = enum.auto()  # it broke the rules of wire/protocol.py
+    CLOSED = enum.auto()  # it closed the data socket and still runs
+    FLOOD = enum.auto()  # it kept sending more than the read budget allows
 
 
 @dataclass(frozen=True)
 class ChildExit:
-    """How it ended: an exit code or a signal; neither when the zygote died first. `poisoned` is why it was killed,
-    `fault` what kind of reason that is.
+    """How a child ended: an exit code or a signal; neither if the zygote died first. If the worker killed it for a
+    violation, `poisoned` is the reason in words and `fault` its kind.
     """
 
     code: int | None
@@ -32,17 +32,18 @@ class ChildExit:
 
 
 class ChildEvents(Protocol):
-    """What the owner of a child hears, from callbacks of the event loop; after on_exit comes nothing.
+    """Receives the events of one child, in callbacks of the event loop. `on_exit` is the last call.
 
-    What a prediction prints comes before its `done` frame. `on_text` says whose it is: of those predictions, of set-up
-    (None) or nobody's (no id); one that has ended by then is nobody. `on_log_bytes` is what C code of the process
-    writes: it comes after the `done` of the prediction before, so it is that of what runs now.
+    Text of a prediction comes before its `done` frame. `on_text` gets it with its owner: predictions, setup (None) or
+    no owner (empty); a prediction that has ended is no owner. `on_log_bytes` gets what C code of the process writes: it
+    comes after the `done` frame of the previous prediction, so it belongs to the prediction that runs now.
     """
 
     def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
-        """Take a descriptor off the left of `files`, and close it, for each entry in the "files" of a frame.
+        """Handle frames. Pop one descriptor from the left of `files`, and close it, for each entry in a frame's
+        "files".
 
-        ValueError says that the child broke the rules.
+        Raise ValueError if the child broke the protocol: it is killed then.
         """
 
     def on_text(self, ids: OwnerIds, text: str) -> None: ...
@@ -54,7 +55,7 @@ class ChildEvents(Protocol):
 
 @dataclass(frozen=True)
 class ChildEndpoints:
-    """The worker's ends, all non-blocking."""
+    """The worker's ends of sockets and pipes, all non-blocking."""
 
     data: socket.socket
     control: socket.socket

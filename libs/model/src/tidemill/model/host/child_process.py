@@ -1,8 +1,8 @@
-"""The worker's end of one child: frames and log bytes in, frames and cancels out, kill, and the end.
+"""The worker's end of one child: reads frames and text, sends frames and cancels, kills it, reports its exit.
 
-It treats whatever comes from the child as hostile: bounded reads a turn of the loop and a second, bounded buffers,
-descriptors counted; a child that breaks the rules is poisoned, which means killed. It decodes no frame but those about
-its pipes.
+It trusts nothing from the child: reads are bounded per turn of the loop and per second, buffers are bounded,
+descriptors are counted. A child that breaks the protocol is poisoned: killed, with a reason. It decodes frames about
+pipes only.
 """
 
 import array
@@ -22,11 +22,11 @@ from tidemill.model.host.read_budget import FLOODED, ReadBudget
 from tidemill.model.wire import protocol
 from tidemill.model.wire.channel import CLOSED
 
-_READ_BYTES: Final = 256 * 1024  # one turn of the loop; a full socket buffer
-_FRAMES_A_TURN: Final = 256  # the others' wait; a full buffer may hold ten thousand
-_FINAL_READS: Final = 16  # after the end: more than the kernel's buffers hold
+_READ_BYTES: Final = 256 * 1024  # per turn of the loop; a full socket buffer
+_FRAMES_PER_TURN: Final = 256  # other children wait meanwhile; a full buffer may hold ten thousand
+_FINAL_READS: Final = 16  # after the exit: more than the kernel's buffers hold
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(protocol.FILES_LIMIT_PER_MESSAGE * 4)
-# Descriptors not yet claimed by a frame: one full frame and what the next read brings with it.
+# Descriptors not yet claimed by a frame: those of one full frame and of the next read.
 _PENDING_FILES_LIMIT: Final = protocol.FRAME_LIMIT_FILES + protocol.FILES_LIMIT_PER_MESSAGE
 
 
@@ -47,41 +47,41 @@ class ChildProcess:
         self._ended = False
         self._received: deque[bytes] = deque()  # frames not yet delivered
         self._received_bytes = 0
-        self._delivers_later = False
+        self._delivery_due = False
         self._hung_up = False
         self._budget = ReadBudget()
         self._paused: asyncio.TimerHandle | None = None
         self._receive = ends.data.recvmsg
         self._pipes = PipeReader(ends.text, ends.log, events, self)
-        self._read_on()
+        self._resume_reading()
 
-    # Out
+    # Sending
 
     def send(self, body: bytes) -> None:
         """Queue a frame for the data socket; all frames of one turn of the loop leave in one write."""
         self._writer.send(body)
 
     def cancel(self, prediction: str) -> None:
-        """Ask it to stop a prediction that runs or waits; the answer is its `done` frame."""
-        self._control({"t": "cancel", "id": prediction})
+        """Ask the child to cancel a prediction, running or queued. The answer is its `done` frame."""
+        self._send_control({"t": "cancel", "id": prediction})
 
     def stop(self) -> None:
-        """Ask it to finish what runs and exit; it leaves what it has not begun."""
+        """Ask the child to finish what runs and to exit. It does not begin queued predictions."""
         self._writer.flush()
-        self._control({"t": "stop"})
+        self._send_control({"t": "stop"})
         if not self._ended:
             with contextlib.suppress(OSError):
-                # Also wakes a child that waits for work: between looking and waiting it could miss the signal.
+                # This also wakes a child that waits for a frame: it could miss the signal just before it waits.
                 self._ends.data.shutdown(socket.SHUT_WR)
 
-    def _control(self, frame: protocol.Frame) -> None:
+    def _send_control(self, frame: protocol.Frame) -> None:
         if self._ended:
             return
         data = protocol.encode(frame)
         try:
             sent = self._ends.control.send(data)
         except BlockingIOError:
-            return  # it has not listened for thousands of cancels; whoever waits for the answer kills it in time
+            return  # it has left thousands of cancels unread; the caller kills it when its deadline is over
         except ConnectionError:
             return
         if sent < len(data):
@@ -92,7 +92,7 @@ class ChildProcess:
         self._signal(signal.SIGKILL)
 
     def poison(self, reason: str, fault: Fault = Fault.PROTOCOL) -> None:
-        """It broke the rules: nothing more is read, and it is killed."""
+        """Kill a child that broke the protocol, and read no more from it."""
         if self.poisoned is None and not self._ended:
             self.poisoned, self._fault = reason, fault
             self._stop_reading()
@@ -103,9 +103,9 @@ class ChildProcess:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    # In
+    # Reading
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         self._paused = None
         if self.poisoned is None and not self._ended:
             self._pipes.resume()
@@ -119,7 +119,7 @@ class ChildProcess:
         self._pipes.pause()
 
     def spend(self, frames: int, size: int) -> None:
-        """Of what this child may say; over it, it is not read for a while, and waits."""
+        """Charge a read to the child's budget. Over the budget the child is not read for a while, so it blocks."""
         now = self._loop.time()
         pause_s = self._budget.spend(frames, size, now)
         if pause_s and self._paused is None and self.poisoned is None and not self._ended:
@@ -127,7 +127,7 @@ class ChildProcess:
                 self.poison(FLOODED, Fault.FLOOD)
                 return
             self._stop_reading()
-            self._paused = self._loop.call_later(pause_s, self._read_on)
+            self._paused = self._loop.call_later(pause_s, self._resume_reading)
 
     def _on_data(self) -> None:
         self._receive_some()
@@ -152,7 +152,7 @@ class ChildProcess:
             self.poison(str(error))
 
     def _on_hang_up(self) -> None:
-        """A child without its socket is of no use; one that is ending keeps its own exit status."""
+        """Handle a closed data socket: kill a child that still runs; one that is ending keeps its own exit status."""
         self._hung_up = True
         self._loop.remove_reader(self._ends.data.fileno())
         if self._is_ending():
@@ -168,8 +168,8 @@ class ChildProcess:
         return process_state.is_ending(self.pid)
 
     def _deliver_some(self) -> None:
-        """So many frames a turn of the loop: the others of this worker have theirs before the next."""
-        bodies = [self._received.popleft() for _ in range(min(len(self._received), _FRAMES_A_TURN))]
+        """Deliver a limited number of frames per turn of the loop, so that other children get theirs."""
+        bodies = [self._received.popleft() for _ in range(min(len(self._received), _FRAMES_PER_TURN))]
         if self._received:
             self._loop.remove_reader(self._ends.data.fileno())
             self._deliver_later()
@@ -178,31 +178,31 @@ class ChildProcess:
         self.spend(len(bodies), size)
 
     def _deliver_later(self) -> None:
-        if not self._delivers_later:
-            self._delivers_later = True
+        if not self._delivery_due:
+            self._delivery_due = True
             self._loop.call_soon(self._deliver_rest)
 
     def _deliver_rest(self) -> None:
-        self._delivers_later = False
+        self._delivery_due = False
         if self._paused is None and self.poisoned is None and not self._ended:
             self._deliver_some()
             if not self._received and self._paused is None:
-                self._read_on()
+                self._resume_reading()
 
     def _deliver(self, bodies: list[bytes]) -> None:
-        """Those about pipes are for here, in their place among the others."""
-        begun = 0
+        """Deliver frames in order. Frames about pipes go to the pipe reader."""
+        first = 0
         try:
             for at, body in enumerate(bodies):
                 if body.startswith(protocol.PIPE_FRAMES):
-                    self._hand_on(bodies[begun:at])
-                    begun = at + 1
+                    self._dispatch(bodies[first:at])
+                    first = at + 1
                     self._pipes.on_frame(body, self._files)
-            self._hand_on(bodies[begun:] if begun else bodies)
+            self._dispatch(bodies[first:] if first else bodies)
         except ValueError as error:
             self.poison(str(error))
 
-    def _hand_on(self, bodies: list[bytes]) -> None:
+    def _dispatch(self, bodies: list[bytes]) -> None:
         if bodies and self.poisoned is None:
             self._events.on_frames(bodies, self._files)
 
@@ -216,21 +216,21 @@ class ChildProcess:
             self.poison("it sent more files than it announced")
 
     def may_read_standard(self) -> bool:
-        """The end of one prediction must not seem to follow what C code of the next one writes."""
+        """Handle pending frames first, so that text of C code is not taken for that of the prediction before."""
         if not self._received and not self._hung_up:
             self._on_data()
         return not self._received and self._paused is None and self.poisoned is None
 
-    # The end
+    # Exit
 
-    def watch_end(self) -> None:
-        """For the case that no zygote is left to tell: kill it, and hear of its end from the kernel."""
+    def kill_and_watch(self) -> None:
+        """Kill the child after its zygote has died, and let the kernel report its exit."""
         self.kill()
         if not self._ended:
             self._loop.add_reader(self._pidfd, self.finish, None, None, None)
 
     def finish(self, code: int | None, number: int | None, max_rss_kb: int | None) -> None:
-        """The process is gone; what it wrote before is delivered first."""
+        """Report the exit of the process, after delivering what it wrote before."""
         if self._ended:
             return
         self._loop.remove_reader(self._pidfd)

@@ -1,7 +1,7 @@
-"""The worker's ends of the pipes that text leaves a child by. Every byte of them is the child's choice.
+"""The worker's ends of a child's text pipes. The child controls every byte.
 
-The first two are the worker's own make. Those that a child hands over later are not: it could make a read of them wait
-for ever, so they are emptied into a pipe of ours, by the one call that never waits whatever the pipe's own settings.
+The worker made the first two pipes. The child sends more later, and could make read() block on them for ever: their
+bytes are moved into a pipe of the worker's by splice(), which never blocks, whatever flags the pipe has.
 """
 
 import asyncio
@@ -16,50 +16,51 @@ from tidemill.model.wire import protocol, text_stream
 from tidemill.model.wire.text_stream import OwnerIds
 
 READ_BYTES: Final = 64 * 1024  # a full pipe
-# Each belongs to a prediction that started processes, and goes with the last of them. The oldest goes earlier.
+# Each belongs to a prediction that started processes, and closes with the last of them. Over the limit the oldest is
+# closed.
 PIPES_LIMIT: Final = 128
-_NONE: Final = -1
-_FINAL_READS: Final = 16  # after the end a process left behind may still write; a megabyte of each is enough
+_CLOSED: Final = -1
+_FINAL_READS: Final = 16  # after the exit a remaining process may still write; a megabyte of each pipe is enough
 
 
-class Hearer(Protocol):
+class TextListener(Protocol):
     def on_text(self, ids: OwnerIds, text: str) -> None: ...
     def on_log_bytes(self, data: bytes) -> None: ...
 
 
-class Child(Protocol):
-    """Whose pipes they are."""
+class PipeOwner(Protocol):
+    """The child process whose pipes are read."""
 
     def spend(self, frames: int, size: int) -> None:
-        """Told of each read; it may pause the reader."""
+        """Charge each read to the child's budget. It may pause the reader."""
 
     def may_read_standard(self) -> bool:
-        """Not before the frames that came ahead of C code's text."""
+        """Return False while frames that came before C code's text are not handled."""
 
     def poison(self, reason: str) -> None: ...
 
 
 @dataclass(frozen=True)
-class _Foreign:
-    """A pipe that the child made."""
+class _ChildPipe:
+    """A pipe that the child made and sent."""
 
     descriptor: int
     decoder: text_stream.TextDecoder
 
 
 class PipeReader:
-    def __init__(self, text: int, standard: int, hearer: Hearer, child: Child) -> None:
-        """`text` and `standard` are closed with it, as what the child hands over."""
+    def __init__(self, text: int, standard: int, listener: TextListener, child: PipeOwner) -> None:
+        """`close()` closes `text` and `standard`, as it does the pipes that the child sends."""
         self._loop = asyncio.get_running_loop()
         self._text = text
         self._standard = standard
-        self._own_standard = True
-        self._hearer = hearer
+        self._made_standard = True
+        self._listener = listener
         self._child = child
         self._decoder = text_stream.TextDecoder()
-        self._foreign: dict[int, _Foreign] = {}
+        self._child_pipes: dict[int, _ChildPipe] = {}
         self._open = {text, standard}
-        self._transit: tuple[int, int] | None = None
+        self._splice_pipe: tuple[int, int] | None = None
         self.reading = False
 
     def resume(self) -> None:
@@ -80,80 +81,80 @@ class PipeReader:
         elif descriptor == self._standard:
             self._loop.add_reader(descriptor, self._on_standard)
         else:
-            self._loop.add_reader(descriptor, self._on_foreign, self._foreign[descriptor])
+            self._loop.add_reader(descriptor, self._on_child_pipe, self._child_pipes[descriptor])
 
-    # What Python prints
+    # Text of Python code
 
     def _on_text(self) -> None:
         self._read_text()
 
     def _read_text(self) -> bool:
-        """Whether there was something."""
+        """Return whether there was text."""
         data = _read(self._text)
         if not data:
-            self._ended(self._text, data)
+            self._drop_if_closed(self._text, data)
             return False
-        self._say(self._decoder, data)
+        self._decode(self._decoder, data)
         return True
 
-    def _say(self, decoder: text_stream.TextDecoder, data: bytes) -> None:
+    def _decode(self, decoder: text_stream.TextDecoder, data: bytes) -> None:
         try:
             pieces = decoder.feed(data)
         except ValueError as error:
             self._child.poison(str(error))
             return
         for ids, text in pieces:
-            self._hearer.on_text(ids, text)
+            self._listener.on_text(ids, text)
         self._child.spend(len(pieces), len(data))
 
-    # What C code prints
+    # Text of C code
 
     def _on_standard(self) -> None:
         if self._child.may_read_standard() and self._standard in self._open:
             self._read_standard()
 
     def _read_standard(self) -> bool:
-        data = _read(self._standard) if self._own_standard else self._splice(self._standard)
+        data = _read(self._standard) if self._made_standard else self._splice(self._standard)
         if not data:
-            self._ended(self._standard, data)
+            self._drop_if_closed(self._standard, data)
             return False
-        self._hearer.on_log_bytes(data)
+        self._listener.on_log_bytes(data)
         self._child.spend(1, len(data))
         return True
 
-    # What processes print
+    # Text of processes
 
-    def _on_foreign(self, pipe: _Foreign) -> None:
-        self._read_foreign(pipe)
+    def _on_child_pipe(self, pipe: _ChildPipe) -> None:
+        self._read_child_pipe(pipe)
 
-    def _read_foreign(self, pipe: _Foreign) -> bool:
+    def _read_child_pipe(self, pipe: _ChildPipe) -> bool:
         data = self._splice(pipe.descriptor)
         if data:
-            self._say(pipe.decoder, data.replace(b"\0", b""))
+            self._decode(pipe.decoder, data.replace(b"\0", b""))
             return True
-        self._ended(pipe.descriptor, data)
+        self._drop_if_closed(pipe.descriptor, data)
         return False
 
     def _splice(self, descriptor: int) -> bytes | None:
-        """b"" at the end, None where there is nothing now."""
-        if self._transit is None:
-            self._transit = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        """Return b"" at the end, None if there is nothing to read now."""
+        if self._splice_pipe is None:
+            self._splice_pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            count = os.splice(descriptor, self._transit[1], READ_BYTES, flags=os.SPLICE_F_NONBLOCK)
+            count = os.splice(descriptor, self._splice_pipe[1], READ_BYTES, flags=os.SPLICE_F_NONBLOCK)
         except BlockingIOError:
             return None
-        except OSError:  # it is no end that can be read
+        except OSError:  # not the reading end of a pipe
             return b""
-        return os.read(self._transit[0], count) if count else b""
+        return os.read(self._splice_pipe[0], count) if count else b""
 
     # Frames about pipes
 
     def on_frame(self, body: bytes, files: deque[int]) -> None:
-        """Raises ValueError for what no child of ours sends."""
+        """Handle a `printed` or `pipe` frame. Raise ValueError if it is invalid."""
         if body == protocol.PRINTED:
-            self._take_all()
+            self._read_all()
             return
-        ids, standard = _pipe_of(body)
+        ids, standard = _parse_pipe_frame(body)
         if not files:
             raise ValueError("it announced a pipe that did not come with it")
         descriptor = files.popleft()
@@ -165,82 +166,82 @@ class PipeReader:
         else:
             self._add(descriptor, ids)
 
-    def _take_all(self) -> None:
-        """What is in pipes by now, but for the standard one, was written before what the next frames say."""
+    def _read_all(self) -> None:
+        """Read all pipes except the standard one: their text was written before the next frames."""
         if self._text in self._open:
             self._read_text()
-        for pipe in list(self._foreign.values()):
+        for pipe in list(self._child_pipes.values()):
             if pipe.descriptor in self._open:
-                self._read_foreign(pipe)
+                self._read_child_pipe(pipe)
 
     def _replace_standard(self, descriptor: int) -> None:
-        """What is left in the old one is of what runs; what still comes there later is nobody's."""
+        """Replace the standard pipe. Text left in the old one belongs to what runs; later text there has no owner."""
         if self._standard in self._open:
             self._read_standard()
         old, self._standard = self._standard, descriptor
         if old in self._open:
             self._loop.remove_reader(old)
-            self._foreign[old] = _Foreign(old, text_stream.TextDecoder())
+            self._child_pipes[old] = _ChildPipe(old, text_stream.TextDecoder())
             self._watch(old)
-        self._own_standard = False
+        self._made_standard = False
         self._open.add(descriptor)
         self._watch(descriptor)
 
     def _add(self, descriptor: int, ids: OwnerIds) -> None:
-        while len(self._foreign) >= PIPES_LIMIT:
-            self._drop(next(iter(self._foreign)))
-        self._foreign[descriptor] = _Foreign(descriptor, text_stream.TextDecoder(ids))
+        while len(self._child_pipes) >= PIPES_LIMIT:
+            self._drop(next(iter(self._child_pipes)))
+        self._child_pipes[descriptor] = _ChildPipe(descriptor, text_stream.TextDecoder(ids))
         self._open.add(descriptor)
         self._watch(descriptor)
 
     # Ends
 
-    def _ended(self, descriptor: int, data: bytes | None) -> None:
-        """A character that was cut by the end is dropped."""
+    def _drop_if_closed(self, descriptor: int, data: bytes | None) -> None:
+        """Close a pipe that has ended. An incomplete character is dropped."""
         if data == b"" and descriptor in self._open:
             self._drop(descriptor)
 
     def _drop(self, descriptor: int) -> None:
         self._loop.remove_reader(descriptor)
         self._open.discard(descriptor)
-        self._foreign.pop(descriptor, None)
-        if descriptor == self._text:  # another pipe may have its number next
-            self._text = _NONE
+        self._child_pipes.pop(descriptor, None)
+        if descriptor == self._text:  # another pipe may get its number
+            self._text = _CLOSED
         elif descriptor == self._standard:
-            self._standard = _NONE
+            self._standard = _CLOSED
         os.close(descriptor)
 
     def read_rest(self) -> None:
-        """Of a process that has ended."""
+        """Read what is left after the exit of the process."""
         for _ in range(_FINAL_READS):
             if self._text not in self._open or not self._read_text():
                 break
         for _ in range(_FINAL_READS):
             if self._standard not in self._open or not self._read_standard():
                 break
-        for pipe in list(self._foreign.values()):
+        for pipe in list(self._child_pipes.values()):
             for _ in range(_FINAL_READS):
-                if pipe.descriptor not in self._open or not self._read_foreign(pipe):
+                if pipe.descriptor not in self._open or not self._read_child_pipe(pipe):
                     break
 
     def close(self) -> None:
         for descriptor in list(self._open):
             self._drop(descriptor)
-        for descriptor in self._transit or ():
+        for descriptor in self._splice_pipe or ():
             os.close(descriptor)
-        self._transit = None
+        self._splice_pipe = None
 
 
 def _read(descriptor: int) -> bytes | None:
-    """As PipeReader._splice."""
+    """Read without blocking. Return as PipeReader._splice."""
     try:
         return os.read(descriptor, READ_BYTES)
     except BlockingIOError:
         return None
 
 
-def _pipe_of(body: bytes) -> tuple[OwnerIds, bool]:
-    """Whose pipe a frame hands over, and whether it takes the place of descriptors 1 and 2. Raises ValueError."""
+def _parse_pipe_frame(body: bytes) -> tuple[OwnerIds, bool]:
+    """Return the owner of the pipe, and whether it replaces descriptors 1 and 2. Raise ValueError."""
     if len(body) > text_stream.MARKER_LIMIT_BYTES:
         raise ValueError("it announced a pipe of no end of predictions")
     try:

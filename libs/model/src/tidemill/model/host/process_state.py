@@ -1,21 +1,21 @@
-"""What the kernel says of a process: whether it runs, is stopped or is ending. Linux's /proc; reads are short."""
+"""Whether a process is stopped or ending, from Linux's /proc. Blocking, but short."""
 
 from pathlib import Path
 from typing import Final
 
-_EXITING: Final = 0x4  # PF_EXITING of the kernel's flags: it closes its files after this is set
-_STATE: Final = 0  # behind the name, which may hold anything
+_EXITING: Final = 0x4  # the kernel's flag PF_EXITING: set before the process closes its files
+_STATE: Final = 0  # the first field after the name, which may contain anything
 _FLAGS: Final = 6
 
 
 def is_ending(pid: int) -> bool:
-    """Also where nothing can be read: it is gone, or not ours to see."""
+    """Return True also if /proc has no such process, or hides it."""
     fields = _stat(pid)
     return fields is None or fields[_STATE] in {"Z", "X"} or bool(int(fields[_FLAGS]) & _EXITING)
 
 
 def is_stopped(pid: int) -> bool:
-    """By a signal such as SIGSTOP: it goes on when somebody sends SIGCONT, and not before."""
+    """Return whether a signal such as SIGSTOP has stopped the process, until it gets SIGCONT."""
     fields = _stat(pid)
     return fields is not None and fields[_STATE] == "T"
 

@@ -1,4 +1,4 @@
-"""The path by which a zygote finds this package and `cog`."""
+"""The directory on PYTHONPATH in which a zygote finds this package and `cog`."""
 
 from pathlib import Path
 from typing import Final
@@ -9,7 +9,9 @@ _PACKAGE: Final = Path(__file__).resolve().parents[1]  # tidemill.model
 
 
 def make_runtime_path(directory: Path) -> str:
-    """A directory for PYTHONPATH with `tidemill.model` and `cog` and nothing else of the worker's own environment."""
+    """Fill the directory with links to `tidemill.model` and `cog`, and to no other package of the worker's
+    environment.
+    """
     namespace = directory / "tidemill"
     namespace.mkdir(parents=True, exist_ok=True)
     for link, target in ((namespace / "model", _PACKAGE), (directory / "cog", Path(cog.__file__).resolve().parent)):

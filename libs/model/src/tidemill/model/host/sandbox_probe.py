@@ -1,4 +1,4 @@
-"""Asks which layers of the sandbox this system has."""
+"""Finds out which layers of the sandbox this system provides."""
 
 import asyncio
 import json
@@ -13,9 +13,9 @@ _PROBE_WITHIN_S: Final = 30.0
 
 
 async def probe_layers(settings: Sandbox, env: Mapping[str, str], python: str = sys.executable) -> list[SandboxLayer]:
-    """What of the sandbox this system gives, tried in a process of its own; `settings.required` is not enforced here.
+    """Enter the sandbox in a process of its own and return its layers. `settings.required` is not enforced.
 
-    Raises OSError when the attempt fails altogether.
+    Raise OSError if the sandbox cannot be entered at all.
     """
     wanted = {**settings.to_json(), "required": []}
     arguments = ["-m", "tidemill.model.sandbox", json.dumps(wanted)]

@@ -1,7 +1,7 @@
-"""The directory that a model calls its own: writable, made of its version's files, which themselves stay untouched.
+"""The writable working directory of an instance, made from the files of its version, which stay unchanged.
 
-What is small is copied; weights are symbolic links to the read-only originals, so that instances share their pages in
-memory and a boot copies next to nothing. It never makes a hard link: that would be a way to write to the original.
+Small files are copied. Weights are symbolic links to the read-only originals, so that instances share their pages in
+memory and a boot copies little. It never makes hard links: the model could write to the original through them.
 """
 
 import os
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-COPIED_FILE_LIMIT_BYTES: Final = 1024 * 1024  # code, settings, vocabularies; what is larger is weights or data
-COPIED_LIMIT_BYTES: Final = 64 * 1024 * 1024  # of one directory; a few tens of milliseconds
-COPIED_FILES_LIMIT: Final = 2_000  # beyond it links are made, which cost a third of a copy
+COPIED_FILE_LIMIT_BYTES: Final = 1024 * 1024  # code, settings, vocabularies; larger files are weights or data
+COPIED_LIMIT_BYTES: Final = 64 * 1024 * 1024  # per instance; takes a few tens of milliseconds
+COPIED_FILES_LIMIT: Final = 2_000  # per instance; further files become links, which cost a third of a copy
 _DIRECTORY_MODE: Final = 0o755
 _FILE_MODE: Final = 0o644
 
 
 @dataclass
-class _Allowance:
-    """What may still be copied."""
+class _CopyAllowance:
+    """How many files and bytes may still be copied."""
 
     files: int
     bytes: int
@@ -33,15 +33,15 @@ class _Allowance:
 
 
 def make(source: Path, target: Path, owner: int | None = None) -> None:
-    """Fills `target`, which must not exist, with what `source` holds; all of it belongs to the uid `owner` then.
+    """Make `target`, which must not exist, from the files of `source`. All of it belongs to the uid `owner`.
 
-    Blocking. Raises OSError. Files near the top are copied first, so that they are a model's own in any case.
+    Blocking. Raise OSError. Files near the top are copied first, before the limits are reached.
     """
-    allowance = _Allowance(COPIED_FILES_LIMIT, COPIED_LIMIT_BYTES)
+    allowance = _CopyAllowance(COPIED_FILES_LIMIT, COPIED_LIMIT_BYTES)
     waiting = [(os.fspath(source.resolve()), os.fspath(target))]
     while waiting:
         origin, place = waiting.pop(0)
-        os.mkdir(place, _DIRECTORY_MODE)  # noqa: PTH102  strings throughout: there may be many files
+        os.mkdir(place, _DIRECTORY_MODE)  # noqa: PTH102  os.path throughout: there may be many files
         with os.scandir(origin) as entries:
             for entry in sorted(entries, key=lambda each: each.name):
                 if entry.is_dir(follow_symlinks=False):
@@ -51,7 +51,7 @@ def make(source: Path, target: Path, owner: int | None = None) -> None:
         _give(place, owner)
 
 
-def _add(entry: "os.DirEntry[str]", place: str, allowance: _Allowance, owner: int | None) -> None:
+def _add(entry: "os.DirEntry[str]", place: str, allowance: _CopyAllowance, owner: int | None) -> None:
     status = entry.stat()
     if allowance.takes(status.st_size):
         shutil.copyfile(entry.path, place)

@@ -1,7 +1,7 @@
-"""The worker's side: starts a zygote for a Python environment and has it fork children.
+"""The worker's end of a zygote: starts it for a Python environment and has it fork children.
 
-Standard library only, for asyncio or uvloop. It knows nothing of queues, predictions or limits of time; see
-child_process.py for what can be done with a child.
+Standard library only, for asyncio or uvloop. It knows no queues, predictions or deadlines; child_process.py owns the
+children.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ from tidemill.model.host.child_process import ChildProcess
 from tidemill.model.wire.spec import BootFrame, ChildSpec
 
 _MODULE: Final = "tidemill.model.process.zygote"  # by name: this process never imports it
-_MESSAGE_LIMIT_BYTES: Final = 64 * 1024  # what a zygote says is short, but for the texts of failed imports
-_READY_WITHIN_S: Final = 120.0  # a cold page cache reads torch's gigabytes at the speed of the disk
-_LEAVE_WITHIN_S: Final = 5.0  # it kills its children within 2
+_MESSAGE_LIMIT_BYTES: Final = 64 * 1024  # messages are short, except for error texts of failed imports
+_READY_WITHIN_S: Final = 120.0  # with a cold page cache torch's gigabytes come at the speed of the disk
+_LEAVE_WITHIN_S: Final = 5.0  # it kills its children within 2 s
 
 
 class ZygoteDiedError(Exception):
-    """The zygote is gone, and all its children with it."""
+    """The zygote has ended, and all its children with it."""
 
 
 class ForkRefusedError(Exception):
-    """The zygote could not fork: the machine is out of processes or memory, or the specification is malformed."""
+    """The zygote could not fork: the machine is out of processes or memory, or the specification is invalid."""
 
 
 @dataclass
-class _Fork:
+class _PendingFork:
     ends: ChildEndpoints
     events: ChildEvents
     made: "asyncio.Future[ChildProcess]"
@@ -50,8 +50,10 @@ class ZygoteProcess:
 
     @classmethod
     async def start(cls, python: str, *, preload: Iterable[str], env: Mapping[str, str]) -> "ZygoteProcess":
-        """`env` is its whole environment, which every child can read: no secrets; PYTHONPATH must lead to the runtime
-        and cog (make_runtime_path). Raises ZygoteDiedError when it does not come up.
+        """Start a zygote and wait until it is ready. Raise ZygoteDiedError if it does not become ready.
+
+        `env` is its whole environment. Every child can read it, so it must hold no secrets. Its PYTHONPATH must contain
+        the directory of make_runtime_path().
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(0)
@@ -66,7 +68,7 @@ class ZygoteProcess:
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C and the stop signal of a service manager are the worker's to handle
+                start_new_session=True,  # the worker handles Ctrl-C and the stop signal of a service manager
             )
         except BaseException:
             ours.close()
@@ -87,23 +89,23 @@ class ZygoteProcess:
         self._socket = worker_end
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self.dead: asyncio.Future[None] = self._loop.create_future()
-        self._forks: dict[int, _Fork] = {}
+        self._forks: dict[int, _PendingFork] = {}
         self._children: dict[int, ChildProcess] = {}
         self._last_id = 0
         self._requests = asyncio.Lock()
         self._loop.add_reader(worker_end.fileno(), self._on_message)
 
     async def fork(self, spec: ChildSpec, boot: BootFrame, events: ChildEvents) -> ChildProcess:
-        """A child that is confining itself and booting; its first frame is `ready` or `failed`.
+        """Fork a child, which then enters its sandbox and boots; its first frame is `way_out`, `ready` or `failed`.
 
-        Raises ForkRefusedError or ZygoteDiedError.
+        Raise ForkRefusedError or ZygoteDiedError.
         """
         if self.dead.done():
             raise ZygoteDiedError("the zygote has ended")
         self._last_id += 1
         identifier = self._last_id
-        ends, theirs = _make_ends()
-        fork = self._forks[identifier] = _Fork(ends, events, self._loop.create_future())
+        ends, theirs = _make_endpoints()
+        fork = self._forks[identifier] = _PendingFork(ends, events, self._loop.create_future())
         try:
             try:
                 await self._request({"t": "fork", "id": identifier, "spec": spec.to_json()}, theirs)
@@ -112,7 +114,7 @@ class ZygoteProcess:
                     os.close(descriptor)
             child = await fork.made
         except BaseException:
-            # Given up: a child that is forked nevertheless finds its sockets closed, and _on_forked kills it.
+            # The caller gave up. If the zygote forks the child all the same, _on_forked kills it.
             fork.made.cancel()
             ends.close()
             raise
@@ -191,15 +193,15 @@ class ZygoteProcess:
                 fork.made.set_exception(ZygoteDiedError("the zygote ended during the fork"))
         self._forks.clear()
         for child in self._children.values():
-            child.watch_end()
+            child.kill_and_watch()
         self._children.clear()
         self.dead.set_result(None)
 
     async def close(self) -> None:
-        """End it and its children; returns when it is gone. Safe to call twice."""
+        """End the zygote and its children, and wait for its exit. May be called twice."""
         if not self.dead.done():
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_WR)  # it still tells how its children ended
+                self._socket.shutdown(socket.SHUT_WR)  # it still reports the exits of its children
         try:
             await asyncio.wait_for(self.process.wait(), _LEAVE_WITHIN_S)
         except TimeoutError:
@@ -207,7 +209,7 @@ class ZygoteProcess:
             await self.process.wait()
         await self.dead
         if self._ready.done() and not self._ready.cancelled():
-            self._ready.exception()  # it was told to whoever waited, or nobody did
+            self._ready.exception()  # mark it as retrieved: the waiter has got it, or there was none
 
 
 def _resolve(future: "asyncio.Future[None]") -> None:
@@ -215,8 +217,8 @@ def _resolve(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-def _make_ends() -> tuple[ChildEndpoints, list[int]]:
-    """The worker's ends, and the child's descriptors: data, control, log, text."""
+def _make_endpoints() -> tuple[ChildEndpoints, list[int]]:
+    """Return the worker's ends, and the child's descriptors: data, control, log, text."""
     data, child_data = socket.socketpair()
     control, child_control = socket.socketpair()
     log, child_log = os.pipe2(os.O_CLOEXEC)

@@ -1,7 +1,7 @@
-"""Reads Python annotations into shapes.
+"""Converts Python annotations to shapes.
 
-It never looks at values, runs no code of the model beyond resolving names, and raises ContractError with the reason
-where an annotation has no meaning on the wire.
+It never reads values and runs no code of the model, except to resolve names. It raises ContractError, with the reason,
+for an annotation that JSON cannot represent.
 """
 
 import collections.abc
@@ -17,7 +17,7 @@ import cog
 from cog.coder import Coder
 from tidemill.model.errors.contract import ContractError
 from tidemill.model.introspection import records
-from tidemill.model.introspection.shapes import FILE_KINDS, Field, Kind, Shape, choice_of, holds_files
+from tidemill.model.introspection.shapes import FILE_KINDS, Kind, Shape, ShapeField, choice_of, holds_files
 
 SUPPORTED: Final = (
     "str, int, float, bool, Path, Secret, dict, Any, list[...], Optional[...], unions of JSON types, Literal, "
@@ -38,7 +38,7 @@ PLAIN: Final[dict[Any, Kind]] = {
     collections.abc.Mapping: Kind.OBJECT,
     collections.abc.MutableMapping: Kind.OBJECT,
 }
-CLASSES: Final[dict[type, Kind]] = {  # they and their subclasses
+CLASSES: Final[dict[type, Kind]] = {  # including subclasses
     os.PathLike: Kind.PATH,
     io.IOBase: Kind.FILE,
     typing.IO: Kind.FILE,
@@ -46,13 +46,15 @@ CLASSES: Final[dict[type, Kind]] = {  # they and their subclasses
 }
 LISTS: Final = frozenset({list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection})
 OUTPUT_LISTS: Final = frozenset({tuple, set, frozenset, collections.abc.Set})
-KEY_MARKS: Final = frozenset({"NotRequired", "Required", "ReadOnly"})  # around the type of a TypedDict's key
+KEY_MARKS: Final = frozenset({"NotRequired", "Required", "ReadOnly"})  # they wrap the type of a TypedDict's key
 DICTS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.MutableMapping})
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Reads annotations of one direction; `expanding` are the records being read, so that a recursive one ends."""
+class AnnotationReader:
+    """Reads annotations of inputs or of outputs. `expanding` are the records being read: a recursive record
+    ends there.
+    """
 
     output: bool = False
     expanding: frozenset[Any] = frozenset()
@@ -103,7 +105,9 @@ class Reader:
         raise _unsupported(cls)
 
     def _typed_dict(self, cls: type) -> Shape:
-        """As an input Cog takes any object. An output has the keys that can be described, or it is any object too."""
+        """As an input accept any object, as Cog does. As an output require its keys, if their types can be
+        described.
+        """
         if not self.output:
             return Shape(Kind.OBJECT)
         try:
@@ -118,20 +122,20 @@ class Reader:
         try:
             fields = tuple(inner.field(cls, field) for field in records.fields_of(cls))
         except ContractError:
-            if records.validates_itself(cls):
-                return Shape(Kind.RECORD, python=cls)  # its own validation stands in for ours
+            if records.is_pydantic_model(cls):
+                return Shape(Kind.RECORD, python=cls)  # pydantic validates it
             raise
         return Shape(Kind.RECORD, fields=fields, python=cls)
 
-    def field(self, cls: type, field: records.RecordField) -> Field:
+    def field(self, cls: type, field: records.RecordField) -> ShapeField:
         try:
             shape = self.shape(field.annotation)
             if not self.output and holds_files(shape):
-                raise ContractError(FILE_INSIDE)  # noqa: TRY301 - told from further out, below
+                raise ContractError(FILE_INSIDE)  # noqa: TRY301 - the place is added below
         except ContractError as error:
             raise error.within(f"field {field.name!r} of {cls.__name__}") from error.__cause__
-        # An output has all its fields, but for the keys that a TypedDict declares as not required.
-        return Field(field.name, shape, field.has_default and (not self.output or typing.is_typeddict(cls)))
+        # An output has all its fields, except keys that a TypedDict declares as not required.
+        return ShapeField(field.name, shape, field.has_default and (not self.output or typing.is_typeddict(cls)))
 
     def _union(self, arguments: tuple[Any, ...]) -> Shape:
         shapes = [self.shape(argument) for argument in arguments]
@@ -141,7 +145,7 @@ class Reader:
             return replace(options[0], nullable=nullable or options[0].nullable)
         if not self.output and any(holds_files(shape) or shape.kind is Kind.SECRET for shape in options):
             raise ContractError("a union with Path, File or Secret leaves open what a text means; use one of them")
-        options.sort(key=lambda shape: shape.kind is Kind.NUMBER)  # a whole number must meet int before float
+        options.sort(key=lambda shape: shape.kind is Kind.NUMBER)  # int must be tried before float
         return Shape(Kind.UNION, nullable=nullable, options=tuple(options))
 
     def _generic(self, annotation: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape:
@@ -162,7 +166,9 @@ class Reader:
 
 
 def _opaque(annotation: Any) -> Shape:
-    """The shape of `Annotated[annotation, Opaque]`: any object, or a list of them where the annotation is a list."""
+    """Return the shape of `Annotated[annotation, Opaque]`: any object, or a list of objects if the annotation
+    is a list.
+    """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in {typing.Union, types.UnionType}:
         given = [argument for argument in arguments if argument not in {None, type(None)}]
@@ -174,8 +180,8 @@ def _opaque(annotation: Any) -> Shape:
 
 
 def shape_of(annotation: Any, *, output: bool = False) -> Shape:
-    """The shape of a parameter's annotation, or of an output's. Raises ContractError."""
-    shape = Reader(output).shape(annotation)
+    """Return the shape of the annotation of a parameter or an output. Raise ContractError."""
+    shape = AnnotationReader(output).shape(annotation)
     if shape.kind is Kind.NONE:
         raise ContractError("None alone says nothing; name the type of the value")
     return shape

@@ -1,4 +1,4 @@
-"""What `@cog.batch` asks of a function's signature, and which of the waiting predictions share one call.
+"""What `@cog.batch` requires of a signature, and which queued predictions share one call.
 
 Pure. The rules for authors are in docs/batching.md.
 """
@@ -14,13 +14,13 @@ from tidemill.model.introspection.shapes import FILE_KINDS, Kind, describe
 from tidemill.model.introspection.signature import Parameter, Signature
 
 SIZE_LIMIT: Final = 256  # predictions in one call; twice as many inputs wait in the child's memory
-WAIT_LIMIT_MS: Final = 1_000  # every prediction may wait so long: more than a second is a queue, not a batch
+WAIT_LIMIT_MS: Final = 1_000  # each prediction may wait this long: more than a second is a queue, not a batch
 # A file or a secret is never the same for two predictions.
 UNSHARED: Final = FILE_KINDS | {Kind.SECRET}
 
 
 def item_of(annotation: Any) -> Any | None:
-    """What `Batch[...]` holds; None for any other annotation. Raises ContractError for a bare `Batch`."""
+    """Return the item type of `Batch[...]`, None for any other annotation. Raise ContractError for a bare `Batch`."""
     while typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if annotation is cog.Batch:
@@ -31,7 +31,7 @@ def item_of(annotation: Any) -> Any | None:
 
 
 def output_item(annotation: Any) -> Any:
-    """The annotation of one prediction's output. Raises ContractError."""
+    """Return the annotation of one prediction's output. Raise ContractError."""
     try:
         item = item_of(annotation)
     except ContractError as error:
@@ -45,7 +45,7 @@ def output_item(annotation: Any) -> Any:
 
 
 def check(signature: Signature) -> None:
-    """Raises ContractError where `@batch` and the rest of the signature do not go together."""
+    """Raise ContractError if `@batch` and the rest of the signature contradict each other."""
     batched = [parameter for parameter in signature.parameters if parameter.batched]
     if signature.batch is None:
         if batched:
@@ -70,7 +70,7 @@ def check(signature: Signature) -> None:
 
 
 def shared_key(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> str:
-    """The same text for two inputs whose unbatched `parameters` are the same, defaults filled in."""
+    """Return a text that is equal for inputs with equal unbatched `parameters`, defaults included."""
     if not parameters:
         return ""
     given = [values.get(parameter.name) for parameter in parameters]
@@ -78,8 +78,8 @@ def shared_key(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> st
     return json.dumps(filled, sort_keys=True, default=repr)
 
 
-class Waiting(Protocol):
-    """A prediction that has not begun."""
+class BatchCandidate(Protocol):
+    """A queued prediction."""
 
     @property
     def key(self) -> str: ...
@@ -87,25 +87,27 @@ class Waiting(Protocol):
     def alone(self) -> bool: ...
 
 
-WaitingT = TypeVar("WaitingT", bound=Waiting)
+CandidateT = TypeVar("CandidateT", bound=BatchCandidate)
 
 
-def choose(queued: Sequence[WaitingT], max_size: int) -> list[WaitingT]:
-    """Those of the next call: the first in line, and whoever may share a call with it, in order of arrival."""
+def choose(queued: Sequence[CandidateT], max_size: int) -> list[CandidateT]:
+    """Return the predictions of the next call: the first, and those that may share a call with it, in order of
+    arrival.
+    """
     first = queued[0]
     if first.alone:
         return [first]
-    chosen: list[WaitingT] = []
-    for waiting in queued:
-        if waiting.key == first.key and not waiting.alone:
-            chosen.append(waiting)
+    chosen: list[CandidateT] = []
+    for candidate in queued:
+        if candidate.key == first.key and not candidate.alone:
+            chosen.append(candidate)
             if len(chosen) == max_size:
                 break
     return chosen
 
 
 def arguments(parameters: Sequence[Parameter], inputs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The arguments of one call for `inputs`, each the arguments of one prediction."""
+    """Return the arguments of one call. Each of `inputs` has the arguments of one prediction."""
     return {
         parameter.name: cog.Batch(each[parameter.name] for each in inputs)
         if parameter.batched
@@ -115,7 +117,7 @@ def arguments(parameters: Sequence[Parameter], inputs: Sequence[Mapping[str, Any
 
 
 def outputs_of(value: Any, count: int) -> list[Any]:
-    """The outputs in what the function returned. Raises ContractError when it is not one for each prediction."""
+    """Return the outputs in a returned value. Raise ContractError unless there is one for each prediction."""
     if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__") or not hasattr(value, "__iter__"):
         raise ContractError(
             f"a function under @batch returns a list with one output for each prediction, not {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""The signature of a model's function, read from its annotations and defaults; it never calls the function.
+"""Reads the signature of a model's function from its annotations and defaults; it never calls the function.
 
-Decorators that follow `functools.wraps` are looked through, as `torch.inference_mode` needs. Every problem is a
-ContractError that names the parameter.
+It unwraps decorators that use `functools.wraps`, such as `torch.inference_mode`. Every error is a ContractError that
+names the parameter.
 """
 
 import collections.abc
@@ -18,7 +18,7 @@ from cog._marks import BATCH_MARK, CONCURRENCY_MARK, STREAMING_MARK
 from cog.input import MISSING, FieldInfo
 from tidemill.model.errors.contract import ContractError
 from tidemill.model.introspection import batches
-from tidemill.model.introspection.annotations import Reader, shape_of
+from tidemill.model.introspection.annotations import AnnotationReader, shape_of
 from tidemill.model.introspection.shapes import Kind, Shape, choice_of, describe
 from tidemill.model.introspection.signature import CONCATENATE, ITERATOR, Output, Parameter, Signature
 
@@ -40,13 +40,13 @@ ITERATORS: Final = ASYNC_ITERATORS | {
 TEXTS: Final = frozenset({Kind.STRING, Kind.SECRET})
 NUMBERS: Final = frozenset({Kind.INTEGER, Kind.NUMBER})
 CHOOSABLE: Final = frozenset({Kind.STRING, Kind.INTEGER, Kind.NUMBER, Kind.CHOICE})
-MIXED: Final = frozenset({Kind.ANY, Kind.UNION, Kind.OBJECT, Kind.CODED})  # what they hold may be limited
+MIXED: Final = frozenset({Kind.ANY, Kind.UNION, Kind.OBJECT, Kind.CODED})  # their values may have limits
 
 
 def inspect_callable(function: Callable[..., Any], *, skip_first: bool = False) -> Signature:
-    """The signature of `run`, `predict` or `train`. Raises ContractError.
+    """Return the signature of `run`, `predict` or `train`. Raise ContractError.
 
-    `skip_first` leaves out `self` where a function is taken from a class that is not instantiated.
+    `skip_first` leaves out `self`, for a function of a class that is not instantiated.
     """
     name = getattr(function, "__name__", type(function).__name__)
     try:
@@ -120,7 +120,7 @@ def _read_parameter(declared: inspect.Parameter, hints: dict[str, Any]) -> Param
 
 
 def _with_choices(shape: Shape, choices: Iterable[Any]) -> Shape:
-    """The shape restricted to `choices`; of a list, its items are."""
+    """Return the shape restricted to `choices`. For a list, the items are restricted."""
     if shape.kind is Kind.LIST and shape.item is not None:
         return replace(shape, item=_with_choices(shape.item, choices))
     if shape.kind not in CHOOSABLE:
@@ -170,7 +170,7 @@ def _read_output(annotation: Any) -> Output:
         return Output(shape_of(annotation, output=True))
     arguments = typing.get_args(annotation)
     if origin not in CONCATENATING:
-        return Output(Reader(output=True).shape(arguments[0]) if arguments else Shape(Kind.ANY), ITERATOR)
+        return Output(AnnotationReader(output=True).shape(arguments[0]) if arguments else Shape(Kind.ANY), ITERATOR)
     item = shape_of(arguments[0], output=True) if arguments else Shape(Kind.STRING)
     if item.kind is not Kind.STRING:
         raise ContractError(f"a concatenating iterator yields str, not {describe(item)}; use Iterator")
@@ -182,7 +182,7 @@ def _origin(annotation: Any) -> Any:
 
 
 def _mark(function: Any, name: str, *, default: Any) -> Any:
-    """A decorator's mark, wherever in the chain of wrappers it was put."""
+    """Return a decorator's mark from any function in the chain of wrappers."""
     while function is not None:
         found = getattr(function, name, None)
         if found is not None:

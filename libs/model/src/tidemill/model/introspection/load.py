@@ -1,7 +1,7 @@
-"""Loads a model's entry ("predict.py:Predictor") and finds in it what the child calls.
+"""Loads a model's entry ("predict.py:Predictor") and finds the functions that the child calls.
 
-The caller has changed into the model's directory and runs in the model's environment. Importing and instantiating run
-the author's code, so any exception may come out of here; ContractError is the one that this module raises itself.
+The caller has changed to the model's directory and runs in the model's environment. Import and instantiation run the
+author's code and may raise anything; this module itself raises ContractError only.
 """
 
 import importlib.util
@@ -21,14 +21,14 @@ from tidemill.model.introspection.callables import inspect_callable
 from tidemill.model.introspection.shapes import Kind
 from tidemill.model.introspection.signature import Signature
 
-__all__ = ["ContractError", "Loaded", "load_predictor", "load_signature", "load_train", "setup_arguments"]
+__all__ = ["ContractError", "LoadedModel", "load_predictor", "load_signature", "load_train", "setup_arguments"]
 
-PREDICT_NAMES: Final = ("run", "predict")  # Cog's new and old name for the same thing
+PREDICT_NAMES: Final = ("run", "predict")  # the new and the old name in Cog
 TRAIN_NAMES: Final = ("train",)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     target: Any  # the instance, or the function
     call: Callable[..., Any]
     setup: Callable[..., Any] | None  # call it with **setup_arguments(loaded, weights); may be async
@@ -39,21 +39,21 @@ class Loaded:
     concurrency: int
 
 
-def load_predictor(entry: str, directory: Path) -> Loaded:
-    """Imports the entry and makes its instance, without running its setup."""
+def load_predictor(entry: str, directory: Path) -> LoadedModel:
+    """Import the entry and make its instance; do not run its setup."""
     return _load(entry, directory, PREDICT_NAMES)
 
 
-def load_train(entry: str, directory: Path) -> Loaded:
-    """The same for the training entry: a function, or a class with `train()` and perhaps `setup()`."""
+def load_train(entry: str, directory: Path) -> LoadedModel:
+    """Import the training entry: a function, or a class with `train()` and possibly `setup()`."""
     return _load(entry, directory, TRAIN_NAMES)
 
 
 def load_signature(entry: str, directory: Path, *, train: bool = False) -> Signature:
-    """Imports the entry and reads its signature without making an instance, as a push does."""
+    """Import the entry and read its signature without making an instance, as a push does."""
     found = _find(entry, directory)
     names = TRAIN_NAMES if train else PREDICT_NAMES
-    with _Located(entry):
+    with _ErrorLocation(entry):
         if not isinstance(found, type):
             return _checked(inspect_callable(found), names)
         _check_constructor(found)
@@ -64,8 +64,9 @@ def load_signature(entry: str, directory: Path, *, train: bool = False) -> Signa
         return _checked(inspect_callable(getattr(found, name), skip_first=unbound and not static), names)
 
 
-def setup_arguments(loaded: Loaded, weights: str | None) -> dict[str, Any]:
-    """The keyword arguments for `loaded.setup`: its `weights`, as its annotation wants them, where it takes any.
+def setup_arguments(loaded: LoadedModel, weights: str | None) -> dict[str, Any]:
+    """Return the keyword arguments for `loaded.setup`: `weights`, converted to its annotation, if it has this
+    parameter.
 
     `weights` is a path or a URL; a `Path` parameter gets a `URLPath` for a URL.
     """
@@ -82,9 +83,9 @@ def setup_arguments(loaded: Loaded, weights: str | None) -> dict[str, Any]:
     return {"weights": weights}
 
 
-def _load(entry: str, directory: Path, names: tuple[str, ...]) -> Loaded:
+def _load(entry: str, directory: Path, names: tuple[str, ...]) -> LoadedModel:
     found = _find(entry, directory)
-    with _Located(entry):
+    with _ErrorLocation(entry):
         if isinstance(found, type):
             name = _method_name(found, names)
             _check_constructor(found)
@@ -101,8 +102,8 @@ def _checked(signature: Signature, names: tuple[str, ...]) -> Signature:
     return signature
 
 
-def _loaded(target: Any, call: Any, signature: Signature, setup: Any, healthcheck: Any) -> Loaded:
-    return Loaded(
+def _loaded(target: Any, call: Any, signature: Signature, setup: Any, healthcheck: Any) -> LoadedModel:
+    return LoadedModel(
         target=target,
         call=call,
         setup=setup,
@@ -114,8 +115,8 @@ def _loaded(target: Any, call: Any, signature: Signature, setup: Any, healthchec
     )
 
 
-class _Located:
-    """Puts the entry in front of a ContractError's message."""
+class _ErrorLocation:
+    """Adds the entry to the message of a ContractError."""
 
     def __init__(self, entry: str) -> None:
         self._entry = entry
@@ -129,7 +130,7 @@ class _Located:
 
 
 def _find(entry: str, directory: Path) -> Any:
-    """The class or function that the entry names, its module imported."""
+    """Import the module and return the class or function that the entry names."""
     file, separator, name = entry.rpartition(":")
     if not separator or not file.endswith(".py") or not name.isidentifier():
         raise ContractError(f"{entry!r} is not of the form file.py:Name")
@@ -154,7 +155,7 @@ def _inside(directory: Path, file: str) -> Path:
 
 
 def _import(path: Path, directory: Path) -> types.ModuleType:
-    """Executes the file as the module of its own name, with the model's directory first on the path."""
+    """Import the file as the module of its name, with the model's directory first on sys.path."""
     name = path.stem
     if name in sys.stdlib_module_names or name in {"cog", "tidemill"}:
         raise ContractError(f"{path.name} would hide the module {name!r} that is already in use; rename the file")
@@ -165,7 +166,7 @@ def _import(path: Path, directory: Path) -> types.ModuleType:
     if spec is None or spec.loader is None:
         raise ContractError(f"{path.name} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs, so that pickles and dataclasses find it
+    sys.modules[name] = module  # before it runs: pickle and dataclasses look it up
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -175,7 +176,7 @@ def _import(path: Path, directory: Path) -> types.ModuleType:
 
 
 def _candidates(module: types.ModuleType) -> str:
-    """What the author may have meant."""
+    """Suggest what the author may have meant."""
     names = [
         name
         for name, value in vars(module).items()
@@ -197,7 +198,7 @@ def _method_name(cls: type, names: tuple[str, ...]) -> str:
 
 
 def _setup_of(target: Any) -> Callable[..., Any] | None:
-    """The bound setup, or None where the class only inherits the empty one."""
+    """Return the bound setup, or None if the class inherits the empty one."""
     found: Any = getattr(target, "setup", None)
     if not callable(found) or getattr(type(target), "setup", None) is cog.BaseRunner.setup:
         return None
@@ -224,14 +225,14 @@ def _check_constructor(cls: type) -> None:
 def _required(function: Callable[..., Any]) -> list[str]:
     try:
         parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # made by C code that does not say
+    except ValueError:  # made by C code without a signature
         return []
     variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
     return [each.name for each in parameters if each.default is each.empty and each.kind not in variadic]
 
 
 def _weights_kind(setup: Callable[..., Any]) -> Kind:
-    """What the annotation of `weights` asks for; a text where it is missing or leaves a choice."""
+    """Return the kind that the annotation of `weights` asks for; STRING if it is missing or ambiguous."""
     try:
         hints = inspect.get_annotations(inspect.unwrap(setup), eval_str=True)
         return shape_of(hints.get("weights", str), output=True).kind

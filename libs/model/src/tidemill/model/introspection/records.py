@@ -1,6 +1,6 @@
-"""Classes with named fields: dataclasses (`cog.BaseModel` makes them), TypedDicts and the models of either pydantic.
+"""Classes with named fields: dataclasses (such as `cog.BaseModel`), TypedDicts, and models of pydantic 1 and 2.
 
-pydantic is recognised by its attributes alone, so that this never imports it.
+It recognises pydantic by attributes and never imports it.
 """
 
 import dataclasses
@@ -19,16 +19,16 @@ class RecordField:
 
 
 def is_record(cls: type) -> bool:
-    return dataclasses.is_dataclass(cls) or validates_itself(cls)
+    return dataclasses.is_dataclass(cls) or is_pydantic_model(cls)
 
 
-def validates_itself(cls: type) -> bool:
-    """Whether it is a model of pydantic (2 has `model_fields`, 1 `__fields__`)."""
+def is_pydantic_model(cls: type) -> bool:
+    """Return whether it is a pydantic model: version 2 has `model_fields`, version 1 `__fields__`."""
     return isinstance(getattr(cls, "model_fields", None), dict) or isinstance(getattr(cls, "__fields__", None), dict)
 
 
 def fields_of(cls: type) -> list[RecordField]:
-    """The fields in order. Raises ContractError when an annotation cannot be resolved."""
+    """Return the fields in order. Raise ContractError if an annotation cannot be resolved."""
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
@@ -37,13 +37,13 @@ def fields_of(cls: type) -> list[RecordField]:
 
 
 def build(cls: Any, values: dict[str, Any]) -> Any:
-    """An instance from keyword values. Raises TypeError or ValueError as the class does."""
+    """Return an instance. Raise TypeError or ValueError, as the class does."""
     validate = getattr(cls, "model_validate", None) or getattr(cls, "parse_obj", None)
     return validate(values) if callable(validate) else cls(**values)
 
 
 def invalid_fields(error: Exception) -> list[tuple[tuple[str, ...], str]]:
-    """Where pydantic found what wrong, in its words for people; nothing for any other error."""
+    """Return path and message of each error that pydantic found; nothing for any other exception."""
     errors = getattr(error, "errors", None)
     if not isinstance(error, ValueError) or not callable(errors):
         return []

@@ -1,4 +1,4 @@
-"""What a Python annotation means on the wire: the closed set of shapes that schema, coercion and encoding share."""
+"""What a Python annotation means in JSON: the closed set of shapes that schema, coercion and encoding share."""
 
 import enum
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from tidemill.model.errors.contract import ContractError
 
 
 class Kind(enum.Enum):
-    """The value is what an author writes; `in_words` says it to whoever sends a value."""
+    """The value is what an author writes; `describe_for_caller` has the words for the sender of a value."""
 
     ANY = "any JSON value"
     STRING = "str"
@@ -38,22 +38,22 @@ CODE_KINDS: Final = frozenset({Kind.RECORD, Kind.CODED})
 class Shape:
     kind: Kind
     nullable: bool = False
-    item: "Shape | None" = None  # of LIST and DICT; None is "anything"
+    item: "Shape | None" = None  # of LIST and DICT; None: any value
     options: "tuple[Shape, ...]" = ()  # of UNION
-    fields: "tuple[Field, ...]" = ()  # of RECORD
+    fields: "tuple[ShapeField, ...]" = ()  # of RECORD
     values: tuple[Any, ...] = ()  # of CHOICE: JSON scalars
-    python: Any = None  # what builds the value: the class of a RECORD or an Enum, the Coder of CODED
+    python: Any = None  # builds the value: the class of a RECORD or an Enum, the Coder of CODED
 
 
 @dataclass(frozen=True)
-class Field:
+class ShapeField:
     name: str
     shape: Shape
     has_default: bool
 
 
 def choice_of(values: Iterable[Any]) -> Shape:
-    """A choice among JSON scalars (Enum members stand for their values). Raises ContractError."""
+    """Return a choice of JSON scalars; Enum members are replaced by their values. Raise ContractError."""
     plain = [value.value if isinstance(value, enum.Enum) else value for value in values]
     given = [value for value in plain if value is not None]
     if not given:
@@ -66,17 +66,17 @@ def choice_of(values: Iterable[Any]) -> Shape:
 
 
 def holds_files(shape: Shape) -> bool:
-    """Whether a value of this shape may hold a file that has to be fetched or stored."""
+    """Return whether a value of this shape may contain a file, to be fetched or stored."""
     return _holds(shape, FILE_KINDS)
 
 
 def holds_secrets(shape: Shape) -> bool:
-    """Whether a value of this shape may hold a Secret."""
+    """Return whether a value of this shape may contain a Secret."""
     return _holds(shape, SECRET_KINDS)
 
 
 def holds_code(shape: Shape) -> bool:
-    """Whether the author's code makes a value of this shape, or a part of it."""
+    """Return whether the author's code makes a value of this shape, or a part of it."""
     return _holds(shape, CODE_KINDS)
 
 
@@ -86,7 +86,7 @@ def _holds(shape: Shape, kinds: frozenset[Kind]) -> bool:
 
 
 def describe(shape: Shape) -> str:
-    """The shape as an author would write it."""
+    """Return the shape as an author would write it."""
     text = shape.kind.value
     if shape.kind in {Kind.LIST, Kind.DICT} and shape.item is not None:
         text = f"list[{describe(shape.item)}]" if shape.kind is Kind.LIST else f"dict[str, {describe(shape.item)}]"
@@ -99,22 +99,22 @@ def describe(shape: Shape) -> str:
     return f"{text} | None" if shape.nullable else text
 
 
-def in_words(shape: Shape) -> str:
-    """What a value of this shape must be, for somebody who sends JSON and may know no Python."""
+def describe_for_caller(shape: Shape) -> str:
+    """Return what a value of this shape must be, for a caller who sends JSON and may know no Python."""
     text = _WORDS.get(shape.kind, "an object")
     if shape.kind is Kind.LIST and shape.item is not None:
-        text = f"{text}, each item {in_words(shape.item)}"
+        text = f"{text}, each item {describe_for_caller(shape.item)}"
     elif shape.kind is Kind.DICT and shape.item is not None:
-        text = f"an object, each value {in_words(shape.item)}"
+        text = f"an object, each value {describe_for_caller(shape.item)}"
     elif shape.kind is Kind.UNION:
-        text = " or ".join(dict.fromkeys(in_words(option) for option in shape.options))
+        text = " or ".join(dict.fromkeys(describe_for_caller(option) for option in shape.options))
     elif shape.kind is Kind.CHOICE:
         text = "one of " + ", ".join(repr(value) for value in shape.values)
     return f"{text} or null" if shape.nullable else text
 
 
-def kind_in_words(value: Any) -> str:
-    """What kind of JSON a value is, in the same words."""
+def describe_json_kind(value: Any) -> str:
+    """Return the kind of a JSON value, in the words of describe_for_caller."""
     return next((words for kind, words in _GIVEN if isinstance(value, kind)), type(value).__name__)
 
 
@@ -132,7 +132,7 @@ _WORDS: Final = {
 }
 _GIVEN: Final = (
     (type(None), "null"),
-    (bool, "true or false"),  # before int, which it is one of
+    (bool, "true or false"),  # before int: bool is a subclass of it
     (int, "a whole number"),
     (float, "a fractional number"),
     (str, "a text"),

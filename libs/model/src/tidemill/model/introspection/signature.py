@@ -1,4 +1,4 @@
-"""What is known of a model's function: its parameters, its output, and how it is called. Data only."""
+"""The signature of a model's function: parameters, output, and how it is called. Data only."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,9 +15,9 @@ CONCATENATE: Final = "concatenate"
 class Parameter:
     name: str
     shape: Shape
-    default: Any  # MISSING where there is none
+    default: Any  # MISSING if there is none
     info: FieldInfo
-    batched: bool = False  # under @batch: the function gets a list, one value for each prediction of the call
+    batched: bool = False  # under @batch: the function gets a list with one value per prediction of the call
 
     @property
     def required(self) -> bool:
@@ -25,13 +25,13 @@ class Parameter:
 
     @property
     def nullable(self) -> bool:
-        """Whether the function may meet None: its annotation says so, or its default is None."""
+        """Return whether the function may get None: its annotation allows it, or its default is None."""
         return self.shape.nullable or self.default is None
 
 
 @dataclass(frozen=True)
 class Output:
-    """`shape` is what one emitted value looks like: an item where `iteration` is set, else the whole output."""
+    """`shape` is that of one emitted value: an item if `iteration` is set, else the whole output."""
 
     shape: Shape
     iteration: str | None = None  # None, ITERATOR or CONCATENATE

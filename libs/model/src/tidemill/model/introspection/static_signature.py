@@ -1,8 +1,9 @@
-"""A signature read from a model's source without running it, for an import that needs what a push does not have.
+"""Reads a signature from a model's source without running it, if the import needs a GPU or the network: a push has
+none.
 
-It knows literals, the names of `cog` and `typing`, and the module's own constants; what else an annotation or a
-default says is left open, as Any or as no default. It is a guess, to be replaced when the model has been loaded. It
-parses what strangers wrote, which can crash an interpreter: only for a child, never for a worker.
+It understands literals, the names of `cog` and `typing`, and the module's constants; any other annotation becomes Any,
+any other default none. The result is a guess, which the first boot replaces. Parsing hostile source can crash the
+interpreter: run it in a child, never in a worker.
 """
 
 import ast
@@ -24,16 +25,16 @@ from tidemill.model.errors.contract import ContractError
 from tidemill.model.introspection.callables import inspect_callable
 from tidemill.model.introspection.signature import Signature
 
-GUESSED: Final = "x-tidemill-guessed"  # in a schema: why it was made of the source
+GUESSED: Final = "x-tidemill-guessed"  # key in a schema: the reason why it was guessed
 SOURCE_LIMIT_BYTES: Final = 1024 * 1024  # a predict.py has 50 KiB at most
 
-# Of a GPU, or of the network: there is neither where a push imports a model.
-_MISSING: Final = re.compile(
+# Error texts that mean: there is no GPU, or no network.
+_GPU_OR_NETWORK: Final = re.compile(
     r"cuda|nvidia|nvml|\bgpus?\b|\brocm\b|network is unreachable|name resolution|name or service not known"
     r"|connection (refused|error)|ConnectionError|URLError|gaierror|LocalEntryNotFound|OfflineMode|ConnectTimeout",
     re.IGNORECASE,
 )
-_OPEN: Final = object()  # what is not known
+_UNKNOWN: Final = object()  # an unknown value
 _NAMES: Final[dict[str, Any]] = {
     **{name: getattr(typing, name) for name in typing.__all__},
     **{name: getattr(collections.abc, name) for name in ("Iterator", "AsyncIterator", "Generator", "AsyncGenerator")},
@@ -49,19 +50,21 @@ _MODULES: Final = frozenset({"cog", "typing", "t", "pathlib", "io", "collections
 _COPIES: Final[dict[str, Callable[[Any], Any]]] = {"list": list, "tuple": tuple, "sorted": sorted, "set": set}
 
 
-def lacks_what_a_push_lacks(error: BaseException | None) -> bool:
-    """Whether an import failed for want of a GPU or of the network, and so may succeed where the model is run."""
+def needs_gpu_or_network(error: BaseException | None) -> bool:
+    """Return whether an import failed without a GPU or the network, so that it may succeed where the model runs."""
     while error is not None:
         if isinstance(error, ContractError | SyntaxError | ModuleNotFoundError):
             return False
-        if _MISSING.search(f"{type(error).__name__}: {error}"):
+        if _GPU_OR_NETWORK.search(f"{type(error).__name__}: {error}"):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def read_signature(entry: str, directory: Path, names: tuple[str, ...]) -> Signature:
-    """Of the function that the entry names, or of its class's method of one of `names`. Raises ContractError."""
+    """Return the signature of the entry's function, or of its class's method with one of `names`. Raise
+    ContractError.
+    """
     file, _, name = entry.rpartition(":")
     source = (directory / file).read_bytes()
     if len(source) > SOURCE_LIMIT_BYTES:
@@ -73,15 +76,15 @@ def read_signature(entry: str, directory: Path, names: tuple[str, ...]) -> Signa
         found = next((node for node in found.body if getattr(node, "name", None) in names), None)
     if not isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef):
         raise ContractError(f"{file} defines no {name!r} with {' or '.join(f'{each}()' for each in names)}")
-    return _Source(module).signature(found, skip_first=is_method and not _is_static(found))
+    return _ModuleSource(module).signature(found, skip_first=is_method and not _is_static(found))
 
 
 def _is_static(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any(isinstance(each, ast.Name) and each.id == "staticmethod" for each in function.decorator_list)
 
 
-class _Source:
-    """The constants of one module, and what its expressions mean."""
+class _ModuleSource:
+    """The constants of one module, and the values of its expressions."""
 
     def __init__(self, module: ast.Module) -> None:
         self._constants: dict[str, Any] = {}
@@ -92,7 +95,7 @@ class _Source:
                 self._constants[node.target.id] = self._value(node.value)
 
     def signature(self, function: ast.FunctionDef | ast.AsyncFunctionDef, *, skip_first: bool) -> Signature:
-        """By a stand-in of the same kind with the same annotations and defaults, read as any function is."""
+        """Inspect a stand-in function of the same kind, with the same annotations and defaults."""
         arguments = function.args
         positional = [*arguments.posonlyargs, *arguments.args]
         first = len(positional) - len(arguments.defaults)
@@ -117,38 +120,40 @@ class _Source:
         return inspect.Parameter(argument.arg, inspect.Parameter.KEYWORD_ONLY, default=given, annotation=annotation)
 
     def _default(self, node: ast.expr) -> Any:
-        """An Input with the arguments that are known; for any other value that is not known, none that is shown."""
+        """Return an Input with its known arguments, or the value; None for an unknown value."""
         if isinstance(node, ast.Call) and _last_name(node.func) == "Input":
             known = {each.arg: self._value(each.value) for each in node.keywords if each.arg is not None}
-            if known.get("default") is _OPEN:
+            if known.get("default") is _UNKNOWN:
                 known["default"] = None
             if node.args:
                 known["default"] = self._value(node.args[0])
-            return cog.Input(**{name: value for name, value in known.items() if value is not _OPEN and name in _FIELDS})
+            return cog.Input(
+                **{name: value for name, value in known.items() if value is not _UNKNOWN and name in _FIELDS}
+            )
         value = self._value(node)
-        return None if value is _OPEN else value
+        return None if value is _UNKNOWN else value
 
     def _annotation(self, node: ast.expr) -> Any:
         value = self._value(node, annotation=True)
-        return Any if value is _OPEN else value
+        return Any if value is _UNKNOWN else value
 
     def _mark(self, function: Any, decorator: ast.expr) -> None:
-        """Those of cog that only leave a mark."""
+        """Apply the decorators of cog that only set a mark."""
         if not isinstance(decorator, ast.Call):
             if _last_name(decorator) == "streaming":
                 cog.streaming(function)
             return
         known = {each.arg: self._value(each.value) for each in decorator.keywords if each.arg is not None}
         name = _last_name(decorator.func)
-        if name in _MARKS and not any(value is _OPEN for value in known.values()):
+        if name in _MARKS and not any(value is _UNKNOWN for value in known.values()):
             _MARKS[name](**known)(function)
 
     def _value(self, node: ast.expr, *, annotation: bool = False) -> Any:
-        """What an expression is, or _OPEN."""
+        """Return the value of an expression, or _UNKNOWN."""
         try:
             return self._evaluated(node, annotation=annotation)
         except (_UnknownError, TypeError, ValueError, KeyError, AttributeError, SyntaxError):
-            return _OPEN
+            return _UNKNOWN
 
     def _evaluated(self, node: ast.expr, *, annotation: bool) -> Any:  # noqa: PLR0911 - one line for each kind of node
         if isinstance(node, ast.Constant):
@@ -166,7 +171,7 @@ class _Source:
             return values if isinstance(node, ast.List) else tuple(values)
         if isinstance(node, ast.Dict):
             keys = [self._evaluated(key, annotation=False) for key in node.keys if key is not None]
-            values = [self._value(value) for value in node.values]  # choices are made of the keys alone
+            values = [self._value(value) for value in node.values]  # only the keys are used, as choices
             return dict(zip(keys, values, strict=False))
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr) and annotation:
             left, right = (self._evaluated(each, annotation=True) for each in (node.left, node.right))
@@ -183,13 +188,13 @@ class _Source:
         elif isinstance(node, ast.Attribute) and not set(_names(node.value)) <= _MODULES:
             raise _UnknownError
         else:
-            value = _NAMES.get(_last_name(node), _OPEN)
-        if value is _OPEN:
+            value = _NAMES.get(_last_name(node), _UNKNOWN)
+        if value is _UNKNOWN:
             raise _UnknownError
         return value
 
     def _called(self, node: ast.Call) -> Any:
-        """`X.keys()`, and copies such as `list(X)`."""
+        """Evaluate `X.keys()` and copies such as `list(X)`."""
         if isinstance(node.func, ast.Attribute) and node.func.attr == "keys":
             return list(self._evaluated(node.func.value, annotation=False))
         copy = _COPIES.get(_last_name(node.func))
@@ -199,7 +204,7 @@ class _Source:
 
 
 class _UnknownError(Exception):
-    """The expression means something that only running it would tell."""
+    """The value of the expression is known only when it runs."""
 
 
 def _last_name(node: ast.expr) -> str:
@@ -207,7 +212,7 @@ def _last_name(node: ast.expr) -> str:
 
 
 def _names(node: ast.expr) -> Iterator[str]:
-    """The parts of a.b.c; one that fits nothing for any other expression."""
+    """Yield the parts of a.b.c; an empty text for any other expression."""
     while isinstance(node, ast.Attribute):
         yield node.attr
         node = node.value
@@ -215,7 +220,7 @@ def _names(node: ast.expr) -> Iterator[str]:
 
 
 def _stand_in(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Any:
-    """A function that is asynchronous and a generator where the given one is."""
+    """Return a function that is asynchronous or a generator if the given one is."""
     yields = any(isinstance(node, ast.Yield | ast.YieldFrom) for node in _own_nodes(function))
     if isinstance(function, ast.AsyncFunctionDef):
         return _asynchronous_items() if yields else _asynchronous()
@@ -223,7 +228,7 @@ def _stand_in(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Any:
 
 
 def _own_nodes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """Without those of functions inside it."""
+    """Yield the nodes of a function without those of functions inside it."""
     waiting: list[ast.AST] = list(function.body)
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""The C library's own stdout and stderr, which model code in C writes to; see printed/pipes.py for the pipe behind."""
+"""The C library's stdout and stderr, to which C code of a model writes. pipes.py owns the pipe behind them."""
 
 import array
 import contextlib
@@ -12,9 +12,9 @@ from tidemill.model.sandbox import syscalls
 _LINE_BUFFERED: Final = 1  # _IOLBF
 
 
-def prepare() -> None:
-    """It is a pipe now, which the C library would buffer in blocks."""
-    with contextlib.suppress(ValueError):  # a C library without the symbol
+def set_line_buffering() -> None:
+    """Set line buffering: the C library buffers a pipe in blocks."""
+    with contextlib.suppress(ValueError):  # this C library has no such symbol
         stdout = ctypes.c_void_p.in_dll(syscalls.LIBC, "stdout")
         syscalls.LIBC.setvbuf(stdout, None, _LINE_BUFFERED, 0)
 
@@ -23,8 +23,8 @@ def flush() -> None:
     syscalls.LIBC.fflush(None)
 
 
-def untaken_bytes() -> int:
-    """What the worker has not read yet; the pipe tells its writer too."""
+def unread_bytes() -> int:
+    """Return how many bytes of the pipe the worker has not read yet."""
     count = array.array("i", [0])
     try:
         fcntl.ioctl(1, termios.FIONREAD, count)

@@ -1,8 +1,8 @@
-"""Whose it is what code prints: set-up's, a prediction's, or that of all predictions of a batch's call.
+"""The owner of printed text: setup, one prediction, or all predictions of one batch call.
 
-The owner is a context variable. Threads and work handed to executors take it along (see threads.py), processes get a
-pipe of their owner's (see processes.py). What is printed for an owner that is over is nobody's: it reaches the
-instance's own log, never the logs of a prediction that happens to run by then.
+The owner is a context variable. Threads and work handed to executors inherit it (threads.py); processes get a pipe of
+their owner (processes.py). Text printed for an owner that has ended has no owner: it goes to the instance's own log,
+never to the logs of a prediction that runs by then.
 """
 
 import codecs
@@ -17,20 +17,20 @@ Result = TypeVar("Result")
 _utf8: Final = codecs.getincrementaldecoder("utf-8")
 
 
-class Owner:
-    """`ids` are the predictions it stands for, None for set-up, none for nobody."""
+class LogOwner:
+    """`ids` are its predictions; None for setup, empty for no owner."""
 
-    __slots__ = ("decoders", "ids", "over", "pipe", "unfinished")
+    __slots__ = ("decoders", "ended", "ids", "pipe", "unfinished")
 
     def __init__(self, ids: Sequence[str] | None) -> None:
         self.ids = ids
-        self.over = False
-        self.pipe: int | None = None  # where the processes that it starts write to
-        # By stream, once something is printed: what of a line waits for its end, and the decoders of bytes.
+        self.ended = False
+        self.pipe: int | None = None  # the writing end for the processes that it starts
+        # By stream, after the first text: the parts of an unfinished line, and the decoder of bytes.
         self.unfinished: dict[str, list[str]] | None = None
         self.decoders: dict[str, codecs.IncrementalDecoder] | None = None
 
-    def waiting(self, stream: str) -> list[str]:
+    def unfinished_parts(self, stream: str) -> list[str]:
         if self.unfinished is None:
             self.unfinished = {}
         return self.unfinished.setdefault(stream, [])
@@ -41,43 +41,43 @@ class Owner:
         return self.decoders.setdefault(stream, _utf8("replace"))
 
 
-NOBODY: Final = Owner(())
-_current: Final[ContextVar[Owner]] = ContextVar("tidemill_owner", default=NOBODY)
+NO_OWNER: Final = LogOwner(())
+_current: Final[ContextVar[LogOwner]] = ContextVar("tidemill_owner", default=NO_OWNER)
 
 
-def current() -> Owner:
+def current_owner() -> LogOwner:
     owner = _current.get()
-    return NOBODY if owner.over else owner
+    return NO_OWNER if owner.ended else owner
 
 
-def become(owner: Owner) -> Owner:
-    """What this context prints from here on is the owner's. Returns whose it was."""
+def set_owner(owner: LogOwner) -> LogOwner:
+    """Set the owner of what this context prints. Return the owner before."""
     before = _current.get()
     _current.set(owner)
     return before
 
 
-def carried() -> Callable[[], None]:
-    """Makes another context, of another thread, print and record for whom this one does."""
+def capture_context() -> Callable[[], None]:
+    """Return a function that sets this context's owner and scope in another context."""
     owner, scope = _current.get(), installed_scope()
 
-    def take_over() -> None:
+    def restore() -> None:
         _current.set(owner)
         set_scope(scope)
 
-    return take_over
+    return restore
 
 
-def bound(function: Callable[..., Result]) -> Callable[..., Result]:
-    """The function, for a thread that runs others' after it: while it runs it is for whom this context is."""
-    take_over = carried()
+def bind_context(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Return the function with this context's owner and scope, for a thread that runs other functions after it."""
+    restore = capture_context()
 
-    def for_owner(*arguments: Any, **named: Any) -> Result:
-        give_back = carried()
-        take_over()
+    def with_context(*arguments: Any, **named: Any) -> Result:
+        restore_before = capture_context()
+        restore()
         try:
             return function(*arguments, **named)
         finally:
-            give_back()
+            restore_before()
 
-    return for_owner
+    return with_context

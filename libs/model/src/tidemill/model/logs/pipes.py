@@ -1,9 +1,9 @@
-"""The child's ends of the pipes that text leaves by: one for what Python prints, one that is descriptors 1 and 2 of the
-process, for its C code, and one for each owner that starts processes.
+"""The child's ends of the text pipes: one for Python code, one as descriptors 1 and 2 for C code, and one for each
+owner that starts processes.
 
-What a process writes belongs to who started it, however long it lives, so it gets its owner's pipe. C code of this
-process has descriptors 1 and 2 only: where it has left something unread at the end of a prediction they become a new
-pipe, and the old one belongs to what has ended.
+Text of a process belongs to the owner that started it, however long the process lives, so it writes to its owner's
+pipe. C code of this process only has descriptors 1 and 2: if its text is still unread at the end of a prediction, the
+descriptors become a new pipe, and the old pipe belongs to the prediction that has ended.
 """
 
 import os
@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from tidemill.model.logs import c_streams
-from tidemill.model.logs.owners import Owner, current
+from tidemill.model.logs.owners import LogOwner, current_owner
 from tidemill.model.wire import protocol, text_stream
-from tidemill.model.wire.channel import Channel, leave, lost
+from tidemill.model.wire.channel import Channel, exit_orphaned, is_disconnected
 
 
 class CancelShield(AbstractContextManager[None], Protocol):
@@ -31,13 +31,15 @@ class Pipes:
         self._channel = channel
         self._text = text
         self._shield = shield
-        self._last: Owner | None = None  # whose text was written last
-        self._lock = threading.RLock()  # held while a process is started: its pipe must stay open until then
+        self._last: LogOwner | None = None  # the owner of the last text written
+        self._lock = threading.RLock()  # held while a process is started: its pipe must stay open for so long
         self._standard = _identity(1)
 
-    def write(self, owner: Owner, text: str) -> None:
-        """By one thread at a time. A cancel may come between any two steps: at worst it cuts the text of its own."""
-        data = text_stream.clean(text)
+    def write(self, owner: LogOwner, text: str) -> None:
+        """Only one thread at a time may call this. A cancel between two steps can at most cut the text of its
+        prediction.
+        """
+        data = text_stream.encode_text(text)
         if owner is not self._last:
             data = text_stream.marker(owner.ids) + data
         self._channel.printed = True
@@ -45,23 +47,23 @@ class Pipes:
             while len(data) > (sent := os.write(self._text, data)):
                 data = data[sent:]
         except OSError as error:
-            if lost(error):
-                leave()
+            if is_disconnected(error):
+                exit_orphaned()
             raise
         self._last = owner
 
-    def end(self, owner: Owner) -> None:
-        """It starts no more processes; what its processes still say is nobody's."""
+    def end(self, owner: LogOwner) -> None:
+        """Close the owner's pipe: it starts no more processes. Later text of its processes has no owner."""
         if owner.pipe is not None:
             with self._lock:
                 os.close(owner.pipe)
                 owner.pipe = None
             self._channel.printed = True
 
-    def settle_standard(self) -> None:
-        """What C code has printed until now belongs to what ends now."""
+    def rotate_standard(self) -> None:
+        """Assign the text that C code has printed so far to the prediction that ends now."""
         c_streams.flush()
-        if not c_streams.untaken_bytes() or not self.is_standard(1):
+        if not c_streams.unread_bytes() or not self.is_standard(1):
             return
         with self._lock:
             reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -70,40 +72,40 @@ class Pipes:
                     os.dup2(writing, descriptor)
             os.close(writing)
             self._standard = _identity(1)
-        self._channel.put(protocol.pipe(None, standard=True), [reading])
+        self._channel.put(protocol.pipe_frame(None, standard=True), [reading])
 
     def is_standard(self, descriptor: int) -> bool:
-        """Whether it leads where this process's standard streams do: a model may have put a file there."""
+        """Return whether the descriptor is this process's standard pipe: a model may have replaced it by a file."""
         return self._standard is not None and _identity(descriptor) == self._standard
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """For whoever starts a process."""
+    def locked(self) -> Iterator[None]:
+        """Hold the lock, shielded from cancels, while a process is started."""
         with self._shield, self._lock:
             yield
 
-    def of_current(self) -> int:
-        """Where a process that is started now is to write; for a holder."""
-        owner = current()
+    def current_pipe(self) -> int:
+        """Return the descriptor to which a process started now must write. The caller holds the lock."""
+        owner = current_owner()
         if owner.pipe is None:
             reading, owner.pipe = os.pipe2(os.O_CLOEXEC)
-            self._channel.send(protocol.pipe(owner.ids), [reading])
+            self._channel.send(protocol.pipe_frame(owner.ids), [reading])
         return owner.pipe
 
     def before_fork(self) -> None:
         self._shield.__enter__()
         self._lock.acquire()
         if self._standard is not None:
-            self.of_current()
+            self.current_pipe()
 
     def after_fork(self) -> None:
-        """In this process."""
+        """Run in the parent process after a fork."""
         self._lock.release()
         self._shield.leave_quietly()
 
     def disconnect(self) -> None:
-        """In a process that was forked: it writes for its owner and to nothing else of ours."""
-        pipe = current().pipe
+        """Run in a forked process: it writes to its owner's pipe only."""
+        pipe = current_owner().pipe
         for descriptor in (1, 2):
             if pipe is not None and self.is_standard(descriptor):
                 os.dup2(pipe, descriptor)

@@ -1,8 +1,8 @@
-"""Processes that the model starts write to the pipe of whoever started them, not to the standard streams of a process
-that runs one prediction after another.
+"""Makes processes that the model starts write to their owner's pipe, not to descriptors 1 and 2 of the child, which
+serve one prediction after another.
 
-Every way in which Python starts a process passes one of the functions replaced here, or forks. What C code forks by
-itself keeps descriptors 1 and 2.
+Every way in which Python starts a process calls one of the functions replaced here, or forks. A process that C code
+forks keeps descriptors 1 and 2.
 """
 
 import _posixsubprocess
@@ -16,34 +16,34 @@ from typing import Any, Final
 
 from tidemill.model.logs.pipes import Pipes
 
-# Where fork_exec() takes what is to become descriptors 1 and 2, in every Python until now; -1 leaves them as they are.
+# The arguments of fork_exec() that become descriptors 1 and 2, in every Python so far; -1 means: inherit.
 _STANDARD: Final = ((9, 1), (11, 2))
 _INHERITED: Final = -1
 
 
-def follow(pipes: Pipes) -> None:
-    """From here on, in this process."""
+def install(pipes: Pipes) -> None:
+    """Replace the functions, in this process, from now on."""
     module: Any = os
     module.posix_spawn = _spawner(pipes, os.posix_spawn)
     module.posix_spawnp = _spawner(pipes, os.posix_spawnp)
     module.system = _system
     starter = _fork_exec(pipes, _posixsubprocess.fork_exec)
-    for where, name in ((_posixsubprocess, "fork_exec"), (subprocess, "_fork_exec")):  # the latter from 3.11 on
+    for where, name in ((_posixsubprocess, "fork_exec"), (subprocess, "_fork_exec")):  # the second from Python 3.11 on
         if hasattr(where, name):
             setattr(where, name, starter)
     os.register_at_fork(before=pipes.before_fork, after_in_parent=pipes.after_fork)
-    # A cancel that came meanwhile could not be raised in a hook: it is looked at again after it. Not in Python code,
-    # where the signal would be handled at once, in the hook.
+    # A cancel during the hooks could not be raised there, so the signal is sent again after them. C code must send it:
+    # in Python code the signal would be handled at once, inside the hook.
     os.register_at_fork(after_in_parent=functools.partial(_thread.interrupt_main, signal.SIGUSR1))
 
 
 def _fork_exec(pipes: Pipes, original: Callable[..., int]) -> Callable[..., int]:
     def fork_exec(*arguments: Any) -> int:
         given = list(arguments)
-        with pipes.held():
+        with pipes.locked():
             for place, descriptor in _STANDARD:
                 if pipes.is_standard(descriptor if given[place] == _INHERITED else given[place]):
-                    given[place] = pipes.of_current()
+                    given[place] = pipes.current_pipe()
             return original(*given)
 
     return fork_exec
@@ -51,9 +51,9 @@ def _fork_exec(pipes: Pipes, original: Callable[..., int]) -> Callable[..., int]
 
 def _spawner(pipes: Pipes, original: Callable[..., int]) -> Callable[..., int]:
     def spawn(*arguments: Any, file_actions: Sequence[tuple[Any, ...]] | None = None, **named: Any) -> int:
-        with pipes.held():
+        with pipes.locked():
             actions = [
-                (os.POSIX_SPAWN_DUP2, pipes.of_current(), descriptor)
+                (os.POSIX_SPAWN_DUP2, pipes.current_pipe(), descriptor)
                 for _, descriptor in _STANDARD
                 if pipes.is_standard(descriptor)
             ]
@@ -63,6 +63,6 @@ def _spawner(pipes: Pipes, original: Callable[..., int]) -> Callable[..., int]:
 
 
 def _system(command: Any) -> int:
-    """As os.system(): the status that waitpid() gives."""
-    code = subprocess.call(command, shell=True)  # noqa: S602  that is what it does
+    """As os.system(): return the status of waitpid()."""
+    code = subprocess.call(command, shell=True)  # noqa: S602  os.system() runs a shell
     return code << 8 if code >= 0 else -code

@@ -1,7 +1,7 @@
-"""sys.stdout and sys.stderr of model code: each line goes to the logs of whoever it belongs to (printed/owners.py).
+"""sys.stdout and sys.stderr of model code: each line goes to the logs of its owner (owners.py).
 
-Lines leave when they are whole, progress bars (carriage returns) and flushes at once, an unfinished line at the latest
-when its owner ends: it never runs into the next one. What C code and subprocesses write takes other pipes.
+A line is sent when it is complete; a progress bar (carriage return) and a flush at once; an unfinished line when its
+owner ends, so that it never joins the text of the next one. C code and subprocesses write to other pipes.
 """
 
 import io
@@ -11,29 +11,29 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TextIO, cast
 
-from tidemill.model.logs.owners import Owner, current
+from tidemill.model.logs.owners import LogOwner, current_owner
 from tidemill.model.logs.source_paths import shorten_source_paths
 from tidemill.model.values.secret_inputs import MARK, MINIMUM_CHARS, SecretInputs
 
-Send = Callable[[Owner, str], None]
+Send = Callable[[LogOwner, str], None]
 
-_LINE_LIMIT_CHARS: Final = 64 * 1024  # of one that is not finished: what is longer leaves in pieces
+_LINE_LIMIT_CHARS: Final = 64 * 1024  # of an unfinished line; a longer one is sent in pieces
 _STREAMS: Final = ("stdout", "stderr")
-# Of what waits without a look at it: a bound for the list, and for what the limit above is of.
+# Parts of a line are kept without joining them up to these limits, so that the limit above holds.
 _PARTS_LIMIT: Final = 64
 _PART_LIMIT_CHARS: Final = 1024
 
 
-def split(text: str) -> tuple[str, str]:
-    """What may leave now, and the unfinished line that waits."""
+def split_finished(text: str) -> tuple[str, str]:
+    """Return the text to send now, and the unfinished line to keep."""
     if "\r" in text:
         return text, ""
-    whole, newline, rest = text.rpartition("\n")
-    return whole + newline, rest
+    complete, newline, rest = text.rpartition("\n")
+    return complete + newline, rest
 
 
-def _taken(waiting: list[str]) -> str:
-    """All of it, taken out; another thread may add to it meanwhile."""
+def _take_all(waiting: list[str]) -> str:
+    """Remove and return all parts. Another thread may append meanwhile."""
     count = len(waiting)
     text = "".join(waiting[:count])
     del waiting[:count]
@@ -42,75 +42,75 @@ def _taken(waiting: list[str]) -> str:
 
 class Logs:
     def __init__(self, send: Send, directories: Iterable[str] = ()) -> None:
-        """`directories` are the model's: names of files in tracebacks are told from there."""
+        """`directories` are the model's: paths in tracebacks are shown relative to them."""
         self._send = send
         self._lock = threading.RLock()
         self._directories = tuple(directories)
         self.secrets = SecretInputs()
 
     def write(self, stream: str, text: str) -> None:
-        owner = current()
-        waiting = owner.waiting(stream)
+        owner = current_owner()
+        waiting = owner.unfinished_parts(stream)
         if "\n" not in text and "\r" not in text and len(waiting) < _PARTS_LIMIT and len(text) < _PART_LIMIT_CHARS:
-            waiting.append(text)  # one step, which needs no lock: print() takes several for each line
+            waiting.append(text)  # atomic, needs no lock: print() makes several calls per line
             return
         with self._lock:
-            ready, rest = split(_taken(waiting) + text)
+            ready, rest = split_finished(_take_all(waiting) + text)
             if len(rest) > _LINE_LIMIT_CHARS:
                 ready, rest = ready + rest, ""
             if ready and ready[-1] != "\n":
-                ready, rest = self._safe(ready)
-            self._part(owner, waiting, ready, rest)
+                ready, rest = self._split_at_secret(ready)
+            self._emit(owner, waiting, ready, rest)
 
     def write_bytes(self, stream: str, data: bytes) -> None:
-        """A character may come in two pieces."""
-        self.write(stream, current().decoder(stream).decode(data))
+        """Decode bytes; a character may be split between two calls."""
+        self.write(stream, current_owner().decoder(stream).decode(data))
 
     def flush(self, stream: str) -> None:
-        owner = current()
-        waiting = owner.waiting(stream)
+        owner = current_owner()
+        waiting = owner.unfinished_parts(stream)
         with self._lock:
-            self._part(owner, waiting, *self._safe(_taken(waiting)))
+            self._emit(owner, waiting, *self._split_at_secret(_take_all(waiting)))
 
-    def _part(self, owner: Owner, waiting: list[str], ready: str, rest: str) -> None:
-        """What is ready leaves, the rest waits on, before what another thread has added meanwhile."""
+    def _emit(self, owner: LogOwner, waiting: list[str], ready: str, rest: str) -> None:
+        """Send `ready`. Keep `rest`, in front of what another thread has appended meanwhile."""
         if rest:
             waiting.insert(0, rest)
         if ready:
             self._send(owner, self._clean(ready))
 
     def _clean(self, text: str) -> str:
-        return self.secrets.cleaned(shorten_source_paths(text, self._directories))
+        return self.secrets.redact(shorten_source_paths(text, self._directories))
 
-    def _safe(self, text: str) -> tuple[str, str]:
-        """What of an unfinished line may leave now, and what may be the beginning of a secret."""
-        at = len(text) - self.secrets.begun(text)
+    def _split_at_secret(self, text: str) -> tuple[str, str]:
+        """Split an unfinished line into the text to send now and a tail that may be the start of a secret."""
+        at = len(text) - self.secrets.partial_length(text)
         return text[:at], text[at:]
 
-    def finish(self, owner: Owner) -> None:
-        """It is over: what waits leaves, and what threads still print for it is nobody's."""
+    def finish(self, owner: LogOwner) -> None:
+        """End the owner: send its unfinished lines. Text that threads still print for it has no owner."""
         if owner.unfinished is not None:
             with self._lock:
                 for stream in _STREAMS:
                     decoder = (owner.decoders or {}).pop(stream, None)
                     cut = "" if decoder is None else decoder.decode(b"", final=True)
-                    ready, begun = self._safe(_taken(owner.waiting(stream)) + cut)
-                    text = self.secrets.cleaned(shorten_source_paths(ready, self._directories)) + (
-                        begun if len(begun) < MINIMUM_CHARS else MARK
+                    ready, partial = self._split_at_secret(_take_all(owner.unfinished_parts(stream)) + cut)
+                    text = self.secrets.redact(shorten_source_paths(ready, self._directories)) + (
+                        partial if len(partial) < MINIMUM_CHARS else MARK
                     )
                     if text:
                         self._send(owner, text)
-        owner.over = True
+        owner.ended = True
 
     def install(self) -> None:
-        """Take the place of Python's standard streams."""
+        """Replace Python's standard streams."""
         for name, descriptor in zip(_STREAMS, (1, 2), strict=True):
-            stream = cast("TextIO", Stream(self, name, descriptor))
+            stream = cast("TextIO", LogStream(self, name, descriptor))
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
 
     def disconnect(self) -> None:
-        """For a process that the model forked: its standard streams are its owner's pipe from here on."""
+        """In a process that the model forked, make the standard streams write to descriptors 1 and 2 again."""
         self._lock = threading.RLock()
         for name, descriptor in zip(_STREAMS, (1, 2), strict=True):
             stream = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
@@ -118,8 +118,8 @@ class Logs:
             setattr(sys, f"__{name}__", stream)
 
 
-class Stream(io.TextIOBase):
-    """What model code sees as sys.stdout; its `buffer` takes bytes, its fileno() is the pipe."""
+class LogStream(io.TextIOBase):
+    """sys.stdout or sys.stderr for model code. Its `buffer` takes bytes, its fileno() is the pipe."""
 
     encoding = "utf-8"
     errors = "replace"
@@ -129,7 +129,7 @@ class Stream(io.TextIOBase):
     def __init__(self, logs: Logs, name: str, descriptor: int) -> None:
         super().__init__()
         self.name = f"<{name}>"
-        self.buffer = _Bytes(self, logs, name)
+        self.buffer = _BinaryStream(self, logs, name)
         self._logs = logs
         self._stream = name
         self._descriptor = descriptor
@@ -144,10 +144,10 @@ class Stream(io.TextIOBase):
         self._logs.flush(self._stream)
 
     def reconfigure(self, **_settings: Any) -> None:
-        """Models set line buffering or an encoding; both are fixed here."""
+        """Do nothing: line buffering and the encoding, which models set here, are fixed."""
 
     def close(self) -> None:
-        """A model that closes its output closes nothing: later predictions have logs too."""
+        """Do nothing: later predictions need the stream."""
 
     def fileno(self) -> int:
         return self._descriptor
@@ -159,8 +159,8 @@ class Stream(io.TextIOBase):
         return True
 
 
-class _Bytes(io.BufferedIOBase):
-    def __init__(self, text: Stream, logs: Logs, stream: str) -> None:
+class _BinaryStream(io.BufferedIOBase):
+    def __init__(self, text: LogStream, logs: Logs, stream: str) -> None:
         super().__init__()
         self._text = text
         self._logs = logs
@@ -175,7 +175,7 @@ class _Bytes(io.BufferedIOBase):
         self._text.flush()
 
     def close(self) -> None:
-        """As the stream above."""
+        """Do nothing, as LogStream."""
 
     def fileno(self) -> int:
         return self._text.fileno()

@@ -1,4 +1,4 @@
-"""The process that a fork has made, before it is anybody's: it sheds what it has of the zygote, and dies with it."""
+"""The first steps of a forked process: it gives up what it inherited from the zygote, and will die with it."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ class Descriptors:
     data: int
     control: int
     log: int  # write end of a pipe: descriptors 1 and 2
-    text: int  # write end of the pipe of printed/wire.py
+    text: int  # write end of the pipe of wire/text_stream.py
 
 
 def leave_zygote(descriptors: Descriptors) -> None:
@@ -33,11 +33,11 @@ def leave_zygote(descriptors: Descriptors) -> None:
     os.dup2(descriptors.log, 2)
     _close_all_but({0, 1, 2, descriptors.data, descriptors.control, descriptors.text})
     sys.argv = ["model"]
-    sys.modules["__main__"] = types.ModuleType("__main__")  # pickle and multiprocessing must not find the zygote there
+    sys.modules["__main__"] = types.ModuleType("__main__")  # hide the zygote's module from pickle and multiprocessing
 
 
 def _on_early_signal(_number: int, _frame: object) -> None:
-    """SIGUSR1 only says that there is something to read, and nobody reads yet."""
+    """Ignore SIGUSR1: it announces data on the control socket, which is read later anyway."""
 
 
 def _close_all_but(kept: set[int]) -> None:
@@ -53,12 +53,14 @@ def _close_range(first: int, last: int) -> None:
         return
     try:
         syscalls.syscall("close_range", _CLOSE_RANGE, first, last, 0)
-    except OSError:  # forbidden by an outer seccomp filter, for one
+    except OSError:  # forbidden, for instance by an outer seccomp filter
         os.closerange(first, min(last, resource.getrlimit(resource.RLIMIT_NOFILE)[0]) + 1)
 
 
-def die_with(parent_pid: int) -> None:
-    """Must be called after every change of identity, which makes the kernel forget it."""
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends. Call it again after each change of the uid, which
+    resets it.
+    """
     syscalls.prctl("pdeathsig", syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(ORPHANED_EXIT_CODE)

@@ -1,7 +1,7 @@
-"""A child, from the fork to its end: confine itself, boot the model, tell how that went, serve predictions.
+"""A child, from the fork to its exit: enters the sandbox, boots the model, reports the result, serves predictions.
 
-It runs on what the zygote has imported and never returns into the zygote's code. Until the sandbox is entered not one
-line of the model's has run.
+It uses the modules that the zygote has imported and never returns to the zygote's code. It runs no code of the model
+before it has entered the sandbox.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from tidemill.model.errors import exceptions
-from tidemill.model.errors.boot import BootError, boot_error, guarded
-from tidemill.model.introspection.load import Loaded, load_predictor, load_train, setup_arguments
+from tidemill.model.errors.boot import BootError, boot_error, run_step
+from tidemill.model.introspection.load import LoadedModel, load_predictor, load_train, setup_arguments
 from tidemill.model.introspection.signature import Signature
 from tidemill.model.logs import c_streams, processes, threads
-from tidemill.model.logs.owners import NOBODY, Owner, become
+from tidemill.model.logs.owners import NO_OWNER, LogOwner, set_owner
 from tidemill.model.logs.pipes import Pipes
 from tidemill.model.logs.streams import Logs
 from tidemill.model.process import environment, reseed
-from tidemill.model.process.after_fork import Descriptors, die_with, leave_zygote
+from tidemill.model.process.after_fork import Descriptors, die_with_parent, leave_zygote
 from tidemill.model.sandbox.entry import MissingLayerError, enter_with_way_out
 from tidemill.model.sandbox.settings import SandboxLayer
 from tidemill.model.schema import child_schema
@@ -46,11 +46,12 @@ BOOT_FAILED_EXIT_CODE: Final = 70
 
 
 def _add_packages(directory: str) -> None:
-    """In front of the interpreter's own packages, behind the standard library. Their .pth files count too: only here,
-    inside the sandbox, may the model's choice of packages run anything.
+    """Insert the directory before the interpreter's own packages, after the standard library.
+
+    This runs its .pth files: packages that the model chose may run code in the sandbox only.
     """
-    own = [path for path in sys.path if "site-packages" in path or "dist-packages" in path]
-    at = sys.path.index(own[0]) if own else len(sys.path)
+    installed = [path for path in sys.path if "site-packages" in path or "dist-packages" in path]
+    at = sys.path.index(installed[0]) if installed else len(sys.path)
     before = len(sys.path)
     site.addsitedir(directory)
     added, sys.path[before:] = sys.path[before:], []
@@ -58,18 +59,18 @@ def _add_packages(directory: str) -> None:
 
 
 def run(descriptors: Descriptors, spec: ChildSpec, zygote_pid: int) -> NoReturn:
-    """In the process just forked."""
+    """Run in the process that was just forked, until its exit."""
     status = BOOT_FAILED_EXIT_CODE
     try:
         leave_zygote(descriptors)
-        living = _Child(descriptors, spec, zygote_pid)  # its sockets must not close before the process ends
-        status = living.live()
-    except BaseException as error:  # noqa: BLE001  the boundary: nothing may unwind into the zygote's frames
+        child = _Child(descriptors, spec, zygote_pid)  # its sockets must not close before the process ends
+        status = child.run()
+    except BaseException as error:  # noqa: BLE001  the boundary: no exception may reach the zygote's frames
         exceptions.print_traceback(error)
     finally:
         with contextlib.suppress(BaseException):
             sys.stderr.flush()
-        # No interpreter shutdown: exit handlers of libraries may hang, and the zygote ends what is left behind.
+        # No interpreter shutdown: exit handlers of libraries may hang. The zygote kills processes that are left.
         os._exit(status)
 
 
@@ -81,7 +82,7 @@ class _Child:
         self._control = socket.socket(fileno=descriptors.control)
         self._cancelation = Cancelation(self._control)
         self._pipes = Pipes(self._channel, descriptors.text, self._cancelation)
-        self._setup = Owner(None)
+        self._setup = LogOwner(None)
         self._layers: list[SandboxLayer] = []
         self._phases: dict[str, float] = {}
         self._since = time.perf_counter()
@@ -91,8 +92,8 @@ class _Child:
         self._phases[name] = round((now - self._since) * 1000, 3)
         self._since = now
 
-    def live(self) -> int:
-        die_with(self._zygote_pid)
+    def run(self) -> int:
+        die_with_parent(self._zygote_pid)
         try:
             self._confine()
             boot = self._read_boot()
@@ -107,15 +108,15 @@ class _Child:
             self._layers, way_out = enter_with_way_out(self._spec.sandbox)
         except MissingLayerError as error:
             raise BootError("sandbox", str(error)) from None
-        if way_out is not None:  # the worker's from here on
+        if way_out is not None:  # the worker takes it over
             self._channel.send({"t": "way_out", "files": [{"pointer": "", "name": "listener"}]}, [way_out.detach()])
-        die_with(self._zygote_pid)
-        c_streams.prepare()
+        die_with_parent(self._zygote_pid)
+        c_streams.set_line_buffering()
         faulthandler.enable(2)
         spec = self._spec
         variables = environment.complete(spec.env, spec.sandbox.tmp, spec.threads, way_out=spec.sandbox.way_out)
         environment.install(variables)
-        reseed.renew()
+        reseed.reseed_generators()
         self._end_phase("sandbox")
 
     def _read_boot(self) -> BootFrame:
@@ -125,80 +126,80 @@ class _Child:
                 os._exit(ORPHANED_EXIT_CODE)
             if bodies:
                 break
-        self._since = time.perf_counter()  # the worker's time is not the model's
-        (body,) = bodies  # nothing is sent ahead of `ready`
+        self._since = time.perf_counter()  # do not count the worker's time
+        (body,) = bodies  # the worker sends no other frame before `ready`
         return BootFrame.from_frame(json.loads(body))
 
     def _boot(self, boot: BootFrame) -> int:
         os.chdir(boot.directory)
         os.environ.update(boot.secrets)
-        if boot.weights is not None:  # as Cog says it, for what takes no `weights` in its setup
+        if boot.weights is not None:  # as Cog does, for a setup without the parameter `weights`
             os.environ["COG_WEIGHTS"] = boot.weights
         if self._spec.sandbox.work is not None:
-            sent_files.own(self._spec.sandbox.work)
+            sent_files.add_directory(self._spec.sandbox.work)
         if boot.site is not None:
             _add_packages(boot.site)
         _limit_threads(self._spec.threads)
         logs = Logs(self._pipes.write, {boot.directory, os.path.realpath(boot.directory), boot.tmp})
-        become(self._setup)
-        self._watch_forks(logs)
-        threads.follow()
-        processes.follow(self._pipes)
+        set_owner(self._setup)
+        self._disconnect_forks(logs)
+        threads.install()
+        processes.install(self._pipes)
         logs.install()
         if boot.mode == "inspect":
-            signature, schema = child_schema.inspected(boot)
+            signature, schema = child_schema.inspect_model(boot)
             self._end_phase("import")
             logs.finish(self._setup)
-            self._tell_ready(boot, signature, schema=schema)
+            self._send_ready(boot, signature, schema=schema)
             return 0
         load = load_train if boot.mode == "train" else load_predictor
-        loaded: Loaded = guarded("import", lambda: load(boot.entry, Path(boot.directory)))
+        loaded: LoadedModel = run_step("import", lambda: load(boot.entry, Path(boot.directory)))
         self._end_phase("import")
         if loaded.is_async:
             asyncio.run(self._serve_async(boot, loaded, logs))
             return 0
-        self._set_up_and_tell(boot, loaded, logs)
+        self._run_setup(boot, loaded, logs)
         if loaded.healthcheck is not None:
-            self._channel.on_check = functools.partial(health.tell, self._channel, loaded.healthcheck)
+            self._channel.on_check = functools.partial(health.run_healthcheck, self._channel, loaded.healthcheck)
         server = SyncServer if loaded.signature.batch is None else BatchServer
         server(loaded, self._channel, logs, self._cancelation, self._pipes).serve()
         return 0
 
-    def _set_up_and_tell(self, boot: BootFrame, loaded: Loaded, logs: Logs) -> None:
-        outcome = guarded("setup", lambda: _call_setup(loaded, boot))
+    def _run_setup(self, boot: BootFrame, loaded: LoadedModel, logs: Logs) -> None:
+        outcome = run_step("setup", lambda: _call_setup(loaded, boot))
         if outcome is not None:
             coroutine = outcome
-            guarded("setup", lambda: asyncio.new_event_loop().run_until_complete(coroutine))
-        self._settle(boot, loaded, logs)
+            run_step("setup", lambda: asyncio.new_event_loop().run_until_complete(coroutine))
+        self._finish_setup(boot, loaded, logs)
 
-    async def _serve_async(self, boot: BootFrame, loaded: Loaded, logs: Logs) -> None:
-        """Set-up and predictions share one event loop: what setup binds to it stays usable."""
-        outcome = guarded("setup", lambda: _call_setup(loaded, boot))
+    async def _serve_async(self, boot: BootFrame, loaded: LoadedModel, logs: Logs) -> None:
+        """Run setup and predictions on one event loop, so that what setup binds to the loop stays usable."""
+        outcome = run_step("setup", lambda: _call_setup(loaded, boot))
         if outcome is not None:
             try:
                 await outcome
-            except BaseException as error:  # noqa: BLE001  the boundary, as in guarded
+            except BaseException as error:  # noqa: BLE001  the boundary, as in run_step
                 raise boot_error("setup", error) from None
         concurrency = boot.concurrency or loaded.concurrency
         server = AsyncServer(loaded, self._channel, self._control, logs, self._pipes, concurrency=concurrency)
-        self._settle(boot, loaded, logs)
+        self._finish_setup(boot, loaded, logs)
         if loaded.healthcheck is not None:
-            self._channel.on_check = health.Soon(self._channel, loaded.healthcheck)
+            self._channel.on_check = health.AsyncHealthcheck(self._channel, loaded.healthcheck)
         await server.serve()
 
-    def _settle(self, boot: BootFrame, loaded: Loaded, logs: Logs) -> None:
-        # Weights and modules stay for good: later collections need not walk them. What setup dropped goes first.
+    def _finish_setup(self, boot: BootFrame, loaded: LoadedModel, logs: Logs) -> None:
+        # Weights and modules live until the exit, so later collections skip them. Collect the garbage of setup first.
         gc.collect()
         gc.freeze()
-        self._pipes.settle_standard()
+        self._pipes.rotate_standard()
         logs.finish(self._setup)
         self._pipes.end(self._setup)
-        become(NOBODY)
+        set_owner(NO_OWNER)
         self._end_phase("setup")
-        schema = child_schema.corrected(boot, loaded)
-        self._tell_ready(boot, loaded.signature, schema=schema, healthcheck=loaded.healthcheck is not None)
+        schema = child_schema.correct_schema(boot, loaded)
+        self._send_ready(boot, loaded.signature, schema=schema, healthcheck=loaded.healthcheck is not None)
 
-    def _tell_ready(
+    def _send_ready(
         self, boot: BootFrame, signature: Signature, *, schema: Any = None, healthcheck: bool = False
     ) -> None:
         concurrency = (boot.concurrency or signature.concurrency) if signature.is_async else 1
@@ -214,8 +215,8 @@ class _Child:
         self._channel.put_printed()
         self._channel.send(frame)
 
-    def _watch_forks(self, logs: Logs) -> None:
-        """A process that the model forks must not speak on the child's sockets or take its cancels."""
+    def _disconnect_forks(self, logs: Logs) -> None:
+        """Disconnect processes that the model forks from the child's sockets and cancels."""
 
         def in_fork() -> None:
             self._pipes.disconnect()
@@ -227,8 +228,8 @@ class _Child:
         os.register_at_fork(after_in_child=in_fork)
 
 
-def _call_setup(loaded: Loaded, boot: BootFrame) -> Coroutine[Any, Any, Any] | None:
-    """Runs a synchronous setup; of an asynchronous one it returns the coroutine."""
+def _call_setup(loaded: LoadedModel, boot: BootFrame) -> Coroutine[Any, Any, Any] | None:
+    """Run a synchronous setup, or return the coroutine of an asynchronous one."""
     if loaded.setup is None:
         return None
     result = loaded.setup(**setup_arguments(loaded, boot.weights))

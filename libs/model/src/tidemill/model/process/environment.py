@@ -1,13 +1,15 @@
-"""The child's environment: what the settings allow, and where libraries may write, all inside its own directory."""
+"""The child's environment variables: those that the settings allow, and directories for libraries below its own
+`tmp`.
+"""
 
 import os
 import tempfile
 from collections.abc import Mapping
 from typing import Final
 
-from tidemill.model.sandbox.way_out import variables
+from tidemill.model.sandbox.way_out import proxy_variables
 
-# Libraries that cache somewhere of their own; the rest follow XDG_CACHE_HOME or HOME.
+# Libraries with a cache variable of their own; the others use XDG_CACHE_HOME or HOME.
 _CACHES: Final = {
     "XDG_CACHE_HOME": "cache",
     "XDG_CONFIG_HOME": "config",
@@ -21,20 +23,22 @@ _CACHES: Final = {
     "MPLCONFIGDIR": "config/matplotlib",
 }
 _PLACES: Final = ("HOME", "TMPDIR", "TEMP", "TMP")
-# The uid has no entry in /etc/passwd; getpass.getuser() looks here first.
+# The uid has no entry in /etc/passwd; getpass.getuser() reads these first.
 _USER: Final = {"USER": "model", "LOGNAME": "model"}
 _BASE: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
 
 def complete(allowed: Mapping[str, str], tmp: str, threads: int | None, *, way_out: bool = False) -> dict[str, str]:
-    """The whole environment of a child; what `allowed` names wins, but for the places that only `tmp` can be."""
+    """Return the whole environment of a child. `allowed` takes precedence, except for the variables that must
+    be `tmp`.
+    """
     caches = {name: f"{tmp}/{place}" for name, place in _CACHES.items()}
     pools = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    proxies = variables() if way_out else {}
+    proxies = proxy_variables() if way_out else {}
     return {**_BASE, **_USER, **caches, **pools, **allowed, **proxies, **dict.fromkeys(_PLACES, tmp)}
 
 
 def install(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    tempfile.tempdir = None  # forget what the zygote may have looked up
+    tempfile.tempdir = None  # reset the zygote's cached value

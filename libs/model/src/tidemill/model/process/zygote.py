@@ -1,4 +1,4 @@
-"""A zygote: one Python environment with its heavy modules imported, forking children on the worker's word.
+"""A zygote: a process of one Python environment with heavy modules imported, which forks children for the worker.
 
 `python -m tidemill.model.process.zygote --socket-fd N --preload torch,numpy`. It has one thread, never touches a GPU
 and runs no model code. Messages on its SOCK_SEQPACKET socket are JSON objects, one per packet:
@@ -9,7 +9,7 @@ and runs no model code. Messages on its SOCK_SEQPACKET socket are JSON objects, 
 """
 
 import argparse
-import asyncio  # noqa: F401  a child of an asynchronous model would import it after the fork
+import asyncio  # noqa: F401  imported once here, not in each child of an asynchronous model
 import contextlib
 import gc
 import importlib
@@ -31,14 +31,14 @@ from tidemill.model.process.after_fork import Descriptors
 from tidemill.model.sandbox import syscalls
 from tidemill.model.wire.spec import ChildSpec
 
-_REQUEST_LIMIT_BYTES: Final = 128 * 1024  # a spec is paths and an environment; a packet must fit the socket buffer
-_LEAVE_WITHIN_S: Final = 2.0  # children are killed at the end; the kernel frees a GPU's memory in that time
+_REQUEST_LIMIT_BYTES: Final = 128 * 1024  # a spec holds paths and an environment; a packet must fit the socket buffer
+_LEAVE_WITHIN_S: Final = 2.0  # children are killed at the end; in this time the kernel frees GPU memory
 _ORPHAN: Final = -1
 
 
 @dataclass(frozen=True)
-class _Process:
-    id: int  # the worker's name for it; _ORPHAN for what a dead child left behind
+class _WatchedProcess:
+    id: int  # chosen by the worker; _ORPHAN for a process that a dead child left
     pid: int
     pidfd: int
 
@@ -46,12 +46,12 @@ class _Process:
 class Zygote:
     def __init__(self, worker: socket.socket) -> None:
         self._worker = worker
-        self._processes: dict[int, _Process] = {}  # by pidfd
+        self._processes: dict[int, _WatchedProcess] = {}  # by pidfd
         self._poll = select.poll()
         self._poll.register(worker, select.POLLIN)
 
     def serve(self) -> None:
-        """Until the worker closes its end; no child outlives that."""
+        """Serve until the worker closes its end, then kill all children."""
         try:
             while True:
                 for descriptor, _ in self._poll.poll():
@@ -66,7 +66,7 @@ class Zygote:
             self._worker.close()
 
     def _say(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
-        with contextlib.suppress(ConnectionError):  # the next read notices
+        with contextlib.suppress(ConnectionError):  # the next read fails too
             socket.send_fds(self._worker, [json.dumps(message).encode()], list(descriptors))
 
     def ready(self, modules: dict[str, float], failed: dict[str, str]) -> None:
@@ -89,15 +89,15 @@ class Zygote:
 
     def _fork(self, identifier: int, spec: ChildSpec, descriptors: Descriptors) -> None:
         zygote_pid = os.getpid()
-        gc.freeze()  # so that a collection in the child copies no page of ours
+        gc.freeze()  # so that garbage collection in the child copies no pages of the zygote
         pid = os.fork()
         if pid == 0:
             child.run(descriptors, spec, zygote_pid)
         process = self._watch(identifier, pid)
         self._say({"t": "forked", "id": identifier, "pid": pid}, (process.pidfd,))
 
-    def _watch(self, identifier: int, pid: int) -> _Process:
-        process = _Process(identifier, pid, os.pidfd_open(pid))
+    def _watch(self, identifier: int, pid: int) -> _WatchedProcess:
+        process = _WatchedProcess(identifier, pid, os.pidfd_open(pid))
         self._processes[process.pidfd] = process
         self._poll.register(process.pidfd, select.POLLIN)
         return process
@@ -118,9 +118,9 @@ class Zygote:
         self._end_orphans()
 
     def _end_orphans(self) -> None:
-        """What dead children started is ours now (we are its subreaper): end it, and when it ends, what that started.
+        """Kill processes that dead children left: this process is their subreaper. Repeated when one of them ends.
 
-        Those in the session of a living child daemonized themselves and go with their child.
+        Processes in the session of a living child have daemonized themselves; they are killed with their child.
         """
         known = {process.pid for process in self._processes.values()}
         sessions = {process.pid for process in self._processes.values() if process.id != _ORPHAN}
@@ -140,7 +140,7 @@ class Zygote:
             signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
         while self._processes and (left := deadline - time.monotonic()) > 0:
             for descriptor, _ in self._poll.poll(left * 1000):
-                with contextlib.suppress(OSError):  # nobody listens any more
+                with contextlib.suppress(OSError):  # the worker may have closed its end
                     self._reap(descriptor)
 
 
@@ -149,19 +149,19 @@ def _child_pids() -> list[int]:
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:  # noqa: PTH123  a /proc file
             return [int(word) for word in children.read().split()]
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN: process groups are all that is ended
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN: only process groups are killed
         return []
 
 
 def preload(names: list[str]) -> tuple[dict[str, float], dict[str, str]]:
-    """Milliseconds by module, and what could not be imported (its children may do without)."""
+    """Import modules. Return the milliseconds of each, and the error of each that failed: children may not need it."""
     taken, failed = {}, {}
     for name in names:
         started = time.perf_counter()
         try:
             importlib.import_module(name)
             taken[name] = round((time.perf_counter() - started) * 1000, 1)
-        except Exception as error:  # noqa: BLE001  the boundary to an environment that others made
+        except Exception as error:  # noqa: BLE001  the boundary to packages of other authors
             failed[name] = f"{type(error).__name__}: {error}"
     return taken, failed
 
@@ -173,13 +173,13 @@ def main() -> None:
     options = parser.parse_args()
     if sys.path[0] in {"", os.fspath(Path.cwd())}:  # `-m` put it there
         del sys.path[0]
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a child may be told of a cancel before it listens
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # a child may get a cancel before it has a handler
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     syscalls.prctl("subreaper", syscalls.PR_SET_CHILD_SUBREAPER, 1)
     syscalls.prctl("name", syscalls.PR_SET_NAME, b"tidemill-zygote")
     zygote = Zygote(socket.socket(fileno=options.socket_fd))
     modules, failed = preload([name for name in options.preload.split(",") if name])
-    # Libraries may hold idle threads (BLAS pools); Python 3.12 warns of forking then, each of them handles it.
+    # Libraries may have idle threads (BLAS pools), which survive a fork. Python 3.12 warns of them.
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
-"""Landlock: which files a child may touch, no TCP, no signals and no abstract sockets out of its own domain.
+"""Landlock: limits the files of a child, and its TCP, signals and abstract sockets to its own domain.
 
-It owns the kernel's structures (include/uapi/linux/landlock.h) and the meaning of "read" and "write"; which paths
-are granted is decided in sandbox.py. A path that is not granted here is closed, whatever its mode bits say.
+It owns the kernel's structures (include/uapi/linux/landlock.h) and the meaning of "read" and "write"; entry.py decides
+which paths are granted. A path that is not granted cannot be opened, whatever its mode bits.
 """
 
 import os
@@ -44,28 +44,28 @@ WRITE: Final = (
     | (REMOVE_DIR | REMOVE_FILE | MAKE_DIR | MAKE_REG | MAKE_SYM | MAKE_SOCK | MAKE_FIFO)
 )
 DEVICE: Final = READ_FILE | WRITE_FILE | IOCTL_DEV
-_OF_A_FILE: Final = DEVICE | EXECUTE | TRUNCATE  # what means something on a non-directory
+_OF_A_FILE: Final = DEVICE | EXECUTE | TRUNCATE  # the rights that a file which is no directory can have
 
-# Before ABI 3 (Linux 6.2) a file outside could still be truncated, so an older kernel does not count as a boundary.
-LEAST_ABI: Final = 3
+# Before ABI 3 (Linux 6.2) a file outside could still be truncated, so an older kernel is no boundary.
+MINIMUM_ABI: Final = 3
 _NETWORK_ABI: Final = 4
 _SIGNALS_ABI: Final = 6
 _CREATE_RULESET_VERSION: Final = 1
 _RULE_PATH_BENEATH: Final = 1
 _RULE_NET_PORT: Final = 2
 
-# (ABI, file rights new in it); ABI 9 covers sockets with a path, which older kernels leave to the mode bits.
+# (ABI, file rights new in it). From ABI 9 on it covers sockets with a path; older kernels check their mode bits only.
 _FS_BY_ABI: Final = ((1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV), (9, RESOLVE_UNIX))
 
 
 @dataclass(frozen=True)
-class Rule:
+class PathRule:
     path: str
     access: int
 
 
 def abi() -> int:
-    """The kernel's Landlock ABI, 0 where it has none or it is switched off."""
+    """Return the kernel's Landlock ABI, or 0 if it has none or it is disabled."""
     try:
         return syscalls.syscall(
             "landlock_create_ruleset", syscalls.LANDLOCK_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION
@@ -87,18 +87,18 @@ def handled_fs(version: int) -> int:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """What stays within the process's own domain besides files: all of it, unless a layer is switched off."""
+class Restrictions:
+    """What is confined to the process's own domain besides files. All of it, unless a layer is switched off."""
 
     network: bool = True  # TCP, and sockets in the abstract name space
     signals: bool = True
-    tcp_ports: tuple[int, ...] = ()  # that it may connect to all the same
+    tcp_ports: tuple[int, ...] = ()  # ports to which it may connect despite `network`
 
 
-def ruleset_attr(version: int, reach: Reach = Reach()) -> bytes:
-    """A struct landlock_ruleset_attr, cut to the members that this ABI knows."""
-    net = BIND_TCP | CONNECT_TCP if reach.network else 0
-    scoped = (SCOPE_ABSTRACT_UNIX_SOCKET if reach.network else 0) | (SCOPE_SIGNAL if reach.signals else 0)
+def ruleset_attr(version: int, restrictions: Restrictions = Restrictions()) -> bytes:
+    """Return a struct landlock_ruleset_attr, cut to the members that this ABI knows."""
+    net = BIND_TCP | CONNECT_TCP if restrictions.network else 0
+    scoped = (SCOPE_ABSTRACT_UNIX_SOCKET if restrictions.network else 0) | (SCOPE_SIGNAL if restrictions.signals else 0)
     packed = struct.pack("=QQQ", handled_fs(version), net, scoped)
     if version >= _SIGNALS_ABI:
         return packed
@@ -106,30 +106,30 @@ def ruleset_attr(version: int, reach: Reach = Reach()) -> bytes:
 
 
 def path_beneath_attr(access: int, parent_fd: int) -> bytes:
-    """A struct landlock_path_beneath_attr, which is packed."""
+    """Return a struct landlock_path_beneath_attr, which is packed."""
     return struct.pack("=Qi", access, parent_fd)
 
 
 def net_port_attr(access: int, port: int) -> bytes:
-    """A struct landlock_net_port_attr."""
+    """Return a struct landlock_net_port_attr."""
     return struct.pack("=QQ", access, port)
 
 
-def restrict(rules: Iterable[Rule], reach: Reach = Reach()) -> int:
-    """Confine this process and all its descendants for good; returns the ABI in force. no_new_privs must be set.
+def restrict(rules: Iterable[PathRule], restrictions: Restrictions = Restrictions()) -> int:
+    """Confine this process and all its descendants for good. Return the ABI in force. no_new_privs must be set.
 
-    Paths that do not exist are left out. Raises OSError when the kernel cannot enforce it.
+    Paths that do not exist are left out. Raise OSError if the kernel cannot enforce the rules.
     """
     version = abi()
-    if version < LEAST_ABI:
-        raise OSError(f"Landlock ABI {version}, at least {LEAST_ABI} (Linux 6.2) is needed")
-    attr = ruleset_attr(version, reach)
+    if version < MINIMUM_ABI:
+        raise OSError(f"Landlock ABI {version}, at least {MINIMUM_ABI} (Linux 6.2) is needed")
+    attr = ruleset_attr(version, restrictions)
     ruleset = syscalls.syscall("landlock_create_ruleset", syscalls.LANDLOCK_CREATE_RULESET, attr, len(attr), 0)
     try:
         for rule in rules:
             _allow(ruleset, rule, handled_fs(version))
-        if version >= _NETWORK_ABI and reach.network:
-            _allow_ports(ruleset, reach.tcp_ports)
+        if version >= _NETWORK_ABI and restrictions.network:
+            _allow_ports(ruleset, restrictions.tcp_ports)
         syscalls.syscall("landlock_restrict_self", syscalls.LANDLOCK_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
@@ -142,7 +142,7 @@ def _allow_ports(ruleset: int, ports: Iterable[int]) -> None:
         syscalls.syscall("landlock_add_rule", syscalls.LANDLOCK_ADD_RULE, ruleset, _RULE_NET_PORT, attr, 0)
 
 
-def _allow(ruleset: int, rule: Rule, handled: int) -> None:
+def _allow(ruleset: int, rule: PathRule, handled: int) -> None:
     try:
         parent = os.open(rule.path, os.O_PATH | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, PermissionError):

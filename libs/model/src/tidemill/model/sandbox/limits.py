@@ -1,6 +1,6 @@
-"""Resource limits of one child: what it may use up before the kernel says no.
+"""Resource limits of one child, enforced by the kernel.
 
-They bound accidents and spite on one machine; fair shares of CPU and memory belong to cgroups.
+They bound accidents and attacks on one machine; fair shares of CPU and memory belong to cgroups.
 """
 
 import contextlib
@@ -13,16 +13,16 @@ from typing import Final
 # (fs/coredump.c), and a core of a model is as large as its weights.
 _CORE_BYTES: Final = 1
 
-# Segments that processes share by a key lie in no file system and need not be mapped: nobody could count them.
-_KEYED_MEMORY_BYTES: Final = 64 * 1024**2
+# System V segments lie in no file system and need not be mapped, so the worker cannot count them.
+_SYSV_MEMORY_BYTES: Final = 64 * 1024**2
 
-# The kernel's killer takes the child before the worker or a database when the machine runs out of memory.
+# When the machine runs out of memory, the kernel kills the child before the worker or a database.
 _OOM_SCORE: Final = 500
 
 
 @dataclass(frozen=True)
 class ResourceLimits:
-    open_files: int = 4096  # data loaders and memory-mapped shards; well under what would hurt the kernel
+    open_files: int = 4096  # data loaders and memory-mapped shards; far below what would harm the kernel
     processes: int = 1024  # threads count: BLAS and OpenMP start one per core, a fork bomb stops here
     file_bytes: int = 32 * 1024**3  # one file; more than any output or cache file, less than a disk
     shared_memory_bytes: int = 2 * 1024**3  # the private /dev/shm; what data loaders pass around
@@ -31,9 +31,9 @@ class ResourceLimits:
 
 
 def apply(limits: ResourceLimits, *, counts_processes: bool) -> None:
-    """Lower the limits of this process for good. Raises OSError or ValueError when one cannot be set.
+    """Lower the limits of this process for good. Raise OSError or ValueError if one cannot be set.
 
-    `counts_processes` is false where the child shares its uid with others, whose threads the kernel would count in.
+    `counts_processes` is false if other processes share the uid: the kernel would count their threads too.
     """
     _lower(resource.RLIMIT_CORE, _CORE_BYTES)
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
@@ -42,14 +42,14 @@ def apply(limits: ResourceLimits, *, counts_processes: bool) -> None:
         _lower(resource.RLIMIT_NPROC, limits.processes)
     if limits.data_bytes is not None:
         _lower(resource.RLIMIT_DATA, limits.data_bytes)
-    with contextlib.suppress(OSError):  # a courtesy to the neighbours, not a boundary
+    with contextlib.suppress(OSError):  # protects other processes, but is no boundary
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")
 
 
-def lower_keyed_memory() -> bool:
-    """Of all System V segments in this process's own IPC namespace; whether the system allows it."""
+def limit_sysv_memory() -> bool:
+    """Limit all System V segments of this process's own IPC namespace. Return False if the system refuses."""
     try:
-        Path("/proc/sys/kernel/shmall").write_text(str(_KEYED_MEMORY_BYTES // resource.getpagesize()), encoding="ascii")
+        Path("/proc/sys/kernel/shmall").write_text(str(_SYSV_MEMORY_BYTES // resource.getpagesize()), encoding="ascii")
     except OSError:
         return False
     return True

@@ -27,10 +27,10 @@ _PACKAGE: Final = Path(__file__).resolve().parents[1]  # tidemill.model
 
 
 def interpreter_paths() -> list[str]:
-    """What this interpreter itself reads: its prefixes, the module path and where this package and cog really lie."""
+    """Return the paths that this interpreter reads: its prefixes, sys.path, real paths of this package and of cog."""
     packages = [os.fspath(_PACKAGE)]
     cog = sys.modules.get("cog")
     if cog is not None and cog.__file__ is not None:
-        packages.append(os.path.dirname(os.path.realpath(cog.__file__)))  # noqa: PTH120
+        packages.append(os.path.dirname(os.path.realpath(cog.__file__)))  # noqa: PTH120  os.path throughout
     prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
     return [path for path in dict.fromkeys([*prefixes, *sys.path, *packages]) if os.path.isabs(path) and path != "/"]  # noqa: PTH117

@@ -1,7 +1,7 @@
-"""The seccomp filter: system calls that no model needs and kernel exploits love are refused with EPERM.
+"""The seccomp filter: refuses, with EPERM, system calls that no model needs and that kernel exploits use.
 
-A deny list, assembled here into classic BPF for x86_64 and aarch64. It can look at numbers and plain arguments only,
-never behind a pointer; paths are Landlock's business.
+A deny list, assembled here into classic BPF for x86_64 and aarch64. A filter sees call numbers and plain arguments,
+never what a pointer leads to: paths are left to Landlock.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ _ERRNO: Final = 0x0005_0000
 # Offsets in struct seccomp_data {int nr; u32 arch; u64 ip; u64 args[6]}; both machines are little-endian.
 _NR, _ARCH, _ARG0_LOW, _ARG1_LOW = 0, 4, 16, 24
 
-_X32_BIT: Final = 0x4000_0000  # x86_64 only: the x32 ABI would be a second door to every call
+_X32_BIT: Final = 0x4000_0000  # x86_64 only: the x32 ABI offers every call under a second number
 
 NEW_NAMESPACES: Final = (
     syscalls.CLONE_NEWNS
@@ -38,9 +38,9 @@ NEW_NAMESPACES: Final = (
     | syscalls.CLONE_NEWNET
 )
 
-# name: (x86_64, aarch64); None where the machine has no such call.
+# name: (x86_64, aarch64); None if the architecture has no such call.
 DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
-    # looking into or steering other processes
+    # reading or controlling other processes
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
@@ -48,7 +48,7 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "pidfd_getfd": (438, 438),
     "kcmp": (312, 272),
     "perf_event_open": (298, 241),
-    # kernel interfaces with a record of holes
+    # kernel interfaces with many past vulnerabilities
     "bpf": (321, 280),
     "userfaultfd": (323, 282),
     "io_uring_setup": (425, 425),
@@ -58,10 +58,10 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "add_key": (248, 217),
     "request_key": (249, 218),
     "fanotify_init": (300, 262),
-    # around Landlock: handles open files by number, not by path
+    # bypasses of Landlock: they open files by handle, not by path
     "open_by_handle_at": (304, 265),
     "name_to_handle_at": (303, 264),
-    # new roots and namespaces
+    # root directories, mounts and namespaces
     "mount": (165, 40),
     "umount2": (166, 39),
     "pivot_root": (155, 41),
@@ -103,31 +103,31 @@ DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
 }
 
 
-# The limits of another process of one's uid may be changed, and a limit can kill: only one's own are left.
+# prlimit() can change the limits of another process with the same uid, and a limit can kill. Allowed for itself only.
 PRLIMIT: Final = (302, 261)
 
-# A process that hides shows no descriptors to an ordinary user's worker, which counts what they hold of memory.
+# A process that is not dumpable hides its descriptors from a worker without root, which counts the memory they hold.
 PRCTL: Final = (157, 167)
 SET_DUMPABLE: Final = 4
 
-# Memory that processes share by a key, where its size cannot be bounded.
-KEYED_MEMORY: Final = (29, 194)  # shmget
+# System V shared memory, refused if its size cannot be limited.
+SYSV_MEMORY: Final = (29, 194)  # shmget
 
-# Where neither Landlock nor a uid of its own holds signals back: what may go to oneself and one's own group alone, ...
-TO_ONESELF: Final[dict[str, tuple[int, int]]] = {"kill": (62, 129), "tgkill": (234, 131)}
-# ... what is not needed, ...
+# If neither Landlock nor an own uid confines signals: these may go to the process itself and its group only, ...
+SELF_SIGNALS: Final[dict[str, tuple[int, int]]] = {"kill": (62, 129), "tgkill": (234, 131)}
+# ... these are refused, because no model needs them, ...
 OTHER_SIGNALS: Final[dict[str, tuple[int, int]]] = {
     "tkill": (200, 130),
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424),
 }
-# ... and having the kernel send them when a file has news: F_SETOWN and F_SETOWN_EX, FIOSETOWN and SIOCSPGRP.
+# ... and so are requests that the kernel sends them on I/O: F_SETOWN and F_SETOWN_EX, FIOSETOWN and SIOCSPGRP.
 SIGNAL_OWNERS: Final = (("fcntl", (72, 25), (8, 15)), ("ioctl", (16, 29), (0x8901, 0x8902)))
 
 
 @dataclass(frozen=True)
-class Machine:
+class Architecture:
     column: int
     audit_arch: int
     socket: int
@@ -136,9 +136,9 @@ class Machine:
     has_x32: bool
 
 
-MACHINES: Final = {
-    "x86_64": Machine(column=0, audit_arch=0xC000_003E, socket=41, clone=56, clone3=435, has_x32=True),
-    "aarch64": Machine(column=1, audit_arch=0xC000_00B7, socket=198, clone=220, clone3=435, has_x32=False),
+ARCHITECTURES: Final = {
+    "x86_64": Architecture(column=0, audit_arch=0xC000_003E, socket=41, clone=56, clone3=435, has_x32=True),
+    "aarch64": Architecture(column=1, audit_arch=0xC000_00B7, socket=198, clone=220, clone3=435, has_x32=False),
 }
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, k
@@ -149,7 +149,7 @@ def _refuse(number: int) -> Instruction:
 
 
 def _on_call(number: int, then: list[Instruction]) -> list[Instruction]:
-    """`then` must end in a return; another call number skips it."""
+    """Run `then`, which must end in a return, for this call number only."""
     return [(_EQUAL, 0, len(then), number), *then]
 
 
@@ -167,11 +167,11 @@ def _first_argument_not(refused: int) -> list[Instruction]:
     return [(_LOAD, 0, 0, _ARG0_LOW), (_EQUAL, 0, 1, refused), _refuse(errno.EPERM), (_RETURN, 0, 0, ALLOW)]
 
 
-def _signals_to(machine: Machine, pid: int) -> list[Instruction]:
-    """To the process `pid` and its group alone."""
+def _signals_to(machine: Architecture, pid: int) -> list[Instruction]:
+    """Allow signals to the process `pid` and its group only."""
     code: list[Instruction] = []
     own_group = (0, pid, -pid & 0xFFFF_FFFF)
-    for name, numbers in TO_ONESELF.items():
+    for name, numbers in SELF_SIGNALS.items():
         targets = own_group if name == "kill" else (pid,)
         code += _on_call(numbers[machine.column], _first_argument_in(targets, errno.EPERM))
     for numbers in OTHER_SIGNALS.values():
@@ -182,10 +182,12 @@ def _signals_to(machine: Machine, pid: int) -> list[Instruction]:
 
 
 def program(
-    machine: Machine, families: tuple[int, ...], *, signals_to: int | None = None, keyed_memory: bool = True
+    machine: Architecture, families: tuple[int, ...], *, signals_to: int | None = None, sysv_memory: bool = True
 ) -> list[Instruction]:
-    """The filter; socket() is left for the address families given (socketpair() always works). With `signals_to`, a
-    process id, signals go to that process and its group alone. Without `keyed_memory` there is no shmget().
+    """Return the filter. It allows socket() for the address `families` only; socketpair() always works.
+
+    With `signals_to`, a process id, signals go to that process and its group only. Without `sysv_memory`, shmget() is
+    refused.
     """
     code: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH),
@@ -198,13 +200,13 @@ def program(
     code += _on_call(machine.socket, _first_argument_in(families, errno.EAFNOSUPPORT))
     code += _on_call(PRLIMIT[machine.column], _first_argument_in((0,), errno.EPERM))
     code += _on_call(PRCTL[machine.column], _first_argument_not(SET_DUMPABLE))
-    if not keyed_memory:
-        code += _on_call(KEYED_MEMORY[machine.column], [_refuse(errno.ENOSYS)])
+    if not sysv_memory:
+        code += _on_call(SYSV_MEMORY[machine.column], [_refuse(errno.ENOSYS)])
     if signals_to is not None:
         code += _signals_to(machine, signals_to)
     namespaces = [(_LOAD, 0, 0, _ARG0_LOW), (_ANY_BIT, 0, 1, NEW_NAMESPACES), _refuse(errno.EPERM)]
     code += _on_call(machine.clone, [*namespaces, (_RETURN, 0, 0, ALLOW)])
-    # clone3 hides its flags behind a pointer; told that it does not exist, the C library falls back to clone.
+    # clone3 passes its flags by pointer. On ENOSYS the C library falls back to clone.
     code += _on_call(machine.clone3, [_refuse(errno.ENOSYS)])
     numbers = [numbers[machine.column] for numbers in DENIED.values()]
     denied = [number for number in numbers if number is not None]
@@ -213,22 +215,22 @@ def program(
 
 
 def assemble(code: list[Instruction]) -> bytes:
-    """An array of struct sock_filter: u16 code, u8 jt, u8 jf, u32 k."""
+    """Return an array of struct sock_filter: u16 code, u8 jt, u8 jf, u32 k."""
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
-class _Program(ctypes.Structure):
-    """struct sock_fprog"""
+class _SockFprog(ctypes.Structure):
+    """struct sock_fprog: points to the instructions."""
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install(families: tuple[int, ...], *, signals_to: int | None = None, keyed_memory: bool = True) -> None:
-    """Filter this process and all its descendants for good. no_new_privs must be set. Raises OSError."""
-    machine = MACHINES.get(os.uname().machine)
+def install(families: tuple[int, ...], *, signals_to: int | None = None, sysv_memory: bool = True) -> None:
+    """Filter this process and all its descendants for good. no_new_privs must be set. Raise OSError."""
+    machine = ARCHITECTURES.get(os.uname().machine)
     if machine is None:
         raise OSError(f"no table of system calls for {os.uname().machine}")
-    code = program(machine, families, signals_to=signals_to, keyed_memory=keyed_memory)
-    instructions = assemble(code)  # must live until the kernel has copied it: the header only points there
-    header = bytes(_Program(len(code), instructions))
+    code = program(machine, families, signals_to=signals_to, sysv_memory=sysv_memory)
+    instructions = assemble(code)  # must live until the kernel has copied them: the header holds a pointer
+    header = bytes(_SockFprog(len(code), instructions))
     syscalls.prctl("seccomp", syscalls.PR_SET_SECCOMP, syscalls.SECCOMP_MODE_FILTER, header)

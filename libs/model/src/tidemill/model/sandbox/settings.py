@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tidemill.model.sandbox.limits import ResourceLimits
 
-NETWORK: Final = "network"  # no connection to anything: no TCP, UDP, sockets of other processes
+NETWORK: Final = "network"  # no connections: no TCP, no UDP, no sockets of other processes
 FILES: Final = "files"  # only the paths granted
 MOUNTS: Final = "mounts"  # /tmp and /dev/shm are the instance's own
 IDENTITY: Final = "identity"  # a uid of its own (root workers only)
@@ -14,25 +14,25 @@ SIGNALS: Final = "signals"  # no signal leaves the sandbox
 SYSCALLS: Final = "syscalls"  # the deny list of seccomp.py
 LIMITS: Final = "limits"
 LAYERS: Final = (NETWORK, FILES, MOUNTS, IDENTITY, SIGNALS, SYSCALLS, LIMITS)
-REQUIRED: Final = (NETWORK, FILES, SIGNALS, SYSCALLS, LIMITS)  # to be had by root and by an ordinary user alike
+REQUIRED: Final = (NETWORK, FILES, SIGNALS, SYSCALLS, LIMITS)  # available to root and to an ordinary user
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The settings. `tmp`, and `work` where there is one, are all that the child may write: they must exist, and be
-    used by nobody else.
+    """The settings of one sandbox. The child may write to `tmp` and `work` only: both must exist and belong to this
+    instance alone.
     """
 
     tmp: str
     work: str | None = None  # the model's working directory, made by working_directory.py
-    read: tuple[str, ...] = ()  # model files, environment, inputs: readable and executable with all below
-    devices: tuple[str, ...] = ()  # device files or directories with full use, /dev/nvidia0 for one
-    masked: tuple[str, ...] = ("/run",)  # hidden where mounts can be private: directories with other people's sockets
-    uid: int | None = None  # also the gid; one per instance; used by root only
+    read: tuple[str, ...] = ()  # model files, environment, inputs: trees that may be read and executed
+    devices: tuple[str, ...] = ()  # device files or directories with full access, such as /dev/nvidia0
+    masked: tuple[str, ...] = ("/run",)  # directories with sockets of others, hidden when mounts are private
+    uid: int | None = None  # also the gid; one per instance; only a worker that is root uses it
     limits: ResourceLimits = field(default_factory=ResourceLimits)
-    layers: tuple[str, ...] = LAYERS  # what to try
-    required: tuple[str, ...] = REQUIRED  # what must succeed
-    way_out: bool = False  # the network layer leaves one: a socket that the worker accepts on
+    layers: tuple[str, ...] = LAYERS  # layers to try
+    required: tuple[str, ...] = REQUIRED  # layers that must succeed
+    way_out: bool = False  # open a listening socket in the network namespace, on which the worker accepts
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Sandbox":
@@ -48,7 +48,7 @@ class Sandbox:
 class SandboxLayer:
     name: str
     on: bool
-    detail: str  # by what means, or why not
+    detail: str  # the mechanism, or the reason why it is off
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,6 +1,6 @@
-"""The system calls that Python 3.10 has no name for, through the C library that is loaded already.
+"""System calls that Python 3.10 does not offer, called through the C library of the process.
 
-It owns numbers and the errno convention, no policy. Every call raises OSError when the kernel refuses.
+It owns their numbers and the errno convention, no policy. Every call raises OSError when the kernel refuses it.
 """
 
 import ctypes
@@ -45,7 +45,7 @@ MS_BIND: Final = 0x1000
 MS_REC: Final = 0x4000
 MS_SLAVE: Final = 0x8_0000
 MS_RELATIME: Final = 0x20_0000
-_ST_RELATIME: Final = 0x1000  # of statvfs, which numbers the others as mount does
+_ST_RELATIME: Final = 0x1000  # the flag of statvfs; its other flags have the numbers of mount
 _ST_AS_MS: Final = 0x2 | 0x4 | 0x8 | 0x400 | 0x800  # nosuid, nodev, noexec, noatime, nodiratime
 
 Argument = int | bytes | None
@@ -70,7 +70,7 @@ def syscall(what: str, number: int, *arguments: Argument) -> int:
 
 
 def prctl(what: str, option: int, *arguments: Argument) -> int:
-    padded = [*arguments, 0, 0, 0, 0][:4]  # the kernel insists on zeros in what an option does not use
+    padded = [*arguments, 0, 0, 0, 0][:4]  # the kernel wants zeros in the arguments that an option does not use
     return _checked(LIBC.prctl(ctypes.c_int(option), *map(_as_c, padded)), what)
 
 
@@ -92,6 +92,6 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
 
 
 def mount_flags(path: str) -> int:
-    """How what `path` lies on is mounted, for a remount: a user namespace may not drop any of it."""
+    """Return the mount flags of the file system of `path`. A remount in a user namespace must keep them all."""
     flags = os.statvfs(path).f_flag
     return flags & _ST_AS_MS | (MS_RELATIME if flags & _ST_RELATIME else 0)

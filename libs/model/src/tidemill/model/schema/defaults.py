@@ -1,5 +1,5 @@
-"""Defaults that their own inputs refuse: outside the choices, the limits or the pattern. Cog takes them, so they are no
-errors: whoever leaves the input out gets them. But forms that show a default send it, so the author is warned.
+"""Finds defaults that violate the choices, limits or pattern of their own input. Cog accepts them, so they are no
+errors: a caller who leaves the input out gets them. But forms send the default that they show, so the author is warned.
 """
 
 import os
@@ -14,23 +14,25 @@ from tidemill.model.introspection.signature import Parameter, Signature
 from tidemill.model.schema.openapi import json_default
 from tidemill.model.values.coerce import URL_PREFIXES, check_limits, convert
 
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")  # pathlib makes one slash of two
-WARNINGS: Final = "x-tidemill-warnings"  # in a schema: what its author should know
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")  # one slash only: pathlib merges two
+WARNINGS: Final = "x-tidemill-warnings"  # key in a schema: warnings for its author
 
 
 def warnings(signature: Signature) -> list[str]:
-    """One for each such default; it calls nothing of the author's."""
-    misfits = [(parameter.name, _misfit(parameter)) for parameter in signature.parameters]
+    """Return one warning for each such default. Call no code of the author."""
+    invalid = [(parameter.name, _refusal(parameter)) for parameter in signature.parameters]
     return _missing_files(signature) + [
         f"{signature.name}(): the default of {name!r} is not what the input takes ({reason}): "
         "whoever leaves it out gets it, whoever sends it is refused."
-        for name, reason in misfits
+        for name, reason in invalid
         if reason is not None
     ]
 
 
 def check_files(signature: Signature) -> None:
-    """Raise ContractError for the default of a file input that nothing can open: whoever leaves it out would fail."""
+    """Raise ContractError for the default of a file input that cannot be opened: calls without this input would
+    fail.
+    """
     for parameter in signature.parameters:
         given, paths = _file_default(parameter)
         place = f"{signature.name}(): the default of {parameter.name!r}"
@@ -42,7 +44,7 @@ def check_files(signature: Signature) -> None:
 
 
 def _missing_files(signature: Signature) -> list[str]:
-    """One warning for each default that names a file which is not in the model's directory, where a child works."""
+    """Return one warning for each default that names a file which is missing in the model's directory."""
     return [
         f"{signature.name}(): the default of {parameter.name!r} is {path!r}, which is not among the model's files: "
         "unless setup() makes it, whoever leaves the input out fails."
@@ -66,8 +68,8 @@ def _is_url(text: str) -> bool:
     return text.startswith(URL_PREFIXES)
 
 
-def _misfit(parameter: Parameter) -> str | None:
-    """Why a caller could not send the default."""
+def _refusal(parameter: Parameter) -> str | None:
+    """Return the reason why a caller could not send the default, or None."""
     shown = json_default(parameter)
     if not shown or holds_files(parameter.shape) or holds_code(parameter.shape):
         return None

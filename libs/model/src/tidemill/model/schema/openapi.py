@@ -1,7 +1,7 @@
-"""The OpenAPI document of a version, made from the signature of its function, as Replicate serves it.
+"""Makes the OpenAPI document of a version from the signature of its function, as Replicate serves it.
 
-Clients and forms read it: `x-order` is the order of a form, `allOf` to an enumeration a dropdown, `format: uri` a
-file, and the `x-cog-` keys of the output tell an iterator from a list. The same signature gives the same document.
+Clients and forms read it: `x-order` is the order in a form, `allOf` with an enumeration a dropdown, `format: uri` a
+file, and the `x-cog-` keys of the output distinguish an iterator from a list. Equal signatures give equal documents.
 """
 
 from typing import Any, Final
@@ -40,7 +40,7 @@ def openapi_schema(
     streaming: bool = False,
     cog_version: str = cog.__version__,
 ) -> Schema:
-    """The document; `paths` is empty, as Replicate serves it, so a streaming model is marked at the top."""
+    """Return the document. `paths` is empty, as in Replicate's, so a streaming model is marked at the top level."""
     schemas: Schema = {}
     _add_function(schemas, signature, "Prediction", "")
     if train_signature is not None:
@@ -123,8 +123,8 @@ def _limits(parameter: Parameter) -> Schema:
 
 
 def json_default(parameter: Parameter) -> Schema:
-    """Return the default in JSON; nothing where it has no JSON form or must not be shown. None is a default where the
-    annotation says so, as `Optional[int] = None` does.
+    """Return the default in JSON, or nothing if it has no JSON form or must not be shown. None is a default if the
+    annotation allows it, as `Optional[int] = None` does.
     """
     default = parameter.default
     if default is None:
@@ -141,7 +141,7 @@ def json_default(parameter: Parameter) -> Schema:
 
 
 def _file_default(default: Any) -> Schema:
-    """A file of the model's own directory is no default that a caller could send, so only URLs are published."""
+    """Return a default that is a URL. Callers cannot send a file of the model's directory, so it is not published."""
     urls = [str(each) for each in default] if isinstance(default, list | tuple) else [str(default)]
     if not all(url.startswith(URL_PREFIXES) for url in urls):
         return {}
@@ -159,7 +159,7 @@ def _output(output: Output) -> Schema:
 
 
 def _type(shape: Shape) -> Schema:
-    """The schema of a shape without a title."""
+    """Return the schema of a shape, without a title."""
     schema = dict(TYPES[shape.kind]) if shape.kind in TYPES else _compound(shape)
     return {**schema, "nullable": True} if shape.nullable else schema
 
@@ -189,7 +189,7 @@ def _record(shape: Shape) -> Schema:
 
 
 def _value_type(choice: Shape) -> str:
-    """The JSON type of an enumeration."""
+    """Return the JSON type of an enumeration."""
     kinds = {type(value) for value in choice.values}
     if kinds == {bool}:
         return "boolean"
@@ -199,7 +199,7 @@ def _value_type(choice: Shape) -> str:
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """The parameter's own name, as clients look for it, unless a component of the document has it already."""
+    """Return the parameter's name, which clients look for, with underscores added if a component has it already."""
     while name in taken:
         name += "_"
     taken.add(name)

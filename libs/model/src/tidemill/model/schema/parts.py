@@ -1,13 +1,13 @@
-"""The components of a version's OpenAPI document that are the same for every model, as Replicate serves them.
+"""The components of the OpenAPI document that are equal for all models, as Replicate serves them.
 
-Each function returns a fresh document, as callers add to it.
+Each function returns a new document: callers add to it.
 """
 
 from typing import Any, Final
 
 STATUSES: Final = ("starting", "processing", "succeeded", "canceled", "failed")
 WEBHOOK_EVENTS: Final = ("start", "output", "logs", "completed")
-URL_LIMIT_CHARS: Final = 65536  # Cog's own
+URL_LIMIT_CHARS: Final = 65536  # Cog's limit
 
 Schema = dict[str, Any]
 
@@ -21,7 +21,7 @@ def enumeration(title: str, values: tuple[Any, ...] | list[Any], kind: str) -> S
 
 
 def fixed() -> Schema:
-    """Status, WebhookEvent and the two validation errors, by name."""
+    """Return Status, WebhookEvent and the two validation errors by name."""
     location = {"type": "array", "title": "Location", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}
     return {
         "Status": enumeration("Status", STATUSES, "string"),
@@ -47,7 +47,7 @@ def fixed() -> Schema:
 
 
 def request(prefix: str, source: str) -> Schema:
-    """PredictionRequest or TrainingRequest (`prefix`); its input is the component `source`."""
+    """Return PredictionRequest or TrainingRequest (`prefix`). Its input is the component `source`."""
     title = f"{prefix}Request"
     return {
         "type": "object",
@@ -56,7 +56,7 @@ def request(prefix: str, source: str) -> Schema:
             "id": _text("Id"),
             "input": reference(source),
             "webhook": {**_text("Webhook"), "format": "uri", "minLength": 1, "maxLength": URL_LIMIT_CHARS},
-            "created_at": _moment("Created At"),
+            "created_at": _timestamp("Created At"),
             "output_file_prefix": _text("Output File Prefix"),
             "webhook_events_filter": {
                 "type": "array",
@@ -69,7 +69,7 @@ def request(prefix: str, source: str) -> Schema:
 
 
 def response(prefix: str, source: str, result: str) -> Schema:
-    """PredictionResponse or TrainingResponse, over the components of input and output."""
+    """Return PredictionResponse or TrainingResponse, with the components of input and output."""
     title = f"{prefix}Response"
     return {
         "type": "object",
@@ -83,9 +83,9 @@ def response(prefix: str, source: str, result: str) -> Schema:
             "status": reference("Status"),
             "metrics": {"type": "object", "title": "Metrics"},
             "version": _text("Version"),
-            "created_at": _moment("Created At"),
-            "started_at": _moment("Started At"),
-            "completed_at": _moment("Completed At"),
+            "created_at": _timestamp("Created At"),
+            "started_at": _timestamp("Started At"),
+            "completed_at": _timestamp("Completed At"),
         },
     }
 
@@ -94,5 +94,5 @@ def _text(title: str) -> Schema:
     return {"type": "string", "title": title}
 
 
-def _moment(title: str) -> Schema:
+def _timestamp(title: str) -> Schema:
     return {"type": "string", "title": title, "format": "date-time"}

@@ -1,6 +1,6 @@
-"""Predictions of an asynchronous model: up to `concurrency` at once on the event loop that ran its setup.
+"""Runs predictions of an asynchronous model: up to `concurrency` at once, on the event loop that ran its setup.
 
-Every run gets exactly one answer: a task that is canceled before its first step must still say so.
+Each `run` frame gets exactly one `done` frame, even if its task is canceled before the first step.
 """
 
 import asyncio
@@ -14,24 +14,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cog._scope import Scope, set_scope
-from tidemill.model.introspection.load import Loaded
-from tidemill.model.logs.owners import Owner, become
+from tidemill.model.introspection.load import LoadedModel
+from tidemill.model.logs.owners import LogOwner, set_owner
 from tidemill.model.logs.pipes import Pipes
 from tidemill.model.logs.streams import Logs
 from tidemill.model.serving.metrics import metric_sink
-from tidemill.model.serving.results import Results
+from tidemill.model.serving.results import ResultSender
 from tidemill.model.values import outcomes
-from tidemill.model.values.arguments import Arguments
+from tidemill.model.values.arguments import ArgumentBuilder
 from tidemill.model.values.outcomes import Outcome
 from tidemill.model.wire import protocol
 from tidemill.model.wire.channel import Channel
 
-# Cancels that name no prediction known so far: one may overtake its run on the other socket, most are too late.
+# Cancels of unknown predictions that are kept: a cancel may arrive before its run, which uses the other socket.
 _EARLY_LIMIT: Final = 4096
 
 
 @dataclass
-class _Running:
+class _RunningPrediction:
     task: "asyncio.Task[None] | None" = None
     started: bool = False
     canceled: bool = False
@@ -40,7 +40,7 @@ class _Running:
 class AsyncServer:
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: LoadedModel,
         channel: Channel,
         control: socket.socket,
         logs: Logs,
@@ -49,29 +49,29 @@ class AsyncServer:
         concurrency: int,
     ) -> None:
         self._loaded = loaded
-        self._arguments = Arguments(loaded.signature, logs.secrets)
+        self._arguments = ArgumentBuilder(loaded.signature, logs.secrets)
         self._shape = loaded.signature.output.shape
         self._channel = channel
-        self._results = Results(channel)
+        self._results = ResultSender(channel)
         self._control = control
         self._control_decoder = protocol.FrameDecoder()
         self._concurrency = concurrency
         self._logs = logs
         self._pipes = pipes
         self._queued: deque[protocol.Frame] = deque()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningPrediction] = {}
         self._early: dict[str, None] = {}
         self._stopping = False
         self._flush_due = False
-        self._over = asyncio.Event()
+        self._finished = asyncio.Event()
 
     async def serve(self) -> None:
-        """Until `stop` and the end of what runs, or until the worker is gone."""
+        """Serve until a `stop` frame comes, or the worker ends, and all running predictions have ended."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.fileno(), self._on_data)
         loop.add_reader(self._control.fileno(), self._on_control)
         try:
-            await self._over.wait()
+            await self._finished.wait()
         finally:
             loop.remove_reader(self._channel.fileno())
             loop.remove_reader(self._control.fileno())
@@ -110,7 +110,7 @@ class AsyncServer:
         loop.remove_reader(self._channel.fileno())
         loop.remove_reader(self._control.fileno())
         if not self._running:
-            self._over.set()
+            self._finished.set()
 
     def _cancel(self, prediction: str) -> None:
         running = self._running.get(prediction)
@@ -139,30 +139,30 @@ class AsyncServer:
                 del self._early[prediction]
                 self._answer(prediction, outcomes.CANCELED_OUTCOME, 0.0)
                 continue
-            running = self._running[prediction] = _Running()
+            running = self._running[prediction] = _RunningPrediction()
             running.task = asyncio.get_running_loop().create_task(self._run(frame, running), name=prediction)
 
-    async def _run(self, frame: protocol.Frame, running: _Running) -> None:
+    async def _run(self, frame: protocol.Frame, running: _RunningPrediction) -> None:
         prediction: str = frame["id"]
-        owner = Owner((prediction,))
-        become(owner)
+        owner = LogOwner((prediction,))
+        set_owner(owner)
         set_scope(Scope(frame.get("context"), metric_sink(self._channel, prediction, owner, contextlib.nullcontext())))
         running.started = True
         started = time.perf_counter()
         outcome = outcomes.CANCELED_OUTCOME if running.canceled else await self._outcome(frame, running)
         elapsed_ms = (time.perf_counter() - started) * 1000
-        self._pipes.settle_standard()
+        self._pipes.rotate_standard()
         self._logs.finish(owner)
         self._pipes.end(owner)
-        outcome = self._logs.secrets.end(prediction, outcome)
+        outcome = self._logs.secrets.redact_outcome(prediction, outcome)
         del self._running[prediction]
         self._answer(prediction, outcome, elapsed_ms)
         self._start_some()
         if self._stopping and not self._running:
-            self._over.set()
+            self._finished.set()
 
     def _answer(self, prediction: str, outcome: Outcome, elapsed_ms: float) -> None:
-        """What ends in the same turn of the loop leaves in one write."""
+        """Send the result. Results of one turn of the loop leave in one write."""
         self._results.put_done(prediction, outcome, elapsed_ms)
         if not self._flush_due:
             self._flush_due = True
@@ -172,18 +172,18 @@ class AsyncServer:
         self._flush_due = False
         self._channel.flush()
 
-    async def _outcome(self, frame: protocol.Frame, running: _Running) -> Outcome:
+    async def _outcome(self, frame: protocol.Frame, running: _RunningPrediction) -> Outcome:
         try:
-            value = self._loaded.call(**self._arguments.of(frame["id"], frame["input"]))
+            value = self._loaded.call(**self._arguments.build(frame["id"], frame["input"]))
             if inspect.isawaitable(value):
                 value = await value
             iterates = self._loaded.is_generator or inspect.isasyncgen(value)
             if iterates:
                 await self._stream(frame["id"], value)
-            if running.canceled:  # the model swallowed it, and ended
+            if running.canceled:  # the model caught the exception and returned
                 return outcomes.CANCELED_OUTCOME
             return outcomes.ITERATED_OUTCOME if iterates else outcomes.of_value(value, self._shape)
-        except BaseException as error:  # noqa: BLE001  the boundary: sys.exit() too ends this prediction only
+        except BaseException as error:  # noqa: BLE001  the boundary: even sys.exit() ends this prediction only
             return outcomes.of_error(error, canceled=running.canceled)
 
     async def _stream(self, prediction: str, values: Any) -> None:
@@ -196,9 +196,9 @@ class AsyncServer:
                 self._send_item(prediction, item)
         finally:
             if inspect.isasyncgen(values):
-                await values.aclose()  # its own clean-up, when we stop in the middle
+                await values.aclose()  # runs its clean-up if the iteration stopped early
 
     def _send_item(self, prediction: str, item: Any) -> None:
-        """At once: a generator that computes between two items does not let the loop turn."""
+        """Send at once: a generator that computes between two items blocks the loop."""
         self._results.put_item(prediction, item, self._shape)
         self._channel.flush()

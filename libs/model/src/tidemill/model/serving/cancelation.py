@@ -1,8 +1,8 @@
-"""When a cancel may interrupt synchronous model code: only inside the window, only the prediction it names, only once.
+"""Decides when a cancel interrupts synchronous model code: inside `call()` only, for its own prediction only, once.
 A call for several predictions is interrupted when all of them are canceled.
 
-SIGUSR1 says that there is something to read on the control socket. Its handler runs on the main thread between any two
-bytecodes, so it must never raise into the runtime's own code: a frame half written would end the instance.
+SIGUSR1 announces data on the control socket. Its handler runs on the main thread between any two bytecodes, so it must
+never raise inside the runtime's own code: a half-written frame would end the instance.
 """
 
 import json
@@ -17,21 +17,21 @@ from tidemill.model.wire import protocol
 
 Value = TypeVar("Value")
 
-# Cancels that name no prediction known so far: one may overtake its run on the other socket, most are too late.
+# Cancels of unknown predictions that are kept: a cancel may arrive before its run, which uses the other socket.
 _EARLY_LIMIT: Final = 4096
 _MISSING: Final = object()
 
 
-def _nothing() -> None:
-    """Nobody has predictions queued."""
+def _do_nothing() -> None:
+    """The default: no server has predictions queued."""
 
 
 class Cancelation:
-    """As a context manager it shields the runtime's code that model code calls into (print, metrics)."""
+    """As a context manager it shields code of the runtime that model code calls: print and metrics."""
 
     def __init__(self, control: socket.socket) -> None:
-        # Called from the signal handler while predictions run and cancels came that do not end their call.
-        self.withdraw_queued: Callable[[], None] = _nothing
+        # Called by the signal handler if predictions run and the cancels do not end their call.
+        self.withdraw_queued: Callable[[], None] = _do_nothing
         self.stopping = False
         self.delivered = False  # the running prediction has been interrupted
         self._control = control
@@ -45,57 +45,57 @@ class Cancelation:
         self._main = threading.get_ident()
 
     def begin(self, prediction: str) -> bool:
-        """False when it was canceled before it began."""
-        if self.take(prediction):
+        """Begin a prediction. Return False if it is canceled already."""
+        if self.take_cancel(prediction):
             return False
         self.begin_all((prediction,))
         return True
 
     def begin_all(self, predictions: Iterable[str]) -> None:
-        """They share a call; `take_some` tells which of them are canceled already."""
+        """Begin predictions that share a call. `take_canceled` returns those that are canceled already."""
         self._open = False
         self.delivered = False
         self._running = set(predictions)
 
     def end(self) -> None:
-        """After this no cancel finds what ran any more."""
+        """End the running predictions: later cancels have no effect on them."""
         self._open = False
         running, self._running = self._running, set()
         for prediction in running:
             self._canceled.pop(prediction, None)
 
-    def take_some(self) -> list[str]:
-        """Those of the running that are canceled, taken out of their call; none where it is canceled as a whole.
+    def take_canceled(self) -> list[str]:
+        """Remove the canceled predictions from their call and return them; none if all of them are canceled.
 
-        A signal may come between any two steps and bring the same question: each is answered to one asker only.
+        A signal between any two steps may call this again: each prediction is returned to one caller only.
         """
         canceled = [prediction for prediction in tuple(self._running) if prediction in self._canceled]
         if len(canceled) == len(self._running):
             return []
         self._running.difference_update(canceled)
-        return [prediction for prediction in canceled if self.take(prediction)]
+        return [prediction for prediction in canceled if self.take_cancel(prediction)]
 
     def call(self, function: Callable[[], Value]) -> Value:
-        """The window: CancelationException may be raised anywhere inside, even in place of a value just computed."""
-        # The signal may come between any two of these steps, so the caller catches as well. It cannot come twice:
+        """Call model code. CancelationException may be raised anywhere inside, even after the value is computed."""
+        # The signal may come between any two of these steps, so the caller must catch it too. It is raised once:
         # `delivered` stays set until the next begin().
         try:
             self._open = True
-            self._strike()
+            self._raise_if_canceled()
             return function()
         finally:
             self._open = False
 
-    def take(self, prediction: str) -> bool:
-        """Whether it is canceled; asked once, by whoever answers it."""
+    def take_cancel(self, prediction: str) -> bool:
+        """Return whether the prediction is canceled, and forget the cancel: the caller sends the result."""
         return self._canceled.pop(prediction, _MISSING) is None
 
     def on_signal(self, _number: int, _frame: object) -> None:
         self.receive()
-        self._strike()
+        self._raise_if_canceled()
 
     def receive(self) -> None:
-        """Read what is on the control socket. A signal inside calls it again: the outer call reads all, in order."""
+        """Read the control socket. A signal may call this again meanwhile: the outer call then reads on, in order."""
         self._signaled = True
         while self._signaled and not self._receiving:
             self._receiving = True
@@ -114,12 +114,12 @@ class Cancelation:
             except ConnectionError:
                 data = b""
             if not data:
-                self.stopping = True  # nobody is left to work for
+                self.stopping = True  # the worker has ended
                 return
             for body in self._decoder.feed(data):
-                self._note(json.loads(body))
+                self._handle(json.loads(body))
 
-    def _note(self, frame: protocol.Frame) -> None:
+    def _handle(self, frame: protocol.Frame) -> None:
         if frame["t"] == "stop":
             self.stopping = True
         elif frame["t"] == "cancel":
@@ -127,14 +127,14 @@ class Cancelation:
             while len(self._canceled) > _EARLY_LIMIT:
                 del self._canceled[next(iter(self._canceled))]
 
-    def _strike(self) -> None:
-        quiet = not self._shields and not self._receiving  # not even the handler itself may be torn apart
-        if self._open and quiet and not self.delivered and self._running and self._canceled.keys() >= self._running:
+    def _raise_if_canceled(self) -> None:
+        allowed = not self._shields and not self._receiving  # nor inside the handler itself
+        if self._open and allowed and not self.delivered and self._running and self._canceled.keys() >= self._running:
             self.delivered = True
             raise CancelationException
 
     def __enter__(self) -> None:
-        if threading.get_ident() == self._main:  # signals are handled on the main thread only
+        if threading.get_ident() == self._main:  # Python runs signal handlers on the main thread only
             self._shields += 1
 
     def __exit__(
@@ -142,9 +142,9 @@ class Cancelation:
     ) -> None:
         if threading.get_ident() == self._main:
             self._shields -= 1
-            self._strike()
+            self._raise_if_canceled()
 
     def leave_quietly(self) -> None:
-        """As __exit__, where nothing may be raised: whoever calls sees to it that a signal follows."""
+        """As __exit__, but raise nothing. The caller must send the signal again."""
         if threading.get_ident() == self._main:
             self._shields -= 1

@@ -1,6 +1,6 @@
-"""Answers the worker's question whether the model is well, by the author's healthcheck() where there is one.
+"""Runs the author's healthcheck() when the worker asks for it.
 
-It is asked only while nothing runs: a model that is busy is not ill. The worker keeps the time.
+The worker asks only while no prediction runs, and limits the time.
 """
 
 import asyncio
@@ -16,32 +16,32 @@ REFUSED: Final = "healthcheck() returned False"
 Healthcheck = Callable[[], Any]  # may be async
 
 
-def tell(channel: Channel, healthcheck: Healthcheck) -> None:
-    """On the main thread of a synchronous model, between two predictions."""
+def run_healthcheck(channel: Channel, healthcheck: Healthcheck) -> None:
+    """Run it on the main thread of a synchronous model, between two predictions."""
     try:
         answer = healthcheck()
         if inspect.iscoroutine(answer):
             answer = asyncio.run(answer)
         error = None if answer else REFUSED
     except BaseException as raised:  # noqa: BLE001  the boundary: the author's code
-        error = _said(raised)
+        error = _error_text(raised)
     _send(channel, error)
 
 
-class Soon:
-    """On the event loop of an asynchronous model."""
+class AsyncHealthcheck:
+    """Runs it as a task on the event loop of an asynchronous model."""
 
     def __init__(self, channel: Channel, healthcheck: Healthcheck) -> None:
         self._channel = channel
         self._healthcheck = healthcheck
-        self._asked: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._tell(), name="healthcheck")
-        self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        task = asyncio.get_running_loop().create_task(self._run(), name="healthcheck")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _tell(self) -> None:
+    async def _run(self) -> None:
         try:
             answer = self._healthcheck()
             if inspect.isawaitable(answer):
@@ -50,11 +50,11 @@ class Soon:
         except asyncio.CancelledError:
             raise
         except BaseException as raised:  # noqa: BLE001  as above
-            error = _said(raised)
+            error = _error_text(raised)
         _send(self._channel, error)
 
 
-def _said(raised: BaseException) -> str:
+def _error_text(raised: BaseException) -> str:
     exceptions.print_traceback(raised)
     return f"healthcheck() raised {type(raised).__name__}: {exceptions.describe(raised)}"
 

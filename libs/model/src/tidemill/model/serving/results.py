@@ -1,6 +1,6 @@
-"""Says how a prediction goes and how it ended: output frames with their files, one `done` frame, always exactly one.
+"""Sends the results of predictions: output frames with their files, and exactly one `done` frame each.
 
-The child opens each file itself and hands over the descriptor, so the worker never follows a path of the model's.
+The child opens each file and sends the descriptor, so that the worker never opens a path that a model chose.
 """
 
 import os
@@ -19,21 +19,21 @@ from tidemill.model.values.outcomes import FAILED, Outcome
 from tidemill.model.wire import protocol
 from tidemill.model.wire.channel import Channel
 
-# O_NONBLOCK: a pipe that took the file's place must not hold the child up.
+# O_NONBLOCK: if the file was replaced by a pipe, open() must not block.
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
-class Results:
-    """Puts the frames of predictions on the channel; the caller decides when to flush."""
+class ResultSender:
+    """Queues the frames of predictions on the channel. The caller flushes."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._sent: dict[str, list[str]] = {}  # files by prediction
+        self._sent: dict[str, list[str]] = {}  # paths by prediction
 
     def put_item(self, prediction: str, value: Any, shape: Shape | None) -> None:
-        """One item of an iterator. Raises as of_value, OutputError also when the item is too large for a message.
+        """Queue one item of an iterator. Raise as of_value, and OutputError if the item is too large for a frame.
 
-        Its files go as copies: a model may write the next item to the same path while the worker reads this one.
+        Its files are copied: a model may write the next item to the same path while the worker reads this one.
         """
         output, files = encode_output(value, shape)
         frame = {"t": "output", "id": prediction, "value": output, "files": _listed(files)}
@@ -48,7 +48,7 @@ class Results:
             self._channel.put(_done(prediction, failed, elapsed_ms, batch))
         paths = self._sent.pop(prediction, None)
         if paths is not None:
-            sent_files.delete(paths, born_after=time.time() - elapsed_ms / 1000)
+            sent_files.delete(paths, written_after=time.time() - elapsed_ms / 1000)
 
     def _put(self, prediction: str, frame: protocol.Frame, files: Sequence[FileRef], *, copied: bool = False) -> None:
         descriptors = _open_all(files, _open_copy if copied else _open) if files else ()
@@ -90,7 +90,7 @@ def _open_all(files: Sequence[FileRef], open_one: Callable[[FileRef], int]) -> l
     opened: list[int] = []
     try:
         for file in files:
-            opened.append(open_one(file))  # noqa: PERF401  what is open must be known when one fails
+            opened.append(open_one(file))  # noqa: PERF401  the list must be complete when one fails
     except OutputError:
         for descriptor in opened:
             os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Deletes output files once they are handed over, as Cog promises its authors: a warm instance must not fill the disk.
+"""Deletes output files after they were sent, as Cog documents: a warm instance must not fill the disk.
 
-Only what was written during the prediction and lies in the temporary directory or in a working directory of the
-instance's own: a model may return what it made once.
+It deletes only files that were written during the prediction, in the temporary directory or in the instance's own
+working directory: a model may return one file many times.
 """
 
 import contextlib
@@ -10,24 +10,24 @@ import tempfile
 from collections.abc import Iterable
 from typing import Final
 
-_COMMON_TMP: Final = "/tmp"  # noqa: S108  the instance's own where mounts are private
-_CLOCK_SLACK_S: Final = 0.02  # file times come from the kernel's coarse clock, up to a tick behind
+_COMMON_TMP: Final = "/tmp"  # noqa: S108  the instance's own if mounts are private
+_CLOCK_SLACK_S: Final = 0.02  # file times come from the kernel's coarse clock, which is up to a tick late
 
-_own: Final[list[str]] = []  # a process is one instance
-
-
-def own(directory: str) -> None:
-    """The model's working directory is this instance's alone."""
-    _own.append(os.path.realpath(directory))
+_directories: Final[list[str]] = []  # module state: a process is one instance
 
 
-def delete(paths: Iterable[str], born_after: float) -> None:
-    """`born_after` is in seconds of time.time()."""
-    roots = {os.path.realpath(tempfile.gettempdir()), _COMMON_TMP, *_own}
+def add_directory(directory: str) -> None:
+    """Allow deletions in the model's working directory, which belongs to this instance alone."""
+    _directories.append(os.path.realpath(directory))
+
+
+def delete(paths: Iterable[str], written_after: float) -> None:
+    """Delete the files written after `written_after`, in seconds of time.time()."""
+    roots = {os.path.realpath(tempfile.gettempdir()), _COMMON_TMP, *_directories}
     for path in dict.fromkeys(paths):
         parent = os.path.realpath(os.path.dirname(path) or ".")  # noqa: PTH120  strings throughout
         if not any(parent == root or parent.startswith(f"{root}/") for root in roots):
             continue
         with contextlib.suppress(OSError):
-            if os.lstat(path).st_mtime >= born_after - _CLOCK_SLACK_S:
+            if os.lstat(path).st_mtime >= written_after - _CLOCK_SLACK_S:
                 os.unlink(path)  # noqa: PTH108

@@ -1,7 +1,7 @@
-"""Turns the input of a request into the keyword arguments of a model's function.
+"""Converts the input of a request to the keyword arguments of a model's function.
 
-Every parameter gets a value, defaults included, so that no `Input()` object ever reaches the function. File inputs
-are paths of local files by now; nothing here fetches anything.
+Every parameter gets a value, also its default, so that no `Input()` object reaches the function. File inputs are paths
+of local files: the worker has fetched them.
 """
 
 import copy
@@ -13,7 +13,7 @@ import cog
 from cog.input import MISSING
 from tidemill.model.errors.contract import InputError
 from tidemill.model.introspection import records
-from tidemill.model.introspection.shapes import Kind, Shape, in_words, kind_in_words
+from tidemill.model.introspection.shapes import Kind, Shape, describe_for_caller, describe_json_kind
 from tidemill.model.introspection.signature import Parameter, Signature
 
 __all__ = ["InputError", "build_kwargs", "check_limits", "convert", "unknown_inputs"]
@@ -22,12 +22,12 @@ URL_PREFIXES: Final = ("http://", "https://", "data:")
 
 
 def build_kwargs(signature: Signature, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments by name; unknown inputs are left out. Raises InputError with the field that does not fit."""
+    """Return all arguments by name, without unknown inputs. Raise InputError with the invalid field."""
     return {parameter.name: _argument(parameter, values) for parameter in signature.parameters}
 
 
 def unknown_inputs(signature: Signature, values: Mapping[str, Any]) -> list[str]:
-    """The names of the request that the function does not know, in the order they came."""
+    """Return the input names that the function has no parameter for, in their order."""
     known = {parameter.name for parameter in signature.parameters}
     return [name for name in values if name not in known]
 
@@ -46,7 +46,7 @@ def _argument(parameter: Parameter, values: Mapping[str, Any]) -> Any:
 
 
 def _default(parameter: Parameter) -> Any:
-    """The default as the function expects it: a text for a Path becomes one, mutable values are copied."""
+    """Return the default, converted: a text becomes a Path if the parameter is one. Mutable values are copied."""
     default = parameter.default
     if default is None:
         return None
@@ -57,11 +57,11 @@ def _default(parameter: Parameter) -> Any:
     except InputError:
         if parameter.shape.kind in {Kind.PATH, Kind.FILE}:
             raise
-        return default  # the author's own default may be what no caller could send
+        return default  # a default may be a value that callers cannot send
 
 
 def convert(shape: Shape, value: Any, field: str) -> Any:
-    """The Python value for a JSON value of this shape. Raises InputError; `field` is where the value stands."""
+    """Return the Python value for a JSON value of this shape. Raise InputError; `field` is the path of the value."""
     if value is None and shape.nullable:
         return None
     return CONVERTERS[shape.kind](shape, value, field)
@@ -123,7 +123,7 @@ def _secret(shape: Shape, value: Any, field: str) -> cog.Secret:
         return value
     if isinstance(value, str):
         return cog.Secret(value)
-    raise InputError(field, f"must be {in_words(shape)}")  # what was sent may be the secret, so it is not shown
+    raise InputError(field, f"must be {describe_for_caller(shape)}")  # the value may be the secret, so it is not shown
 
 
 def _object(shape: Shape, value: Any, field: str) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _choice(shape: Shape, value: Any, field: str) -> Any:
     for choice in shape.values:
         if choice == value and isinstance(choice, bool) == isinstance(value, bool):
             return choice if shape.python is None else shape.python(choice)
-    raise InputError(field, f"must be {in_words(shape)}")
+    raise InputError(field, f"must be {describe_for_caller(shape)}")
 
 
 def _list(shape: Shape, value: Any, field: str) -> list[Any]:
@@ -158,7 +158,7 @@ def _dict(shape: Shape, value: Any, field: str) -> dict[str, Any]:
 def _union(shape: Shape, value: Any, field: str) -> Any:
     for option in shape.options:
         if option.kind is Kind.NUMBER and isinstance(value, int) and not isinstance(value, bool):
-            return value  # a union leaves a JSON number as it came: 1 stays 1
+            return value  # a union keeps a JSON number unchanged: 1 stays an int
         try:
             return convert(option, value, field)
         except InputError:
@@ -171,7 +171,7 @@ def _record(shape: Shape, value: Any, field: str) -> Any:
         return value
     if not isinstance(value, dict):
         raise _mismatch(shape, value, field)
-    if records.validates_itself(shape.python):
+    if records.is_pydantic_model(shape.python):
         arguments = value
     else:
         arguments = {
@@ -186,9 +186,9 @@ def _record(shape: Shape, value: Any, field: str) -> Any:
         found = records.invalid_fields(error)
         if not found:
             raise InputError(field, str(error)) from error
-        where, said = found[0]
+        path, message = found[0]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise InputError(".".join([field, *where]), f"{said}{more}") from None  # its traceback is pydantic's own
+        raise InputError(".".join([field, *path]), f"{message}{more}") from None  # the traceback shows pydantic only
 
 
 def _check_complete(shape: Shape, arguments: dict[str, Any], field: str) -> None:
@@ -229,7 +229,7 @@ CONVERTERS: Final[dict[Kind, Callable[[Shape, Any, str], Any]]] = {
 
 
 def check_limits(parameter: Parameter, value: Any) -> None:
-    """The limits of `Input()`, each for the values it speaks about."""
+    """Check the limits of `Input()` that apply to this value. Raise InputError."""
     info, name = parameter.info, parameter.name
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if info.ge is not None and value < info.ge:
@@ -247,4 +247,4 @@ def check_limits(parameter: Parameter, value: Any) -> None:
 
 
 def _mismatch(shape: Shape, value: Any, field: str) -> InputError:
-    return InputError(field, f"must be {in_words(shape)}, not {kind_in_words(value)}")
+    return InputError(field, f"must be {describe_for_caller(shape)}, not {describe_json_kind(value)}")

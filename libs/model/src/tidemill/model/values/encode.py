@@ -1,7 +1,7 @@
-"""Turns what a model returned or yielded into plain JSON values and a list of files.
+"""Converts a returned or yielded value to plain JSON values and a list of files.
 
-The order in which a value's nature is tried is Cog's. Whatever comes out can be written as strict JSON: no NaN, no
-lone surrogates, text keys only. A text is never taken for a path.
+Types are checked in the order of Cog. The result is strict JSON: no NaN, no lone surrogates, text keys only. A text is
+never taken for a path.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ from tidemill.model.values.output_shape import check
 
 __all__ = ["FileRef", "OutputError", "encode_output"]
 
-DEPTH_LIMIT_LEVELS: Final = 100  # what JSON parsers take; also ends a value that contains itself
+DEPTH_LIMIT_LEVELS: Final = 100  # the limit of common JSON parsers; also stops at a value that contains itself
 CONTAINERS: Final = (Sequence, AbstractSet, Iterator, ValuesView)
 BINARY: Final = (bytes, bytearray, memoryview)
 
 
 def encode_output(value: Any, declared: Shape | None = None) -> tuple[Any, list[FileRef]]:
-    """The JSON value, and its files in the order they stand in it. Raises OutputError.
+    """Return the JSON value, and its files in the order of their places in it. Raise OutputError.
 
-    `declared` is the shape that one emitted value must have (`signature.output.shape`); None accepts any. Names of
-    files are unique within one value, not between the values of an iterator.
+    `declared` is the shape that one emitted value must have (`signature.output.shape`); None accepts any. File names
+    are unique within one value, not between the values of an iterator.
     """
     if type(value) is str and (declared is None or declared.kind is Kind.STRING):
-        return _text(value), []  # the token of a language model
+        return _text(value), []  # fast path: the token of a language model
     encoder = _Encoder()
     encoded = encoder.encode(value, "", 0)
     if declared is not None:
@@ -74,7 +74,7 @@ class _Encoder:
             return self._file(output_files.from_file_object(pointer, value))
         if isinstance(value, CONTAINERS) and not isinstance(value, BINARY):
             return [self.encode(item, f"{pointer}/{index}", depth + 1) for index, item in enumerate(value)]
-        return self.encode(_foreign(value, pointer), pointer, depth + 1)
+        return self.encode(_library_value(value, pointer), pointer, depth + 1)
 
     def _mapping(self, value: Mapping[Any, Any], pointer: str, depth: int) -> dict[str, Any]:
         encoded: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class _Encoder:
         return encoded
 
     def _file(self, file: FileRef) -> None:
-        """Notes the file under a name of its own; the null it returns stands where the file's URL belongs."""
+        """Record the file under a unique name. Return None: the null in the place of the file's URL."""
         name = _text(os.fsencode(file.name).decode("utf-8", "replace")) or output_files.UNNAMED
         stem, extension = os.path.splitext(name)  # noqa: PTH122 - a text, not a path
         number = 0
@@ -98,7 +98,7 @@ class _Encoder:
 
 
 def _simplify(value: Any) -> Any:
-    """One step towards JSON for values that say themselves what they are; the value itself where it says nothing."""
+    """Convert a value of a known type one step towards JSON; return any other value unchanged."""
     if isinstance(value, type):
         return value
     coder = Coder.lookup(type(value))
@@ -106,7 +106,7 @@ def _simplify(value: Any) -> Any:
         return coder.encode(value)
     is_dataclass = dataclasses.is_dataclass(value)
     if is_dataclass and isinstance(value, cog.BaseModel):
-        return _shallow(value)  # before the next line: a field of it may be called "dict"
+        return _shallow(value)  # before the next line: it may have a field called "dict"
     dump = getattr(value, "model_dump", None) or getattr(value, "dict", None)
     if callable(dump):
         return dump()
@@ -120,40 +120,40 @@ def _simplify_scalar(value: Any) -> Any:
         return _builtin(value)
     if isinstance(value, (dt.datetime, dt.date, dt.time)):
         return value.isoformat()
-    return str(value) if isinstance(value, cog.URLPath) else value  # not fetched: its URL is the file
+    return str(value) if isinstance(value, cog.URLPath) else value  # not fetched: its URL stands for the file
 
 
 def _shallow(value: Any) -> dict[str, Any]:
-    """Not `dataclasses.asdict`, which would copy the files."""
+    """Return the fields, without the copies that `dataclasses.asdict` would make of files."""
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
-def _foreign(value: Any, pointer: str) -> Any:
-    """What a value of a numeric library stands for. Raises OutputError, with advice, for everything else."""
+def _library_value(value: Any, pointer: str) -> Any:
+    """Convert a value of numpy. Raise OutputError, with advice, for any other value."""
     kind = type(value)
     library = kind.__module__.partition(".")[0]
     if library == "numpy" and callable(getattr(value, "tolist", None)):
         return value.tolist()
     if library == "torch":
-        raise _refused(pointer, f"is a torch {kind.__name__}; return .item() or .tolist() of it")
+        raise _unsupported(pointer, f"is a torch {kind.__name__}; return .item() or .tolist() of it")
     if library == "PIL":
-        raise _refused(pointer, "is an image object; save it to a file and return its Path")
+        raise _unsupported(pointer, "is an image object; save it to a file and return its Path")
     if isinstance(value, BINARY):
-        raise _refused(pointer, "is bytes; write them to a file and return its Path")
+        raise _unsupported(pointer, "is bytes; write them to a file and return its Path")
     if hasattr(value, "__aiter__") or hasattr(value, "__await__"):
-        raise _refused(pointer, f"is an async {kind.__name__} inside the output; await or collect it first")
-    raise _refused(pointer, f"is of type {kind.__qualname__}, which JSON has no form for")
+        raise _unsupported(pointer, f"is an async {kind.__name__} inside the output; await or collect it first")
+    raise _unsupported(pointer, f"is of type {kind.__qualname__}, which JSON has no form for")
 
 
 def _builtin(value: Any) -> Any:
-    """The built-in value of a subclass, such as numpy's float64 or an author's `class Name(str)`."""
+    """Return the built-in value of a subclass, such as numpy's float64 or an author's `class Name(str)`."""
     if isinstance(value, str):
         return str.__str__(value)
     return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 def _text(value: str) -> str:
-    """Valid Unicode: half a surrogate pair becomes a question mark, as UTF-8 has no form for it."""
+    """Return valid Unicode: UTF-8 cannot encode a lone surrogate, which becomes a question mark."""
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
@@ -185,5 +185,5 @@ def _place(pointer: str) -> str:
     return f"the output at {pointer}" if pointer else "the output"
 
 
-def _refused(pointer: str, reason: str) -> OutputError:
+def _unsupported(pointer: str, reason: str) -> OutputError:
     return OutputError(f"{_place(pointer)} {reason}")

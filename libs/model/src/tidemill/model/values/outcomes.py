@@ -10,7 +10,7 @@ from tidemill.model.values.encode import FileRef, encode_output
 
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
-OUT_OF_MEMORY: Final = "out_of_memory"  # a failure with a reason that its caller can act on
+OUT_OF_MEMORY: Final = "out_of_memory"  # a failure whose reason helps its caller
 CANCELED: Final = "canceled"
 
 
@@ -23,17 +23,19 @@ class Outcome:
 
 
 CANCELED_OUTCOME: Final = Outcome(CANCELED)
-ITERATED_OUTCOME: Final = Outcome(SUCCEEDED, [])  # the items have gone before; where there were none, this is all
+ITERATED_OUTCOME: Final = Outcome(SUCCEEDED, [])  # its items were sent before; the output of an empty iterator
 
 
 def of_value(value: Any, shape: Shape | None) -> Outcome:
-    """Raises OutputError, and whatever the value's own methods raise."""
+    """Raise OutputError, and what methods of the value raise."""
     output, files = encode_output(value, shape)
     return Outcome(SUCCEEDED, output, files)
 
 
 def of_error(error: BaseException, *, canceled: bool) -> Outcome:
-    """A canceled prediction is canceled, however it took it; anything else has failed. Prints the traceback."""
+    """Return `canceled` for a canceled prediction, whatever the error. Otherwise print the traceback, return a
+    failure.
+    """
     if canceled:
         return CANCELED_OUTCOME
     exceptions.print_traceback(error)

@@ -1,6 +1,6 @@
-"""Files in an output: which values are files, and how each becomes a regular file with a name.
+"""Files in an output: which values are files, and how each becomes a named regular file.
 
-It opens and copies only what the model itself returned. A text is never taken for a path.
+It opens and copies only files that the model returned. A text is never taken for a path.
 """
 
 import io
@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from tidemill.model.errors.contract import OutputError
 
-UNNAMED: Final = "file"  # what Cog calls a file object that has no name
+UNNAMED: Final = "file"  # Cog's name for a file object without a name
 
 
 @dataclass(frozen=True)
 class FileRef:
-    """A file of an output. `pointer` (RFC 6901) is where its URL belongs; a null stands there in the value."""
+    """A file of an output. `pointer` (RFC 6901) is the place of its URL; the value has a null there."""
 
     pointer: str
     name: str
@@ -28,14 +28,14 @@ class FileRef:
 
 
 def is_file_object(value: Any) -> bool:
-    """Whether `value` is an open (or closed) file; wrappers such as `tempfile`'s are no `io.IOBase`."""
+    """Return whether `value` is a file object, open or closed. Wrappers such as `tempfile`'s are no `io.IOBase`."""
     if isinstance(value, io.IOBase):
         return True
     return callable(getattr(value, "read", None)) and callable(getattr(value, "seek", None))
 
 
 def from_path(pointer: str, value: Any) -> FileRef:
-    """Raises OutputError when there is no regular file at the path."""
+    """Raise OutputError if there is no regular file at the path."""
     path = os.fsdecode(value)
     try:
         mode = pathlib.Path(path).stat().st_mode
@@ -48,7 +48,7 @@ def from_path(pointer: str, value: Any) -> FileRef:
 
 
 def from_file_object(pointer: str, value: Any) -> FileRef:
-    """A file on disk is taken where it lies; any other is read from its start into a temporary file."""
+    """Refer to a file on disk by its path; read any other from its start into a temporary file."""
     path = _path_on_disk(value)
     if path is not None:
         return FileRef(pointer, pathlib.PurePath(path).name, path, value)
@@ -56,11 +56,11 @@ def from_file_object(pointer: str, value: Any) -> FileRef:
         raise OutputError("the output holds a closed file, whose content is gone; return it open, or return a Path")
     name = getattr(value, "name", None)
     kept = pathlib.PurePath(name).name if isinstance(name, str) else ""
-    return FileRef(pointer, kept or UNNAMED, _spill(value), value)
+    return FileRef(pointer, kept or UNNAMED, _copy_to_disk(value), value)
 
 
 def _path_on_disk(value: Any) -> str | None:
-    """The path of an open file that other processes can open too; None for memory, pipes and unlinked files."""
+    """Return the path of an open file on disk, None for memory, pipes and unlinked files."""
     name = getattr(value, "name", None)
     if not isinstance(name, (str, bytes)):
         return None
@@ -75,8 +75,8 @@ def _path_on_disk(value: Any) -> str | None:
         return None
 
 
-def _spill(value: Any) -> str:
-    """Copies what can be read to a temporary file and returns its path."""
+def _copy_to_disk(value: Any) -> str:
+    """Copy the content to a temporary file and return its path."""
     try:
         if value.seekable():
             value.seek(0)

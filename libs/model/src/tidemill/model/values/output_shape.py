@@ -1,6 +1,6 @@
-"""Whether an encoded output is what the return annotation declared.
+"""Checks an encoded output against the return annotation: clients rely on the published schema.
 
-Only clear mismatches count: a schema was published, and clients rely on it. Extra keys and whole floats for ints pass.
+Only clear mismatches are errors: extra keys, and whole floats for ints, are accepted.
 """
 
 from collections.abc import Callable, Collection
@@ -13,7 +13,7 @@ URL_PREFIXES: Final = ("http://", "https://", "data:")
 
 
 def check(encoded: Any, declared: Shape, files: Collection[str]) -> None:
-    """Raises OutputError; `files` are the pointers where a null stands for a file."""
+    """Raise OutputError. `files` are the pointers at which a null stands for a file."""
     found = _mismatch(encoded, declared, "", files)
     if found is not None:
         pointer, shape, value = found
@@ -25,7 +25,7 @@ Mismatch = tuple[str, Shape, Any]
 
 
 def _mismatch(value: Any, shape: Shape, pointer: str, files: Collection[str]) -> Mismatch | None:
-    """The first place where value and shape differ."""
+    """Return the first place where value and shape differ."""
     if pointer in files and value is None:
         fits = shape.kind in FILE_KINDS | {Kind.ANY, Kind.STRING} or _some_option(value, shape, pointer, files)
         return None if fits else (pointer, shape, "a file")

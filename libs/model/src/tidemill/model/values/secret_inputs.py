@@ -1,7 +1,6 @@
-"""Secret inputs of the predictions that run or have just run, taken out of what the model says in logs and errors.
+"""Redacts secret inputs of running and recently ended predictions in logs and error texts.
 
-A model that wants to give a secret away can; this keeps it out of logs when it does so by accident. Outputs are its
-results and stay as they are.
+It prevents accidents: a model that wants to disclose a secret can. Outputs are not redacted.
 """
 
 import re
@@ -15,53 +14,59 @@ from tidemill.model.introspection import records
 from tidemill.model.values.outcomes import Outcome
 
 MARK: Final = "[secret]"
-MINIMUM_CHARS: Final = 4  # of what is looked for: a shorter one would take single letters out of every line
-KEPT_ENDED: Final = 16  # a thread of an ended prediction's may print later, into the logs of somebody else's
+MINIMUM_CHARS: Final = 4  # of a secret to search for: a shorter one would match in every line
+KEPT_ENDED: Final = 16  # ended predictions whose secrets are kept: their threads may print later
 
 
 class SecretInputs:
     def __init__(self) -> None:
-        self._of: dict[str, _Values] = {}
-        self._ended: deque[_Values] = deque(maxlen=KEPT_ENDED)
+        self._by_prediction: dict[str, _SecretPattern] = {}
+        self._ended: deque[_SecretPattern] = deque(maxlen=KEPT_ENDED)
 
-    def hide(self, prediction: str, arguments: Mapping[str, Any]) -> None:
-        """From here on. Each line of a secret counts for itself, as loggers print lines."""
+    def add(self, prediction: str, arguments: Mapping[str, Any]) -> None:
+        """Redact the secrets of these arguments from now on. Each line of a secret counts by itself: loggers
+        print lines.
+        """
         found = {part.strip() for secret in _secrets(arguments) for part in (secret, *secret.splitlines())}
-        # The longest first: one may be a part of another.
+        # Longest first: one secret may be part of another.
         values = sorted((each for each in found if len(each) >= MINIMUM_CHARS), key=len, reverse=True)
         if values:
-            self._of[prediction] = _Values(tuple(values), re.compile("|".join(map(re.escape, values))))
+            self._by_prediction[prediction] = _SecretPattern(
+                tuple(values), re.compile("|".join(map(re.escape, values)))
+            )
 
-    def cleaned(self, text: str) -> str:
-        """Without the secrets of all that run: a thread's text may count to another prediction than its own."""
+    def redact(self, text: str) -> str:
+        """Return the text without the secrets of all known predictions: a thread may print for another prediction."""
         for values in self._known():
             text = values.pattern.sub(MARK, text)
         return text
 
-    def begun(self, text: str) -> int:
-        """How many characters at the end of `text` may be the beginning of a secret whose rest is still to come."""
-        each = (_begun(text, value) for values in self._known() for value in values.values)
-        return max(each, default=0)
+    def partial_length(self, text: str) -> int:
+        """Return how many characters at the end of `text` may be the start of a secret."""
+        lengths = (_partial_length(text, value) for values in self._known() for value in values.values)
+        return max(lengths, default=0)
 
-    def end(self, prediction: str, outcome: Outcome) -> Outcome:
-        """The outcome as it may go on; the prediction's secrets are forgotten when others have ended after it."""
+    def redact_outcome(self, prediction: str, outcome: Outcome) -> Outcome:
+        """Return the redacted outcome of a prediction that ends. Forget its secrets after KEPT_ENDED more have
+        ended.
+        """
         if outcome.error is not None and self._known():
-            outcome = replace(outcome, error=self.cleaned(outcome.error))
-        ended = self._of.pop(prediction, None)
+            outcome = replace(outcome, error=self.redact(outcome.error))
+        ended = self._by_prediction.pop(prediction, None)
         if ended is not None:
             self._ended.append(ended)
         return outcome
 
-    def _known(self) -> Sequence["_Values"]:
-        return (*self._of.values(), *self._ended) if self._of or self._ended else ()
+    def _known(self) -> Sequence["_SecretPattern"]:
+        return (*self._by_prediction.values(), *self._ended) if self._by_prediction or self._ended else ()
 
 
-class _Values(NamedTuple):
+class _SecretPattern(NamedTuple):
     values: tuple[str, ...]
     pattern: re.Pattern[str]
 
 
-def _begun(text: str, value: str) -> int:
+def _partial_length(text: str, value: str) -> int:
     lengths = range(min(len(text), len(value) - 1), 0, -1)
     return next((length for length in lengths if text.endswith(value[:length])), 0)
 

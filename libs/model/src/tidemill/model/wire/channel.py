@@ -1,7 +1,6 @@
-"""The child's end of the data socket: whole frames out, with their files, from any thread; bytes in, on one thread.
+"""The child's end of the data socket: any thread may write frames with files, one thread reads.
 
-It never splits one frame with another, whoever interrupts whom: threads by a lock, finalizers that print while a write
-is under way by appending behind it.
+It never interleaves two frames: threads take a lock, and a finalizer that prints during a write appends its frame.
 """
 
 import errno
@@ -13,11 +12,11 @@ from typing import Final, NoReturn
 
 from tidemill.model.wire import protocol
 
-ORPHANED_EXIT_CODE: Final = 71  # the worker closed its end; nobody reads what this process could say
-CLOSED: Final = "it closed its connection to the worker"  # what is said then, if a worker is left
+ORPHANED_EXIT_CODE: Final = 71  # the worker closed its end: no process reads what this one would write
+CLOSED: Final = "it closed its connection to the worker"  # the worker reports this if a child closes the socket
 _READ_BYTES: Final = 256 * 1024
-# The worker is gone; or the model closed descriptors that were not its own, and something else may have the number.
-_LOST: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ENOTSOCK})
+# The worker has ended; or the model closed this descriptor, and its number may belong to another file by now.
+_DISCONNECTED: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ENOTSOCK})
 
 
 class Channel:
@@ -28,26 +27,26 @@ class Channel:
         self._waiting: list[tuple[bytes, Sequence[int]]] = []
         self._writing = False
         self._connected = True
-        self.printed = False  # something was written to a pipe since the last `printed`
-        self.on_check: Callable[[], None] | None = None  # when the worker asks whether the model is well
+        self.printed = False  # text was written to a pipe since the last `printed` frame
+        self.on_check: Callable[[], None] | None = None  # called when the worker sends a `check` frame
 
     def fileno(self) -> int:
         return self._data.fileno()
 
     def disconnect(self) -> None:
-        """For a process that the model forked: it must not talk in the child's place."""
+        """Disconnect a process that the model forked: it must not write as if it were the child."""
         self._lock = threading.RLock()  # another thread may have held it at the fork
         self._connected = False
         self._data.close()
 
     def put(self, frame: protocol.Frame, descriptors: Sequence[int] = ()) -> None:
-        """Queue a frame for the next flush; `descriptors` are closed once they are sent. Raises as protocol.encode."""
+        """Queue a frame for the next flush. `descriptors` are closed after they are sent. Raise as protocol.encode."""
         data = protocol.encode(frame)
         with self._lock:
             self._waiting.append((data, descriptors))
 
     def put_printed(self) -> None:
-        """Before a frame that says that something is over."""
+        """Queue a `printed` frame if text was written. Call it before a frame that ends a prediction or the boot."""
         if self.printed:
             self.printed = False
             with self._lock:
@@ -58,10 +57,10 @@ class Channel:
         self.flush()
 
     def flush(self) -> None:
-        """Write all that was put, waiting for the worker to take it."""
+        """Write all queued frames. Block until the worker has taken them."""
         with self._lock:
             if self._writing:
-                return  # a finalizer inside the write below: the loop there takes what it put
+                return  # called by a finalizer during the write below, whose loop writes its frame too
             self._writing = True
             try:
                 while self._waiting:
@@ -69,8 +68,8 @@ class Channel:
                     if self._connected:
                         self._write(waiting)
             except OSError as error:
-                if lost(error):
-                    leave()
+                if is_disconnected(error):
+                    exit_orphaned()
                 raise
             finally:
                 self._writing = False
@@ -90,7 +89,7 @@ class Channel:
         self._data.sendall(b"".join(plain))
 
     def _write_with(self, data: bytes, descriptors: Sequence[int]) -> bytes:
-        """One byte of the frame carries each batch of descriptors, so that all are there before its last byte is."""
+        """Send each batch of descriptors with one byte of the frame, so that all arrive before its last byte."""
         sent = 0
         for first in range(0, len(descriptors), protocol.FILES_LIMIT_PER_MESSAGE):
             batch = descriptors[first : first + protocol.FILES_LIMIT_PER_MESSAGE]
@@ -101,15 +100,17 @@ class Channel:
         return data[sent:]
 
     def receive(self, flags: int = 0) -> list[bytes] | None:
-        """Flush, then wait for bytes (unless `flags` say otherwise): the bodies they complete, None at the end."""
+        """Flush, then read once. Block unless `flags` say otherwise. Return the completed bodies, or None at
+        the end.
+        """
         self.flush()
         try:
             data = self._data.recv(_READ_BYTES, flags)
         except ConnectionError:
             return None
         except OSError as error:
-            if lost(error):
-                leave()
+            if is_disconnected(error):
+                exit_orphaned()
             raise
         if not data:
             return None
@@ -121,10 +122,10 @@ class Channel:
         return bodies
 
 
-def lost(error: OSError) -> bool:
-    """Whether nobody is left to talk to, or nothing to talk with."""
-    return error.errno in _LOST
+def is_disconnected(error: OSError) -> bool:
+    """Return whether the error means that the worker has ended or that the socket is closed."""
+    return error.errno in _DISCONNECTED
 
 
-def leave() -> NoReturn:
+def exit_orphaned() -> NoReturn:
     os._exit(ORPHANED_EXIT_CODE)

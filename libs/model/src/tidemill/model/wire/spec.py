@@ -1,4 +1,4 @@
-"""What a zygote is told about a child before the fork; what the child is to run follows as the `boot` frame."""
+"""What a zygote needs to know of a child before the fork, and the `boot` frame that says what the child runs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,13 +9,13 @@ from tidemill.model.sandbox.settings import Sandbox
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """`env` is the child's whole environment but for what environment.complete() adds. No secrets: the memory of a
-    zygote, and so of the children it forks later, has seen it.
+    """`env` is the child's environment, without what environment.complete() adds. It must hold no secrets: it stays in
+    the memory of the zygote, which children that are forked later inherit.
     """
 
     sandbox: Sandbox
     env: Mapping[str, str] = field(default_factory=dict)
-    threads: int | None = None  # of torch and OpenMP; None leaves their own choice, one per core
+    threads: int | None = None  # of torch and OpenMP; None: their own default, one per core
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "ChildSpec":
@@ -34,12 +34,12 @@ class BootFrame:
     tmp: str
     mode: str = "predict"
     weights: str | None = None
-    concurrency: int | None = None  # None: what the model declares
+    concurrency: int | None = None  # None: as the model declares
     train_entry: str | None = None  # for the schema
-    tell_schema: bool = False  # with `ready` in mode "predict": the version's own was a guess
-    # Only here, past the fork: no other child ever sees them.
+    tell_schema: bool = False  # with `ready` in mode "predict", if the version's schema is a guess
+    # Sent after the fork, so that no other child sees them.
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    site: str | None = None  # the model's own packages; they come before those that the zygote's interpreter has
+    site: str | None = None  # directory of the model's own packages, which precede those of the zygote's interpreter
 
     def to_frame(self) -> dict[str, Any]:
         members = asdict(self)

@@ -1,20 +1,19 @@
-"""The text pipe between a child and its worker: UTF-8 text as it is printed, and before it a marker that says whose it
-is, wherever the owner changes. The one place that defines it.
+"""The format of the text pipe between a child and its worker. Only this module defines it.
 
-A marker is a zero byte, the ids with commas between, and a line feed: `*` for set-up, no id for nobody's. Text holds no
-zero byte. The kernel keeps what is written, so that the last words of a process that dies are not lost; a line costs
-its writer one call and the reader a part of a read.
+It is UTF-8 text as printed, with a marker before it where the owner changes. A marker is a zero byte, the prediction
+ids separated by commas, and a line feed; `*` stands for setup, no id for text without an owner. Text holds no zero
+byte. The kernel keeps what is written, so the last lines of a dying process are not lost; a line costs one write.
 """
 
 import codecs
 from collections.abc import Sequence
 from typing import Final
 
-OWNER_LIMIT: Final = 1024  # ids of a marker: as many as a call of a batch may be for
-MARKER_LIMIT_BYTES: Final = 64 * 1024  # so many ids, with room to spare
+OWNER_LIMIT: Final = 1024  # ids in a marker: the largest batch
+MARKER_LIMIT_BYTES: Final = 64 * 1024  # that many ids, with a margin
 SETUP: Final = b"*"
 
-OwnerIds = Sequence[str] | None  # None is set-up, none of them nobody
+OwnerIds = Sequence[str] | None  # None: setup; empty: no owner
 Piece = tuple[OwnerIds, str]
 
 
@@ -22,32 +21,34 @@ def marker(ids: OwnerIds) -> bytes:
     return b"\0%s\n" % (SETUP if ids is None else ",".join(ids).encode())
 
 
-def clean(text: str) -> bytes:
-    """As bytes that hold no marker."""
+def encode_text(text: str) -> bytes:
+    """Encode text so that it holds no marker."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace")
 
 
 class TextDecoder:
-    """Cuts what comes into pieces of one owner each. A character may be cut by the end of a read, not by a marker."""
+    """Cuts the stream into pieces of one owner each. A read may end inside a character, a marker never
+    interrupts one.
+    """
 
     def __init__(self, ids: OwnerIds = ()) -> None:
-        """`ids` own what comes before the first marker."""
+        """`ids` own the text before the first marker."""
         self._ids = ids
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._begun: bytes | None = None  # a marker whose end is still to come
+        self._partial_marker: bytes | None = None  # an incomplete marker
 
     def feed(self, data: bytes) -> list[Piece]:
-        """Raises ValueError for a marker that no child of ours makes."""
+        """Return the pieces in `data`. Raise ValueError for an invalid marker."""
         first, *marked = data.split(b"\0")
-        pieces = [self._plain(first) if self._begun is None else self._marked(first)]
+        pieces = [self._plain(first) if self._partial_marker is None else self._marked(first)]
         for part in marked:
             pieces.append((self._ids, self._end()))
-            self._begun = b""
+            self._partial_marker = b""
             pieces.append(self._marked(part))
         return [piece for piece in pieces if piece[1]]
 
     def end(self) -> list[Piece]:
-        """What the last owner left of a character."""
+        """Return the rest of an incomplete character at the end of the stream."""
         rest = self._end()
         return [(self._ids, rest)] if rest else []
 
@@ -58,19 +59,19 @@ class TextDecoder:
         return self._ids, self._utf8.decode(data)
 
     def _marked(self, data: bytes) -> Piece:
-        """From within a marker."""
-        said, ended, text = ((self._begun or b"") + data).partition(b"\n")
-        if len(said) > MARKER_LIMIT_BYTES:
+        """Decode data that begins inside a marker."""
+        header, ended, text = ((self._partial_marker or b"") + data).partition(b"\n")
+        if len(header) > MARKER_LIMIT_BYTES:
             raise ValueError("it printed for an owner of no end")
-        self._begun = None if ended else said
+        self._partial_marker = None if ended else header
         if not ended:
             return (), ""
-        self._ids = None if said == SETUP else _ids(said)
+        self._ids = None if header == SETUP else _parse_ids(header)
         return self._plain(text)
 
 
-def _ids(said: bytes) -> Sequence[str]:
-    ids = tuple(said.decode("utf-8", "replace").split(",")) if said else ()
+def _parse_ids(header: bytes) -> Sequence[str]:
+    ids = tuple(header.decode("utf-8", "replace").split(",")) if header else ()
     if len(ids) > OWNER_LIMIT:
         raise ValueError(f"it printed for {len(ids)} predictions at once")
     return ids
