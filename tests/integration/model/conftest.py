@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -169,6 +170,39 @@ def common_directory() -> Iterator[Path]:
 def zygote_env(common_directory) -> dict[str, str]:
     path = make_runtime_path(common_directory / "runtime")
     return {"PYTHONPATH": path, "PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def run_driver(zygote_env) -> Callable[..., Any]:
+    """Run a script of this directory with a JSON request on its stdin; return the JSON that it prints."""
+
+    def run(name: str, request: dict[str, Any], **env: str) -> Any:
+        script = str(Path(__file__).with_name(name))
+        done = subprocess.run(
+            [sys.executable, script],
+            input=json.dumps(request),
+            env={**zygote_env, **env},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def uid_of() -> Callable[[str, int], int | None]:
+    """The uid to which a driver must change to be "root" or an ordinary "user"; None if it need not. May skip."""
+
+    def uid(who: str, ordinary: int) -> int | None:
+        if who == "root" and os.geteuid() != 0:
+            pytest.skip("the tests do not run as root")
+        return ordinary if who == "user" and os.geteuid() == 0 else None
+
+    return uid
 
 
 @pytest_asyncio.fixture(scope="session")

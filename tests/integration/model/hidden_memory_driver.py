@@ -1,6 +1,6 @@
-"""Plays a worker whose child hides memory in its sandbox, as root or as an ordinary user: how much of it is counted.
+"""Acts as a worker whose child hides memory in its sandbox, as root or as an ordinary user, and counts that memory.
 
-Reads {"settings", "code", "uid"} and writes {"counted", "pids"}. It imports first and changes its uid then: an ordinary
+It reads {"settings", "code", "user"} and writes {"said", "counted"}. It imports before it changes its uid: an ordinary
 user may be unable to read root's interpreter.
 """
 
@@ -19,7 +19,7 @@ from tidemill.model.sandbox.settings import Sandbox
 from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.processes import RootProcess
 
-codecs.lookup("ascii")  # each is a module, which the user might not be able to read
+codecs.lookup("ascii")  # each encoding is a module, which the user may be unable to read
 
 
 def become(uid):

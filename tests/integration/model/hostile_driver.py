@@ -1,6 +1,7 @@
-"""Runs hostile code in one sandbox after another, as root or, told a uid, as that ordinary user.
+"""Runs hostile code in one sandbox after another, as root or as an ordinary user.
 
-It plays the worker whose children they are: its environment, its signals and its files are what they are after.
+It acts as the worker, whose environment, signals and files the code attacks. It reads {"attempts", "user"} and writes a
+list of results.
 """
 
 import codecs
@@ -104,10 +105,11 @@ def become(uid):
 
 def main():
     syscalls.prctl("subreaper", syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    if len(sys.argv) > 1:
-        become(int(sys.argv[1]))
+    request = json.load(sys.stdin)
+    if request["user"] is not None:
+        become(request["user"])
     said = []
-    for each in json.load(sys.stdin):
+    for each in request["attempts"]:
         Path(each["settings"]["tmp"]).mkdir(parents=True)
         said.append(in_a_child(each["settings"], each["code"]))
     json.dump(said, sys.stdout)

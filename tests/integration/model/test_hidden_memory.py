@@ -1,10 +1,7 @@
-"""How a model may try to hold memory past its limit: what is counted of it, in the sandbox that it really gets."""
+"""Ways in which a model may hide memory from its limit, in its real sandbox: all of it must be counted."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,7 +10,6 @@ import pytest
 from tidemill.model.sandbox.settings import IDENTITY, LAYERS, MOUNTS, NETWORK
 from tidemill.testing.processes import gives_namespaces
 
-DRIVER = Path(__file__).with_name("hidden_memory_driver.py")
 ORDINARY_UID = 65_433
 UID = 330_000 + os.getpid() % 50_000
 ELSEWHERE = "/var/lib" if os.geteuid() == 0 else Path.home()
@@ -53,45 +49,45 @@ def home():
     shutil.rmtree(made, ignore_errors=True)
 
 
-def driven(home, code, user, zygote_env, layers=LAYERS):
-    settings = {"tmp": str(home / "tmp"), "uid": UID, "layers": list(layers), "required": []}
-    done = subprocess.run(
-        [sys.executable, str(DRIVER)],
-        input=json.dumps({"code": code, "settings": settings, "user": user}),
-        env=zygote_env,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def drive(home, run_driver):
+    """Run code in a sandbox below `home`, as the uid `user`."""
+
+    def run(code, user, layers=LAYERS):
+        settings = {"tmp": str(home / "tmp"), "uid": UID, "layers": list(layers), "required": []}
+        return run_driver("hidden_memory_driver.py", {"code": code, "settings": settings, "user": user})
+
+    return run
 
 
-def as_user(who):
-    if who == "root" and os.geteuid() != 0:
-        pytest.skip("the tests do not run as root")
-    user = ORDINARY_UID if who == "user" and os.geteuid() == 0 else None
-    if who == "user" and not gives_namespaces(user):
-        pytest.skip("this system forbids users namespaces: docs/sandbox.md says what is missing there")
-    return user
+@pytest.fixture
+def uid_with_namespaces(uid_of):
+    """As uid_of; skip where an ordinary user may make no namespaces."""
+
+    def uid(who):
+        user = uid_of(who, ORDINARY_UID)
+        if who == "user" and not gives_namespaces(user):
+            pytest.skip("this system forbids users namespaces: docs/sandbox.md says what is missing there")
+        return user
+
+    return uid
 
 
 @pytest.mark.parametrize("who", ["root", "user"])
 @pytest.mark.parametrize("where", HIDDEN)
-def test_memory_is_counted_that_hides(where, who, home, zygote_env):
-    found = driven(home, HIDDEN[where], as_user(who), zygote_env)
+def test_memory_is_counted_that_hides(where, who, drive, uid_with_namespaces):
+    found = drive(HIDDEN[where], uid_with_namespaces(who))
     assert found["said"] == "."
     assert SIZE <= found["counted"] < 2 * SIZE
 
 
 @pytest.mark.parametrize("where", ["by grandchildren that give up their parent"])
-def test_without_namespaces_and_a_uid_the_tree_of_parents_misses_it(where, home, zygote_env):
+def test_without_namespaces_and_a_uid_the_tree_of_parents_misses_it(where, drive):
     layers = [layer for layer in LAYERS if layer not in {NETWORK, MOUNTS, IDENTITY}]
-    assert driven(home, HIDDEN[where], None, zygote_env, layers)["counted"] < SIZE
+    assert drive(HIDDEN[where], None, layers)["counted"] < SIZE
 
 
 @pytest.mark.parametrize("who", ["root", "user"])
-def test_memory_that_is_shared_by_a_key_is_bounded(who, home, zygote_env):
+def test_memory_that_is_shared_by_a_key_is_bounded(who, drive, uid_with_namespaces):
     code = f"assert ctypes.CDLL(None).shmget(0, {SIZE}, 0o1600) < 0"
-    assert driven(home, code, as_user(who), zygote_env)["said"] == "."
+    assert drive(code, uid_with_namespaces(who))["said"] == "."

@@ -7,12 +7,9 @@ A layer in the table stands alone where it alone stops the probe. Where more are
 
 import contextlib
 import ctypes
-import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +20,6 @@ from tidemill.model.sandbox import landlock
 from tidemill.model.sandbox.settings import FILES, IDENTITY, LAYERS, LIMITS, MOUNTS, NETWORK, SIGNALS, SYSCALLS
 from tidemill.testing.processes import gives_namespaces
 
-DRIVER = Path(__file__).with_name("hostile_driver.py")
 ORDINARY_UID = 65_432  # nobody's
 FIRST_UID = 300_000  # another for each process that runs tests: the kernel counts processes by uid
 SECRET = "the-workers-own-secret"
@@ -232,7 +228,7 @@ def _attempts(targets: Targets, home: Path, probe: Probe, stops: tuple[str, ...]
             "tmp": str(home / str(number)),
             "uid": uid,
             "masked": ["/run", str(targets.values["sockets"])],
-            "read": [str(DRIVER.parent)],
+            "read": [str(Path(__file__).parent)],
             "limits": LIMITED,
             "layers": None if off is None else [layer for layer in LAYERS if layer not in off],
             "required": [],
@@ -240,32 +236,11 @@ def _attempts(targets: Targets, home: Path, probe: Probe, stops: tuple[str, ...]
         yield {"code": code, "settings": settings}
 
 
-def _drive(attempts, zygote_env, user: int | None) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, str(DRIVER), *([] if user is None else [str(user)])],
-        input=json.dumps(attempts),
-        env={**zygote_env, "SECRET": SECRET},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def _as(who: str) -> int | None:
-    """The uid to change to, if any."""
-    if who == "root" and os.geteuid() != 0:
-        pytest.skip("the tests do not run as root")
-    return ORDINARY_UID if who == "user" and os.geteuid() == 0 else None
-
-
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of system calls are those of x86_64")
 @pytest.mark.parametrize("who", ["root", "user"])
 @pytest.mark.parametrize("name", PROBES)
-def test_a_probe_is_blocked_by_its_layers_and_by_nothing_else(name, who, targets, zygote_env):
-    probe, user = PROBES[name], _as(who)
+def test_a_probe_is_blocked_by_its_layers_and_by_nothing_else(name, who, targets, run_driver, uid_of):
+    probe, user = PROBES[name], uid_of(who, ORDINARY_UID)
     stops = probe.root if who == "root" else probe.user
     if stops is None:
         pytest.skip(probe.why_not)
@@ -279,7 +254,8 @@ def test_a_probe_is_blocked_by_its_layers_and_by_nothing_else(name, who, targets
     elif who == "root":
         os.chown(str(targets.values["key"]), 0, 0)
     uid = FIRST_UID + os.getpid() % 50_000 if who == "root" else None
-    bare, locked, opened = _drive(list(_attempts(targets, home, probe, stops, uid)), zygote_env, user)
+    request = {"attempts": list(_attempts(targets, home, probe, stops, uid)), "user": user}
+    bare, locked, opened = run_driver("hostile_driver.py", request, SECRET=SECRET)
     shutil.rmtree(home, ignore_errors=True)
     if bare != "went through":
         assert not bare.startswith("broken"), bare
