@@ -103,7 +103,7 @@ async def test_a_past_that_cannot_be_read_is_asked_for_again(gateway, running):
     await jetstream.update_stream(config.evolve(allow_direct=False))
     try:
         reader = asyncio.create_task(read(gateway, url))
-        await feed_that(gateway, lambda feed: feed.begun.is_set())
+        await feed_that(gateway, lambda feed: feed.loaded.is_set())
     finally:
         await jetstream.update_stream(config)
     await feed_that(gateway, lambda feed: feed.transcript.events)
@@ -146,7 +146,7 @@ async def test_what_was_missed_is_read_from_the_stream(gateway, running, missed,
     """A chunk may be delivered before this gateway hears, and kept after it has read."""
     missed |= lost
     reader = asyncio.create_task(read(gateway, running[1]))
-    await feed_that(gateway, lambda feed: feed.begun.is_set())
+    await feed_that(gateway, lambda feed: feed.loaded.is_set())
     await put_out_three(gateway, running[0])
     events, _ = await asyncio.wait_for(reader, 120)
     assert events == THREE
@@ -155,7 +155,7 @@ async def test_what_was_missed_is_read_from_the_stream(gateway, running, missed,
 async def test_what_came_while_the_bus_was_away_is_read_when_it_is_back(gateway, running, missed):
     missed |= {0, 1, 2, 3}
     reader = asyncio.create_task(read(gateway, running[1]))
-    await feed_that(gateway, lambda feed: feed.settled)
+    await feed_that(gateway, lambda feed: feed.is_reread)
     await put_out_three(gateway, running[0])
     await gateway.parts.bus._on_reconnected()
     events, _ = await asyncio.wait_for(reader, 120)
@@ -163,7 +163,7 @@ async def test_what_came_while_the_bus_was_away_is_read_when_it_is_back(gateway,
 
 
 async def test_a_long_past_comes_in_batches(gateway, running, monkeypatch):
-    monkeypatch.setattr("tidemill.gateway.live.past.BATCH", 3)
+    monkeypatch.setattr("tidemill.gateway.live.stored_messages.BATCH", 3)
     identifier, url = running
     await publish(gateway, identifier, *(out(seq, str(seq)) for seq in range(10)))
     await publish(gateway, identifier, DoneChunk(attempt=1, seq=10, status=Status.SUCCEEDED))
@@ -237,9 +237,9 @@ async def test_a_silent_stream_says_that_it_is_there(gateway, running):
     identifier, url = running
     async with gateway.http.get(url) as response:
         assert await response.content.readexactly(4) == b": \n\n"
-        await gateway.parts.feeds.beat()  # nothing yet: it has just spoken
+        await gateway.parts.feeds.send_heartbeats()  # nothing yet: it has just spoken
         for _ in range(3):
-            await gateway.parts.feeds.beat()
+            await gateway.parts.feeds.send_heartbeats()
             assert await response.content.readexactly(4) == b": \n\n"
         await publish(gateway, identifier, out(0, "a"))
         assert (await response.content.readuntil(b"\n\n")).startswith(b"event: output\n")
@@ -270,7 +270,7 @@ async def test_clients_that_vanish_leave_nothing(gateway, running):
         response.close()
     async with asyncio.timeout(120):
         while identifier in gateway.parts.feeds._feeds:
-            await gateway.parts.feeds.beat()
+            await gateway.parts.feeds.send_heartbeats()
             await asyncio.sleep(0.02)
 
 
@@ -313,13 +313,13 @@ async def test_what_breaks_off_at_one_gateway_goes_on_at_another(gateway, other,
 async def test_a_client_that_does_not_read_costs_little_and_is_let_go(gateway, running, monkeypatch):
     monkeypatch.setattr("tidemill.gateway.handlers.streams.WRITE_LIMIT_S", 0.5)
     held = []
-    original = streams_handler._Client._send
+    original = streams_handler._StreamClient._send
 
     async def send(client, data):
         held.append(client)
         await original(client, data)
 
-    monkeypatch.setattr(streams_handler._Client, "_send", send)
+    monkeypatch.setattr(streams_handler._StreamClient, "_send", send)
     identifier, url = running
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=1024)
@@ -339,17 +339,17 @@ async def test_a_client_that_does_not_read_costs_little_and_is_let_go(gateway, r
         assert transport.is_closing()
     finally:
         writer.transport.abort()
-    assert gateway.parts.feeds._held.bytes == 0
+    assert gateway.parts.feeds._memory.bytes == 0
 
 
 async def test_what_comes_after_the_last_client_has_left_is_not_held(gateway, running):
     identifier, _ = running
-    before = gateway.parts.feeds._held.bytes
-    async with gateway.parts.feeds.following(identifier, 0) as feed:
+    before = gateway.parts.feeds._memory.bytes
+    async with gateway.parts.feeds.follow(identifier, 0) as feed:
         feed.add(out(0, "x"))
-        assert gateway.parts.feeds._held.bytes > before
+        assert gateway.parts.feeds._memory.bytes > before
     feed.add(out(1, "x" * 1000))
-    assert gateway.parts.feeds._held.bytes == before
+    assert gateway.parts.feeds._memory.bytes == before
 
 
 async def test_streams_together_hold_no_more_than_they_may(gateway, running, monkeypatch):
@@ -364,4 +364,4 @@ async def test_streams_together_hold_no_more_than_they_may(gateway, running, mon
         *[("output", "x" * 10_000)] * (10 - len(events)),
         ("done", "{}"),
     ]
-    assert gateway.parts.feeds._held.bytes == 0
+    assert gateway.parts.feeds._memory.bytes == 0

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from tidemill.contracts.errors import Problem
 from tidemill.gateway.handlers.search import question
-from tidemill.gateway.responses.input_files import replaced, texts, upload_id
+from tidemill.gateway.responses.input_files import replaced, strings, upload_id
 from tidemill.gateway.responses.url_renewal import DAY_S, UrlRenewer
 from tidemill.gateway.stores.discovery import WORDS_LIMIT, tsquery
 from tidemill.security.delivery_urls import delivery_url, find_object_key, object_key_of_url
@@ -64,7 +64,7 @@ def test_values_without_our_urls_stay(value):
     assert json.loads(bytes(UrlRenewer(KEY, PUBLIC, NOW).raw(raw, OWN))) == value
     assert UrlRenewer(KEY, PUBLIC, NOW).value(value, OWN) == value
     assert replaced(value, {}) == value
-    assert all(isinstance(text, str) for text in texts(value))
+    assert all(isinstance(text, str) for text in strings(value))
 
 
 def test_urls_are_found_wherever_they_stand():
@@ -72,8 +72,8 @@ def test_urls_are_found_wherever_they_stand():
     renewed = json.loads(
         bytes(UrlRenewer(KEY, PUBLIC, NOW).raw(Raw(json.dumps({"a": [old, {"b": old}], "c": 1}).encode()), OWN))
     )
-    assert old not in texts(renewed)
-    assert len(texts(renewed)) == 2
+    assert old not in strings(renewed)
+    assert len(strings(renewed)) == 2
     assert replaced({"a": [old], old: "x"}, {old: "new"}) == {"a": ["new"], old: "x"}
 
 

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.gateway.live.mirror import FOLLOWED_LIMIT, THROTTLE_S, Due, Mirror
+from tidemill.gateway.live.mirror import FOLLOWED_LIMIT, THROTTLE_S, DueEvent, Mirror
 
 
 def shown(mirror, now):
@@ -48,7 +48,7 @@ def test_an_end_that_was_missed_is_shown_alone():
     mirror = Mirror()
     mirror.missed("p")
     mirror.note("p", "completed")
-    assert mirror.take(0) == [Due("p", "completed")]
+    assert mirror.take(0) == [DueEvent("p", "completed")]
 
 
 def test_what_is_followed_is_bounded():

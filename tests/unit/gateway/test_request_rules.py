@@ -7,7 +7,7 @@ from tidemill.gateway.listing import cursors
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.predictions.preferences import cancel_after_s, wait_s
 from tidemill.gateway.predictions.validation import checker, decode_input
-from tidemill.gateway.responses.client_capabilities import is_sdk, knows_aborted, plain, wants_data_uris
+from tidemill.gateway.responses.client_capabilities import is_sdk, knows_aborted, wants_data_uris, without_aborted
 
 KEY = b"k" * 32
 
@@ -82,8 +82,8 @@ def test_our_own_clients_know_aborted(agent):
 
 
 def test_every_other_status_is_what_it_is():
-    assert [plain(status) for status in Status if status is not Status.ABORTED] == list(Status)[:-1]
-    assert plain(Status.ABORTED) is Status.CANCELED
+    assert [without_aborted(status) for status in Status if status is not Status.ABORTED] == list(Status)[:-1]
+    assert without_aborted(Status.ABORTED) is Status.CANCELED
 
 
 def test_what_polls_in_python_2_makes_files_of_urls():

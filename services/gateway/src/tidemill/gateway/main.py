@@ -74,7 +74,7 @@ def timers(parts: Parts) -> tuple[Timer, ...]:
         Timer("token uses", parts.callers.uses.run),
         Timer("refusals", lambda: connections.expire_refusals(parts.refusal_cache)),
         Timer("stream poll", parts.feeds.poll),
-        Timer("stream settling", parts.feeds.settle),
+        Timer("stream settling", parts.feeds.reread),
         Timer("stream heartbeats", parts.feeds.keep_alive),
     )
 

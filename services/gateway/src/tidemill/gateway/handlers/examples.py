@@ -51,7 +51,7 @@ async def create(call: Call[ExampleParts]) -> web.Response:
     prediction_id = (await call.body(AddExample)).prediction
     row = await _candidate(call, model_id, prediction_id)
     if await stores.examples.find(call.parts.database, model_id, prediction_id) is None:
-        rewritten = await input_files.kept(call, prediction_id, row["input"])
+        rewritten = await input_files.copy_input_files(call, prediction_id, row["input"])
         if not await stores.examples.add(call.parts.database, model_id, prediction_id, rewritten):
             raise conflict(f"A model may have at most {EXAMPLES_LIMIT} examples, of predictions that have their data.")
     added = await stores.examples.find(call.parts.database, model_id, prediction_id)

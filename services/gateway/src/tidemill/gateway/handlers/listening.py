@@ -1,4 +1,4 @@
-"""GET /webhooks/listen: webhooks as they are made, for developers whose machine no webhook reaches."""
+"""GET /webhooks/listen: live webhooks for developers whose machine cannot receive webhooks."""
 
 import asyncio
 import re
@@ -16,26 +16,26 @@ from tidemill.gateway import stores
 from tidemill.gateway.call import EVENTS, Call, operation
 from tidemill.gateway.listing import queries
 from tidemill.gateway.live import sse
-from tidemill.gateway.live.listening import LISTENERS, Listener
-from tidemill.gateway.live.mirror import Due
+from tidemill.gateway.live.listening import LISTENERS, WebhookListener
+from tidemill.gateway.live.mirror import DueEvent
 from tidemill.gateway.protocols import HasCallers, HasConfig, HasDatabase, HasPublicUrls, HasSigningKey
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.db import TRANSIENT_ERRORS, Row
 from tidemill.runtime.webhook import Bodies, headers
 
-HEARTBEAT_S: Final = 10.0  # below what proxies and clients take for silence
-WRITE_LIMIT_S: Final = 30.0  # a client that takes nothing for so long is gone
-MISSED_LIMIT: Final = 100  # ends that a listener who comes back is shown
+HEARTBEAT_S: Final = 10.0  # below the idle timeouts of proxies and clients
+WRITE_LIMIT_S: Final = 30.0  # a client that reads nothing for this long is gone
+MISSED_LIMIT: Final = 100  # missed ends that a reconnecting listener is shown
 DELIVERY_ID: Final = re.compile(r"msg_[0-9a-hjkmnp-tv-z]{26}")
 
 
 class ListenParts(HasDatabase, HasCallers, HasConfig, HasSigningKey, HasPublicUrls, Protocol): ...
 
 
-class _Connection:
-    """One listener's connection."""
+class _ListenerConnection:
+    """The connection of one listener."""
 
-    def __init__(self, call: Call[ListenParts], listener: Listener) -> None:
+    def __init__(self, call: Call[ListenParts], listener: WebhookListener) -> None:
         self._call = call
         self._listener = listener
         self._all = call.parse_query(queries.ListenQuery).all
@@ -48,7 +48,7 @@ class _Connection:
         await self._write(b": listening\n\n")
         await self._catch_up()
         while not self._listener.closed:
-            # TtlCache for seconds: a token that was revoked hears no more, however much there is to hear.
+            # The look-up is cached for seconds: a revoked token ends the connection soon.
             await self._call.parts.callers.get(self._call.request.headers.get("Authorization"))
             self._listener.changed.clear()
             for due in self._listener.mirror.take(monotonic()):
@@ -63,7 +63,7 @@ class _Connection:
                 self._listener.mirror.missed(row["prediction_id"])
 
     async def _wait(self) -> None:
-        """For the next thing to show, with a heartbeat when it takes long."""
+        """Wait for the next event that is due; send a heartbeat after HEARTBEAT_S of silence."""
         wait = self._listener.mirror.wait_s(monotonic())
         try:
             async with asyncio.timeout(HEARTBEAT_S if wait is None else min(wait, HEARTBEAT_S)):
@@ -72,7 +72,7 @@ class _Connection:
             if wait is None:
                 await self._write(sse.HEARTBEAT)
 
-    async def _show(self, due: Due) -> None:
+    async def _show(self, due: DueEvent) -> None:
         call = self._call
         row = await stores.webhooks.find_mirrored(call.parts.database, due.prediction, call.account.id)
         if row is None or not self._wanted(row, due.event):
@@ -89,7 +89,7 @@ class _Connection:
             headers=headers(secrets, message_id, int(now()), body),
             body=body.decode(),
         )
-        # Only ends have ids: by them a listener who comes back is told what it missed.
+        # Only ends have ids: a listener that reconnects is shown the ends after its last one.
         mark = b"" if delivery is None else f"id: {delivery}\n".encode()
         await self._write(b"event: webhook\n" + mark + b"data: " + msgspec.json.encode(mirrored) + b"\n\n")
 
@@ -128,7 +128,7 @@ async def listen(call: Call[ListenParts]) -> web.StreamResponse:
     if call.request.method == "HEAD":
         return web.StreamResponse(headers=sse.HEADERS)
     async with call.request.app[LISTENERS].listening(call.account.id) as listener:
-        connection = _Connection(call, listener)
+        connection = _ListenerConnection(call, listener)
         try:
             await connection.run()
         except (Problem, *TRANSIENT_ERRORS):

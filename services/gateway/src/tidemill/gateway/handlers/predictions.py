@@ -113,7 +113,7 @@ async def shown(call: Call[PredictionParts]) -> Prediction:
     )
     if row is None:
         raise not_found() if account else unauthenticated(passed=False)
-    prediction = prediction_serializer.in_full if row["account_id"] == account else sharing.as_others_see
+    prediction = prediction_serializer.in_detail if row["account_id"] == account else sharing.as_others_see
     return await prediction(call, row)
 
 
@@ -159,7 +159,7 @@ async def list_(call: Call[PredictionParts]) -> web.Response:
 async def cancel(call: Call[PredictionParts]) -> web.Response:
     """Cancel a prediction. It ends at once, and whoever runs it is told; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))
-    return json_response(await prediction_serializer.in_full(call, row), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_detail(call, row), headers=NO_STORE)
 
 
 @operation("predictions.share", Scope.PREDICTIONS_WRITE, answer=Prediction, errors=(409,))
@@ -174,7 +174,7 @@ async def share(call: Call[PredictionParts]) -> web.Response:
     if not await prediction_sharing.share(call.parts.database, row["id"], kept_s):
         raise conflict("The data of this prediction has been deleted, or is about to be.")
     await sharing.keep_input_files(call, row)
-    return json_response(await prediction_serializer.in_full(call, await _own(call)), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_detail(call, await _own(call)), headers=NO_STORE)
 
 
 @operation("predictions.unshare", Scope.PREDICTIONS_WRITE, status=204)

@@ -1,4 +1,4 @@
-"""A prediction's live output as server-sent events, for whoever holds its stream URL."""
+"""A prediction's live output as server-sent events, by its signed stream URL."""
 
 import asyncio
 from typing import Final, Protocol
@@ -10,7 +10,7 @@ from tidemill.contracts.limits import KIB
 from tidemill.contracts.prediction import TERMINAL, Status
 from tidemill.gateway.call import EVENTS, Call, operation
 from tidemill.gateway.live import sse
-from tidemill.gateway.live.feeds import Feeds, ending
+from tidemill.gateway.live.feeds import Feeds, final_state
 from tidemill.gateway.responses import output_files
 from tidemill.gateway.responses.output_files import OutputFileParts
 from tidemill.runtime.clock import now
@@ -19,9 +19,9 @@ from tidemill.runtime.streams.urls import KIND
 from tidemill.security import capability
 from tidemill.security.capability import InvalidCapability
 
-WRITE_LIMIT_S: Final = 30.0  # a client that takes nothing for so long is gone or hopeless
-WRITE_LIMIT_BYTES: Final = 64 * KIB  # in one write: with what the connection holds back, all that a client may cost
-AT_ONCE_BYTES: Final = 16 * KIB  # well below what asyncio lets a connection hold back before it makes a writer wait
+WRITE_LIMIT_S: Final = 30.0  # a client that reads nothing for this long is gone or too slow
+WRITE_LIMIT_BYTES: Final = 64 * KIB  # of one write; with the connection's buffer it bounds the memory for one client
+AT_ONCE_BYTES: Final = 16 * KIB  # well below the write-buffer limit at which asyncio blocks a writer
 
 
 class StreamParts(OutputFileParts, Protocol):
@@ -29,24 +29,24 @@ class StreamParts(OutputFileParts, Protocol):
     def feeds(self) -> Feeds: ...
 
 
-class _Client:
-    """One connection: writes a transcript's events from a position on."""
+class _StreamClient:
+    """One connection; writes a transcript's events from a position on."""
 
     def __init__(self, call: Call[StreamParts], row: Row) -> None:
         self._call = call
         self.second = int(row["created_at"].timestamp())
         self._position = 0
-        self._seen = sse.place_of(call.request.headers.get("Last-Event-ID"))
+        self._seen = sse.position_of(call.request.headers.get("Last-Event-ID"))
         self.response = web.StreamResponse(headers=sse.HEADERS)
 
     async def write(self, transcript: sse.Transcript) -> bool:
-        """Writes the next events, about as many as one write may hold. False when there are none."""
+        """Write the next events, up to about WRITE_LIMIT_BYTES. Return False if there are none."""
         pieces, size = [], 0
         events = transcript.events
         while size < WRITE_LIMIT_BYTES and self._position < len(events):
             event = events[self._position]
             self._position += 1
-            lacking = sse.missing(event, self._seen)
+            lacking = sse.missing_data(event, self._seen)
             if lacking is not None:
                 pieces.append(await self._encoded(event, lacking))
                 size += len(pieces[-1])
@@ -59,22 +59,22 @@ class _Client:
         return self._position == len(transcript.events)
 
     def has_all(self, transcript: sse.Transcript) -> bool:
-        return all(sse.missing(event, self._seen) is None for event in transcript.events)
+        return all(sse.missing_data(event, self._seen) is None for event in transcript.events)
 
-    async def _encoded(self, event: sse.Sse, data: str) -> bytes:
+    async def _encoded(self, event: sse.SseEvent, data: str) -> bytes:
         if event.name == "output":
             data = await output_files.for_event(self._call, data)
-        # All clients that see an event as it is share its bytes.
-        return event.wire if data is event.data else sse.encode(event.name, data, event.place, self.second)
+        # Clients that get the event unchanged share its bytes.
+        return event.wire if data is event.data else sse.encode(event.name, data, event.position, self.second)
 
     async def heartbeat(self) -> None:
         await self._send(sse.HEARTBEAT)
 
     async def _send(self, data: bytes) -> None:
-        """A large event goes in pieces: what has been written is held for the client until it takes it."""
+        """Write in pieces, so that at most WRITE_LIMIT_BYTES wait in the connection's buffer."""
         transport = self._call.request.transport
         if len(data) <= AT_ONCE_BYTES and transport is not None and not transport.get_write_buffer_size():
-            await self.response.write(data)  # does not wait: the connection has room for it
+            await self.response.write(data)  # does not block: the buffer is empty
             return
         for start in range(0, len(data), WRITE_LIMIT_BYTES):
             async with asyncio.timeout(WRITE_LIMIT_S):
@@ -83,7 +83,7 @@ class _Client:
 
 async def _stream(call: Call[StreamParts]) -> web.StreamResponse:
     row = await _row(call)
-    client = _Client(call, row)
+    client = _StreamClient(call, row)
     if call.request.method == "HEAD":
         return client.response
     try:
@@ -127,21 +127,21 @@ async def _row(call: Call[StreamParts]) -> Row:
     return row
 
 
-async def _replay(call: Call[StreamParts], client: _Client, row: Row) -> web.StreamResponse:
+async def _replay(call: Call[StreamParts], client: _StreamClient, row: Row) -> web.StreamResponse:
     transcript = sse.Transcript(client.second)
-    transcript.finish(ending(row))
+    transcript.finish(final_state(row))
     if client.has_all(transcript):
-        return web.Response(status=204)  # tells an EventSource, which always comes back, to stay away
+        return web.Response(status=204)  # tells an EventSource, which always reconnects, to stop
     await client.response.prepare(call.request)
     while await client.write(transcript):
         pass
     return client.response
 
 
-async def _follow(call: Call[StreamParts], client: _Client, prediction_id: str) -> None:
+async def _follow(call: Call[StreamParts], client: _StreamClient, prediction_id: str) -> None:
     await client.response.prepare(call.request)
-    async with call.parts.feeds.following(prediction_id, client.second) as feed:
-        await client.heartbeat()  # headers go out at once, also to clients that wait for a first byte
+    async with call.parts.feeds.follow(prediction_id, client.second) as feed:
+        await client.heartbeat()  # sends the headers at once; some clients wait for a first byte
         while True:
             changed = feed.changed
             if await client.write(feed.transcript):

@@ -94,14 +94,14 @@ async def list_(call: Call[TrainingParts]) -> web.Response:
 @operation("trainings.get", Scope.TRAININGS_READ, headers=STATUS, answer=Training)
 async def get(call: Call[TrainingParts]) -> web.Response:
     """Get a training. It can be polled: the answer is never cached."""
-    return json_response(await prediction_serializer.in_full(call, await _own(call)), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_detail(call, await _own(call)), headers=NO_STORE)
 
 
 @operation("trainings.cancel", Scope.TRAININGS_WRITE, headers=STATUS, answer=Training)
 async def cancel(call: Call[TrainingParts]) -> web.Response:
     """Cancel a training. It ends at once; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _own(call))
-    return json_response(await prediction_serializer.in_full(call, row), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_detail(call, row), headers=NO_STORE)
 
 
 async def _own(call: Call[TrainingParts]) -> Row:

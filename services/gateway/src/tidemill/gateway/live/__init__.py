@@ -1,1 +1,1 @@
-"""What happens right now, to those who listen: output as server-sent events, webhooks to developers."""
+"""Live data for connected clients: output as server-sent events, and webhooks mirrored to developers."""

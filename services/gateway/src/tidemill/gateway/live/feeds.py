@@ -1,7 +1,7 @@
-"""Live output of running predictions: one subscription for all clients of a prediction at this gateway.
+"""Live output of running predictions: one bus subscription for all clients of a prediction at this gateway.
 
-All clients read one transcript, each from its own position, so a slow one costs no memory of its own. The bus may
-forget: the rows are looked at too, and a prediction that ended without a last chunk is finished from its row.
+All clients read one transcript, each from its own position, so a slow client needs no buffer. The bus may lose
+messages: the rows are polled too, and a prediction that ended without a last chunk is finished from its row.
 """
 
 import asyncio
@@ -18,86 +18,90 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import AnyChunk
 from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import SQL_OPEN, Status
-from tidemill.gateway.live.past import Past
-from tidemill.gateway.live.sse import Ending, Transcript
+from tidemill.gateway.live.sse import FinalState, Transcript
+from tidemill.gateway.live.stored_messages import StoredMessages
 from tidemill.runtime.bus import TRANSIENT_ERRORS as BUS_ERRORS
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database, Row
 from tidemill.runtime.telemetry import log
 
-POLL_S: Final = 1.0  # a prediction whose last chunk was lost ends its streams within two of these
-# A stream is silent for at most twice this time; the Python client gives up after 30 s.
-BEAT_S: Final = 7.5
+POLL_S: Final = 1.0  # streams of a prediction whose last chunk was lost end within two intervals
+# A stream is silent for at most twice this time; the Python client times out after 30 s.
+HEARTBEAT_S: Final = 7.5
 TRANSCRIPT_LIMIT_BYTES: Final = 4 * (
     OUTPUT_LIMIT_BYTES + LOGS_LIMIT_BYTES
-)  # two attempts' worth, each as text and wire
-TRANSCRIPTS_LIMIT_BYTES: Final = 256 * MIB  # of all together; a stream that grows beyond is let go, and may come back
+)  # two attempts, each as text and as wire bytes
+TRANSCRIPTS_LIMIT_BYTES: Final = (
+    256 * MIB
+)  # of all transcripts; beyond it a stream is closed, and its clients may reconnect
 ROW: Final = """
 SELECT id, status, attempt, output, logs, error, created_at, data_removed FROM prediction WHERE id = $1"""
 ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"  # noqa: S608 - a constant
 decode: Final = msgspec.json.Decoder(AnyChunk).decode
 
 
-class Held:
-    """What the transcripts of a gateway hold in memory."""
+class TranscriptMemory:
+    """The size of all transcripts of a gateway in memory."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
 
 class Feed:
-    """What one prediction has put out; `closed` when no more comes of it, ended or not."""
+    """The live output of one prediction; `closed` when no more follows, whether the prediction has ended or not."""
 
-    def __init__(self, prediction_id: str, second: int, held: "Held") -> None:
+    def __init__(self, prediction_id: str, second: int, memory: TranscriptMemory) -> None:
         self.id = prediction_id
         self.transcript = Transcript(second)
-        self._held = held
+        self._memory = memory
         self.closed = False
         self.clients = 0
-        self.silent = False  # since the last beat
+        self.silent = False  # no event since the last heartbeat
         self.subscription: Any = None
-        self.since = 1  # up to here the stream was read
-        self.begun = asyncio.Event()  # the past was read, or cannot be now
-        self.settled = False  # it was read once more: what was just being kept at the first time is there
+        self.since = 1  # the sequence number in the JetStream stream to read from
+        self.loaded = asyncio.Event()  # the stored output was read, or cannot be read now
+        self.is_reread = (
+            False  # the stored output was read again: the bus may store a message only after it delivers it
+        )
         self._changed = asyncio.Event()
 
     @property
     def changed(self) -> asyncio.Event:
-        """Set at the next change. Take it before looking at the transcript."""
+        """An event that is set at the next change. Get it before you read the transcript."""
         return self._changed
 
     def decoded(self, data: bytes) -> AnyChunk | None:
         try:
             chunk: AnyChunk = decode(data)
         except msgspec.DecodeError as error:
-            log().warning("garbage in a stream", action="decode", prediction=self.id, error=str(error))
+            log().warning("cannot decode a chunk", action="decode", prediction=self.id, error=str(error))
             return None
         return chunk
 
     def add(self, chunk: AnyChunk | None) -> None:
         if chunk is None or self.closed:
-            return  # its clients are leaving
+            return  # its clients are disconnecting
         before = self.transcript.size_bytes
         self.transcript.add(chunk)
         if self.transcript.size_bytes == before:
             return
-        self._held.bytes += self.transcript.size_bytes - before
-        if self.transcript.size_bytes > TRANSCRIPT_LIMIT_BYTES or self._held.bytes > TRANSCRIPTS_LIMIT_BYTES:
+        self._memory.bytes += self.transcript.size_bytes - before
+        if self.transcript.size_bytes > TRANSCRIPT_LIMIT_BYTES or self._memory.bytes > TRANSCRIPTS_LIMIT_BYTES:
             self.close()
         self.notify()
 
-    def finish(self, ending: Ending) -> None:
+    def finish(self, final: FinalState) -> None:
         before = self.transcript.size_bytes
-        self.transcript.finish(ending)
-        self._held.bytes += self.transcript.size_bytes - before
+        self.transcript.finish(final)
+        self._memory.bytes += self.transcript.size_bytes - before
         self.notify()
 
     def close(self) -> None:
         self.closed = True
         self.notify()
 
-    def beat(self) -> None:
-        """Wakes the clients when nothing else has since the last beat: they tell theirs that they are there."""
+    def wake_if_silent(self) -> None:
+        """Wake the clients if nothing has since the last heartbeat; each then sends a heartbeat."""
         if self.silent:
             self.notify()
         self.silent = True
@@ -110,108 +114,108 @@ class Feed:
 
 
 class Feeds:
-    """The feeds of one gateway. `poll`, `settle` and `keep_alive` are tasks of the service, which ends with any of
-    them: its streams end then, and their clients come back to another gateway or to the next one.
+    """The feeds of one gateway. `poll`, `reread` and `keep_alive` are tasks of the service, which stops if one fails:
+    its streams end then, and their clients reconnect to another gateway process.
     """
 
     def __init__(self, bus: Bus, database: Database) -> None:
         self._bus = bus
         self._database = database
         self._feeds: dict[str, Feed] = {}
-        self._held = Held()
+        self._memory = TranscriptMemory()
         self._closing = False
-        self._past = Past(bus, subjects.OUTPUT)
-        bus.on_reconnected(self._read_again)
+        self._stored = StoredMessages(bus, subjects.OUTPUT)
+        bus.on_reconnected(self._invalidate)
 
     async def listen(self) -> None:
-        """To be called once, before anybody follows."""
-        await self._past.listen()
+        """Call once, before `follow`."""
+        await self._stored.listen()
 
     async def row(self, prediction_id: str) -> Row | None:
         return await self._database.row(ROW, prediction_id)
 
     @asynccontextmanager
-    async def following(self, prediction_id: str, second: int) -> AsyncIterator[Feed]:
-        """`second` is the unix second in which the prediction was made."""
+    async def follow(self, prediction_id: str, second: int) -> AsyncIterator[Feed]:
+        """Yield the feed of a prediction. `second` is the unix second in which the prediction was created."""
         feed = self._feeds.get(prediction_id)
         started = feed is not None
-        feed = feed or self._feeds.setdefault(prediction_id, Feed(prediction_id, second, self._held))
+        feed = feed or self._feeds.setdefault(prediction_id, Feed(prediction_id, second, self._memory))
         feed.clients += 1
         try:
             if self._closing:
                 feed.close()
             elif not started:
-                await self._start(feed)
+                await self._subscribe(feed)
             yield feed
         finally:
             feed.clients -= 1
             if feed.clients == 0:
                 self._feeds.pop(prediction_id, None)
-                feed.close()  # what is on its way still is for nobody, and would count as held for ever
-                self._held.bytes -= feed.transcript.size_bytes
+                feed.close()  # later chunks must not add to the memory that is subtracted here
+                self._memory.bytes -= feed.transcript.size_bytes
                 await _unsubscribe(feed)
 
-    async def _start(self, feed: Feed) -> None:
-        """What comes is heard before the past is read, so that nothing falls between; it waits until then."""
+    async def _subscribe(self, feed: Feed) -> None:
+        """Subscribe, then read the stored output, so that no chunk is lost between; live chunks wait for the read."""
 
         async def receive(message: Msg) -> None:
-            await feed.begun.wait()
+            await feed.loaded.wait()
             chunk = feed.decoded(message.data)
-            if chunk is not None and feed.transcript.lacks_before(chunk) and not feed.closed:
+            if chunk is not None and feed.transcript.has_gap_before(chunk) and not feed.closed:
                 await self._read(feed)
             feed.add(chunk)
 
         try:
             feed.subscription = await self._bus.listen_raw(subjects.output(feed.id), receive)
             await self._read(feed)
-        except nats.errors.Error as error:  # without the bus the row still tells the end
+        except nats.errors.Error as error:  # without the bus the end still comes from the row
             log().warning("no live output", action="listen", prediction=feed.id, error=str(error))
         finally:
-            feed.begun.set()  # also when the client that was the first has gone
+            feed.loaded.set()  # also when the first client has disconnected meanwhile
 
     async def _read(self, feed: Feed) -> bool:
-        """Adds what the stream has since the last time. False when it cannot be read now."""
+        """Add the stored chunks since the last read. Return False if they cannot be read now."""
         try:
-            since = await self._past.read(
+            since = await self._stored.read(
                 subjects.output(feed.id), feed.since, lambda data: feed.add(feed.decoded(data))
             )
         except BUS_ERRORS as error:
-            log().warning("no past output", action="read", prediction=feed.id, error=str(error))
+            log().warning("cannot read the stored output", action="read", prediction=feed.id, error=str(error))
             return False
         feed.since = max(feed.since, since)
         return True
 
-    async def _read_again(self) -> None:
-        """Of the bus that was away some chunks never came, and its streams may be new."""
+    async def _invalidate(self) -> None:
+        """After a reconnect: chunks may be lost, and streams may be new."""
         for feed in self._feeds.values():
-            feed.since, feed.settled = 1, False
+            feed.since, feed.is_reread = 1, False
 
-    async def settle(self) -> None:
-        """Named task: reads the past of each feed a second time."""
+    async def reread(self) -> None:
+        """Named task: reads the stored output of each feed a second time."""
         while True:
             await asyncio.sleep(POLL_S)
-            await self._settle()
+            await self._reread()
 
-    async def _settle(self) -> None:
-        """Until one cannot be read: a server in trouble is asked no more than once an interval."""
-        for feed in [feed for feed in self._feeds.values() if feed.begun.is_set() and not feed.settled]:
-            feed.settled = feed.closed or await self._read(feed)
-            if not feed.settled:
+    async def _reread(self) -> None:
+        """Stop at the first feed that cannot be read: a failing server gets one request per interval."""
+        for feed in [feed for feed in self._feeds.values() if feed.loaded.is_set() and not feed.is_reread]:
+            feed.is_reread = feed.closed or await self._read(feed)
+            if not feed.is_reread:
                 return
 
     async def keep_alive(self) -> None:
-        """Named task. One clock for all clients: ten thousand timers would cost more."""
+        """Named task. One timer for all clients: ten thousand timers would cost more."""
         while True:
-            await asyncio.sleep(BEAT_S)
-            await self.beat()
+            await asyncio.sleep(HEARTBEAT_S)
+            await self.send_heartbeats()
 
-    async def beat(self) -> None:
+    async def send_heartbeats(self) -> None:
         for feed in list(self._feeds.values()):
-            feed.beat()
-            await asyncio.sleep(0)  # the clients of one feed, and then those of the next
+            feed.wake_if_silent()
+            await asyncio.sleep(0)  # lets the clients of one feed run before those of the next
 
     async def poll(self) -> None:
-        """Named task. A last chunk has one interval to arrive after the row has ended."""
+        """Named task: finishes feeds from their rows. After the row ends, the last chunk has one interval to arrive."""
         overdue: set[str] = set()
         while True:
             await asyncio.sleep(POLL_S)
@@ -221,7 +225,7 @@ class Feeds:
                 for prediction_id in ended & overdue:
                     await self._finish(prediction_id)
             except TRANSIENT_ERRORS as error:
-                log().warning("cannot poll", action="retry", error=str(error))
+                log().warning("cannot poll the ends of predictions", action="retry", error=str(error))
                 continue
             overdue = ended
 
@@ -229,19 +233,19 @@ class Feeds:
         row = await self.row(prediction_id)
         feed = self._feeds.get(prediction_id)
         if row is not None and feed is not None:
-            feed.finish(ending(row))
+            feed.finish(final_state(row))
 
     def close(self) -> None:
-        """Lets every client go: they come back to another gateway."""
+        """Close all feeds: their clients reconnect to another gateway."""
         self._closing = True
         for feed in self._feeds.values():
             feed.close()
 
 
-def ending(row: Row) -> Ending:
-    """`row` of a prediction that has ended."""
+def final_state(row: Row) -> FinalState:
+    """Return the final state of a prediction that has ended."""
     output = None if row["output"] is None else msgspec.json.decode(row["output"])
-    return Ending(Status(row["status"]), output, row["logs"] or "", row["error"], row["attempt"])
+    return FinalState(Status(row["status"]), output, row["logs"] or "", row["error"], row["attempt"])
 
 
 async def _unsubscribe(feed: Feed) -> None:
@@ -251,9 +255,9 @@ async def _unsubscribe(feed: Feed) -> None:
 
 
 def install(app: web.Application, feeds: Feeds) -> None:
-    """Clients leave before the server waits for open requests."""
+    """Close the feeds on shutdown, before the server waits for open requests."""
 
-    async def let_go(_app: web.Application) -> None:
+    async def close_feeds(_app: web.Application) -> None:
         feeds.close()
 
-    app.on_shutdown.append(let_go)
+    app.on_shutdown.append(close_feeds)

@@ -1,6 +1,6 @@
-"""Those who listen to an account's webhooks at this gateway, and the bus events that they hear of.
+"""The listeners to accounts' webhooks at this gateway, and their subscriptions on the bus.
 
-Hints: what the bus loses is not shown, but for ends, which come from their deliveries when a listener is back.
+Events lost by the bus are not shown, except ends: a listener that reconnects gets those from the table of deliveries.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ decode_lifecycle: Final = msgspec.json.Decoder(Lifecycle).decode
 decode_hint: Final = msgspec.json.Decoder(WebhookEvent).decode
 
 
-class Listener:
-    """One connection: what is to be shown to it; `closed` when the gateway stops."""
+class WebhookListener:
+    """The events due to one connection; `closed` when the gateway stops."""
 
     def __init__(self) -> None:
         self.mirror = Mirror()
@@ -41,7 +41,7 @@ class Listener:
             self._note(event.id, "completed" if event.status in TERMINAL else "start")
 
     async def on_hint(self, message: Msg) -> None:
-        """Hints name no account: those of predictions whose start was heard are this one's."""
+        """Note output and logs of followed predictions only: hints carry no account."""
         with suppress(msgspec.DecodeError):
             hint = decode_hint(message.data)
             if hint.event in {"output", "logs"} and self.mirror.follows(hint.id):
@@ -56,23 +56,23 @@ class Listener:
         self.changed.set()
 
 
-class Listeners:
-    """All of one gateway."""
+class WebhookListeners:
+    """All listeners of one gateway."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._accounts: Counter[str] = Counter()
-        self._open: set[Listener] = set()
+        self._open: set[WebhookListener] = set()
         self._closing = False
 
     @asynccontextmanager
-    async def listening(self, account_id: str) -> AsyncIterator[Listener]:
-        """Raises the 409 problem when the account has too many, the 503 one when this gateway has, or no bus."""
+    async def listening(self, account_id: str) -> AsyncIterator[WebhookListener]:
+        """Yield a new listener. Raise 409 if the account has too many; 503 if the gateway has or the bus is down."""
         if self._accounts[account_id] >= ACCOUNT_LISTENERS_LIMIT:
             raise conflict(f"This account has {ACCOUNT_LISTENERS_LIMIT} listeners already.")
         if self._closing or len(self._open) >= LISTENERS_LIMIT:
             raise unavailable("No more listeners here at the moment; please retry.", 5)
-        listener, subscriptions = Listener(), list[Any]()
+        listener, subscriptions = WebhookListener(), list[Any]()
         self._accounts[account_id] += 1
         self._open.add(listener)
         try:
@@ -87,7 +87,7 @@ class Listeners:
                 with suppress(nats.errors.Error):
                     await subscription.unsubscribe()
 
-    async def _subscribe(self, account_id: str, listener: Listener, subscriptions: list[Any]) -> None:
+    async def _subscribe(self, account_id: str, listener: WebhookListener, subscriptions: list[Any]) -> None:
         try:
             for kind in subjects.KINDS:
                 subject = subjects.events_of(account_id, kind)
@@ -97,20 +97,20 @@ class Listeners:
             raise unavailable("Events are away for a moment; please retry.", 1) from None
 
     def close(self) -> None:
-        """Lets every listener go: they come back to another gateway."""
+        """Close all listeners: their clients reconnect to another gateway."""
         self._closing = True
         for listener in self._open:
             listener.close()
 
 
-LISTENERS: Final = web.AppKey("listeners", Listeners)
+LISTENERS: Final = web.AppKey("listeners", WebhookListeners)
 
 
 def install(app: web.Application, bus: Bus) -> None:
-    """Ties the listeners to the application's life: they leave before the server waits for open requests."""
-    listeners = app[LISTENERS] = Listeners(bus)
+    """Add the listeners to the application; close them on shutdown, before the server waits for open requests."""
+    listeners = app[LISTENERS] = WebhookListeners(bus)
 
-    async def let_go(_app: web.Application) -> None:
+    async def close_listeners(_app: web.Application) -> None:
         listeners.close()
 
-    app.on_shutdown.append(let_go)
+    app.on_shutdown.append(close_listeners)

@@ -90,7 +90,9 @@ def _give_back(call: Call[BatchParts], predictions: Sequence[Accepted]) -> None:
 
 def _result(call: Call[BatchParts], item: Checked) -> BatchResult:
     if item.accepted is not None:
-        return BatchResult(status=201, prediction=prediction_serializer.starting(call, item.accepted, item.streams))
+        return BatchResult(
+            status=201, prediction=prediction_serializer.from_accepted(call, item.accepted, item.streams)
+        )
     return _refused(item.problem)
 
 
@@ -122,7 +124,7 @@ async def _replayed(call: Call[BatchParts], earlier: FirstResult) -> Batch:
         if row is None:
             results.append(_refused(problem))
         else:
-            results.append(BatchResult(status=201, prediction=await prediction_serializer.in_full(call, row)))
+            results.append(BatchResult(status=201, prediction=await prediction_serializer.in_detail(call, row)))
     return Batch(results=results)
 
 

@@ -45,7 +45,7 @@ async def create(call: Call[CreationParts], runnable: Runnable, body: CreatePred
         if earlier is not None:
             return await replay.answer(call, earlier, None, _headers(call, earlier, None, accepted.kind))
         return json_response(
-            prediction_serializer.starting(call, accepted, runnable.streams),
+            prediction_serializer.from_accepted(call, accepted, runnable.streams),
             201,
             _headers(call, accepted.id, None, accepted.kind),
         )
@@ -136,7 +136,7 @@ async def _wait(call: Call[CreationParts], accepted: Accepted, runnable: Runnabl
         if earlier is not None:
             return await replay.answer(call, earlier, wait, _headers(call, earlier, wait))
         if not await ended_within(ended, wait):
-            return json_response(prediction_serializer.starting(call, accepted, runnable.streams), 201, headers)
+            return json_response(prediction_serializer.from_accepted(call, accepted, runnable.streams), 201, headers)
     finally:
         waiters.forget(accepted.id, ended)
     event = ended.result()
@@ -144,8 +144,8 @@ async def _wait(call: Call[CreationParts], accepted: Accepted, runnable: Runnabl
         row = await stores.predictions.find(call.parts.database, accepted.id, call.account.id, accepted.kind)
         if row is None:
             raise not_found()
-        return json_response(await prediction_serializer.in_full(call, row), 201, headers)
-    prediction = prediction_serializer.ended(
-        call, prediction_serializer.starting(call, accepted, runnable.streams), event
+        return json_response(await prediction_serializer.in_detail(call, row), 201, headers)
+    prediction = prediction_serializer.add_end(
+        call, prediction_serializer.from_accepted(call, accepted, runnable.streams), event
     )
     return json_response(await output_files.for_client(call, prediction), 201, headers)

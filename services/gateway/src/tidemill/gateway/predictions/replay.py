@@ -28,7 +28,7 @@ async def answer(
 ) -> web.Response:
     """`wait` in seconds, None for not at all. When it runs out the answer is `starting`, as that of any create."""
     row = await _row(call, prediction_id) if wait is None else await _ended(call, prediction_id, wait)
-    prediction = await prediction_serializer.in_full(call, row)
+    prediction = await prediction_serializer.in_detail(call, row)
     if wait is not None and prediction.status is Status.PROCESSING:
         prediction.status, prediction.output = Status.STARTING, serializers.NULL
     return json_response(prediction, 201, {**headers, **REPLAYED})

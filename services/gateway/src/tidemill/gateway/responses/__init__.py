@@ -1,1 +1,1 @@
-"""What is answered: rows as the asking client may see and can read them."""
+"""Responses: serializers that turn rows into what the requesting client may see and can read."""

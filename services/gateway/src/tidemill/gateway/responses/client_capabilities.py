@@ -1,4 +1,4 @@
-"""What depends on who asks: clients that cannot read some of our answers get what they can read. Pure."""
+"""Differences between clients: some cannot read every response, and get a form that they can read. Pure."""
 
 import re
 from typing import Final
@@ -7,8 +7,8 @@ from tidemill.contracts.prediction import Status
 
 SDK: Final = re.compile(r"^(replicate-python/|replicate-javascript/|Replicate/Python|_ModuleClient/|AsyncReplicate/)")
 
-# replicate 2.x for Python has two ways: its `run` waits in the create and makes files of data URIs, its `use` polls and
-# makes files of the URLs of a file output, whatever their scheme.
+# replicate 2.x for Python has two modes: `run` waits in the create and makes files of data URIs; `use` polls and makes
+# files of the URLs of a file output, whatever their scheme.
 READS_URLS_WHEN_POLLING: Final = re.compile(r"^(Replicate/Python|AsyncReplicate/)")
 OURS: Final = re.compile(r"^tidemill-")  # the command, the MCP server, the website
 PREFERS_ABORTED: Final = re.compile(r"(?:^|[,;\s])aborted(?:$|[,;\s])", re.IGNORECASE)
@@ -19,10 +19,10 @@ def is_sdk(user_agent: str | None) -> bool:
 
 
 def knows_aborted(user_agent: str | None, prefer: str | None, filtered: str | None) -> bool:
-    """Whether the client is ours, or names `aborted` in its `Prefer` header or in the filter of its list.
+    """Return whether the client is ours, or names `aborted` in its `Prefer` header or in the filter of its list.
 
-    Others may never have heard of it: most programs end their polling at the three words that every client of
-    Replicate's knows, one refuses a fourth, and the rest would poll for ever. No list of agents is ever complete.
+    Other clients may not know this status: most stop polling at the three terminal statuses of Replicate's API, one
+    raises an error for a fourth, and the rest would poll forever. A list of known agents would never be complete.
     """
     return bool(
         (user_agent and OURS.match(user_agent))
@@ -31,13 +31,13 @@ def knows_aborted(user_agent: str | None, prefer: str | None, filtered: str | No
     )
 
 
-def plain(status: Status) -> Status:
-    """As a client sees it that does not know `aborted`; the error code `deadline` says the rest."""
+def without_aborted(status: Status) -> Status:
+    """Return the status for a client that does not know `aborted`; the error code `deadline` tells the reason."""
     return Status.CANCELED if status is Status.ABORTED else status
 
 
 def wants_data_uris(user_agent: str | None, public_url: str, file_output: str, *, polling: bool) -> bool:
-    """Whether file outputs go out as data URIs; see Config.file_output. `polling`: the answer is to a GET."""
+    """Return whether file outputs are sent as data URIs; see Config.file_output. `polling`: the request is a GET."""
     if file_output != "auto":
         return file_output == "data"
     if polling and user_agent and READS_URLS_WHEN_POLLING.match(user_agent):

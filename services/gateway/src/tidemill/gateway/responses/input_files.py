@@ -1,6 +1,6 @@
-"""Files in the input of a prediction that becomes an example: copied to where they stay for as long as the example.
+"""Copies of the files in a prediction's input, for predictions that are kept: examples and shared predictions.
 
-An upload lives for a day, and an output of another prediction as long as that one; an example is to be kept.
+An upload is deleted after a day, and an output of another prediction together with that prediction.
 """
 
 import re
@@ -23,7 +23,7 @@ from tidemill.security.delivery_urls import find_object_key
 from tidemill.security.public_urls import PublicUrls
 
 FILES_LIMIT: Final = 50  # of one input; each is a request to the object store
-NAME_LIMIT_CHARS: Final = 120  # leaves room in keys and sealed URLs
+NAME_LIMIT_CHARS: Final = 120  # short enough for object keys and signed URLs
 _FILES_PATH: Final = "/files/"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -31,12 +31,12 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 class InputFileParts(HasPublicUrls, HasDatabase, HasObjects, HasSigningKey, Protocol): ...
 
 
-def texts(value: Any) -> list[str]:
-    """Every text in a JSON value, but keys."""
+def strings(value: Any) -> list[str]:
+    """Return every string in a JSON value, without keys."""
     if isinstance(value, str):
         return [value]
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for child in children for text in texts(child)]
+    return [text for child in children for text in strings(child)]
 
 
 def replaced(value: Any, by: dict[str, str]) -> Any:
@@ -50,7 +50,7 @@ def replaced(value: Any, by: dict[str, str]) -> Any:
 
 
 def upload_id(public_urls: PublicUrls, text: str) -> str | None:
-    """The id in the URL of an upload, on whichever base a client has built it; None for any other text."""
+    """Return the id of an upload from its URL under any of our public URLs; None for any other text."""
     try:
         path = public_urls.path_of(urlsplit(text))
     except ValueError:
@@ -62,36 +62,36 @@ def upload_id(public_urls: PublicUrls, text: str) -> str | None:
     return identifier if path.startswith(_FILES_PATH) and is_id(identifier) else None
 
 
-class Source(NamedTuple):
-    """An object that an input names, and what the file is called."""
+class InputFile(NamedTuple):
+    """An object that an input refers to, and the name of the file."""
 
     key: str
     name: str
 
 
-async def kept(call: Call[InputFileParts], prediction_id: str, text: str) -> str | None:
-    """The input (JSON) with URLs of copies; None when it names no file of ours. Raises the 409 and 503 problems.
+async def copy_input_files(call: Call[InputFileParts], prediction_id: str, text: str) -> str | None:
+    """Copy the files; return the input (JSON) with the URLs of the copies, or None if it refers to no file of ours.
 
-    The copies lie with the prediction's outputs and go with them.
+    Raise the 409 and 503 problems. The copies are stored with the prediction's outputs and deleted with them.
     """
     value = msgspec.json.decode(text)
-    sources = await _sources(call, {each for each in texts(value) if each.startswith(("http://", "https://"))})
-    if not sources:
+    files = await _input_files(call, {each for each in strings(value) if each.startswith(("http://", "https://"))})
+    if not files:
         return None
-    if len(sources) > FILES_LIMIT:
+    if len(files) > FILES_LIMIT:
         raise conflict(f"An example's input may name at most {FILES_LIMIT} files.")
     parts = call.parts
     renewer = UrlRenewer(parts.signing_key, parts.public_urls.first, now())
     urls: dict[str, str] = {}
-    for number, (url, source) in enumerate(sources.items()):
-        target = f"outputs/{prediction_id}/input-{number}/{source.name}"
-        await _copy(call, source.key, target)
+    for number, (url, file) in enumerate(files.items()):
+        target = f"outputs/{prediction_id}/input-{number}/{file.name}"
+        await _copy(call, file.key, target)
         urls[url] = renewer.url(target)
     return msgspec.json.encode(replaced(value, urls)).decode()
 
 
-async def _sources(call: Call[InputFileParts], urls: set[str]) -> dict[str, Source]:
-    """By URL. An upload that has gone is an error, and so is one of another account, which looks the same."""
+async def _input_files(call: Call[InputFileParts], urls: set[str]) -> dict[str, InputFile]:
+    """Return the files by URL. Raise 409 for an upload that is deleted or belongs to another account."""
     parts = call.parts
     delivered = {url: key for url in urls if (key := find_object_key([parts.signing_key], url, now())) is not None}
     uploads = {url: found for url in urls if (found := upload_id(parts.public_urls, url)) is not None}
@@ -99,13 +99,13 @@ async def _sources(call: Call[InputFileParts], urls: set[str]) -> dict[str, Sour
     if any(file_id not in rows for file_id in uploads.values()):
         raise _gone()
     return {
-        **{url: Source(key, key.rpartition("/")[2]) for url, key in delivered.items()},
-        **{url: Source(rows[each]["object_key"], _plain(rows[each]["name"])) for url, each in uploads.items()},
+        **{url: InputFile(key, key.rpartition("/")[2]) for url, key in delivered.items()},
+        **{url: InputFile(rows[each]["object_key"], _key_safe(rows[each]["name"])) for url, each in uploads.items()},
     }
 
 
-def _plain(name: str) -> str:
-    """A file's name as a part of an object's key, which URLs end with."""
+def _key_safe(name: str) -> str:
+    """Return a file's name with the characters that are safe in an object's key and in URLs."""
     return _UNSAFE.sub("_", name).strip(".")[-NAME_LIMIT_CHARS:] or "file"
 
 

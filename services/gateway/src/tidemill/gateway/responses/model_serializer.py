@@ -1,4 +1,4 @@
-"""Models, versions and examples as they are answered. Pure but for the clock that dates the URLs of files."""
+"""Serializes models, versions and examples. Pure, except that it reads the clock for the expiry of file URLs."""
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -13,8 +13,8 @@ from tidemill.runtime.clock import now, rfc3339
 from tidemill.runtime.db import Row
 
 
-def model(call: Call[HasSigningKey], row: Row, shown: Row | None) -> Model:
-    """`row` has the columns of store_models.MODEL, `shown` is the prediction of the default example."""
+def model(call: Call[HasSigningKey], row: Row, default_example: Row | None) -> Model:
+    """`row` has the columns of stores.models.MODEL, `default_example` is the row of that prediction."""
     return Model(
         url=f"{call.public_url}/{row['owner']}/{row['name']}",
         owner=row["owner"],
@@ -30,7 +30,7 @@ def model(call: Call[HasSigningKey], row: Row, shown: Row | None) -> Model:
         cover_image_url=row["cover_image_url"],
         hardware=row["hardware"],
         created_at=rfc3339(row["created_at"].timestamp()),
-        default_example=None if shown is None else example(call, shown),
+        default_example=None if default_example is None else example(call, default_example),
         latest_version=None if row["version_id"] is None else version(row),
     )
 
@@ -47,7 +47,7 @@ def version(row: Row) -> Version:
 
 
 def example(call: Call[HasSigningKey], row: Row) -> Prediction:
-    """For everybody who may see the model: how its maker ran it and had it announced is nobody's business."""
+    """Return an example as everybody who may see the model sees it: without webhook and deployment."""
     shown = serializers.prediction(dict(row.items()), call.public_url, stream_url=None)
     shown.webhook = shown.webhook_events_filter = shown.deployment = UNSET
     return UrlRenewer(call.parts.signing_key, call.public_url, now()).prediction(shown)

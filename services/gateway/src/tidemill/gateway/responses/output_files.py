@@ -1,4 +1,4 @@
-"""Files in outputs as the client can read them: URLs, or data URIs for SDKs that make no file of a plain http URL."""
+"""Files in outputs in a form the client can read: URLs, or data URIs for SDKs that ignore plain http URLs."""
 
 import base64
 from typing import Any, Final, Protocol
@@ -19,47 +19,47 @@ from tidemill.security.egress.response_headers import content_type
 
 MARK_TEXT: Final = "/delivery/"
 MARK: Final = MARK_TEXT.encode()
-INLINING_S: Final = 4.0  # for a store that restarts: a URL is what SDKs make no file of, and the answer is waited for
-ANSWER_LIMIT_BYTES: Final = 16 * MIB  # files in one answer, since all are held at once; the others stay URLs
+INLINING_S: Final = 4.0  # retries while the object store restarts; these SDKs cannot use a URL
+RESPONSE_LIMIT_BYTES: Final = 16 * MIB  # of all files in one response: all are in memory at once. The rest stay URLs
 
 
 class OutputFileParts(HasConfig, HasObjects, HasSigningKey, Protocol): ...
 
 
 async def for_client(call: Call[OutputFileParts], prediction: Prediction) -> Prediction:
-    """Changes the prediction in place where this client needs it."""
+    """Replace URLs by data URIs in place if this client needs that; return the prediction."""
     raw = bytes(prediction.output)
-    if MARK in raw and wants(call):
+    if MARK in raw and wants_inlining(call):
         prediction.output = Raw(msgspec.json.encode(await _Inliner(call).value(msgspec.json.decode(raw))))
     return prediction
 
 
 async def for_event(call: Call[OutputFileParts], data: str) -> str:
-    """The data of one stream event, likewise: the URL of a file, or a text, which stays the same object."""
+    """Do the same for the data of one stream event: the URL of a file, or a text. A text stays the same object."""
     if MARK_TEXT not in data:
         return data
-    if wants(call):
+    if wants_inlining(call):
         return await _Inliner(call).text(data)
     return rewrite_base_of_text(data, call.parts.signing_key, call.public_url)
 
 
-def here(call: Call[OutputFileParts], output: Raw) -> Raw:
-    """With URLs of files under the public URL by which the request came: workers make them under the first."""
+def on_request_base(call: Call[OutputFileParts], output: Raw) -> Raw:
+    """Return the output with file URLs under the public URL by which the request came; workers use the first one."""
     return Raw(rewrite_base(bytes(output), call.parts.signing_key, call.public_url))
 
 
-def wants(call: Call[OutputFileParts]) -> bool:
+def wants_inlining(call: Call[OutputFileParts]) -> bool:
     config = call.parts.config
     user_agent, polling = call.request.headers.get("User-Agent"), call.request.method == "GET"
     return wants_data_uris(user_agent, call.public_url, config.file_output, polling=polling)
 
 
 class _Inliner:
-    """Walks one answer and counts what it has put in."""
+    """Replaces the URLs in one response and counts the inlined bytes."""
 
     def __init__(self, call: Call[OutputFileParts]) -> None:
         self._parts = call.parts
-        self._left_bytes = ANSWER_LIMIT_BYTES
+        self._left_bytes = RESPONSE_LIMIT_BYTES
 
     async def value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -71,7 +71,7 @@ class _Inliner:
         return value
 
     async def text(self, text: str) -> str:
-        """The data URI, or the text as it is when it is no file of ours, or too large, or gone."""
+        """Return the data URI; return the text unchanged if it is no URL of ours, or the file is too large or gone."""
         parts = self._parts
         key = find_object_key([parts.signing_key], text, now())
         if key is None:
@@ -84,6 +84,6 @@ class _Inliner:
                 body = await response.read()
                 kind = content_type(response.headers.get("Content-Type"))
         except (ObjectMissing, ObjectStoreError, TimeoutError):
-            return text  # the URL itself will tell why
+            return text  # a request to the URL returns the error
         self._left_bytes -= len(body)
         return f"data:{kind};base64,{base64.b64encode(body).decode()}"

@@ -1,4 +1,4 @@
-"""A prediction as the asking client can read it: of a row, of what was just accepted, or of the event of its end."""
+"""Serializes a prediction for the requesting client: from its row, on acceptance, or from the event of its end."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call
 from tidemill.gateway.config import Config
 from tidemill.gateway.responses import output_files, stream_urls
-from tidemill.gateway.responses.client_capabilities import knows_aborted, plain
+from tidemill.gateway.responses.client_capabilities import knows_aborted, without_aborted
 from tidemill.gateway.responses.output_files import OutputFileParts
 from tidemill.gateway.responses.url_renewal import RENEW_AFTER_S, UrlRenewer
 from tidemill.runtime import serializers
@@ -21,7 +21,7 @@ from tidemill.runtime.streams.urls import Carried
 
 
 class QueueReporter(Protocol):
-    """Adds to the response of a waiting prediction what it waits for. `predictions.waiting_room` has the one."""
+    """Adds the reason of the wait to the response of a waiting prediction; see `predictions.waiting_room`."""
 
     async def tell(self, row: Row, prediction: Prediction) -> None: ...
 
@@ -31,7 +31,7 @@ class SerializerParts(OutputFileParts, Protocol):
     def waiting_room(self) -> QueueReporter: ...
 
 
-def starting(call: Call[SerializerParts], accepted: Accepted, carried: Carried | None) -> Prediction:
+def from_accepted(call: Call[SerializerParts], accepted: Accepted, carried: Carried | None) -> Prediction:
     public_url = call.public_url
     return Prediction(
         id=accepted.id,
@@ -60,9 +60,9 @@ def starting(call: Call[SerializerParts], accepted: Accepted, carried: Carried |
     )
 
 
-def ended(call: Call[SerializerParts], prediction: Prediction, event: Lifecycle) -> Prediction:
+def add_end(call: Call[SerializerParts], prediction: Prediction, event: Lifecycle) -> Prediction:
     prediction.status = status_for(call, event.status)
-    prediction.output = output_files.here(call, serializers.NULL if event.output is UNSET else event.output)
+    prediction.output = output_files.on_request_base(call, serializers.NULL if event.output is UNSET else event.output)
     prediction.logs = event.logs or ""
     prediction.error = event.error
     prediction.error_code = event.error_code or UNSET
@@ -76,8 +76,8 @@ def ended(call: Call[SerializerParts], prediction: Prediction, event: Lifecycle)
     return prediction
 
 
-async def in_full(call: Call[SerializerParts], row: Row) -> Prediction:
-    """With files as this client can read them. `row` has the columns of stores.predictions.find."""
+async def in_detail(call: Call[SerializerParts], row: Row) -> Prediction:
+    """Return a prediction with its files and the reason of its wait. `row` is one of stores.predictions.find."""
     prediction = of_row(call, row)
     await call.parts.waiting_room.tell(row, prediction)
     return await output_files.for_client(call, prediction)
@@ -94,21 +94,21 @@ def of_row(call: Call[SerializerParts], row: Row) -> Prediction:
         secret_inputs=row["secret_inputs"],
     )
     prediction.status = status_for(call, prediction.status)
-    if now() - created_at > RENEW_AFTER_S:  # what has data still is kept for longer than its files' URLs are good for
+    if now() - created_at > RENEW_AFTER_S:  # data that still exists is kept longer than the URLs of its files are valid
         return UrlRenewer(parts.signing_key, public_url, now()).prediction(prediction)
-    prediction.output = output_files.here(call, prediction.output)
+    prediction.output = output_files.on_request_base(call, prediction.output)
     return prediction
 
 
 def status_for(call: Call[SerializerParts], status: Status) -> Status:
-    """`aborted` as this client can read it."""
+    """Return the status; `canceled` for `aborted` if this client does not know that."""
     if status is not Status.ABORTED:
         return status
     headers = call.request.headers
     known = knows_aborted(headers.get("User-Agent"), headers.get("Prefer"), call.query.get("status"))
-    return status if known else plain(status)
+    return status if known else without_aborted(status)
 
 
 def kept_s(config: Config, retention_s: int | None) -> int:
-    """How long data is kept after completion: an account may want less than the service's own time, not more."""
+    """Return how long data is kept after completion. An account can shorten the service's setting, not extend it."""
     return config.retention_s if retention_s is None else min(config.retention_s, retention_s)

@@ -1,4 +1,4 @@
-"""Secrets in inputs, taken out before others see them, by the schema as it is now. Pure."""
+"""Removes secrets from inputs before others see them, by the version's current schema. Pure."""
 
 from typing import Any, Final
 
@@ -7,23 +7,23 @@ from msgspec import Raw
 
 from tidemill.runtime.serializers import without_secrets
 
-NOTHING: Final = Raw(b"{}")
+EMPTY: Final = Raw(b"{}")
 
 
 def redacted(given: Raw, properties: str | None) -> Raw:
-    """`properties` is the JSON of what the version's schema says of each input. Without it nothing is shown: nobody
-    can tell what is secret.
+    """Return the input without secrets. `properties` is the JSON of the schema's input properties; None returns {}:
+    without a schema nothing tells which inputs are secret.
     """
     if properties is None:
-        return NOTHING
+        return EMPTY
     schemas, values = msgspec.json.decode(properties), msgspec.json.decode(given)
     if not isinstance(schemas, dict) or not isinstance(values, dict):
-        return NOTHING
+        return EMPTY
     return without_secrets(given, {name for name in values if _is_secret(schemas.get(name))})
 
 
 def _is_secret(schema: Any) -> bool:
-    """Whether the value is a secret or may hold one, in a list or as one of several types."""
+    """Return whether the value is or may contain a secret, also in a list or as one of several types."""
     if isinstance(schema, list):
         return any(_is_secret(item) for item in schema)
     if not isinstance(schema, dict):

@@ -36,7 +36,7 @@ async def keep_input_files(call: Call[SharingParts], row: Row) -> None:
     if Status(row["status"]) not in TERMINAL or f"/{row['id']}/" in _keys(call, row["input"]):
         return
     try:
-        rewritten = await input_files.kept(call, row["id"], row["input"])
+        rewritten = await input_files.copy_input_files(call, row["id"], row["input"])
     except Problem as problem:
         if problem.status != GONE:
             raise
@@ -47,12 +47,12 @@ async def keep_input_files(call: Call[SharingParts], row: Row) -> None:
 
 def _keys(call: Call[SharingParts], text: str) -> str:
     """The objects that an input names, joined."""
-    urls = input_files.texts(msgspec.json.decode(text))
+    urls = input_files.strings(msgspec.json.decode(text))
     return " ".join(filter(None, (find_object_key([call.parts.signing_key], url, IGNORE_EXPIRY) for url in urls)))
 
 
 async def as_others_see(call: Call[SharingParts], row: Row) -> Prediction:
-    prediction = await prediction_serializer.in_full(call, row)
+    prediction = await prediction_serializer.in_detail(call, row)
     properties = await stores.predictions.input_properties(call.parts.database, row["model"], row["version"])
     prediction.input = redaction.redacted(prediction.input, properties)
     UrlRenewer(call.parts.signing_key, call.public_url, now()).prediction(prediction)  # copies of what the input names
