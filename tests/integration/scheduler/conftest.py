@@ -136,7 +136,7 @@ async def worker(make_worker):
     return make_worker()
 
 
-class Rows:
+class PredictionRows:
     """Makes what the gateway and the worker would have written."""
 
     def __init__(self, database):
@@ -167,7 +167,7 @@ class Rows:
 
 @pytest.fixture(name="rows")
 async def made_rows(database):
-    return Rows(database)
+    return PredictionRows(database)
 
 
 class Heard:

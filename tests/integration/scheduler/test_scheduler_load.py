@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import LoadReport, WaitingList, WaitingListRequest
-from tidemill.scheduler.handlers.round import LONGEST_WAIT, WAITING
+from tidemill.scheduler.handlers.leader_sweep import LONGEST_WAIT, WAITING
 from tidemill.testing.running import until
 
 

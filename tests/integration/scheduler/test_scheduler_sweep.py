@@ -9,7 +9,7 @@ from tidemill.contracts.ids import id_at, new_id
 from tidemill.runtime.predictions import requeue
 from tidemill.runtime.predictions.fences import Attempt
 from tidemill.scheduler import store
-from tidemill.scheduler.sweep import Row
+from tidemill.scheduler.sweep_decisions import OpenPrediction
 from tidemill.testing.running import until
 from tidemill.worker.store import RENEW
 
@@ -179,7 +179,7 @@ async def test_two_sweeps_at_once_begin_one_attempt(rows, database):
     queue = await rows.queue()
     prediction = await rows.prediction(queue, status="processing", worker="dead", started_at=datetime.now(UTC))
     row = await rows.get(prediction)
-    seen = Row(
+    seen = OpenPrediction(
         id=prediction,
         attempt=1,
         status="processing",
@@ -212,7 +212,7 @@ async def test_a_lease_renewed_before_anybody_was_called_lost_counts(rows, datab
     assert seen.leased
     assert await requeue.next_attempt_of_lost(lane, [Attempt(seen.id, seen.attempt)]) == {}
     assert await database.value(RENEW, "late", 3600.0) == "late"
-    assert await store.lose(lane, await now(lane)) == []
+    assert await store.mark_lost_workers(lane, await now(lane)) == []
     assert (await rows.get(prediction))["attempt"] == 1
 
 
@@ -222,8 +222,8 @@ async def test_who_was_called_lost_never_comes_back(rows, database):
     await rows.worker("alive", 3600)
     prediction = await rows.prediction(queue, status="processing", worker="late", started_at=datetime.now(UTC))
     lane = database.dedicated_connection()
-    assert await store.lose(lane, await now(lane)) == ["late"]
-    assert await store.lose(lane, await now(lane)) == []
+    assert await store.mark_lost_workers(lane, await now(lane)) == ["late"]
+    assert await store.mark_lost_workers(lane, await now(lane)) == []
     assert await database.value(RENEW, "late", 3600.0) is None
     (seen,) = await store.open_again(lane, [prediction])
     assert await requeue.next_attempt_of_lost(lane, [Attempt(seen.id, seen.attempt)]) == {prediction: 2}
@@ -237,7 +237,7 @@ async def test_renewals_and_losses_at_once_agree(rows, database):
     lane = database.dedicated_connection()
     moment = await now(lane)
     renewals = [database.value(RENEW, name, 3600.0) for name in names]
-    lost, *renewed = await asyncio.gather(store.lose(lane, moment), *renewals)
+    lost, *renewed = await asyncio.gather(store.mark_lost_workers(lane, moment), *renewals)
     assert sorted([*lost, *filter(None, renewed)]) == sorted(names)
 
 

@@ -1,5 +1,5 @@
 from tidemill.contracts.events import Capacity, Heartbeat, InstanceState, QueueState
-from tidemill.scheduler.fleet import FORGET_AFTER_S, HINT_LIFE_S, PENDING_LIMIT_S, Failure, Fleet
+from tidemill.scheduler.fleet import DEMAND_LIFE_S, FORGET_AFTER_S, PENDING_LIMIT_S, BootFailure, Fleet
 
 NOW = 50.0
 
@@ -20,30 +20,30 @@ def states(fleet, now=NOW):
 
 def test_a_heartbeat_replaces_what_its_worker_said_before():
     fleet = Fleet(silent_after_s=3)
-    fleet.hear(beat("w", ("a", "q", "ready"), ("b", "q", "booting")), NOW)
-    fleet.hear(beat("w", ("b", "q", "ready")), NOW)
+    fleet.apply_heartbeat(beat("w", ("a", "q", "ready"), ("b", "q", "booting")), NOW)
+    fleet.apply_heartbeat(beat("w", ("b", "q", "ready")), NOW)
     assert states(fleet) == {"b": "ready"}
 
 
 def test_an_asked_boot_is_seen_until_a_heartbeat_shows_it():
     fleet = Fleet(silent_after_s=3)
-    fleet.hear(beat("w"), NOW)
-    fleet.asked_boot("i", "q", "w")
-    fleet.hear(beat("w"), NOW)  # sent before the command came
+    fleet.apply_heartbeat(beat("w"), NOW)
+    fleet.add_pending_boot("i", "q", "w")
+    fleet.apply_heartbeat(beat("w"), NOW)  # sent before the command came
     assert states(fleet) == {"i": "booting"}
-    fleet.hear(beat("w", ("i", "q", "booting")), NOW)
-    fleet.hear(beat("w"), NOW)
+    fleet.apply_heartbeat(beat("w", ("i", "q", "booting")), NOW)
+    fleet.apply_heartbeat(beat("w"), NOW)
     assert states(fleet) == {}
 
 
 def test_an_accepted_boot_that_never_shows_is_forgotten():
     fleet = Fleet(silent_after_s=30)
-    fleet.hear(beat("w"), NOW)
-    fleet.asked_boot("i", "q", "w")
+    fleet.apply_heartbeat(beat("w"), NOW)
+    fleet.add_pending_boot("i", "q", "w")
     fleet.expire(NOW + 100)
     assert states(fleet, NOW) == {}  # the worker itself is forgotten by then
-    fleet.hear(beat("w"), NOW + 100)
-    fleet.accepted("i", NOW + 100)
+    fleet.apply_heartbeat(beat("w"), NOW + 100)
+    fleet.command_accepted("i", NOW + 100)
     fleet.expire(NOW + 100 + PENDING_LIMIT_S - 0.1)
     assert states(fleet, NOW + 101) == {"i": "booting"}
     fleet.expire(NOW + 100 + PENDING_LIMIT_S)
@@ -53,67 +53,67 @@ def test_an_accepted_boot_that_never_shows_is_forgotten():
 def test_an_asked_stop_shows_as_draining_until_it_is_obeyed_or_refused():
     fleet = Fleet(silent_after_s=3)
     ready = beat("w", ("i", "q", "ready"))
-    fleet.hear(ready, NOW)
-    fleet.asked_stop("i", "w")
+    fleet.apply_heartbeat(ready, NOW)
+    fleet.add_pending_stop("i", "w")
     assert states(fleet) == {"i": "draining"}
-    fleet.hear(ready, NOW)
+    fleet.apply_heartbeat(ready, NOW)
     assert states(fleet) == {"i": "draining"}
-    fleet.refused("i", NOW)
+    fleet.command_refused("i", NOW)
     assert states(fleet) == {"i": "ready"}
-    fleet.asked_stop("i", "w")
-    fleet.hear(beat("w"), NOW)
-    fleet.hear(ready, NOW)  # an instance that is up again although it had gone
+    fleet.add_pending_stop("i", "w")
+    fleet.apply_heartbeat(beat("w"), NOW)
+    fleet.apply_heartbeat(ready, NOW)  # an instance that is up again although it had gone
     assert states(fleet) == {"i": "ready"}
 
 
 def test_only_ready_instances_of_live_workers_make_a_queue_ready():
     fleet = Fleet(silent_after_s=3)
-    fleet.hear(beat("w1", ("a", "q1", "ready"), ("b", "q2", "booting"), ("c", "q3", "failed")), NOW)
-    fleet.hear(beat("w2", ("d", "q4", "ready")), NOW - 3)
+    fleet.apply_heartbeat(beat("w1", ("a", "q1", "ready"), ("b", "q2", "booting"), ("c", "q3", "failed")), NOW)
+    fleet.apply_heartbeat(beat("w2", ("d", "q4", "ready")), NOW - 3)
     assert fleet.view(NOW).ready_queues() == ["q1"]
 
 
 def test_workers_count_the_same_stream():
     fleet = Fleet(silent_after_s=3)
-    fleet.hear(beat("w1", waiting=[("q", 7)]), NOW)
-    fleet.hear(beat("w2", waiting=[("q", 9), ("p", 1)]), NOW)
+    fleet.apply_heartbeat(beat("w1", waiting=[("q", 7)]), NOW)
+    fleet.apply_heartbeat(beat("w2", waiting=[("q", 9), ("p", 1)]), NOW)
     assert fleet.view(NOW).waiting == {"q": 9, "p": 1}
 
 
 def test_a_failure_is_news_once():
     fleet = Fleet(silent_after_s=3)
     failed = beat("w", ("i", "q", "failed"))
-    assert fleet.hear(failed, NOW) == [Failure("i", "q", "no reason given")]
-    assert fleet.hear(failed, NOW + 1) == []
+    assert fleet.apply_heartbeat(failed, NOW) == [BootFailure("i", "q", "no reason given")]
+    assert fleet.apply_heartbeat(failed, NOW + 1) == []
     fleet.expire(NOW + 1 + FORGET_AFTER_S)
-    assert len(fleet.hear(failed, NOW)) == 1
+    assert len(fleet.apply_heartbeat(failed, NOW)) == 1
 
 
 def test_a_hint_is_news_when_nothing_of_the_queue_is_up_or_coming():
     fleet = Fleet(silent_after_s=3)
-    fleet.hear(beat("w", ("i", "warm", "ready")), NOW)
-    assert not fleet.hint("warm", NOW)
-    assert fleet.hint("cold", NOW)
-    assert not fleet.hint("cold", NOW)
+    fleet.apply_heartbeat(beat("w", ("i", "warm", "ready")), NOW)
+    assert not fleet.record_demand("warm", NOW)
+    assert fleet.record_demand("cold", NOW)
+    assert not fleet.record_demand("cold", NOW)
 
 
 def test_a_hint_is_served_by_a_ready_instance_and_forgotten_in_time():
     fleet = Fleet(silent_after_s=3)
-    fleet.hear(beat("w"), NOW)
-    fleet.hint("q", NOW)
-    fleet.hint("p", NOW)
-    fleet.hear(beat("w", ("i", "q", "ready")), NOW)
-    assert fleet.view(NOW).hinted == {"p"}
-    fleet.expire(NOW + HINT_LIFE_S)
-    assert fleet.view(NOW).hinted == set()
+    fleet.apply_heartbeat(beat("w"), NOW)
+    fleet.record_demand("q", NOW)
+    fleet.record_demand("p", NOW)
+    fleet.apply_heartbeat(beat("w", ("i", "q", "ready")), NOW)
+    assert fleet.view(NOW).demanded == {"p"}
+    fleet.expire(NOW + DEMAND_LIFE_S)
+    assert fleet.view(NOW).demanded == set()
 
 
 def test_a_ready_queue_is_quiet_since_nothing_waits_for_it():
     fleet = Fleet(silent_after_s=30)
 
     def note(now, waiting):
-        fleet.hear(beat("w", ("i", "q", "ready"), waiting=[("q", waiting)]), now)
-        fleet.note_quiet(fleet.view(now), now)
+        fleet.apply_heartbeat(beat("w", ("i", "q", "ready"), waiting=[("q", waiting)]), now)
+        fleet.update_quiet_queues(fleet.view(now), now)
 
     assert fleet.quiet_s("q", NOW) == 0
     note(NOW, 0)
@@ -125,7 +125,7 @@ def test_a_ready_queue_is_quiet_since_nothing_waits_for_it():
 
 def test_a_queue_boots_until_it_has_a_ready_instance():
     fleet = Fleet(silent_after_s=3)
-    fleet.hear(beat("w", ("i1", "cold", "booting"), ("i2", "warm", "ready"), ("i3", "warm", "booting")), NOW)
-    fleet.asked_boot("i4", "asked", "w")
+    fleet.apply_heartbeat(beat("w", ("i1", "cold", "booting"), ("i2", "warm", "ready"), ("i3", "warm", "booting")), NOW)
+    fleet.add_pending_boot("i4", "asked", "w")
     view = fleet.view(NOW)
     assert (view.ready_queues(), view.booting_queues()) == (["warm"], ["asked", "cold"])

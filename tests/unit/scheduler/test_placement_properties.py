@@ -7,13 +7,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tidemill.contracts.events import Capacity, Heartbeat, InstanceState, QueueState
-from tidemill.scheduler.backlogs import Kept
+from tidemill.scheduler.backlogs import Backlog
 from tidemill.scheduler.fleet import Fleet
-from tidemill.scheduler.placement import Boot, QueuePolicy, Rules, Stop, Waiting, needs, plan
+from tidemill.scheduler.placement import (
+    PlacementRules,
+    PlannedBoot,
+    PlannedStop,
+    QueuePolicy,
+    WaitingCounts,
+    needs,
+    plan,
+)
 
 QUEUES = ("a", "b", "c", "d")
 MOST = 3
-RULES = Rules(
+RULES = PlacementRules(
     idle_stop_s=10,
     scale_factor=1,
     min_resident_s=1,
@@ -74,7 +82,7 @@ class Machines(RuleBasedStateMachine):
             self.hear(name)
 
     def hear(self, name):
-        self.fleet.hear(self.workers[name].beat(name, self.now, self.rows), self.now)
+        self.fleet.apply_heartbeat(self.workers[name].beat(name, self.now, self.rows), self.now)
 
     @rule(seconds=st.floats(0.1, 4))
     def time_passes(self, seconds):
@@ -87,7 +95,7 @@ class Machines(RuleBasedStateMachine):
 
     @rule(queue=queues)
     def a_gateway_hints(self, queue):
-        self.fleet.hint(queue, self.now)
+        self.fleet.record_demand(queue, self.now)
 
     @rule(queue=queues, rows=st.integers(0, 9), late=st.integers(0, 9))
     def rows_wait(self, queue, rows, late):
@@ -97,7 +105,7 @@ class Machines(RuleBasedStateMachine):
     @rule(queue=queues, kept=st.integers(1, 9), late=st.integers(0, 9), seconds=st.floats(0.5, 60))
     def rows_are_kept_waiting(self, queue, kept, late, seconds):
         self.rows_wait(queue, kept, 0)
-        self.kept[queue] = Kept(kept, min(kept, late), seconds)
+        self.kept[queue] = Backlog(kept, min(kept, late), seconds)
 
     @rule(data=st.data(), running=st.integers(0, 1))
     def an_instance_changes(self, data, running):
@@ -108,19 +116,19 @@ class Machines(RuleBasedStateMachine):
 
     @rule()
     def a_plan_is_sent(self):
-        view, waiting = self.fleet.view(self.now), Waiting(self.rows, self.late, {}, self.kept)
+        view, waiting = self.fleet.view(self.now), WaitingCounts(self.rows, self.late, {}, self.kept)
         actions = plan(view, waiting, RULES)
         self.judge(view, waiting, actions)
         for action in actions:
-            if isinstance(action, Boot):
+            if isinstance(action, PlannedBoot):
                 self.booted += 1
                 name = f"i{self.booted}"
-                self.fleet.asked_boot(name, action.queue, action.worker)
+                self.fleet.add_pending_boot(name, action.queue, action.worker)
                 self.sent.append((name, action))
             else:
-                self.fleet.asked_stop(action.instance, action.worker)
+                self.fleet.add_pending_stop(action.instance, action.worker)
                 self.sent.append((action.instance, action))
-        boots = [each for each in plan(self.fleet.view(self.now), waiting, RULES) if isinstance(each, Boot)]
+        boots = [each for each in plan(self.fleet.view(self.now), waiting, RULES) if isinstance(each, PlannedBoot)]
         # What was planned is seen as under way, so that a second look wants no second instance for the same need.
         repeated = Counter(each.queue for each in boots)
         assert all(count + self.alive(queue) <= MOST for queue, count in repeated.items())
@@ -131,8 +139,8 @@ class Machines(RuleBasedStateMachine):
 
     def judge(self, view, waiting, actions):
         taken = Counter(each.worker for each in view.instances if each.occupies)
-        boots = [each for each in actions if isinstance(each, Boot)]
-        stops = [each for each in actions if isinstance(each, Stop)]
+        boots = [each for each in actions if isinstance(each, PlannedBoot)]
+        stops = [each for each in actions if isinstance(each, PlannedStop)]
         for name, count in Counter(boot.worker for boot in boots).items():
             assert taken[name] + count <= view.workers[name].capacity
         known = {each.id: each for each in view.instances}
@@ -158,14 +166,14 @@ class Machines(RuleBasedStateMachine):
         name, action = self.sent.pop(data.draw(st.integers(0, len(self.sent) - 1)))
         worker = self.workers[action.worker]
         accepted = fate != "refused"
-        if accepted and isinstance(action, Boot):
+        if accepted and isinstance(action, PlannedBoot):
             accepted = worker.boot(name, action.queue, self.now)
         elif accepted:
             worker.instances.pop(name, None)
         if accepted and fate == "obeyed":
-            self.fleet.accepted(name, self.now)
+            self.fleet.command_accepted(name, self.now)
         else:
-            self.fleet.refused(name, self.now)
+            self.fleet.command_refused(name, self.now)
 
     @invariant()
     def no_worker_holds_more_than_it_offers(self):

@@ -1,1 +1,1 @@
-"""What runs where; attempts of lost workers; deadlines."""
+"""The scheduler: places instances on workers, retries predictions of lost workers, and enforces deadlines."""

@@ -1,31 +1,36 @@
-"""How many instances a backlog is worth where places are free: as many as make the wait no longer than a boot. Pure.
+"""How many instances a backlog justifies while capacity is free: enough that nobody waits longer than a boot. Pure.
 
-Times are seconds. A prediction is kept waiting when all instances of its queue are taken, whatever the reason why it
-was not begun before they were: it may be the boot that it waited for, or a claim that is still to be written.
+Times are seconds. The backlog of a queue is what waits while all its instances are busy. What waits for another reason
+(a boot, or a claim that is not written yet) is not counted.
 """
 
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Final, NamedTuple
 
-from tidemill.scheduler.fleet import Instance, View
+from tidemill.scheduler.fleet import FleetView, Instance
 
-# From a run's begin until its row says so, with room for a slow commit: until then the row looks as if it waited.
-CLAIMED_WITHIN_S: Final = 0.5
-BOOT_LEAST_S: Final = 1.0  # what noticing and commanding take besides; nobody gains by a second instance for less
-BOOT_UNKNOWN_S: Final = 10.0  # until a worker has told how long a boot of the model takes
+# From the start of a run until its row shows the claim, with a margin for a slow commit: until then the row looks as if
+# it waited.
+CLAIM_DELAY_LIMIT_S: Final = 0.5
+MIN_BOOT_S: Final = (
+    1.0  # noticing the need and sending the command take this long too; below it a second instance gains nothing
+)
+DEFAULT_BOOT_S: Final = 10.0  # until a worker has reported how long the model's boot takes
 
 
-class Kept(NamedTuple):
-    """Of one queue: how many are kept waiting, how many of them for long, and for how long the first of them."""
+class Backlog(NamedTuple):
+    """Predictions of one queue that wait for a busy instance: all, the late ones, and how long the first has waited."""
 
     waiting: int
     late: int
     longest_s: float
 
 
-class Pace(NamedTuple):
-    """What the instances of a queue tell. `run_s`: the mean of ended runs; `busy_s`: the age of the longest present."""
+class Throughput(NamedTuple):
+    """What the instances of a queue report: `slots` per instance, `run_s` mean of ended runs, `busy_s` age of the
+    longest present run.
+    """
 
     slots: float
     running: int
@@ -34,8 +39,8 @@ class Pace(NamedTuple):
     boot_s: float
 
 
-def full_since(before: Mapping[str, float], view: View, now: float) -> dict[str, float]:
-    """Since when each queue has had an instance ready, and none with a free slot."""
+def saturated_since(before: Mapping[str, float], view: FleetView, now: float) -> dict[str, float]:
+    """Return since when each queue has had ready instances, none of them with a free slot."""
     free: dict[str, bool] = {}
     for each in view.instances:
         if each.state == "ready":
@@ -43,42 +48,46 @@ def full_since(before: Mapping[str, float], view: View, now: float) -> dict[str,
     return {queue: before.get(queue, now) for queue, some in free.items() if not some}
 
 
-def kept_waiting(seen: Mapping[str, Kept], seen_at: float, full: Mapping[str, float]) -> dict[str, Kept]:
-    """Those of the rows seen to wait at `seen_at` whose queue had been full before: none of them runs meanwhile."""
+def confirmed_backlogs(
+    seen: Mapping[str, Backlog], seen_at: float, saturated: Mapping[str, float]
+) -> dict[str, Backlog]:
+    """Return the backlogs seen at `seen_at` of queues that were saturated before that, so that none of it has a run
+    yet.
+    """
     return {
-        queue: each._replace(longest_s=min(each.longest_s, seen_at - full[queue]))
+        queue: each._replace(longest_s=min(each.longest_s, seen_at - saturated[queue]))
         for queue, each in seen.items()
-        if queue in full and seen_at - full[queue] >= CLAIMED_WITHIN_S
+        if queue in saturated and seen_at - saturated[queue] >= CLAIM_DELAY_LIMIT_S
     }
 
 
-def pace(alive: Sequence[Instance]) -> Pace:
+def throughput(alive: Sequence[Instance]) -> Throughput:
     runs = [each.run_s for each in alive if each.run_s > 0]
     boots = [each.boot_s for each in alive if each.boot_s > 0]
-    return Pace(
+    return Throughput(
         slots=sum(each.slots for each in alive) / len(alive),
         running=sum(min(each.running, each.slots) for each in alive),
         run_s=sum(runs) / len(runs) if runs else 0.0,
         busy_s=max(each.busy_s for each in alive),
-        boot_s=max(BOOT_LEAST_S, min(boots, default=BOOT_UNKNOWN_S)),
+        boot_s=max(MIN_BOOT_S, min(boots, default=DEFAULT_BOOT_S)),
     )
 
 
-def worth(alive: Sequence[Instance], kept: Kept) -> int:
-    """How many instances the queue should have. Never less than it has.
+def desired_instances(alive: Sequence[Instance], backlog: Backlog) -> int:
+    """Return how many instances the queue should have; never fewer than it has.
 
-    A model whose runs are known to take longer than a boot gets one for whoever waits. Where they are short, or nobody
-    knows, only those count that have waited for long already: a burst of short ones is over before a boot is.
+    If runs take longer than a boot, every waiting prediction counts. If runs are short or their duration is unknown,
+    only late ones count: a burst of short runs is over before a boot.
     """
-    known = pace(alive)
-    count = kept.waiting if known.run_s >= known.boot_s else kept.late
+    known = throughput(alive)
+    count = backlog.waiting if known.run_s >= known.boot_s else backlog.late
     if count == 0:
         return len(alive)
     run_s = max(known.run_s, known.busy_s)
-    # Ahead of the last one are the others, and of each run under way a half.
+    # Before the last one come the others, and half of each run in progress.
     ahead_s = (count - 1 + known.running / 2) * run_s / known.slots
-    slots = ceil((count + known.running) / known.slots)  # more would have nothing to do
-    worth_it = min(ceil(ahead_s / known.boot_s), slots)
-    if kept.longest_s >= known.boot_s:  # whatever the runs took until now
-        worth_it = max(worth_it, len(alive) + 1)
-    return max(worth_it, len(alive))
+    slots = ceil((count + known.running) / known.slots)  # more instances would be idle
+    wanted = min(ceil(ahead_s / known.boot_s), slots)
+    if backlog.longest_s >= known.boot_s:  # whatever the runs took so far
+        wanted = max(wanted, len(alive) + 1)
+    return max(wanted, len(alive))

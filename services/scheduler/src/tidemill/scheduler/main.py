@@ -10,8 +10,8 @@ from tidemill.runtime.service_endpoints import publish_endpoints
 from tidemill.runtime.shared_settings import check_shared_settings
 from tidemill.scheduler import triggers
 from tidemill.scheduler.config import Config
-from tidemill.scheduler.deployed import Deployed
-from tidemill.scheduler.handlers.deployments import follow
+from tidemill.scheduler.deployment_policies import DeploymentPolicies
+from tidemill.scheduler.handlers.deployments import poll_deployments
 from tidemill.scheduler.handlers.planner import Planner
 from tidemill.scheduler.handlers.sweeper import Sweeper
 
@@ -23,9 +23,9 @@ async def build(config: Config) -> Service:
     database = Database(config.database_url)
     bus = Bus(config.nats_url, NAME, retention_s=config.retention_s, events_bytes=config.events_bytes)
     leader = Leader(config.database_url, NAME)
-    deployed = Deployed()
-    sweeper = Sweeper(config, database, bus, leader, deployed)
-    planner = Planner(config, bus, leader, sweeper, deployed)
+    policies = DeploymentPolicies()
+    sweeper = Sweeper(config, database, bus, leader, policies)
+    planner = Planner(config, bus, leader, sweeper, policies)
     sweeper.quiet_s, sweeper.warm = planner.fleet.quiet_s, planner.warm
 
     async def listen() -> None:
@@ -43,7 +43,7 @@ async def build(config: Config) -> Service:
     service.start("listeners", listen)
     publish_endpoints(service, database)
     watch_database(service)
-    for name, task in triggers.timers(leader, planner, sweeper, lambda: follow(database, deployed)):
+    for name, task in triggers.timers(leader, planner, sweeper, lambda: poll_deployments(database, policies)):
         service.task(name, task)
     service.ready_when("bus", bus.not_ready)
     return service

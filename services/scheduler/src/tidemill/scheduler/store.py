@@ -16,9 +16,9 @@ from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, DedicatedConnection
 from tidemill.runtime.db import Row as Record
-from tidemill.scheduler.deployed import FORGET_RETIRED_S, Deployment, Release
+from tidemill.scheduler.deployment_policies import FORGET_RETIRED_S, Deployment, Release
 from tidemill.scheduler.stretches import Stretch
-from tidemill.scheduler.sweep import Row
+from tidemill.scheduler.sweep_decisions import OpenPrediction
 
 WALK: Final = "sweep"
 BATCH: Final = 200  # rows of one statement that writes or that reads inputs
@@ -39,7 +39,7 @@ STRETCH_SETTINGS: Final = {
     "lock_timeout": "100",  # ms; see SUMMARIZE
 }
 
-# As an EXISTS the look at the lease would be made of all workers at once, those that died a year ago among them.
+# With EXISTS the planner would read the leases of all workers, also of those that died a year ago.
 _COLUMNS: Final = f"""
     p.id, p.attempt, p.status, p.account_id, p.gateway, p.queue, p.worker, p.accepted_at, p.created_at, p.started_at,
     p.deadline, p.webhook IS NOT NULL AS webhook,
@@ -58,11 +58,11 @@ SELECT p.id, p.attempt, p.queue, p.account_id, p.gateway, p.created_at, p.deadli
     p.priority, CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input
 FROM prediction p WHERE p.id = ANY ($1) AND p.status = '{Status.STARTING}' AND p.worker IS NULL"""  # noqa: S608 - as above
 
-# Until a range of pages is summarized, every stretch reads it whole: 200 ms instead of 10 with a million new rows.
-# Autovacuum does it once a minute; a vacuum under way keeps us from doing it, and then it matters little.
+# Every scan reads pages completely until they are summarized: 200 ms instead of 10 ms with a million new rows.
+# Autovacuum summarizes once a minute; a vacuum in progress blocks this statement, and then it matters little.
 SUMMARIZE: Final = "SELECT brin_summarize_new_values('prediction_accepted')"
 
-# Of those that changed after a moment: what is current, what has been for the last day, and of closed ones everything.
+# Of deployments changed after a time: the current release, those retired in the last day, and all of disabled ones.
 DEPLOYMENTS: Final = f"""
 SELECT d.id, extract(epoch FROM d.changed_at)::float8 AS changed_at,
     r.queue, r.number, r.min_instances, r.max_instances, extract(epoch FROM now() - r.retired_at)::float8 AS retired_s
@@ -71,7 +71,7 @@ WHERE d.changed_at > $1 AND (r.retired_at IS NULL OR r.retired_at > now() - make
     OR NOT EXISTS (SELECT FROM release c
         WHERE c.deployment_id = d.id AND c.retired_at IS NULL AND c.max_instances > 0))
 ORDER BY d.id, r.number DESC"""  # noqa: S608 - our own constant
-COMMIT_WITHIN_S: Final = 30.0  # of the moment that changed_at names; read again until then
+COMMIT_WITHIN_S: Final = 30.0  # changed_at is older than the commit by at most this; changes are read again until then
 
 REACHED: Final = "SELECT reached FROM walk WHERE name = $1"
 # Without a memory of its own the walk begins at the oldest row; an hour covers gateways whose clocks run ahead.
@@ -93,10 +93,10 @@ class QueuedJob(NamedTuple):
     job: Job
 
 
-async def lose(connection: DedicatedConnection, now: float) -> list[str]:
-    """Calls those lost whose lease had run out by `now`, the database's time; answers which. It is for good.
+async def mark_lost_workers(connection: DedicatedConnection, now: float) -> list[str]:
+    """Mark workers as lost whose lease had expired by `now`, the database's time. Return their ids. It is final.
 
-    The time is given: should the database hang at this very statement, leases that end meanwhile are none of them.
+    The time is a parameter, so that leases that expire while this statement hangs are not included.
     """
     return [row["id"] for row in await connection.fetch(LOSE, at(now))]
 
@@ -106,22 +106,22 @@ async def clock(connection: DedicatedConnection) -> Clock:
     return Clock(row["now"], frozenset(row["workers"]))
 
 
-async def open_in(connection: DedicatedConnection, stretch: Stretch) -> list[Row]:
+async def open_in(connection: DedicatedConnection, stretch: Stretch) -> list[OpenPrediction]:
     return [_row(row) for row in await connection.fetch(STRETCH, at(stretch.after), at(stretch.until))]
 
 
-async def open_again(connection: DedicatedConnection, predictions: Sequence[str]) -> list[Row]:
-    """Those of them that are open still."""
+async def open_again(connection: DedicatedConnection, predictions: Sequence[str]) -> list[OpenPrediction]:
+    """Return the rows of those predictions that are still open."""
     return [_row(row) for row in await connection.fetch(AGAIN, list(predictions))]
 
 
 async def jobs(connection: DedicatedConnection, predictions: Sequence[str]) -> list[QueuedJob]:
-    """Hints for those that nobody has claimed."""
+    """Return hints for the predictions that are still unclaimed."""
     return [QueuedJob(row["queue"], _job(row)) for row in await connection.fetch(JOBS, list(predictions))]
 
 
 async def deployments(database: Database, changed_after: float, moment: float) -> list[Deployment]:
-    """Those that changed after the newest change known (unix seconds). `moment` is now, on the monotonic clock."""
+    """Return deployments that changed after `changed_after` (unix seconds). `moment` is now on the monotonic clock."""
     rows = await database.fetch(DEPLOYMENTS, at(max(0.0, changed_after - COMMIT_WITHIN_S)))
     return [_deployment(list(group), moment) for _, group in groupby(rows, key=itemgetter("id"))]
 
@@ -145,7 +145,7 @@ def _deployment(rows: Sequence[Record], moment: float) -> Deployment:
 
 
 async def reached(database: Database, now: float) -> float:
-    """Where the walk goes on after a restart."""
+    """Return the watermark at which the scan continues after a restart."""
     moment = await database.value(REACHED, WALK) or await database.value(OLDEST)
     return now if moment is None else moment.timestamp()
 
@@ -159,8 +159,8 @@ async def summarize(connection: DedicatedConnection) -> None:
         await connection.fetch(SUMMARIZE)
 
 
-def _row(row: Record) -> Row:
-    return Row(
+def _row(row: Record) -> OpenPrediction:
+    return OpenPrediction(
         id=row["id"],
         attempt=row["attempt"],
         status=Status(row["status"]),

@@ -1,4 +1,4 @@
-"""Everything that sets the scheduler in motion, on one screen."""
+"""All triggers of the scheduler: bus subjects and timers."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -12,22 +12,22 @@ from tidemill.scheduler.handlers.sweeper import Sweeper
 
 def listeners(planner: Planner, sweeper: Sweeper) -> tuple[Listener, ...]:
     return (
-        Listener(subjects.HEARTBEAT, events.Heartbeat, planner.hear),
-        Listener(subjects.DEMAND, events.Demand, planner.want),
-        Listener(subjects.WAITING_LIST, events.WaitingListRequest, sweeper.line, answers=True),
+        Listener(subjects.HEARTBEAT, events.Heartbeat, planner.on_heartbeat),
+        Listener(subjects.DEMAND, events.Demand, planner.on_demand),
+        Listener(subjects.WAITING_LIST, events.WaitingListRequest, sweeper.waiting_list, answers=True),
     )
 
 
 def timers(
-    leader: Leader, planner: Planner, sweeper: Sweeper, follow: Callable[[], Coroutine[Any, Any, None]]
+    leader: Leader, planner: Planner, sweeper: Sweeper, poll_deployments: Callable[[], Coroutine[Any, Any, None]]
 ) -> tuple[Timer, ...]:
     return (
         Timer("lead", leader.keep),
         Timer("plan", planner.run),  # every tick_s, and at once on demand or a heartbeat
         Timer("sweep", sweeper.run),  # every sweep_s
-        Timer("deployments", follow),  # every second
+        Timer("deployments", poll_deployments),  # every second
     )
 
 
 def on_reconnected(planner: Planner, sweeper: Sweeper) -> tuple[Callable[[], Awaitable[None]], ...]:
-    return (planner.settle, sweeper.bus_is_back)
+    return (planner.restart_settling, sweeper.on_bus_reconnected)

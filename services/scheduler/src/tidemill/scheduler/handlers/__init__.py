@@ -1,1 +1,1 @@
-"""What the scheduler does with what it hears, sees and decides."""
+"""Handlers of heartbeats and demand, the sweep over open predictions, and the effects of their decisions."""

@@ -1,4 +1,4 @@
-"""Reads which deployments have changed, every second, so that a leader knows their floors from its first plan on."""
+"""Reads changed deployments every second, so that a new leader knows their minimum instances at its first plan."""
 
 import asyncio
 from typing import Final
@@ -7,21 +7,21 @@ from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
-from tidemill.scheduler.deployed import Deployed
+from tidemill.scheduler.deployment_policies import DeploymentPolicies
 
-EVERY_S: Final = 1.0  # how soon a change takes effect; the statement reads what has changed and no more
-FORGET_EVERY_S: Final = 600.0  # what is forgotten is a day old
+EVERY_S: Final = 1.0  # how soon a change takes effect; the statement reads only changes
+FORGET_EVERY_S: Final = 600.0  # what is forgotten is a day old already
 
 
-async def follow(database: Database, deployed: Deployed) -> None:
-    """Named task. While the database is away what was known goes on holding."""
+async def poll_deployments(database: Database, policies: DeploymentPolicies) -> None:
+    """Run as a named task. While the database is unavailable, the last known policies stay in effect."""
     forget_at = monotonic() + FORGET_EVERY_S
     while True:
         try:
-            deployed.read(await store.deployments(database, deployed.changed_at, monotonic()))
+            policies.update(await store.deployments(database, policies.changed_at, monotonic()))
         except TRANSIENT_ERRORS as error:
-            log().warning("database away", action="retry", what="deployments", error=str(error))
+            log().warning("database unavailable", action="retry", what="deployments", error=str(error))
         if monotonic() >= forget_at:
-            deployed.forget(monotonic())
+            policies.forget_old(monotonic())
             forget_at = monotonic() + FORGET_EVERY_S
         await asyncio.sleep(EVERY_S)

@@ -1,7 +1,7 @@
-"""Does what the sweep has decided: ends predictions, begins next attempts, repeats hints.
+"""Carries out the sweep's decisions: ends predictions, starts next attempts, sends hints again.
 
-Rows first, then the bus; a message that is lost is found missing by a later sweep. It never waits for the bus, except
-in tasks of its own.
+Writes rows first, then sends messages; a later sweep repairs a lost message. Waits for the bus only in tasks of its
+own.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tidemill.runtime.predictions.fences import Attempt
 from tidemill.runtime.predictions.outcome import Outcome
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
-from tidemill.scheduler.sweep import End, Row
+from tidemill.scheduler.sweep_decisions import EndPrediction, OpenPrediction
 
 ItemT = TypeVar("ItemT")
 
@@ -27,19 +27,19 @@ DECIDED: Final = Counter("tidemill_scheduler_decisions_total", "What the sweep d
 
 
 class Effects:
-    """`announcing` owns the announcements that wait for the bus; `connection` is for statements by primary key."""
+    """`announcing` owns tasks that wait for the bus; `connection` is for statements by primary key."""
 
     def __init__(self, connection: DedicatedConnection, bus: Bus, announcing: asyncio.TaskGroup) -> None:
         self.connection = connection
         self._bus = bus
         self._announcing = announcing
 
-    async def tell_load(self, load: events.LoadReport) -> None:
+    async def send_load_report(self, load: events.LoadReport) -> None:
         if self._bus.connected:
             await self._bus.send(subjects.LOAD, load)
 
-    async def end(self, ends: Sequence[tuple[Row, End]], now: float) -> None:
-        """`now` is the database's time, which the ends are stamped with."""
+    async def end(self, ends: Sequence[tuple[OpenPrediction, EndPrediction]], now: float) -> None:
+        """End predictions and announce it. `now` is the database's time and becomes `completed_at`."""
         for batch in batches(ends):
             outcomes = [_outcome(row, end, now) for row, end in batch]
             ended = await ending.end(self.connection, outcomes)
@@ -52,16 +52,16 @@ class Effects:
 
     async def _announce(self, pairs: Sequence[tuple[Ended, Outcome]]) -> None:
         for _, each in pairs:
-            if self._bus.connected:  # whoever runs it finds out by its own lease or fence otherwise
+            if self._bus.connected:  # otherwise the worker notices by its lease or its fenced write
                 await self._bus.send(subjects.CANCEL, events.Cancel(id=each.id, attempt=each.attempt))
         await announcements.announce(self._bus, pairs)
 
-    async def lose_workers(self, now: float) -> None:
-        for worker in await store.lose(self.connection, now):
+    async def mark_lost_workers(self, now: float) -> None:
+        for worker in await store.mark_lost_workers(self.connection, now):
             log().warning("worker lost", action="lease", worker=worker)
 
-    async def next_attempts(self, rows: Sequence[Row]) -> list[str]:
-        """Those that this call has sent back to starting; their hints are sent."""
+    async def start_next_attempts(self, rows: Sequence[OpenPrediction]) -> list[str]:
+        """Move predictions back to starting and send their hints. Return the ids that this call moved."""
         moved: dict[str, int] = {}
         for batch in batches(rows):
             moved |= await requeue.next_attempt_of_lost(
@@ -70,11 +70,11 @@ class Effects:
         for prediction, attempt in moved.items():
             DECIDED.labels("attempt").inc()
             log().warning("next attempt", action="attempt", prediction=prediction, attempt=attempt)
-        await self.hint(list(moved))
+        await self.send_hints(list(moved))
         return list(moved)
 
-    async def hint(self, predictions: Sequence[str]) -> None:
-        if not self._bus.connected:  # all that are unclaimed get one when it is back
+    async def send_hints(self, predictions: Sequence[str]) -> None:
+        if not self._bus.connected:  # all unclaimed predictions get a hint when the bus is back
             return
         for batch in batches(predictions):
             for queue, job in await store.jobs(self.connection, batch):
@@ -88,7 +88,7 @@ def batches(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
         yield items[start : start + store.BATCH]
 
 
-def _outcome(row: Row, end: End, now: float) -> Outcome:
+def _outcome(row: OpenPrediction, end: EndPrediction, now: float) -> Outcome:
     return Outcome(
         id=row.id,
         attempt=row.attempt,

@@ -1,7 +1,7 @@
-"""Sweeps while this process leads: every second, and at once when a queue is given up or the bus is back.
+"""Runs the sweep while this process leads: every second, and at once when a queue cannot boot or the bus reconnects.
 
-A sweep that fails on the way is simply done again. What another leader does makes the memory of the last time stale,
-so each time of leadership begins with an empty one.
+A sweep that fails is repeated. Another leader makes this process's memory stale, so each period of leadership begins
+with a new LeaderSweep.
 """
 
 import asyncio
@@ -17,50 +17,52 @@ from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
 from tidemill.scheduler.config import Config
-from tidemill.scheduler.deployed import Deployed
+from tidemill.scheduler.deployment_policies import DeploymentPolicies
 from tidemill.scheduler.handlers.effects import Effects
-from tidemill.scheduler.handlers.round import News, QuietS, Round, Seen
+from tidemill.scheduler.handlers.leader_sweep import LeaderSweep, QuietS, SweepInput, SweepSnapshot
 
-STANDBY_LOOK_S: Final = 0.1  # how soon a new leader sweeps; the look costs nothing
+STANDBY_POLL_S: Final = 0.1  # how soon a new leader sweeps; the check costs nothing
 
 
 class Sweeper:
-    def __init__(self, config: Config, database: Database, bus: Bus, leader: Leader, deployed: Deployed) -> None:
+    def __init__(
+        self, config: Config, database: Database, bus: Bus, leader: Leader, policies: DeploymentPolicies
+    ) -> None:
         self._config = config
-        self._deployed = deployed
+        self._policies = policies
         self._database = database
         self._bus = bus
         self._leader = leader
         self._wake = asyncio.Event()
-        self._round: Round | None = None
-        self._doomed: dict[str, str] = {}
+        self._sweep: LeaderSweep | None = None
+        self._failing: dict[str, str] = {}
         self._bus_back: float | None = None  # monotonic
         self.quiet_s: QuietS = _never_quiet
         self.warm: Callable[[], Collection[str]] = _never_warm
 
-    def seen(self) -> Seen:
-        """What the rows say to the planner, as of the last sweep."""
-        return Seen() if self._round is None else self._round.seen
+    def snapshot(self) -> SweepSnapshot:
+        """Return the result of the last sweep for the planner."""
+        return SweepSnapshot() if self._sweep is None else self._sweep.snapshot
 
-    async def line(self, asked: WaitingListRequest) -> WaitingList | None:
-        """Who waits in a queue; nothing while another leads, who answers."""
-        return None if self._round is None else self._round.line(asked.queue)
+    async def waiting_list(self, request: WaitingListRequest) -> WaitingList | None:
+        """Return the waiting list of a queue, or None if this process does not lead: the leader replies."""
+        return None if self._sweep is None else self._sweep.waiting_list(request.queue)
 
     def live_workers(self) -> frozenset[str]:
-        """Those whose lease was alive at the last sweep; empty until there was one."""
-        return frozenset() if self._round is None else self._round.workers
+        """Return the workers with a live lease at the last sweep; empty before the first."""
+        return frozenset() if self._sweep is None else self._sweep.workers
 
-    def give_up(self, queue: str, reason: str) -> None:
-        """Fails what waits in the queue, at once."""
-        self._doomed[queue] = reason
+    def fail_waiting(self, queue: str, reason: str) -> None:
+        """Fail the waiting predictions of the queue at the next sweep, which starts at once."""
+        self._failing[queue] = reason
         self._wake.set()
 
-    def given_up(self) -> frozenset[str]:
-        """Return the queues of which what waits has not been failed yet."""
-        return frozenset(self._doomed)
+    def failing_queues(self) -> frozenset[str]:
+        """Return the queues whose waiting predictions are still to be failed."""
+        return frozenset(self._failing)
 
-    async def bus_is_back(self) -> None:
-        """Hints from before may be gone: all that nobody has claimed get another."""
+    async def on_bus_reconnected(self) -> None:
+        """Send new hints for all unclaimed predictions: earlier ones may be lost."""
         self._bus_back = monotonic()
         self._wake.set()
 
@@ -70,32 +72,32 @@ class Sweeper:
             effects = Effects(self._database.dedicated_connection(), self._bus, announcing)
             while True:
                 try:
-                    await self._turn(stretches, effects)
+                    await self._sweep_once(stretches, effects)
                 except TRANSIENT_ERRORS as error:
-                    log().warning("database away", action="retry", what="sweep", error=str(error))
-                    if self._round is not None:
-                        self._round.be_patient()
-                await self._woken()
+                    log().warning("database unavailable", action="retry", what="sweep", error=str(error))
+                    if self._sweep is not None:
+                        self._sweep.delay_lost_workers()
+                await self._wait_for_work()
 
-    async def _woken(self) -> None:
-        await set_within(self._wake, self._config.sweep_s if self._leader.held else STANDBY_LOOK_S)
+    async def _wait_for_work(self) -> None:
+        await set_within(self._wake, self._config.sweep_s if self._leader.held else STANDBY_POLL_S)
         self._wake.clear()
 
-    async def _turn(self, stretches: DedicatedConnection, effects: Effects) -> None:
+    async def _sweep_once(self, stretches: DedicatedConnection, effects: Effects) -> None:
         if not self._leader.held:
-            if self._round is not None:
-                self._round.leave()
-            self._round = None
-            self._doomed.clear()
+            if self._sweep is not None:
+                self._sweep.reset_gauges()
+            self._sweep = None
+            self._failing.clear()
             return
-        if self._round is None:
+        if self._sweep is None:
             clock = await store.clock(effects.connection)
             reached = await store.reached(self._database, clock.now)
-            self._round = Round(self._config, stretches, effects, self.quiet_s, reached)
-        doomed, bus_back = dict(self._doomed), self._bus_back
+            self._sweep = LeaderSweep(self._config, stretches, effects, self.quiet_s, reached)
+        failing, bus_back = dict(self._failing), self._bus_back
         bus_back_s = None if bus_back is None else monotonic() - bus_back
-        await self._round.sweep(News(doomed, bus_back_s, self._deployed.closed_queues(), self.warm()))
-        self._doomed = {queue: why for queue, why in self._doomed.items() if doomed.get(queue) != why}
+        await self._sweep.sweep(SweepInput(failing, bus_back_s, self._policies.disabled_queues(), self.warm()))
+        self._failing = {queue: why for queue, why in self._failing.items() if failing.get(queue) != why}
         self._bus_back = None if self._bus_back == bus_back else self._bus_back
 
 

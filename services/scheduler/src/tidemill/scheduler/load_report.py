@@ -1,6 +1,7 @@
-"""What gateways are told of the open predictions: how many wait in each queue and since when, and whose they are.
+"""The load report for gateways: how many predictions wait in each queue, since when, and how many each account has
+open.
 
-Pure. A hint like all that concerns the fleet: gateways refuse by it, and accept when they have not heard it.
+Pure. The report is a hint: gateways throttle by it, and accept predictions when they have none.
 """
 
 from collections import Counter
@@ -9,15 +10,15 @@ from heapq import nlargest
 from typing import Final
 
 from tidemill.contracts.events import LoadReport, QueueLoad
-from tidemill.scheduler.sweep import Row
+from tidemill.scheduler.sweep_decisions import OpenPrediction
 
-# Together well below the megabyte that NATS takes. Limits are about those who have the most, so those stay in.
+# Together well below NATS's limit of 1 MB. Gateways throttle those with the most, so the largest entries are kept.
 QUEUES_LIMIT: Final = 3_000
 ACCOUNTS_LIMIT: Final = 10_000
 
 
-def load_of(rows: Iterable[Row], now: float, behind_s: float) -> LoadReport:
-    """`rows`: all that are known to be open; times are unix seconds of the database's clock."""
+def build_load_report(rows: Iterable[OpenPrediction], now: float, behind_s: float) -> LoadReport:
+    """Build the report from all known open predictions. Times are unix seconds of the database's clock."""
     open_: Counter[str] = Counter()
     waiting: Counter[str] = Counter()
     oldest: dict[str, float] = {}

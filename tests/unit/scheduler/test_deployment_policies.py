@@ -4,7 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.contracts.limits import HAND_OVER_LIMIT_S
-from tidemill.scheduler.deployed import FORGET_RETIRED_S, RETIRED_IDLE_S, Deployed, Deployment, Release
+from tidemill.scheduler.deployment_policies import (
+    FORGET_RETIRED_S,
+    RETIRED_IDLE_STOP_S,
+    Deployment,
+    DeploymentPolicies,
+    Release,
+)
 from tidemill.scheduler.placement import QueuePolicy
 
 NOW = 100_000.0
@@ -15,8 +21,8 @@ def release(queue, number=1, scale=(1, 3), retired_s=None):
 
 
 def deployed(*releases, name="d", changed_at=1.0):
-    known = Deployed()
-    known.read([Deployment(id=name, changed_at=changed_at, releases=releases)])
+    known = DeploymentPolicies()
+    known.update([Deployment(id=name, changed_at=changed_at, releases=releases)])
     return known
 
 
@@ -31,7 +37,7 @@ def test_the_current_release_has_what_it_asks_for():
 def test_the_old_release_keeps_its_floor_until_the_new_one_is_ready():
     both = release("new", 2), release("old", 1, (2, 4), retired_s=5)
     assert policies(*both, ready=["old"])["old"] == QueuePolicy(2, 4, yields_to="new")
-    assert policies(*both, ready=["old", "new"])["old"] == QueuePolicy(0, 4, RETIRED_IDLE_S)
+    assert policies(*both, ready=["old", "new"])["old"] == QueuePolicy(0, 4, RETIRED_IDLE_STOP_S)
 
 
 def test_what_is_not_ready_is_not_kept():
@@ -50,32 +56,32 @@ def test_nobody_stands_in_for_ever():
 
 def test_without_a_floor_nobody_stands_in():
     both = release("new", 2, (0, 3)), release("old", 1, (0, 3), retired_s=5)
-    assert policies(*both, ready=["old"])["old"] == QueuePolicy(0, 3, RETIRED_IDLE_S)
+    assert policies(*both, ready=["old"])["old"] == QueuePolicy(0, 3, RETIRED_IDLE_STOP_S)
 
 
 def test_a_disabled_deployment_has_no_instances():
     known = deployed(release("new", 2, (0, 0)), release("old", 1, retired_s=5))
     assert set(known.policies({"old"}, NOW).values()) == {QueuePolicy(0, 0)}
-    assert known.closed_queues() == {"new", "old"}
+    assert known.disabled_queues() == {"new", "old"}
 
 
 def test_a_deleted_deployment_is_closed_and_forgotten_after_a_day():
     known = deployed(release("new", 1, retired_s=0))
-    assert known.closed_queues() == {"new"}
-    known.forget(NOW + FORGET_RETIRED_S)
+    assert known.disabled_queues() == {"new"}
+    known.forget_old(NOW + FORGET_RETIRED_S)
     assert known.policies((), NOW) == {}
 
 
 def test_nothing_is_known_before_the_first_reading():
-    known = Deployed()
-    assert not known.known
-    known.read([])
-    assert known.known
+    known = DeploymentPolicies()
+    assert not known.is_loaded
+    known.update([])
+    assert known.is_loaded
 
 
 def test_a_later_reading_replaces_an_earlier_one():
     known = deployed(release("new", scale=(1, 1)))
-    known.read([Deployment(id="d", changed_at=9.0, releases=(release("new", scale=(0, 7)),))])
+    known.update([Deployment(id="d", changed_at=9.0, releases=(release("new", scale=(0, 7)),))])
     assert known.policies((), NOW) == {"new": QueuePolicy(0, 7)}
     assert known.changed_at == 9.0
 

@@ -4,16 +4,16 @@ from hypothesis import strategies as st
 
 from tidemill.contracts.events import LoadReport, QueueLoad
 from tidemill.contracts.prediction import Status
-from tidemill.scheduler import load
-from tidemill.scheduler.load import load_of
+from tidemill.scheduler import load_report
+from tidemill.scheduler.load_report import build_load_report
 from tidemill.scheduler.stretches import FRESH_AFTER_S, Stretches
-from tidemill.scheduler.sweep import Row
+from tidemill.scheduler.sweep_decisions import OpenPrediction
 
 NOW = 1000.0
 
 
 def row(name, account="a", queue="q", accepted_at=NOW - 5, worker=None):
-    return Row(
+    return OpenPrediction(
         id=name,
         attempt=1,
         status=Status.PROCESSING if worker else Status.STARTING,
@@ -39,7 +39,7 @@ def test_what_runs_is_open_and_does_not_wait():
         row("4", account="b", queue="r", accepted_at=NOW - 1),
         row("5", account="b", queue="s", worker="w"),
     ]
-    told = load_of(rows, NOW, 1.25)
+    told = build_load_report(rows, NOW, 1.25)
     assert told.open == {"a": 3, "b": 2}
     assert {each.queue: (each.waiting, each.oldest_at) for each in told.queues} == {
         "q": (2, NOW - 7),
@@ -49,10 +49,10 @@ def test_what_runs_is_open_and_does_not_wait():
 
 
 def test_when_there_are_too_many_those_with_the_most_are_told(monkeypatch):
-    monkeypatch.setattr(load, "QUEUES_LIMIT", 1)
-    monkeypatch.setattr(load, "ACCOUNTS_LIMIT", 1)
+    monkeypatch.setattr(load_report, "QUEUES_LIMIT", 1)
+    monkeypatch.setattr(load_report, "ACCOUNTS_LIMIT", 1)
     rows = [row("1", "few", "short"), *(row(str(n), "many", "long") for n in range(2, 5))]
-    told = load_of(rows, NOW, 1)
+    told = build_load_report(rows, NOW, 1)
     assert told.open == {"many": 3}
     assert told.queues == [QueueLoad(queue="long", waiting=3, oldest_at=NOW - 5)]
 
@@ -60,7 +60,7 @@ def test_when_there_are_too_many_those_with_the_most_are_told(monkeypatch):
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("qrs"), st.floats(0, NOW), st.booleans())))
 def test_counts_add_up_and_survive_the_wire(drawn):
     rows = [row(str(n), a, q, at, "w" if runs else None) for n, (a, q, at, runs) in enumerate(drawn)]
-    told = msgspec.json.decode(msgspec.json.encode(load_of(rows, NOW, 1)), type=LoadReport)
+    told = msgspec.json.decode(msgspec.json.encode(build_load_report(rows, NOW, 1)), type=LoadReport)
     assert sum(told.open.values()) == len(rows)
     assert sum(each.waiting for each in told.queues) == sum(row.waits for row in rows)
 
