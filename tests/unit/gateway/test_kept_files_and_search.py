@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from tidemill.contracts.errors import Problem
-from tidemill.gateway.handlers.search import question
+from tidemill.gateway.handlers.search import query_text
 from tidemill.gateway.responses.input_files import replaced, strings, upload_id
 from tidemill.gateway.responses.url_renewal import DAY_S, UrlRenewer
 from tidemill.gateway.stores.discovery import WORDS_LIMIT, tsquery
@@ -109,14 +109,14 @@ def test_any_text_makes_a_query_of_words(text):
 def test_a_question_is_the_same_in_every_form(text):
     plain = text.strip()
     quoted = json.dumps(text).encode()
-    assert question(quoted) == plain.replace("\0", " ")
-    assert question(json.dumps(text, ensure_ascii=False).encode()) == plain.replace("\0", " ")
+    assert query_text(quoted) == plain.replace("\0", " ")
+    assert query_text(json.dumps(text, ensure_ascii=False).encode()) == plain.replace("\0", " ")
 
 
 def test_questions_that_are_none():
-    assert question(b"") == ""
-    assert question(b'"half') == '"half'
+    assert query_text(b"") == ""
+    assert query_text(b'"half') == '"half'
     for body, status in ((b"\xff", 400), (b"x" * 201, 422)):
         with pytest.raises(Problem) as raised:
-            question(body)
+            query_text(body)
         assert raised.value.status == status

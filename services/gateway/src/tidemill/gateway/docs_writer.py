@@ -1,6 +1,6 @@
 """`python -m tidemill.gateway.docs_writer docs`: writes the OpenAPI document and the reference into a folder.
 
-It also links the folder's written pages into this package, which a wheel is made of.
+It also links the handwritten pages of the folder into this package, so that a wheel contains them.
 """
 
 import json
@@ -17,16 +17,16 @@ LOCAL_URL: Final = "http://127.0.0.1:8300/v1"
 PACKAGE_DOCS: Final = Path(__file__).parent / "docs"
 
 
-def written() -> dict[str, str]:
-    """What the folder should hold: paths in it, and their text."""
+def generated() -> dict[str, str]:
+    """Return the files that the folder should contain: their text by path."""
     made = document(REPLICATE, EXTENSIONS, LOCAL_URL)
     pages = {f"reference/{name}.md": page for name, page in resource_pages.pages(made).items()}
     return {"openapi.json": json.dumps(made, indent=1, ensure_ascii=False) + "\n", **pages}
 
 
 def write(folder: Path) -> None:
-    """Writes what is there to be written, and deletes pages of resources that are no more."""
-    wanted = written()
+    """Write the files; delete reference pages of removed resources."""
+    wanted = generated()
     for old in (folder / "reference").glob("*.md"):
         if f"reference/{old.name}" not in wanted:
             old.unlink()

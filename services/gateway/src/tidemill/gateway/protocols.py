@@ -1,7 +1,7 @@
 """The parts of the gateway that a handler or a serializer can ask for, one protocol for each.
 
 A module names what it needs as one protocol of its own, made of these, and takes `Call[...]` of it. `parts.Parts`
-satisfies them all; nobody but main, triggers and http sees it.
+satisfies them all; only main and triggers know it.
 """
 
 from typing import Protocol

@@ -1,1 +1,1 @@
-"""Handlers: one file per group of verbs."""
+"""HTTP handlers: one module per resource."""

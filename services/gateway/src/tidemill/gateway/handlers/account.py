@@ -1,4 +1,4 @@
-"""The account behind the token with its settings."""
+"""The account that the token acts for, with its settings."""
 
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ async def get(call: Call[AccountParts]) -> web.Response:
     Beyond Replicate's keys: `id`, `created_at`, `retention_s`, what the token may do (`role` and `scopes`), and how it
     hears events on NATS (`events`).
     """
-    return json_response(await _own(call))
+    return json_response(await _find_own(call))
 
 
 @operation("account.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, answer=OwnAccount)
@@ -43,11 +43,11 @@ async def update(call: Call[AccountParts]) -> web.Response:
     changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
     await stores.organizations.update_account(call.parts.database, call.account.id, changes)
     call.parts.callers.invalidate(call.account.id)
-    return json_response(await _own(call))
+    return json_response(await _find_own(call))
 
 
 def changes_of(body: UpdateAccount, retention_limit_s: int) -> dict[str, Any]:
-    """The settings that are given. Raises the 422 problem for a retention out of bounds."""
+    """Return the settings in the body by column. Raise the 422 problem for a retention out of bounds."""
     changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
     retention_s = changes.get("retention_s")
     if retention_s is not None and not RETENTION_MINIMUM_S <= retention_s <= retention_limit_s:
@@ -69,7 +69,7 @@ def _events(call: Call[AccountParts]) -> EventsAccess | UnsetType:
     )
 
 
-async def _own(call: Call[AccountParts]) -> OwnAccount:
+async def _find_own(call: Call[AccountParts]) -> OwnAccount:
     row = await stores.organizations.find_account(call.parts.database, call.account.id)
     return OwnAccount(
         id=call.account.id,

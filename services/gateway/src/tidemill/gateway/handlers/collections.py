@@ -1,4 +1,4 @@
-"""Collections: models that the operator has put together under a heading."""
+"""Collections: models that the operator has grouped under a heading."""
 
 import re
 from typing import Final, Protocol
@@ -46,12 +46,12 @@ async def get(call: Call[CollectionParts]) -> web.Response:
     if row is None:
         raise not_found()
     members = await stores.discovery.models_of_collection(database, call.account.id, slug)
-    shown = await stores.examples.find_defaults(database, [each["model_id"] for each in members])
+    default_examples = await stores.examples.find_defaults(database, [each["model_id"] for each in members])
     collection = Collection(
         name=row["name"],
         slug=row["slug"],
         description=row["description"],
         full_description=row["full_description"],
-        models=[model_serializer.model(call, each, shown.get(each["model_id"])) for each in members],
+        models=[model_serializer.model(call, each, default_examples.get(each["model_id"])) for each in members],
     )
     return json_response(collection)

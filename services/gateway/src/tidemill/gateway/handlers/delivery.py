@@ -1,4 +1,4 @@
-"""Files that models made, for whoever holds their URL."""
+"""Files that models made, by their signed URL."""
 
 from typing import Protocol
 

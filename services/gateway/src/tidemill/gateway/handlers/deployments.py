@@ -1,4 +1,4 @@
-"""Deployments: create, list, get, update, delete, and predictions through them. One's own only."""
+"""Deployments: create, list, get, update, delete, and predictions through them. An account sees only its own."""
 
 from typing import Literal, Protocol
 
@@ -68,13 +68,13 @@ async def create(call: Call[DeploymentParts]) -> web.Response:
         if await stores.deployments.find(call.parts.database, place):
             raise conflict(f"A deployment named {place.owner}/{place.name} exists already.")
         raise unprocessable(f"An account may have at most {stores.deployments.DEPLOYMENTS_LIMIT} deployments.")
-    return json_response(_deployment(await _own(call, place)))
+    return json_response(_deployment(await _find_own(call, place)))
 
 
 @operation("deployments.get", Scope.DEPLOYMENTS_READ, answer=Deployment)
 async def get(call: Call[DeploymentParts]) -> web.Response:
     """Get a deployment with its current release."""
-    return json_response(_deployment(await _own(call, _place(call))))
+    return json_response(_deployment(await _find_own(call, _place(call))))
 
 
 @operation("deployments.update", Scope.DEPLOYMENTS_WRITE, body=UpdateDeployment, answer=Deployment)
@@ -94,14 +94,14 @@ async def update(call: Call[DeploymentParts]) -> web.Response:
         raise unknown_hardware()
     version_queue: str | UnsetType = UNSET
     if body.version is not UNSET:
-        model = (await _own(call, place))["model"]
+        model = (await _find_own(call, place))["model"]
         version_queue = (await call.parts.versions.resolve(call.account.id, f"{model}:{body.version}")).queue
     if not await stores.deployments.update(
         call.parts.database, place, lambda now: rollout.changed(now, body, version_queue)
     ):
         raise not_found()
     call.parts.deployments.invalidate(place)
-    return json_response(_deployment(await _own(call, place)))
+    return json_response(_deployment(await _find_own(call, place)))
 
 
 @operation("deployments.delete", Scope.DEPLOYMENTS_WRITE, status=204, errors=(409,))
@@ -145,7 +145,7 @@ def _place(call: Call[DeploymentParts]) -> DeploymentName:
     return DeploymentName(call.account.id, call.path("owner"), call.path("name"))
 
 
-async def _own(call: Call[DeploymentParts], place: DeploymentName) -> Row:
+async def _find_own(call: Call[DeploymentParts], place: DeploymentName) -> Row:
     row = await stores.deployments.find(call.parts.database, place)
     if row is None:
         raise not_found()

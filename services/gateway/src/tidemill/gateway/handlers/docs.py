@@ -1,4 +1,4 @@
-"""The documentation, for anybody: Markdown for programs, HTML for browsers, and the OpenAPI document."""
+"""The public documentation: Markdown for programs, HTML for browsers, and the OpenAPI document."""
 
 from typing import Final
 
@@ -47,16 +47,16 @@ async def page(call: Call[object]) -> web.Response:
     name = call.path("page")
     if name == INDEX:
         return _text(_library(call).index(call.api_url), PLAIN)
-    return _shown(call, name)
+    return _page_response(call, name)
 
 
 @operation("docs.reference.page", headers=("Accept",), answer=(MARKDOWN, HTML))
 async def reference_page(call: Call[object]) -> web.Response:
     """Get a page of the reference. There is one for each kind of thing, such as `predictions`."""
-    return _shown(call, f"reference/{call.path('page')}")
+    return _page_response(call, f"reference/{call.path('page')}")
 
 
-def _shown(call: Call[object], asked: str) -> web.Response:
+def _page_response(call: Call[object], asked: str) -> web.Response:
     library, name = _library(call), asked.removesuffix(".md")
     if name not in library.pages:
         raise not_found()
@@ -66,7 +66,7 @@ def _shown(call: Call[object], asked: str) -> web.Response:
 
 
 def wants_html(call: Call[object]) -> bool:
-    """Browsers name HTML; what takes anything is a program, which reads Markdown better."""
+    """Return whether the client is a browser: those name HTML. Programs that accept anything get Markdown."""
     accepted = call.request.headers.get("Accept", "")
     return HTML in accepted and MARKDOWN not in accepted
 

@@ -1,4 +1,4 @@
-"""Durable consumers of events on NATS: made here, used over NATS with the same token."""
+"""Durable consumers of events on NATS: created over HTTP, used over NATS with the same token."""
 
 from datetime import datetime
 from typing import Any, Protocol
@@ -62,9 +62,9 @@ async def create(call: Call[EventConsumerParts]) -> web.Response:
         raise unprocessable(f"An account can have {EVENT_CONSUMERS_LIMIT} event consumers.")
     try:
         await call.parts.durable_consumers.ensure([row])
-    except BUS_ERRORS as error:  # whoever connects to use it makes it then
-        log().warning("consumer not made yet", action="create", error=str(error) or type(error).__name__)
-    return json_response(_shown(row), 201, call.location(f"/event-consumers/{row['id']}"))
+    except BUS_ERRORS as error:  # it is created when a client connects to use it
+        log().warning("consumer not created yet", action="create", error=str(error) or type(error).__name__)
+    return json_response(_serialize(row), 201, call.location(f"/event-consumers/{row['id']}"))
 
 
 @operation(
@@ -79,7 +79,7 @@ async def list_(call: Call[EventConsumerParts]) -> web.Response:
         call,
         "/event-consumers",
         lambda cursor, limit: stores.event_consumers.page(call.parts.database, call.account.id, cursor, limit),
-        _shown,
+        _serialize,
     )
     return json_response(listed, headers=NO_STORE)
 
@@ -96,16 +96,16 @@ async def get(call: Call[EventConsumerParts]) -> web.Response:
     if row is None:
         raise not_found()
     state = await call.parts.durable_consumers.state(identifier)
-    shown = EventConsumerState(
+    state_response = EventConsumerState(
         **_members(row),
         waiting=None if state is None else state.waiting,
         unacknowledged=None if state is None else state.unacknowledged,
-        last_delivered_at=None if state is None else _moment(state.last_delivered),
+        last_delivered_at=None if state is None else _timestamp(state.last_delivered),
         missed=row["missed"],
-        missed_since=_moment(row["missed_since"]),
-        missed_until=_moment(row["missed_until"]),
+        missed_since=_timestamp(row["missed_since"]),
+        missed_until=_timestamp(row["missed_until"]),
     )
-    return json_response(shown, headers=NO_STORE)
+    return json_response(state_response, headers=NO_STORE)
 
 
 @operation("event-consumers.delete", Scope.PREDICTIONS_WRITE, status=204, errors=(404,))
@@ -119,11 +119,11 @@ async def delete(call: Call[EventConsumerParts]) -> web.Response:
     return web.Response(status=204)
 
 
-def _moment(value: datetime | None) -> str | None:
+def _timestamp(value: datetime | None) -> str | None:
     return None if value is None else rfc3339(unix(value))
 
 
-def _shown(row: Row) -> EventConsumer:
+def _serialize(row: Row) -> EventConsumer:
     return EventConsumer(**_members(row))
 
 

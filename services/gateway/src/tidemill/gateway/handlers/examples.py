@@ -1,4 +1,4 @@
-"""Examples of models: predictions that show what a model does. Their data is kept for as long as they are examples."""
+"""Examples of models: predictions that show what a model does. Their data is kept while they are examples."""
 
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from tidemill.contracts.limits import EXAMPLES_LIMIT
 from tidemill.contracts.prediction import Status
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
-from tidemill.gateway.handlers.model_lookup import named, own_id, visible_here
+from tidemill.gateway.handlers.model_lookup import find_own_id, find_visible_here, model_path
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.protocols import HasConfig
@@ -31,7 +31,7 @@ class ExampleParts(InputFileParts, HasConfig, Protocol): ...
 @operation("models.examples.list", Scope.MODELS_READ, query=queries.PageQuery, answer=Page[Prediction])
 async def list_(call: Call[ExampleParts]) -> web.Response:
     """A model's examples, the newest prediction first."""
-    model = await visible_here(call)
+    model = await find_visible_here(call)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await stores.examples.page(call.parts.database, model["model_id"], cursor, limit)
@@ -47,7 +47,7 @@ async def create(call: Call[ExampleParts]) -> web.Response:
     It is a prediction of yours that succeeded with this model and whose data is still there. Files that its input
     names are copied. Repeating it changes nothing.
     """
-    model_id = await own_id(call)
+    model_id = await find_own_id(call)
     prediction_id = (await call.body(AddExample)).prediction
     row = await _candidate(call, model_id, prediction_id)
     if await stores.examples.find(call.parts.database, model_id, prediction_id) is None:
@@ -61,7 +61,7 @@ async def create(call: Call[ExampleParts]) -> web.Response:
 
 
 async def _candidate(call: Call[ExampleParts], model_id: str, prediction_id: str) -> Row:
-    """The prediction's row. Raises a problem that says why it is no example."""
+    """Return the prediction's row. Raise a problem with the reason if it cannot be an example."""
     parts = call.parts
     row = None
     if is_id(prediction_id):
@@ -70,11 +70,11 @@ async def _candidate(call: Call[ExampleParts], model_id: str, prediction_id: str
         )
     if row is None:
         raise Problem(404, "The specified prediction does not exist")
-    if row["model"] != "/".join(named(call)):
+    if row["model"] != "/".join(model_path(call)):
         raise unprocessable(f"The prediction is of the model {row['model']}.")
     if row["status"] != Status.SUCCEEDED:
         raise conflict(f"Only a prediction that has succeeded can be an example; this one is {row['status']}.")
-    if row["data_removed"] or not row["kept"] or row["secret_inputs"] is None:  # without its version nobody can tell
+    if row["data_removed"] or not row["kept"] or row["secret_inputs"] is None:  # None: its version is deleted
         raise conflict("The data of the prediction is gone or about to go.")
     if not msgspec.json.decode(row["input"], type=dict).keys().isdisjoint(row["secret_inputs"]):
         raise unprocessable("The prediction's input holds a secret, which an example would show.")
@@ -84,7 +84,7 @@ async def _candidate(call: Call[ExampleParts], model_id: str, prediction_id: str
 @operation("models.examples.delete", Scope.MODELS_WRITE, status=204)
 async def delete(call: Call[ExampleParts]) -> web.Response:
     """Take an example away from your own model. The prediction stays, its data only as long as that of any other."""
-    model_id, prediction_id = await own_id(call), call.path("id")
+    model_id, prediction_id = await find_own_id(call), call.path("id")
     if not is_id(prediction_id) or not await stores.examples.remove(call.parts.database, model_id, prediction_id):
         raise not_found()
     return web.Response(status=204)

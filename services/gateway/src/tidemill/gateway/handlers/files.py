@@ -33,7 +33,7 @@ class FileParts(HasDatabase, HasObjects, HasSigningKey, Protocol): ...
 
 
 def files_secret(signing_key: bytes, account_id: str) -> bytes:
-    """What an account's download URLs are signed with: derived, so that one account's tells nothing of another's."""
+    """Return the key of an account's download URLs. It is derived: one account's key reveals nothing of another's."""
     return hmac.digest(signing_key, f"files secret\0{account_id}".encode(), "sha256")
 
 
@@ -49,7 +49,7 @@ async def create(call: Call[FileParts]) -> web.Response:
 
 
 async def _store(call: Call[FileParts], form: UploadForm, spool: Spool, metadata: str) -> Row:
-    """The object comes before the row: what a row names exists. An object without one is an orphan for the janitor."""
+    """Store the object, then the row: the object of a row always exists. The janitor deletes objects without a row."""
     file_id = new_id()
     key = f"files/{file_id}"
     await spool.store(call.parts.objects, key, form.content_type())
@@ -81,14 +81,14 @@ async def list_(call: Call[FileParts]) -> web.Response:
 @operation("files.get", Scope.FILES_READ, answer=File)
 async def get(call: Call[FileParts]) -> web.Response:
     """Get an uploaded file's description."""
-    return json_response(_file(call, await _own(call)))
+    return json_response(_file(call, await _find_own(call)))
 
 
 @operation("files.delete", Scope.FILES_WRITE, status=204)
 async def delete(call: Call[FileParts]) -> web.Response:
     """Delete an uploaded file."""
-    row = await _own(call)
-    # The object goes first: were it the other way round, a break in between would leave bytes that nobody knows of.
+    row = await _find_own(call)
+    # Delete the object first: in the other order, a crash in between would leave an object without a row.
     await delete_object(call.parts.objects, row["object_key"])
     await stores.files.delete(call.parts.database, row["id"], call.account.id)
     return web.Response(status=204)
@@ -119,11 +119,11 @@ async def download(call: Call[FileParts]) -> web.StreamResponse:
     secret = files_secret(call.parts.signing_key, row["account_id"])
     if not verify_download([secret], asked.owner, file_id, asked.expiry, signature=asked.signature, now=now()):
         raise _missing()
-    shown = ServedObject(row["object_key"], row["name"], row["content_type"], row["md5"], row["sha256"])
-    return await serve_object(call, shown)
+    served = ServedObject(row["object_key"], row["name"], row["content_type"], row["md5"], row["sha256"])
+    return await serve_object(call, served)
 
 
-async def _own(call: Call[FileParts]) -> Row:
+async def _find_own(call: Call[FileParts]) -> Row:
     file_id = call.path("id")
     row = await stores.files.find(call.parts.database, file_id, call.account.id) if is_id(file_id) else None
     if row is None:
@@ -152,7 +152,7 @@ def _file(call: Call[FileParts], row: Row) -> File:
 
 
 def _urls(call: Call[FileParts], row: Row) -> FileUrls:
-    """The download's is good for as long as the file, so that it is the same at every look."""
+    """Return the URLs. The download URL expires with the file, so it is the same in every response."""
     own = f"{call.api_url}/files/{row['id']}"
     owner, expiry = call.account.username, int(row["expires_at"].timestamp())
     secret = files_secret(call.parts.signing_key, call.account.id)

@@ -1,4 +1,4 @@
-"""The model that a path names: as far as the caller may see it, or only if it is the caller's own. Else the 404."""
+"""Looks up the model in a request's path. Raises the 404 problem if the caller may not see or does not own it."""
 
 import re
 from typing import Final
@@ -14,27 +14,27 @@ from tidemill.runtime.db import Row
 _NAME: Final = re.compile(patterns.NAME)
 
 
-def named(call: Call[HasDatabase]) -> tuple[str, str]:
-    """Owner and name. What cannot be one names nothing."""
+def model_path(call: Call[HasDatabase]) -> tuple[str, str]:
+    """Return owner and name. Raise the 404 problem for text that is no valid name."""
     owner, name = call.path("owner"), call.path("name")
     if not all(len(each) <= NAME_LIMIT_CHARS and _NAME.fullmatch(each) for each in (owner, name)):
         raise not_found()
     return owner, name
 
 
-async def visible(call: Call[HasDatabase], owner: str, name: str) -> Row:
+async def find_visible(call: Call[HasDatabase], owner: str, name: str) -> Row:
     row = await stores.models.find(call.parts.database, call.account.id, owner, name)
     if row is None:
         raise not_found()
     return row
 
 
-async def visible_here(call: Call[HasDatabase]) -> Row:
-    return await visible(call, *named(call))
+async def find_visible_here(call: Call[HasDatabase]) -> Row:
+    return await find_visible(call, *model_path(call))
 
 
-async def own_id(call: Call[HasDatabase]) -> str:
-    model_id = await stores.models.find_own_id(call.parts.database, call.account.id, *named(call))
+async def find_own_id(call: Call[HasDatabase]) -> str:
+    model_id = await stores.models.find_own_id(call.parts.database, call.account.id, *model_path(call))
     if model_id is None:
         raise not_found()
     return model_id

@@ -1,4 +1,4 @@
-"""Models: list, create, get, update, delete, README; and the hardware they may ask for."""
+"""Models: list, create, get, update, delete, README; and the list of hardware."""
 
 from typing import Any, Final, Protocol
 
@@ -13,7 +13,7 @@ from tidemill.contracts.hardware import HARDWARE, Hardware, unknown_hardware
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.handlers import search
-from tidemill.gateway.handlers.model_lookup import named, own_id, visible
+from tidemill.gateway.handlers.model_lookup import find_own_id, find_visible, model_path
 from tidemill.gateway.handlers.search import SearchParts
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
@@ -44,18 +44,20 @@ async def list_(call: Call[ModelParts]) -> web.Response:
     """
     asked = call.parse_query(queries.ModelsQuery)
     if asked.query:
-        return json_response(await search.page_of(call, asked.query))
-    shown: dict[str, Row] = {}
+        return json_response(await search.search_page(call, asked.query))
+    default_examples: dict[str, Row] = {}
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         rows = await stores.models.page(call.parts.database, call.account.id, asked, cursor, limit)
-        shown.update(await stores.examples.find_defaults(call.parts.database, [row["model_id"] for row in rows]))
+        default_examples.update(
+            await stores.examples.find_defaults(call.parts.database, [row["model_id"] for row in rows])
+        )
         return rows
 
-    def present(row: Row) -> Model:
-        return model_serializer.model(call, row, shown.get(row["model_id"]))
+    def serialize(row: Row) -> Model:
+        return model_serializer.model(call, row, default_examples.get(row["model_id"]))
 
-    return json_response(await page(call, "/models", fetch, present, size=MODELS_PAGE_SIZE))
+    return json_response(await page(call, "/models", fetch, serialize, size=MODELS_PAGE_SIZE))
 
 
 @operation("models.create", Scope.MODELS_WRITE, body=CreateModel, answer=Model, status=201, errors=(409,))
@@ -78,19 +80,19 @@ async def create(call: Call[ModelParts]) -> web.Response:
             raise conflict(f"A model named {body.owner}/{body.name} exists already.")
         raise unprocessable(f"An account may have at most {stores.models.MODELS_LIMIT} models.")
     location = call.location(f"/models/{body.owner}/{body.name}")
-    return json_response(await _shown(call, body.owner, body.name), 201, location)
+    return json_response(await _read_model(call, body.owner, body.name), 201, location)
 
 
 @operation("models.get", Scope.MODELS_READ, answer=Model)
 async def get(call: Call[ModelParts]) -> web.Response:
     """A model with its latest version and its default example."""
-    return json_response(await _shown(call, *named(call)))
+    return json_response(await _read_model(call, *model_path(call)))
 
 
-async def _shown(call: Call[ModelParts], owner: str, name: str) -> Model:
-    row = await visible(call, owner, name)
-    shown = await stores.examples.find_defaults(call.parts.database, [row["model_id"]])
-    return model_serializer.model(call, row, shown.get(row["model_id"]))
+async def _read_model(call: Call[ModelParts], owner: str, name: str) -> Model:
+    row = await find_visible(call, owner, name)
+    default_examples = await stores.examples.find_defaults(call.parts.database, [row["model_id"]])
+    return model_serializer.model(call, row, default_examples.get(row["model_id"]))
 
 
 @operation("models.update", Scope.MODELS_WRITE, body=UpdateModel, answer=Model)
@@ -100,7 +102,7 @@ async def update(call: Call[ModelParts]) -> web.Response:
     What the body does not name stays; null clears. `visibility`, `hardware`, `cover_image_url` and `default_example`
     (the id of one of the model's examples; null for the first) are extensions.
     """
-    model_id = await own_id(call)
+    model_id = await find_own_id(call)
     changes = _changes(await call.body(UpdateModel))
     if changes.get("hardware", "cpu") not in HARDWARE:
         raise unknown_hardware()
@@ -108,19 +110,19 @@ async def update(call: Call[ModelParts]) -> web.Response:
     if chosen is not None and await stores.examples.find(call.parts.database, model_id, chosen) is None:
         raise invalid_member("default_example", "Must be the id of one of the model's examples")
     await stores.models.update(call.parts.database, model_id, changes)
-    call.parts.versions.forget()  # a model that is private from now on must not be run by others for a while yet
-    return json_response(await _shown(call, *named(call)))
+    call.parts.versions.forget()  # the cache would let others run a model that is private now
+    return json_response(await _read_model(call, *model_path(call)))
 
 
 def _changes(body: UpdateModel) -> dict[str, Any]:
-    """By column; the empty text clears as null does."""
+    """Return the changes by column; the empty text clears a column, as null does."""
     return {column: value or None for column, value in structs.asdict(body).items() if value is not UNSET}
 
 
 @operation("models.delete", Scope.MODELS_WRITE, status=204, errors=(409,))
 async def delete(call: Call[ModelParts]) -> web.Response:
     """Delete a model of your own that is private and has no versions left."""
-    refusal = await stores.models.delete(call.parts.database, await own_id(call))
+    refusal = await stores.models.delete(call.parts.database, await find_own_id(call))
     if refusal is not None:
         raise conflict(refusal)
     return web.Response(status=204)
@@ -129,7 +131,7 @@ async def delete(call: Call[ModelParts]) -> web.Response:
 @operation("models.readme.get", Scope.MODELS_READ, answer="text/plain")
 async def readme(call: Call[ModelParts]) -> web.Response:
     """A model's README as Markdown; 404 when it has none."""
-    text = await stores.models.find_readme(call.parts.database, call.account.id, *named(call))
+    text = await stores.models.find_readme(call.parts.database, call.account.id, *model_path(call))
     if not text:
         raise not_found()
     return web.Response(text=text, content_type="text/plain", charset="utf-8")

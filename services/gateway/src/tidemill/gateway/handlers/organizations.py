@@ -1,6 +1,6 @@
 """Organizations and their members. An extension: Replicate has no API for it.
 
-They are administered with a token of the user's own account, or with one of the organization's.
+The token may be of the user's own account or of the organization.
 """
 
 from typing import Protocol
@@ -71,26 +71,26 @@ async def create(call: Call[OrganizationParts]) -> web.Response:
     if not made:
         limit = stores.organizations.OWNED_ORGANIZATIONS_LIMIT
         raise unprocessable(f"A user may own at most {limit} organizations.")
-    organization = _organization(await _found(call, body.username))
+    organization = _organization(await _find(call, body.username))
     return json_response(organization, 201, call.location(f"/organizations/{body.username}"))
 
 
 @operation("organizations.get", Scope.ACCOUNT_READ, answer=Organization)
 async def get(call: Call[OrganizationParts]) -> web.Response:
     """An organization that the user is in."""
-    return json_response(_organization(await _found(call, call.path("name"))))
+    return json_response(_organization(await _find(call, call.path("name"))))
 
 
 @operation("organizations.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, answer=Organization)
 async def update(call: Call[OrganizationParts]) -> web.Response:
     """Change an organization's name, links or retention. For its owners."""
-    row = await _found(call, call.path("name"))
+    row = await _find(call, call.path("name"))
     if row["role"] != "owner":
         raise membership_rules.owners_only()
     changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
     await stores.organizations.update_account(call.parts.database, row["id"], changes)
     call.parts.callers.invalidate(row["id"])
-    return json_response(_organization(await _found(call, row["username"])))
+    return json_response(_organization(await _find(call, row["username"])))
 
 
 @operation("organizations.delete", Scope.ACCOUNT_WRITE, status=204, errors=(409,))
@@ -108,7 +108,7 @@ async def delete(call: Call[OrganizationParts]) -> web.Response:
 @operation("organizations.members.list", Scope.ACCOUNT_READ, query=queries.PageQuery, answer=Page[Member])
 async def members(call: Call[OrganizationParts]) -> web.Response:
     """Who is in an organization, with the roles. For all who are in it."""
-    row = await _found(call, call.path("name"))
+    row = await _find(call, call.path("name"))
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await stores.organizations.members_page(call.parts.database, row["id"], cursor, limit)
@@ -144,7 +144,7 @@ async def remove_member(call: Call[OrganizationParts]) -> web.Response:
     return web.Response(status=204)
 
 
-async def _found(call: Call[OrganizationParts], username: str) -> Row:
+async def _find(call: Call[OrganizationParts], username: str) -> Row:
     row = await stores.organizations.find(call.parts.database, call.caller, username)
     if row is None:
         raise not_found()

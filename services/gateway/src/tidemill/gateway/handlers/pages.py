@@ -1,7 +1,7 @@
-"""Two plain pages for browsers that follow a link of the API, where no website is: the start, and a prediction.
+"""Two plain HTML pages for browsers that follow a link of the API without the website: the start, and a prediction.
 
-Programs get JSON there: a 404, and the prediction. Nothing runs on these pages, and what a model or a user wrote is
-only text.
+Programs get JSON from the same paths: a 404, and the prediction. The pages contain no scripts; text of models and
+users is escaped.
 """
 
 from html import escape
@@ -20,7 +20,7 @@ from tidemill.gateway.handlers.predictions import PredictionParts
 from tidemill.gateway.reference.documentation import POLICY, html_page
 from tidemill.security.delivery_urls import PATH
 
-TEXT_LIMIT_CHARS: Final = 20_000  # of a text on a page; the JSON has all of it
+TEXT_LIMIT_CHARS: Final = 20_000  # of one text on a page; the JSON has the whole text
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
@@ -55,7 +55,7 @@ async def prediction(call: Call[PredictionParts]) -> web.StreamResponse:
     if not wants_html(call):
         return await predictions.get.handler(call)
     try:
-        shown = await predictions.shown(call)
+        shown = await predictions.read_visible(call)
     except Problem as problem:
         told = "<p>There is no such prediction, or it is not shared. Its owner reads it with a token: " + _code(
             f"GET {call.api_url}/predictions/{call.path('id')}"
@@ -78,7 +78,7 @@ def _body(call: Call[PredictionParts], shown: Prediction) -> str:
 
 
 def _output(value: Any, files: str) -> str:
-    """Files as pictures or links, texts as they are, whatever else as JSON."""
+    """Return HTML: files as pictures or links, texts as text, other values as JSON."""
     if isinstance(value, str):
         return _file(value) if value.startswith(files) else _text(value)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -29,7 +29,7 @@ from tidemill.runtime.predictions import sharing as prediction_sharing
 
 RUNNING = ("Prefer", "Cancel-After", "Idempotency-Key")
 STATUS = ("Prefer",)  # whether the client knows `aborted`
-NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would poll their own cache for ever
+NO_STORE = {"Cache-Control": "no-store"}  # frameworks that cache GETs would poll their own cache forever
 
 
 class PredictionParts(BatchParts, CancelParts, DeletionParts, SharingParts, Protocol):
@@ -88,7 +88,7 @@ async def create_batch(call: Call[PredictionParts]) -> web.Response:
     """
     body = await call.body(CreateBatchItems)
     if len(body.predictions) > 1:
-        rest = len(body.predictions) - 1  # the request itself was counted as one
+        rest = len(body.predictions) - 1  # `http.bind` has counted the request as one
         await call.parts.rate_limiter.take(call.request, call.account, cost=rest)
     return await batch.create(call, body)
 
@@ -100,11 +100,11 @@ async def get(call: Call[PredictionParts]) -> web.Response:
     A shared prediction, and an example of a public model, can be read by everybody, also without a token; others see
     neither secret inputs nor the webhook, the deployment and the stream.
     """
-    return json_response(await shown(call), headers=NO_STORE)
+    return json_response(await read_visible(call), headers=NO_STORE)
 
 
-async def shown(call: Call[PredictionParts]) -> Prediction:
-    """The prediction that the path names, as the caller may see it. Raises the 404 and the 401 problem."""
+async def read_visible(call: Call[PredictionParts]) -> Prediction:
+    """Return the prediction in the path as the caller may see it. Raise the 404 and the 401 problem."""
     prediction_id, account = call.path("id"), call.account.id
     row = (
         await stores.predictions.find_visible(call.parts.database, prediction_id, account)
@@ -117,7 +117,7 @@ async def shown(call: Call[PredictionParts]) -> Prediction:
     return await prediction(call, row)
 
 
-async def _own(call: Call[PredictionParts]) -> Row:
+async def _find_own(call: Call[PredictionParts]) -> Row:
     prediction_id = call.path("id")
     row = (
         await stores.predictions.find(call.parts.database, prediction_id, call.account.id)
@@ -158,7 +158,7 @@ async def list_(call: Call[PredictionParts]) -> web.Response:
 @operation("predictions.cancel", Scope.PREDICTIONS_WRITE, headers=STATUS, answer=Prediction)
 async def cancel(call: Call[PredictionParts]) -> web.Response:
     """Cancel a prediction. It ends at once, and whoever runs it is told; one that has ended is answered unchanged."""
-    row = await cancel_open(call.parts, lambda: _own(call))
+    row = await cancel_open(call.parts, lambda: _find_own(call))
     return json_response(await prediction_serializer.in_detail(call, row), headers=NO_STORE)
 
 
@@ -169,18 +169,18 @@ async def share(call: Call[PredictionParts]) -> web.Response:
     It can be shared while it runs, and until its data is deleted; after that the answer is 409. Files that the input of
     an ended one names are kept with it.
     """
-    row = await _own(call)
+    row = await _find_own(call)
     kept_s = prediction_serializer.kept_s(call.parts.config, row["retention_s"])
     if not await prediction_sharing.share(call.parts.database, row["id"], kept_s):
         raise conflict("The data of this prediction has been deleted, or is about to be.")
     await sharing.keep_input_files(call, row)
-    return json_response(await prediction_serializer.in_detail(call, await _own(call)), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_detail(call, await _find_own(call)), headers=NO_STORE)
 
 
 @operation("predictions.unshare", Scope.PREDICTIONS_WRITE, status=204)
 async def unshare(call: Call[PredictionParts]) -> web.Response:
     """Stop sharing a prediction. Nobody else can read it any more, and its data goes when it would have gone."""
-    row = await _own(call)
+    row = await _find_own(call)
     await prediction_sharing.unshare(call.parts.database, row["id"])
     return web.Response(status=204)
 
@@ -191,11 +191,11 @@ async def delete(call: Call[PredictionParts]) -> web.Response:
 
     Webhooks that were not delivered yet are not sent. An example must be removed from its model before (409).
     """
-    if (await _own(call))["is_example"]:
+    if (await _find_own(call))["is_example"]:
         raise _example()
-    row = await cancel_open(call.parts, lambda: _own(call))
+    row = await cancel_open(call.parts, lambda: _find_own(call))
     if not await deletion.delete(call.parts, row):
-        await _own(call)  # somebody else deleted it at the same moment: 404
+        await _find_own(call)  # raises 404 if a concurrent request has deleted it
         raise _example()
     return web.Response(status=204)
 

@@ -1,6 +1,6 @@
-"""Pushes: how the files of a version get here. An extension: Replicate has no API for it.
+"""Pushes: upload of a version's files. An extension: Replicate has no API for it.
 
-A push names its files; what is missing is uploaded as blobs; then workers make the version.
+A push lists its files; the client uploads the missing ones as blobs; then a worker builds the version.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from tidemill.security.bundle_paths import BundleError, check_paths
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 NO_STORE: Final = {"Cache-Control": "no-store"}
-UPLOADING_LIMIT: Final = 100  # of an account: each holds a list of files of up to 32 MB, and a day's retries are fewer
-RETRY_S: Final = 30  # by when one of several builds has ended
+UPLOADING_LIMIT: Final = 100  # per account: each stores a list of files of up to 32 MB; a day of retries needs fewer
+RETRY_S: Final = 30  # by then one of several builds has ended
 
 
 class PushParts(HasDatabase, HasBus, HasObjects, HasConfig, Protocol): ...
@@ -48,7 +48,7 @@ async def create(call: Call[PushParts]) -> web.Response:
     if model_id is None:
         raise not_found()
     await _refuse_too_many(call)
-    # A hundred thousand files take long enough to check that other requests would feel it.
+    # In a thread: checking 100,000 files would block the event loop noticeably.
     files = await asyncio.to_thread(_checked, await call.read(MANIFEST_LIMIT_BYTES))
     push_id = new_id()
     await stores.pushes.create(parts.database, push_id, call.account.id, model_id, files)
@@ -59,7 +59,7 @@ async def create(call: Call[PushParts]) -> web.Response:
 
 
 def _checked(body: bytes) -> str:
-    """The manifest as it is stored: JSON of the files. Raises the 422 problem for what is no bundle."""
+    """Return the manifest to store: JSON of the files. Raise the 422 problem for an invalid bundle."""
     files = decode(body, CreatePush).files
     sizes: dict[str, int] = {}
     try:
@@ -104,7 +104,7 @@ async def _queue(call: Call[PushParts], push_id: str) -> None:
     try:
         await call.parts.bus.send(subjects.PUSH_QUEUED, PushQueued(id=push_id))
     except nats.errors.Error:
-        return  # a hint: workers look for queued pushes by themselves too
+        return  # only a hint: workers also poll for queued pushes
 
 
 def _limit(call: Call[PushParts]) -> int | None:
@@ -112,7 +112,7 @@ def _limit(call: Call[PushParts]) -> int | None:
 
 
 async def _refuse_too_many(call: Call[PushParts]) -> None:
-    """Raises the 429 problem before files are sent that nobody would build."""
+    """Raise the 429 problem early, before the client uploads files in vain."""
     limit = _limit(call)
     if limit is None:
         return

@@ -1,4 +1,4 @@
-"""Search: models by their words in two forms, and with collections and pages of the documentation."""
+"""Full-text search: of models in two forms, and of models, collections and documentation pages together."""
 
 import contextlib
 from typing import Any, Final, Protocol
@@ -22,7 +22,7 @@ from tidemill.gateway.responses import model_serializer
 from tidemill.gateway.responses.pages import page
 from tidemill.runtime.db import Row
 
-SEARCH_PAGE_SIZE: Final = 25  # models carry their schema and an example
+SEARCH_PAGE_SIZE: Final = 25  # each model carries its schema and an example
 COLLECTIONS_LIMIT: Final = 10  # of one search
 PAGES_LIMIT: Final = 10
 
@@ -37,27 +37,27 @@ async def models(call: Call[SearchParts]) -> web.Response:
     Public models that can be run and have an example, and have all the words in their name, owner, description or
     README; the best first. The text may be plain, in JSON's quotes, or JSON. Further pages are GET requests.
     """
-    text = question(await call.read(BODY_LIMIT_BYTES))
-    return json_response(await page_of(call, text))
+    text = query_text(await call.read(BODY_LIMIT_BYTES))
+    return json_response(await search_page(call, text))
 
 
-def question(body: bytes) -> str:
-    """The text of a body, as any of the clients sends it: raw, or quoted as JSON. Raises the 400 and 422 problems."""
+def query_text(body: bytes) -> str:
+    """Return the search text of a body: clients send it raw or as a JSON string. Raise the 400 and 422 problems."""
     try:
         text = body.decode().strip()
     except UnicodeDecodeError:
         raise bad_request("The request body is not UTF-8.") from None
     if text.startswith('"') and text.endswith('"'):
-        with contextlib.suppress(msgspec.MsgspecError):  # else somebody looks for words in quotes
+        with contextlib.suppress(msgspec.MsgspecError):  # not JSON: a search for words in quotes
             text = msgspec.json.decode(text, type=str).strip()
     if len(text) > SEARCH_LIMIT_CHARS:
         raise unprocessable(f"A search has at most {SEARCH_LIMIT_CHARS} characters.")
     return text.replace("\0", " ")
 
 
-async def page_of(call: Call[SearchParts], text: str) -> Page[Any]:
-    """A page of what the search finds; of all listed models when there is nothing to look for."""
-    shown: dict[str, Row] = {}
+async def search_page(call: Call[SearchParts], text: str) -> Page[Any]:
+    """Return a page of the models found; of all listed models if the text is empty."""
+    default_examples: dict[str, Row] = {}
     everything = queries.ModelsQuery()
     text = text.replace("\0", " ").strip()
 
@@ -67,13 +67,13 @@ async def page_of(call: Call[SearchParts], text: str) -> Page[Any]:
             rows = await stores.discovery.search_models(database, text, cursor, limit)
         else:
             rows = await stores.models.page(database, call.account.id, everything, cursor, limit)
-        shown.update(await stores.examples.find_defaults(database, [row["model_id"] for row in rows]))
+        default_examples.update(await stores.examples.find_defaults(database, [row["model_id"] for row in rows]))
         return rows
 
-    def present(row: Row) -> Model:
-        return model_serializer.model(call, row, shown.get(row["model_id"]))
+    def serialize(row: Row) -> Model:
+        return model_serializer.model(call, row, default_examples.get(row["model_id"]))
 
-    return await page(call, "/models", fetch, present, size=SEARCH_PAGE_SIZE, filters={"query": text} if text else {})
+    return await page(call, "/models", fetch, serialize, size=SEARCH_PAGE_SIZE, filters={"query": text} if text else {})
 
 
 @operation("search", Scope.MODELS_READ, query=queries.SearchQuery, answer=SearchResults)
@@ -87,13 +87,13 @@ async def everything(call: Call[SearchParts]) -> web.Response:
     asked = call.parse_query(queries.SearchQuery)
     database, text = call.parts.database, asked.query.replace("\0", " ")
     rows = await stores.discovery.search_models(database, text, None, asked.limit)
-    shown = await stores.examples.find_defaults(database, [row["model_id"] for row in rows])
+    default_examples = await stores.examples.find_defaults(database, [row["model_id"] for row in rows])
     collections = await stores.discovery.search_collections(database, call.account.id, text, COLLECTIONS_LIMIT)
     found = SearchResults(
         query=asked.query,
         models=[
             FoundModel(
-                model=model_serializer.model(call, row, shown.get(row["model_id"])),
+                model=model_serializer.model(call, row, default_examples.get(row["model_id"])),
                 metadata=SearchMetadata(generated_description=None, tags=[], score=float(row["score"])),
             )
             for row in rows

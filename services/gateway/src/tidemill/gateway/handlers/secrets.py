@@ -1,4 +1,4 @@
-"""Run-time secrets of models: set, list, delete. An extension; values go in and never come out."""
+"""Run-time secrets of models: set, list, delete. An extension. No response ever contains a value."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from tidemill.contracts.errors import not_found, unprocessable
 from tidemill.contracts.variables import is_reserved, is_variable_name
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
-from tidemill.gateway.handlers.model_lookup import own_id
+from tidemill.gateway.handlers.model_lookup import find_own_id
 from tidemill.gateway.protocols import HasDatabase, HasSigningKey
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
@@ -24,17 +24,17 @@ class SecretParts(HasDatabase, HasSigningKey, Protocol): ...
 @operation("models.secrets.list", Scope.MODELS_READ, answer=list[Secret])
 async def list_(call: Call[SecretParts]) -> web.Response:
     """The names of a model's run-time secrets, of a model of your own. Nobody is ever told a value."""
-    rows = await stores.secrets.list_all(call.parts.database, await own_id(call))
-    return json_response([_shown(row) for row in rows])
+    rows = await stores.secrets.list_all(call.parts.database, await find_own_id(call))
+    return json_response([_serialize(row) for row in rows])
 
 
 @operation("models.secrets.get", Scope.MODELS_READ, answer=Secret)
 async def get(call: Call[SecretParts]) -> web.Response:
     """Whether a model of your own has a secret of this name, and since when."""
-    row = await stores.secrets.find(call.parts.database, await own_id(call), call.path("secret"))
+    row = await stores.secrets.find(call.parts.database, await find_own_id(call), call.path("secret"))
     if row is None:
         raise not_found()
-    return json_response(_shown(row))
+    return json_response(_serialize(row))
 
 
 @operation("models.secrets.set", Scope.MODELS_WRITE, body=SetSecret, answer=Secret)
@@ -44,7 +44,7 @@ async def set_(call: Call[SecretParts]) -> web.Response:
     It is kept encrypted, given to all versions of the model at their next boot (instances that are up already keep
     what they were given), and replaced by `[secret]` in logs and errors. A model may have 64 of them.
     """
-    model_id, name = await own_id(call), call.path("secret")
+    model_id, name = await find_own_id(call), call.path("secret")
     if not is_variable_name(name) or len(name) > SECRET_NAME_LIMIT_CHARS:
         raise unprocessable(
             "The name of a secret must be that of an environment variable: letters, digits and _, at most "
@@ -62,18 +62,18 @@ async def set_(call: Call[SecretParts]) -> web.Response:
         raise not_found() from None
     if row is None:
         raise unprocessable(f"A model may have at most {SECRETS_LIMIT} secrets.")
-    return json_response(_shown(row))
+    return json_response(_serialize(row))
 
 
 @operation("models.secrets.delete", Scope.MODELS_WRITE, status=204)
 async def delete(call: Call[SecretParts]) -> web.Response:
     """Delete a run-time secret of a model of your own. Instances that are up keep it until they end."""
-    if not await stores.secrets.delete(call.parts.database, await own_id(call), call.path("secret")):
+    if not await stores.secrets.delete(call.parts.database, await find_own_id(call), call.path("secret")):
         raise not_found()
     return web.Response(status=204)
 
 
-def _shown(row: Row) -> Secret:
+def _serialize(row: Row) -> Secret:
     return Secret(
         name=row["name"],
         created_at=rfc3339(row["created_at"].timestamp()),

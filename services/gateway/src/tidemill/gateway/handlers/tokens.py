@@ -1,6 +1,6 @@
-"""API tokens: make, list, revoke. An extension: Replicate has no API for it.
+"""API tokens: create, list, revoke. An extension: Replicate has no API for it.
 
-A token grants no more than the one it is made with: neither further scopes nor a longer life.
+A new token has no more scopes and expires no later than the token that creates it.
 """
 
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ async def list_(call: Call[TokenParts]) -> web.Response:
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await stores.tokens.page(call.parts.database, call.caller, asked.account, cursor, limit)
 
-    return json_response(await page(call, "/tokens", fetch, lambda row: Token(**_facts(row))))
+    return json_response(await page(call, "/tokens", fetch, lambda row: Token(**_fields(row))))
 
 
 @operation("tokens.create", Scope.ACCOUNT_WRITE, body=CreateToken, answer=NewToken, status=201)
@@ -55,7 +55,7 @@ async def create(call: Call[TokenParts]) -> web.Response:
         raise invalid_member(
             "scopes", f"Unknown scopes: {', '.join(names)}. Valid ones: {access.WILDCARD}, {', '.join(access.Scope)}."
         )
-    account_id, role = await _acts_for(call, body.account)
+    account_id, role = await _target_account(call, body.account)
     if names := access.excess_scopes(body.scopes, call.caller.given, role):
         raise forbidden(f"A token can grant no more than you have; this goes beyond it: {', '.join(names)}.")
     new = stores.tokens.NewToken(
@@ -63,21 +63,21 @@ async def create(call: Call[TokenParts]) -> web.Response:
         user_id=call.caller.user,
         name=body.name,
         scopes=sorted(set(body.scopes)),
-        expires_at=_end(body, call.caller.expires_at, now()),
+        expires_at=_expiry(body, call.caller.expires_at, now()),
     )
     secret = tokens.new_token()
     token_id = await stores.tokens.create(call.parts.database, new, secret)
     if token_id is None:
         raise unprocessable(f"An account may have at most {stores.tokens.LIVE_TOKENS_LIMIT} tokens. Revoke some first.")
     row = await stores.tokens.find(call.parts.database, call.caller, token_id)
-    if row is None:  # the membership ended meanwhile, and with it the token
+    if row is None:  # the membership has ended meanwhile, and the token with it
         raise not_found()
     headers = {"Cache-Control": "no-store", **call.location(f"/tokens/{row['id']}")}
-    return json_response(NewToken(token=secret, **_facts(row)), 201, headers)
+    return json_response(NewToken(token=secret, **_fields(row)), 201, headers)
 
 
-async def _acts_for(call: Call[TokenParts], username: str | None) -> tuple[str, Role]:
-    """The id of the account that a new token is to act for, and the caller's role in it. Raises the 422 problem."""
+async def _target_account(call: Call[TokenParts], username: str | None) -> tuple[str, Role]:
+    """Return the account id for the new token and the caller's role in that account. Raise the 422 problem."""
     if username is None or username == call.account.username:
         return call.account.id, call.caller.role
     found = None
@@ -88,8 +88,8 @@ async def _acts_for(call: Call[TokenParts], username: str | None) -> tuple[str, 
     return found
 
 
-def _end(body: CreateToken, latest: float | None, moment: float) -> datetime | None:
-    """When the new token expires: as asked, but not after the one it is made with. Raises the 422 problem."""
+def _expiry(body: CreateToken, latest: float | None, moment: float) -> datetime | None:
+    """Return the expiry of the new token: as requested, but at most `latest`. Raise the 422 problem."""
     if body.expires_at is not None and body.expires_in_s is not None:
         raise unprocessable("Give expires_at or expires_in_s, not both.")
     end = body.expires_at
@@ -105,19 +105,19 @@ def _end(body: CreateToken, latest: float | None, moment: float) -> datetime | N
 @operation("tokens.get", Scope.ACCOUNT_READ, answer=Token)
 async def get(call: Call[TokenParts]) -> web.Response:
     """A token that you may see, without its secret."""
-    return json_response(Token(**_facts(await _visible(call))))
+    return json_response(Token(**_fields(await _find_visible(call))))
 
 
 @operation("tokens.revoke", Scope.ACCOUNT_WRITE, status=204)
 async def revoke(call: Call[TokenParts]) -> web.Response:
     """End a token, for good. Requests with it are refused from now on, on every gateway within a few seconds."""
-    row = await _visible(call)
+    row = await _find_visible(call)
     await stores.tokens.revoke(call.parts.database, row["id"])
     call.parts.callers.invalidate(row["id"])
     return web.Response(status=204)
 
 
-async def _visible(call: Call[TokenParts]) -> Row:
+async def _find_visible(call: Call[TokenParts]) -> Row:
     token_id = call.path("id")
     row = await stores.tokens.find(call.parts.database, call.caller, token_id) if is_id(token_id) else None
     if row is None:
@@ -125,7 +125,7 @@ async def _visible(call: Call[TokenParts]) -> Row:
     return row
 
 
-def _facts(row: Row) -> dict[str, Any]:
+def _fields(row: Row) -> dict[str, Any]:
     return {
         "id": row["id"],
         "name": row["name"],

@@ -1,4 +1,4 @@
-"""Trainings: create, list, get, cancel. They live as predictions do; their end makes a version of the destination."""
+"""Trainings: create, list, get, cancel. They run as predictions do; success creates a version of the destination."""
 
 from typing import Final, Protocol
 
@@ -26,7 +26,7 @@ from tidemill.gateway.responses import prediction_serializer
 from tidemill.gateway.responses.pages import page
 from tidemill.runtime.db import Row
 
-INPUT: Final = "TrainingInput"  # the part of a version's schema that says what its train() takes
+INPUT: Final = "TrainingInput"  # the component of a version's schema that describes the input of train()
 
 
 class TrainingParts(CreationParts, CancelParts, HasVersions, Protocol): ...
@@ -72,7 +72,7 @@ async def create(call: Call[TrainingParts]) -> web.Response:
 
 
 async def _version(call: Call[TrainingParts]) -> Runnable:
-    """The version that the path names. Raises the 404 problem for one that is missing or somebody else's."""
+    """Return the version in the path. Raise the 404 problem if it is missing or not visible."""
     reference = f"{call.path('owner')}/{call.path('name')}:{call.path('id')}"
     try:
         return await call.parts.versions.resolve(call.account.id, reference)
@@ -94,17 +94,17 @@ async def list_(call: Call[TrainingParts]) -> web.Response:
 @operation("trainings.get", Scope.TRAININGS_READ, headers=STATUS, answer=Training)
 async def get(call: Call[TrainingParts]) -> web.Response:
     """Get a training. It can be polled: the answer is never cached."""
-    return json_response(await prediction_serializer.in_detail(call, await _own(call)), headers=NO_STORE)
+    return json_response(await prediction_serializer.in_detail(call, await _find_own(call)), headers=NO_STORE)
 
 
 @operation("trainings.cancel", Scope.TRAININGS_WRITE, headers=STATUS, answer=Training)
 async def cancel(call: Call[TrainingParts]) -> web.Response:
     """Cancel a training. It ends at once; one that has ended is answered unchanged."""
-    row = await cancel_open(call.parts, lambda: _own(call))
+    row = await cancel_open(call.parts, lambda: _find_own(call))
     return json_response(await prediction_serializer.in_detail(call, row), headers=NO_STORE)
 
 
-async def _own(call: Call[TrainingParts]) -> Row:
+async def _find_own(call: Call[TrainingParts]) -> Row:
     training, database = call.path("id"), call.parts.database
     row = await stores.predictions.find(database, training, call.account.id, "training") if is_id(training) else None
     if row is None:

@@ -1,4 +1,4 @@
-"""Versions of models: list, get, delete, and what became of their instances."""
+"""Versions of models: list, get, delete, and the boots of their instances."""
 
 import contextlib
 import re
@@ -17,7 +17,7 @@ from tidemill.contracts.errors import conflict, not_found, unavailable
 from tidemill.contracts.events import QueueRemoved
 from tidemill.gateway import stores
 from tidemill.gateway.call import Call, json_response, operation
-from tidemill.gateway.handlers.model_lookup import named, own_id, visible_here
+from tidemill.gateway.handlers.model_lookup import find_own_id, find_visible_here, model_path
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.predictions.versions import HasVersions
@@ -38,7 +38,7 @@ class VersionParts(HasDatabase, HasBus, HasSigningKey, HasVersions, Protocol): .
 @operation("models.versions.list", Scope.MODELS_READ, query=queries.PageQuery, answer=Page[Version])
 async def list_(call: Call[VersionParts]) -> web.Response:
     """A model's versions, the newest first."""
-    model = await visible_here(call)
+    model = await find_visible_here(call)
 
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await stores.versions.page(call.parts.database, model["model_id"], cursor, limit)
@@ -50,7 +50,7 @@ async def list_(call: Call[VersionParts]) -> web.Response:
 @operation("models.versions.get", Scope.MODELS_READ, answer=Version)
 async def get(call: Call[VersionParts]) -> web.Response:
     """One version with its schema."""
-    model = await visible_here(call)
+    model = await find_visible_here(call)
     return json_response(model_serializer.version(await _version(call, model["model_id"])))
 
 
@@ -62,7 +62,7 @@ async def delete(call: Call[VersionParts]) -> web.Response:
     has run it, when a deployment runs it, and while a training of it is under way.
     """
     parts = call.parts
-    row = await _version(call, await own_id(call))
+    row = await _version(call, await find_own_id(call))
     try:
         if await stores.versions.is_run_by_others(parts.database, row["queue"]):
             raise conflict("Others have run this version.")
@@ -72,10 +72,10 @@ async def delete(call: Call[VersionParts]) -> web.Response:
     if refused is not None:
         raise conflict(refused.reason)
     parts.versions.forget()
-    # A hint: without it instances that nobody can ask for any more stop when they have been idle for long enough.
+    # Only a hint: without it, instances of the deleted version stop after their idle timeout.
     with contextlib.suppress(nats.errors.Error):
         await parts.bus.send(subjects.QUEUE_REMOVED, QueueRemoved(queue=row["queue"]))
-    owner, name = named(call)
+    owner, name = model_path(call)
     return web.Response(status=202, headers={"Location": f"{call.api_url}/models/{owner}/{name}/versions"})
 
 
@@ -86,7 +86,7 @@ async def boots(call: Call[VersionParts]) -> web.Response:
     With how long each phase took, what its set-up printed, and why it failed or was ended where it was. One that goes
     on for more than a second is among them, with what its set-up has printed until a second ago.
     """
-    version = await _version(call, await own_id(call))
+    version = await _version(call, await find_own_id(call))
     return json_response(
         [_boot(row) for row in await stores.boots.list_of_version(call.parts.database, version["queue"])]
     )

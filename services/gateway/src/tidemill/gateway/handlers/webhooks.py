@@ -1,4 +1,4 @@
-"""Webhooks: the signing secret and its rotation, what became of deliveries, and the endpoints they went to."""
+"""Webhooks: the signing secret and its rotation, deliveries and their tries, and endpoints."""
 
 from datetime import datetime
 from typing import Any, Protocol
@@ -67,7 +67,7 @@ async def rotate_secret(call: Call[WebhookParts]) -> web.Response:
     rotated, until = await stores.webhooks.rotate_secret(call.parts.database, call.account.id, new, overlap_s)
     if not rotated:
         raise conflict(f"{SIGNING_LIMIT} secrets sign at once already; wait, or end them all with overlap_s=0.")
-    return json_response(RotatedSecret(key=new, previous_sign_until=_moment(until)), headers=NO_STORE)
+    return json_response(RotatedSecret(key=new, previous_sign_until=_timestamp(until)), headers=NO_STORE)
 
 
 @operation("webhooks.deliveries.list", Scope.WEBHOOKS_READ, query=queries.DeliveriesQuery, answer=Page[WebhookDelivery])
@@ -82,7 +82,7 @@ async def deliveries(call: Call[WebhookParts]) -> web.Response:
     async def fetch(cursor: Cursor | None, limit: int) -> list[Row]:
         return await stores.webhooks.deliveries_page(call.parts.database, call.account.id, asked, cursor, limit)
 
-    listed = await page(call, "/webhooks/deliveries", fetch, lambda row: WebhookDelivery(**_facts(row)))
+    listed = await page(call, "/webhooks/deliveries", fetch, lambda row: WebhookDelivery(**_fields(row)))
     return json_response(listed, headers=NO_STORE)
 
 
@@ -92,7 +92,7 @@ async def delivery(call: Call[WebhookParts]) -> web.Response:
 
     The body that was sent, and what receivers answered, can be seen for as long as the prediction's data is kept.
     """
-    return json_response(_in_full(await _own(call)), headers=NO_STORE)
+    return json_response(_in_full(await _find_own(call)), headers=NO_STORE)
 
 
 @operation("webhooks.deliveries.redeliver", Scope.WEBHOOKS_WRITE, answer=WebhookDelivery, status=202, errors=(409,))
@@ -104,7 +104,7 @@ async def redeliver(call: Call[WebhookParts]) -> web.Response:
     it. A try that fails is not followed by others. A delivery that is still pending is brought forward, and its
     schedule goes on.
     """
-    row = await _own(call)
+    row = await _find_own(call)
     database = call.parts.database
     if row["event"] != "completed":
         raise conflict("Only the end of a prediction can be delivered again.")
@@ -116,7 +116,7 @@ async def redeliver(call: Call[WebhookParts]) -> web.Response:
         reason = await stores.webhooks.find_disabled_reason(database, row["id"])
         raise conflict(f"The endpoint is disabled ({reason}); enable it first.")
     await call.parts.bus.send(subjects.WEBHOOK, WebhookEvent(id=row["prediction_id"], event="completed"))
-    return json_response(WebhookDelivery(**_facts(await _own(call))), 202, NO_STORE)
+    return json_response(WebhookDelivery(**_fields(await _find_own(call))), 202, NO_STORE)
 
 
 @operation("webhooks.endpoints.list", Scope.WEBHOOKS_READ, query=queries.PageQuery, answer=Page[WebhookEndpoint])
@@ -147,7 +147,7 @@ async def enable_endpoint(call: Call[WebhookParts]) -> web.Response:
     raise not_found()
 
 
-async def _own(call: Call[WebhookParts]) -> Row:
+async def _find_own(call: Call[WebhookParts]) -> Row:
     delivery_id = call.path("id")
     known = delivery_id.startswith(MESSAGE_PREFIX) and is_id(delivery_id.removeprefix(MESSAGE_PREFIX))
     row = await stores.webhooks.find_delivery(call.parts.database, delivery_id, call.account.id) if known else None
@@ -156,7 +156,7 @@ async def _own(call: Call[WebhookParts]) -> Row:
     return row
 
 
-def _facts(row: Row) -> dict[str, Any]:
+def _fields(row: Row) -> dict[str, Any]:
     return {
         "id": row["id"],
         "prediction": row["prediction_id"],
@@ -166,20 +166,20 @@ def _facts(row: Row) -> dict[str, Any]:
         "tries": row["tries"],
         "last_status": row["last_status"],
         "last_error": row["last_error"],
-        "next_try_at": _moment(row["next_attempt_at"]) if row["status"] == "pending" else None,
+        "next_try_at": _timestamp(row["next_attempt_at"]) if row["status"] == "pending" else None,
         "created_at": rfc3339(row["created_at"].timestamp()),
-        "completed_at": _moment(row["completed_at"]),
+        "completed_at": _timestamp(row["completed_at"]),
     }
 
 
 def _in_full(row: Row) -> WebhookDeliveryInFull:
-    """What quotes the prediction's data is shown no longer than that is kept."""
+    """Return a delivery with log and body. Omit the body and the receivers' responses once the data is deleted."""
     log = msgspec.json.decode(row["log"], type=list[WebhookTry])
     body = row["body"]
     if row["data_removed"]:
         log = [msgspec.structs.replace(each, response=None) for each in log]
         body = None
-    return WebhookDeliveryInFull(**_facts(row), log=log, body=body)
+    return WebhookDeliveryInFull(**_fields(row), log=log, body=body)
 
 
 def _endpoint(row: Row) -> WebhookEndpoint:
@@ -191,15 +191,15 @@ def _endpoint(row: Row) -> WebhookEndpoint:
         path=row["path"] or None,
         status=status,
         failures=row["failures"],
-        failing_since=_moment(row["failing_since"]),
-        paused_until=_moment(row["open_until"]) if status == "paused" else None,
-        disabled_at=_moment(row["disabled_at"]),
+        failing_since=_timestamp(row["failing_since"]),
+        paused_until=_timestamp(row["open_until"]) if status == "paused" else None,
+        disabled_at=_timestamp(row["disabled_at"]),
         disabled_reason=row["disabled_reason"],
-        succeeded_at=_moment(row["succeeded_at"]),
-        failed_at=_moment(row["failed_at"]),
+        succeeded_at=_timestamp(row["succeeded_at"]),
+        failed_at=_timestamp(row["failed_at"]),
         created_at=rfc3339(row["created_at"].timestamp()),
     )
 
 
-def _moment(moment: datetime | None) -> str | None:
+def _timestamp(moment: datetime | None) -> str | None:
     return None if moment is None else rfc3339(moment.timestamp())

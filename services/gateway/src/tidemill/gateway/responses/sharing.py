@@ -1,6 +1,6 @@
-"""Predictions that their owner shares: everybody may read them, and their data is kept for as long as they are shared.
+"""Shared predictions: everybody may read them, and their data is kept while they are shared.
 
-What others see never holds a secret input, a webhook or anything that only the owner can use.
+Others never see a secret input, a webhook, or anything that only the owner can use.
 """
 
 from typing import Final, Protocol
@@ -22,16 +22,16 @@ from tidemill.runtime.db import Row
 from tidemill.runtime.predictions.sharing import replace_input
 from tidemill.security.delivery_urls import IGNORE_EXPIRY, find_object_key
 
-GONE: Final = 409  # of the problem for an input file that is missing
+GONE: Final = 409  # the status for a missing input file
 
 
 class SharingParts(InputFileParts, SerializerParts, Protocol): ...
 
 
 async def keep_input_files(call: Call[SharingParts], row: Row) -> None:
-    """Copies the files that the input of an ended prediction names to where they stay: uploads live for a day.
+    """Copy the files in the input of an ended prediction: an upload is deleted after a day.
 
-    A file that is gone already is no reason not to share the rest. Raises the 503 problem.
+    A missing file does not prevent sharing. Raise the 503 problem.
     """
     if Status(row["status"]) not in TERMINAL or f"/{row['id']}/" in _keys(call, row["input"]):
         return
@@ -46,7 +46,7 @@ async def keep_input_files(call: Call[SharingParts], row: Row) -> None:
 
 
 def _keys(call: Call[SharingParts], text: str) -> str:
-    """The objects that an input names, joined."""
+    """Return the keys of the objects that an input refers to, joined by spaces."""
     urls = input_files.strings(msgspec.json.decode(text))
     return " ".join(filter(None, (find_object_key([call.parts.signing_key], url, IGNORE_EXPIRY) for url in urls)))
 
@@ -55,7 +55,7 @@ async def as_others_see(call: Call[SharingParts], row: Row) -> Prediction:
     prediction = await prediction_serializer.in_detail(call, row)
     properties = await stores.predictions.input_properties(call.parts.database, row["model"], row["version"])
     prediction.input = redaction.redacted(prediction.input, properties)
-    UrlRenewer(call.parts.signing_key, call.public_url, now()).prediction(prediction)  # copies of what the input names
+    UrlRenewer(call.parts.signing_key, call.public_url, now()).prediction(prediction)  # of the copied input files
     prediction.webhook = prediction.webhook_events_filter = prediction.deployment = UNSET
     prediction.urls.stream = UNSET
     return prediction

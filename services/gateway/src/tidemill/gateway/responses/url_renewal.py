@@ -1,7 +1,7 @@
-"""Files of predictions whose data is kept for ever: their URLs are made anew whenever they are shown. Pure.
+"""Fresh URLs for files of old predictions. Pure.
 
-A URL of a file expires a day after it was made. What shows an old prediction shows fresh ones, the same all day, so
-that browsers need not fetch the same bytes under many names.
+A file URL expires a day after it was made. A response with an older prediction gets new ones; they stay the same for a
+day, so that browsers can cache the files.
 """
 
 from typing import Any, Final
@@ -13,12 +13,12 @@ from tidemill.contracts.api.predictions import Prediction
 from tidemill.security.delivery_urls import IGNORE_EXPIRY, PATH, delivery_url, find_object_key
 
 DAY_S: Final = 86_400
-RENEW_AFTER_S: Final = DAY_S / 2  # the URLs that the worker made are good for a day
+RENEW_AFTER_S: Final = DAY_S / 2  # URLs made by the worker are valid for a day
 _MARK: Final = PATH.encode()
 
 
 class UrlRenewer:
-    """Makes URLs with `key` under `public_url` that are good for one to two days from `now` (unix seconds) on."""
+    """Makes URLs with `key` under `public_url` that are valid for one to two days from `now` (unix seconds) on."""
 
     def __init__(self, key: bytes, public_url: str, now: float) -> None:
         self._key = key
@@ -26,8 +26,8 @@ class UrlRenewer:
         self._expires_at = (int(now) // DAY_S + 2) * DAY_S
 
     def prediction(self, prediction: Prediction) -> Prediction:
-        """Changes the prediction in place. Only URLs of its own files: a model may put any text into its output, an
-        expired URL of somebody else's file too.
+        """Renew the URLs in place, those of the prediction's own files only: a model can put any text into its output,
+        also an expired URL of another account's file.
         """
         own = f"outputs/{prediction.id}/"
         prediction.output = self.raw(prediction.output, own)
@@ -35,7 +35,7 @@ class UrlRenewer:
         return prediction
 
     def raw(self, raw: Raw, own: str) -> Raw:
-        """`own` is what the keys of the files begin with whose URLs are renewed."""
+        """Renew the URLs of files whose keys begin with `own`."""
         text = bytes(raw)
         return Raw(msgspec.json.encode(self.value(msgspec.json.decode(text), own))) if _MARK in text else raw
 
@@ -49,7 +49,7 @@ class UrlRenewer:
         return value
 
     def text(self, text: str, own: str) -> str:
-        """A new URL for one of ours, though it may have expired, or was made when the API had another address."""
+        """Return a new URL for one of ours, even if it has expired or has another host; return other text unchanged."""
         key = find_object_key([self._key], text, IGNORE_EXPIRY)
         return text if key is None or not key.startswith(own) else self.url(key)
 
