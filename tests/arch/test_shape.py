@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path for path in (ROOT / "services").iterdir() if (path / "pyproject.toml").exists())
 LIBS = sorted(path for path in (ROOT / "libs").iterdir() if (path / "pyproject.toml").exists())
-AGREED_FILES = ("main.py", "config.py", "triggers.py")
+AGREED_FILES = ("main.py", "config.py", "triggers.py", "handlers")
 MODULE_LIMIT_LINES = 300
 FOLDER_LIMIT_MODULES = 25  # more than that nobody takes in: they want folders by what they are about
 # Their modules are being moved into folders: take a library out of this set when its move has landed.

@@ -33,7 +33,7 @@ async def kept(worker_servers, queue):
 async def test_the_last_ones_are_kept(worker_servers, queue):
     records = BootRecords(worker_servers.database, "w")
     for number in range(KEPT + 5):
-        await records.booted(instance(queue, number), f"log {number}")
+        await records.record_boot(instance(queue, number), f"log {number}")
     left = await kept(worker_servers, queue)
     assert [row["logs"] for row in left] == [f"log {number}" for number in range(5, KEPT + 5)]
     assert all(row["ready_at"] > row["began_at"] for row in left)
@@ -45,8 +45,8 @@ async def test_a_failure_and_a_later_crash_say_why(worker_servers, queue):
     failed.error = "no\0weights"
     crashed.boot = '{"total": 0.5}'
     for each in (failed, crashed, crashed):  # the same again changes nothing
-        await records.booted(each, "set\0up")
-    await records.crashed(crashed, ChildFailure("It ended.", ErrorCode.MODEL_CRASHED))
+        await records.record_boot(each, "set\0up")
+    await records.record_crash(crashed, ChildFailure("It ended.", ErrorCode.MODEL_CRASHED))
     first, second = await kept(worker_servers, queue)
     assert (first["ready_at"], first["error"], first["logs"]) == (None, "no\ufffdweights", "set\ufffdup")
     assert (second["error"], second["phases"]) == ("It ended.", '{"total": 0.5}')
@@ -54,16 +54,16 @@ async def test_a_failure_and_a_later_crash_say_why(worker_servers, queue):
 
 async def test_a_version_that_is_gone_leaves_no_record(worker_servers, queue):
     records = BootRecords(worker_servers.database, "w")
-    await records.booted(instance(queue), "")
+    await records.record_boot(instance(queue), "")
     await worker_servers.database.execute("DELETE FROM version WHERE queue = $1", queue)
-    await records.booted(instance(queue, 1), "")
+    await records.record_boot(instance(queue, 1), "")
     assert await kept(worker_servers, queue) == []
 
 
 def booting(made, printed):
     made.state = "booting"
     life = ManagedInstance(made)
-    life.link = SimpleNamespace(log=printed)
+    life.connection = SimpleNamespace(boot_log=printed)
     return life
 
 
@@ -73,12 +73,12 @@ async def test_a_boot_that_takes_long_can_be_read_while_it_is_under_way(worker_s
     await records.save([slow, fresh])
     (row,) = await kept(worker_servers, queue)
     assert (row["logs"], row["ready_at"], row["error"], row["worker"]) == ("loading\ufffd\n", None, None, "w")
-    slow.link.log = "loading\nstill\n"
+    slow.connection.boot_log = "loading\nstill\n"
     await records.save([slow])
     assert [row["logs"] for row in await kept(worker_servers, queue)] == ["loading\nstill\n"]
 
     slow.instance.state, slow.instance.boot = "ready", '{"total": 7}'
-    await records.booted(slow.instance, "loading\nstill\ndone\n")
+    await records.record_boot(slow.instance, "loading\nstill\ndone\n")
     await records.save([])
     (row,) = await kept(worker_servers, queue)
     assert (row["logs"], row["error"], row["phases"]) == ("loading\nstill\ndone\n", None, '{"total": 7}')
@@ -97,7 +97,7 @@ async def test_a_long_boot_is_one_of_those_kept(worker_servers, queue):
     records, slow = BootRecords(worker_servers.database, "w"), booting(instance(queue), "slow")
     await records.save([slow])
     for number in range(1, KEPT + 5):
-        await records.booted(instance(queue, number), "quick")
+        await records.record_boot(instance(queue, number), "quick")
     slow.instance.state = "ready"
-    await records.booted(slow.instance, "slow")
+    await records.record_boot(slow.instance, "slow")
     assert [row["logs"] for row in await kept(worker_servers, queue)] == ["slow"] + ["quick"] * (KEPT - 1)

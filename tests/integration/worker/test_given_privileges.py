@@ -20,12 +20,11 @@ from tidemill.runtime.platform import Platform
 from tidemill.security import secret_encryption
 from tidemill.security.egress.policy import AllowList
 from tidemill.testing import rows
-from tidemill.worker.fleet.report import Reporter, Settings, available
+from tidemill.worker.fleet.report import Reporter, ReportSettings, available
 from tidemill.worker.instances.confinement import Policy
 from tidemill.worker.instances.privileges import PrivilegeReader
-from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.local_queue import LocalQueue
+from tidemill.worker.runs.run_table import RunTable
 
 KEY = b"\x5a" * 32
 CONFIG = ModelConfig(entry="predict.py:Predictor", network=True)
@@ -90,17 +89,15 @@ async def test_secrets_under_another_key_fail_the_boot_with_the_reason(workshop,
 
 async def test_workers_report_and_operators_read_it(workshop, command):
     assert "has not reported yet" in await command("worker", "status")
-    engine = Engine.__new__(Engine)
-    lane = LocalQueue("q")
-    engine.worker, engine.lanes, engine.draining = workshop.worker, {"q": lane}, False
+    table = RunTable(workshop.worker)
     instance = Instance(new_id(), "q", 0.0)
     instance.error, instance.gpus = "it broke\nbadly", ("GPU-1",)
     instance.boot = json.dumps({"fetch": 0.25, "total": 1.5})
-    lane.instances[instance.id] = instance
-    settings = Settings(home=workshop.home, capacity=4, cache_limit_bytes=50 * 1024**3)
+    table.queue("q").instances[instance.id] = instance
+    settings = ReportSettings(home=workshop.home, capacity=4, cache_limit_bytes=50 * 1024**3)
     (workshop.home / "blobs").mkdir()
     (workshop.home / "blobs" / "a").write_bytes(bytes(3 << 20))
-    reporter = Reporter(engine, workshop.database, workshop.bundles, Policy(), settings)
+    reporter = Reporter(table, workshop.database, workshop.bundles, Policy(), settings)
     await reporter.look_at_layers()
     running = asyncio.create_task(reporter.run())
     async with asyncio.timeout(120):

@@ -20,12 +20,15 @@ from tidemill.stack import NatsServer
 from tidemill.testing import rows
 from tidemill.testing.running import until
 from tidemill.testing.servers import started
+from tidemill.worker.handlers.cancels import CancelHandler
 from tidemill.worker.runs import urgent_store
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.ports import EnginePorts
-from tidemill.worker.runs.pulls import Pulls
+from tidemill.worker.runs.pulls import JobPulls
 from tidemill.worker.runs.run import Run
+from tidemill.worker.runs.run_ends import RunEnds
+from tidemill.worker.runs.run_table import RunTable
 from tidemill.worker.runs.run_writer import RunWriter
 
 SLOW_MS = 1000.0  # nothing is sent ahead to so slow a child
@@ -53,40 +56,43 @@ class Machine:
 
     def __init__(self, worker, database, bus, queue):
         self.queue, self.begun = queue, []
-        self.records = RunWriter(worker, database, bus)
+        self.writer = RunWriter(worker, database, bus)
         ports = EnginePorts(
-            records=self.records,
+            writer=self.writer,
             needs_preparation=lambda _queue: False,
             tariff=lambda _queue: None,
             prepare=None,
             upload=None,
             discard_inputs=lambda _run: None,
-            chunk=lambda _run, _frame: None,
+            publish_chunk=lambda _run, _frame: None,
         )
-        self.engine = Engine(worker, ports)
-        self.pulls = Pulls(bus, self.engine)
+        self.table = RunTable(worker)
+        ends = RunEnds(self.table, self.writer, ports.discard_inputs)
+        self.engine = Engine(self.table, ends, ports)
+        self.cancels = CancelHandler(self.table, ends)
+        self.pulls = JobPulls(bus, self.table, self.engine)
 
     async def open(self, stack, bus):
         async def urgent(event):
-            self.engine.turns.note(event.queue, [event.account])
+            self.table.priority_hints.note(event.queue, [event.account])
 
         await bus.listen(subjects.PRIORITY_WAITING, PriorityWaiting, urgent)
-        self.instance = Instance(f"i_{self.engine.worker}", self.queue, 0)
+        self.instance = Instance(f"i_{self.table.worker}", self.queue, 0)
         self.instance.child = Child()
-        self.engine.lane(self.queue).instances[self.instance.id] = self.instance
+        self.table.queue(self.queue).instances[self.instance.id] = self.instance
         task = asyncio.create_task(self.pulls.run())
 
         async def close():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await self.pulls.stop()
-            await self.engine.idle()
-            await self.records.drained()
+            await self.engine.wait_until_idle()
+            await self.writer.drained()
 
         stack.push_async_callback(close)
 
     def start(self):
-        self.engine.ready(self.instance)
+        self.engine.on_ready(self.instance)
 
     async def run_one(self):
         """Lets the child do what it is at, or gets next; the prediction's id."""
@@ -175,13 +181,13 @@ async def test_urgent_ones_run_before_earlier_ordinary_ones_and_nobody_else_wait
     await line.accept("a5", priority=5)
     await line.accept("a6", priority=10)
     await line.accept("a7", priority=5)
-    await until("the news", lambda: machine.engine.turns.contested(line.queue, ordinary))
+    await until("the news", lambda: machine.table.priority_hints.is_contested(line.queue, ordinary))
     order = line.called(await machine.run(10))
     assert order == "a1 a6 b1 a5 b2 a7 b3 a2 a3 a4"
     await machine.records.drained()
     assert await line.statuses() == {"succeeded": 10}
     assert await line.left() == 0
-    assert not machine.engine.turns.contested(line.queue, ordinary)
+    assert not machine.table.priority_hints.is_contested(line.queue, ordinary)
 
 
 async def test_two_workers_run_each_exactly_once(line):
@@ -212,7 +218,7 @@ async def test_an_instance_that_boots_later_reads_from_the_rows_whose_hints_are_
     await line.accept("a2", priority=1)
     machine = await line.machine()
     assert await urgent_store.contested(line.database, [line.queue]) == [(line.queue, "a")]
-    machine.engine.turns.note(line.queue, ["a"])
+    machine.table.priority_hints.note(line.queue, ["a"])
     machine.start()
     assert line.called(await machine.run(2)) == "a2 a1"
 
@@ -234,13 +240,13 @@ async def test_canceled_ones_leave_their_turn_to_what_they_displaced(line):
     await line.accept("a2")
     urgent = await line.accept("a3", priority=1)
     ordinary = await line.accept("a4")
-    await until("the news", lambda: machine.engine.turns.contested(line.queue, ordinary))
+    await until("the news", lambda: machine.table.priority_hints.is_contested(line.queue, ordinary))
     assert line.called(await machine.run(1)) == "a1"
     await until("the urgent one to begin", lambda: machine.instance.child.at == [urgent.id])
-    lane = line.database.dedicated_connection()
+    lane = line.database.lane()
     ended = await end(lane, [Outcome(id=urgent.id, attempt=1, status=Status.CANCELED, completed_at=now())])
     assert urgent.id in ended
-    await machine.engine.on_cancel(Cancel(id=urgent.id, attempt=1))
+    await machine.cancels.on_cancel(Cancel(id=urgent.id, attempt=1))
     assert line.called(await machine.run(3)) == "a3 a2 a4"
     await machine.records.drained()
     assert await line.statuses() == {"succeeded": 3, "canceled": 1}
@@ -256,8 +262,8 @@ async def test_hints_that_are_repeated_run_nothing_twice(line):
     assert sorted(line.called(await machine.run(3)).split()) == ["a1", "a2", "a3"]
     await line.accept("b1")
     assert line.called(await machine.run(1)) == "b1"
-    await until("the repeated hints to be gone", lambda: not machine.engine.lane(line.queue).jobs)
-    await machine.engine.idle()
+    await until("the repeated hints to be gone", lambda: not machine.table.queue(line.queue).jobs)
+    await machine.engine.wait_until_idle()
     assert not machine.instance.child.at
     await machine.records.drained()
     assert await line.statuses() == {"succeeded": 4}
@@ -278,7 +284,7 @@ async def test_a_claim_whose_answer_got_lost_is_found_again(line, monkeypatch):
             raise ConnectionResetError("the answer to the commit got lost")
 
     monkeypatch.setattr(line.database, "transaction", cut_off)
-    taken = await urgent_store.claim_at_hint(line.database, machine.engine.worker, line.queue, other, now())
+    taken = await urgent_store.claim_at_hint(line.database, machine.table.worker, line.queue, other, now())
     assert taken.job.id == job.id
     assert taken.more
     assert await line.statuses() == {"processing": 1, "starting": 1}

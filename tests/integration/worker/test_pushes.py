@@ -241,7 +241,7 @@ async def test_the_task_wakes_for_a_hint(workshop):
     running = asyncio.create_task(workshop.pushes.run())
     try:
         push_id = await workshop.push(await workshop.upload(cog__yaml=COG, predict__py=b""))
-        await workshop.pushes.on_push(None)
+        workshop.pushes.wake()
         async with asyncio.timeout(120):
             while (await workshop.row(push_id))["status"] != "succeeded":
                 await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The engine with a made-up child and records, which note what they are asked to do."""
+"""The engine with a fake child and a fake writer, which record what they are asked to do."""
 
 import asyncio
 import json
@@ -11,9 +11,12 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
 from tidemill.hosting.child.failures import ChildFailure
 from tidemill.runtime.clock import now
+from tidemill.worker.handlers.cancels import CancelHandler
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.ports import EnginePorts
+from tidemill.worker.runs.run_ends import RunEnds
+from tidemill.worker.runs.run_table import RunTable
 from tidemill.worker.runs.urgent_store import ClaimedAtHint
 from tidemill.worker.runs.watchdog import Watchdog
 
@@ -35,7 +38,7 @@ class FakeChild:
         self.killed = True
 
 
-class FakeRecords:
+class FakeWriter:
     def __init__(self):
         self.claimed, self.ended, self.retried, self.unclaimed = [], [], [], []
         self.on_lost, self.turns = {}, {}
@@ -62,28 +65,31 @@ class FakeRecords:
 
 class World:
     def __init__(self, *, files=False, concurrency=1):
-        self.records = FakeRecords()
+        self.writer = FakeWriter()
         self.gate = asyncio.Event()
         self.chunks, self.discarded = [], []
         self.prepare_error = self.tariff = None
         ports = EnginePorts(
-            records=self.records,
+            writer=self.writer,
             needs_preparation=lambda _queue: files,
             tariff=lambda _queue: self.tariff,
             prepare=self.prepare,
             upload=self.upload,
             discard_inputs=lambda run: self.discarded.append(run.job.id),
-            chunk=lambda run, frame: self.chunks.append((run.job.id, frame)),
+            publish_chunk=lambda run, frame: self.chunks.append((run.job.id, frame)),
         )
-        self.engine = Engine("w", ports)
-        self.watchdog = Watchdog(self.engine, time_limit_s=100, kill_after_s=0.0)
+        self.table = RunTable("w")
+        self.ends = RunEnds(self.table, self.writer, ports.discard_inputs)
+        self.engine = Engine(self.table, self.ends, ports)
+        self.cancels = CancelHandler(self.table, self.ends)
+        self.watchdog = Watchdog(self.table, self.ends, time_limit_s=100, kill_after_s=0.0)
         self.instance = self.add(concurrency)
 
     def add(self, concurrency=1):
-        instance = Instance(f"i{len(self.engine.lane('q').instances)}", "q", 0)
+        instance = Instance(f"i{len(self.table.queue('q').instances)}", "q", 0)
         instance.child, instance.concurrency = FakeChild(), concurrency
-        self.engine.lane("q").instances[instance.id] = instance
-        self.engine.ready(instance)
+        self.table.queue("q").instances[instance.id] = instance
+        self.engine.on_ready(instance)
         return instance
 
     async def prepare(self, _instance, _run):
@@ -101,7 +107,7 @@ class World:
     def job(self, name, **more):
         fields = {"attempt": 1, "account": "a", "gateway": "g", "input": msgspec.Raw(b"{}"), "created_at": now()}
         job = Job(id=name, **(fields | more))
-        self.engine.receive("q", msgspec.json.encode(job), 0)
+        self.engine.on_job("q", msgspec.json.encode(job), 0)
 
     def say(self, instance=None, **frame):
         self.engine.on_frames(instance or self.instance, [json.dumps(frame).encode()])
@@ -110,7 +116,9 @@ class World:
         self.engine.on_text(self.instance, ids, text)
 
     def crash(self):
-        self.engine.gone(self.instance, ChildFailure("The model's process ended: signal 11.", ErrorCode.MODEL_CRASHED))
+        self.engine.on_exit(
+            self.instance, ChildFailure("The model's process ended: signal 11.", ErrorCode.MODEL_CRASHED)
+        )
 
     def done(self, name, output="ok", status="succeeded", ms=0.1, **more):
         self.say(t="done", id=name, status=status, output=output, ms=ms, **more)
@@ -123,7 +131,7 @@ class World:
 
     @property
     def ended(self):
-        return {outcome.id: outcome for outcome in self.records.ended}
+        return {outcome.id: outcome for outcome in self.writer.ended}
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import msgspec
 import pytest
 
 from tidemill.contracts.api.pushes import BundleFile
-from tidemill.contracts.events import VersionCreated
 from tidemill.hosting.environments.store import EnvironmentFailed
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.worker.cache.downloads import BlobUnavailable
@@ -76,7 +75,7 @@ async def test_one_that_fails_stops_neither_the_worker_nor_the_next(failure):
     world.failure = failure
     task = asyncio.create_task(world.prefetch.run())
     for queue in ("a", "b"):
-        await world.prefetch.on_version(VersionCreated(queue=queue))
+        world.prefetch.add("", queue)
     async with asyncio.timeout(120):
         while world.done != ["a", "b"]:
             await asyncio.sleep(0)
@@ -89,8 +88,8 @@ async def test_one_that_fails_stops_neither_the_worker_nor_the_next(failure):
 async def test_a_flood_is_bounded_and_the_latest_count():
     world = World()
     for number in range(WAITING + 5):
-        await world.prefetch.on_version(VersionCreated(queue=str(number)))
-        await world.prefetch.on_version(VersionCreated(queue=str(number)))
+        world.prefetch.add("", str(number))
+        world.prefetch.add("", str(number))
     task = asyncio.create_task(world.prefetch.run())
     async with asyncio.timeout(120):
         while len(world.done) < 2 * WAITING:
@@ -105,9 +104,9 @@ async def test_one_that_takes_for_ever_holds_no_other_accounts_version():
     world.stuck.add("hostile")
     task = asyncio.create_task(world.prefetch.run())
     for queue in ("hostile", "hers too"):
-        await world.prefetch.on_version(VersionCreated(queue=queue, account="mallory"))
+        world.prefetch.add("mallory", queue)
     await asyncio.sleep(0)
-    await world.prefetch.on_version(VersionCreated(queue="his", account="bob"))
+    world.prefetch.add("bob", "his")
     async with asyncio.timeout(60):
         while world.done != ["hostile", "his", "zygote"]:
             await asyncio.sleep(0)

@@ -34,7 +34,7 @@ class FakeObjects:
     def __init__(self):
         self.content, self.errors = {}, []
 
-    def tries(self, budget):
+    def retries(self, budget):
         return Retries(budget, Outage("store"))
 
     @asynccontextmanager

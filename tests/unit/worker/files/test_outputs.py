@@ -216,8 +216,8 @@ async def test_a_prediction_that_is_stopped_gives_its_uploads_up(outputs, object
 async def test_whoever_waits_for_the_store_is_told_in_the_logs_once(outputs, objects, tmp_path):
     await outputs.upload(new_run(), raw(None), [FileRef("", "x")], [opened(tmp_path, b"x")])
     assert objects.said == []
-    objects.budget.tell()
-    objects.budget.tell()
+    objects.budget.notify()
+    objects.budget.notify()
     assert objects.said == [WAITS]
 
 
@@ -238,11 +238,11 @@ async def test_with_much_that_waits_for_a_store_that_is_away_nothing_new_is_begu
         for number in range(count)
     ]
     await shortly(lambda: outputs._waiting == count)
-    assert not outputs.behind
+    assert not outputs.is_behind
     objects.away = True
-    assert outputs.behind
+    assert outputs.is_behind
     objects.away = False
     go_on.set()
     await asyncio.gather(*tasks)
     objects.away = True
-    assert not outputs.behind
+    assert not outputs.is_behind

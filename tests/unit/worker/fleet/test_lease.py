@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tidemill.worker.fleet import heartbeat
-from tidemill.worker.fleet.heartbeat import Lease, LeaseLost
+from tidemill.worker.fleet import lease as lease_module
+from tidemill.worker.fleet.lease import Lease, LeaseLost
 
 
 class Connection:
@@ -43,9 +43,9 @@ async def test_after_a_failure_it_does_not_wait_for_its_next_turn(lease_of, monk
     async def sleep(seconds):
         slept.append(seconds)
 
-    monkeypatch.setattr(heartbeat.asyncio, "sleep", sleep)
+    monkeypatch.setattr(lease_module.asyncio, "sleep", sleep)
     lease, _ = lease_of([1], OSError(), [1], [])
     lease._lease_s = 60.0
     with pytest.raises(LeaseLost):
         await lease.keep()
-    assert slept == [12.0, 12.0, heartbeat.AGAIN_S, 12.0]
+    assert slept == [12.0, 12.0, lease_module.RETRY_S, 12.0]

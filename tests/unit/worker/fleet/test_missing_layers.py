@@ -18,7 +18,7 @@ async def test_each_layer_that_is_missing_is_reported_with_its_reason(tmp_path, 
     settings = ReportSettings(home=tmp_path, capacity=1, cache_limit_bytes=1)
     reporter = Reporter(None, None, None, Policy(), settings)
     with structlog.testing.capture_logs() as logs:
-        await reporter.look_at_layers()
+        await reporter.probe_layers()
     said = {entry["layer"]: (entry["log_level"], entry["reason"], entry["required"]) for entry in logs}
     assert said == {
         "files": ("error", "Landlock ABI 0, at least 3 is needed", True),

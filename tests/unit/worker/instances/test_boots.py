@@ -1,4 +1,4 @@
-"""The steps of a boot with made-up parts: what it takes is given back, however it ends."""
+"""The steps of a boot with fake parts: what it takes is given back, however it ends."""
 
 import asyncio
 from collections import deque
@@ -46,7 +46,7 @@ class Parts:
             "urgent": ["account"],
             "hardware": "cpu",
         }
-        self.turns, self.learned = [], []
+        self.noted_accounts, self.learned = [], []
         given = SimpleNamespace(confined=Confinement(required=(), note="denied\n"), about="about", secrets={})
         bundles = SimpleNamespace(acquire=self.acquire, release=self.held.remove)
         queues = SimpleNamespace(
@@ -57,19 +57,18 @@ class Parts:
             database=SimpleNamespace(row=self.read),
             bundles=bundles,
             environments=SimpleNamespace(ensure=self.step("environment", ENVIRONMENT)),
-            queues=queues,
+            queue_versions=queues,
+            priority_hints=SimpleNamespace(note=lambda *noted: self.noted_accounts.append(noted)),
             gpus=SimpleNamespace(assign=self.step("gpus", grant or GpuGrant())),
             privileges=SimpleNamespace(given=self.step("privileges", given)),
             forks=SimpleNamespace(prepare=self.step("forks", fork)),
             folders=InstanceFolders(tmp_path),
             egress_proxies=None,
-            watcher=SimpleNamespace(fresh_kernel_kills=lambda: 0, watch=self.watched.append),
+            monitor=SimpleNamespace(fresh_kernel_kills=lambda: 0, watch=self.watched.append),
         )
-        engine = SimpleNamespace(
-            turns=SimpleNamespace(note=lambda *noted: self.turns.append(noted)), gone=lambda _instance, _ending: None
-        )
+        engine = SimpleNamespace(on_exit=lambda _instance, _ending: None)
         self.managed = ManagedInstance(Instance("i", "q", 0.0))
-        self.boots = Booter(engine, ports)
+        self.booter = Booter(engine, ports)
 
     def step(self, name, answer=None):
         async def take(*_arguments, **_named):
@@ -96,10 +95,10 @@ class Parts:
 
 async def test_the_model_is_ready_and_its_files_are_held_until_its_process_has_ended(tmp_path):
     parts = Parts(tmp_path)
-    connection = await parts.boots.boot(parts.managed)
+    connection = await parts.booter.boot(parts.managed)
     instance = parts.managed.instance
     assert (instance.concurrency, instance.child, instance.about) == (3, parts.child, "about")
-    assert (parts.learned, parts.turns) == (["q"], [("q", ["account"])])
+    assert (parts.learned, parts.noted_accounts) == (["q"], [("q", ["account"])])
     assert parts.managed.environment == "digest"
     assert parts.watched[0].folder == tmp_path / "i"
     assert instance.data_limit_bytes == parts.watched[0].memory_limit_bytes
@@ -111,7 +110,7 @@ async def test_the_model_is_ready_and_its_files_are_held_until_its_process_has_e
 
 async def test_one_with_a_gpu_may_reserve_what_it_never_touches(tmp_path):
     parts = Parts(tmp_path, grant=GpuGrant((GPU,), (GIB,)))
-    await parts.boots.boot(parts.managed)
+    await parts.booter.boot(parts.managed)
     assert parts.managed.instance.gpus == ("GPU-a",)
     assert parts.managed.instance.data_limit_bytes is None
 
@@ -121,7 +120,7 @@ async def test_a_step_that_fails_gives_the_files_back(tmp_path, step):
     parts = Parts(tmp_path)
     parts.failures[step] = EnvironmentFailed("no such package")
     with pytest.raises(EnvironmentFailed):
-        await parts.boots.boot(parts.managed)
+        await parts.booter.boot(parts.managed)
     assert parts.held == []
     assert parts.managed.connection is None
 
@@ -129,7 +128,7 @@ async def test_a_step_that_fails_gives_the_files_back(tmp_path, step):
 async def test_a_model_that_fails_is_killed_and_its_error_ends_with_what_it_printed(tmp_path):
     parts = Parts(tmp_path, [b'{"t":"failed","kind":"setup","error":"no weights"}'], printed="loading")
     with pytest.raises(BootFailed) as failed:
-        await parts.boots.boot(parts.managed)
+        await parts.booter.boot(parts.managed)
     assert str(failed.value) == "no weights\ndenied\nloading"
     assert parts.child.killed
     assert parts.held == []
@@ -137,7 +136,7 @@ async def test_a_model_that_fails_is_killed_and_its_error_ends_with_what_it_prin
 
 async def test_a_boot_that_is_canceled_gives_the_files_back_and_kills(tmp_path):
     parts = Parts(tmp_path, said=())
-    booting = asyncio.create_task(parts.boots.boot(parts.managed))
+    booting = asyncio.create_task(parts.booter.boot(parts.managed))
     await shortly(lambda: parts.watched)
     booting.cancel()
     await asyncio.gather(booting, return_exceptions=True)
@@ -149,7 +148,7 @@ async def test_a_version_that_was_deleted_is_not_booted(tmp_path):
     parts = Parts(tmp_path)
     parts.row = None
     with pytest.raises(BootFailed, match="does not exist"):
-        await parts.boots.boot(parts.managed)
+        await parts.booter.boot(parts.managed)
     assert parts.held == []
 
 
@@ -157,5 +156,5 @@ async def test_an_environment_is_in_use_while_the_instance_waits_for_a_gpu(tmp_p
     parts = Parts(tmp_path)
     parts.failures["gpus"] = TimeoutError()
     with pytest.raises(TimeoutError):
-        await parts.boots.boot(parts.managed)
+        await parts.booter.boot(parts.managed)
     assert parts.managed.environment == "digest"

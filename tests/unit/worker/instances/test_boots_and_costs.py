@@ -59,6 +59,6 @@ async def test_failures_are_free(new_world):
     assert world.ended["a"].status is Status.FAILED
     assert json.loads(world.ended["a"].metrics)["cost"] == 0
     world.job("b")
-    await world.engine.on_cancel(Cancel(id="b", attempt=1))
+    await world.cancels.on_cancel(Cancel(id="b", attempt=1))
     world.done("b", status="canceled")
     assert "b" not in world.ended  # who canceled it has written what it cost

@@ -17,34 +17,34 @@ from tidemill.worker.instances.processes import family
 
 def crashed(history, times, now=0.0):
     for _ in range(times):
-        history.ended("q", now, crashed=True, finished=0)
+        history.record_end("q", now, crashed=True, finished=0)
 
 
 def test_two_crashes_cost_nothing_and_every_further_one_twice_as_long_up_to_a_limit():
     history = CrashHistory()
-    assert history.wait_s("q", 0) == 0
+    assert history.backoff_s("q", 0) == 0
     waits = []
     for _ in range(12):
         crashed(history, 1)
-        waits.append(history.wait_s("q", 0))
+        waits.append(history.backoff_s("q", 0))
     assert waits[:5] == [0, 0, FIRST_WAIT_S, 2 * FIRST_WAIT_S, 4 * FIRST_WAIT_S]
     assert waits[-1] == WAIT_LIMIT_S
     crashed(history, 6000)
-    assert history.wait_s("q", 0) == WAIT_LIMIT_S
-    assert history.wait_s("q", WAIT_LIMIT_S + 1) == 0
-    assert history.wait_s("other", 0) == 0
+    assert history.backoff_s("q", 0) == WAIT_LIMIT_S
+    assert history.backoff_s("q", WAIT_LIMIT_S + 1) == 0
+    assert history.backoff_s("other", 0) == 0
 
 
 def test_what_has_finished_a_prediction_begins_anew():
     history = CrashHistory()
     crashed(history, 5)
-    history.ended("q", 0, crashed=True, finished=1)
-    assert history.wait_s("q", 0) == 0
+    history.record_end("q", 0, crashed=True, finished=1)
+    assert history.backoff_s("q", 0) == 0
     crashed(history, 5)
-    history.ended("q", 0, crashed=False, finished=0)  # it was stopped before anybody asked anything of it
-    assert history.wait_s("q", 0) > 0
-    history.ended("q", 0, crashed=False, finished=3)
-    assert history.wait_s("q", 0) == 0
+    history.record_end("q", 0, crashed=False, finished=0)  # it was stopped before anybody asked anything of it
+    assert history.backoff_s("q", 0) > 0
+    history.record_end("q", 0, crashed=False, finished=3)
+    assert history.backoff_s("q", 0) == 0
 
 
 @pytest.mark.parametrize(

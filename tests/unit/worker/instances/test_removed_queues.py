@@ -1,8 +1,9 @@
-"""Instances of a deleted version end; others do not notice."""
+"""Instances of a deleted version end; others go on."""
 
 from types import SimpleNamespace
 
 from tidemill.contracts.events import QueueRemoved
+from tidemill.worker.handlers.versions import VersionHandler
 from tidemill.worker.instances.manager import InstanceManager
 
 
@@ -21,10 +22,11 @@ async def test_ready_instances_of_the_queue_drain():
         "b": instance("gone", "failed"),
         "c": instance("kept"),
     }
-    engine = SimpleNamespace(instances=lambda: instances)
-    manager = InstanceManager(engine, None, None, None, capacity=4, timeout_s=1)
+    table = SimpleNamespace(instances=lambda: instances)
+    manager = InstanceManager(table, None, None, None, None, capacity=4, timeout_s=1)
+    handler = VersionHandler(None, None, manager)
     for _ in range(2):
-        await manager.removed(QueueRemoved(queue="gone"))
+        await handler.on_removed(QueueRemoved(queue="gone"))
         states = {name: one.state for name, one in instances.items()}
         assert states == {"a": "draining", "b": "failed", "c": "ready"}
-    await manager.removed(QueueRemoved(queue="never heard of"))
+    await handler.on_removed(QueueRemoved(queue="never heard of"))

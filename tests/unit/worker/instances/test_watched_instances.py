@@ -20,10 +20,10 @@ from tidemill.worker.runs.instance import Instance
 
 class Engine:
     def __init__(self):
-        self.gone_with, self.frames = [], []
+        self.exits, self.frames = [], []
 
-    def gone(self, instance, ending):
-        self.gone_with.append((instance.id, ending))
+    def on_exit(self, instance, ending):
+        self.exits.append((instance.id, ending))
 
     def on_frames(self, _instance, bodies):
         self.frames += bodies
@@ -77,12 +77,12 @@ async def test_a_process_that_stops_itself_is_ended_so_that_the_next_need_not_wa
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", stop)
     try:
         world.watcher.watch(MonitoredInstance(world.instance, world.connection, process.pid, tmp_path, None))
-        await until(world.watcher.stopped(), lambda: world.child.killed)
+        await until(world.watcher.watch_stopped(), lambda: world.child.killed)
     finally:
         process.kill()
         await process.wait()
     world.connection.on_exit(ChildExit(None, 9))
-    ((_, ending),) = world.engine.gone_with
+    ((_, ending),) = world.engine.exits
     assert ending == ChildFailure(monitor_module.STOPPED, ErrorCode.MODEL_CRASHED)
     assert world.connection.crash == ending
 
@@ -91,15 +91,15 @@ async def test_a_process_that_runs_or_goes_on_is_not_ended(world, monkeypatch):
     looks = iter([True, False, True, False, False])
     seen = []
     monkeypatch.setattr(monitor_module.process_state, "is_stopped", lambda pid: seen.append(pid) or next(looks, False))
-    await until(world.watcher.stopped(), lambda: len(seen) > 6)
+    await until(world.watcher.watch_stopped(), lambda: len(seen) > 6)
     assert not world.child.killed
 
 
 async def test_too_much_memory_ends_it_and_says_how_much(world, monkeypatch):
     monkeypatch.setattr(usage, "memory_bytes", lambda _pid, _limit: 3 * GIB)
-    await until(world.watcher.memory(), lambda: world.child.killed)
+    await until(world.watcher.watch_memory(), lambda: world.child.killed)
     world.connection.on_exit(ChildExit(None, 9))
-    ((_, ending),) = world.engine.gone_with
+    ((_, ending),) = world.engine.exits
     error = "The model used 3 GiB of memory; its hardware gives it 2 GiB."
     assert ending == ChildFailure(error, ErrorCode.OUT_OF_MEMORY, final=True)
     assert world.connection.crash == ending
@@ -108,22 +108,22 @@ async def test_too_much_memory_ends_it_and_says_how_much(world, monkeypatch):
 async def test_what_fits_lives_on(world, monkeypatch):
     looks = []
     monkeypatch.setattr(usage, "memory_bytes", lambda _pid, limit: looks.append(limit) or limit)
-    await until(world.watcher.memory(), lambda: len(looks) > 3)
+    await until(world.watcher.watch_memory(), lambda: len(looks) > 3)
     assert not world.child.killed
 
 
 async def test_too_much_disk_ends_it(world, monkeypatch):
     monkeypatch.setattr(usage, "disk_bytes", lambda _folder, limit: limit + 1)
-    await until(world.watcher.disk(), lambda: world.child.killed)
+    await until(world.watcher.watch_disk(), lambda: world.child.killed)
     world.connection.on_exit(ChildExit(None, 9))
-    assert world.engine.gone_with[0][1].error == "The model wrote more than 1 GiB to its disk."
+    assert world.engine.exits[0][1].error == "The model wrote more than 1 GiB to its disk."
 
 
 async def test_a_kill_of_the_kernels_is_told_from_ours(world):
     connection = ChildConnection(world.engine, world.instance, lambda: 1)
     connection.on_frames([b'{"t":"ready"}'], deque())
     connection.on_exit(ChildExit(None, 9))
-    assert world.engine.gone_with[0][1].code is ErrorCode.OUT_OF_MEMORY
+    assert world.engine.exits[0][1].code is ErrorCode.OUT_OF_MEMORY
     assert connection.crash is not None
 
 
@@ -142,7 +142,7 @@ async def test_one_that_is_well_is_asked_again_and_again(world):
             world.connection.on_frames([b'{"t":"health","error":null}'], deque())
         return len(world.child.sent) > 3
 
-    await until(world.watcher.health(), answered)
+    await until(world.watcher.watch_health(), answered)
     assert world.instance.state == "ready"
     assert not world.engine.frames
 
@@ -155,18 +155,18 @@ async def test_one_that_is_not_well_takes_nothing_more_and_is_ended(world, monke
             world.connection.on_frames([b'{"t":"health","error":"no"}'], deque())
         return world.child.killed
 
-    await until(world.watcher.health(), answered)
+    await until(world.watcher.watch_health(), answered)
     assert world.instance.state == "draining"
     assert world.child.stopped == 1
     world.connection.on_exit(ChildExit(None, 9))
-    assert world.engine.gone_with[0][1].error == "The model was not well: no."
+    assert world.engine.exits[0][1].error == "The model was not well: no."
 
 
 async def test_one_that_does_not_answer_is_ended(world, monkeypatch):
     monkeypatch.setattr(monitor_module, "HEALTH_WITHIN_S", 0.01)
-    await until(world.watcher.health(), lambda: world.child.killed)
+    await until(world.watcher.watch_health(), lambda: world.child.killed)
     world.connection.on_exit(ChildExit(None, 9))
-    assert "healthcheck() took longer" in world.engine.gone_with[0][1].error
+    assert "healthcheck() took longer" in world.engine.exits[0][1].error
 
 
 async def test_one_that_is_busy_is_not_asked(world):
@@ -178,7 +178,7 @@ async def test_one_that_is_busy_is_not_asked(world):
         looks += 1
         return looks > 20
 
-    await until(world.watcher.health(), looked)
+    await until(world.watcher.watch_health(), looked)
     assert not world.child.sent
 
 
@@ -197,9 +197,9 @@ async def test_a_check_ends_with_its_child(world):
 async def test_a_long_set_up_keeps_the_end_of_its_log_and_says_what_is_missing(world):
     connection = ChildConnection(world.engine, world.instance, lambda: 0)
     connection.on_log_bytes(b"x" * 60_000)
-    assert connection.log == "x" * 60_000
+    assert connection.boot_log == "x" * 60_000
     connection.on_log_bytes(b"y" * 10_000)
-    assert connection.log == "[the first 4464 characters were dropped]\n" + "x" * 55_536 + "y" * 10_000
+    assert connection.boot_log == "[the first 4464 characters were dropped]\n" + "x" * 55_536 + "y" * 10_000
 
 
 async def test_what_has_gone_is_not_ended_again(world):

@@ -42,9 +42,9 @@ async def test_the_next_calls_runs_are_sent_ahead(world):
 async def test_those_of_the_call_are_claimed_and_those_of_the_next_are_neither_claimed_nor_asked_back(world):
     jobs(world, "abcdef")
     call(world, "bcf")
-    await shortly(lambda: len(world.records.claimed) >= 3)
+    await shortly(lambda: len(world.writer.claimed) >= 3)
     await asyncio.sleep(0.15)  # longer than what is sent ahead to another child may wait
-    assert sorted(world.records.claimed) == ["b", "c", "f"]
+    assert sorted(world.writer.claimed) == ["b", "c", "f"]
     assert world.instance.child.canceled == []
 
 
@@ -52,8 +52,8 @@ async def test_a_crash_costs_the_call_an_attempt_and_the_others_nothing(world):
     jobs(world, "abcdef")
     call(world, "bcf")
     world.crash()
-    await shortly(lambda: len(world.records.retried) == 3)
-    assert sorted(world.records.retried) == ["b", "c", "f"]
+    await shortly(lambda: len(world.writer.retried) == 3)
+    assert sorted(world.writer.retried) == ["b", "c", "f"]
     assert world.ended == {}
     fresh = world.add(len("abcdef"))
     await shortly(lambda: len(fresh.child.sent) == len("abcdef"))
@@ -63,8 +63,8 @@ async def test_a_crash_costs_the_call_an_attempt_and_the_others_nothing(world):
 async def test_a_crash_before_any_call_costs_those_that_came_first(world):
     jobs(world, "abcdef")
     world.crash()
-    await shortly(lambda: len(world.records.retried) == SIZE)
-    assert sorted(world.records.retried) == list("abcd")
+    await shortly(lambda: len(world.writer.retried) == SIZE)
+    assert sorted(world.writer.retried) == list("abcd")
 
 
 async def test_a_second_attempt_shares_no_call(world):
@@ -93,20 +93,20 @@ async def watching(world):
 async def test_a_child_that_does_not_stop_is_not_killed_while_others_want_its_call(world, watching):
     jobs(world, "abc")
     call(world, "ab")
-    world.engine.stop(world.engine.runs["a"], StopReason(Status.CANCELED))
+    world.ends.stop(world.table.runs["a"], StopReason(Status.CANCELED))
     await shortly(lambda: "a" in world.ended)
     assert world.ended["a"].status is Status.CANCELED
     assert not world.instance.child.killed
     world.done("a", batch=2)
     world.done("b", batch=2)
-    assert [outcome.id for outcome in world.records.ended] == ["a", "b"]
+    assert [outcome.id for outcome in world.writer.ended] == ["a", "b"]
 
 
 async def test_it_is_killed_when_nobody_wants_its_call(world, watching):
     jobs(world, "abc")
     call(world, "ab")
     for name in "ab":
-        world.engine.stop(world.engine.runs[name], StopReason(Status.CANCELED))
+        world.ends.stop(world.table.runs[name], StopReason(Status.CANCELED))
     await shortly(lambda: world.instance.child.killed)
     assert world.ended == {}
 
@@ -116,12 +116,12 @@ async def test_each_has_the_size_of_its_call_among_its_metrics(world):
     call(world, "ab")
     world.done("a", batch=2)
     world.done("b", batch=2)
-    assert {json.loads(outcome.metrics)["batch_size"] for outcome in world.records.ended} == {2}
+    assert {json.loads(outcome.metrics)["batch_size"] for outcome in world.writer.ended} == {2}
 
 
 async def test_those_of_a_call_share_its_cost(world):
     jobs(world, "ab")
-    for run in world.engine.runs.values():
+    for run in world.table.runs.values():
         run.tariff, run.claimed, run.started_at = Tariff("cpu", 1.0), True, now() - 8.0
     call(world, "ab")
     world.done("a", batch=2, ms=8000.0)

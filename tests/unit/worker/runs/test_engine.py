@@ -13,9 +13,9 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import now
 from tidemill.testing.tasks import shortly
 from tidemill.worker.runs import frame_handler, watchdog
-from tidemill.worker.runs.engine import STOPPED
 from tidemill.worker.runs.instance import AHEAD
 from tidemill.worker.runs.run import METRICS_CUT, RunFailed
+from tidemill.worker.runs.run_ends import STOPPED
 
 
 async def test_a_quick_run_is_never_claimed(new_world):
@@ -23,16 +23,16 @@ async def test_a_quick_run_is_never_claimed(new_world):
     world.job("a")
     assert world.instance.child.sent == ["a"]
     world.done("a", {"x": [1]})
-    assert not world.records.claimed
+    assert not world.writer.claimed
     assert world.ended["a"].status is Status.SUCCEEDED
     assert json.loads(world.ended["a"].output) == {"x": [1]}
-    await world.engine.idle()
+    await world.engine.wait_until_idle()
 
 
 async def test_what_lasts_is_claimed(new_world):
     world = new_world()
     world.job("a")
-    await shortly(lambda: world.records.claimed)
+    await shortly(lambda: world.writer.claimed)
     world.done("a")
     assert world.ended["a"].status is Status.SUCCEEDED
 
@@ -40,7 +40,7 @@ async def test_what_lasts_is_claimed(new_world):
 async def test_a_run_that_must_be_announced_is_claimed_at_once(new_world):
     world = new_world()
     world.job("a", webhook=True)
-    assert world.records.claimed == ["a"]
+    assert world.writer.claimed == ["a"]
 
 
 async def test_a_slow_child_gets_one_at_a_time_and_a_quick_one_is_sent_ahead(new_world):
@@ -61,7 +61,7 @@ async def test_a_repeated_hint_runs_once(new_world):
     world.job("a")
     assert world.instance.child.sent == ["a"]
     world.done("a")
-    assert len(world.records.ended) == 1
+    assert len(world.writer.ended) == 1
 
 
 async def test_a_deadline_that_has_passed_aborts(new_world):
@@ -78,27 +78,27 @@ async def test_a_deadline_that_has_passed_aborts(new_world):
 async def test_a_cancel_from_outside_stops_the_run_and_writes_nothing(new_world):
     world = new_world()
     world.job("a")
-    await world.engine.on_cancel(Cancel(id="a", attempt=1))
+    await world.cancels.on_cancel(Cancel(id="a", attempt=1))
     assert world.instance.child.canceled == ["a"]
     world.done("a", status="canceled")
-    assert not world.records.ended
-    await world.engine.idle()
+    assert not world.writer.ended
+    await world.engine.wait_until_idle()
 
 
 async def test_a_cancel_of_an_earlier_attempt_leaves_a_later_one_alone(new_world):
     world = new_world()
     job = Job(id="a", attempt=2, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now())
-    world.engine.receive("q", msgspec.json.encode(job), 0)
-    await world.engine.on_cancel(Cancel(id="a", attempt=1))
+    world.engine.on_job("q", msgspec.json.encode(job), 0)
+    await world.cancels.on_cancel(Cancel(id="a", attempt=1))
     assert not world.instance.child.canceled
 
 
 async def test_a_claim_that_is_lost_throws_the_result_away(new_world):
     world = new_world()
     world.job("a", webhook=True)
-    world.records.on_lost["a"](world.engine.runs["a"])
+    world.writer.on_lost["a"](world.table.runs["a"])
     world.done("a")
-    assert not world.records.ended
+    assert not world.writer.ended
 
 
 async def test_a_crash_begins_the_next_attempt_and_spares_what_was_sent_ahead(new_world):
@@ -110,14 +110,14 @@ async def test_a_crash_begins_the_next_attempt_and_spares_what_was_sent_ahead(ne
     world.crash()
     replacement = world.add()
     assert replacement is not other
-    await shortly(lambda: world.records.retried == ["a"])
+    await shortly(lambda: world.writer.retried == ["a"])
     assert "b" in replacement.child.sent
 
 
 async def test_a_second_crash_fails_the_prediction(new_world):
     world = new_world()
     job = Job(id="a", attempt=2, account="a", gateway="g", input=msgspec.Raw(b"{}"), created_at=now())
-    world.engine.receive("q", msgspec.json.encode(job), 0)
+    world.engine.on_job("q", msgspec.json.encode(job), 0)
     world.crash()
     assert world.ended["a"].status is Status.FAILED
     assert world.ended["a"].error_code == ErrorCode.MODEL_CRASHED
@@ -169,9 +169,9 @@ async def test_files_end_a_run_only_when_they_are_stored(new_world):
     world.instance.fds.append(read)
     world.done("a", None, files=[{"pointer": "", "name": "x.wav"}])
     await asyncio.sleep(0)
-    assert not world.records.ended
+    assert not world.writer.ended
     world.gate.set()
-    await world.engine.idle()
+    await world.engine.wait_until_idle()
     assert world.ended["a"].output == '"https://files/1"'
 
 
@@ -195,7 +195,7 @@ async def test_a_child_that_speaks_of_others_predictions_changes_nothing(new_wor
     world.done("stranger")
     world.say(t="output", id="stranger", value=1)
     world.print("x", "stranger")
-    assert not world.records.ended
+    assert not world.writer.ended
     world.done("a")
     assert list(world.ended) == ["a"]
 
@@ -258,9 +258,9 @@ async def test_half_a_character_of_c_code_ends_with_its_prediction(new_world):
 async def test_the_shorter_of_the_workers_and_the_accounts_time_limit_holds(new_world, monkeypatch, account_s, limit_s):
     monkeypatch.setattr(watchdog, "WATCH_S", 0.001)
     world = new_world()
-    world.watchdog.limit_times({"b": 1} if account_s is None else {"a": account_s, "b": 1})
+    world.watchdog.set_account_limits({"b": 1} if account_s is None else {"a": account_s, "b": 1})
     world.job("a", webhook=True)
-    run = world.engine.runs["a"]
+    run = world.table.runs["a"]
     watching = asyncio.create_task(world.watchdog.watch())
     try:
         run.started_at = now() - limit_s + 5
@@ -283,7 +283,7 @@ async def test_what_a_read_cut_in_two_is_one_character(new_world):
     world.job("a")
     for byte in "é€\n".encode():
         world.engine.on_output_bytes(world.instance, bytes([byte]))
-    assert world.engine.runs["a"].logs_so_far() == "é€\n"
+    assert world.table.runs["a"].logs_so_far() == "é€\n"
 
 
 async def test_an_input_that_cannot_be_fetched_fails_with_the_reason(new_world):
@@ -291,7 +291,7 @@ async def test_an_input_that_cannot_be_fetched_fails_with_the_reason(new_world):
     world.prepare_error = RunFailed("image: no such file", ErrorCode.INPUT_FETCH_FAILED)
     world.gate.set()
     world.job("a")
-    await world.engine.idle()
+    await world.engine.wait_until_idle()
     assert world.ended["a"].error == "image: no such file"
     assert world.instance.room == 1
 
@@ -302,5 +302,5 @@ async def test_prepared_inputs_are_discarded_at_the_end(new_world):
     world.job("a")
     await shortly(lambda: world.instance.child.sent)
     world.done("a")
-    await world.engine.idle()
+    await world.engine.wait_until_idle()
     assert world.discarded == ["a"]

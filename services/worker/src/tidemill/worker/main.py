@@ -1,4 +1,4 @@
-"""The worker's composition root: in which order its parts begin, what goes on all the time, and how they end."""
+"""The worker's composition root: the order in which its parts start, and how they end."""
 
 import asyncio
 import contextlib
@@ -11,110 +11,70 @@ from tidemill.runtime.readiness import watch_database
 from tidemill.runtime.service import Service, main
 from tidemill.runtime.service_endpoints import publish_endpoints
 from tidemill.runtime.shared_settings import check_shared_settings
-from tidemill.worker.cache.periodic_eviction import evict
+from tidemill.worker import triggers
 from tidemill.worker.config import Config
-from tidemill.worker.fleet.heartbeat import beat, offer
-from tidemill.worker.parts import LocalStore, Parts, assemble
-from tidemill.worker.runs import time_limits
-from tidemill.worker.runs.saving import save_progress
-from tidemill.worker.triggers import listeners
+from tidemill.worker.local_store import LocalStore
+from tidemill.worker.parts import Parts, build_parts
+
+NAME = "worker"
 
 
 async def build(config: Config) -> Service:
-    service, parts = Service("worker", config), assemble(config)
+    service, parts = Service(NAME, config), build_parts(config)
     _add_start(service, parts)
-    _add_tasks(service, parts)
-    _add_end(service, parts)
+    publish_endpoints(service, parts.context.database)
+    watch_database(service)
+    for name, task in triggers.timers(parts):
+        service.task(name, task)
+    _add_drain(service, parts)
     return service
 
 
 def _add_start(service: Service, parts: Parts) -> None:
-    """What comes up one after the other; it ends in the opposite order."""
-    context, manager, engine = parts.context, parts.instances.manager, parts.runs.engine
+    """Add what starts one after the other. It ends in the opposite order."""
+    context = parts.context
 
     async def listen() -> None:
-        surface = listeners(
-            context.worker,
-            on_command=manager.obey,
-            on_cancel=engine.on_cancel,
-            on_push=parts.versions.pushes.on_push,
-            on_removed=manager.removed,
-            on_version=parts.versions.prefetch.on_version,
-            on_urgent=parts.runs.urgency.on_urgent,
-        )
-        for listener in surface:
+        for listener in triggers.listeners(context.worker, parts.handlers):
             wire = context.bus.serve if listener.answers else context.bus.listen
             await wire(listener.subject, listener.kind, listener.handle)
-        context.bus.on_reconnected(parts.runs.urgency.look)
+        for call in triggers.on_reconnected(parts.handlers):
+            context.bus.on_reconnected(call)
 
     service.resource("cache", _cache(context.home, parts.local_store))
     service.resource("database", context.database)
     service.start("migrations", lambda: migrate(context.database))
-    service.start("settings", lambda: check_shared_settings(context.database, "worker", context.config))
+    service.start("settings", lambda: check_shared_settings(context.database, NAME, context.config))
     service.resource("bus", context.bus)
     service.resource("objects", context.objects)
     service.start("platform", context.platform.look_up)
-    service.start("sandbox", parts.reporter.look_at_layers)
+    service.start("sandbox", parts.reporter.probe_layers)
     service.start("lease", parts.lease.register)
-    service.resource("instances", _closing(parts))
+    service.resource("instances", _instances(parts))
     service.start("listeners", listen)
     service.ready_when("bus", context.bus.not_ready)
 
 
-def _add_tasks(service: Service, parts: Parts) -> None:
-    """What goes on all the time."""
-    context, local_store, runs, instances = parts.context, parts.local_store, parts.runs, parts.instances
-    config, manager, watcher = context.config, instances.manager, instances.watcher
-    offered = offer(config.instances, instances.gpus)
-    publish_endpoints(service, context.database)
-    watch_database(service)
-    service.task("platform", context.platform.follow)
-    service.task("zygotes", local_store.zygotes.keep_warm)
-    service.task("lease", parts.lease.keep)
-    service.task("heartbeat", lambda: beat(context.bus, runs.engine, offered, manager.changed))
-    service.task("GPUs", instances.gpus.observe)
-    service.task("report", parts.reporter.run)
-    service.task("pulls", runs.pulls.run)
-    service.task("prices", runs.queues.follow_prices)
-    service.task("watch", runs.timekeeper.watch)
-    service.task("time limits", lambda: time_limits.follow(context.database, runs.timekeeper.limit_times))
-    service.task("memory", watcher.memory)
-    service.task("stopped", watcher.stopped)
-    service.task("disk", watcher.disk)
-    service.task("boots under way", lambda: instances.records.follow(manager.booting))
-    service.task("health", watcher.health)
-    service.task("progress", lambda: save_progress(runs.engine, runs.records, config.save_every_s))
-    service.task("live output", runs.live.publish)
-    service.task("pushes", parts.versions.pushes.run)
-    service.task("prefetch", parts.versions.prefetch.run)
-    service.task(
-        "eviction",
-        lambda: evict(
-            local_store.bundles, local_store.environments, manager.environments_in_use, config.cache_limit_bytes
-        ),
-    )
-
-
-def _add_end(service: Service, parts: Parts) -> None:
-    """What is finished before a clean stop."""
+def _add_drain(service: Service, parts: Parts) -> None:
+    """Add what is finished before a clean stop."""
     runs = parts.runs
 
-    async def stop_taking() -> None:
-        runs.engine.draining = True
+    async def stop_pulls() -> None:
+        runs.table.is_draining = True
         parts.instances.manager.changed.set()
         await runs.pulls.stop()
 
-    async def finish() -> None:
-        await runs.engine.idle()
-        await runs.records.drained()
+    async def finish_runs() -> None:
+        await runs.engine.wait_until_idle()
+        await runs.writer.drained()
 
-    service.drain("pulls", stop_taking)
-    service.drain("runs", finish)
+    service.drain("pulls", stop_pulls)
+    service.drain("runs", finish_runs)
 
 
 @contextlib.asynccontextmanager
 async def _cache(home: Path, local_store: LocalStore) -> AsyncIterator[None]:
-    """The worker's folder; what instances of a dead worker left is removed."""
+    """Open the worker's folder, and remove what instances of a dead worker left there."""
 
     def clear() -> None:
         home.mkdir(parents=True, exist_ok=True)
@@ -130,8 +90,8 @@ async def _cache(home: Path, local_store: LocalStore) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _closing(parts: Parts) -> AsyncIterator[None]:
-    """Children end before the lease does: what they were at is then given away at once."""
+async def _instances(parts: Parts) -> AsyncIterator[None]:
+    """End the children before the lease: the predictions that they ran are then given away at once."""
     local_store = parts.local_store
     try:
         yield
@@ -147,4 +107,4 @@ async def _closing(parts: Parts) -> AsyncIterator[None]:
 
 
 def cli() -> None:
-    main("worker", Config, build)
+    main(NAME, Config, build)

@@ -1,4 +1,4 @@
-"""The worker's parts, and what they are made of: group by group, in the order in which they build on one another."""
+"""The parts of the worker, chosen and wired here: group by group, in the order in which they build on one another."""
 
 import contextlib
 from collections.abc import Callable
@@ -9,111 +9,86 @@ import nats.errors
 
 from tidemill.contracts import subjects
 from tidemill.contracts.events import VersionCreated
-from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
 from tidemill.hosting.child.egress_proxies import EgressProxies
 from tidemill.hosting.child.frames import Log
 from tidemill.hosting.child.inspection import SandboxedInspector
-from tidemill.hosting.child.zygotes import Zygotes
-from tidemill.hosting.environments.installer import Installer
-from tidemill.hosting.environments.store import Environments
-from tidemill.hosting.scratch import Scratch
 from tidemill.runtime.billing import Tariffs, prices
-from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import now
-from tidemill.runtime.db import Database
-from tidemill.runtime.objects.store import Objects
-from tidemill.runtime.platform import Platform
-from tidemill.runtime.service import StartError, parse_setting
+from tidemill.runtime.service import parse_setting
 from tidemill.security.delivery_urls import delivery_url, object_key_of_url
-from tidemill.security.egress.client import EgressClient
-from tidemill.security.egress.policy import AllowList, EgressPolicy
-from tidemill.security.public_urls import PublicUrls
-from tidemill.worker.cache.blobs import BlobCache, ObjectStoreBlobs
-from tidemill.worker.cache.bundles import BundleCache
+from tidemill.security.egress.policy import AllowList
 from tidemill.worker.cache.prefetch import Prefetcher
 from tidemill.worker.config import Config
+from tidemill.worker.context import Context, read_context
 from tidemill.worker.files.inputs import InputFetcher
 from tidemill.worker.files.outputs import OutputUploader
 from tidemill.worker.files.preparation import InputPreparation
-from tidemill.worker.fleet.heartbeat import Lease
+from tidemill.worker.fleet.heartbeat import WorkerResources, measure_resources
+from tidemill.worker.fleet.lease import Lease
 from tidemill.worker.fleet.report import Reporter, ReportSettings
 from tidemill.worker.gpus.assignments import GpuAssignments
 from tidemill.worker.gpus.devices import discover
+from tidemill.worker.handlers.cancels import CancelHandler
+from tidemill.worker.handlers.commands import CommandHandler
 from tidemill.worker.handlers.priorities import PriorityHandler
+from tidemill.worker.handlers.versions import VersionHandler
 from tidemill.worker.instances import usage
 from tidemill.worker.instances.boot_records import BootRecords
 from tidemill.worker.instances.booter import Booter, BootPorts
 from tidemill.worker.instances.cleanup import Cleanup
-from tidemill.worker.instances.confinement import Policy, required_layers
-from tidemill.worker.instances.folders import InstanceFolders
 from tidemill.worker.instances.forks import ForkBuilder
 from tidemill.worker.instances.idle_instances import IdleInstances
 from tidemill.worker.instances.manager import InstanceManager
 from tidemill.worker.instances.monitor import InstanceMonitor
 from tidemill.worker.instances.privileges import PrivilegeReader
+from tidemill.worker.local_store import LocalStore, open_local_store
 from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.live_output import LiveOutput
 from tidemill.worker.runs.ports import EnginePorts
-from tidemill.worker.runs.pulls import Pulls
+from tidemill.worker.runs.pulls import JobPulls
 from tidemill.worker.runs.queue_versions import QueueVersions
 from tidemill.worker.runs.run import Run
+from tidemill.worker.runs.run_ends import RunEnds
+from tidemill.worker.runs.run_table import RunTable
 from tidemill.worker.runs.run_writer import RunWriter
 from tidemill.worker.runs.watchdog import Watchdog
 from tidemill.worker.versions.pushes import PushBuilder
 from tidemill.worker.versions.trainings import TrainingOutputs
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """Who this worker is, what it was told, and what it reaches."""
-
-    worker: str
-    home: Path
-    key: bytes
-    config: Config
-    public_urls: PublicUrls
-    policy: Policy
-    database: Database
-    bus: Bus
-    objects: Objects
-    platform: Platform
-    egress: EgressClient
-
-
-class LocalStore(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies on this machine for instances to be made of, and where they write."""
-
-    scratch: Scratch
-    blobs: BlobCache
-    bundles: BundleCache
-    environments: Environments
-    zygotes: Zygotes
-    folders: InstanceFolders
-
-
 class RunParts(msgspec.Struct, frozen=True, kw_only=True):
+    table: RunTable
+    ends: RunEnds
     engine: Engine
-    records: RunWriter
-    live: LiveOutput
-    queues: QueueVersions
-    pulls: Pulls
-    timekeeper: Watchdog
-    urgency: PriorityHandler
+    writer: RunWriter
+    live_output: LiveOutput
+    queue_versions: QueueVersions
+    pulls: JobPulls
+    watchdog: Watchdog
 
 
 class InstanceParts(msgspec.Struct, frozen=True, kw_only=True):
     manager: InstanceManager
     records: BootRecords
     gpus: GpuAssignments
-    watcher: InstanceMonitor
+    monitor: InstanceMonitor
     egress_proxies: EgressProxies
 
 
 class VersionParts(msgspec.Struct, frozen=True, kw_only=True):
-    """Made here, and made elsewhere."""
+    """`push_builder` makes versions here; `prefetcher` fetches those that other workers made."""
 
-    pushes: PushBuilder
-    prefetch: Prefetcher
+    push_builder: PushBuilder
+    prefetcher: Prefetcher
+
+
+class Handlers(msgspec.Struct, frozen=True, kw_only=True):
+    commands: CommandHandler
+    cancels: CancelHandler
+    versions: VersionHandler
+    priorities: PriorityHandler
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,107 +97,78 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     runs: RunParts
     instances: InstanceParts
     versions: VersionParts
+    handlers: Handlers
     lease: Lease
     reporter: Reporter
+    resources: WorkerResources
 
 
-def assemble(config: Config) -> Parts:
-    """Nothing is started or asked yet. Raises StartError for settings that cannot be read."""
-    context = _context(config)
-    local_store = _local_store(context)
+def build_parts(config: Config) -> Parts:
+    """Wire all parts; nothing is started or asked yet. Raise StartError for settings that cannot be read."""
+    context = read_context(config)
+    local_store = open_local_store(context)
     runs = _runs(context, local_store)
     instances = _instances(context, local_store, runs)
-    about = ReportSettings(home=context.home, capacity=config.instances, cache_limit_bytes=config.cache_limit_bytes)
+    versions = _versions(context, local_store)
+    settings = ReportSettings(home=context.home, capacity=config.instances, cache_limit_bytes=config.cache_limit_bytes)
     return Parts(
         context=context,
         local_store=local_store,
         runs=runs,
         instances=instances,
-        versions=_versions(context, local_store),
+        versions=versions,
+        handlers=_handlers(context, runs, instances, versions),
         lease=Lease(context.database, context.worker, config.lease_s),
-        reporter=Reporter(runs.engine, context.database, local_store.bundles, context.policy, about),
-    )
-
-
-def _context(config: Config) -> Context:
-    home = Path(config.worker_home)
-    if not home.is_absolute():
-        raise StartError(f"TIDEMILL_WORKER_HOME must be an absolute path, not {config.worker_home!r}")
-    required = parse_setting("TIDEMILL_SANDBOX", required_layers, config.sandbox)
-    allow = parse_setting("TIDEMILL_EGRESS_ALLOW", AllowList.parse, config.egress_allow)
-    database = Database(config.database_url)
-    servers = (config.database_url, config.nats_url, config.s3_url)
-    platform = Platform.of(servers, config.public_urls, database)
-    return Context(
-        worker=new_id(),
-        home=home,
-        key=bytes.fromhex(config.signing_key),
-        config=config,
-        public_urls=parse_setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls),
-        policy=Policy(required=required, network=config.model_network),
-        database=database,
-        bus=Bus(config.nats_url, "worker", retention_s=config.retention_s, events_bytes=config.events_bytes),
-        objects=Objects(config),
-        platform=platform,
-        egress=EgressClient(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True)),
-    )
-
-
-def _local_store(context: Context) -> LocalStore:
-    home = context.home
-    scratch = Scratch(home)
-    installer = Installer(home / "uv", limit_bytes=context.config.environment_limit_bytes)
-    blobs = BlobCache(home / "blobs", ObjectStoreBlobs(context.objects), scratch)
-    return LocalStore(
-        scratch=scratch,
-        blobs=blobs,
-        bundles=BundleCache(home / "versions", blobs, scratch),
-        environments=Environments(home / "environments", installer, scratch),
-        zygotes=Zygotes(home),
-        folders=InstanceFolders(home / "instances"),
+        reporter=Reporter(runs.table, context.database, local_store.bundles, context.policy, settings),
+        resources=measure_resources(config.instances, instances.gpus),
     )
 
 
 def _runs(context: Context, local_store: LocalStore) -> RunParts:
     config, database = context.config, context.database
-    live = LiveOutput(context.bus)
-    queues = QueueVersions(live, Tariffs(database, parse_setting("TIDEMILL_PRICES", prices, config.prices)))
-    records = RunWriter(context.worker, database, context.bus)
+    live_output = LiveOutput(context.bus)
+    tariffs = Tariffs(database, parse_setting("TIDEMILL_PRICES", prices, config.prices))
+    queue_versions = QueueVersions(live_output, tariffs)
+    writer = RunWriter(context.worker, database, context.bus)
 
-    def say(run: Run, line: str) -> None:
+    def add_log_line(run: Run, line: str) -> None:
         if kept := run.add_log(line):
-            live.chunk(run, Log(run.job.id, kept))
+            live_output.add(run, Log(run.job.id, kept))
 
-    outputs = OutputUploader(context.objects, _url_for(context), say)
+    def input_folder(instance: Instance) -> Path:
+        return local_store.folders.paths(instance.id).inputs
+
+    uploader = OutputUploader(context.objects, _url_maker(context), add_log_line)
     trainings = TrainingOutputs(
-        context.worker, database, context.objects, local_store.scratch, outputs.upload, queues.trains
+        context.worker, database, context.objects, local_store.scratch, uploader.upload, queue_versions.trains
     )
-    preparation = InputPreparation(
-        database, _inputs(context), queues, lambda instance: local_store.folders.paths(instance.id).inputs, say
-    )
+    preparation = InputPreparation(database, _input_fetcher(context), queue_versions, input_folder, add_log_line)
+    table = RunTable(context.worker)
+    ends = RunEnds(table, writer, preparation.discard)
     ports = EnginePorts(
-        records=records,
-        needs_preparation=queues.needs_preparation,
-        tariff=queues.tariff,
+        writer=writer,
+        needs_preparation=queue_versions.needs_preparation,
+        tariff=queue_versions.tariff,
         prepare=preparation.prepare,
         upload=trainings.upload,
         discard_inputs=preparation.discard,
-        chunk=live.chunk,
-        uploads_behind=lambda: outputs.behind,
+        publish_chunk=live_output.add,
+        uploads_are_behind=lambda: uploader.is_behind,
     )
-    engine = Engine(context.worker, ports)
+    engine = Engine(table, ends, ports)
     return RunParts(
+        table=table,
+        ends=ends,
         engine=engine,
-        records=records,
-        live=live,
-        queues=queues,
-        pulls=Pulls(context.bus, engine),
-        timekeeper=Watchdog(engine, time_limit_s=config.time_limit_s, kill_after_s=config.kill_after_s),
-        urgency=PriorityHandler(engine, database),
+        writer=writer,
+        live_output=live_output,
+        queue_versions=queue_versions,
+        pulls=JobPulls(context.bus, table, engine),
+        watchdog=Watchdog(table, ends, time_limit_s=config.time_limit_s, kill_after_s=config.kill_after_s),
     )
 
 
-def _url_for(context: Context) -> Callable[[str], str]:
+def _url_maker(context: Context) -> Callable[[str], str]:
     config = context.config
 
     def url_for(object_key: str) -> str:
@@ -232,7 +178,7 @@ def _url_for(context: Context) -> Callable[[str], str]:
     return url_for
 
 
-def _inputs(context: Context) -> InputFetcher:
+def _input_fetcher(context: Context) -> InputFetcher:
     return InputFetcher(
         context.database,
         context.objects,
@@ -243,53 +189,64 @@ def _inputs(context: Context) -> InputFetcher:
 
 
 def _instances(context: Context, local_store: LocalStore, runs: RunParts) -> InstanceParts:
-    config, database, engine, folders = context.config, context.database, runs.engine, local_store.folders
+    config, database, folders = context.config, context.database, local_store.folders
     allow = parse_setting("TIDEMILL_MODEL_NETWORK_ALLOW", AllowList.parse, config.model_network_allow)
     egress_proxies = EgressProxies(context.platform, allow)
-    watcher = InstanceMonitor(
+    monitor = InstanceMonitor(
         disk_limit_bytes=config.instance_disk_bytes,
         health_every_s=config.health_every_s,
         disk_is_memory=usage.lies_in_memory(folders.root),
     )
-    idleness = IdleInstances(engine)
-    gpus = GpuAssignments(discover(), idle_s=idleness.idle_s, stop=idleness.stop)
+    idle = IdleInstances(runs.table)
+    gpus = GpuAssignments(discover(), idle_s=idle.idle_s, stop=idle.stop)
     ports = BootPorts(
         database=database,
         bundles=local_store.bundles,
         environments=local_store.environments,
-        queues=runs.queues,
+        queue_versions=runs.queue_versions,
+        priority_hints=runs.table.priority_hints,
         gpus=gpus,
         privileges=PrivilegeReader(database, context.key, context.policy),
         forks=ForkBuilder(local_store.zygotes, folders),
         folders=folders,
         egress_proxies=egress_proxies,
-        watcher=watcher,
+        monitor=monitor,
     )
     records = BootRecords(database, context.worker)
     manager = InstanceManager(
-        engine,
-        Booter(engine, ports),
-        Cleanup(gpus, egress_proxies, watcher, folders),
+        runs.table,
+        runs.engine,
+        Booter(runs.engine, ports),
+        Cleanup(gpus, egress_proxies, monitor, folders),
         records,
         capacity=config.instances,
         timeout_s=config.boot_timeout_s,
     )
-    return InstanceParts(manager=manager, records=records, gpus=gpus, watcher=watcher, egress_proxies=egress_proxies)
+    return InstanceParts(manager=manager, records=records, gpus=gpus, monitor=monitor, egress_proxies=egress_proxies)
 
 
 def _versions(context: Context, local_store: LocalStore) -> VersionParts:
-    database, bus, environments, zygotes = context.database, context.bus, local_store.environments, local_store.zygotes
+    config, database, bus = context.config, context.database, context.bus
+    bundles, environments, zygotes = local_store.bundles, local_store.environments, local_store.zygotes
 
-    async def version_made(queue: str, account: str) -> None:
-        with contextlib.suppress(nats.errors.Error):  # a hint: those who miss it fetch when they boot
+    async def announce_version(queue: str, account: str) -> None:
+        with contextlib.suppress(nats.errors.Error):  # a hint: who misses it fetches the version at boot
             await bus.send(subjects.VERSION_CREATED, VersionCreated(queue=queue, account=account))
 
-    config = context.config
     inspector = SandboxedInspector(zygotes, context.home, context.policy.required, limit_s=config.import_limit_s)
     limit_bytes = config.cache_limit_bytes // 2
     return VersionParts(
-        pushes=PushBuilder(
-            context.worker, database, local_store.bundles, environments, inspector, version_made, at_once=config.builds
+        push_builder=PushBuilder(
+            context.worker, database, bundles, environments, inspector, announce_version, at_once=config.builds
         ),
-        prefetch=Prefetcher(database, local_store.blobs, local_store.bundles, environments, zygotes, limit_bytes),
+        prefetcher=Prefetcher(database, local_store.blobs, bundles, environments, zygotes, limit_bytes),
+    )
+
+
+def _handlers(context: Context, runs: RunParts, instances: InstanceParts, versions: VersionParts) -> Handlers:
+    return Handlers(
+        commands=CommandHandler(runs.table, instances.manager),
+        cancels=CancelHandler(runs.table, runs.ends),
+        versions=VersionHandler(versions.push_builder, versions.prefetcher, instances.manager),
+        priorities=PriorityHandler(runs.table, context.database),
     )

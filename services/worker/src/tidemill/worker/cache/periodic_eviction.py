@@ -11,7 +11,7 @@ from tidemill.worker.cache.bundles import BundleCache
 EVERY_S: Final = 600.0  # a look walks the whole cache; disks fill in hours
 
 
-async def evict(
+async def evict_periodically(
     bundles: BundleCache,
     environments: Environments,
     environments_in_use: Callable[[], frozenset[str]],

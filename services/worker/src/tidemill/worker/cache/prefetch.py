@@ -11,7 +11,6 @@ import msgspec
 from prometheus_client import Counter
 
 from tidemill.contracts.api.pushes import BundleFile
-from tidemill.contracts.events import VersionCreated
 from tidemill.hosting.child.zygotes import Zygotes
 from tidemill.hosting.environments.store import EnvironmentFailed, Environments
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
@@ -29,7 +28,7 @@ AT_ONCE: Final = 2  # versions, of different accounts: one that takes long holds
 FILL_SHARE: Final = 0.8  # of the space for model files: the rest is for what is asked for
 WITHIN_S: Final = 3600.0  # of one version: files of 20 GiB and an environment with torch
 PREFETCHED: Final = Counter("tidemill_worker_prefetched_total", "New versions that were fetched ahead", ["result"])
-REASONS: Final = (
+FETCH_ERRORS: Final = (
     BundleError,
     BlobUnavailable,
     EnvironmentFailed,
@@ -64,8 +63,8 @@ class Prefetcher:
         self._waiting = FairQueue()
         self._wake = asyncio.Event()
 
-    async def on_version(self, event: VersionCreated) -> None:
-        self._waiting.add(event.account, event.queue)
+    def add(self, account: str, queue: str) -> None:
+        self._waiting.add(account, queue)
         self._wake.set()
 
     async def run(self) -> None:
@@ -96,13 +95,13 @@ class Prefetcher:
         try:
             async with asyncio.timeout(WITHIN_S):
                 result = await self.fetch(queue)
-        except REASONS as error:
+        except FETCH_ERRORS as error:
             result = "failed"
             log().warning("not fetched ahead", action="prefetch", queue=queue, error=str(error) or type(error).__name__)
         PREFETCHED.labels(result).inc()
 
     async def fetch(self, queue: str) -> Result:
-        """What became of it: fetched, gone (the version) or full (the cache). Raises REASONS."""
+        """What became of it: fetched, gone (the version) or full (the cache). Raise one of FETCH_ERRORS."""
         row = await store.version(self._database, queue)
         if row is None:
             return "gone"

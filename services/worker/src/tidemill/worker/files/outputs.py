@@ -20,7 +20,7 @@ from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.runtime.objects.store import Objects, ObjectStoreError
 from tidemill.runtime.telemetry import log
 from tidemill.worker.files.passed_file import PassedFile, shrunk
-from tidemill.worker.runs.ports import Say
+from tidemill.worker.runs.ports import AddLogLine
 from tidemill.worker.runs.run import Run, RunFailed
 from tidemill.worker.runs.stopping import unless_stopped
 
@@ -35,17 +35,17 @@ WAITS: Final = "[The object store is away: the output is kept and stored when it
 class OutputUploader:
     """`url_for` makes the URL under which clients fetch an object."""
 
-    def __init__(self, objects: Objects, url_for: Callable[[str], str], say: Say) -> None:
+    def __init__(self, objects: Objects, url_for: Callable[[str], str], add_log_line: AddLogLine) -> None:
         self._objects = objects
         self._url_for = url_for
-        self._say = say
+        self._add_log_line = add_log_line
         self._slots = asyncio.Semaphore(PARALLEL)
         self._numbers = itertools.count()
         self._waiting = 0
         self._waiting_bytes = 0
 
     @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         """So much waits for a store that is away that nothing new should be made."""
         return self._objects.away and (self._waiting >= WAITING_LIMIT or self._waiting_bytes >= WAITING_LIMIT_BYTES)
 
@@ -70,7 +70,7 @@ class OutputUploader:
 
     async def _upload_all(self, run: Run, files: Sequence[FileRef], handed: Sequence[PassedFile]) -> list[str]:
         """The URLs in order; the first failure ends all."""
-        budget = RetryBudget(on_wait=lambda: self._say(run, WAITS))
+        budget = RetryBudget(on_wait=lambda: self._add_log_line(run, WAITS))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [

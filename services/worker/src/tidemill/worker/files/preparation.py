@@ -18,7 +18,7 @@ from tidemill.worker import store
 from tidemill.worker.files.inputs import InputFetcher, InputFetchError
 from tidemill.worker.model_output.redaction import secrets_in
 from tidemill.worker.runs.instance import Instance
-from tidemill.worker.runs.ports import Say
+from tidemill.worker.runs.ports import AddLogLine
 from tidemill.worker.runs.queue_versions import QueueVersions
 from tidemill.worker.runs.run import Run, RunFailed
 from tidemill.worker.runs.stopping import unless_stopped
@@ -35,9 +35,9 @@ class InputPreparation:
         inputs: InputFetcher,
         queues: QueueVersions,
         folder_of: Callable[[Instance], Path],
-        say: Say,
+        add_log_line: AddLogLine,
     ) -> None:
-        self._say = say
+        self._add_log_line = add_log_line
         self._database = database
         self._inputs = inputs
         self._queues = queues
@@ -62,7 +62,7 @@ class InputPreparation:
         folder = self._folder_of(instance) / run.job.id
         self._folders[run.job.id] = folder
         try:
-            budget = RetryBudget(on_wait=lambda: self._say(run, WAITS))
+            budget = RetryBudget(on_wait=lambda: self._add_log_line(run, WAITS))
             ready = await self._inputs.materialise(fields, given, folder, run.job.account, budget)
         except InputFetchError as error:
             raise RunFailed(str(error), ErrorCode.INPUT_FETCH_FAILED) from None

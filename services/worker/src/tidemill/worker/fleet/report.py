@@ -25,8 +25,8 @@ from tidemill.worker.cache.bundles import BundleCache
 from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.confinement import Policy
 from tidemill.worker.instances.processes import RootProcess
-from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.run_table import RunTable
 
 EVERY_S: Final = 5.0  # people look at it; schedulers have the heartbeat
 SIZE_EVERY: Final = 12  # reports between two walks through the cache: a minute
@@ -46,9 +46,9 @@ class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Reporter:
     def __init__(
-        self, engine: Engine, database: Database, bundles: BundleCache, policy: Policy, settings: ReportSettings
+        self, table: RunTable, database: Database, bundles: BundleCache, policy: Policy, settings: ReportSettings
     ) -> None:
-        self._engine = engine
+        self._table = table
         self._database = database
         self._bundles = bundles
         self._policy = policy
@@ -56,7 +56,7 @@ class Reporter:
         self._layers: list[SandboxLayer] = []
         self._cache_bytes = 0
 
-    async def look_at_layers(self) -> None:
+    async def probe_layers(self) -> None:
         """Tries the sandbox once, and says what is missing: at start, before any model could need it."""
         self._layers = await available(self._settings.home)
         for layer in self._layers:
@@ -80,19 +80,19 @@ class Reporter:
             count += 1
             try:
                 text = msgspec.json.encode(await self.report()).decode()
-                await self._database.execute(WRITE, self._engine.worker, text)
+                await self._database.execute(WRITE, self._table.worker, text)
             except TRANSIENT_ERRORS as error:
                 log().warning("cannot report", action="report", error=str(error))
             await asyncio.sleep(EVERY_S)
 
     async def report(self) -> WorkerReport:
-        instances = list(self._engine.instances().values())
+        instances = list(self._table.instances().values())
         memory = await asyncio.to_thread(_memory, [(each.id, _pid(each)) for each in instances])
         return WorkerReport(
             user="root" if os.geteuid() == 0 else "ordinary user",
             model_network=self._policy.network,
             capacity=self._settings.capacity,
-            draining=self._engine.draining,
+            draining=self._table.is_draining,
             layers=layers(self._layers, self._policy.required),
             instances=[described(each, memory.get(each.id), monotonic()) for each in instances],
             cache=CacheReport(

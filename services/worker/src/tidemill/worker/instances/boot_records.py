@@ -42,13 +42,13 @@ class BootRecords:
         self._worker = worker
         self._written: dict[str, str] = {}  # logs of boots under way, by instance, as they are in the database
 
-    async def booted(self, instance: Instance, logs: str) -> None:
+    async def record_boot(self, instance: Instance, logs: str) -> None:
         """It is ready, or has failed with its error. `logs` is what it printed until then."""
         ready_at = None if instance.state == "failed" else at(now())
         said = (_text(each) for each in (instance.error, instance.boot, logs))
         await self._write(WRITE, instance.id, instance.queue, self._worker, _began_at(instance), ready_at, *said)
 
-    async def crashed(self, instance: Instance, ending: ChildFailure) -> None:
+    async def record_crash(self, instance: Instance, ending: ChildFailure) -> None:
         await self._write(ENDED, instance.id, _text(ending.error))
 
     async def follow(self, booting: Callable[[], Iterable[ManagedInstance]]) -> None:
@@ -64,7 +64,7 @@ class BootRecords:
             del self._written[name]
             await self._write(GIVEN_UP, name, STOPPED)  # no end was written, or one will overwrite this
         for name, managed in under_way.items():
-            instance, printed = managed.instance, managed.printed
+            instance, printed = managed.instance, managed.boot_log
             old_enough = monotonic() - instance.born >= SAVE_EVERY_S
             if old_enough and self._written.get(name) != printed:
                 values = (instance.queue, self._worker, _began_at(instance), _text(printed))

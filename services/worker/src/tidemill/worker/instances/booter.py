@@ -33,6 +33,7 @@ from tidemill.worker.instances.monitor import InstanceMonitor, MonitoredInstance
 from tidemill.worker.instances.privileges import InstancePrivileges, PrivilegeReader
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
+from tidemill.worker.runs.priority_hints import PriorityHints
 from tidemill.worker.runs.queue_versions import QueueVersions
 from tidemill.worker.versions import guessed_schemas
 
@@ -43,13 +44,14 @@ class BootPorts(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     bundles: BundleCache
     environments: Environments
-    queues: QueueVersions
+    queue_versions: QueueVersions
+    priority_hints: PriorityHints
     gpus: GpuAssignments
     privileges: PrivilegeReader
     forks: ForkBuilder
     folders: InstanceFolders
     egress_proxies: EgressProxies
-    watcher: InstanceMonitor
+    monitor: InstanceMonitor
 
 
 class BootVersion(NamedTuple):
@@ -100,9 +102,9 @@ class Booter:
 
     async def _learn(self, queue: str, row: Row) -> None:
         """What the runs of the queue must know."""
-        self._ports.queues.learn(queue, row)
-        self._engine.turns.note(queue, row["urgent"])
-        await self._ports.queues.price(queue)
+        self._ports.queue_versions.learn(queue, row)
+        self._ports.priority_hints.note(queue, row["urgent"])
+        await self._ports.queue_versions.price(queue)
 
     async def _start(
         self, managed: ManagedInstance, version: BootVersion, directory: Path, environment: Environment
@@ -116,20 +118,20 @@ class Booter:
             instance.data_limit_bytes = data_limit(sku, version.files)
         given = await ports.privileges.given(instance.queue, version.config)
         instance.about = given.about
-        trains = ports.queues.trains(instance.queue)
+        trains = ports.queue_versions.trains(instance.queue)
         materials = ForkMaterials(version.config, directory, environment, grant, given, trains)
         fork = await ports.forks.prepare(instance, materials)
         connection = managed.connection = self._linked(instance, given)
         child = instance.child = await fork.zygote.fork(fork.spec, fork.boot, connection)
         folder = ports.folders.of(instance.id)
-        ports.watcher.watch(MonitoredInstance(instance, connection, child.pid, folder, memory_limit(sku), fork.own_uid))
+        ports.monitor.watch(MonitoredInstance(instance, connection, child.pid, folder, memory_limit(sku), fork.own_uid))
         return connection
 
     def _linked(self, instance: Instance, given: InstancePrivileges) -> ChildConnection:
         confined = given.confined
         take = partial(self._ports.egress_proxies.open, instance.id, confined.hosts) if confined.way_out else None
         privileged = ConnectionOptions(tuple(given.secrets.values()), take)
-        connection = ChildConnection(self._engine, instance, self._ports.watcher.fresh_kernel_kills, privileged)
+        connection = ChildConnection(self._engine, instance, self._ports.monitor.fresh_kernel_kills, privileged)
         connection.note(confined.note)
         return connection
 
@@ -140,11 +142,11 @@ class Booter:
         if await guessed_schemas.correct(self._ports.database, version.bundle, version.config, schema):
             row = await store.version(self._ports.database, instance.queue)
             if row is not None:
-                self._ports.queues.learn(instance.queue, row)
+                self._ports.queue_versions.learn(instance.queue, row)
 
 
 async def _ready(managed: ManagedInstance, connection: ChildConnection) -> Ready:
     try:
         return await connection.ready
     except BootFailed as error:
-        raise BootFailed(managed.explained(str(error))) from None
+        raise BootFailed(managed.with_boot_log(str(error))) from None

@@ -58,7 +58,7 @@ class ChildConnection:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
-    def log(self) -> str:
+    def boot_log(self) -> str:
         """What the model printed while it booted."""
         dropped = f"[the first {self._dropped} characters were dropped]\n" if self._dropped else ""
         return dropped + self._log
@@ -176,7 +176,7 @@ class ChildConnection:
         if not self.ready.done():
             how = describe_exit(ended) if told.code is ErrorCode.MODEL_CRASHED and self._ending is None else told.error
             self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
-        self._engine.gone(self._instance, told)
+        self._engine.on_exit(self._instance, told)
         self.ended.set_result(None)
 
     def _was_its_own(self, ended: ChildExit) -> bool:

@@ -1,4 +1,4 @@
-"""What is taken back of an instance when its process has gone: its GPUs, its way out, its files."""
+"""Releases what an instance held once its process has gone: its GPUs, its network socket, its files."""
 
 import asyncio
 
@@ -11,23 +11,23 @@ from tidemill.worker.instances.monitor import InstanceMonitor
 
 class Cleanup:
     def __init__(
-        self, gpus: GpuAssignments, egress_proxies: EgressProxies, watcher: InstanceMonitor, folders: InstanceFolders
+        self, gpus: GpuAssignments, egress_proxies: EgressProxies, monitor: InstanceMonitor, folders: InstanceFolders
     ) -> None:
         self._gpus = gpus
-        self._egress_proxies = egress_proxies
-        self._watcher = watcher
+        self._ways_out = egress_proxies
+        self._monitor = monitor
         self._folders = folders
 
-    async def give_gpus_back(self, managed: ManagedInstance) -> None:
-        """A boot that failed is shown for a while; others need not wait for it."""
-        await managed.process_gone()
+    async def release_gpus(self, managed: ManagedInstance) -> None:
+        """For a boot that failed: it is shown for a while, and others need not wait for its GPUs."""
+        await managed.wait_for_exit()
         self._gpus.release(managed.instance.id)
 
-    async def clear(self, managed: ManagedInstance) -> None:
-        """Removes what the instance wrote, once nobody is left to write more."""
+    async def clean_up(self, managed: ManagedInstance) -> None:
+        """Remove what the instance wrote, after its process has ended."""
         instance = managed.instance.id
-        self._watcher.forget(instance)
-        await self._egress_proxies.close(instance)
-        await managed.process_gone()
+        self._monitor.forget(instance)
+        await self._ways_out.close(instance)
+        await managed.wait_for_exit()
         await asyncio.to_thread(self._folders.remove, instance)
         self._gpus.release(instance)

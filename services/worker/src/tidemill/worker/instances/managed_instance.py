@@ -1,4 +1,4 @@
-"""One instance with what it holds in this worker, from its command until nothing of it is left."""
+"""An instance together with what it holds in this worker: its environment and the connection to its child."""
 
 import asyncio
 from typing import Final
@@ -6,12 +6,12 @@ from typing import Final
 from tidemill.worker.instances.child_connection import ChildConnection
 from tidemill.worker.runs.instance import Instance
 
-SHOWN_LOG_CHARS: Final = 1500  # of the set-up's log, with the error
+SHOWN_LOG_CHARS: Final = 1500  # of the boot's log, with the error
 GONE_WITHIN_S: Final = 5.0  # a killed process is reaped in milliseconds; its files may then be removed
 
 
 class ManagedInstance:
-    """`environment` is the digest of the one that it runs in; `connection` is there since its process was asked for."""
+    """`environment` is the digest of the environment in use. `connection` is None until a process is forked."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -19,19 +19,19 @@ class ManagedInstance:
         self.connection: ChildConnection | None = None
 
     @property
-    def printed(self) -> str:
-        """What its model printed while it booted."""
-        return "" if self.connection is None else self.connection.log
+    def boot_log(self) -> str:
+        """What the model printed while it booted."""
+        return "" if self.connection is None else self.connection.boot_log
 
-    def explained(self, error: str) -> str:
-        """The error, with the end of what was printed before it."""
-        return f"{error}\n{self.printed[-SHOWN_LOG_CHARS:]}".strip()
+    def with_boot_log(self, error: str) -> str:
+        """Return the error, followed by the end of the boot's log."""
+        return f"{error}\n{self.boot_log[-SHOWN_LOG_CHARS:]}".strip()
 
     def kill(self) -> None:
         if self.instance.child is not None:
             self.instance.child.kill()
 
-    async def process_gone(self) -> None:
-        """Waits for the end of a process that was told to end, if there is one; not for ever."""
+    async def wait_for_exit(self) -> None:
+        """Wait for the process that was told to end, if there is one, for GONE_WITHIN_S at most."""
         if self.connection is not None and self.instance.child is not None:
             await asyncio.wait([self.connection.ended], timeout=GONE_WITHIN_S)

@@ -44,93 +44,93 @@ class InstanceMonitor:
         self._disk_is_memory = disk_is_memory
         self._written_bytes: dict[str, int] = {}  # as of the last look
         self._health_every_s = health_every_s
-        self._watched: dict[str, MonitoredInstance] = {}
+        self._monitored: dict[str, MonitoredInstance] = {}
         self._kernel_kills = usage.kernel_kills()
 
-    def watch(self, watched: MonitoredInstance) -> None:
-        self._watched[watched.instance.id] = watched
+    def watch(self, monitored: MonitoredInstance) -> None:
+        self._monitored[monitored.instance.id] = monitored
 
     def forget(self, instance: str) -> None:
-        self._watched.pop(instance, None)
+        self._monitored.pop(instance, None)
         self._written_bytes.pop(instance, None)
 
     def fresh_kernel_kills(self) -> int:
         """Processes that the kernel has killed for want of memory since the last look, a second ago at most."""
         return usage.kernel_kills() - self._kernel_kills
 
-    async def memory(self) -> None:
+    async def watch_memory(self) -> None:
         """Named task."""
         while True:
             await asyncio.sleep(MEMORY_EVERY_S)
-            limited = [each for each in self._watched.values() if each.memory_limit_bytes is not None]
+            limited = [each for each in self._monitored.values() if each.memory_limit_bytes is not None]
             written = dict(self._written_bytes) if self._disk_is_memory else {}
-            for watched, ending in await asyncio.to_thread(_over_memory, limited, written):
-                self._end(watched, ending)
+            for monitored, ending in await asyncio.to_thread(_over_memory, limited, written):
+                self._end(monitored, ending)
             self._kernel_kills = usage.kernel_kills()
 
-    async def stopped(self) -> None:
+    async def watch_stopped(self) -> None:
         """Named task. A process that sent itself SIGSTOP runs nothing and says nothing, and would be waited for."""
         before: set[str] = set()
         while True:
             await asyncio.sleep(STOPPED_EVERY_S)
-            found = await asyncio.to_thread(_stopped, list(self._watched.values()))
-            for watched in found:
-                if watched.instance.id in before:
-                    self._end(watched, ChildFailure(STOPPED, ErrorCode.MODEL_CRASHED))
-            before = {watched.instance.id for watched in found}
+            found = await asyncio.to_thread(_stopped, list(self._monitored.values()))
+            for monitored in found:
+                if monitored.instance.id in before:
+                    self._end(monitored, ChildFailure(STOPPED, ErrorCode.MODEL_CRASHED))
+            before = {monitored.instance.id for monitored in found}
 
-    async def disk(self) -> None:
+    async def watch_disk(self) -> None:
         """Named task."""
         while True:
             await asyncio.sleep(DISK_EVERY_S)
-            for watched in list(self._watched.values()):
-                used = await asyncio.to_thread(usage.disk_bytes, watched.folder, self._disk_limit_bytes)
-                if watched.instance.id in self._watched:
-                    self._written_bytes[watched.instance.id] = used
+            for monitored in list(self._monitored.values()):
+                used = await asyncio.to_thread(usage.disk_bytes, monitored.folder, self._disk_limit_bytes)
+                if monitored.instance.id in self._monitored:
+                    self._written_bytes[monitored.instance.id] = used
                 if used > self._disk_limit_bytes:
                     error = f"The model wrote more than {self._disk_limit_bytes / GIB:.3g} GiB to its disk."
-                    self._end(watched, ChildFailure(error, ErrorCode.MODEL_CRASHED))
+                    self._end(monitored, ChildFailure(error, ErrorCode.MODEL_CRASHED))
 
-    async def health(self) -> None:
+    async def watch_health(self) -> None:
         """Named task. Only instances that run nothing are asked: one that is busy is not ill."""
         while True:
             await asyncio.sleep(self._health_every_s)
             asked = [
-                each for each in self._watched.values() if each.connection.has_healthcheck and _idles(each.instance)
+                each for each in self._monitored.values() if each.connection.has_healthcheck and _idles(each.instance)
             ]
             await asyncio.gather(*(self._ask(each) for each in asked))
 
-    async def _ask(self, watched: MonitoredInstance) -> None:
+    async def _ask(self, monitored: MonitoredInstance) -> None:
         try:
             async with asyncio.timeout(HEALTH_WITHIN_S):
-                error = await watched.connection.check()
+                error = await monitored.connection.check()
         except TimeoutError:
             what = f"The model's healthcheck() took longer than {HEALTH_WITHIN_S:g} s."
-            self._end(watched, ChildFailure(what, ErrorCode.MODEL_CRASHED))
+            self._end(monitored, ChildFailure(what, ErrorCode.MODEL_CRASHED))
             return
-        if error is None or watched.instance.id not in self._watched:
+        if error is None or monitored.instance.id not in self._monitored:
             return
-        log().warning("unwell", action="health", instance=watched.instance.id, error=error)
-        watched.instance.drain()
+        log().warning("unwell", action="health", instance=monitored.instance.id, error=error)
+        monitored.instance.drain()
         try:
             async with asyncio.timeout(LEAVE_WITHIN_S):
-                await asyncio.wait([watched.connection.ended])
+                await asyncio.wait([monitored.connection.ended])
         except TimeoutError:
-            self._end(watched, ChildFailure(f"The model was not well: {error}.", ErrorCode.MODEL_CRASHED))
+            self._end(monitored, ChildFailure(f"The model was not well: {error}.", ErrorCode.MODEL_CRASHED))
 
-    def _end(self, watched: MonitoredInstance, ending: ChildFailure) -> None:
-        instance = watched.instance
-        if instance.id in self._watched:
+    def _end(self, monitored: MonitoredInstance, ending: ChildFailure) -> None:
+        instance = monitored.instance
+        if instance.id in self._monitored:
             log().warning("ended", action="kill", instance=instance.id, queue=instance.queue, error=ending.error)
-            watched.connection.kill(ending)
+            monitored.connection.kill(ending)
 
 
 def _idles(instance: Instance) -> bool:
     return instance.state == "ready" and not instance.runs
 
 
-def _stopped(watched: Sequence[MonitoredInstance]) -> list[MonitoredInstance]:
-    return [each for each in watched if process_state.is_stopped(each.pid)]
+def _stopped(monitored: Sequence[MonitoredInstance]) -> list[MonitoredInstance]:
+    return [each for each in monitored if process_state.is_stopped(each.pid)]
 
 
 def _over_memory(
@@ -138,10 +138,10 @@ def _over_memory(
 ) -> list[tuple[MonitoredInstance, ChildFailure]]:
     over = []
     found = processes.of_instances([RootProcess(each.pid, each.uid) for each in limited])
-    for watched, pids in zip(limited, found, strict=True):
-        limit, files = watched.memory_limit_bytes or 0, written.get(watched.instance.id, 0)
+    for monitored, pids in zip(limited, found, strict=True):
+        limit, files = monitored.memory_limit_bytes or 0, written.get(monitored.instance.id, 0)
         used = usage.memory_bytes(pids, limit - files) + files
         if used > limit:
             error = f"The model used {used / GIB:.3g} GiB of memory; its hardware gives it {limit / GIB:.3g} GiB."
-            over.append((watched, ChildFailure(error, ErrorCode.OUT_OF_MEMORY, final=True)))
+            over.append((monitored, ChildFailure(error, ErrorCode.OUT_OF_MEMORY, final=True)))
     return over

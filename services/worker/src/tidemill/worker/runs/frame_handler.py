@@ -1,11 +1,7 @@
-"""What booted children say: logs, output, metrics and ends of runs. Every byte is hostile until it is decoded.
-
-It collects what a run produces; what an end means is the engine's matter.
-"""
+"""Handles what a booted child sends: logs, output, metrics and ends of runs. It trusts no byte before decoding."""
 
 import os
 from collections.abc import Sequence
-from typing import Protocol
 
 from tidemill.contracts.prediction import Status
 from tidemill.hosting.child.frames import Done, Log, Metric, Output, Running, decode
@@ -17,29 +13,23 @@ from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.ports import EnginePorts
 from tidemill.worker.runs.run import Run, RunFailed, StopReason, too_large
+from tidemill.worker.runs.run_ends import RunEnds
+from tidemill.worker.runs.run_table import RunTable
 from tidemill.worker.runs.run_tasks import RunTasks
 
 
-class Runs(Protocol):
-    """What becomes of runs by what is heard."""
-
-    def off(self, instance: Instance, frame: Done) -> Run | None: ...
-    def finish(self, run: Run, frame: Done) -> None: ...
-    def end(self, run: Run, stop: StopReason) -> None: ...
-    def stop(self, run: Run, stop: StopReason) -> None: ...
-
-
 class FrameHandler:
-    def __init__(self, runs: Runs, chores: RunTasks, ports: EnginePorts) -> None:
-        self._runs = runs
-        self._chores = chores
+    def __init__(self, table: RunTable, ends: RunEnds, tasks: RunTasks, ports: EnginePorts) -> None:
+        self._table = table
+        self._ends = ends
+        self._tasks = tasks
         self._upload = ports.upload
-        self._chunk = ports.chunk
+        self._publish_chunk = ports.publish_chunk
 
     def on_frame(self, instance: Instance, body: bytes) -> None:
-        """Raises ValueError or msgspec.DecodeError when the child breaks the rules: its caller then kills it."""
+        """Raise ValueError or msgspec.DecodeError when the child breaks the protocol: the caller then kills it."""
         if len(body) > protocol.METRIC_FRAME_LIMIT_BYTES and body.startswith(protocol.METRIC):
-            raise ValueError(f"a metric of {len(body)} bytes")  # to decode it would take the others' time
+            raise ValueError(f"a metric of {len(body)} bytes")  # to decode it would hold up all other runs
         frame = decode(body)
         if isinstance(frame, Done):
             self._on_done(instance, frame)
@@ -54,14 +44,16 @@ class FrameHandler:
             raise ValueError(f"unexpected {type(frame).__name__} from a booted child")
 
     def on_text(self, instance: Instance, ids: OwnerIds, text: str) -> None:
-        """What Python code or a process of the model's prints, for those that started it; set-up is over here."""
+        """Add what Python code or a process of the model printed to the logs of the runs that started it."""
         self._add_log(instance, [run for each in ids or () if (run := instance.runs.get(each))], text)
 
     def on_output_bytes(self, instance: Instance, data: bytes) -> None:
-        """What C code of the model's process writes: it counts to the run that is on, or to those of its call, and to
-        none where it could be one of several. A crash leaves the places in source files where it happened.
+        """Add what C code in the model's process wrote to the logs of the current run, or of the runs of its call.
+
+        It is added to no run if several run at once: it could be from any of them. Paths of source files, as a crash
+        prints them, are shortened.
         """
-        self._add_log(instance, _on_alone(instance), shorten_source_paths(instance.decoded(data)))
+        self._add_log(instance, _sole_runs(instance), shorten_source_paths(instance.decoded(data)))
 
     def _add_log(self, instance: Instance, runs: Sequence[Run], text: str) -> None:
         if not runs and text and (left_out := instance.lines.admit(monotonic())) is not None:
@@ -69,62 +61,63 @@ class FrameHandler:
         for run in runs:
             kept = run.add_log(text)
             if kept:
-                self._chunk(run, Log(run.job.id, kept))
+                self._publish_chunk(run, Log(run.job.id, kept))
 
     def _on_output(self, instance: Instance, frame: Output) -> None:
         run = instance.runs.get(frame.id)
-        fds = _take(instance, len(frame.files))
+        fds = _take_fds(instance, len(frame.files))
         if run is None:
             _close(fds)
-        elif frame.files or run.busy:
-            self._chores.then(run, self._upload_item(run, frame, fds))
+        elif frame.files or run.is_busy:
+            self._tasks.append(run, self._upload_item(run, frame, fds))
         else:
             self._add_item(run, frame)
 
     async def _upload_item(self, run: Run, frame: Output, fds: list[int]) -> None:
         try:
             value = await self._upload(run, frame.value, frame.files, fds)
-        except RunFailed as refused:
-            self._runs.stop(run, StopReason(Status.FAILED, str(refused), refused.code))
+        except RunFailed as failure:
+            self._ends.stop(run, StopReason(Status.FAILED, str(failure), failure.code))
             return
         self._add_item(run, Output(frame.id, value))
 
     def _add_item(self, run: Run, frame: Output) -> None:
         if run.add_item(bytes(frame.value)):
-            self._chunk(run, frame)
+            self._publish_chunk(run, frame)
         else:
-            self._runs.stop(run, too_large())
+            self._ends.stop(run, too_large())
 
     def _on_done(self, instance: Instance, frame: Done) -> None:
         if cut := instance.cut_character():
-            self._add_log(instance, _on_alone(instance), cut)
-        fds = _take(instance, len(frame.files))
-        run = self._runs.off(instance, frame)
+            self._add_log(instance, _sole_runs(instance), cut)
+        fds = _take_fds(instance, len(frame.files))
+        run = self._table.take_off(instance, frame, monotonic())
         if run is None:
             _close(fds)
             return
         if frame.batch:
             run.share(frame.batch)
-        if fds or run.busy:
-            self._chores.then(run, self._upload_and_end(run, frame, fds))
+        if fds or run.is_busy:
+            self._tasks.append(run, self._upload_and_finish(run, frame, fds))
         else:
-            self._runs.finish(run, frame)
+            self._ends.finish(run, frame)
 
-    async def _upload_and_end(self, run: Run, frame: Done, fds: list[int]) -> None:
+    async def _upload_and_finish(self, run: Run, frame: Done, fds: list[int]) -> None:
         try:
             output = await self._upload(run, frame.output, frame.files, fds)
-        except RunFailed as refused:
-            self._runs.end(run, run.stop or StopReason(Status.FAILED, str(refused), refused.code))
+        except RunFailed as failure:
+            self._ends.end(run, run.stop or StopReason(Status.FAILED, str(failure), failure.code))
         else:
-            self._runs.finish(run, Done(frame.id, frame.status, output, [], frame.error, frame.ms))
+            self._ends.finish(run, Done(frame.id, frame.status, output, [], frame.error, frame.ms))
 
 
-def _on_alone(instance: Instance) -> Sequence[Run]:
+def _sole_runs(instance: Instance) -> Sequence[Run]:
+    """Return the one current run, or the runs of the current batched call; none if several run on their own."""
     runs = instance.sharing() or instance.running()
     return runs if len(runs) == 1 or instance.called else ()
 
 
-def _take(instance: Instance, count: int) -> list[int]:
+def _take_fds(instance: Instance, count: int) -> list[int]:
     if len(instance.fds) < count:
         raise ValueError("a frame announces files that did not come with it")
     return [instance.fds.popleft() for _ in range(count)]

@@ -150,11 +150,11 @@ class Instance:
             return []
         return [run for identifier, run in self.runs.items() if identifier in self.called]
 
-    def goes_on_without(self, run: Run) -> bool:
+    def is_needed_by_others(self, run: Run) -> bool:
         """Whether the child's call is for others too, which are not to stop: then it must not die for this one."""
         return self.batched and any(other.stop is None for other in self.running() if other is not run)
 
-    def is_at(self, run: Run) -> bool:
+    def is_running(self, run: Run) -> bool:
         """Whether it is one of the running; asked often, for many."""
         if self.called.isdisjoint(self.runs):
             return run in self.running()

@@ -19,11 +19,11 @@ class LiveOutput:
         self._streams: set[str] = set()
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(WAITING_LIMIT)
 
-    def streams(self, queue: str) -> None:
+    def enable(self, queue: str) -> None:
         """The queue's output is an iterator: somebody may be streaming it."""
         self._streams.add(queue)
 
-    def chunk(self, run: Run, frame: frames.Output | frames.Log) -> None:
+    def add(self, run: Run, frame: frames.Output | frames.Log) -> None:
         if run.queue not in self._streams or self._queue.full():
             return
         if run.seq == 0 and run.job.attempt > 1:

@@ -1,39 +1,41 @@
-"""Pulling jobs for every queue that has an instance here, as many as can begin at once."""
+"""Pulls jobs from the bus for every queue that has an instance here, as many as can begin at once."""
 
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.job_puller import JobPuller
 from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.run_table import RunTable
 
 
-class Pulls:
-    """One puller for each queue with instances."""
+class JobPulls:
+    """Owns one puller for each queue with instances."""
 
-    def __init__(self, bus: Bus, engine: Engine) -> None:
+    def __init__(self, bus: Bus, table: RunTable, engine: Engine) -> None:
         self._bus = bus
+        self._table = table
         self._engine = engine
         self._pullers: dict[str, JobPuller] = {}
 
     async def run(self) -> None:
-        """Named task: tops up whenever the engine has room."""
+        """Named task: requests jobs whenever a queue may have room."""
         while True:
-            await self._engine.topping.wait()
-            self._engine.topping.clear()
-            for queue, lane in list(self._engine.lanes.items()):
-                if lane.instances:
-                    await self._top_up(queue, lane.wanted)
-                elif queue in self._pullers:
-                    await self._pullers.pop(queue).stop()
+            await self._table.wants_jobs.wait()
+            self._table.wants_jobs.clear()
+            for name, queue in list(self._table.queues.items()):
+                if queue.instances:
+                    await self._request(name, queue.wanted)
+                elif name in self._pullers:
+                    await self._pullers.pop(name).stop()
 
-    async def _top_up(self, queue: str, wanted: int) -> None:
-        puller = self._pullers.get(queue)
+    async def _request(self, name: str, wanted: int) -> None:
+        puller = self._pullers.get(name)
         if puller is None:
             if not wanted:
                 return
             engine = self._engine
-            puller = JobPuller(self._bus, queue, lambda payload, waiting: engine.receive(queue, payload, waiting))
+            puller = JobPuller(self._bus, name, lambda payload, waiting: engine.on_job(name, payload, waiting))
             await puller.start()
-            self._pullers[queue] = puller
-        await puller.want(0 if self._engine.draining or self._engine.behind else wanted)
+            self._pullers[name] = puller
+        await puller.want(0 if self._table.is_draining or self._engine.is_behind else wanted)
 
     async def stop(self) -> None:
         for puller in self._pullers.values():

@@ -37,7 +37,7 @@ class QueueVersions:
         fields = tuple(file_fields(schema, "TrainingInput" if trains else "Input"))
         self._versions[queue] = QueueVersion(queue, row["account_id"], fields, tuple(row["secret_inputs"]), trains)
         if row["streams"]:
-            self._live.streams(queue)
+            self._live.enable(queue)
 
     def tariff(self, queue: str) -> Tariff | None:
         return self._tariffs_of.get(queue)

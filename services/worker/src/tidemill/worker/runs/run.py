@@ -112,7 +112,7 @@ class Run:
         self.boot: str | None = None  # of the instance that it waited for, as JSON
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Something is still being done for it, which what comes next must wait for."""
         return self.tail is not None and not self.tail.done()
 

@@ -1,33 +1,38 @@
-"""What takes time for runs besides their children's own work: preparations, uploads, writes that are waited for.
+"""Tasks of runs besides their children's work: preparations, uploads, writes that must be waited for.
 
-Each chore is a named task that is owned here; the worker does not end before they have.
+Each is a named task that this class owns. The worker does not end before they have.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, Final
 
+from tidemill.contracts.errors import ErrorCode
+from tidemill.contracts.prediction import Status
 from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
-from tidemill.worker.runs.run import Run
+from tidemill.worker.runs.run import Run, StopReason
+from tidemill.worker.runs.run_ends import RunEnds
+
+UNFORESEEN: Final = StopReason(Status.FAILED, "The worker could not finish the prediction.", ErrorCode.INTERNAL)
 
 
 class RunTasks:
-    """`failed` is told of a run whose chore ended with an error that nobody foresaw."""
+    """A run whose task raises an unforeseen error fails."""
 
-    def __init__(self, failed: Callable[[Run], None]) -> None:
-        self._failed = failed
+    def __init__(self, ends: RunEnds) -> None:
+        self._ends = ends
         self._tasks = Tasks()
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         return len(self._tasks) > 0
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         return self._tasks.start(work, name)
 
-    def then(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
-        """What takes time for a run happens one after the other, in the order in which the child spoke."""
+    def append(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` when the run's earlier tasks have ended: results keep the order in which the child sent them."""
         before = run.tail
 
         async def follow() -> None:
@@ -35,8 +40,8 @@ class RunTasks:
                 await asyncio.wait([before])
             try:
                 await work
-            except Exception as error:  # noqa: BLE001 - the boundary of what is done for a child
+            except Exception as error:  # noqa: BLE001 - the boundary of what is done for a run
                 log().error("run failed here", action="run", prediction=run.job.id, exc_info=error)
-                self._failed(run)
+                self._ends.end(run, UNFORESEEN)
 
         run.tail = self.start(follow(), f"run {run.job.id}")

@@ -45,7 +45,7 @@ class RunWriter:
         self._starts: Batcher[tuple[Run, Row], None] = Batcher(self._flush_starts)
 
     @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         return len(self._ends) > BEHIND_LIMIT
 
     def claim(self, run: Run, on_lost: Callable[[Run], None]) -> None:

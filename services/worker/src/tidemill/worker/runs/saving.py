@@ -1,15 +1,15 @@
-"""Keeps the rows of long runs up to date, for those who poll them."""
+"""Saves the progress of long runs to their rows, for clients that poll."""
 
 import asyncio
 
-from tidemill.worker.runs.engine import Engine
+from tidemill.worker.runs.run_table import RunTable
 from tidemill.worker.runs.run_writer import RunWriter
 
 
-async def save_progress(engine: Engine, records: RunWriter, every_s: float) -> None:
-    """Named task: rows of long runs show how far they are."""
+async def save_progress(table: RunTable, writer: RunWriter, every_s: float) -> None:
+    """Named task."""
     while True:
         await asyncio.sleep(every_s)
-        dirty = [run for run in engine.runs.values() if run.dirty and run.claimed and not run.lost]
+        dirty = [run for run in table.runs.values() if run.dirty and run.claimed and not run.lost]
         if dirty:
-            await records.save(dirty)
+            await writer.save(dirty)

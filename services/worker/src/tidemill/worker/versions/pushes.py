@@ -13,7 +13,6 @@ import msgspec
 
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest, version_id
-from tidemill.contracts.events import PushQueued
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.child.schema_check import SchemaRefused, check
@@ -82,7 +81,8 @@ class PushBuilder:
         self._free = asyncio.Semaphore(at_once)
         self._wake = asyncio.Event()
 
-    async def on_push(self, _: PushQueued) -> None:
+    def wake(self) -> None:
+        """A push may wait: look at once."""
         self._wake.set()
 
     async def run(self) -> None:
