@@ -450,7 +450,7 @@ async def test_a_body_that_names_somebody_elses_is_answered_as_one_that_names_no
 LISTS = [
     route
     for route in SCOPED
-    if route.method == "GET" and object_of(route.path) is None and route.operation.answer not in {EVENTS, FORM}
+    if route.method == "GET" and object_of(route.path) is None and route.operation.response not in {EVENTS, FORM}
 ]
 
 

@@ -82,7 +82,7 @@ def test_every_operation_says_what_it_does(route):
 
 
 def test_extensions_say_so_and_scopes_are_named():
-    @operation("things.get", Scope.MODELS_READ, answer=Thing)
+    @operation("things.get", Scope.MODELS_READ, response=Thing)
     async def get(call):
         """Get a thing. It has a note.
 
@@ -99,7 +99,7 @@ def test_extensions_say_so_and_scopes_are_named():
 
 
 def test_members_may_be_null_or_missing_as_the_struct_says():
-    @operation("things.get", answer=Thing)
+    @operation("things.get", response=Thing)
     async def get(call):
         """Get a thing."""
 
@@ -112,7 +112,7 @@ def test_members_may_be_null_or_missing_as_the_struct_says():
 
 
 def test_a_query_struct_becomes_parameters_without_null():
-    @operation("things.list", query=Asked, answer=list[Thing])
+    @operation("things.list", query=Asked, response=list[Thing])
     async def get(call):
         """List things."""
 
@@ -125,7 +125,7 @@ def test_a_query_struct_becomes_parameters_without_null():
 
 
 def test_bodies_and_answers_may_be_media_types():
-    @operation("things.put", body=BYTES, answer=EVENTS, status=200)
+    @operation("things.put", body=BYTES, response=EVENTS, status=200)
     async def put(call):
         """Put a thing."""
 
@@ -133,7 +133,7 @@ def test_bodies_and_answers_may_be_media_types():
     assert its["requestBody"]["content"] == {BYTES: {"schema": {"type": "string", "format": "binary"}}}
     assert set(its["responses"]) >= {"200", "204", "413", "415", "422"}
 
-    @operation("things.upload", body=FORM, answer=BYTES)
+    @operation("things.upload", body=FORM, response=BYTES)
     async def upload(call):
         """Upload a thing."""
 
@@ -143,7 +143,7 @@ def test_bodies_and_answers_may_be_media_types():
 
 
 def test_query_is_a_method_that_strict_readers_skip():
-    @operation("things.search", body="text/plain", answer=list[Thing])
+    @operation("things.search", body="text/plain", response=list[Thing])
     async def search(call):
         """Search things."""
 

@@ -1,6 +1,6 @@
-"""The prediction object as clients see it, made of a row: one builder for answers and for webhook bodies.
+"""Serializes the row of a prediction for clients: the same for API responses and for webhook bodies.
 
-Pure. Keys that are not known yet are left out, as Replicate does.
+Pure. Keys without a value yet are left out, as in Replicate's API.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from tidemill.contracts.subjects import Kind
 from tidemill.runtime.clock import rfc3339, unix
 
 NULL: Final = Raw(b"null")
-REDACTED: Final = "[redacted]"  # in the place of a secret input
+REDACTED: Final = "[redacted]"  # replaces the value of a secret input
 
 
 class Columns(Protocol):
@@ -33,8 +33,9 @@ def prediction(
     kept_s: float | None = None,
     secret_inputs: Collection[str] | None = None,
 ) -> Prediction:
-    """`row` has all columns of the table, JSON as text; `stream_url` is given where the version streams, `kept_s` where
-    the data goes that many seconds after completion.
+    """`row` has all columns of the table, JSON as text. `stream_url` is None if the version does not stream.
+
+    The data is deleted `kept_s` after completion, or never if it is None.
     """
     return Prediction(
         id=row["id"],
@@ -66,7 +67,7 @@ def prediction(
 
 
 def without_secrets(given: Raw, names: Collection[str]) -> Raw:
-    """An input as it may be shown, to its owner too: what is no secret stays byte for byte."""
+    """Return an input with its secrets replaced, for its owner too. Without secrets the bytes stay the same."""
     if not names:
         return given
     values = msgspec.json.decode(given)
@@ -76,7 +77,7 @@ def without_secrets(given: Raw, names: Collection[str]) -> Raw:
 
 
 def _data_deleted_at(row: Columns, kept_s: float | None) -> str | UnsetType:
-    """Only data of API predictions goes by itself, and not while they are shared."""
+    """Return the time of deletion. Only data of API predictions is deleted by age, and not while they are shared."""
     completed_at, stays = row["completed_at"], row["source"] != "api" or row["shared_at"] is not None
     if kept_s is None or completed_at is None or stays or row["data_removed"]:
         return UNSET

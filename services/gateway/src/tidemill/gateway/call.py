@@ -136,7 +136,7 @@ class Operation(msgspec.Struct, Generic[PartsT_contra], frozen=True, kw_only=Tru
     body: Any = None  # the struct of a JSON body, or a media type as text
     query: Any = None  # the struct of the query parameters
     headers: tuple[str, ...] = ()  # request headers that the handler reads
-    answer: Any = None  # the struct of the answer, a media type as text, or None for no content
+    response: Any = None  # the struct of the response, a media type as text, or None for no content
     status: int = 200
     also_statuses: tuple[int, ...] = ()  # further statuses with the same response body
     rate_kind: RateKind = "requests"  # the account's rate limit that a request counts against

@@ -68,7 +68,7 @@ def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitab
     seconds = SECONDS.labels(route.path)
     counters: dict[int, Any] = {}
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         started = asyncio.get_running_loop().time()
         caller = ANONYMOUS
         try:
@@ -98,7 +98,7 @@ def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitab
         counters[status].inc()
         return response
 
-    return answer
+    return handle
 
 
 def problem_of(error: BaseException) -> Problem:

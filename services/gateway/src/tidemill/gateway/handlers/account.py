@@ -24,7 +24,7 @@ class AccountParts(HasDatabase, HasConfig, HasCallers, Protocol):
     def external_subscribers(self) -> ExternalSubscribers: ...
 
 
-@operation("account.get", Scope.ACCOUNT_READ, answer=OwnAccount)
+@operation("account.get", Scope.ACCOUNT_READ, response=OwnAccount)
 async def get(call: Call[AccountParts]) -> web.Response:
     """The account that the token acts for.
 
@@ -34,7 +34,7 @@ async def get(call: Call[AccountParts]) -> web.Response:
     return json_response(await _find_own(call))
 
 
-@operation("account.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, answer=OwnAccount)
+@operation("account.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, response=OwnAccount)
 async def update(call: Call[AccountParts]) -> web.Response:
     """Change the name, the links or the retention of the account that the token acts for.
 

@@ -13,7 +13,7 @@ JSON: Final = "application/json"
 printed: Final = cache(asyncapi.render_document)  # one server, one address
 
 
-@operation("docs.asyncapi", answer=JSON)
+@operation("docs.asyncapi", response=JSON)
 async def get(call: Call[HasConfig]) -> web.Response:
     """Get the AsyncAPI document: the events that subscribers hear on NATS, their subjects, headers and payloads."""
     text = printed(call.parts.config.nats_public_url or asyncapi.LOCAL_URL)

@@ -24,7 +24,7 @@ SLUG: Final = re.compile(r"[a-z0-9-]{1,64}")
 class CollectionParts(HasDatabase, HasSigningKey, Protocol): ...
 
 
-@operation("collections.list", Scope.MODELS_READ, query=queries.PageQuery, answer=Page[CollectionSummary])
+@operation("collections.list", Scope.MODELS_READ, query=queries.PageQuery, response=Page[CollectionSummary])
 async def list_(call: Call[CollectionParts]) -> web.Response:
     """All collections, by their slugs from a to z."""
 
@@ -38,7 +38,7 @@ def _summary(row: Row) -> CollectionSummary:
     return CollectionSummary(name=row["name"], slug=row["slug"], description=row["description"])
 
 
-@operation("collections.get", Scope.MODELS_READ, answer=Collection)
+@operation("collections.get", Scope.MODELS_READ, response=Collection)
 async def get(call: Call[CollectionParts]) -> web.Response:
     """A collection with its models, those that you may see."""
     slug, database = call.path("slug"), call.parts.database

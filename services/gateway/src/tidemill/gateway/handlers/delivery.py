@@ -16,7 +16,7 @@ from tidemill.security.delivery_urls import object_key_of_token
 class DeliveryParts(HasObjects, HasSigningKey, Protocol): ...
 
 
-@operation("delivery.get", signed=True, headers=CONDITIONAL_HEADERS, answer=BYTES, errors=(412,))
+@operation("delivery.get", signed=True, headers=CONDITIONAL_HEADERS, response=BYTES, errors=(412,))
 async def get(call: Call[DeliveryParts]) -> web.StreamResponse:
     """Download a file that a model made, by its signed URL.
 

@@ -34,7 +34,7 @@ class DeploymentParts(CreationParts, HasVersions, Protocol):
     def deployments(self) -> DeploymentResolver: ...
 
 
-@operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.PageQuery, answer=Page[Deployment])
+@operation("deployments.list", Scope.DEPLOYMENTS_READ, query=queries.PageQuery, response=Page[Deployment])
 async def list_(call: Call[DeploymentParts]) -> web.Response:
     """List deployments, newest first, each with its current release."""
 
@@ -44,7 +44,7 @@ async def list_(call: Call[DeploymentParts]) -> web.Response:
     return json_response(await page(call, "/deployments", fetch, _deployment))
 
 
-@operation("deployments.create", Scope.DEPLOYMENTS_WRITE, body=CreateDeployment, answer=Deployment, errors=(409,))
+@operation("deployments.create", Scope.DEPLOYMENTS_WRITE, body=CreateDeployment, response=Deployment, errors=(409,))
 async def create(call: Call[DeploymentParts]) -> web.Response:
     """Create a deployment: a version under a name of the account's own, with instances of its own.
 
@@ -71,13 +71,13 @@ async def create(call: Call[DeploymentParts]) -> web.Response:
     return json_response(_deployment(await _find_own(call, place)))
 
 
-@operation("deployments.get", Scope.DEPLOYMENTS_READ, answer=Deployment)
+@operation("deployments.get", Scope.DEPLOYMENTS_READ, response=Deployment)
 async def get(call: Call[DeploymentParts]) -> web.Response:
     """Get a deployment with its current release."""
     return json_response(_deployment(await _find_own(call, _place(call))))
 
 
-@operation("deployments.update", Scope.DEPLOYMENTS_WRITE, body=UpdateDeployment, answer=Deployment)
+@operation("deployments.update", Scope.DEPLOYMENTS_WRITE, body=UpdateDeployment, response=Deployment)
 async def update(call: Call[DeploymentParts]) -> web.Response:
     """Update a deployment: make its next release.
 
@@ -126,7 +126,7 @@ async def delete(call: Call[DeploymentParts]) -> web.Response:
     Scope.PREDICTIONS_WRITE,
     body=CreatePrediction,
     headers=RUNNING,
-    answer=Prediction,
+    response=Prediction,
     status=201,
     rate_kind="creates",
 )

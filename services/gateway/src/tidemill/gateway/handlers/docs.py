@@ -20,7 +20,7 @@ HEADERS: Final = {
 }
 
 
-@operation("docs.openapi", headers=("If-None-Match",), answer=JSON, also_statuses=(304,))
+@operation("docs.openapi", headers=("If-None-Match",), response=JSON, also_statuses=(304,))
 async def openapi(call: Call[object]) -> web.Response:
     """Get the OpenAPI document. It describes every operation of this server, extensions too."""
     document = _library(call).openapi(call.api_url)
@@ -34,14 +34,14 @@ async def openapi(call: Call[object]) -> web.Response:
     return response
 
 
-@operation("docs.index", headers=("Accept",), answer=(MARKDOWN, HTML))
+@operation("docs.index", headers=("Accept",), response=(MARKDOWN, HTML))
 async def index(call: Call[object]) -> web.Response:
     """List the pages of the documentation."""
     text = _library(call).index(call.api_url)
     return _html(render_page(text)) if wants_html(call) else _text(text, MARKDOWN)
 
 
-@operation("docs.page", headers=("Accept",), answer=(MARKDOWN, HTML, PLAIN))
+@operation("docs.page", headers=("Accept",), response=(MARKDOWN, HTML, PLAIN))
 async def page(call: Call[object]) -> web.Response:
     """Get a page of the documentation. `llms.txt` is the list of them all as plain text."""
     name = call.path("page")
@@ -50,7 +50,7 @@ async def page(call: Call[object]) -> web.Response:
     return _page_response(call, name)
 
 
-@operation("docs.reference.page", headers=("Accept",), answer=(MARKDOWN, HTML))
+@operation("docs.reference.page", headers=("Accept",), response=(MARKDOWN, HTML))
 async def reference_page(call: Call[object]) -> web.Response:
     """Get a page of the reference. There is one for each kind of thing, such as `predictions`."""
     return _page_response(call, f"reference/{call.path('page')}")

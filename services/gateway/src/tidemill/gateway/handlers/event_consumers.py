@@ -40,7 +40,7 @@ class EventConsumerParts(HasDatabase, HasSigningKey, Protocol):
     "event-consumers.create",
     Scope.PREDICTIONS_WRITE,
     body=CreateEventConsumer,
-    answer=EventConsumer,
+    response=EventConsumer,
     status=201,
     errors=(409,),
 )
@@ -71,7 +71,7 @@ async def create(call: Call[EventConsumerParts]) -> web.Response:
     "event-consumers.list",
     Scope.PREDICTIONS_READ,
     query=queries.PageQuery,
-    answer=Page[EventConsumer],
+    response=Page[EventConsumer],
 )
 async def list_(call: Call[EventConsumerParts]) -> web.Response:
     """List the account's durable consumers, newest first."""
@@ -84,7 +84,7 @@ async def list_(call: Call[EventConsumerParts]) -> web.Response:
     return json_response(listed, headers=NO_STORE)
 
 
-@operation("event-consumers.get", Scope.PREDICTIONS_READ, answer=EventConsumerState, errors=(404,))
+@operation("event-consumers.get", Scope.PREDICTIONS_READ, response=EventConsumerState, errors=(404,))
 async def get(call: Call[EventConsumerParts]) -> web.Response:
     """Show a durable consumer and how far it is."""
     identifier = call.path("id")

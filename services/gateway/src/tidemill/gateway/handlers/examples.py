@@ -28,7 +28,7 @@ from tidemill.runtime.db import Row
 class ExampleParts(InputFileParts, HasConfig, Protocol): ...
 
 
-@operation("models.examples.list", Scope.MODELS_READ, query=queries.PageQuery, answer=Page[Prediction])
+@operation("models.examples.list", Scope.MODELS_READ, query=queries.PageQuery, response=Page[Prediction])
 async def list_(call: Call[ExampleParts]) -> web.Response:
     """A model's examples, the newest prediction first."""
     model = await find_visible_here(call)
@@ -40,7 +40,9 @@ async def list_(call: Call[ExampleParts]) -> web.Response:
     return json_response(await page(call, path, fetch, lambda row: model_serializer.example(call, row)))
 
 
-@operation("models.examples.create", Scope.MODELS_WRITE, body=AddExample, answer=Prediction, status=201, errors=(409,))
+@operation(
+    "models.examples.create", Scope.MODELS_WRITE, body=AddExample, response=Prediction, status=201, errors=(409,)
+)
 async def create(call: Call[ExampleParts]) -> web.Response:
     """Make a prediction an example of your own model: everybody who may see the model sees it, for ever.
 

@@ -37,7 +37,7 @@ def files_secret(signing_key: bytes, account_id: str) -> bytes:
     return hmac.digest(signing_key, f"files secret\0{account_id}".encode(), "sha256")
 
 
-@operation("files.create", Scope.FILES_WRITE, body=FORM, answer=File, status=201)
+@operation("files.create", Scope.FILES_WRITE, body=FORM, response=File, status=201)
 async def create(call: Call[FileParts]) -> web.Response:
     """Upload a file. The form has `content`, and `filename`, `type` and `metadata` if wanted."""
     too_large = Problem(413, TOO_LARGE)
@@ -68,7 +68,7 @@ async def _store(call: Call[FileParts], form: UploadForm, spool: Spool, metadata
     )
 
 
-@operation("files.list", Scope.FILES_READ, query=queries.PageQuery, answer=Page[File])
+@operation("files.list", Scope.FILES_READ, query=queries.PageQuery, response=Page[File])
 async def list_(call: Call[FileParts]) -> web.Response:
     """List uploaded files, newest first."""
 
@@ -78,7 +78,7 @@ async def list_(call: Call[FileParts]) -> web.Response:
     return json_response(await page(call, "/files", fetch, lambda row: _file(call, row)))
 
 
-@operation("files.get", Scope.FILES_READ, answer=File)
+@operation("files.get", Scope.FILES_READ, response=File)
 async def get(call: Call[FileParts]) -> web.Response:
     """Get an uploaded file's description."""
     return json_response(_file(call, await _find_own(call)))
@@ -99,7 +99,7 @@ async def delete(call: Call[FileParts]) -> web.Response:
     signed=True,
     query=queries.SignatureQuery,
     headers=CONDITIONAL_HEADERS,
-    answer=BYTES,
+    response=BYTES,
     errors=(412,),
 )
 async def download(call: Call[FileParts]) -> web.StreamResponse:

@@ -112,7 +112,7 @@ class _ListenerConnection:
     Scope.WEBHOOKS_READ,
     query=queries.ListenQuery,
     headers=("Last-Event-ID",),
-    answer=EVENTS,
+    response=EVENTS,
     errors=(409,),
 )
 async def listen(call: Call[ListenParts]) -> web.StreamResponse:

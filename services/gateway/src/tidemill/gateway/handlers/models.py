@@ -29,13 +29,13 @@ MODELS_PAGE_SIZE: Final = 25  # each carries its schema and an example
 class ModelParts(SearchParts, HasTariffs, HasVersions, Protocol): ...
 
 
-@operation("hardware.list", Scope.MODELS_READ, answer=list[Hardware])
+@operation("hardware.list", Scope.MODELS_READ, response=list[Hardware])
 async def hardware(call: Call[ModelParts]) -> web.Response:
     """What models and deployments may ask for, with the price of a second."""
     return json_response(call.parts.tariffs.hardware())
 
 
-@operation("models.list", Scope.MODELS_READ, query=queries.ModelsQuery, answer=Page[Model])
+@operation("models.list", Scope.MODELS_READ, query=queries.ModelsQuery, response=Page[Model])
 async def list_(call: Call[ModelParts]) -> web.Response:
     """Public models that can be run and show an example.
 
@@ -60,7 +60,7 @@ async def list_(call: Call[ModelParts]) -> web.Response:
     return json_response(await page(call, "/models", fetch, serialize, size=MODELS_PAGE_SIZE))
 
 
-@operation("models.create", Scope.MODELS_WRITE, body=CreateModel, answer=Model, status=201, errors=(409,))
+@operation("models.create", Scope.MODELS_WRITE, body=CreateModel, response=Model, status=201, errors=(409,))
 async def create(call: Call[ModelParts]) -> web.Response:
     """Make an empty model of your own, to push versions to.
 
@@ -83,7 +83,7 @@ async def create(call: Call[ModelParts]) -> web.Response:
     return json_response(await _read_model(call, body.owner, body.name), 201, location)
 
 
-@operation("models.get", Scope.MODELS_READ, answer=Model)
+@operation("models.get", Scope.MODELS_READ, response=Model)
 async def get(call: Call[ModelParts]) -> web.Response:
     """A model with its latest version and its default example."""
     return json_response(await _read_model(call, *model_path(call)))
@@ -95,7 +95,7 @@ async def _read_model(call: Call[ModelParts], owner: str, name: str) -> Model:
     return model_serializer.model(call, row, default_examples.get(row["model_id"]))
 
 
-@operation("models.update", Scope.MODELS_WRITE, body=UpdateModel, answer=Model)
+@operation("models.update", Scope.MODELS_WRITE, body=UpdateModel, response=Model)
 async def update(call: Call[ModelParts]) -> web.Response:
     """Change what is said of a model of your own, and who may see it.
 
@@ -128,7 +128,7 @@ async def delete(call: Call[ModelParts]) -> web.Response:
     return web.Response(status=204)
 
 
-@operation("models.readme.get", Scope.MODELS_READ, answer="text/plain")
+@operation("models.readme.get", Scope.MODELS_READ, response="text/plain")
 async def readme(call: Call[ModelParts]) -> web.Response:
     """A model's README as Markdown; 404 when it has none."""
     text = await stores.models.find_readme(call.parts.database, call.account.id, *model_path(call))

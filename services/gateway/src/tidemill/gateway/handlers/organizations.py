@@ -33,7 +33,7 @@ from tidemill.runtime.db import Row
 class OrganizationParts(HasDatabase, HasConfig, HasCallers, HasSigningKey, Protocol): ...
 
 
-@operation("organizations.list", Scope.ACCOUNT_READ, query=queries.PageQuery, answer=Page[Organization])
+@operation("organizations.list", Scope.ACCOUNT_READ, query=queries.PageQuery, response=Page[Organization])
 async def list_(call: Call[OrganizationParts]) -> web.Response:
     """The organizations that the user is in, newest first, with the role.
 
@@ -50,7 +50,7 @@ async def list_(call: Call[OrganizationParts]) -> web.Response:
     "organizations.create",
     Scope.ACCOUNT_WRITE,
     body=CreateOrganization,
-    answer=Organization,
+    response=Organization,
     status=201,
     errors=(409,),
 )
@@ -75,13 +75,13 @@ async def create(call: Call[OrganizationParts]) -> web.Response:
     return json_response(organization, 201, call.location(f"/organizations/{body.username}"))
 
 
-@operation("organizations.get", Scope.ACCOUNT_READ, answer=Organization)
+@operation("organizations.get", Scope.ACCOUNT_READ, response=Organization)
 async def get(call: Call[OrganizationParts]) -> web.Response:
     """An organization that the user is in."""
     return json_response(_organization(await _find(call, call.path("name"))))
 
 
-@operation("organizations.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, answer=Organization)
+@operation("organizations.update", Scope.ACCOUNT_WRITE, body=UpdateAccount, response=Organization)
 async def update(call: Call[OrganizationParts]) -> web.Response:
     """Change an organization's name, links or retention. For its owners."""
     row = await _find(call, call.path("name"))
@@ -105,7 +105,7 @@ async def delete(call: Call[OrganizationParts]) -> web.Response:
     return web.Response(status=204)
 
 
-@operation("organizations.members.list", Scope.ACCOUNT_READ, query=queries.PageQuery, answer=Page[Member])
+@operation("organizations.members.list", Scope.ACCOUNT_READ, query=queries.PageQuery, response=Page[Member])
 async def members(call: Call[OrganizationParts]) -> web.Response:
     """Who is in an organization, with the roles. For all who are in it."""
     row = await _find(call, call.path("name"))
@@ -116,7 +116,7 @@ async def members(call: Call[OrganizationParts]) -> web.Response:
     return json_response(await page(call, f"/organizations/{row['username']}/members", fetch, _member))
 
 
-@operation("organizations.members.set", Scope.ACCOUNT_WRITE, body=SetMember, answer=Member, errors=(409,))
+@operation("organizations.members.set", Scope.ACCOUNT_WRITE, body=SetMember, response=Member, errors=(409,))
 async def set_member(call: Call[OrganizationParts]) -> web.Response:
     """Add a user to an organization, or change a member's role. For its owners.
 

@@ -31,7 +31,7 @@ HEADERS: Final = {
 }
 
 
-@operation("pages.start", headers=("Accept",), answer=HTML)
+@operation("pages.start", headers=("Accept",), response=HTML)
 async def start(call: Call[PredictionParts]) -> web.Response:
     """Say what this is and where its documentation lies. Raises the 404 problem for programs."""
     base = call.api_url
@@ -45,7 +45,7 @@ async def start(call: Call[PredictionParts]) -> web.Response:
     )
 
 
-@operation("pages.prediction", Scope.PREDICTIONS_READ, headers=("Accept",), answer=(Prediction, HTML), anonymous=True)
+@operation("pages.prediction", Scope.PREDICTIONS_READ, headers=("Accept",), response=(Prediction, HTML), anonymous=True)
 async def prediction(call: Call[PredictionParts]) -> web.StreamResponse:
     """Show a prediction, to browsers as a page; this is its `urls.web`.
 

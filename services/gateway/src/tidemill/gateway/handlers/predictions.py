@@ -42,7 +42,7 @@ class PredictionParts(BatchParts, CancelParts, DeletionParts, SharingParts, Prot
     Scope.PREDICTIONS_WRITE,
     body=CreatePredictionOfVersion,
     headers=RUNNING,
-    answer=Prediction,
+    response=Prediction,
     status=201,
     rate_kind="creates",
 )
@@ -57,7 +57,7 @@ async def create(call: Call[PredictionParts]) -> web.Response:
     Scope.PREDICTIONS_WRITE,
     body=CreatePrediction,
     headers=RUNNING,
-    answer=Prediction,
+    response=Prediction,
     status=201,
     rate_kind="creates",
 )
@@ -73,7 +73,7 @@ async def create_for_model(call: Call[PredictionParts]) -> web.Response:
     Scope.PREDICTIONS_WRITE,
     body=CreateBatch,
     headers=("Cancel-After", "Idempotency-Key"),
-    answer=Batch,
+    response=Batch,
     status=201,
     rate_kind="creates",
 )
@@ -93,7 +93,7 @@ async def create_batch(call: Call[PredictionParts]) -> web.Response:
     return await batch.create(call, body)
 
 
-@operation("predictions.get", Scope.PREDICTIONS_READ, headers=STATUS, answer=Prediction, anonymous=True)
+@operation("predictions.get", Scope.PREDICTIONS_READ, headers=STATUS, response=Prediction, anonymous=True)
 async def get(call: Call[PredictionParts]) -> web.Response:
     """Get a prediction. It can be polled: the answer is never cached.
 
@@ -134,7 +134,7 @@ async def _find_own(call: Call[PredictionParts]) -> Row:
     Scope.PREDICTIONS_READ,
     query=queries.PredictionsQuery,
     headers=STATUS,
-    answer=Page[Prediction],
+    response=Page[Prediction],
 )
 async def list_(call: Call[PredictionParts]) -> web.Response:
     """List predictions, newest first.
@@ -155,14 +155,14 @@ async def list_(call: Call[PredictionParts]) -> web.Response:
     return json_response(listed, headers=NO_STORE)
 
 
-@operation("predictions.cancel", Scope.PREDICTIONS_WRITE, headers=STATUS, answer=Prediction)
+@operation("predictions.cancel", Scope.PREDICTIONS_WRITE, headers=STATUS, response=Prediction)
 async def cancel(call: Call[PredictionParts]) -> web.Response:
     """Cancel a prediction. It ends at once, and whoever runs it is told; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _find_own(call))
     return json_response(await prediction_serializer.in_detail(call, row), headers=NO_STORE)
 
 
-@operation("predictions.share", Scope.PREDICTIONS_WRITE, answer=Prediction, errors=(409,))
+@operation("predictions.share", Scope.PREDICTIONS_WRITE, response=Prediction, errors=(409,))
 async def share(call: Call[PredictionParts]) -> web.Response:
     """Share a prediction: everybody who has its address can read it, and its data is kept.
 

@@ -37,7 +37,7 @@ RETRY_S: Final = 30  # by then one of several builds has ended
 class PushParts(HasDatabase, HasBus, HasObjects, HasConfig, Protocol): ...
 
 
-@operation("pushes.create", Scope.MODELS_WRITE, body=CreatePush, answer=Push, status=201, errors=(413,))
+@operation("pushes.create", Scope.MODELS_WRITE, body=CreatePush, response=Push, status=201, errors=(413,))
 async def create(call: Call[PushParts]) -> web.Response:
     """Begin a push: the files of a version to be.
 
@@ -72,13 +72,13 @@ def _checked(body: bytes) -> str:
     return msgspec.json.encode(files).decode()
 
 
-@operation("pushes.get", Scope.MODELS_WRITE, answer=Push)
+@operation("pushes.get", Scope.MODELS_WRITE, response=Push)
 async def get(call: Call[PushParts]) -> web.Response:
     """Get a push."""
     return json_response(await _push(call, call.path("id")), headers=NO_STORE)
 
 
-@operation("pushes.start", Scope.MODELS_WRITE, answer=Push, errors=(422,))
+@operation("pushes.start", Scope.MODELS_WRITE, response=Push, errors=(422,))
 async def start(call: Call[PushParts]) -> web.Response:
     """Start a push when everything is uploaded. One that has started is answered as it is.
 
@@ -139,7 +139,7 @@ def _too_many(why: str) -> Problem:
 
 
 @operation(
-    "blobs.put", Scope.MODELS_WRITE, body=BYTES, answer=Blob, status=201, also_statuses=(200,), errors=(411, 413, 415)
+    "blobs.put", Scope.MODELS_WRITE, body=BYTES, response=Blob, status=201, also_statuses=(200,), errors=(411, 413, 415)
 )
 async def put_blob(call: Call[PushParts]) -> web.Response:
     """PUT /blobs/{sha256}: one file of a bundle; repeating it is harmless. 422 when the bytes are not those named.

@@ -30,7 +30,7 @@ PAGES_LIMIT: Final = 10
 class SearchParts(HasDatabase, HasSigningKey, Protocol): ...
 
 
-@operation("models.search", Scope.MODELS_READ, body="text/plain", answer=Page[Model])
+@operation("models.search", Scope.MODELS_READ, body="text/plain", response=Page[Model])
 async def models(call: Call[SearchParts]) -> web.Response:
     """Find models: the body is the text to look for.
 
@@ -76,7 +76,7 @@ async def search_page(call: Call[SearchParts], text: str) -> Page[Any]:
     return await page(call, "/models", fetch, serialize, size=SEARCH_PAGE_SIZE, filters={"query": text} if text else {})
 
 
-@operation("search", Scope.MODELS_READ, query=queries.SearchQuery, answer=SearchResults)
+@operation("search", Scope.MODELS_READ, query=queries.SearchQuery, response=SearchResults)
 async def everything(call: Call[SearchParts]) -> web.Response:
     """Find models, collections and pages of the documentation by their words; the best first.
 

@@ -21,14 +21,14 @@ from tidemill.security import secret_encryption
 class SecretParts(HasDatabase, HasSigningKey, Protocol): ...
 
 
-@operation("models.secrets.list", Scope.MODELS_READ, answer=list[Secret])
+@operation("models.secrets.list", Scope.MODELS_READ, response=list[Secret])
 async def list_(call: Call[SecretParts]) -> web.Response:
     """The names of a model's run-time secrets, of a model of your own. Nobody is ever told a value."""
     rows = await stores.secrets.list_all(call.parts.database, await find_own_id(call))
     return json_response([_serialize(row) for row in rows])
 
 
-@operation("models.secrets.get", Scope.MODELS_READ, answer=Secret)
+@operation("models.secrets.get", Scope.MODELS_READ, response=Secret)
 async def get(call: Call[SecretParts]) -> web.Response:
     """Whether a model of your own has a secret of this name, and since when."""
     row = await stores.secrets.find(call.parts.database, await find_own_id(call), call.path("secret"))
@@ -37,7 +37,7 @@ async def get(call: Call[SecretParts]) -> web.Response:
     return json_response(_serialize(row))
 
 
-@operation("models.secrets.set", Scope.MODELS_WRITE, body=SetSecret, answer=Secret)
+@operation("models.secrets.set", Scope.MODELS_WRITE, body=SetSecret, response=Secret)
 async def set_(call: Call[SecretParts]) -> web.Response:
     """Set a run-time secret of a model of your own: an environment variable that its code finds when it boots.
 

@@ -98,7 +98,7 @@ async def _stream(call: Call[StreamParts]) -> web.StreamResponse:
     return client.response
 
 
-@operation("streams.get", signed=True, headers=("Last-Event-ID",), answer=EVENTS)
+@operation("streams.get", signed=True, headers=("Last-Event-ID",), response=EVENTS)
 async def get(call: Call[StreamParts]) -> web.StreamResponse:
     """Stream a prediction's live output.
 
@@ -107,7 +107,7 @@ async def get(call: Call[StreamParts]) -> web.StreamResponse:
     return await _stream(call)
 
 
-@operation("streams.get_files", signed=True, headers=("Last-Event-ID",), answer=EVENTS)
+@operation("streams.get_files", signed=True, headers=("Last-Event-ID",), response=EVENTS)
 async def get_files(call: Call[StreamParts]) -> web.StreamResponse:
     """Stream the files that a prediction makes.
 

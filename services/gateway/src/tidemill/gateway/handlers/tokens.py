@@ -28,7 +28,7 @@ from tidemill.security import tokens
 class TokenParts(HasDatabase, HasCallers, HasSigningKey, Protocol): ...
 
 
-@operation("tokens.list", Scope.ACCOUNT_READ, query=queries.TokensQuery, answer=Page[Token])
+@operation("tokens.list", Scope.ACCOUNT_READ, query=queries.TokensQuery, response=Page[Token])
 async def list_(call: Call[TokenParts]) -> web.Response:
     """The tokens that you may see, newest first: your own, those you made for organizations, all of those you own.
 
@@ -42,7 +42,7 @@ async def list_(call: Call[TokenParts]) -> web.Response:
     return json_response(await page(call, "/tokens", fetch, lambda row: Token(**_fields(row))))
 
 
-@operation("tokens.create", Scope.ACCOUNT_WRITE, body=CreateToken, answer=NewToken, status=201)
+@operation("tokens.create", Scope.ACCOUNT_WRITE, body=CreateToken, response=NewToken, status=201)
 async def create(call: Call[TokenParts]) -> web.Response:
     """Make a token; `token` is its secret, shown this once.
 
@@ -102,7 +102,7 @@ def _expiry(body: CreateToken, latest: float | None, moment: float) -> datetime 
     return at(latest) if end is None else min(end, at(latest))
 
 
-@operation("tokens.get", Scope.ACCOUNT_READ, answer=Token)
+@operation("tokens.get", Scope.ACCOUNT_READ, response=Token)
 async def get(call: Call[TokenParts]) -> web.Response:
     """A token that you may see, without its secret."""
     return json_response(Token(**_fields(await _find_visible(call))))

@@ -37,7 +37,7 @@ class TrainingParts(CreationParts, CancelParts, HasVersions, Protocol): ...
     Scope.TRAININGS_WRITE,
     body=CreateTraining,
     headers=RUNNING,
-    answer=Training,
+    response=Training,
     status=201,
     rate_kind="creates",
 )
@@ -80,7 +80,7 @@ async def _version(call: Call[TrainingParts]) -> Runnable:
         raise not_found() from None
 
 
-@operation("trainings.list", Scope.TRAININGS_READ, query=queries.PageQuery, headers=STATUS, answer=Page[Training])
+@operation("trainings.list", Scope.TRAININGS_READ, query=queries.PageQuery, headers=STATUS, response=Page[Training])
 async def list_(call: Call[TrainingParts]) -> web.Response:
     """List trainings, newest first."""
 
@@ -91,13 +91,13 @@ async def list_(call: Call[TrainingParts]) -> web.Response:
     return json_response(listed, headers=NO_STORE)
 
 
-@operation("trainings.get", Scope.TRAININGS_READ, headers=STATUS, answer=Training)
+@operation("trainings.get", Scope.TRAININGS_READ, headers=STATUS, response=Training)
 async def get(call: Call[TrainingParts]) -> web.Response:
     """Get a training. It can be polled: the answer is never cached."""
     return json_response(await prediction_serializer.in_detail(call, await _find_own(call)), headers=NO_STORE)
 
 
-@operation("trainings.cancel", Scope.TRAININGS_WRITE, headers=STATUS, answer=Training)
+@operation("trainings.cancel", Scope.TRAININGS_WRITE, headers=STATUS, response=Training)
 async def cancel(call: Call[TrainingParts]) -> web.Response:
     """Cancel a training. It ends at once; one that has ended is answered unchanged."""
     row = await cancel_open(call.parts, lambda: _find_own(call))

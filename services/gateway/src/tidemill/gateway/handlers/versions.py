@@ -35,7 +35,7 @@ LOST_WITH_ITS_WORKER: Final = "The worker was lost while it booted."
 class VersionParts(HasDatabase, HasBus, HasSigningKey, HasVersions, Protocol): ...
 
 
-@operation("models.versions.list", Scope.MODELS_READ, query=queries.PageQuery, answer=Page[Version])
+@operation("models.versions.list", Scope.MODELS_READ, query=queries.PageQuery, response=Page[Version])
 async def list_(call: Call[VersionParts]) -> web.Response:
     """A model's versions, the newest first."""
     model = await find_visible_here(call)
@@ -47,7 +47,7 @@ async def list_(call: Call[VersionParts]) -> web.Response:
     return json_response(await page(call, path, fetch, model_serializer.version, size=VERSIONS_PAGE_SIZE))
 
 
-@operation("models.versions.get", Scope.MODELS_READ, answer=Version)
+@operation("models.versions.get", Scope.MODELS_READ, response=Version)
 async def get(call: Call[VersionParts]) -> web.Response:
     """One version with its schema."""
     model = await find_visible_here(call)
@@ -79,7 +79,7 @@ async def delete(call: Call[VersionParts]) -> web.Response:
     return web.Response(status=202, headers={"Location": f"{call.api_url}/models/{owner}/{name}/versions"})
 
 
-@operation("models.versions.boots", Scope.MODELS_READ, answer=list[Boot])
+@operation("models.versions.boots", Scope.MODELS_READ, response=list[Boot])
 async def boots(call: Call[VersionParts]) -> web.Response:
     """How the last 20 instances of a version of your own model came up, the newest first.
 

@@ -40,7 +40,7 @@ MESSAGE_PREFIX = "msg_"
 class WebhookParts(HasDatabase, HasBus, HasSigningKey, Protocol): ...
 
 
-@operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, answer=WebhookSecret)
+@operation("webhooks.default.secret.get", Scope.WEBHOOKS_READ, response=WebhookSecret)
 async def secret(call: Call[WebhookParts]) -> web.Response:
     """The secret that signs your webhooks; receivers verify with it."""
     key = await stores.webhooks.find_secret(call.parts.database, call.account.id)
@@ -53,7 +53,7 @@ async def secret(call: Call[WebhookParts]) -> web.Response:
     "webhooks.default.secret.rotate",
     Scope.WEBHOOKS_WRITE,
     query=queries.RotateSecretQuery,
-    answer=RotatedSecret,
+    response=RotatedSecret,
     errors=(409,),
 )
 async def rotate_secret(call: Call[WebhookParts]) -> web.Response:
@@ -70,7 +70,9 @@ async def rotate_secret(call: Call[WebhookParts]) -> web.Response:
     return json_response(RotatedSecret(key=new, previous_sign_until=_timestamp(until)), headers=NO_STORE)
 
 
-@operation("webhooks.deliveries.list", Scope.WEBHOOKS_READ, query=queries.DeliveriesQuery, answer=Page[WebhookDelivery])
+@operation(
+    "webhooks.deliveries.list", Scope.WEBHOOKS_READ, query=queries.DeliveriesQuery, response=Page[WebhookDelivery]
+)
 async def deliveries(call: Call[WebhookParts]) -> web.Response:
     """What your receivers were told and how that went, newest first; kept for a week.
 
@@ -86,7 +88,7 @@ async def deliveries(call: Call[WebhookParts]) -> web.Response:
     return json_response(listed, headers=NO_STORE)
 
 
-@operation("webhooks.deliveries.get", Scope.WEBHOOKS_READ, answer=WebhookDeliveryInFull)
+@operation("webhooks.deliveries.get", Scope.WEBHOOKS_READ, response=WebhookDeliveryInFull)
 async def delivery(call: Call[WebhookParts]) -> web.Response:
     """One delivery with its tries and its body.
 
@@ -95,7 +97,7 @@ async def delivery(call: Call[WebhookParts]) -> web.Response:
     return json_response(_in_full(await _find_own(call)), headers=NO_STORE)
 
 
-@operation("webhooks.deliveries.redeliver", Scope.WEBHOOKS_WRITE, answer=WebhookDelivery, status=202, errors=(409,))
+@operation("webhooks.deliveries.redeliver", Scope.WEBHOOKS_WRITE, response=WebhookDelivery, status=202, errors=(409,))
 async def redeliver(call: Call[WebhookParts]) -> web.Response:
     """Try a delivery once more, now: under the same `webhook-id`, with a new timestamp and signature.
 
@@ -119,7 +121,7 @@ async def redeliver(call: Call[WebhookParts]) -> web.Response:
     return json_response(WebhookDelivery(**_fields(await _find_own(call))), 202, NO_STORE)
 
 
-@operation("webhooks.endpoints.list", Scope.WEBHOOKS_READ, query=queries.PageQuery, answer=Page[WebhookEndpoint])
+@operation("webhooks.endpoints.list", Scope.WEBHOOKS_READ, query=queries.PageQuery, response=Page[WebhookEndpoint])
 async def endpoints(call: Call[WebhookParts]) -> web.Response:
     """The hosts that your webhooks go to and how they fare, newest first.
 
@@ -135,7 +137,7 @@ async def endpoints(call: Call[WebhookParts]) -> web.Response:
     return json_response(await page(call, "/webhooks/endpoints", fetch, _endpoint), headers=NO_STORE)
 
 
-@operation("webhooks.endpoints.enable", Scope.WEBHOOKS_WRITE, answer=WebhookEndpoint)
+@operation("webhooks.endpoints.enable", Scope.WEBHOOKS_WRITE, response=WebhookEndpoint)
 async def enable_endpoint(call: Call[WebhookParts]) -> web.Response:
     """Try an endpoint again that was disabled or paused. What was skipped stays so: redeliver what you need."""
     endpoint_id, database = call.path("id"), call.parts.database

@@ -59,7 +59,7 @@ class _Schemas:
     """The JSON Schemas of all structs that operations name, under one set of component names."""
 
     def __init__(self, operations: Sequence[Operation[Any]]) -> None:
-        asked = [kind for operation in operations for kind in (*_kinds(operation.body), *_kinds(operation.answer))]
+        asked = [kind for operation in operations for kind in (*_kinds(operation.body), *_kinds(operation.response))]
         kinds = [kind for kind in asked if not isinstance(kind, str)]
         made, components = msgspec.json.schema_components(kinds, ref_template=REF)
         self._made = list(zip(kinds, _tidy(list(made)), strict=True))
@@ -223,7 +223,7 @@ def _responses(route: Route[Any], schemas: _Schemas) -> Json:
         refused.add(422)  # text that the database cannot hold
     if operation.body is not None:
         refused |= {*WITH_BODY}
-    if BYTES in _kinds(operation.answer):
+    if BYTES in _kinds(operation.response):
         refused |= {412, 416}
     done = {str(status): _success(operation, status, schemas) for status in _successes(operation)}
     return done | {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(refused)}
@@ -236,7 +236,7 @@ def _problem(status: int) -> Json:
 
 def _successes(operation: Operation[Any]) -> tuple[int, ...]:
     """Statuses that are no errors: those declared, and what ranges, conditions and streams bring with them."""
-    kinds = _kinds(operation.answer)
+    kinds = _kinds(operation.response)
     by_kind = (206, 304) if BYTES in kinds else (204,) if EVENTS in kinds else ()
     return (operation.status, *operation.also_statuses, *by_kind)
 
@@ -248,8 +248,8 @@ def _success(operation: Operation[Any], status: int, schemas: _Schemas) -> Json:
     out: Json = {"description": texts.STATUSES.get(status, "Done.")}
     if names:
         out["headers"] = _headers(names)
-    if status not in {204, 304} and operation.answer is not None:
-        out["content"] = schemas.content(operation.answer)
+    if status not in {204, 304} and operation.response is not None:
+        out["content"] = schemas.content(operation.response)
     return out
 
 

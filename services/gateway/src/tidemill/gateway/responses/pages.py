@@ -1,4 +1,4 @@
-"""Pages of things ordered by id, newest first, with absolute links that keep the request's filters."""
+"""Pages of a list ordered by id, newest first, with absolute links that keep the request's filters."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.protocols import HasSigningKey
 from tidemill.runtime.db import Row
 
-# Rows beyond `position` in the direction given, at most `limit`, nearest first; position None starts at the newest.
+# Returns at most `limit` rows after the cursor, in its direction, nearest first; without a cursor from the newest.
 Fetch = Callable[[Cursor | None, int], Awaitable[Sequence[Row]]]
 
 
@@ -20,15 +20,17 @@ async def page(
     call: Call[HasSigningKey],
     path: str,
     fetch: Fetch,
-    present: Callable[[Row], Any],
+    serialize: Callable[[Row], Any],
     *,
     size: int = PAGE_SIZE,
     filters: Mapping[str, str] | None = None,
     stopped_at: Callable[[], str | None] = lambda: None,
 ) -> Page[Any]:
-    """`path` is the list's own, below the API's base; `filters` what its links keep, if not the request's own. One row
-    more than a page tells whether there is another. `stopped_at` answers, after the fetch, where one gave up that
-    may not read everything: the page is shorter then, perhaps empty, and the next one goes on from there.
+    """Return one page. Fetch one row more than a page, to know whether there is another page.
+
+    `path` is relative to the API's base. Links keep `filters`, or the request's query parameters. `stopped_at` is
+    called after the fetch: it returns the id at which a bounded search gave up, or None. The page is then shorter,
+    perhaps empty, and the next one continues from there.
     """
     scope = f"{path}|{call.account.id}"
     key = call.parts.signing_key
@@ -55,5 +57,5 @@ async def page(
     return Page(
         next=None if following is None else link("next", following),
         previous=None if before is None else link("previous", before),
-        results=[present(row) for row in rows],
+        results=[serialize(row) for row in rows],
     )
