@@ -15,7 +15,7 @@ from tidemill.gateway.access.connections import (
 )
 from tidemill.gateway.access.refusal_cache import (
     CERTAIN_S,
-    HOLD_S,
+    DELAY_S,
     LIMIT,
     PROMPT,
     CachedRefusal,
@@ -75,40 +75,40 @@ def refusal(until, body=b"{}"):
 
 def test_a_refusal_is_told_again_for_as_long_as_it_is_certain():
     refusals = RefusalCache()
-    refusals.note(b"k", refusal(100.3), 100.0)
-    assert refusals.again(b"k", 100.2).refusal.body == b"{}"
-    assert refusals.again(b"other", 100.2) is None
-    assert refusals.again(b"k", 100.3) is None
-    refusals.note(b"k", refusal(500.0), 101.0)
-    assert refusals.again(b"k", 101.0 + CERTAIN_S) is None
+    refusals.store(b"k", refusal(100.3), 100.0)
+    assert refusals.find(b"k", 100.2).refusal.body == b"{}"
+    assert refusals.find(b"other", 100.2) is None
+    assert refusals.find(b"k", 100.3) is None
+    refusals.store(b"k", refusal(500.0), 101.0)
+    assert refusals.find(b"k", 101.0 + CERTAIN_S) is None
 
 
 def test_who_asks_again_and_again_is_answered_late():
     refusals = RefusalCache()
-    refusals.note(b"k", refusal(101.0), 100.0)
-    holds = [refusals.again(b"k", 100.0).hold_s for _ in range(PROMPT.burst + 3)]
-    assert holds == [0.0] * PROMPT.burst + [HOLD_S] * 3
-    refusals.note(b"k", refusal(102.0), 100.5)  # another came through and was refused: that changes nothing
-    assert [refusals.again(b"k", 100.5).hold_s for _ in range(6)] == [0.0] * 5 + [HOLD_S]
+    refusals.store(b"k", refusal(101.0), 100.0)
+    holds = [refusals.find(b"k", 100.0).delay_s for _ in range(PROMPT.burst + 3)]
+    assert holds == [0.0] * PROMPT.burst + [DELAY_S] * 3
+    refusals.store(b"k", refusal(102.0), 100.5)  # another came through and was refused: that changes nothing
+    assert [refusals.find(b"k", 100.5).delay_s for _ in range(6)] == [0.0] * 5 + [DELAY_S]
 
 
 def test_of_those_who_ask_again_and_again_one_at_a_time_is_looked_at():
     refusals = RefusalCache()
-    refusals.note(b"k", refusal(100.1), 100.0)
-    refusals.known[b"k"].prompt_at = 200.0
-    assert [refusals.again(b"k", 100.11) is None for _ in range(3)] == [True, False, False]
-    assert refusals.again(b"k", 100.17) is None  # the next one may have come due
-    refusals.known[b"k"].prompt_at = 0.0  # who asks now and then is always looked at
-    assert [refusals.again(b"k", 300.0) for _ in range(3)] == [None] * 3
+    refusals.store(b"k", refusal(100.1), 100.0)
+    refusals.entries[b"k"].prompt_at = 200.0
+    assert [refusals.find(b"k", 100.11) is None for _ in range(3)] == [True, False, False]
+    assert refusals.find(b"k", 100.17) is None  # the next one may have come due
+    refusals.entries[b"k"].prompt_at = 0.0  # who asks now and then is always looked at
+    assert [refusals.find(b"k", 300.0) for _ in range(3)] == [None] * 3
 
 
 def test_refusals_are_forgotten_and_bounded():
     refusals = RefusalCache()
     for number in range(LIMIT + 1):
-        refusals.note(b"%d" % number, refusal(1.0), 0.0)
-    assert len(refusals.known) == 1
-    refusals.forget(1000.0)
-    assert not refusals.known
+        refusals.store(b"%d" % number, refusal(1.0), 0.0)
+    assert len(refusals.entries) == 1
+    refusals.expire(1000.0)
+    assert not refusals.entries
 
 
 class Transport(asyncio.Transport):
@@ -152,7 +152,7 @@ class World:
         return connection, transport
 
     def refuse(self, line=LINE, seconds=1.0):
-        self.refusals.note(request_key(line, b"Bearer t"), refusal(monotonic() + seconds), monotonic())
+        self.refusals.store(request_key(line, b"Bearer t"), refusal(monotonic() + seconds), monotonic())
 
 
 @pytest.fixture
@@ -165,8 +165,8 @@ async def world():
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr("tidemill.gateway.access.refusal_cache.HOLD_S", 0.01)
-    monkeypatch.setattr(connections, "HOLD_S", 0.01)
+    monkeypatch.setattr("tidemill.gateway.access.refusal_cache.DELAY_S", 0.01)
+    monkeypatch.setattr(connections, "DELAY_S", 0.01)
 
 
 async def ready(connection):
@@ -195,7 +195,7 @@ async def test_a_request_that_comes_in_pieces_is_answered_once_and_the_next_one_
     connection.data_received(WHOLE[cut:])
     await shortly(lambda: transport.written)
     await ready(connection)
-    world.refusals.known.clear()
+    world.refusals.entries.clear()
     connection.data_received(WHOLE)
     await shortly(lambda: transport.written.count(b"HTTP/1.1 ") == 2)
     assert world.reached[-1] == ("/v1/predictions", BODY.decode())
@@ -217,7 +217,7 @@ async def test_late_answers_hold_the_connection_and_what_follows_waits(world, sh
     connection, transport = world.connect()
     await ready(connection)
     world.refuse()
-    world.refusals.known[request_key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
+    world.refusals.entries[request_key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
     other = WHOLE.replace(b"/v1/predictions", b"/v1/other")
     connection.data_received(WHOLE + other)
     assert transport.paused
@@ -225,7 +225,7 @@ async def test_late_answers_hold_the_connection_and_what_follows_waits(world, sh
     await shortly(lambda: b"served" in transport.written)
     assert transport.written.startswith(b"HTTP/1.1 429 ")
     assert not transport.paused
-    assert world.server.held.count == 0
+    assert world.server.delayed.count == 0
 
 
 async def test_a_connection_that_was_refused_very_often_is_closed(world):
@@ -242,11 +242,11 @@ async def test_a_client_that_leaves_while_its_answer_is_held_leaves_nothing(worl
     connection, transport = world.connect()
     await ready(connection)
     world.refuse()
-    world.refusals.known[request_key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
+    world.refusals.entries[request_key(LINE, b"Bearer t")].prompt_at = monotonic() + 3600
     connection.data_received(WHOLE)
-    assert world.server.held.count == 1
+    assert world.server.delayed.count == 1
     connection.connection_lost(None)
-    await shortly(lambda: world.server.held.count == 0)
+    await shortly(lambda: world.server.delayed.count == 0)
     assert not transport.written
 
 
@@ -257,7 +257,7 @@ async def test_what_the_server_refuses_is_noted_held_and_forgotten_with_the_firs
     request = _Request(connection, {REFUSED_FOR: CertainRefusal(0.5, "creates")})
     for _ in range(PROMPT_IN_A_ROW + 1):
         await delay_refusal(request, web.Response(status=429, body=b"{}", headers={"Retry-After": "1"}))
-    noted = refusals.again(request_key(LINE, b"Bearer t"), monotonic()).refusal
+    noted = refusals.find(request_key(LINE, b"Bearer t"), monotonic()).refusal
     assert b"Retry-After: 1\r\n" in noted.head
     assert b"Content-Length: 2\r\n" in noted.head
     assert connection.refused == PROMPT_IN_A_ROW + 1
@@ -268,13 +268,13 @@ async def test_what_the_server_refuses_is_noted_held_and_forgotten_with_the_firs
 async def test_a_connection_whose_bytes_were_not_followed_is_closed_sooner(short):
     refusals = RefusalCache()
     connection = ClientConnection(ThrottlingServer(refusals, None, access_log=None), loop=asyncio.get_running_loop())
-    connection._missing = -1
+    connection._remaining = -1
     closing = []
-    for _ in range(connections.UNFOLLOWED_CLOSED_AFTER):
+    for _ in range(connections.UNTRACKED_CLOSED_AFTER):
         response = web.Response(status=429)
         await delay_refusal(_Request(connection, {}), response)
         closing.append(response.keep_alive is False)
-    assert closing == [False] * (connections.UNFOLLOWED_CLOSED_AFTER - 1) + [True]
+    assert closing == [False] * (connections.UNTRACKED_CLOSED_AFTER - 1) + [True]
 
 
 class _Request(dict):

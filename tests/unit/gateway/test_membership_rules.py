@@ -12,7 +12,7 @@ from tidemill.contracts.access import (
     unknown_scopes,
 )
 from tidemill.contracts.errors import Problem
-from tidemill.gateway.membership_rules import MEMBERS_LIMIT, Change, check
+from tidemill.gateway.membership_rules import MEMBERS_LIMIT, MembershipChange, check
 
 roles = st.sampled_from(["owner", "member", "viewer"])
 scopes = st.lists(st.sampled_from([*Scope, WILDCARD, "nonsense"]), max_size=8)
@@ -20,7 +20,7 @@ scopes = st.lists(st.sampled_from([*Scope, WILDCARD, "nonsense"]), max_size=8)
 
 def refusal(**facts):
     try:
-        check(Change(**{"actor": "owner", "own": False, "before": None, "after": "member", **facts}))
+        check(MembershipChange(**{"actor": "owner", "own": False, "before": None, "after": "member", **facts}))
     except Problem as problem:
         return problem.status
     return None

@@ -1,26 +1,26 @@
-"""Who may change who is in an organization. Pure; raises problems."""
+"""Who may change the members of an organization. Pure; raises problems."""
 
 import msgspec
 
 from tidemill.contracts.access import Role
 from tidemill.contracts.errors import Problem, conflict, forbidden, unprocessable
 
-MEMBERS_LIMIT = 1000  # far above any team; bounds what one request can make others read
+MEMBERS_LIMIT = 1000  # far above any team; bounds the cost of a list
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A user's role in an organization becomes another one. No role: not a member."""
+class MembershipChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A user's role in an organization changes. None: not a member."""
 
-    actor: Role  # of whoever asks
-    own: bool  # he asks about himself
+    actor: Role  # of the caller
+    own: bool  # the caller changes his own role
     before: Role | None
     after: Role | None
-    owners: int  # the organization's, before
+    owners: int  # of the organization, before the change
     members: int
 
 
-def check(change: Change) -> None:
-    """Raises the problem with a change that may not be. Members may leave; everything else is the owners' to do."""
+def check(change: MembershipChange) -> None:
+    """Raise the problem if the change is not allowed. Members may leave; everything else is for owners."""
     leaves = change.own and change.after is None
     if change.actor != "owner" and not leaves:
         raise owners_only()

@@ -1,6 +1,6 @@
-"""Which address a request comes from, as far as it can be believed. Pure.
+"""Which address a request comes from, as far as it can be trusted. Pure.
 
-What a client writes into X-Forwarded-For is worth nothing; what a proxy of ours appended to it is.
+Only the part of `X-Forwarded-For` that a trusted proxy appended counts; clients can write anything before it.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,17 @@ from typing import Final
 
 from tidemill.security.egress.addresses import Network, parse_networks
 
-HOPS_LIMIT: Final = 10  # proxies in a row; the rest of a long header is somebody's joke
-IPV6_PREFIX: Final = 64  # what one subscriber has at least, and can take new addresses of at will
-# Who comes from here and forwards for others is a proxy, told of or not.
+HOPS_LIMIT: Final = 10  # proxies in a row; the rest of a longer header is ignored
+IPV6_PREFIX: Final = 64  # one subscriber has at least this network, and can change its address within it at will
+# A peer with one of these addresses that forwards requests is a proxy, also when it is not configured as trusted.
 LOCAL: Final = parse_networks("10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7, fe80::/10")
 
 
 def client_address(peer: str | None, forwarded_for: str | None, proxies: Sequence[Network]) -> str | None:
-    """The client's address, or its network for IPv6. None when it cannot be told apart from others: the peer is this
-    machine, or forwards from a local network, which may be a proxy that nobody told us about; or it is a proxy that
-    names no client.
+    """Return the client's address, or its network for IPv6.
+
+    None when the client cannot be told apart from others: the peer is this machine, forwards from a local network (it
+    may be a proxy that is not configured), or is a trusted proxy that names no client.
     """
     hops = [each.strip() for each in (forwarded_for or "").split(",")][-HOPS_LIMIT:] if forwarded_for else []
     for nth, hop in enumerate([peer, *reversed(hops)]):

@@ -1,11 +1,11 @@
-"""Cross-origin requests from browsers, where the operator allows them; else nothing here is installed."""
+"""Cross-origin requests from browsers (CORS). Installed only if the operator allows some origins."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
 
-PREFLIGHT_MAX_AGE_S: Final = 600  # what Chromium honours is two hours; a change should be felt sooner
+PREFLIGHT_MAX_AGE_S: Final = 600  # Chromium accepts up to two hours; a change of the settings should take effect sooner
 METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, QUERY"
 EXPOSED: Final = (
     "Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Location, Preference-Applied, RateLimit-Limit,"
@@ -14,7 +14,7 @@ EXPOSED: Final = (
 
 
 def install(app: web.Application, origins: str) -> None:
-    """`origins` is comma-separated; `*` allows any. Tokens travel in a header, never in cookies: no credentials."""
+    """`origins` is comma-separated; `*` allows any. No credentials: tokens come in a header, not in cookies."""
     allowed = frozenset(origin.strip().rstrip("/") for origin in origins.split(",") if origin.strip())
 
     def origin_of(request: web.Request) -> str | None:

@@ -1,13 +1,13 @@
-"""Where a request ends in the bytes of a connection, for those who want no more of it than that. Pure.
+"""Finds where a request ends in the bytes of a connection, without parsing it. Pure.
 
-Only what is plain is read: whatever could be understood in two ways is left to the server's own parser.
+Only plain requests are framed. What could be understood in two ways is left to the server's own parser.
 """
 
 import re
 from typing import Final, NamedTuple
 
 HEAD_END: Final = b"\r\n\r\n"
-# Of other framings, of what the server must see itself, and of lines that end otherwise than they should.
+# Headers with another framing or that the server must handle itself, folded lines, and lines without CRLF.
 NOT_PLAIN: Final = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|origin|[ \t])|(?<!\r)\n").search
 LENGTH: Final = b"\r\ncontent-length:"
 AUTHORIZATION: Final = b"\r\nauthorization:"
@@ -15,7 +15,7 @@ CONNECTION: Final = b"\r\nconnection:"
 
 
 class RequestFrame(NamedTuple):
-    """`line`: method and target as they were sent; `size`: bytes of head and body together."""
+    """`line`: method and target as sent. `authorization`: its value. `size`: bytes of head and body together."""
 
     line: bytes
     authorization: bytes
@@ -23,7 +23,7 @@ class RequestFrame(NamedTuple):
 
 
 def parse_frame(data: bytes) -> RequestFrame | None:
-    """The request that `data` begins with. None: its head is not whole, or it is not plain."""
+    """Return the request at the start of `data`. None if its head is incomplete or it is not plain."""
     end = data.find(HEAD_END)
     if end < 0:
         return None
@@ -42,7 +42,7 @@ def parse_frame(data: bytes) -> RequestFrame | None:
 
 
 def _value(head: bytes, lowered: bytes, name: bytes) -> bytes | None:
-    """Of a header; empty when it is not there, None when it is there twice."""
+    """Return the value of a header: empty if it is missing, None if it occurs twice."""
     at = lowered.find(name)
     if at < 0:
         return b""

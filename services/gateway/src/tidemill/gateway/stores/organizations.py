@@ -179,7 +179,7 @@ async def set_member(
             raise Problem(404, f"There is no member named {member}.")
         owners, members = await connection.fetchrow(_COUNTS, found["id"]) or (0, 0)
         membership_rules.check(
-            membership_rules.Change(
+            membership_rules.MembershipChange(
                 actor=found["role"],
                 own=caller.user == user["id"],
                 before=user["role"],
