@@ -127,7 +127,7 @@ async def test_what_one_gateway_took_the_other_does_not_give_again(gateway, serv
 
 async def test_without_the_record_each_gateway_limits_alone(gateway, servers, alice, start_gateway, monkeypatch):
     await limit(gateway, alice, requests_per_minute=1, requests_burst=100)
-    monkeypatch.setattr(rates, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(rates, "RECORD_WITHIN_S", 0.05)
     monkeypatch.setattr(rates, "RETRY_S", 0.01)
     unchecked = rates.UNCHECKED.labels("requests")._value.get
     before = unchecked()

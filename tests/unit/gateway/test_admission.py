@@ -28,7 +28,7 @@ def load(at=1000.0, behind_s=1.0, queues=(), **open_):
 
 
 def test_no_more_than_the_cap_and_again_when_one_has_ended(admission):
-    admission.hear(load(), 0.0)
+    admission.apply(load(), 0.0)
     names = admit(admission, 5, 0.0)
     with pytest.raises(Problem) as caught:
         admit(admission, 1, 0.1)
@@ -45,7 +45,7 @@ def test_no_more_than_the_cap_and_again_when_one_has_ended(admission):
 
 
 def test_what_other_gateways_accepted_counts_too(admission):
-    admission.hear(load(a=4), 0.0)
+    admission.apply(load(a=4), 0.0)
     admit(admission, 1, 0.0)
     with pytest.raises(Problem):
         admit(admission, 1, 0.1)
@@ -54,12 +54,12 @@ def test_what_other_gateways_accepted_counts_too(admission):
 def test_what_the_scheduler_counts_is_not_counted_twice(admission):
     admit(admission, 3, 10.0)
     admit(admission, 1, 11.9)
-    admission.hear(load(behind_s=1.0, a=3), 10.0 + 1.0 + MARGIN_S + 0.1)
+    admission.apply(load(behind_s=1.0, a=3), 10.0 + 1.0 + MARGIN_S + 0.1)
     assert admission.open_predictions("a", 12.0) == 4
 
 
 def test_a_full_queue_refuses_everybody_and_others_take(admission):
-    admission.hear(
+    admission.apply(
         load(
             queues=[
                 QueueLoad(queue="old", waiting=1, oldest_at=1000 - 601),
@@ -76,12 +76,12 @@ def test_a_full_queue_refuses_everybody_and_others_take(admission):
             assert (caught.value.status, caught.value.headers["Retry-After"]) == (503, "30")
         admission.admit(account, "busy", "p", 1.0)
         admission.admit(account, "unknown", "p2", 1.0)
-    admission.hear(load(), 2.0)
+    admission.apply(load(), 2.0)
     admission.admit(UNLIMITED, "old", "p", 2.0)
 
 
 def test_old_news_refuses_nobody(admission):
-    admission.hear(load(queues=[QueueLoad(queue="q", waiting=100, oldest_at=0)], a=50), 0.0)
+    admission.apply(load(queues=[QueueLoad(queue="q", waiting=100, oldest_at=0)], a=50), 0.0)
     with pytest.raises(Problem):
         admit(admission, 1, LOAD_LIFE_S - 0.1)
     admit(admission, 3, LOAD_LIFE_S)

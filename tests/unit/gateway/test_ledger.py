@@ -34,7 +34,7 @@ def test_a_few_are_admitted_without_asking_and_then_the_record_is_asked():
     books, record = Ledger(), Record()
     for n in range(12):
         assert books.take(KEY, RATE, 1, 0.0).remaining == 599 - n
-        assert books.pressing(KEY, RATE) == (n >= 5)
+        assert books.is_pressing(KEY, RATE) == (n >= 5)
     assert books.take(KEY, RATE, 1, 0.0) is None
     settle(books, record, 0.0)
     assert books.take(KEY, RATE, 1, 0.0).remaining == 587

@@ -1,1 +1,1 @@
-"""What is wrong with an input or a body, by JSON Schema, in the words that Replicate's clients know."""
+"""Validation errors of inputs and bodies, by JSON Schema, in the words of Replicate's API."""

@@ -1,4 +1,4 @@
-"""Formats that we know better than the library does: `uri` is a file that a worker can fetch. Pure."""
+"""Formats that are checked by our own rules: `uri` is a file that a worker can fetch. Pure."""
 
 from tidemill.security import data_uri_syntax
 from tidemill.security.egress.errors import EgressDenied
@@ -6,7 +6,7 @@ from tidemill.security.egress.policy import check_url_form
 
 
 def is_file_url(text: str) -> bool:
-    """An http(s) URL with a host, or a data: URI that can be decoded; whatever else a worker would refuse."""
+    """Whether a worker would accept the text: an http(s) URL with a host, or a data: URI that can be decoded."""
     try:
         if text[: len(data_uri_syntax.PREFIX)].lower() == data_uri_syntax.PREFIX:
             data_uri_syntax.check_data_uri(text)

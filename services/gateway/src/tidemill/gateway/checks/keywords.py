@@ -1,6 +1,6 @@
-"""The words for each keyword of JSON Schema: types and texts are gojsonschema's, which Replicate answers. Pure.
+"""The error type and text for each JSON Schema keyword: gojsonschema's, which Replicate's API uses. Pure.
 
-No text of the library that checks may get into an answer: a keyword that is missing here gets `ELSE`.
+The validating library's own text must never get into a response: a keyword that is missing here gets `ELSE`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ Path = tuple[str | int, ...]
 
 
 class Violation(NamedTuple):
-    """One thing that is wrong: where, and Replicate's name and words for it. `expected`: the right types where the type
-    is wrong; `property`: the member that is too many.
+    """One error: the path, and Replicate's type and text. `expected`: the valid types if the type is wrong; `property`:
+    the name of a member that is not allowed.
     """
 
     path: Path
@@ -54,8 +54,8 @@ _PLAIN: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def flaws(error: Any) -> Iterator[Violation]:
-    """Of one error of the library, whose own text is never used."""
+def violations(error: Any) -> Iterator[Violation]:
+    """Yield the violations of one error of the library. The library's own text is never used."""
     keyword, value = error.kind.name, error.kind.value
     path: Path = tuple(error.instance_path)
     if keyword in {"additionalProperties", "unevaluatedProperties"}:
@@ -66,7 +66,7 @@ def flaws(error: Any) -> Iterator[Violation]:
         given = _type_of(error.instance)
         yield wrong_type(path, tuple(value), given)
     else:
-        yield Violation(path, *_words(keyword, value, error))
+        yield Violation(path, *_describe(keyword, value, error))
 
 
 def wrong_type(path: Path, expected: tuple[str, ...], given: str) -> Violation:
@@ -74,7 +74,7 @@ def wrong_type(path: Path, expected: tuple[str, ...], given: str) -> Violation:
     return Violation(path, "invalid_type", text, expected=expected)
 
 
-def _words(keyword: str, value: Any, error: Any) -> tuple[str, str]:
+def _describe(keyword: str, value: Any, error: Any) -> tuple[str, str]:
     if keyword in _OF_INSTANCE:
         return _OF_INSTANCE[keyword](value, error)
     if keyword in _LIMITS:
@@ -98,13 +98,13 @@ def _format(value: Any, error: Any) -> tuple[str, str]:
 
 
 def _pattern(value: Any, _error: Any) -> tuple[str, str]:
-    """A pattern of ours has words; an author's is all that is known of what a text should be."""
+    """Our own patterns have a description. Of a model author's pattern only the pattern itself is known."""
     words = patterns.DESCRIPTIONS.get(value)
     return "pattern", f"Does not match pattern '{value}'" if words is None else f"Must be {words}"
 
 
 def _unique(_value: Any, error: Any) -> tuple[str, str]:
-    """Which two items are the same, where their JSON is: 1 and 1.0 are the same too."""
+    """Name the two items whose JSON is equal. 1 and 1.0 count as equal too, but their JSON differs: no items then."""
     seen: dict[str, int] = {}
     for index, item in enumerate(error.instance if isinstance(error.instance, list) else ()):
         first = seen.setdefault(msgspec.json.encode(item, order="deterministic").decode(), index)
@@ -129,12 +129,12 @@ _OF_INSTANCE: Final[dict[str, Callable[[Any, Any], tuple[str, str]]]] = {
 
 
 def _named(error: Any) -> str:
-    """The field as gojsonschema names it, before a verb; nothing for the input itself."""
+    """Return the field as gojsonschema names it, with a space; empty for the input itself."""
     return "".join([".".join(map(str, error.instance_path)), " "]).lstrip()
 
 
 def _number(value: Any) -> Any:
-    """As people write it: 1 for 1.0."""
+    """Return 1 for 1.0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

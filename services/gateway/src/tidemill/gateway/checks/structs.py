@@ -1,6 +1,6 @@
-"""What is wrong with a JSON value that is to be a struct, in the words for inputs. Only for those that were refused.
+"""Explains why a JSON value is not a valid struct, in the words used for inputs. Only for values that were refused.
 
-The decoder stops at the first thing and says it in its own language; its schema says all of them.
+msgspec's decoder stops at the first error and uses its own words; the struct's JSON Schema finds all errors.
 """
 
 import functools
@@ -15,15 +15,15 @@ from tidemill.gateway.checks.keywords import ELSE
 _AT: Final = " - at `$"  # what the decoder puts before a path, as `$.files[0].path`
 
 
-def invalid_body_fields(kind: Any, value: Any, said: str) -> list[Field]:
-    """The invalid fields of a value that the decoder refused, saying `said`; at least one."""
+def invalid_body_fields(kind: Any, value: Any, message: str) -> list[Field]:
+    """Return the invalid fields of a value that the decoder refused with the message `message`; at least one."""
     validator, names = _validator(kind)
     found = invalid_fields(validator.iter_errors(value), "", names)
-    return found or [{"type": ELSE[0], "field": _path(said), "description": ELSE[1]}]
+    return found or [{"type": ELSE[0], "field": _path(message), "description": ELSE[1]}]
 
 
 def coerce_texts(kind: Any, texts: dict[str, str]) -> dict[str, Any]:
-    """Texts of a query as the JSON values that the struct's members may be."""
+    """Return the texts of a query string as JSON values of the types that the struct's members have."""
     properties = _schema(kind)["$defs"][kind.__name__]["properties"]
     return {name: _value(text, properties.get(name, {})) for name, text in texts.items()}
 
@@ -55,7 +55,7 @@ def _schema(kind: Any) -> dict[str, Any]:
     return schema
 
 
-def _path(said: str) -> str:
-    """`files.0.path` of what the decoder said."""
-    path = said.partition(_AT)[2].rstrip("`").replace("[", ".").replace("]", "")
+def _path(message: str) -> str:
+    """Return the path in the decoder's message, as `files.0.path`."""
+    path = message.partition(_AT)[2].rstrip("`").replace("[", ".").replace("]", "")
     return path.removeprefix(".")

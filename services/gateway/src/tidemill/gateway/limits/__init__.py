@@ -1,1 +1,1 @@
-"""How much an account may ask for: rates over all gateways, and predictions that are open at a time."""
+"""Limits of accounts: rates over all gateways, and the number of open predictions."""

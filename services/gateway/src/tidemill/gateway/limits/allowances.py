@@ -1,4 +1,4 @@
-"""What an account is allowed: rates of creates and of other requests, and predictions that are open at a time. Pure."""
+"""The limits of one account: rates of creates and of other requests, and the number of open predictions. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol
@@ -23,6 +23,8 @@ class Allowances(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LimitedAccount(Protocol):
+    """What limits need to know of an account. `allowances`: None for no limits."""
+
     @property
     def id(self) -> str: ...
     @property
@@ -52,7 +54,7 @@ def account_allowances(row: Mapping[str, Any] | Row, default: Allowances) -> All
 
 
 def _rate(per_minute: int | None, burst: int | None, default: Rate) -> Rate:
-    """A rate of its own without a burst of its own has a minute's worth at once, as the default has."""
+    """An account with its own rate and no own burst gets a minute's worth as the burst, like the default."""
     if per_minute is None:
         return default if burst is None else Rate(default.per_minute, burst)
     return Rate(per_minute, per_minute if burst is None else burst)

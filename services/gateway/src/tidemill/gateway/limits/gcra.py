@@ -1,7 +1,7 @@
-"""The generic cell rate algorithm: one moment per allowance says all that a rate limit needs. Pure.
+"""The generic cell rate algorithm (GCRA): the whole state of a rate limit is one moment, `full_at`. Pure.
 
-`full_at` is when the whole burst will be there again (the algorithm's "theoretical arrival time"). Each unit taken
-moves it one interval on, time passing catches up with it, and nothing has to be filled by the clock.
+`full_at` is when the whole burst is available again (the algorithm's "theoretical arrival time"). Each unit taken adds
+one interval to it; nothing has to be refilled by a timer.
 """
 
 import math
@@ -9,23 +9,23 @@ from typing import NamedTuple
 
 import msgspec
 
-ROUNDING_S = 1e-9  # of sums of intervals, so that the last unit of a burst is not lost to it
+ROUNDING_S = 1e-9  # rounding errors of sums of intervals, which would cost the last unit of a burst
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """So many a minute in the long run, and `burst` at once after a pause. Both at least 1."""
+    """`per_minute` in the long run, and `burst` at once after a pause. Both at least 1."""
 
     per_minute: int
     burst: int
 
     @property
     def interval_s(self) -> float:
-        """In which one unit comes back."""
+        """In how many seconds one unit becomes available."""
         return 60.0 / self.per_minute
 
 
 class Verdict(NamedTuple):
-    """What a request is told. `full_in_s`: until the whole burst is there; `retry_in_s`: 0 when it was admitted."""
+    """The decision on a request. `full_in_s`: until the whole burst is available; `retry_in_s`: 0 if admitted."""
 
     admitted: bool
     limit: int
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
 
 
 def take(full_at: float, now: float, rate: Rate, cost: int = 1) -> tuple[float, Verdict]:
-    """The new `full_at`, unchanged when refused. What costs more than the burst is admitted when the burst is whole."""
+    """Return the new `full_at`, unchanged if refused. A cost above the burst is admitted when the burst is whole."""
     start, interval = max(full_at, now), rate.interval_s
     early_s = start + (cost - max(rate.burst, cost)) * interval - now
     if early_s > ROUNDING_S:

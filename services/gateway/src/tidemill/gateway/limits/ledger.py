@@ -1,8 +1,9 @@
-"""One gateway's books of what accounts have taken: it admits on what it knows, and owes the shared record the rest.
+"""One gateway's view of the rates: it admits requests on its own knowledge, and later adds them to the shared record.
 
-Pure; times are seconds of one monotonic clock. A gateway may owe a small part of an account's burst, so several
-gateways together admit at most that part each too much, and as the record counts all that was admitted, an account that
-got too much waits that much longer. Nothing is reserved, so nothing is lost when it is not used.
+Pure; times are seconds of one monotonic clock. What is admitted and not added yet is owed to the record (table
+`allowance`). A gateway may owe a small part of an account's burst, so each gateway admits at most that part too much.
+The record counts all that was admitted, so an account that got too much waits that much longer. Nothing is reserved,
+so nothing is lost when it is not used.
 """
 
 from collections.abc import Iterable
@@ -14,13 +15,13 @@ from tidemill.gateway.limits import gcra
 from tidemill.gateway.limits.allowances import RateKind
 from tidemill.gateway.limits.gcra import Rate, Verdict
 
-OWED_SHARE: Final = 0.02  # of the burst, by gateway: four gateways are within 8 %
-KNOWN_FOR_S: Final = 0.25  # what costs more than may be owed is decided on knowledge no older than this
-METERS_LIMIT: Final = 20_000  # accounts that were here lately; an idle one is forgotten first
+OWED_SHARE: Final = 0.02  # of the burst, for each gateway: four gateways are within 8 %
+KNOWN_FOR_S: Final = 0.25  # a cost above what may be owed is decided on a state of the record no older than this
+METERS_LIMIT: Final = 20_000  # accounts in memory; idle ones are evicted first
 
 
-# What becomes of a request beyond what may be owed: the record is asked first; or, when that is slow, it is owed all
-# the same; or, when the record is away and each gateway limits by itself, nobody pays for it later.
+# What to do with a request above what may be owed. "ask": ask the record first. "owe": owe it nevertheless, when the
+# record is slow. "forget": admit it without owing, when the record cannot be reached and each gateway limits by itself.
 Beyond = Literal["ask", "owe", "forget"]
 
 
@@ -30,14 +31,14 @@ class RateKey(NamedTuple):
 
 
 class Debt(NamedTuple):
-    """What one allowance owes the record. 0 asks for the record alone."""
+    """What is owed to the record for one rate. 0 only reads the record."""
 
     key: RateKey
     seconds: float
 
 
 class Meter(msgspec.Struct):
-    """`full_at` as in gcra, with all that is owed counted."""
+    """`full_at` as in gcra, including what is owed. `known_at`: when the record was last read."""
 
     full_at: float
     owed_s: float = 0.0
@@ -47,7 +48,7 @@ class Meter(msgspec.Struct):
 class Ledger:
     def __init__(self) -> None:
         self._meters: dict[RateKey, Meter] = {}
-        self._unsettled: dict[RateKey, None] = {}  # in the order in which they came up
+        self._unsettled: dict[RateKey, None] = {}  # in the order of their first request
 
     def __len__(self) -> int:
         return len(self._meters)
@@ -57,7 +58,7 @@ class Ledger:
         return bool(self._unsettled)
 
     def take(self, key: RateKey, rate: Rate, cost: int, now: float, *, beyond: Beyond = "ask") -> Verdict | None:
-        """None: the record must be asked first."""
+        """Return the decision. None: ask the record first, then take again."""
         meter = self._meters.get(key) or self._new(key, now)
         full_at, verdict = gcra.take(meter.full_at, now, rate, cost)
         if not verdict.admitted:
@@ -79,32 +80,32 @@ class Ledger:
 
     def _new(self, key: RateKey, now: float) -> Meter:
         if len(self._meters) >= METERS_LIMIT:
-            self._forget(now)
+            self._evict(now)
         meter = self._meters[key] = Meter(now)
         return meter
 
-    def _forget(self, now: float) -> None:
-        """Those whose burst is whole; were all of them busy, those that owe nothing: the record knows them."""
+    def _evict(self, now: float) -> None:
+        """Remove meters whose burst is whole; if all are busy, those that owe nothing: the record has their state."""
         busy = {key: each for key, each in self._meters.items() if each.owed_s or each.full_at > now}
         if len(busy) >= METERS_LIMIT:
             busy = {key: each for key, each in busy.items() if each.owed_s}
         self._meters = busy
 
-    def pressing(self, key: RateKey, rate: Rate) -> bool:
-        """Half of what it may owe is owed: it should be settled before requests have to wait for that."""
+    def is_pressing(self, key: RateKey, rate: Rate) -> bool:
+        """Whether half of what may be owed is owed: settle now, before requests have to wait for it."""
         meter = self._meters.get(key)
         return meter is not None and meter.owed_s * 2 + gcra.ROUNDING_S >= owed_limit(rate) * rate.interval_s
 
     def debts(self, limit: int) -> list[Debt]:
-        """What is to be settled now, sorted: two gateways that lock the same rows must do so in the same order."""
+        """Return what to settle now, sorted: gateways must lock the same rows in one order, which avoids deadlocks."""
         keys = sorted(list(self._unsettled)[:limit])
         return [Debt(key, self._meters[key].owed_s if key in self._meters else 0.0) for key in keys]
 
     def settled(self, debts: Iterable[Debt], full_in_s: dict[RateKey, float], now: float) -> None:
-        """The record has them. `full_in_s`: what it says since, of all gateways, as of `now`."""
+        """The record has the debts. `full_in_s`: the state of the record, of all gateways, as of `now`."""
         for key, seconds in debts:
             meter = self._meters.get(key) or self._new(key, now)
-            owed_s = meter.owed_s - seconds  # taken meanwhile
+            owed_s = meter.owed_s - seconds  # taken in the meantime
             meter.owed_s = owed_s if owed_s > gcra.ROUNDING_S else 0.0
             meter.full_at = now + max(full_in_s.get(key, 0.0), 0.0) + meter.owed_s
             meter.known_at = now
@@ -113,7 +114,7 @@ class Ledger:
 
 
 def owed_limit(rate: Rate) -> int:
-    """How many a gateway may admit of its own accord; for a burst of less than some seconds' worth so few that requests
-    wait for settlements.
+    """Return how many requests a gateway may owe. With a burst of less than some seconds' worth these are so few that
+    requests wait for settlements.
     """
     return max(1, int(rate.burst * OWED_SHARE))

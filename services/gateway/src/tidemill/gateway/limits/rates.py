@@ -1,7 +1,7 @@
-"""Rate limits at the edge: takes from the ledger at once, and settles with the record behind the requests' backs.
+"""Rate limits of accounts: decides by the ledger at once, and settles with the shared record in the background.
 
-A request waits for the record only when its account has used up what this gateway may admit of its own accord. When
-the record does not answer, requests are not refused for that: the ledger alone decides, and that is counted.
+A request waits for the record only if its account has used up what this gateway may owe. If the record does not
+answer, no request is refused for that: the ledger alone decides, and such requests are counted as unchecked.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from tidemill.runtime.db import TRANSIENT_ERRORS, DedicatedConnection
 from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
 
-SETTLE_EVERY_S: Final = 0.05  # so long a lone request's debt waits for others; twenty statements a second at most
-PATIENCE_S: Final = 0.5  # of a request that must ask the record; a healthy one answers in milliseconds
-RETRY_S: Final = 0.5  # when the record was away
+SETTLE_EVERY_S: Final = 0.05  # how long the first debt waits for others; twenty statements a second at most
+RECORD_WITHIN_S: Final = 0.5  # how long a request waits for the record; a healthy one answers in milliseconds
+RETRY_S: Final = 0.5  # after the record could not be reached
 BATCH_LIMIT: Final = 500  # accounts in one statement
-# Where a request keeps what the headers of its answer say.
+# Under this key a request keeps the verdict for the headers of its response.
 VERDICT: Final = web.RequestKey("verdict", Verdict)
 
 
 class CertainRefusal(NamedTuple):
-    """For so long everything that takes of this limit is refused."""
+    """For `seconds` the rate refuses every request of the account."""
 
     seconds: float
     kind: RateKind
@@ -48,15 +48,15 @@ Settle = Callable[[DedicatedConnection, Sequence[Debt]], Awaitable[dict[RateKey,
 
 
 class RateLimiter:
-    """The rates of one gateway's accounts. `run` must be running for the record to hear of anything."""
+    """The rates of all accounts at one gateway. The task `run` settles with the record."""
 
     def __init__(self, connection: DedicatedConnection, settle: Settle) -> None:
         self._connection = connection
-        self._send = settle
+        self._settle_with = settle
         self._ledger = Ledger()
-        self._owing = asyncio.Event()
-        self._pressed = asyncio.Event()
-        self._settled: asyncio.Future[None] | None = None  # made by the first that waits for it
+        self._has_debts = asyncio.Event()
+        self._settle_now = asyncio.Event()
+        self._settled: asyncio.Future[None] | None = None  # created by the first request that waits for it
         self._away = False
 
     async def take(
@@ -72,25 +72,25 @@ class RateLimiter:
         request[VERDICT] = verdict
         if not verdict.admitted:
             REFUSED.labels(kind).inc()
-            if cost == 1:  # else one that asks for less may pass
+            if cost == 1:  # after a higher cost, a request with a lower one may pass
                 request[REFUSED_FOR] = CertainRefusal(verdict.retry_in_s, kind)
             raise throttled(max(1, math.ceil(verdict.retry_in_s)))
 
     def _try(self, key: RateKey, rate: Rate, cost: int) -> Verdict | None:
         verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="forget" if self._away else "ask")
         if self._ledger.unsettled:
-            self._owing.set()
-        if self._ledger.pressing(key, rate):
-            self._pressed.set()
+            self._has_debts.set()
+        if self._ledger.is_pressing(key, rate):
+            self._settle_now.set()
         if self._away:
             UNCHECKED.labels(key.kind).inc()
         return verdict
 
     async def _ask_first(self, key: RateKey, rate: Rate, cost: int) -> Verdict:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(RECORD_WITHIN_S):
                 while True:
-                    self._pressed.set()
+                    self._settle_now.set()
                     await self._next_settlement()
                     verdict = self._try(key, rate, cost)
                     if verdict is not None:
@@ -98,7 +98,7 @@ class RateLimiter:
         except TimeoutError:
             UNCHECKED.labels(key.kind).inc()
             verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="owe")
-            assert verdict is not None, "only asking leaves it open"
+            assert verdict is not None, "only `ask` returns None"
             return verdict
 
     async def _next_settlement(self) -> None:
@@ -107,20 +107,20 @@ class RateLimiter:
         await asyncio.shield(self._settled)
 
     async def run(self) -> None:
-        """Named task: settles soon after something is owed, and at once when somebody waits for it."""
+        """Named task: settle soon after something is owed, and at once when a request waits for it."""
         while True:
-            await self._owing.wait()
-            await set_within(self._pressed, SETTLE_EVERY_S)
+            await self._has_debts.wait()
+            await set_within(self._settle_now, SETTLE_EVERY_S)
             await self.settle()
             if self._away:
                 await asyncio.sleep(RETRY_S)
 
     async def settle(self) -> None:
-        """One round with the record; what it cannot take now stays owed."""
-        self._pressed.clear()
+        """Send the debts to the record once. What it cannot take now stays owed."""
+        self._settle_now.clear()
         debts = self._ledger.debts(BATCH_LIMIT)
         try:
-            full_in_s = await self._send(self._connection, debts)
+            full_in_s = await self._settle_with(self._connection, debts)
         except TRANSIENT_ERRORS as error:
             if not self._away:
                 log().warning("limits are this gateway's own for now", action="retry", error=str(error))
@@ -129,14 +129,14 @@ class RateLimiter:
             self._ledger.settled(debts, full_in_s, monotonic())
             self._away = False
         if not self._ledger.unsettled:
-            self._owing.clear()
+            self._has_debts.clear()
         settled, self._settled = self._settled, None
         if settled is not None:
             settled.set_result(None)
 
 
 def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Puts what is left on an answer that has not begun."""
+    """Set the RateLimit headers of a response that has not begun."""
     verdict = request.get(VERDICT)
     if verdict is not None and not response.prepared:
         response.headers["RateLimit-Limit"] = str(verdict.limit)

@@ -1,4 +1,4 @@
-"""Pagination cursors: opaque to clients, signed, and bound to what they page through and for whom. Pure."""
+"""Pagination cursors: opaque to clients, signed, and bound to the list and the account. Pure."""
 
 import base64
 import binascii
@@ -13,20 +13,20 @@ SIGNATURE_BYTES = 12
 
 
 class Cursor(NamedTuple):
-    """Go on from the item with this id, in this direction."""
+    """Continue after the item with the id `position`, in this direction."""
 
     direction: Literal["next", "previous"]
     position: str
 
 
 def seal(key: bytes, scope: str, cursor: Cursor) -> str:
-    """`scope` names the list and the account: a cursor is worth nothing elsewhere."""
+    """`scope` names the list and the account: the cursor is invalid for any other."""
     payload = msgspec.json.encode(cursor)
     return base64.urlsafe_b64encode(_sign(key, scope, payload) + payload).decode().rstrip("=")
 
 
 def unseal(key: bytes, scope: str, text: str) -> Cursor:
-    """Raises a 400 problem for anything that `seal` did not make for this scope."""
+    """Return the cursor. Raise a 400 problem for a text that `seal` did not make for this scope."""
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         payload = raw[SIGNATURE_BYTES:]
@@ -38,7 +38,7 @@ def unseal(key: bytes, scope: str, text: str) -> Cursor:
 
 
 def comparison(cursor: Cursor | None) -> tuple[str, str, str]:
-    """(comparison operator, order, position) for SQL over an id column."""
+    """Return (comparison operator, order, position) for SQL over an id column."""
     if cursor is None:
         return "<", "DESC", "~"  # sorts after every id
     return ("<", "DESC", cursor.position) if cursor.direction == "next" else (">", "ASC", cursor.position)

@@ -1,6 +1,6 @@
-"""The query parameters that operations understand, as structs: what they decode, and what the reference says of them.
+"""The query parameters of operations, as structs: what they decode to, and their descriptions for the reference.
 
-Unknown parameters are ignored, as Replicate does.
+Unknown parameters are ignored, as by Replicate.
 """
 
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ class PredictionsQuery(PageQuery, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for moment in (self.created_after, self.created_before):
             try:
-                _ = moment and moment.astimezone(UTC)  # as PostgreSQL is given it
+                _ = moment and moment.astimezone(UTC)  # as it is passed to PostgreSQL
             except OverflowError:
                 raise ValueError("In UTC the years go from 1 to 9999") from None
 
