@@ -59,10 +59,10 @@ async def test_a_token_is_made_shown_once_used_and_revoked(gateway, alice):
 async def test_another_gateway_forgets_a_revoked_token_when_its_cache_does(gateway, alice):
     made = await make(gateway, alice)
     other = CallerCache(gateway.parts.database, 0.0)
-    assert (await other.authenticate(f"Bearer {made['token']}")).account.id == alice.id
+    assert (await other.get(f"Bearer {made['token']}")).account.id == alice.id
     await gateway.ask("DELETE", f"/tokens/{made['id']}", alice)
     with pytest.raises(Exception, match="valid authentication token"):
-        await other.authenticate(f"Bearer {made['token']}")
+        await other.get(f"Bearer {made['token']}")
 
 
 async def test_a_look_up_under_way_while_a_token_is_revoked_is_not_remembered(gateway, alice, monkeypatch):
