@@ -10,10 +10,11 @@ from tidemill.runtime.db import Database
 from tidemill.security import tokens
 
 SECRET: Final = "whsec_dGVzdA=="  # noqa: S105 - of receivers that tests make up
-# The tables that no other refers to, from which all go; a database that has just been migrated is as empty.
+# The tables that no other refers to, from which all go; a database that has just been migrated is as empty. Listeners
+# of services that are gone go too: the ports are free again, and a receiver on one of them would be refused.
 CLEAR: Final = (
-    "TRUNCATE account, collection, idempotency, prediction, removal_due_later, walk, webhook_delivery, "
-    "webhook_endpoint, worker CASCADE"
+    "TRUNCATE account, collection, idempotency, listener, prediction, removal_due_later, walk, "
+    "webhook_delivery, webhook_endpoint, worker CASCADE"
 )
 # A prediction that waits, as the services' statements read it.
 WAITING: Final = {
