@@ -321,12 +321,12 @@ async def test_headers_that_servers_obey_carry_nothing_across(events, connect, a
 
 async def test_a_revoked_token_loses_its_connection(events, connect, alice, mallory):
     alices, others = await connect(alice), await connect(mallory)
-    await events.watch.look()
+    await events.watch.check()
     assert alices.client.is_connected
     await events.gateway.parts.database.execute(
         "UPDATE token SET revoked_at = now() WHERE digest = $1", tokens.digest(token(alice))
     )
-    await events.watch.look()
+    await events.watch.check()
     await until("the end of the connection", lambda: not alices.client.is_connected)
     assert others.client.is_connected
     events.gateway.parts.callers.invalidate(alice.id)
@@ -354,7 +354,7 @@ async def test_scopes_decide_what_is_heard(events, connect, alice):
     await outsider.client.publish(subjects.consumer_subjects(both["id"])[0], b"")
     await outsider.refused("permissions violation for publish")
     await restrict(events, alice, ["predictions:read"])
-    await events.watch.look()
+    await events.watch.check()
     await until("the end of the connection", lambda: not outsider.client.is_connected)
     await restrict(events, alice, ["models:read"])
     with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
@@ -491,7 +491,7 @@ async def test_many_at_once_over_two_gateways_leave_no_more_than_the_limit(event
             tried = await asyncio.gather(*(connect(alice) for _ in range(4 * limit)), return_exceptions=True)
             made = [each for each in tried if not isinstance(each, BaseException)]
             assert len(made) >= limit
-            await events.watch.look()
+            await events.watch.check()
             await until("those too many to be ended", lambda: sum(each.client.is_connected for each in made) <= limit)
             assert sum(each.client.is_connected for each in made) == limit
         finally:

@@ -13,7 +13,7 @@ from tidemill.contracts.access import ALL_SCOPES, Scope
 from tidemill.gateway.events import nats_jwt
 from tidemill.gateway.events.connection_monitor import with_outdated_label
 from tidemill.gateway.events.external_subscribers import (
-    ARRIVED_AFTER_S,
+    LISTED_AFTER_S,
     ConnectionCounts,
     ExternalConnection,
     over_limit,
@@ -139,12 +139,12 @@ def test_connections_are_counted_from_their_admission_to_their_end():
     count.admit("a", "k1", 100.0)
     count.admit("b", "k9", 100.0)
     assert (count.of("a"), count.of("b")) == (1, 1)
-    count.saw(seen("k1"), 101.0)  # b's is on its way still
+    count.apply(seen("k1"), 101.0)  # b's is on its way still
     count.admit("a", "k2", 101.5)
     assert (count.of("a"), count.of("b")) == (2, 1)
-    count.saw(seen("k2"), 102.0)  # k1 has ended
+    count.apply(seen("k2"), 102.0)  # k1 has ended
     assert count.of("a") == 1
-    count.saw([], 102.0 + ARRIVED_AFTER_S)
+    count.apply([], 102.0 + LISTED_AFTER_S)
     assert (count.of("a"), count.of("b")) == (0, 0)
 
 
@@ -152,7 +152,7 @@ def test_an_admission_that_is_told_twice_or_late_counts_once():
     count = ConnectionCounts(limit=2)
     for _ in range(3):
         count.admit("a", "k1", 100.0)
-    count.saw(seen("k1"), 100.5)
+    count.apply(seen("k1"), 100.5)
     count.admit("a", "k1", 100.6)
     assert count.of("a") == 1
 

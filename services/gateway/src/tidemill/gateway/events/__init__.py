@@ -1,1 +1,1 @@
-"""Outside subscribers on NATS: who they are, what they may hear, and their durable consumers."""
+"""External subscribers on NATS: authentication, permissions, and durable consumers."""

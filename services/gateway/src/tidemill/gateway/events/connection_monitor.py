@@ -1,7 +1,8 @@
-"""Ends the connections of outside subscribers whose token was revoked, has expired, or may read something else now, and
-those that an account has too many.
+"""Closes connections of external subscribers whose token was revoked, has expired or now has other scopes, and those
+above the limit of their account.
 
-NATS asks once, at connect; so the gateway looks again. Every gateway does: ending a connection twice harms nobody.
+NATS authenticates only at connect, so the gateway checks again. Every gateway does: closing a connection twice is
+harmless.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ class _KickRequest(msgspec.Struct, frozen=True):
 
 
 class _KickReply(msgspec.Struct, frozen=True):
-    """The server's answer; it says nothing that matters."""
+    """The server's reply; its content does not matter."""
 
 
 class ConnectionMonitor:
@@ -49,12 +50,12 @@ class ConnectionMonitor:
         while True:
             await asyncio.sleep(self._every_s)
             try:
-                await self.look()
+                await self.check()
             except (nats.errors.Error, *TRANSIENT_ERRORS) as error:
-                log().warning("cannot look", action="retry", error=str(error) or type(error).__name__)
+                log().warning("connections not checked", action="retry", error=str(error) or type(error).__name__)
 
-    async def look(self) -> None:
-        connected = await self._subscribers.look()
+    async def check(self) -> None:
+        connected = await self._subscribers.refresh()
         CONNECTIONS.set(len(connected))
         tokens = {token_of(each.label) for each in connected}
         if not tokens:
@@ -66,11 +67,11 @@ class ConnectionMonitor:
         }
         gone = with_outdated_label(connected, due)
         for each in gone:
-            log().info("connection ended", action="revoke", token_id=token_of(each.label))
+            log().info("connection closed", action="revoke", token_id=token_of(each.label))
         staying = [each for each in connected if each not in gone]
         over = over_limit(staying, self._subscribers.counts.limit)
         for each in over:
-            log().warning("one connection too many", action="revoke", account=each.account)
+            log().warning("connection above the limit closed", action="revoke", account=each.account)
         for each in (*gone, *over):
             await self._bus.ask(
                 subjects.kick(each.server), _KickRequest(each.cid), _KickReply, timeout_s=ANSWERS_WITHIN_S
@@ -78,5 +79,5 @@ class ConnectionMonitor:
 
 
 def with_outdated_label(connected: list[ExternalConnection], due: Mapping[str, str]) -> list[ExternalConnection]:
-    """Those whose label is not the one that their token would get now. Pure."""
+    """Return the connections whose label differs from the one that their token would get now. Pure."""
     return [each for each in connected if due.get(token_of(each.label)) != each.label]

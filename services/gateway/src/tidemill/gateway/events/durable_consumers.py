@@ -1,6 +1,6 @@
-"""The durable consumers of outside subscribers as NATS has them, made after their rows as often as NATS forgets.
+"""The durable consumers of external subscribers in NATS, created from their rows, again whenever NATS has lost them.
 
-Subscribers never make consumers themselves: a consumer may name any subject for the server to deliver to.
+Subscribers may not create consumers themselves: a consumer can make the server deliver to any subject.
 """
 
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import Row
 from tidemill.runtime.telemetry import log
 
-ACK_WITHIN_S: Final = 30  # then an event is delivered again
-UNACKNOWLEDGED_LIMIT: Final = 1000  # then no more are delivered
+ACK_WITHIN_S: Final = 30  # after this an event is delivered again
+UNACKNOWLEDGED_LIMIT: Final = 1000  # at this number delivery pauses
 PULLS_LIMIT: Final = 64  # pull requests that may wait at one consumer
-# A consumer that nobody pulls from is forgotten: its events are gone long before. Whoever connects again gets it anew.
+# NATS deletes a consumer without pulls after this; its events are gone by then. The next connect creates it again.
 IDLE_LIMIT_S: Final = 24 * 3600
-REMEMBERED_S: Final = 60.0  # a consumer seen is taken to be there this long
-REMEMBERED_LIMIT: Final = 10_000  # consumers; bounds memory
+SEEN_FOR_S: Final = 60.0  # how long a consumer that was created is assumed to exist
+SEEN_LIMIT: Final = 10_000  # consumers; bounds memory
 
 
 class ConsumerState(NamedTuple):
@@ -40,24 +40,24 @@ class DurableConsumers:
         bus.on_reconnected(self._forget)
 
     async def _forget(self) -> None:
-        self._seen.clear()  # the server may have come back without its data
+        self._seen.clear()  # the server may have lost its data
 
     async def ensure(self, rows: Iterable[Row]) -> None:
-        """Raises nats.errors.Error or TimeoutError while NATS is away."""
+        """Create the consumers if they may be missing. Raise nats.errors.Error and TimeoutError."""
         for row in rows:
             if self._seen.get(row["id"], 0.0) < monotonic():
                 await self._bus.jetstream.add_consumer(subjects.PREDICTIONS.name, _config(row))
-                self._remember(row["id"])
+                self._mark_seen(row["id"])
 
     async def remove(self, identifier: str) -> None:
-        """A server that is away forgets it by itself, since nobody pulls any more."""
+        """Delete the consumer. When NATS cannot be reached, it deletes the consumer itself after IDLE_LIMIT_S."""
         self._seen.pop(identifier, None)
         try:
             await self._bus.jetstream.delete_consumer(subjects.PREDICTIONS.name, subjects.consumer(identifier))
         except NotFoundError:
             return
         except (nats.errors.Error, TimeoutError) as error:
-            log().warning("consumer stays", action="delete", error=str(error) or type(error).__name__)
+            log().warning("consumer not deleted", action="delete", error=str(error) or type(error).__name__)
 
     async def state(self, identifier: str) -> ConsumerState | None:
         try:
@@ -67,18 +67,18 @@ class DurableConsumers:
         delivered = info.delivered
         return ConsumerState(info.num_pending or 0, info.num_ack_pending or 0, delivered and delivered.last_active)
 
-    def _remember(self, identifier: str) -> None:
-        if len(self._seen) >= REMEMBERED_LIMIT:
+    def _mark_seen(self, identifier: str) -> None:
+        if len(self._seen) >= SEEN_LIMIT:
             self._seen.clear()
-        self._seen[identifier] = monotonic() + REMEMBERED_S
+        self._seen[identifier] = monotonic() + SEEN_FOR_S
 
 
-def of_row(row: Row) -> EventConsumer:
+def consumer_from_row(row: Row) -> EventConsumer:
     return EventConsumer(row["id"], tuple(row["kinds"]))
 
 
 def _config(row: Row) -> ConsumerConfig:
-    """A function of the row alone, so that making it again changes nothing."""
+    """Depends on the row only, so that creating the consumer again changes nothing."""
     return ConsumerConfig(
         durable_name=subjects.consumer(row["id"]),
         filter_subjects=list(event_subjects(row["account_id"], row["kinds"])),

@@ -1,7 +1,7 @@
-"""Which outside subscribers are connected, as the NATS servers tell it, and how many an account may have.
+"""Which external subscribers are connected, by the NATS servers' list, and how many connections an account may have.
 
-Servers are asked every few seconds; between that, each gateway counts whom any gateway has let in. Whoever finds its
-account full is looked for at once, so that a connection that has ended makes room for the next.
+The servers are asked every few seconds; in between, each gateway counts whom any gateway has admitted. When an account
+is at its limit, the servers are asked at once, so that an ended connection makes room for the next.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from tidemill.contracts.events import SubscriberAdmitted
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
 
-PAGE: Final = 1024  # connections in one answer; the server's own limit
+PAGE: Final = 1024  # connections in one reply; the server's own limit
 ANSWERS_WITHIN_S: Final = 1.0  # for all servers of a cluster
-# Until whoever was let in stands in the servers' answers; one that does not by then has gone, or never came.
-ARRIVED_AFTER_S: Final = 5.0
-FULL_FOR_S: Final = 1.0  # an account that was found full is not looked for again sooner
+# Within this an admitted connection appears in the servers' list. One that does not has ended or never came.
+LISTED_AFTER_S: Final = 5.0
+FULL_FOR_S: Final = 1.0  # for an account at its limit the servers are not asked again sooner
 KEY_CHARS: Final = 16
 SEPARATOR: Final = "|"
 
 
 class ExternalConnection(NamedTuple):
-    """`label` says whose token it is and what it was allowed; `key` tells connections apart, `start` is RFC 3339."""
+    """`label`: the token's id and the kinds it may read; `key`: unique for each connection; `start`: RFC 3339."""
 
     server: str
     cid: int
@@ -53,17 +53,17 @@ class _ConnzReply(msgspec.Struct, frozen=True):
 
 
 def key_of(user: str) -> str:
-    """Of the key that the server made for a connection."""
+    """Return the part of a connection's public key that identifies it."""
     return user[-KEY_CHARS:]
 
 
 def name(label: str, account: str, key: str) -> str:
-    """What the server knows a connection by."""
+    """Return the name of a connection at the server."""
     return SEPARATOR.join((label, account, key))
 
 
 async def connected(bus: Bus) -> list[ExternalConnection]:
-    """All outside subscribers. Raises nats.errors.Error while NATS is away."""
+    """Return all external subscribers. Raise nats.errors.Error when NATS cannot be reached."""
     return [each async for each in _pages(bus)]
 
 
@@ -81,12 +81,12 @@ async def _pages(bus: Bus) -> AsyncIterator[ExternalConnection]:
 
 
 class ConnectionCounts:
-    """The connections of accounts, those included that are about to be made. Pure; times are of one monotonic clock."""
+    """The connections of accounts, including those admitted a moment ago. Pure; times are of one monotonic clock."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._seen: dict[str, set[str]] = {}  # keys by account, when the servers were last asked
-        self._admitted: dict[str, tuple[str, float]] = {}  # since then: key to account and moment
+        self._seen: dict[str, set[str]] = {}  # keys by account, in the servers' last list
+        self._admitted: dict[str, tuple[str, float]] = {}  # since then: account and moment by key
 
     def of(self, account: str) -> int:
         seen = self._seen.get(account, set())
@@ -95,8 +95,8 @@ class ConnectionCounts:
     def admit(self, account: str, key: str, now: float) -> None:
         self._admitted[key] = (account, now)
 
-    def saw(self, found: Iterable[ExternalConnection], asked_at: float) -> None:
-        """What the servers answered to a question of that moment."""
+    def apply(self, found: Iterable[ExternalConnection], asked_at: float) -> None:
+        """Apply the servers' list, requested at `asked_at`."""
         self._seen = {}
         for each in found:
             self._seen.setdefault(each.account, set()).add(each.key)
@@ -104,12 +104,12 @@ class ConnectionCounts:
         self._admitted = {
             key: (account, at)
             for key, (account, at) in self._admitted.items()
-            if at > asked_at - ARRIVED_AFTER_S and key not in self._seen.get(account, ())
+            if at > asked_at - LISTED_AFTER_S and key not in self._seen.get(account, ())
         }
 
 
 def over_limit(found: Sequence[ExternalConnection], limit: int) -> list[ExternalConnection]:
-    """The youngest connections of accounts that have too many: several gateways may admit at one moment. Pure."""
+    """Return the youngest connections of accounts above the limit: gateways may admit at the same moment. Pure."""
     had: Counter[str] = Counter()
     over = []
     for each in sorted(found, key=lambda each: (each.start[:19], each.server, each.cid)):
@@ -120,23 +120,23 @@ def over_limit(found: Sequence[ExternalConnection], limit: int) -> list[External
 
 
 class ExternalSubscribers:
-    """Whether an account may have one more."""
+    """Admits connections up to the limit of each account, together with the other gateways."""
 
     def __init__(self, bus: Bus, limit: int) -> None:
         self._bus = bus
         self.counts = ConnectionCounts(limit)
         self._full: dict[str, float] = {}
-        self._looking = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
 
-    async def look(self) -> list[ExternalConnection]:
-        """Raises nats.errors.Error while NATS is away."""
+    async def refresh(self) -> list[ExternalConnection]:
+        """Ask the servers for all connections. Raise nats.errors.Error when NATS cannot be reached."""
         asked_at = monotonic()
         found = await connected(self._bus)
-        self.counts.saw(found, asked_at)
+        self.counts.apply(found, asked_at)
         return found
 
     async def has_room(self, account: str) -> bool:
-        """Ask the servers when the account seems full, and no more than once a second for one that is."""
+        """Whether the account may have one more. Asks the servers if it seems full, at most once a second."""
         if self.counts.of(account) < self.counts.limit:
             return True
         if self._full.get(account, 0.0) > monotonic():
@@ -144,14 +144,14 @@ class ExternalSubscribers:
         self._full = {each: until for each, until in self._full.items() if until > monotonic()}
         self._full[account] = float("inf")
         try:
-            async with self._looking:
-                await self.look()
+            async with self._refreshing:
+                await self.refresh()
         finally:
             self._full[account] = monotonic() + FULL_FOR_S
         return self.counts.of(account) < self.counts.limit
 
     async def admit(self, account: str, key: str) -> None:
-        """Tells all gateways."""
+        """Count the connection, here and at all other gateways."""
         self.counts.admit(account, key, monotonic())
         await self._bus.send(subjects.SUBSCRIBER_ADMITTED, SubscriberAdmitted(account=account, key=key))
 

@@ -1,8 +1,8 @@
-"""The words of NATS's auth callout: the server's question, and our signed answer with what the user may do.
+"""The format of NATS's auth callout: the server's request, and the signed response with the user's permissions.
 
 A JWT of NATS is `header.claims.signature` in unpadded base64url, signed with Ed25519 over the first two parts; `jti` is
-the base32 of the claims' SHA-256. The claims are those of github.com/nats-io/jwt, version 2. The question's signature
-is not checked: only the services' own account can publish there, and the answer is bound to the key it names.
+the base32 of the claims' SHA-256. The claims are those of github.com/nats-io/jwt, version 2. The request's signature
+is not checked: only the services' own account can publish there, and the response is bound to the key it names.
 """
 
 import base64
@@ -21,7 +21,7 @@ VERSION: Final = 2
 
 
 class MalformedError(ValueError):
-    """What came is no authorization request."""
+    """The message is not an authorization request."""
 
 
 class _ServerId(msgspec.Struct, frozen=True):
@@ -44,17 +44,17 @@ class _Claims(msgspec.Struct, frozen=True):
 
 
 class CalloutRequest(msgspec.Struct, frozen=True):
-    """Somebody connects: `token` as they gave it, as the token or as the password."""
+    """A connection to authorize. `token`: what the client sent as the token or as the password."""
 
     server: str
-    user: str  # the key that the server made for this connection
+    user: str  # the public key that the server made for this connection
     token: str
 
 
-def read(question: bytes) -> CalloutRequest:
-    """Raises MalformedError."""
+def read(message: bytes) -> CalloutRequest:
+    """Return the request. Raise MalformedError."""
     try:
-        _, claims, _ = question.split(b".")
+        _, claims, _ = message.split(b".")
         asked = msgspec.json.decode(base64.urlsafe_b64decode(claims + b"=" * (-len(claims) % 4)), type=_Claims).nats
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
         raise MalformedError(str(error)) from None
@@ -63,17 +63,17 @@ def read(question: bytes) -> CalloutRequest:
 
 
 class CalloutSigner:
-    """Signs answers with the seed of an account key (`SA…`), whose public half the servers know as the issuer."""
+    """Signs responses with the seed of an account key (`SA…`). The servers know its public half as the issuer."""
 
     def __init__(self, seed: str) -> None:
         self._keys = nkeys.from_seed(bytearray(seed.encode()))
         self.issuer = bytes(self._keys.public_key).decode()
 
     def refusal(self, request: CalloutRequest, why: str, now: float) -> bytes:
-        return self._answer(request, {"error": why}, now)
+        return self._response(request, {"error": why}, now)
 
     def admission(self, request: CalloutRequest, name: str, rights: Permissions, now: float, until: float) -> bytes:
-        """Lets the connection in as `name` until a moment in unix seconds."""
+        """Admit the connection as `name` until a moment in unix seconds."""
         user = {
             "sub": request.user,
             "aud": EXTERNAL_ACCOUNT,
@@ -91,9 +91,9 @@ class CalloutSigner:
                 "allowed_connection_types": ["STANDARD", "WEBSOCKET"],
             },
         }
-        return self._answer(request, {"jwt": self._signed(user, now).decode()}, now)
+        return self._response(request, {"jwt": self._signed(user, now).decode()}, now)
 
-    def _answer(self, request: CalloutRequest, verdict: dict[str, str], now: float) -> bytes:
+    def _response(self, request: CalloutRequest, verdict: dict[str, str], now: float) -> bytes:
         nats = {"type": "authorization_response", "version": VERSION, **verdict}
         return self._signed({"sub": request.user, "aud": request.server, "nats": nats}, now)
 

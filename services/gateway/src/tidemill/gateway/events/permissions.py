@@ -1,6 +1,7 @@
-"""What an outside subscriber may do on NATS: hear its account's subjects that its token may read, use its consumers.
+"""What an external subscriber may do on NATS: subscribe to its account's events that its token may read, and use its
+durable consumers. Pure.
 
-Pure. Nothing else is ever allowed; what may be published leads to the subscriber's own durable consumers only.
+Nothing else is ever allowed. The subjects it may publish to address its own durable consumers only.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -26,7 +27,7 @@ class Permissions(msgspec.Struct, frozen=True):
 
 
 def readable_kinds(scopes: Collection[Scope]) -> tuple[Kind, ...]:
-    """The kinds of events that scopes cover."""
+    """Return the kinds of predictions whose events the scopes allow to read."""
     return tuple(kind for kind in KINDS if SCOPES[kind] in scopes)
 
 
@@ -37,7 +38,7 @@ def event_subjects(account_id: str, kinds: Sequence[Kind]) -> tuple[str, ...]:
 def permissions(
     account_id: str, token_id: str, kinds: Sequence[Kind], consumers: Iterable[EventConsumer]
 ) -> Permissions:
-    """`consumers` are all of the account; one that brings more than the token may read is not for it."""
+    """`consumers`: all of the account. Those that deliver more than the token may read are left out."""
     usable = [consumer for consumer in consumers if set(consumer.kinds) <= set(kinds)]
     return Permissions(
         publish=tuple(subject for consumer in usable for subject in subjects.consumer_subjects(consumer.id)),
@@ -46,10 +47,10 @@ def permissions(
 
 
 def label(token_id: str, kinds: Sequence[Kind]) -> str:
-    """The name of a connection at the NATS server: whose it is and what it was allowed, for the watch to compare."""
+    """Return the first part of a connection's name: its token and kinds, which the connection monitor compares."""
     return ".".join((token_id, *kinds))
 
 
-def token_of(connection: str) -> str:
-    """The token's id in a label."""
-    return connection.partition(".")[0]
+def token_of(label: str) -> str:
+    """Return the token's id in a label."""
+    return label.partition(".")[0]

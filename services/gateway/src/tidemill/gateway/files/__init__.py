@@ -1,1 +1,1 @@
-"""Bytes of users and models, in and out: uploads to the object store, objects as HTTP answers."""
+"""Files of users and models: uploads to the object store, objects as HTTP responses."""

@@ -1,6 +1,6 @@
-"""Objects as HTTP answers: streamed, in ranges, and harmless to the browser that opens them.
+"""Objects as HTTP responses: streamed, in ranges, and safe to open in a browser.
 
-What users and models stored shares this origin with the API, so nothing of it may ever run as a page of ours.
+The files share the API's origin, so a browser must never run one of them as a page of this origin.
 """
 
 import base64
@@ -20,25 +20,25 @@ from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.runtime.objects.store import CHUNK_BYTES, ObjectMissing, Objects, ObjectStoreError
 from tidemill.security.egress.response_headers import content_type, filename
 
-# One range only, as the store has it; a header of any other form is ignored, which RFC 9110 allows.
+# One range only, like the object store; a header of any other form is ignored, which RFC 9110 allows.
 SINGLE_RANGE: Final = re.compile(r"bytes=(?:\d{1,18}-\d{0,18}|-\d{1,18})")
-# Types that browsers show without running anything in them. SVG, HTML, XML and PDF are none of these.
+# Types that browsers display without running anything in them. SVG, HTML, XML and PDF are not among them.
 PASSIVE: Final = frozenset(
     {"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain", "application/json"}
 )
 PASSIVE_FAMILIES: Final = ("audio/", "video/")
 PROTECTION: Final = {
     "X-Content-Type-Options": "nosniff",
-    # What browsers wrap an image or a video in when it is opened by itself needs these three.
+    # Browsers show a lone image or video in a generated document, which needs these three sources.
     "Content-Security-Policy": (
         "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
     ),
-    "Cross-Origin-Resource-Policy": "cross-origin",  # pages of others may show an image whose URL they were given
-    "Referrer-Policy": "no-referrer",  # the URL is the capability
-    "Cache-Control": "private, max-age=300",  # the janitor deletes data: no cache may keep it for long
+    "Cross-Origin-Resource-Policy": "cross-origin",  # other sites may show an image if they have its URL
+    "Referrer-Policy": "no-referrer",  # the URL itself grants access
+    "Cache-Control": "private, max-age=300",  # the janitor deletes data: caches must not keep it for long
     "Accept-Ranges": "bytes",
 }
-# Request fields that operations which serve heed.
+# Request headers that a download evaluates.
 CONDITIONAL_HEADERS: Final = (
     "Range",
     "If-Match",
@@ -48,13 +48,13 @@ CONDITIONAL_HEADERS: Final = (
     "If-Range",
 )
 COPIED: Final = ("Content-Length", "Content-Range")
-# How long a request waits for a store that is away: a restart of the store, and less than clients wait for an answer.
+# How long a request retries the object store: longer than a restart of the store, shorter than clients' timeouts.
 STORING_S: Final = 25.0
 READING_S: Final = 10.0
 
 
 def disposition(kind: str, name: str) -> str:
-    """Content-Disposition for a file of this type, its name in ASCII and, where that lacks something, in UTF-8."""
+    """Return Content-Disposition for a file of this type. A name that is not plain ASCII is also given in UTF-8."""
     shown = "inline" if kind in PASSIVE or kind.startswith(PASSIVE_FAMILIES) else "attachment"
     safe = filename(None, name)
     plain = "".join(each if " " <= each <= "~" and each not in '"\\' else "_" for each in safe)
@@ -63,7 +63,7 @@ def disposition(kind: str, name: str) -> str:
 
 
 class ServedObject(NamedTuple):
-    """An object as its reader is to see it. What is None comes from the store."""
+    """An object and what the response says of it. None: use the object store's value."""
 
     key: str
     name: str
@@ -73,7 +73,7 @@ class ServedObject(NamedTuple):
 
 
 async def serve_object(call: Call[HasObjects], shown: ServedObject) -> web.StreamResponse:
-    """Streams an object, or the part that was asked for, or says that the client has it already. 404 when missing."""
+    """Stream the object or the requested range, or return 304 or 412. Raise the 404, 412, 416 and 503 problems."""
     response = web.StreamResponse(headers=PROTECTION)
     try:
         byte_range = await _range(call, shown)
@@ -82,8 +82,8 @@ async def serve_object(call: Call[HasObjects], shown: ServedObject) -> web.Strea
                 size = stored.headers.get("Content-Range", "bytes */*")
                 raise Problem(416, "The requested range lies outside the file.", headers={"Content-Range": size})
             _describe(response, stored, shown)
-            if byte_range is None and (decided := _decided(call, stored, shown)):
-                return decided
+            if byte_range is None and (bodiless := _without_body(call, stored, shown)):
+                return bodiless
             response.set_status(stored.status)
             await response.prepare(call.request)
             if call.request.method != "HEAD":
@@ -94,25 +94,25 @@ async def serve_object(call: Call[HasObjects], shown: ServedObject) -> web.Strea
     except (ObjectStoreError, OSError, TimeoutError):
         if not response.prepared:
             raise store_unavailable() from None
-        # Half an answer is out. Only a broken connection tells the client so.
+        # A part of the body is sent: only a broken connection tells the client that the rest is missing.
         if call.request.transport is not None:
             call.request.transport.abort()
     return response
 
 
 async def _range(call: Call[HasObjects], shown: ServedObject) -> str | None:
-    """The range to ask the store for. With conditions, only when they leave it to be sent: the store does not judge
-    them before the range, which RFC 9110 asks for, nor If-Range at all.
+    """Return the range to request from the object store, or None. With conditions, only if they allow a range: the
+    store does not evaluate them before the range, as RFC 9110 demands, and does not know If-Range.
     """
-    asked = call.request.headers
-    byte_range = asked.get("Range")
+    headers = call.request.headers
+    byte_range = headers.get("Range")
     if call.request.method != "GET" or not byte_range or not SINGLE_RANGE.fullmatch(byte_range):
         return None
-    if not preconditions.is_conditional(asked):
+    if not preconditions.is_conditional(headers):
         return byte_range
     async with call.parts.objects.get(shown.key, budget=RetryBudget(READING_S)) as stored:
         now = _validators(stored, shown)
-    if preconditions.verdict(asked, now) is not None or not preconditions.range_applies(asked, now):
+    if preconditions.verdict(headers, now) is not None or not preconditions.range_applies(headers, now):
         return None
     return byte_range
 
@@ -122,8 +122,8 @@ def _validators(stored: aiohttp.ClientResponse, shown: ServedObject) -> Validato
     return Validators(etag, stored.headers.get("Last-Modified"))
 
 
-def _decided(call: Call[HasObjects], stored: aiohttp.ClientResponse, shown: ServedObject) -> web.Response | None:
-    """The answer, where the request's conditions want no bytes. Raises the 412 problem."""
+def _without_body(call: Call[HasObjects], stored: aiohttp.ClientResponse, shown: ServedObject) -> web.Response | None:
+    """Return the response if the request's conditions need no body (304), else None. Raise the 412 problem."""
     now = _validators(stored, shown)
     verdict = preconditions.verdict(call.request.headers, now)
     if verdict == 412:
@@ -143,7 +143,7 @@ def _describe(response: web.StreamResponse, stored: aiohttp.ClientResponse, show
     for field, value in zip(("ETag", "Last-Modified"), _validators(stored, shown), strict=True):
         if value:
             headers[field] = value
-    if shown.sha256:  # RFC 9530: of the whole file, also when a part is sent
+    if shown.sha256:  # RFC 9530: the digest is of the whole file, also with a range
         headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(shown.sha256)).decode()}:"
 
 
@@ -152,7 +152,7 @@ def store_unavailable() -> Problem:
 
 
 async def delete_object(objects: Objects, key: str) -> None:
-    """Deletes an object. Raises the 503 problem."""
+    """Delete the object. Raise the 503 problem."""
     try:
         await objects.delete([key])
     except ObjectStoreError:

@@ -1,7 +1,7 @@
-"""Uploads on their way to the object store: on disk until their size and hashes are known to be right.
+"""Spools uploads to a temporary file until their size and hashes are checked, and then stores them.
 
-So no unchecked byte reaches the store, nothing is left there by an upload that broke off, and a store that is away
-for a moment can be tried again: a request's body cannot.
+So no unchecked byte reaches the object store, an aborted upload leaves nothing there, and a write to the store can be
+retried, which the body of a request cannot.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tidemill.runtime.objects.store import CHUNK_BYTES, Objects, ObjectStoreErro
 
 
 class Spool:
-    """One upload. Made by `opened`, which deletes it from disk afterwards."""
+    """One upload. Created by `opened`, which deletes the file afterwards."""
 
     def __init__(self, file: IO[bytes], limit_bytes: int, over_limit: Problem) -> None:
         self._file = file
@@ -32,7 +32,7 @@ class Spool:
     @classmethod
     @contextmanager
     def opened(cls, limit_bytes: int, over_limit: Problem) -> Iterator[Self]:
-        """`over_limit` is raised when more than the limit comes."""
+        """`over_limit` is raised when more than `limit_bytes` are added."""
         with tempfile.TemporaryFile() as file:
             yield cls(file, limit_bytes, over_limit)
 
@@ -59,7 +59,7 @@ class Spool:
         self._file.write(chunk)
 
     async def store(self, objects: Objects, key: str, content_type: str) -> None:
-        """Puts everything under `key`. Raises the 503 problem when the store does not take it."""
+        """Store the upload under `key`. Raise the 503 problem when the object store fails."""
         await asyncio.to_thread(self._file.flush)
         try:
             await objects.store(key, self, self.size, content_type, RetryBudget(STORING_S))
@@ -67,7 +67,7 @@ class Spool:
             raise store_unavailable() from None
 
     async def chunks(self, offset: int, size: int) -> AsyncIterator[bytes]:
-        """Several may read at once."""
+        """Yield the bytes from `offset`. Several calls may read at once."""
         end = offset + size
         while offset < end:
             chunk = await asyncio.to_thread(os.pread, self._file.fileno(), min(CHUNK_BYTES, end - offset), offset)

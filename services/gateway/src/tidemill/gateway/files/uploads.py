@@ -1,6 +1,6 @@
-"""Reads the multipart form of a file upload, in bounded memory: the content goes to a spool, the rest is small.
+"""Reads the multipart form of a file upload in bounded memory: the content goes to a spool, the other fields are small.
 
-Nothing of it is believed: not its length, not its boundaries, not that more of it will ever come.
+Nothing in the request is trusted: not its length, not its boundaries, and the client may stop sending at any point.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ from tidemill.runtime.objects.store import CHUNK_BYTES
 from tidemill.security.egress.response_headers import content_type, filename
 
 FORM_LIMIT_BYTES: Final = FILE_LIMIT_BYTES + MIB  # the content, and room for boundaries and the small fields
-PARTS_LIMIT: Final = 16  # four are known; a form of thousands of parts is no upload
+PARTS_LIMIT: Final = 16  # four fields are known
 PART_HEADERS_LIMIT: Final = 16  # three are known
-LINES_LIMIT: Final = 500  # boundaries and headers of as many parts; each is slow to read, and content is not read so
-PART_HEADER_LIMIT_BYTES: Final = 8192  # a file's name and what it is called in other alphabets
-IDLE_LIMIT_S: Final = 60.0  # a sender of which nothing came for so long has gone, or means to stay for ever
-UPLOAD_LIMIT_S: Final = 3600.0  # the largest file at 30 kB/s: slower senders would only hold disk and connections
-TYPE_LIMIT_BYTES: Final = 256  # twice what a content type may have, so that parameters fit
+LINES_LIMIT: Final = 500  # boundaries and headers of PARTS_LIMIT parts; lines are slow to read, the content has none
+PART_HEADER_LIMIT_BYTES: Final = 8192  # a file's name, also encoded as `filename*`
+IDLE_LIMIT_S: Final = 60.0  # a client that sends nothing for so long is gone, or an attacker
+UPLOAD_LIMIT_S: Final = 3600.0  # the largest file at 30 kB/s; slower clients would occupy disk space and connections
+TYPE_LIMIT_BYTES: Final = 256  # twice the limit of a content type, so that parameters fit
 _LIMITS_BYTES: Final = {
     "filename": FILENAME_LIMIT_BYTES,
     "type": TYPE_LIMIT_BYTES,
     "metadata": FILE_METADATA_LIMIT_BYTES,
 }
 
-AnswerT = TypeVar("AnswerT")
+ResultT = TypeVar("ResultT")
 
-# Python remembers each warning that it has shown, by its text, for ever. These quote what clients send.
+# Python keeps the text of each warning that it has shown for ever. These contain what clients send.
 warnings.filterwarnings("ignore", category=aiohttp.BadContentDispositionHeader)
 warnings.filterwarnings("ignore", category=aiohttp.BadContentDispositionParam)
 
 
 class UploadForm(msgspec.Struct):
-    """What came beside the content. A field may come as text or as a file part: clients differ."""
+    """The fields beside the content. Clients send a field as text or as a file part."""
 
     filename: str | None = None
     type: str | None = None
@@ -63,7 +63,7 @@ class UploadForm(msgspec.Struct):
         return content_type(self.type or self.part_type)
 
     def labels(self) -> dict[str, Any]:
-        """The metadata. Raises the 422 problem when it is no JSON object."""
+        """Return the metadata. Raise the 422 problem when it is not a JSON object."""
         try:
             return msgspec.json.decode(self.metadata or "{}", type=dict[str, Any])
         except (msgspec.DecodeError, RecursionError):
@@ -71,9 +71,9 @@ class UploadForm(msgspec.Struct):
 
 
 class _BoundedReader:
-    """A request's body, as MultipartReader reads it, with an end to what it may cost.
+    """A request's body for MultipartReader, with limits on its bytes, lines and pauses.
 
-    A form can hide any number of bytes where no part has them: before its first boundary, in parts that nobody knows.
+    A form can contain any number of bytes outside the known fields: before its first boundary or in unknown parts.
     """
 
     def __init__(self, content: StreamReader, over_limit: Problem) -> None:
@@ -92,7 +92,7 @@ class _BoundedReader:
             raise bad_request("The form has too many lines that are no content.")
         return await self._bounded(self._content.readline(max_line_length=max_line_length))
 
-    async def _bounded(self, reading: Awaitable[AnswerT]) -> AnswerT:
+    async def _bounded(self, reading: Awaitable[ResultT]) -> ResultT:
         async with asyncio.timeout(IDLE_LIMIT_S):
             read = await reading
         if self._content.total_bytes > FORM_LIMIT_BYTES:
@@ -101,7 +101,7 @@ class _BoundedReader:
 
 
 async def body_chunks(content: StreamReader) -> AsyncIterator[bytes]:
-    """A body that is a file as it is. Raises the 400 problem when it breaks off, and 408 when nothing more comes."""
+    """Yield a body that is a file itself. Raise the 400 problem when the connection breaks, and 408 after a pause."""
     chunk = b"."
     while chunk:
         try:
@@ -116,7 +116,7 @@ async def body_chunks(content: StreamReader) -> AsyncIterator[bytes]:
 
 
 async def read_form(request: web.Request, spool: Spool) -> UploadForm:
-    """The form, its content in the spool. Raises 400, 408, 413, 415 and 422 problems."""
+    """Return the form; its content is in the spool. Raise 400, 408, 413, 415 and 422 problems."""
     refuse_encoded(request)
     if request.content_type != "multipart/form-data":
         raise Problem(415, "Files are uploaded as multipart/form-data.", "Unsupported media type")
@@ -129,7 +129,7 @@ async def read_form(request: web.Request, spool: Spool) -> UploadForm:
         raise body_timed_out() from None
     except CONNECTION_LOST:
         raise bad_request("The upload broke off.") from None
-    except (ValueError, AssertionError, RuntimeError, HttpProcessingError):  # aiohttp's reader, of malformed forms
+    except (ValueError, AssertionError, RuntimeError, HttpProcessingError):  # from aiohttp: the form is malformed
         raise bad_request("The request body is not a valid multipart form.") from None
     if not form.has_content:
         raise unprocessable("content is required")
