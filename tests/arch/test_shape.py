@@ -192,6 +192,21 @@ def test_a_circle_of_folders_and_modules_is_found(modules, circle):
     assert (None if found is None else set(found)) == circle
 
 
+def importers(modules, wanted):
+    return {module for module, others in modules.items() if wanted in others}
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+def test_only_main_and_triggers_know_all_parts(service):
+    """Handlers get what they need by protocols or arguments, not one struct with everything."""
+    assert importers(imports_within(service), ("parts",)) <= {("main",), ("triggers",)}
+
+
+def test_an_importer_of_the_parts_is_found():
+    modules = {("main",): {("parts",)}, ("handlers", "models"): {("parts",), ("store",)}, ("store",): set()}
+    assert importers(modules, ("parts",)) == {("main",), ("handlers", "models")}
+
+
 @pytest.mark.parametrize("package", [*SERVICES, *LIBS], ids=lambda path: path.name)
 def test_modules_say_what_they_own(package):
     for path in sources(package):

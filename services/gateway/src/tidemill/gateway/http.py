@@ -60,7 +60,7 @@ def problem_response(problem: Problem) -> web.Response:
 
 def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Return an aiohttp handler: it authenticates, counts the request, calls the route's handler and maps errors."""
-    handler, scope, takes = route.operation.handler, route.operation.scope, route.operation.rate_kind
+    handler, scope, rate_kind = route.operation.handler, route.operation.scope, route.operation.rate_kind
     anonymous = route.operation.anonymous
     tokenless: TokenlessKind = "signed" if route.operation.signed else "anonymous"
     # Frameworks that cache GETs would poll their own cache forever, and no cache may keep what a token protects.
@@ -78,7 +78,7 @@ def bind(parts: PartsT, route: Route[PartsT]) -> Callable[[web.Request], Awaitab
                 caller = await parts.authenticator.authenticate(request, scope)
             call = Call(request, caller, parts.request_urls, parts)
             if caller.account.allowances is not None:
-                await parts.rate_limiter.take(request, caller.account, kind=takes)
+                await parts.rate_limiter.take(request, caller.account, kind=rate_kind)
             response = await handler(call)
         except (Problem, web.HTTPException, asyncpg.CharacterNotInRepertoireError, *TRANSIENT_ERRORS) as error:
             response = problem_response(problem_of(error))
