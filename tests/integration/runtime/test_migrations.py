@@ -1,4 +1,4 @@
-"""Migrations of a database that has rows already."""
+"""Migrations of a database that has rows already, and of one whose applied files differ."""
 
 import hashlib
 from importlib.resources import files
@@ -9,6 +9,7 @@ import pytest
 from tidemill.gateway.predictions.versions import FIND
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import LEDGER, migrate
+from tidemill.runtime.service import StartError
 from tidemill.testing import rows
 from tidemill.testing.servers import migrated
 
@@ -57,3 +58,17 @@ async def test_versions_from_before_ids_named_the_model_resolve_as_they_did(as_b
         assert [await found("c", "a", "small"), await found("a", "b", "shell")] == ["q2", "q3"]
         assert await database.fetch("SELECT FROM version WHERE digest IS NOT NULL") == []
         assert (await database.value("SELECT count(*) FROM migration WHERE name LIKE '0022%'")) == 1
+
+
+async def test_an_applied_file_that_was_edited_is_refused_by_its_name(as_before):
+    async with await as_before("0028_boots_under_way.sql", "SELECT 1") as database:
+        await migrate(database)  # nothing to do, and nothing to refuse
+        await database.execute("UPDATE migration SET sha256 = repeat('0', 64) WHERE name = '0007_models.sql'")
+        with pytest.raises(StartError, match=r"migration 0007_models\.sql is not the one that was applied"):
+            await migrate(database)
+
+
+async def test_an_edited_file_stops_the_migrations_that_follow(as_before):
+    edited = "UPDATE migration SET sha256 = repeat('0', 64) WHERE name = '0001_foundation.sql'"
+    with pytest.raises(StartError, match=r"0001_foundation\.sql"):
+        await as_before("0028_boots_under_way.sql", edited)
