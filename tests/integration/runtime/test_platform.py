@@ -116,7 +116,7 @@ async def test_what_services_listen_on_is_known_to_all_until_they_have_been_gone
         running = asyncio.create_task(service.run(), name="gateway")
         platform = Platform.of([postgres.url], "http://127.0.0.1:1", database)
         policy = everything(platform)
-        await until("its listener", lambda: service_endpoints.known(database))
+        await until("its listener", lambda: service_endpoints.load_endpoints(database))
         await platform.look_up()
         ((address, port),) = service.listens
         assert not policy.permits(str(address), port)
@@ -131,8 +131,8 @@ async def test_what_services_listen_on_is_known_to_all_until_they_have_been_gone
 
 async def test_a_listener_at_the_wildcard_is_told_with_each_address_of_its_machine(postgres):
     async with Database(postgres.url) as database:
-        await service_endpoints.tell(database, "gateway", [(ip_address("0.0.0.0"), 8300)])
-        assert set(await service_endpoints.known(database)) == {(each, 8300) for each in addresses_here()}
+        await service_endpoints.record_endpoints(database, "gateway", [(ip_address("0.0.0.0"), 8300)])
+        assert set(await service_endpoints.load_endpoints(database)) == {(each, 8300) for each in addresses_here()}
 
 
 async def test_a_name_that_leads_elsewhere_now_is_followed_and_one_that_is_lost_keeps_its_address(monkeypatch):

@@ -5,7 +5,7 @@ import asyncio
 from tidemill.contracts import subjects
 from tidemill.contracts.events import Demand
 from tidemill.contracts.ids import new_id
-from tidemill.runtime.leader import BELIEF_S, IDLE_LIMIT_S, Leader
+from tidemill.runtime.leader import IDLE_LIMIT_S, TRUST_S, Leader
 from tidemill.testing.running import until
 
 
@@ -67,4 +67,4 @@ async def test_a_leader_whose_session_is_ended_knows_at_once(config, database):
 
 
 def test_the_holder_stops_believing_before_the_server_lets_go():
-    assert BELIEF_S < IDLE_LIMIT_S
+    assert TRUST_S < IDLE_LIMIT_S

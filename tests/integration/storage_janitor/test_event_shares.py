@@ -78,7 +78,7 @@ async def missed(parts, consumer):
 async def fill(bus, account, **event):
     """Announces of one account until the mark is passed."""
     count = 0
-    while (await account_shares.held(bus)).bytes <= LIMIT_BYTES * TRIMMED_ABOVE:
+    while (await account_shares.usage(bus)).bytes <= LIMIT_BYTES * TRIMMED_ABOVE:
         await announce(bus, account, 50, **event)
         count += 50
     return count
@@ -92,7 +92,7 @@ async def test_a_heavy_account_pushes_no_others_events_out(parts, stream, world)
     for _ in range(4):  # several times what fits
         filled += await fill(stream, "heavy")
         await event_shares.trim(parts)
-        held = await account_shares.held(stream)
+        held = await account_shares.usage(stream)
         assert held.bytes <= LIMIT_BYTES * TRIMMED_ABOVE
     counts = await account_shares.counts(stream)
     assert counts["light"] == 20
@@ -115,7 +115,7 @@ async def test_few_large_events_weigh_as_much_as_many_small_ones(parts, stream):
     counts = await account_shares.counts(stream)
     assert counts["small"] == 100
     assert counts["large"] < before
-    assert (await account_shares.held(stream)).bytes == pytest.approx(LIMIT_BYTES * TRIMMED_TO, rel=0.15)
+    assert (await account_shares.usage(stream)).bytes == pytest.approx(LIMIT_BYTES * TRIMMED_TO, rel=0.15)
 
 
 async def test_nothing_is_removed_while_there_is_room(parts, stream):

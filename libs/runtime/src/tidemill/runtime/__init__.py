@@ -1,1 +1,1 @@
-"""Service shape, bus, database, object store, telemetry, configuration."""
+"""What all services share: their shape, the database, the bus, the object store, telemetry and configuration."""

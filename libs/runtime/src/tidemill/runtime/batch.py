@@ -1,7 +1,7 @@
-"""Micro-batches: what arrives while one flush is on its way goes together in the next one.
+"""Micro-batches: the items that arrive during one flush are flushed together in the next one.
 
-One flush is in flight at a time and there is no linger: alone, an item is written at once; under load, the cost of
-the write and its commit is shared.
+One flush runs at a time, and none waits for more items: a single item is written at once, and under load many share
+the cost of one write and one commit.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Batcher(Generic[ItemT, ResultT]):
-    """Collects items for `flush`, which answers one result for each, in order, or raises for all of them."""
+    """Collects items for `flush`, which returns one result for each item, in order, or raises for all of them."""
 
     def __init__(self, flush: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT]]], *, limit: int = 256) -> None:
         self._flush = flush
@@ -22,7 +22,7 @@ class Batcher(Generic[ItemT, ResultT]):
         self._flusher: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        """Items not handed to a flush yet."""
+        """Return the number of items that are not in a flush yet."""
         return len(self._waiting)
 
     def add(self, item: ItemT) -> asyncio.Future[ResultT]:
@@ -55,6 +55,6 @@ class Batcher(Generic[ItemT, ResultT]):
                 future.set_result(result)
 
     async def drained(self) -> None:
-        """Returns when everything added so far has been flushed."""
+        """Return when everything added so far has been flushed."""
         while self._flusher is not None:
             await asyncio.wait([self._flusher])

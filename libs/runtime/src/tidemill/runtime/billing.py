@@ -1,6 +1,7 @@
-"""What a run costs: a price by the second of the model's hardware, for what is billed by the run.
+"""What a run costs: the seconds that it ran, times the price of the model's hardware.
 
-Written with the outcome, so that a later change of prices changes nothing that has ended. Never charges for failures.
+The cost is stored with the outcome, so that a later change of prices does not change runs that have ended. Failed and
+aborted runs cost nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,9 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.db import Database
 
 FREE: Final = frozenset({Status.FAILED, Status.ABORTED})
-COST_DIGITS: Final = 9  # of dollars: a millisecond on the smallest machine is 25 billionths
+COST_DIGITS: Final = 9  # of dollars: a millisecond on the smallest machine costs 25 billionths
 
-# Private models and deployments are paid for by the time of their instances, so a run of theirs has no price.
+# Private models and deployments are billed by the time of their instances, so their runs have no price.
 TERMS: Final = """
 SELECT q.queue, COALESCE(r.hardware, m.hardware) AS hardware, m.visibility = 'public' AND r.queue IS NULL AS by_run
 FROM queue_version q JOIN version v ON v.queue = q.version_queue JOIN model m ON m.id = v.model_id
@@ -25,14 +26,17 @@ WHERE q.queue = ANY ($1)"""
 
 
 class Tariff(msgspec.Struct, frozen=True):
-    """What runs of a queue are billed by; `usd_per_s` None: not by the run."""
+    """How the runs of a queue are billed. `usd_per_s` is None if they are not billed by the run."""
 
     hardware: str
     usd_per_s: float | None
 
 
 def prices(setting: str) -> dict[str, float]:
-    """Dollars a second by sku: the defaults, or the operator's own (`sku=price,…`) instead. Raises ValueError."""
+    """Return dollars per second by sku: the defaults, changed by the operator's setting (`sku=price,…`).
+
+    Raise ValueError if the setting names unknown hardware or holds no price.
+    """
     found = {kind.sku: kind.price_usd_per_s for kind in HARDWARE.values()}
     for part in filter(None, (part.strip() for part in setting.split(","))):
         sku, _, price = part.partition("=")
@@ -47,9 +51,9 @@ def prices(setting: str) -> dict[str, float]:
 def bill(
     tariff: Tariff | None, status: Status, started_at: float | None, completed_at: float, *, sharers: int = 1
 ) -> dict[str, Any]:
-    """What the metrics say of it: `hardware`, and `cost` in dollars where the run is billed.
+    """Return the entries for the prediction's metrics: `hardware`, and `cost` in dollars if the run is billed.
 
-    `sharers` runs had the hardware at once, in one call of a model under @batch: each pays its part.
+    `sharers` is the number of runs that shared one call of a model under @batch: each pays its share.
     """
     if tariff is None:
         return {}
@@ -60,18 +64,18 @@ def bill(
 
 
 class Tariffs:
-    """Looks up what runs of queues are billed by."""
+    """Looks up how the runs of queues are billed."""
 
     def __init__(self, database: Database, usd_per_s: Mapping[str, float]) -> None:
         self._database = database
         self._usd_per_s = usd_per_s
 
     def hardware(self) -> list[Hardware]:
-        """All kinds, with the prices that hold here."""
+        """Return all hardware, with the prices of this installation."""
         return [structs.replace(kind, price_usd_per_s=self._usd_per_s[kind.sku]) for kind in HARDWARE.values()]
 
     async def of(self, queues: Sequence[str]) -> dict[str, Tariff]:
-        """By queue; one whose version is gone is missing. Raises one of db.TRANSIENT_ERRORS."""
+        """Return tariffs by queue, without queues whose version is deleted. Raise one of db.TRANSIENT_ERRORS."""
         rows = await self._database.fetch(TERMS, list(queues))
         return {row["queue"]: self._tariff(row["hardware"], by_run=row["by_run"]) for row in rows}
 

@@ -1,7 +1,7 @@
-"""NATS: one connection, typed messages, streams kept as declared, and publishing that is sure to have arrived.
+"""NATS: one connection, typed messages, streams kept as declared, and acknowledged publishing.
 
-Losing the bus loses nothing: rows re-drive what it forgot. So core messages are for hints and for waiting requests,
-and only `announce` insists.
+Nothing is lost with the bus, since rows in the database drive all work again. So core messages carry only hints and the
+replies to waiting requests; `announce` alone repeats a message until the server has acknowledged it.
 """
 
 import asyncio
@@ -24,22 +24,22 @@ from tidemill.runtime.nats_client import DirectClient, Receive
 from tidemill.runtime.service import StartError
 from tidemill.runtime.telemetry import log
 
-ACK_TIMEOUT_S: Final = 2.0  # a healthy server acknowledges in milliseconds; then the window is sent again
+ACK_TIMEOUT_S: Final = 2.0  # then the window is sent again; a healthy server acknowledges in milliseconds
 CONNECT_TIMEOUT_S: Final = 2
-# Of one stream: a consumer for each queue of predictions, and for each that a user has made. Servers from 2.15 on take
-# 1,000 for what is left open, and no number for none.
+# Consumers of one stream: one for each queue of predictions, and those that users have made. Servers from 2.15 on limit
+# a stream to 1,000 consumers unless a number is given, and no number means "no limit".
 CONSUMERS_LIMIT: Final = 100_000
-PENDING_LIMIT_BYTES: Final = 64 * 1024 * 1024  # what one subscription may hold; beyond it messages are dropped
+PENDING_LIMIT_BYTES: Final = 64 * 1024 * 1024  # of one subscription; messages beyond it are dropped
 DROPPED: Final = Counter("tidemill_bus_dropped_total", "Messages that could not be decoded or kept", ["reason"])
 
-TRANSIENT_ERRORS: Final = (nats.errors.Error, TimeoutError)  # what asking raises while the server is away
+TRANSIENT_ERRORS: Final = (nats.errors.Error, TimeoutError)  # raised while the server cannot be reached: retry
 
 EventT = TypeVar("EventT", bound=msgspec.Struct)
 encode: Final = msgspec.json.Encoder().encode
 
 
 class Announcement(NamedTuple):
-    """A message for a stream. `id` makes a repeated send recognisable (Nats-Msg-Id of CloudEvents' id)."""
+    """A message for a stream. Its headers may hold a Nats-Msg-Id, by which the stream drops a repeated message."""
 
     subject: str
     payload: bytes
@@ -47,7 +47,7 @@ class Announcement(NamedTuple):
 
 
 class Bus:
-    """The connection of one service. Use as an async context manager; it reconnects for ever."""
+    """The connection of one service. Use as an async context manager; it reconnects without limit."""
 
     def __init__(
         self, url: str, name: str, *, retention_s: int = 3600, events_bytes: int = PREDICTIONS.max_bytes
@@ -82,14 +82,14 @@ class Bus:
             connect_timeout=CONNECT_TIMEOUT_S,
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # it is only slept for, and a second is long here
+            reconnect_time_wait=0.2,  # type: ignore[arg-type]  # passed to sleep(); an int would be at least a second
             skip_subject_validation=True,
             error_cb=self._on_error,
             reconnected_cb=self._on_reconnected,
         )
 
     async def __aexit__(self, *_: object) -> None:
-        with contextlib.suppress(Exception):  # a server that is away cannot be drained; leave all the same
+        with contextlib.suppress(Exception):  # without a server nothing can be flushed
             async with asyncio.timeout(2):
                 await self._client.flush(1)
         await self._client.close()
@@ -102,12 +102,12 @@ class Bus:
         return None if self.connected else "NATS is away"
 
     def on_reconnected(self, call: Callable[[], Awaitable[None]]) -> None:
-        """`call` runs after every reconnection, when streams are in order again."""
+        """Run `call` after every reconnection, once the streams are as declared."""
         self._reconnected.append(call)
 
     async def _on_reconnected(self) -> None:
         log().info("bus is back", action="reconnect")
-        with contextlib.suppress(nats.errors.Error, TimeoutError):  # gone again: the next reconnection tries anew
+        with contextlib.suppress(nats.errors.Error, TimeoutError):  # the next reconnection tries again
             await self.reconcile()
         for call in self._reconnected:
             await call()
@@ -118,7 +118,7 @@ class Bus:
         log().warning("bus", action="error", error=str(error) or type(error).__name__)
 
     async def reconcile(self) -> None:
-        """Makes the streams as `subjects.STREAMS` declares them."""
+        """Create or update the streams that `subjects.STREAMS` declares. Raise StartError if one cannot be changed."""
         for stream in STREAMS:
             await self._reconcile(stream)
 
@@ -150,18 +150,18 @@ class Bus:
         return self._client.jetstream(timeout=5)
 
     async def send(self, subject: str, event: msgspec.Struct) -> None:
-        """Publishes without waiting: hints, which may be lost."""
+        """Publish without waiting: for hints, which may be lost."""
         await self.send_bytes(subject, encode(event))
 
     async def send_bytes(self, subject: str, payload: bytes, reply: str = "") -> None:
-        """As `send`. While the server is away the client keeps some for it; what is more than that is dropped."""
+        """Publish without waiting. Without a server the client buffers some messages and drops the rest."""
         try:
             await self._client.publish(subject, payload, reply)
         except nats.errors.OutboundBufferLimitError:
             DROPPED.labels("away").inc()
 
     async def listen(self, subject: str, kind: Any, handle: Callable[[Any], Awaitable[None]]) -> None:
-        """Calls `handle` with each message of `subject`, decoded as `kind`, one after the other, in order."""
+        """Call `handle` with each message of `subject`, decoded as `kind`, in order, one at a time."""
         decode = msgspec.json.Decoder(kind).decode
 
         async def receive(message: Msg) -> None:
@@ -175,7 +175,7 @@ class Bus:
         await self.listen_raw(subject, receive)
 
     async def listen_directly(self, subject: str, kind: Any, handle: Callable[[Any], None]) -> None:
-        """As `listen`, for what comes often and is handled without waiting for anything."""
+        """Like `listen`, for frequent messages whose handler does not await anything."""
         decode = msgspec.json.Decoder(kind).decode
 
         def receive(subject: bytes, _reply: bytes, data: bytes) -> bool:
@@ -197,8 +197,10 @@ class Bus:
         queue: str = "",
         first: Receive | None = None,
     ) -> Any:
-        """Of the listeners that name the same queue each message reaches one. What `first` takes, `receive` never
-        sees; all messages that it takes are in order among themselves.
+        """Subscribe to undecoded messages. Each message goes to one of the subscribers that name the same `queue`.
+
+        `first` sees a message before `receive` does; `receive` gets those for which `first` returned False. The order
+        of the messages that `first` took is kept.
         """
         return await self._client.subscribe_direct(
             subject, first, queue=queue, cb=receive, pending_msgs_limit=0, pending_bytes_limit=PENDING_LIMIT_BYTES
@@ -207,7 +209,7 @@ class Bus:
     async def ask(
         self, subject: str, event: msgspec.Struct, answer: type[EventT], *, timeout_s: float
     ) -> EventT | None:
-        """Request and reply; None when nobody answers in time."""
+        """Send a request and return the reply, or None if none came in time."""
         try:
             message = await self._client.request(subject, encode(event), timeout=timeout_s)
         except (TimeoutError, nats.errors.Error):
@@ -215,11 +217,11 @@ class Bus:
         return msgspec.json.decode(message.data, type=answer)
 
     async def ask_all(self, subject: str, payload: bytes, *, within_s: float) -> list[bytes]:
-        """A request that several answer: what has come when the time is over."""
+        """Send a request that several may answer, and return all replies that came within `within_s` seconds."""
         answers: list[bytes] = []
 
         async def receive(message: Msg) -> None:
-            if message.data:  # else a status: nobody is there
+            if message.data:  # an empty message is a status: there are no responders
                 answers.append(message.data)
 
         inbox = self._client.new_inbox()
@@ -232,7 +234,7 @@ class Bus:
         return answers
 
     async def serve(self, subject: str, kind: Any, handle: Callable[[Any], Awaitable[msgspec.Struct | None]]) -> None:
-        """Answers requests on `subject`; None leaves the answer to somebody else."""
+        """Reply to requests on `subject`. If `handle` returns None, another service replies."""
         decode = msgspec.json.Decoder(kind).decode
 
         async def receive(message: Msg) -> None:
@@ -243,10 +245,10 @@ class Bus:
         await self.listen_raw(subject, receive)
 
     async def announce(self, messages: Sequence[Announcement]) -> None:
-        """Publishes to streams and returns when the server has them all; repeats until it does.
+        """Publish to streams and return when the server has all messages; repeat them until it does.
 
-        Only the last message of the window asks for an acknowledgement: one connection is served in order, and a
-        stream that discards old messages refuses none for its own reasons, so the last one's speaks for all.
+        Only the last message of the window asks for an acknowledgement, which then covers all: the server handles one
+        connection in order, and a stream that discards old messages refuses no new one.
         """
         if not messages:
             return
@@ -281,7 +283,7 @@ class Bus:
     def _on_ack(self, subject: bytes, _reply: bytes, data: bytes) -> bool:
         future = self._acks.get(subject.decode())
         if future is not None and not future.done():
-            # No stream listens on the subject: an empty message with status 503.
+            # An empty message with status 503: no stream listens on the subject.
             future.set_result(data or b'{"error": "no stream"}')
         return True
 

@@ -1,6 +1,6 @@
-"""PostgreSQL: one pool for ordinary statements, and lanes for the hot ones.
+"""PostgreSQL: a pool for ordinary statements, and dedicated connections for those of hot paths.
 
-A connection is one held connection with prepared statements; it reconnects by itself. Nothing here knows a table.
+A dedicated connection keeps its prepared statements and reconnects by itself. Nothing here knows a table.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from tidemill.runtime.telemetry import log
 Row = asyncpg.Record
 ResultT = TypeVar("ResultT")
 
-# What a database that is away or restarting raises: wait and try again, nothing is lost.
+# Raised while the database cannot be reached or restarts: wait and retry, nothing is lost.
 TRANSIENT_ERRORS: Final = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    # A connection that dies amid a statement ("cannot switch to state"), or whose plans a migration made stale.
+    # A connection that broke during a statement ("cannot switch to state"), or whose plans a migration made stale.
     asyncpg.InternalClientError,
     asyncpg.InvalidCachedStatementError,
     asyncpg.CannotConnectNowError,
@@ -31,16 +31,16 @@ TRANSIENT_ERRORS: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.IdleSessionTimeoutError,
     asyncpg.InsufficientResourcesError,  # memory, disk or connections
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted or the primary is found again
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until it is promoted or the primary is back
 )
-STATEMENT_TIMEOUT_S: Final = 5.0  # the sweep relies on it: no row becomes visible later than this after its accepted_at
+STATEMENT_TIMEOUT_S: Final = 5.0  # the sweep relies on it: a row is visible within this time after its accepted_at
 BACKOFF_FIRST_S: Final = 0.05
-BACKOFF_LIMIT_S: Final = 2.0  # a database is seldom away for long, and many services retrying slowly do no harm
+BACKOFF_LIMIT_S: Final = 2.0  # outages are mostly short, and services that retry at this rate do no harm
 
-# A fresh table joined with unnest gets custom plans and odd ones: planning then costs more than running. A plan made
-# while a table was small stays; so every hot statement also says `id = ANY (…)`, which leaves the planner no way to
-# read the whole table. Both sides of such a join are then taken for ten rows, and the planner would hold each against
-# each: of 256 ends in one statement every one took 310 µs, with a hash join 45 (64 ends: 125 and 57).
+# For a join of a new table with unnest() PostgreSQL makes custom plans, which are bad ones and cost more than the
+# execution. A generic plan, though, may date from when the table was small; so every hot statement also says
+# `id = ANY (…)`, which rules out a sequential scan. The planner takes both sides of such a join for ten rows and would
+# choose a nested loop: with 256 ends in one statement each took 310 µs, with a hash join 45 (64 ends: 125 and 57).
 HOT_SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -52,7 +52,7 @@ HOT_SETTINGS: Final = {
 
 
 def backoffs() -> Any:
-    """Endless waiting times in seconds: doubling with jitter up to BACKOFF_LIMIT_S."""
+    """Yield waiting times in seconds without end: doubling, with jitter, up to BACKOFF_LIMIT_S."""
     wait = BACKOFF_FIRST_S
     while True:
         yield wait * random.uniform(0.5, 1.0)
@@ -62,7 +62,10 @@ def backoffs() -> Any:
 async def retry_transient(
     what: str, call: Callable[[], Awaitable[ResultT]], *, give_up_s: float | None = None
 ) -> ResultT:
-    """Calls until the database answers. After `give_up_s`, if given, raises what it raised last."""
+    """Retry `call` while it fails with one of TRANSIENT_ERRORS. `what` names it in the log.
+
+    Retry without limit, or for `give_up_s` seconds, and then raise the last error.
+    """
     started = asyncio.get_running_loop().time()
     for wait in backoffs():
         try:
@@ -77,9 +80,9 @@ async def retry_transient(
 
 
 class DedicatedConnection:
-    """One connection for the statements of a hot path, one at a time. Each, and each connecting, may take `timeout_s`.
+    """A connection of its own for the statements of one hot path, which run one at a time.
 
-    What takes longer counts as away.
+    A statement, or connecting, that takes longer than `timeout_s` raises TimeoutError and drops the connection.
     """
 
     def __init__(
@@ -90,11 +93,11 @@ class DedicatedConnection:
         self._settings = {"application_name": "tidemill", **(HOT_SETTINGS if settings is None else settings)}
         self._connection: asyncpg.Connection[Row] | None = None
         self._statements: dict[str, asyncpg.prepared_stmt.PreparedStatement[Row]] = {}
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
-        """Rows of one statement, prepared at its first use. Raises one of TRANSIENT_ERRORS when the database is."""
-        async with self._turn:
+        """Return the rows of a statement, which is prepared at its first use. Raise one of TRANSIENT_ERRORS."""
+        async with self._lock:
             try:
                 statement = self._statements.get(sql) or await self._prepare(sql)
                 return await statement.fetch(*args, timeout=self._timeout_s)
@@ -117,18 +120,18 @@ class DedicatedConnection:
             connection.terminate()
 
     async def close(self) -> None:
-        async with self._turn:
+        async with self._lock:
             await self._drop()
 
 
 class Database:
-    """The pool, and the lanes made from it. Use as an async context manager."""
+    """The pool, and the dedicated connections. Use as an async context manager."""
 
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
         self._url = url
         self._pool_size = pool_size
         self._pool: asyncpg.Pool[Row] | None = None
-        self._lanes: list[DedicatedConnection] = []
+        self._dedicated: list[DedicatedConnection] = []
 
     async def __aenter__(self) -> Self:
         async def connect() -> "asyncpg.Pool[Row]":
@@ -141,14 +144,14 @@ class Database:
             )
             try:
                 return await pool
-            except ValueError as error:  # asyncpg's own is one of TRANSIENT_ERRORS too, but no waiting mends a URL
+            except ValueError as error:  # asyncpg's InterfaceError is one too, but waiting mends no URL
                 raise StartError(f"TIDEMILL_DATABASE_URL cannot be read: {error}") from None
 
         self._pool = await retry_transient("connect", connect)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for connection in self._lanes:
+        for connection in self._dedicated:
             await connection.close()
         if self._pool is not None:
             self._pool.terminate()
@@ -161,9 +164,9 @@ class Database:
     def dedicated_connection(
         self, *, settings: dict[str, str] | None = None, timeout_s: float = STATEMENT_TIMEOUT_S
     ) -> DedicatedConnection:
-        """A connection for hot statements, or with settings of its own instead of HOT_SETTINGS."""
+        """Return a new connection with HOT_SETTINGS, or with `settings` instead. It is closed with the database."""
         connection = DedicatedConnection(self._url, settings=settings, timeout_s=timeout_s)
-        self._lanes.append(connection)
+        self._dedicated.append(connection)
         return connection
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
@@ -185,5 +188,5 @@ class Database:
 
 
 def columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
-    """Rows turned into the columns that unnest() takes; `width` says how many when there are no rows."""
+    """Return rows as the columns that unnest() takes. `width` is their number, needed when there are no rows."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

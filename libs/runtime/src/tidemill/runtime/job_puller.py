@@ -1,7 +1,7 @@
-"""Pulling from a durable JetStream consumer with requests of our own into one callback.
+"""Pulls jobs from a durable JetStream consumer into one callback, by pull requests that it sends itself.
 
-The client library's fetch() costs a task and a future for every batch. Deliveries here are hints without
-acknowledgement: what is lost on the way is re-driven from its row.
+The client library's fetch() would cost a task and a future for each batch. Jobs are hints without acknowledgement: one
+that is lost is published again from its row.
 """
 
 import asyncio
@@ -18,38 +18,38 @@ from tidemill.contracts import subjects
 from tidemill.runtime.bus import TRANSIENT_ERRORS, Bus
 from tidemill.runtime.telemetry import log
 
-EXPIRES_S: Final = 20  # a request waits this long at the server; then it is renewed
-CONSUMER_IDLE_S: Final = 3600  # above the jobs stream's max_age, so that a new consumer never meets finished work
+EXPIRES_S: Final = 20  # a pull request waits this long at the server, and is then sent again
+CONSUMER_IDLE_S: Final = 3600  # above the max_age of the stream of jobs: a new consumer gets no finished jobs
 RETRY_S: Final = 0.2
 
 Receive = Callable[[bytes, int], None]  # payload, and how many more messages wait at the server
 
 
-class _Request(msgspec.Struct):
+class _PullRequest(msgspec.Struct):
     token: str
     left: int
     until: float
 
 
 class JobPuller:
-    """Keeps as many jobs of one queue requested as `want` says. Several workers share the consumer."""
+    """Keeps as many jobs of one queue requested as `want` was told. The workers share one consumer for each queue."""
 
     def __init__(self, bus: Bus, queue: str, receive: Receive) -> None:
         self._bus = bus
         self._queue = queue
         self._receive = receive
-        self._requests: deque[_Request] = deque()
+        self._requests: deque[_PullRequest] = deque()
         self._tokens = itertools.count()
         self._inbox = ""
         self._subscription: Any = None
         self._wanted = 0
 
     async def start(self) -> None:
-        """Also while the bus is away: it then pulls as soon as that is back."""
+        """Subscribe and create the consumer. Without a connection, pulling starts with the next reconnection."""
         self._inbox = f"_INBOX.pull.{id(self):x}.{subjects.job_consumer(self._queue)}"
         self._subscription = await self._bus.listen_raw(f"{self._inbox}.*", self._on_status, first=self._on_job)
         self._bus.on_reconnected(self._restart)
-        await self._seek_consumer()
+        await self._try_consumer()
 
     async def stop(self) -> None:
         self._wanted = 0
@@ -58,15 +58,15 @@ class JobPuller:
             await subscription.unsubscribe()
 
     async def _restart(self) -> None:
-        """The server forgot our requests, and after a restart the stream and its consumers too."""
+        """Send the requests again: the server has lost them and, after a restart, also the stream and its consumers."""
         if self._subscription is None:
             return
         self._requests.clear()
-        await self._seek_consumer()
+        await self._try_consumer()
         await self.want(self._wanted)
 
-    async def _seek_consumer(self) -> None:
-        """A bus that is away has it made when it is back, or when it says that there is none."""
+    async def _try_consumer(self) -> None:
+        """Create the consumer. If that fails, the next reconnection or the next error status tries again."""
         try:
             await self._ensure_consumer()
         except TRANSIENT_ERRORS as error:
@@ -85,20 +85,20 @@ class JobPuller:
 
     @property
     def requested(self) -> int:
-        """Jobs asked for that have not come."""
+        """The number of jobs that were requested and have not come."""
         return sum(request.left for request in self._requests)
 
     async def want(self, jobs: int) -> None:
-        """Tops the outstanding requests up to `jobs`. Call it as often as room appears."""
+        """Request jobs until `jobs` are requested. Call it whenever there is room for more."""
         self._wanted = jobs
         now = asyncio.get_running_loop().time()
-        while self._requests and self._requests[0].until < now:  # its expiry message was lost
+        while self._requests and self._requests[0].until < now:  # the message of its expiry was lost
             self._requests.popleft()
         missing = jobs - self.requested
-        # Small top-ups would cost a request for each job; a half-empty window is soon enough.
+        # Requesting at each free slot would cost a request for each job; half a window is early enough.
         if missing <= 0 or (missing < jobs // 2 and self._requests):
             return
-        request = _Request(f"{self._inbox}.{next(self._tokens)}", missing, now + EXPIRES_S + 5)
+        request = _PullRequest(f"{self._inbox}.{next(self._tokens)}", missing, now + EXPIRES_S + 5)
         self._requests.append(request)
         body = b'{"batch":%d,"expires":%d}' % (missing, EXPIRES_S * 1_000_000_000)
         await self._bus.send_bytes(self._next_subject(), body, request.token)
@@ -107,7 +107,7 @@ class JobPuller:
         return f"$JS.API.CONSUMER.MSG.NEXT.{subjects.JOBS.name}.{subjects.job_consumer(self._queue)}"
 
     def _on_job(self, _subject: bytes, reply: bytes, data: bytes) -> bool:
-        """False for what is none: a status of the request, which has no reply."""
+        """Return False if the message is no job but a status of a request: it has no reply subject."""
         if not reply:
             return False
         if self._requests:
@@ -119,10 +119,10 @@ class JobPuller:
         return True
 
     async def _on_status(self, message: Msg) -> None:
-        """A request ended: it expired (408), or there is no such consumer any more (404, 409, 503)."""
+        """Handle the end of a request: it expired (408), or the consumer does not exist any more (404, 409, 503)."""
         self._requests = deque(request for request in self._requests if request.token != message.subject)
         status = (message.headers or {}).get("Status")
         if status != "408" and self._subscription is not None:
             await asyncio.sleep(RETRY_S)
-            await self._seek_consumer()
+            await self._try_consumer()
         await self.want(self._wanted)

@@ -1,7 +1,7 @@
-"""One of several processes that does a job: the one whose database session holds an advisory lock.
+"""Leader election: of several processes, the one whose database session holds an advisory lock does the job.
 
-A held lock ends with its session: at once when the process dies, and after IDLE_LIMIT_S when it is paused or its
-network is gone, for then the server hears nothing. The holder believes in its lock for less time than that.
+The lock ends with its session: at once when the process dies, and after IDLE_LIMIT_S when the process is paused or its
+network fails, since the server then receives nothing. The leader trusts its lock for a shorter time than that.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import TRANSIENT_ERRORS, Row
 from tidemill.runtime.telemetry import log
 
-IDLE_LIMIT_S: Final = 4.0  # the server ends a session that is silent for longer, and a standby takes over
-BELIEF_S: Final = 3.0  # counted from before the last confirmation was asked for, so always over before the server's
-CONFIRM_S: Final = 1.0  # two confirmations may fail before the belief ends
-RETRY_S: Final = 0.3  # how often a standby asks: a takeover after a crash takes no longer
+IDLE_LIMIT_S: Final = 4.0  # the server ends a session that is idle for longer, and a standby takes over
+TRUST_S: Final = 3.0  # counted from before the last confirmation was sent, so it always ends before the session does
+CONFIRM_S: Final = 1.0  # two confirmations may fail before the trust ends
+RETRY_S: Final = 0.3  # between two attempts of a standby: a takeover after a crash takes no longer
 CALL_TIMEOUT_S: Final = 1.0
 CONNECT_TIMEOUT_S: Final = 5
 
@@ -32,15 +32,15 @@ SETTINGS: Final = {
 
 
 class Leader:
-    """Use as an async context manager; `keep` is a task. `held` may be asked at any time and costs nothing."""
+    """Use as an async context manager, and run `keep` as a task. `held` may be read at any time and costs nothing."""
 
     def __init__(self, url: str, job: str) -> None:
         self._url = url
         self._job = job
-        self._key = zlib.crc32(job.encode())  # advisory locks are numbers; the jobs of one installation are few
+        self._key = zlib.crc32(job.encode())  # an advisory lock is a number; an installation has few jobs
         self._connection: asyncpg.Connection[Row] | None = None
         self._locked = False
-        self._believed_until = 0.0
+        self._trusted_until = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,16 +50,19 @@ class Leader:
 
     @property
     def held(self) -> bool:
-        # A session that the server ended, or that died with it, is seen at once; a silent one by the time.
+        # A session that the server ended is seen at once; a broken network only by the time.
         alive = self._connection is not None and not self._connection.is_closed()
-        return alive and monotonic() < self._believed_until
+        return alive and monotonic() < self._trusted_until
 
     async def keep(self) -> None:
-        """Takes the lock when it is free, and confirms it, for ever."""
+        """Take the lock when it is free, and confirm it, until canceled."""
         while True:
             try:
                 await self._round()
-            except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:  # among them the end of an idle session
+            except (
+                *TRANSIENT_ERRORS,
+                asyncpg.PostgresError,
+            ) as error:  # also raised when the server ended an idle session
                 log().warning("leadership unknown", action="retry", job=self._job, error=str(error))
                 self._resign()
             await asyncio.sleep(CONFIRM_S if self.held else RETRY_S)
@@ -68,24 +71,24 @@ class Leader:
         asked_at = monotonic()
         connection = await self._session()
         if self._locked:
-            await connection.fetchval("SELECT 1")  # a session that answers has its lock
+            await connection.fetchval("SELECT 1")  # a session that still answers still has its lock
         else:
             self._locked = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1::bigint)", self._key))
             if self._locked:
                 log().info("leading", action="lead", job=self._job)
         if self._locked:
-            self._believed_until = asked_at + BELIEF_S
+            self._trusted_until = asked_at + TRUST_S
 
     async def _session(self) -> "asyncpg.Connection[Row]":
         if self._connection is None or self._connection.is_closed():
-            self._resign()  # the lock went with the session, and somebody else may have it by now
+            self._resign()  # the lock ended with the session, and another process may hold it now
             self._connection = await asyncpg.connect(
                 self._url, server_settings=SETTINGS, timeout=CONNECT_TIMEOUT_S, command_timeout=CALL_TIMEOUT_S
             )
         return self._connection
 
     def _resign(self) -> None:
-        self._believed_until = 0.0
+        self._trusted_until = 0.0
         self._locked = False
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -1,4 +1,8 @@
-"""Migrations: numbered SQL files, applied once each, forward only, safe when several services start at once."""
+"""Migrations: numbered SQL files, each applied once, forward only. Several services may start at the same time.
+
+The table of applied migrations holds the SHA-256 of each file: a file that was edited after it had been applied is
+refused.
+"""
 
 import hashlib
 from importlib.resources import files
@@ -13,7 +17,7 @@ CREATE TABLE IF NOT EXISTS migration (
 
 
 async def migrate(database: Database) -> None:
-    """Brings the schema up to date. Raises StartError when an applied file has been edited since."""
+    """Apply the migrations that are missing. Raise StartError if an applied file has been edited since."""
     await retry_transient("migrate", lambda: _migrate(database))
 
 

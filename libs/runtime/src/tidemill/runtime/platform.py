@@ -72,7 +72,7 @@ class Platform:
     @classmethod
     def of(cls, urls: Iterable[str], public_urls: str, database: Database) -> "Platform":
         """With what the services tell."""
-        return cls(urls, public_urls, lambda: service_endpoints.known(database))
+        return cls(urls, public_urls, lambda: service_endpoints.load_endpoints(database))
 
     def reserved(self) -> ReservedEndpoints:
         return self._reserved

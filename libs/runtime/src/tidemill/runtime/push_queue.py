@@ -1,23 +1,23 @@
-"""In which order pushes that wait are built: the one place that says it, for those who build and for those who ask.
+"""The order in which waiting pushes are built. The worker that builds and the gateway that shows the place use it.
 
-Fair over accounts: an account's next push waits behind the first of every account that builds less; among equals the
-account goes first that was served longest ago, so that a long list of one does not hold another's only push.
+It is fair across accounts: those with the fewest builds under way come first, and among equals the one whose last build
+began longest ago. So a long list of one account does not delay the only push of another.
 """
 
 from typing import Final
 
 from tidemill.contracts.lease import SQL_LOST
 
-_LIVES: Final = "EXISTS (SELECT FROM worker w WHERE w.id = {push}.worker AND w.lease_until > " + SQL_LOST + ")"
-# Of `push p`: it can be taken. One whose builder is lost waits again.
-SQL_WAITS: Final = f"(p.status = 'queued' OR (p.status = 'building' AND NOT {_LIVES.format(push='p')}))"
-# The common table expression `waiting_push`: (id, place), 1 for the next. There are few: each account may have so many.
+_BUILDER_LIVES: Final = "EXISTS (SELECT FROM worker w WHERE w.id = {push}.worker AND w.lease_until > " + SQL_LOST + ")"
+# Condition on `push p`: a worker can take it. A push whose worker is lost waits again.
+SQL_WAITS: Final = f"(p.status = 'queued' OR (p.status = 'building' AND NOT {_BUILDER_LIVES.format(push='p')}))"
+# The common table expression `waiting_push`: (id, place), 1 for the next. Rows are few: each account has a limit.
 SQL_WAITING: Final = f"""
 queued_push AS (
     SELECT p.id, p.account_id, p.created_at,
         row_number() OVER (PARTITION BY p.account_id ORDER BY p.created_at, p.id)
             + (SELECT count(*) FROM push b
-               WHERE b.account_id = p.account_id AND b.status = 'building' AND {_LIVES.format(push="b")}) AS nth
+               WHERE b.account_id = p.account_id AND b.status = 'building' AND {_BUILDER_LIVES.format(push="b")}) AS nth
     FROM push p WHERE p.status IN ('queued', 'building') AND {SQL_WAITS}),
 waiting_push AS (
     SELECT q.id, row_number() OVER (

@@ -1,7 +1,7 @@
 """The shape of every service: resources that start in order and stop in reverse, named tasks, readiness, drain.
 
-A service is built by its `build(config)` and run by `run`. A task that ends or fails while the service runs ends the
-service, so that whoever supervises it starts it afresh: nothing limps on with half its parts.
+A service is made by its `build(config)` and run by `run`. When one of its tasks ends or fails, the service ends too, so
+that its supervisor restarts it: a service never runs with only some of its parts.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ Main = Callable[[], Coroutine[Any, Any, None]]
 Start = Callable[[], Awaitable[None]]
 ConfigT = TypeVar("ConfigT", bound=Common)
 SettingT = TypeVar("SettingT")
-# New objects before the collector looks at them. By Python's own 700 it looks at a request's while that is still being
-# answered, again and again; by this many nearly all of them have gone without it.
+# New objects before a garbage collection. With Python's default of 700, collections run while a request is handled and
+# scan its live objects; with this many, nearly all objects have been freed by then without a collection.
 GC_THRESHOLD = 20_000
-STOP_LIMIT_S = 10.0  # closing what is left after the drain; a hung close must not hold a restart up
+STOP_LIMIT_S = 10.0  # for canceling tasks after the drain; one that hangs must not delay a restart
 
 
 class StartError(Exception):
-    """The service cannot start; the message is for the operator."""
+    """The service cannot start. The message is for the operator."""
 
 
 class Listener(NamedTuple):
@@ -58,13 +58,13 @@ class Timer(NamedTuple):
 
 
 class Service:
-    """Owns the parts of one process. `name` is the service's directory name."""
+    """The parts of one process. `name` is the name of the service's directory."""
 
     def __init__(self, name: str, config: Common) -> None:
         self.name = name
         self.config = config
         self.stopping = asyncio.Event()
-        self.listens: list[SocketAddress] = []  # what it listens on, so far
+        self.listens: list[SocketAddress] = []  # addresses and ports that it listens on, in the order in which it began
         self._stack = AsyncExitStack()
         self._starts: list[tuple[str, Start]] = []
         self._mains: list[tuple[str, Main]] = []
@@ -74,7 +74,7 @@ class Service:
         self._ready = False
 
     def resource(self, name: str, manager: AbstractAsyncContextManager[object]) -> None:
-        """Entered at start, in order; left at stop, in reverse."""
+        """Enter `manager` at start, in the order of these calls, and exit it at stop, in reverse order."""
 
         async def enter() -> None:
             await self._stack.enter_async_context(manager)
@@ -82,22 +82,22 @@ class Service:
         self._starts.append((name, enter))
 
     def start(self, name: str, step: Start) -> None:
-        """A step of the start that has nothing to close."""
+        """Add a step to the start that leaves nothing to close."""
         self._starts.append((name, step))
 
     def task(self, name: str, main: Main) -> None:
-        """Runs for as long as the service does."""
+        """Add a task that runs as long as the service does."""
         self._mains.append((name, main))
 
     def drain(self, name: str, step: Start) -> None:
-        """Runs when the service has been told to stop, before anything is closed; bounded by config.drain_s."""
+        """Add a step that runs when the service is told to stop, before it closes. All may take config.drain_s."""
         self._drains.append((name, step))
 
     def ready_when(self, name: str, check: Check) -> None:
         self._checks[name] = check
 
     def not_ready(self) -> dict[str, str]:
-        """Reasons by name; empty when the service may be sent work."""
+        """Return the reasons why the service is not ready, by name of the check; empty if it is ready."""
         if self.stopping.is_set():
             return {"service": "stopping"}
         if not self._ready:
@@ -105,7 +105,7 @@ class Service:
         return {name: reason for name, check in self._checks.items() if (reason := check())}
 
     async def run(self) -> int:
-        """Starts, runs until told to stop or a task ends, drains, closes. Returns the exit status."""
+        """Start, run until told to stop or until a task ends, drain, close. Return the exit status."""
         logger = log().bind(action="run")
         self._install_signals()
         async with self._stack:
@@ -115,7 +115,7 @@ class Service:
             tasks = [asyncio.create_task(main(), name=name) for name, main in self._mains]
             self._stack.push_async_callback(_cancel, tasks)
             self._ready = True
-            gc.freeze()  # what is there now stays
+            gc.freeze()  # objects that exist now live as long as the process
             gc.set_threshold(GC_THRESHOLD)
             logger.info("ready")
             status = await self._until_stopped(tasks)
@@ -124,11 +124,11 @@ class Service:
         return status
 
     async def _start_parts(self) -> bool:
-        """False when the service was told to stop meanwhile, as while it waits for a database that is away."""
+        """Return False if the service was told to stop meanwhile, as while it waits for its database."""
         stop = asyncio.create_task(self.stopping.wait(), name="stopping")
         for name, step in self._starts:
             part = asyncio.ensure_future(step())
-            self._starting = name  # a database that is away keeps it here
+            self._starting = name  # shown by readiness while the step waits, for instance for the database
             log().debug("starting", action="start", part=name)
             await asyncio.wait([part, stop], return_when=asyncio.FIRST_COMPLETED)
             if not part.done():
@@ -161,7 +161,7 @@ class Service:
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
-            if self.stopping.is_set():  # a second signal means now
+            if self.stopping.is_set():  # on a second signal end at once
                 os._exit(1)
             self.stopping.set()
 
@@ -179,7 +179,7 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 @contextlib.asynccontextmanager
 async def _ops_server(service: Service) -> AsyncIterator[None]:
-    """GET /live, /ready (503 with reasons) and /metrics, on a port of its own that users never see."""
+    """Serve GET /live, /ready (503 with reasons) and /metrics on a port of their own, which users cannot reach."""
 
     async def live(_request: web.Request) -> web.Response:
         return web.json_response({"status": "live"})
@@ -203,7 +203,7 @@ async def _ops_server(service: Service) -> AsyncIterator[None]:
 
 
 async def listen(runner: web.AppRunner, host: str, port: int, variable: str) -> list[SocketAddress]:
-    """Begins to listen; where. Raises StartError."""
+    """Begin to listen and return the addresses. Raise StartError, which names `variable`, if the port is taken."""
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()
     except OSError as error:
@@ -216,7 +216,7 @@ def endpoints(runner: web.AppRunner) -> list[SocketAddress]:
 
 
 def parse_setting(variable: str, read: Callable[[str], SettingT], text: str) -> SettingT:
-    """What `read` makes of a setting, where its type alone says too little. Raises StartError with its variable."""
+    """Return `read(text)`, for settings whose type alone does not check them. Raise StartError with the variable."""
     try:
         return read(text)
     except ValueError as error:
@@ -224,7 +224,7 @@ def parse_setting(variable: str, read: Callable[[str], SettingT], text: str) -> 
 
 
 def main(name: str, kind: type[ConfigT], build: Callable[[ConfigT], Awaitable[Service]]) -> None:
-    """The console command of a service: exit 0 after a clean stop, 1 when it failed, 2 when it cannot start."""
+    """Run the console command of a service. Exit with 0 after a clean stop, 1 after a failure, 2 if it cannot start."""
     try:
         config = load(kind, os.environ)
     except ConfigError as error:

@@ -1,6 +1,6 @@
-"""What the services of an installation listen on: each tells the database, and whoever fetches URLs of users asks it.
+"""The addresses and ports that the services of an installation listen on. Users' URLs must not lead there.
 
-A row is believed for LISTENER_LIFE_S after its service last told it.
+Each service writes its own to the database again and again; a row counts for LISTENER_LIFE_S after the last time.
 """
 
 import asyncio
@@ -16,45 +16,46 @@ from tidemill.runtime.service import Service
 from tidemill.security.egress.addresses import Address
 from tidemill.security.egress.reserved_endpoints import SocketAddress
 
-TELL_EVERY_S: Final = 60.0
-LISTENER_LIFE_S: Final = 900.0  # longer than a database is away; a port that another program takes after it is free
+PUBLISH_EVERY_S: Final = 60.0
+LISTENER_LIFE_S: Final = 900.0  # longer than outages of the database; then another program may have taken the port
 
-TELL: Final = """
+PUBLISH: Final = """
 INSERT INTO listener (service, address, port)
 SELECT $1, address, port FROM unnest($2::text[], $3::int[]) AS it (address, port)
 ON CONFLICT (service, address, port) DO UPDATE SET seen_at = now()"""
-FORGET: Final = "DELETE FROM listener WHERE seen_at < now() - make_interval(secs => $1)"
-KNOWN: Final = "SELECT address, port FROM listener WHERE seen_at > now() - make_interval(secs => $1)"
+DELETE_OLD: Final = "DELETE FROM listener WHERE seen_at < now() - make_interval(secs => $1)"
+SELECT: Final = "SELECT address, port FROM listener WHERE seen_at > now() - make_interval(secs => $1)"
 
 
 def addresses_here() -> frozenset[Address]:
-    """Of this machine's interfaces."""
+    """Return the addresses of this machine's interfaces."""
     families = {socket.AF_INET, socket.AF_INET6}
     found = (each for addresses in psutil.net_if_addrs().values() for each in addresses if each.family in families)
     return frozenset(ip_address(each.address.partition("%")[0]) for each in found)
 
 
-async def tell(database: Database, service: str, endpoints: Iterable[SocketAddress]) -> None:
-    """A listener at the wildcard is to be reached at each address of its machine."""
+async def record_endpoints(database: Database, service: str, endpoints: Iterable[SocketAddress]) -> None:
+    """Write the service's endpoints down. One at the wildcard address counts for each address of this machine."""
     rows = [(service, str(address), port) for each in set(endpoints) for address, port in _reachable(each)]
     _, addresses, ports = columns(rows, 3)
-    await database.execute(TELL, service, addresses, ports)
-    await database.execute(FORGET, LISTENER_LIFE_S)
+    await database.execute(PUBLISH, service, addresses, ports)
+    await database.execute(DELETE_OLD, LISTENER_LIFE_S)
 
 
 def publish_endpoints(service: Service, database: Database) -> None:
-    """Adds the task that tells what this service listens on."""
+    """Add a task to the service that writes its endpoints to the database every PUBLISH_EVERY_S."""
 
-    async def keep_telling() -> None:
+    async def keep_publishing() -> None:
         while True:
-            await retry_transient("listeners", lambda: tell(database, service.name, service.listens))
-            await asyncio.sleep(TELL_EVERY_S)
+            await retry_transient("listeners", lambda: record_endpoints(database, service.name, service.listens))
+            await asyncio.sleep(PUBLISH_EVERY_S)
 
-    service.task("own listeners", keep_telling)
+    service.task("own listeners", keep_publishing)
 
 
-async def known(database: Database) -> list[SocketAddress]:
-    return [_endpoint(row) for row in await database.fetch(KNOWN, LISTENER_LIFE_S)]
+async def load_endpoints(database: Database) -> list[SocketAddress]:
+    """Return the endpoints of all services, as they were last written. Raise one of db.TRANSIENT_ERRORS."""
+    return [_endpoint(row) for row in await database.fetch(SELECT, LISTENER_LIFE_S)]
 
 
 def _endpoint(row: Row) -> SocketAddress:

@@ -1,9 +1,8 @@
-"""Settings that all services of one installation must be told alike: the first service writes them down, later ones are
-held to it.
+"""Settings that must be the same for all services of an installation: the first service to start writes them to the
+database, and a later one that differs does not start.
 
-`SETTING_SCOPES` says of every setting of every service whether it is one of those; a test fails while a
-setting is missing.
-Of a key the database holds a fingerprint, never the key.
+`SETTING_SCOPES` decides for every setting whether it is shared; a test fails while one is missing. Of a key the
+database holds a fingerprint, never the key.
 """
 
 import hashlib
@@ -26,22 +25,22 @@ READ: Final = "SELECT value, set_by, set_at FROM agreed_setting WHERE name = $1"
 
 
 class SharedSetting(NamedTuple):
-    why: str  # what goes wrong where two services differ
-    is_key: bool = False  # then only a fingerprint is kept, and no start changes it
+    why: str  # what goes wrong if two services differ
+    is_key: bool = False  # if so, only a fingerprint is stored, and no start changes it
 
 
 class LocalSetting(NamedTuple):
     why: str
 
 
-Decision = SharedSetting | LocalSetting
+SettingScope = SharedSetting | LocalSetting
 
 
-def _each(names: str, decision: Decision) -> dict[str, Decision]:
-    return dict.fromkeys(names.split(), decision)
+def _each(names: str, scope: SettingScope) -> dict[str, SettingScope]:
+    return dict.fromkeys(names.split(), scope)
 
 
-SETTING_SCOPES: Final[dict[str, Decision]] = {
+SETTING_SCOPES: Final[dict[str, SettingScope]] = {
     "signing_key": SharedSetting("URLs and secrets made with one key are refused under another", is_key=True),
     "nats_callout_seed": SharedSetting("NATS believes one issuer, and any gateway may be asked", is_key=True),
     "prices": SharedSetting("a prediction would be announced at one price and billed at another"),
@@ -94,54 +93,54 @@ SETTING_SCOPES: Final[dict[str, Decision]] = {
 
 
 def fingerprint(key: str) -> str:
-    """Tells keys apart and gives none away."""
+    """Return a text that differs between keys and reveals none."""
     return hmac.new(key.encode(), FINGERPRINT_OF, hashlib.sha256).hexdigest()[:FINGERPRINT_CHARS]
 
 
 def shared_values(config: Common) -> dict[str, str]:
-    """What of a service's settings must agree, as it is written down. A key that is not set is nobody's."""
+    """Return the shared settings of a service as they are stored. A key that is not set is left out."""
     values: dict[str, str] = {}
     for field in msgspec.structs.fields(config):
-        decision, value = SETTING_SCOPES.get(field.name), getattr(config, field.name)
-        if isinstance(decision, SharedSetting) and not (decision.is_key and not value):
-            values[field.name] = fingerprint(value) if decision.is_key else _normal(value)
+        scope, value = SETTING_SCOPES.get(field.name), getattr(config, field.name)
+        if isinstance(scope, SharedSetting) and not (scope.is_key and not value):
+            values[field.name] = fingerprint(value) if scope.is_key else _normal(value)
     return values
 
 
 def _normal(value: object) -> str:
-    """The same for lists that differ in order and spaces only."""
+    """Return the same text for lists that differ only in order and spaces."""
     return ",".join(sorted(part.strip() for part in str(value).split(",") if part.strip()))
 
 
 async def check_shared_settings(database: Database, service: str, config: Common) -> None:
-    """A step of every service's start. Raises StartError when the installation was told something else."""
-    await retry_transient("settings", lambda: _agree(database, service, config))
+    """Store the shared settings, or compare them: a step of every service's start. Raise StartError if one differs."""
+    await retry_transient("settings", lambda: _check(database, service, config))
 
 
-async def _agree(database: Database, service: str, config: Common) -> None:
+async def _check(database: Database, service: str, config: Common) -> None:
     async with database.transaction() as connection:
         for name, value in sorted(shared_values(config).items()):
-            decision = SETTING_SCOPES[name]
-            assert isinstance(decision, SharedSetting)
-            await connection.execute(WRITE, name, value, decision.is_key, service)
+            scope = SETTING_SCOPES[name]
+            assert isinstance(scope, SharedSetting)
+            await connection.execute(WRITE, name, value, scope.is_key, service)
             if config.adopt_settings:
                 await connection.execute(CHANGE, name, value, service)
             row = await connection.fetchrow(READ, name)
             if row is not None and row["value"] != value:
                 since = f"since {row['set_at']:%Y-%m-%d %H:%M} UTC, set by the {row['set_by']}"
-                raise StartError(_difference(name, decision, value, row["value"], since))
+                raise StartError(_difference(name, scope, value, row["value"], since))
 
 
-def _difference(name: str, decision: SharedSetting, mine: str, theirs: str, since: str) -> str:
+def _difference(name: str, scope: SharedSetting, mine: str, theirs: str, since: str) -> str:
     variable = PREFIX + name.upper()
-    if decision.is_key:
+    if scope.is_key:
         return (
             f"{variable} is not the key of the installation that this database belongs to ({since}; fingerprints "
-            f"{mine[:8]} and {theirs[:8]}): {decision.why}. Start with the key that its other services have; the env "
+            f"{mine[:8]} and {theirs[:8]}): {scope.why}. Start with the key that its other services have; the env "
             "file of the stack that made it sets it"
         )
     return (
         f"{variable} is {mine!r} here and {theirs!r} in the installation that this database belongs to ({since}): "
-        f"{decision.why}. Give all services the same; to change it, stop them all, "
+        f"{scope.why}. Give all services the same; to change it, stop them all, "
         f"`tidemill settings forget {name}`, and start them with the new value"
     )

@@ -1,6 +1,6 @@
-"""Tasks that begin on demand and end by themselves: named, owned, looked at when they end, and ended with their owner.
+"""Tasks that start on demand and end by themselves: each has a name and an owner, and its failure is logged.
 
-What runs for as long as its service does is the service's own (`Service.task`).
+A task that runs as long as its service belongs to the service (`Service.task`).
 """
 
 import asyncio
@@ -14,7 +14,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Tasks:
-    """The tasks of one owner. One that ends with an error that nobody foresaw is logged, and `failed` is told of it."""
+    """The tasks of one owner. When a task ends with an exception, it is logged and `failed` is called with it."""
 
     def __init__(self, failed: Callable[[BaseException], None] | None = None) -> None:
         self._failed = failed
@@ -38,12 +38,12 @@ class Tasks:
                 self._failed(error)
 
     async def finished(self) -> None:
-        """Return when those that run now have ended by themselves."""
+        """Return when the tasks that run now have ended by themselves."""
         if self._running:
             await asyncio.wait(set(self._running))
 
     async def stop(self) -> None:
-        """Cancel what runs, and return when it has ended."""
+        """Cancel all tasks and return when they have ended."""
         running = set(self._running)
         for task in running:
             task.cancel()
@@ -51,7 +51,7 @@ class Tasks:
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event was set before the time was over; return as soon as it is known."""
+    """Wait for the event for at most `seconds`. Return whether it is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

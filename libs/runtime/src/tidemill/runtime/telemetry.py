@@ -26,7 +26,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 def configure(service: str, config: Common) -> None:
-    """Sets up logging and, where wanted, tracing of this process. Called once, first thing in main."""
+    """Set up logging and, if an OTLP URL is set, tracing of this process. Called once, first in `main`."""
     level = logging.getLevelNamesMapping().get(config.log_level.upper(), logging.INFO)
     enrich: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -51,7 +51,7 @@ def configure(service: str, config: Common) -> None:
 
 
 def _libraries(enrich: list[Any], render: list[Any]) -> logging.Handler:
-    """What libraries log, in the same form as what we do."""
+    """Return a handler that writes the log records of libraries in the form of our own."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -64,7 +64,7 @@ def _libraries(enrich: list[Any], render: list[Any]) -> logging.Handler:
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Who sends what is no HTTP gets a 400 and no line: it may hold a token, and scanners send no end of it."""
+    """Return False for requests that are no HTTP: the line could hold a token, and scanners send very many."""
     return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
@@ -80,13 +80,13 @@ def _export_spans(service: str, otlp_url: str, ratio: float) -> None:
 
 
 class _Tracing:
-    """Whether spans go anywhere. OpenTelemetry looks into the environment to tell: 3 µs each time that it is asked."""
+    """Whether spans are exported. To ask OpenTelemetry costs 3 µs each time, since it reads the environment."""
 
     on = False
 
 
 def record(name: str, traceparent: str | None, started_at: float, ended_at: float) -> None:
-    """A span of something that is over already; times are unix seconds."""
+    """Record a span that has ended already. Times are unix seconds."""
     if _Tracing.on:
         context = _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {})
         made = trace.get_tracer("tidemill").start_span(name, context=context, start_time=int(started_at * 1e9))
@@ -94,7 +94,7 @@ def record(name: str, traceparent: str | None, started_at: float, ended_at: floa
 
 
 def span(name: str, traceparent: str | None = None) -> AbstractContextManager[str | None]:
-    """A span under the given W3C traceparent; yields the traceparent to hand on. Without tracing hands on what came."""
+    """Open a span below a W3C traceparent. Yield the traceparent to pass on; without tracing, the given one."""
     return _span(name, traceparent) if _Tracing.on else nullcontext(traceparent)
 
 

@@ -1,6 +1,6 @@
-"""What S3's multipart upload says: which parts an object has, and the XML of its beginning and its end. Pure.
+"""S3's multipart upload: the parts of an object, and the XML that begins and completes an upload. Pure.
 
-A single PUT takes 5 GiB at most and begins anew when it breaks off; a part is sent again by itself.
+A single PUT takes at most 5 GiB and starts again when it breaks off; of a multipart upload only one part does.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ def parts(size: int, part_bytes: int) -> Iterator[Part]:
 
 
 def completion(etags: Iterable[str]) -> bytes:
-    """The body that makes an object of the parts with these tags, in their order."""
+    """Return the request body that makes an object of the parts with these tags, in their order."""
     root = ET.Element("CompleteMultipartUpload")
     for number, etag in enumerate(etags, 1):
         part = ET.SubElement(root, "Part")
@@ -36,7 +36,7 @@ def completion(etags: Iterable[str]) -> bytes:
 
 
 def value(reply: bytes, name: str) -> str | None:
-    """The text of the first element with that name; None when the store says something else, such as an error."""
+    """Return the text of the first element with that name, or None if the reply has none, as an error has."""
     try:
         root = ET.fromstring(reply)  # noqa: S314 - the operator's own store
     except ET.ParseError:

@@ -1,6 +1,6 @@
-"""Signed requests to a bucket of the S3 store, repeated while their failure may pass; and what they raise.
+"""Signed requests to a bucket of the S3 store, retried after errors that may pass, and the errors that they raise.
 
-Signing is minio's; bytes move through aiohttp.
+The minio package signs; aiohttp moves the bytes.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from tidemill.runtime.objects.retries import Outage, Retries, RetryBudget
 
 PRESIGN: Final = timedelta(minutes=15)
 CONNECT_TIMEOUT_S: Final = 5.0
-READ_TIMEOUT_S: Final = 60.0  # in which nothing came; a store that assembles a large object is silent for a while
-# Answers that another try may better, besides all from 500 on.
+READ_TIMEOUT_S: Final = 60.0  # without a byte; a store that assembles a large object sends nothing for a while
+# Statuses below 500 that a retry may mend.
 PASSING_STATUSES: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 PASSING_CODES: Final = frozenset({"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown"})
 
@@ -32,11 +32,11 @@ class Reply(NamedTuple):
 
 
 class ObjectMissing(Exception):  # noqa: N818 - named after the situation
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class ObjectStoreError(Exception):
-    """The store refused or could not be reached, after retries. `passing`: another try later may go better."""
+    """The store refused or could not be reached, after retries. `passing`: a later attempt may succeed."""
 
     def __init__(self, message: str, *, passing: bool = True) -> None:
         super().__init__(message)
@@ -44,15 +44,16 @@ class ObjectStoreError(Exception):
 
 
 class Source(Protocol):
-    """Bytes that can be read as often as they are needed."""
+    """Bytes that can be read more than once, for retries."""
 
     def chunks(self, offset: int, size: int) -> AsyncIterator[bytes]:
-        """Exactly `size` bytes from `offset` on."""
+        """Yield exactly `size` bytes from `offset` on."""
 
 
 class Reading:
-    """A source that is sent. The HTTP client tells only that a body broke off: `broken` says that the source did it,
-    which no other try mends.
+    """A source while it is sent. `broken` is True if reading it failed, which no retry mends.
+
+    The HTTP client itself reports only that the request body broke off.
     """
 
     def __init__(self, source: Source) -> None:
@@ -63,7 +64,7 @@ class Reading:
         try:
             async for chunk in self._source.chunks(offset, size):
                 yield chunk
-        except (GeneratorExit, asyncio.CancelledError):  # it was the store, or its connection
+        except (GeneratorExit, asyncio.CancelledError):  # the store or its connection failed, not the source
             raise
         except BaseException:
             self.broken = True
@@ -71,7 +72,7 @@ class Reading:
 
 
 class Requests:
-    """`http` is the client that is open at the moment."""
+    """Requests to one bucket. `http` returns the open HTTP client."""
 
     def __init__(self, minio: Minio, bucket: str, http: Callable[[], aiohttp.ClientSession]) -> None:
         self._minio = minio
@@ -84,7 +85,7 @@ class Requests:
         return self._outage.since is not None
 
     def retries(self, budget: RetryBudget) -> Retries:
-        """For whoever repeats a `get`, of which only the reader knows how far it came."""
+        """Return the retries for a reader that repeats a `get` itself, since it alone knows how much it has read."""
         return Retries(budget, self._outage)
 
     async def send(
@@ -98,8 +99,9 @@ class Requests:
         body: Callable[[], Body] = lambda: b"",
         reading: Reading | None = None,
     ) -> Reply:
-        """A signed request, repeated as `insist` does; `body` is asked for anew each time, and `reading` is where it
-        comes from. Raises ObjectStoreError, also for a status from 300 on.
+        """Send a signed request, retried as by `insist`. Raise ObjectStoreError, also for a status from 300 on.
+
+        `body` is called for each attempt. `reading` is the source of the body, if it comes from one.
         """
 
         async def request() -> Reply:
@@ -118,13 +120,13 @@ class Requests:
         return await self.insist(request, budget)
 
     async def insist(self, call: Callable[[], Awaitable[ResultT]], budget: RetryBudget) -> ResultT:
-        """Repeats what fails with a passing error for as long as its budget lasts."""
+        """Retry `call` after a passing ObjectStoreError while the budget lasts. Raise the last error, or ObjectMissing."""
         retries = self.retries(budget)
         while True:
             try:
                 result = await call()
             except ObjectMissing:
-                retries.succeeded()  # that was an answer
+                retries.succeeded()  # the store did answer
                 raise
             except ObjectStoreError as error:
                 if not error.passing or not await retries.wait(str(error)):
@@ -135,7 +137,7 @@ class Requests:
 
 
 def check(response: aiohttp.ClientResponse, what: str) -> None:
-    """Raises ObjectStoreError for a status from 300 on."""
+    """Raise ObjectStoreError for a status from 300 on."""
     status = response.status
     if status >= HTTPStatus.MULTIPLE_CHOICES:
         passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in PASSING_STATUSES
@@ -143,6 +145,6 @@ def check(response: aiohttp.ClientResponse, what: str) -> None:
 
 
 def failed(error: Exception) -> ObjectStoreError:
-    """What minio's client raised, as ours."""
+    """Return an error of minio's client as an ObjectStoreError."""
     passing = not isinstance(error, S3Error) or error.code in PASSING_CODES
     return ObjectStoreError(str(error) or type(error).__name__, passing=passing)

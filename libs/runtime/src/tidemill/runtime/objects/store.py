@@ -1,6 +1,6 @@
-"""The S3 store. Signing is minio's; bytes move through aiohttp, streamed, never whole in memory.
+"""The S3 store: one bucket. Objects are streamed through aiohttp and never whole in memory; minio signs.
 
-Keys begin with what they are: blobs/ (model files), files/ (uploads), outputs/ (files that models made).
+Keys begin with their kind: blobs/ (model files), files/ (uploads), outputs/ (files that models made).
 """
 
 import asyncio
@@ -40,9 +40,9 @@ from tidemill.runtime.telemetry import log
 __all__ = ["CHUNK_BYTES", "ObjectMissing", "ObjectStoreError", "Objects", "Source"]
 
 CHUNK_BYTES: Final = 256 * 1024
-PARTS_AT_ONCE: Final = 3  # of one object; a store on one machine gains nothing from more
+PARTS_AT_ONCE: Final = 3  # of one object; more are no faster with a store on one machine
 POOL: Final = 10  # connections of minio's client
-# Of what it sends, which is repeated in other ways too where it matters.
+# Retries of minio's own requests, those that no RetryBudget covers.
 POOL_RETRIES: Final = urllib3.Retry(total=3, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504])
 
 
@@ -58,7 +58,7 @@ class Objects:
             secret_key=config.s3_secret_key,
             secure=url.scheme == "https",
             region=config.s3_region,
-            # Its own pool would wait for five minutes each time.
+            # minio's default pool has a timeout of five minutes.
             http_client=urllib3.PoolManager(
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
                 retries=POOL_RETRIES,
@@ -89,7 +89,7 @@ class Objects:
         except S3Error as error:
             if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                 raise
-        except Exception as error:  # urllib3 raises its own family when the server is away
+        except Exception as error:  # urllib3 has its own errors for a server that cannot be reached
             if type(error).__module__.startswith("urllib3"):
                 raise OSError(str(error)) from error
             raise
@@ -104,24 +104,24 @@ class Objects:
         return self._http
 
     def retries(self, budget: RetryBudget) -> Retries:
-        """For whoever repeats a `get`, of which only the reader knows how far it came."""
+        """Return the retries for a reader that repeats a `get` itself, since it alone knows how much it has read."""
         return self._requests.retries(budget)
 
     @property
     def away(self) -> bool:
-        """Whether nothing has got through since a request failed."""
+        """Whether no request has succeeded since one failed."""
         return self._requests.away
 
     async def put(self, key: str, body: bytes, content_type: str, budget: RetryBudget | None = None) -> None:
-        """Stores what is in memory. Raises ObjectStoreError, once its budget is at an end."""
+        """Store bytes that are in memory. Raise ObjectStoreError when the budget is spent."""
         headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
         await self._requests.send("PUT", key, budget or RetryBudget(), headers=headers, body=lambda: body)
 
     async def store(
         self, key: str, source: Source, size: int, content_type: str, budget: RetryBudget | None = None
     ) -> None:
-        """Stores `size` bytes that are not in memory; large ones in parts. Raises ObjectStoreError, once its budget
-        is at an end and also when the source fails: the HTTP client tells only that the body broke off.
+        """Store `size` bytes from a source, large ones as a multipart upload. Raise ObjectStoreError when the budget is
+        spent, and also when the source fails: the HTTP client reports only that the body broke off.
         """
         budget = budget or RetryBudget()
         if size > multipart.PART_BYTES:
@@ -138,20 +138,20 @@ class Objects:
     ) -> None:
         headers = {"Content-Type": content_type}
         begun = await self._requests.send("POST", key, budget, query={"uploads": ""}, headers=headers)
-        query = {"uploadId": _said(multipart.value(begun.body, "UploadId"), "UploadId")}
+        query = {"uploadId": _required(multipart.value(begun.body, "UploadId"), "UploadId")}
         try:
             completion = multipart.completion(await self._send_parts(key, source, size, query, budget))
             end = await self._requests.send("POST", key, budget, query=query, body=lambda: completion)
-            _said(multipart.value(end.body, "ETag"), "ETag")  # a failure may come with status 200
+            _required(multipart.value(end.body, "ETag"), "ETag")  # a failed completion may have status 200
         except BaseException:
-            with contextlib.suppress(ObjectStoreError):  # what stays is found by `abandon_parts`
+            with contextlib.suppress(ObjectStoreError):  # `abandon_parts` removes what stays
                 await self._requests.send("DELETE", key, RetryBudget(0), query=query)
             raise
 
     async def _send_parts(
         self, key: str, source: Source, size: int, query: Mapping[str, str], budget: RetryBudget
     ) -> list[str]:
-        """Their ETags, in order; the first failure ends all."""
+        """Send all parts and return their ETags, in order. The first failure cancels the others."""
         places, reading = asyncio.Semaphore(PARTS_AT_ONCE), Reading(source)
 
         async def send(part: multipart.Part) -> str:
@@ -165,7 +165,7 @@ class Objects:
                     body=lambda: reading.chunks(part.offset, part.size),
                     reading=reading,
                 )
-            return _said(reply.headers.get("ETag"), "ETag")
+            return _required(reply.headers.get("ETag"), "ETag")
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -178,8 +178,8 @@ class Objects:
         return [task.result() for task in tasks]
 
     async def abandon_parts(self, before: datetime) -> int:
-        """Removes the parts of uploads that began before that moment and were never completed; of how many uploads.
-        Raises ObjectStoreError.
+        """Remove the parts of uploads that began before that moment and were not completed. Return the number of
+        uploads. Raise ObjectStoreError.
         """
         try:
             unfinished = await asyncio.to_thread(self._unfinished)
@@ -191,15 +191,16 @@ class Objects:
         return len(old)
 
     def _unfinished(self) -> Sequence[Any]:
-        """The first thousand. The client has no public call for it."""
+        """Return the first thousand unfinished uploads. minio has no public call for it."""
         return self._minio._list_multipart_uploads(self._bucket).uploads  # noqa: SLF001
 
     @contextlib.asynccontextmanager
     async def get(
         self, key: str, *, byte_range: str | None = None, budget: RetryBudget | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The store's response (200 or 206; 416 for a bad range). A single try unless a budget is given, which is for
-        the opening alone. Raises ObjectMissing, ObjectStoreError.
+        """Yield the store's response (200 or 206; 416 for a bad range). Raise ObjectMissing or ObjectStoreError.
+
+        Opening is tried once, or retried within the budget, if one is given; reading is never retried here.
         """
         headers = {"Range": byte_range} if byte_range else {}
         response = await self._requests.insist(lambda: self._opened(key, headers), budget or RetryBudget(0))
@@ -228,14 +229,14 @@ class Objects:
         return response
 
     async def read(self, key: str, *, limit_bytes: int) -> bytes:
-        """The whole object, at most `limit_bytes`; for small ones."""
+        """Return the whole object, if it has at most `limit_bytes`: for small ones."""
         async with self.get(key) as response:
             if (response.content_length or 0) > limit_bytes:
                 raise ObjectStoreError(f"{key} is over {limit_bytes} bytes", passing=False)
             return await response.read()
 
     async def copy(self, source: str, target: str, budget: RetryBudget | None = None) -> None:
-        """Copies an object within the store, at most 5 GiB. Raises ObjectMissing, ObjectStoreError."""
+        """Copy an object within the store, at most 5 GiB. Raise ObjectMissing or ObjectStoreError."""
 
         async def copy() -> None:
             try:
@@ -244,16 +245,16 @@ class Objects:
                 if error.code == "NoSuchKey":
                     raise ObjectMissing(source) from None
                 raise failed(error) from error
-            except (OSError, HTTPError, ValueError) as error:  # ValueError: minio's own, for an answer it cannot read
+            except (OSError, HTTPError, ValueError) as error:  # ValueError: minio cannot read the reply
                 raise failed(error) from error
 
         await self._requests.insist(copy, budget or RetryBudget())
 
     async def delete(self, keys: list[str]) -> None:
-        """Removes objects; those that are missing already are fine. A single try. Raises ObjectStoreError."""
+        """Remove objects, ignoring those that do not exist. No retries. Raise ObjectStoreError."""
         try:
             await asyncio.to_thread(self._delete, keys)
-        except (MinioException, OSError, HTTPError) as error:  # urllib3's own family, when the store is away
+        except (MinioException, OSError, HTTPError) as error:  # HTTPError: urllib3's, when the store cannot be reached
             raise failed(error) from error
 
     def _delete(self, keys: list[str]) -> None:
@@ -261,7 +262,7 @@ class Objects:
             raise OSError(f"could not delete {error.name}: {error.message}")
 
     async def list(self, prefix: str) -> list[Any]:
-        """Objects under a prefix: each has object_name, size and last_modified. Raises ObjectStoreError."""
+        """Return the objects under a prefix, each with object_name, size and last_modified. Raise ObjectStoreError."""
 
         def listing() -> list[Any]:
             return list(self._minio.list_objects(self._bucket, prefix=prefix, recursive=True))
@@ -272,7 +273,7 @@ class Objects:
             raise failed(error) from error
 
 
-def _said(value: str | None, name: str) -> str:
+def _required(value: str | None, name: str) -> str:
     if value is None:
         raise ObjectStoreError(f"the store answered without {name}")
     return value

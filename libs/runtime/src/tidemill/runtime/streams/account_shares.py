@@ -1,8 +1,9 @@
-"""The stream of lifecycle events by account: how much of it each holds, and how the oldest of one account are removed.
+"""Each account's share of the stream of lifecycle events, and the removal of one account's oldest events.
 
-JetStream counts messages by subject, not their bytes, and bounds a stream as a whole; so bytes are estimated from some
-messages of each account, and what is beyond an account's share is purged by subject and sequence. All asking is done
-only when the stream is nearly full. Everything here raises nats.errors.Error or TimeoutError while NATS is away.
+JetStream counts the messages of a subject, not their bytes, and limits only a stream as a whole. So the bytes of an
+account are estimated from samples of its messages, and events beyond its share are purged by subject and sequence. This
+costs many requests, so it is done only when the stream is nearly full. All functions raise nats.errors.Error or
+TimeoutError while NATS cannot be reached.
 """
 
 from collections import Counter, defaultdict
@@ -21,14 +22,14 @@ from tidemill.runtime.bus import Bus
 
 ANSWER_WITHIN_S: Final = 10.0  # purges of many messages take a while
 SAMPLES: Final = 100  # messages of the whole stream, evenly spread
-LARGEST: Final = 20  # accounts by the number of their events, and as many by sizes, of which some more are read
+LARGEST: Final = 20  # accounts with the most events, and as many with the largest ones, that are sampled more
 ACCOUNT_SAMPLES: Final = 12
-FORGOTTEN_AFTER_S: Final = 5.0  # a consumer that only counts, should its deletion be lost
-MESSAGE_OVERHEAD_BYTES: Final = 34  # the file store's own, of each message
+FORGOTTEN_AFTER_S: Final = 5.0  # then NATS drops a consumer made for counting, if its deletion was lost
+MESSAGE_OVERHEAD_BYTES: Final = 34  # that NATS's file store adds to each message
 
 
-class Held(NamedTuple):
-    """What the stream holds: `first` and `last` are sequences."""
+class StreamUsage(NamedTuple):
+    """The stream's size and limit; `first` and `last` are sequences."""
 
     bytes: int
     limit_bytes: int
@@ -36,14 +37,14 @@ class Held(NamedTuple):
     last: int
 
 
-class Read(NamedTuple):
+class SampledEvent(NamedTuple):
     sequence: int
     account: str
     size: int
     moment: datetime
 
 
-class _Asked(msgspec.Struct, omit_defaults=True):
+class _InfoRequest(msgspec.Struct, omit_defaults=True):
     subjects_filter: str = ""
     offset: int = 0
 
@@ -60,7 +61,7 @@ class _Limits(msgspec.Struct):
     max_bytes: int = 0
 
 
-class _Info(msgspec.Struct):
+class _InfoReply(msgspec.Struct):
     """All zero when the answer is an error."""
 
     state: _State = msgspec.field(default_factory=_State)
@@ -68,27 +69,27 @@ class _Info(msgspec.Struct):
     total: int = 0
 
 
-class _Purge(msgspec.Struct):
+class _PurgeRequest(msgspec.Struct):
     filter: str
     seq: int
 
 
-class _Purged(msgspec.Struct):
+class _PurgeReply(msgspec.Struct):
     success: bool = False
     purged: int = 0
 
 
-async def held(bus: Bus) -> Held:
-    info = await _info(bus, _Asked())
-    return Held(info.state.bytes, info.config.max_bytes, info.state.first_seq, info.state.last_seq)
+async def usage(bus: Bus) -> StreamUsage:
+    info = await _info(bus, _InfoRequest())
+    return StreamUsage(info.state.bytes, info.config.max_bytes, info.state.first_seq, info.state.last_seq)
 
 
 async def counts(bus: Bus) -> dict[str, int]:
-    """The number of events by account."""
+    """Return the number of events by account."""
     by_account: Counter[str] = Counter()
     offset, total = 0, 1
     while offset < total:
-        info = await _info(bus, _Asked(subjects_filter=">", offset=offset))
+        info = await _info(bus, _InfoRequest(subjects_filter=">", offset=offset))
         for subject, count in info.state.subjects.items():
             by_account[subjects.account_of_event(subject)] += count
         if not info.state.subjects:
@@ -97,8 +98,8 @@ async def counts(bus: Bus) -> dict[str, int]:
     return dict(by_account)
 
 
-async def samples(bus: Bus, stream: Held, by_account: dict[str, int]) -> dict[str, list[int]]:
-    """The sizes of some events of the accounts that may hold much."""
+async def samples(bus: Bus, stream: StreamUsage, by_account: dict[str, int]) -> dict[str, list[int]]:
+    """Return the sizes of some events by account, of the accounts that may hold many bytes."""
     found: dict[str, list[int]] = defaultdict(list)
     for sequence in _spread(stream, SAMPLES):
         read = await _first(bus, ">", sequence)
@@ -113,13 +114,13 @@ async def samples(bus: Bus, stream: Held, by_account: dict[str, int]) -> dict[st
     return found
 
 
-async def first(bus: Bus, account: str, kinds: Iterable[Kind], sequence: int) -> Read | None:
-    """The first event of these kinds at or after a sequence."""
+async def first(bus: Bus, account: str, kinds: Iterable[Kind], sequence: int) -> SampledEvent | None:
+    """Return the account's first event of these kinds at or after a sequence, or None."""
     found = [await _first(bus, subjects.events_of(account, kind), sequence) for kind in kinds]
     return min((each for each in found if each is not None), key=lambda each: each.sequence, default=None)
 
 
-async def _first(bus: Bus, subject: str, sequence: int) -> Read | None:
+async def _first(bus: Bus, subject: str, sequence: int) -> SampledEvent | None:
     try:
         message = await bus.jetstream.get_msg(PREDICTIONS.name, seq=sequence, subject=subject, next=True)
     except NotFoundError:
@@ -128,11 +129,11 @@ async def _first(bus: Bus, subject: str, sequence: int) -> Read | None:
     size = len(message.data or b"") + len(name) + sum(len(key) + len(value) + 4 for key, value in headers.items())
     assert message.seq is not None, "the server tells it"
     assert message.time is not None, "as above"
-    return Read(message.seq, subjects.account_of_event(name), size + MESSAGE_OVERHEAD_BYTES, message.time)
+    return SampledEvent(message.seq, subjects.account_of_event(name), size + MESSAGE_OVERHEAD_BYTES, message.time)
 
 
-async def boundary(bus: Bus, account: str, stream: Held, keep: float) -> int:
-    """The sequence from which on this part of an account's events is."""
+async def boundary(bus: Bus, account: str, stream: StreamUsage, keep: float) -> int:
+    """Return the sequence from which on lies this part (0 to 1) of an account's events, by binary search."""
     low, high = stream.first, stream.last + 1
     wanted = keep * await _count_from(bus, account, low)
     while high - low > 1:
@@ -145,7 +146,7 @@ async def boundary(bus: Bus, account: str, stream: Held, keep: float) -> int:
 
 
 async def position(bus: Bus, consumer: str) -> int:
-    """The sequence up to which a durable consumer has been given its events; 0 when NATS does not know it."""
+    """Return the last sequence delivered to a durable consumer, or 0 if NATS does not know the consumer."""
     try:
         info = await bus.jetstream.consumer_info(PREDICTIONS.name, subjects.consumer(consumer))
     except NotFoundError:
@@ -154,23 +155,23 @@ async def position(bus: Bus, consumer: str) -> int:
 
 
 async def purge(bus: Bus, account: str, kind: Kind, below: int) -> int:
-    """Removes the account's events of a kind with sequences below; how many."""
-    asked = _Purge(subjects.events_of(account, kind), below)
-    answer = await bus.ask(subjects.purge(PREDICTIONS), asked, _Purged, timeout_s=ANSWER_WITHIN_S)
+    """Remove the account's events of a kind below a sequence. Return their number."""
+    request = _PurgeRequest(subjects.events_of(account, kind), below)
+    answer = await bus.ask(subjects.purge(PREDICTIONS), request, _PurgeReply, timeout_s=ANSWER_WITHIN_S)
     if answer is None or not answer.success:
         raise nats.errors.Error("the stream was not purged")
     return answer.purged
 
 
-async def _info(bus: Bus, asked: _Asked) -> _Info:
-    answer = await bus.ask(subjects.info(PREDICTIONS), asked, _Info, timeout_s=ANSWER_WITHIN_S)
+async def _info(bus: Bus, request: _InfoRequest) -> _InfoReply:
+    answer = await bus.ask(subjects.info(PREDICTIONS), request, _InfoReply, timeout_s=ANSWER_WITHIN_S)
     if answer is None:
         raise nats.errors.Error("the stream says nothing of itself")
     return answer
 
 
 async def _count_from(bus: Bus, account: str, sequence: int) -> int:
-    """How many events of an account there are from a sequence on."""
+    """Return the number of an account's events from a sequence on."""
     config = ConsumerConfig(
         filter_subjects=[subjects.events_of(account, kind) for kind in KINDS],
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
@@ -184,11 +185,13 @@ async def _count_from(bus: Bus, account: str, sequence: int) -> int:
     return counting.num_pending or 0
 
 
-def _spread(stream: Held, count: int) -> Sequence[int]:
+def _spread(stream: StreamUsage, count: int) -> Sequence[int]:
     step = max((stream.last + 1 - stream.first) // count, 1)
     return range(max(stream.first, 1), stream.last + 1, step)
 
 
 def cuts(positions: Iterable[int], below: int) -> list[int]:
-    """Where to purge step by step up to `below`, so that what each consumer lacks is counted apart. Pure."""
+    """Return the sequences up to which to purge one after the other, so that the events that each consumer misses are
+    counted separately. Pure.
+    """
     return sorted({position + 1 for position in positions if 0 < position < below - 1} | {below})

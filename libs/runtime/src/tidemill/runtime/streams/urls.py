@@ -1,6 +1,6 @@
-"""Where live output is: signed URLs that need no token, since clients send none to them.
+"""The signed URLs of live output. They need no token, since clients send none to them.
 
-The JavaScript client takes a stream for one of files by its path, so those of text must not lie below `/files/`.
+The JavaScript client tells by the path that a stream is one of files, so streams of text must not lie below `/files/`.
 """
 
 from typing import Final, Literal, TypeAlias
@@ -21,6 +21,6 @@ JOINS: Final = "LEFT JOIN queue_version v ON v.queue = p.queue LEFT JOIN version
 def stream_url(
     key: bytes, public_url: str, prediction_id: str, *, created_at: float, retention_s: int, carried: Carried
 ) -> str:
-    """Good for as long as the prediction can run and its output is kept. The same URL at every call."""
+    """Return the URL, which is valid while the prediction can run and its output is kept. It is the same at each call."""
     expires_at = int(created_at) + CANCEL_AFTER_LIMIT_S + retention_s
     return f"{public_url.rstrip('/')}{PATHS[carried]}{capability.sign(key, KIND, prediction_id, expires_at)}"

@@ -8,7 +8,7 @@ from prometheus_client import Counter
 from tidemill.contracts.subjects import KINDS, Kind
 from tidemill.runtime.db import Row
 from tidemill.runtime.streams import account_shares
-from tidemill.runtime.streams.account_shares import Held, Read
+from tidemill.runtime.streams.account_shares import SampledEvent, StreamUsage
 from tidemill.runtime.telemetry import log
 from tidemill.storage_janitor import shares, store_events
 from tidemill.storage_janitor.handlers.parts import Parts
@@ -19,7 +19,7 @@ TRIMMED: Final = Counter("tidemill_janitor_trimmed_events_total", "Events beyond
 
 async def trim(parts: Parts) -> None:
     """When the stream is nearly full: whoever holds more than its share loses its oldest events."""
-    stream = await account_shares.held(parts.bus)
+    stream = await account_shares.usage(parts.bus)
     if not shares.is_due(stream.bytes, stream.limit_bytes):
         return
     counts = await account_shares.counts(parts.bus)
@@ -36,10 +36,10 @@ class _Consumer(NamedTuple):
     id: str
     kinds: Sequence[Kind]
     position: int
-    next: Read | None
+    next: SampledEvent | None
 
 
-async def _trim_account(parts: Parts, account: str, stream: Held, keep: float) -> None:
+async def _trim_account(parts: Parts, account: str, stream: StreamUsage, keep: float) -> None:
     below = await account_shares.boundary(parts.bus, account, stream, keep)
     consumers = [await _consumer(parts, account, row) for row in await store_events.consumers(parts.database, account)]
     purged = await _purge(parts, account, account_shares.cuts((each.position for each in consumers), below))
