@@ -243,7 +243,7 @@ async def test_canceled_ones_leave_their_turn_to_what_they_displaced(line):
     await until("the news", lambda: machine.table.priority_hints.is_contested(line.queue, ordinary))
     assert line.called(await machine.run(1)) == "a1"
     await until("the urgent one to begin", lambda: machine.instance.child.at == [urgent.id])
-    lane = line.database.lane()
+    lane = line.database.dedicated_connection()
     ended = await end(lane, [Outcome(id=urgent.id, attempt=1, status=Status.CANCELED, completed_at=now())])
     assert urgent.id in ended
     await machine.cancels.on_cancel(Cancel(id=urgent.id, attempt=1))

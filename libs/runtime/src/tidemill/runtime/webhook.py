@@ -1,6 +1,6 @@
-"""A webhook as it is sent: its body, made of a prediction's row, and its signed headers. Pure.
+"""A webhook's body, made of a prediction's row, and its signed headers. Pure.
 
-One builder for the dispatcher and for whoever shows what the dispatcher sends.
+The dispatcher sends what this builds, and the gateway shows it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tidemill.security import webhook_signatures
 from tidemill.security.delivery_urls import rewrite_base
 from tidemill.security.public_urls import PublicUrls
 
-# What a row that has ended did not have yet when it began.
+# The columns of an ended prediction as they were when it started.
 AT_START: Final = {
     "status": Status.PROCESSING.value,
     "output": None,
@@ -29,22 +29,22 @@ AT_START: Final = {
 }
 
 
-class Bodies(NamedTuple):
-    """`signing_key` signs the stream URLs in them. URLs have the base by which the create came, where one is known."""
+class WebhookBodies(NamedTuple):
+    """Builds bodies; `signing_key` signs their stream URLs. The base of all URLs is that of the create, if known."""
 
     public_urls: PublicUrls
     signing_key: bytes
     retention_s: int
 
-    def now(self, row: Row) -> bytes:
-        """The prediction as GET answers it.
+    def current(self, row: Row) -> bytes:
+        """Return the prediction as GET returns it.
 
         `row` has the prediction's columns, `streams`, `secret_inputs`, `is_example`, and its account's `retention_s`.
         """
         return self._encoded(row, {})
 
     def at_start(self, row: Row) -> bytes:
-        """The same of the moment when it began, whatever the row knows by now."""
+        """Return the prediction as it was when it started, whatever its row holds now."""
         return self._encoded(row, AT_START)
 
     def _encoded(self, row: Row, changes: dict[str, Any]) -> bytes:
@@ -54,7 +54,7 @@ class Bodies(NamedTuple):
         fields: dict[str, Any] = {**dict(row.items()), **changes}
         kept_s = None if row["is_example"] else min(self.retention_s, row["retention_s"] or self.retention_s)
         shown = prediction(fields, public_url, stream_url=stream, kept_s=kept_s, secret_inputs=row["secret_inputs"])
-        if shown.status is Status.ABORTED:  # a receiver may be any program: as clients that do not know the word see it
+        if shown.status is Status.ABORTED:  # receivers may not know this status, which is an extension
             shown.status = Status.CANCELED
         shown.output = msgspec.Raw(rewrite_base(bytes(shown.output), self.signing_key, public_url))
         return msgspec.json.encode(shown)
@@ -72,7 +72,7 @@ class Bodies(NamedTuple):
 
 
 def headers(secrets: Sequence[str], message_id: str, at_s: int, body: bytes) -> dict[str, str]:
-    """`secrets` all sign, the newest first; `at_s` is the try's moment in unix seconds."""
+    """Return the headers, signed with all secrets, the newest first. `at_s` is the time of sending in unix seconds."""
     return {
         "Content-Type": "application/json",
         "User-Agent": "Tidemill-Webhooks",

@@ -9,7 +9,7 @@ import msgspec
 from tidemill.runtime.clock import monotonic, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.runtime.service import parse_setting
-from tidemill.runtime.webhook import Bodies, headers
+from tidemill.runtime.webhook import WebhookBodies, headers
 from tidemill.security.egress.client import EgressClient
 from tidemill.security.egress.errors import EgressError
 from tidemill.security.public_urls import PublicUrls
@@ -49,7 +49,7 @@ class Sender:
     def __init__(self, config: Config, egress: EgressClient) -> None:
         self._egress = egress
         public_urls = parse_setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
-        self.bodies = Bodies(public_urls, bytes.fromhex(config.signing_key), config.retention_s)
+        self.bodies = WebhookBodies(public_urls, bytes.fromhex(config.signing_key), config.retention_s)
 
     async def send(self, message: Message, *, timeout_s: float) -> Answer:
         at, began = time.time(), monotonic()

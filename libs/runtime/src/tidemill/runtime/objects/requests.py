@@ -120,7 +120,7 @@ class Requests:
         return await self.insist(request, budget)
 
     async def insist(self, call: Callable[[], Awaitable[ResultT]], budget: RetryBudget) -> ResultT:
-        """Retry `call` after a passing ObjectStoreError while the budget lasts. Raise the last error, or ObjectMissing."""
+        """Retry `call` after passing errors while the budget lasts. Raise its last error, or ObjectMissing."""
         retries = self.retries(budget)
         while True:
             try:

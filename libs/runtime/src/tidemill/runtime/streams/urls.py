@@ -11,8 +11,8 @@ from tidemill.security import capability
 KIND: Final = "stream"
 Carried: TypeAlias = Literal["text", "files"]
 PATHS: Final[dict[Carried, str]] = {"text": "/v1/streams/", "files": "/v1/files/streams/"}
-# SQL of what a prediction `p` streams: its column, null where it streams nothing, and the joins that it needs; with the
-# names of the version's secret inputs, which whoever shows the prediction needs too.
+# SQL for a prediction `p`: the column `streams` (null if it streams nothing), the names of the version's secret inputs,
+# which showing the prediction needs too, and the joins for both.
 STREAMS: Final = """
     CASE WHEN v.streams THEN CASE WHEN w.streams_files THEN 'files' ELSE 'text' END END AS streams, w.secret_inputs"""
 JOINS: Final = "LEFT JOIN queue_version v ON v.queue = p.queue LEFT JOIN version w ON w.queue = v.version_queue"
@@ -21,6 +21,6 @@ JOINS: Final = "LEFT JOIN queue_version v ON v.queue = p.queue LEFT JOIN version
 def stream_url(
     key: bytes, public_url: str, prediction_id: str, *, created_at: float, retention_s: int, carried: Carried
 ) -> str:
-    """Return the URL, which is valid while the prediction can run and its output is kept. It is the same at each call."""
+    """Return the URL, valid while the prediction can run and its output is kept. Each call returns the same."""
     expires_at = int(created_at) + CANCEL_AFTER_LIMIT_S + retention_s
     return f"{public_url.rstrip('/')}{PATHS[carried]}{capability.sign(key, KIND, prediction_id, expires_at)}"

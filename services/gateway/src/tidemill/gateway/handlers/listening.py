@@ -21,7 +21,7 @@ from tidemill.gateway.live.mirror import DueEvent
 from tidemill.gateway.protocols import HasCallers, HasConfig, HasDatabase, HasPublicUrls, HasSigningKey
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.db import TRANSIENT_ERRORS, Row
-from tidemill.runtime.webhook import Bodies, headers
+from tidemill.runtime.webhook import WebhookBodies, headers
 
 HEARTBEAT_S: Final = 10.0  # below the idle timeouts of proxies and clients
 WRITE_LIMIT_S: Final = 30.0  # a client that reads nothing for this long is gone
@@ -40,7 +40,7 @@ class _ListenerConnection:
         self._listener = listener
         self._all = call.parse_query(queries.ListenQuery).all
         parts = call.parts
-        self._bodies = Bodies(parts.public_urls, parts.signing_key, parts.config.retention_s)
+        self._bodies = WebhookBodies(parts.public_urls, parts.signing_key, parts.config.retention_s)
         self.response = web.StreamResponse(headers=sse.HEADERS)
 
     async def run(self) -> None:
@@ -78,7 +78,7 @@ class _ListenerConnection:
         if row is None or not self._wanted(row, due.event):
             return
         started = due.event == "start"
-        body = self._bodies.at_start(row) if started else self._bodies.now(row)
+        body = self._bodies.at_start(row) if started else self._bodies.current(row)
         delivery = row["delivery"] if due.event == "completed" else None
         message_id = delivery or f"msg_{new_id()}"
         secrets = await stores.webhooks.list_signing_secrets(call.parts.database, call.account.id)

@@ -144,7 +144,7 @@ class Progress:
                 await self.start_first(row)
             return None
         if row["status"] == Status.PROCESSING.value:
-            body = self._sender.bodies.at_start(row) if telling.event == "start" else self._sender.bodies.now(row)
+            body = self._sender.bodies.at_start(row) if telling.event == "start" else self._sender.bodies.current(row)
             await self._send(row, telling.event, body)
         return telling
 

@@ -44,7 +44,7 @@ class Tries:
             return
         if row["tries"] == 0:
             await self._progress.start_first(prediction)
-        text: str = row["body"] or self._sender.bodies.now(prediction).decode()
+        text: str = row["body"] or self._sender.bodies.current(prediction).decode()
         message = Message(row["id"], row["url"], text.encode(), secrets(prediction))
         answer = await self._sender.send(message, timeout_s=self._config.timeout_s)
         ruling = Verdict.RETRY if answer.status is None else verdict(answer.status)
