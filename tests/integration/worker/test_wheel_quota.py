@@ -57,7 +57,7 @@ async def test_packages_that_are_too_large_together_are_refused(ensure, wheels, 
 
 
 async def test_what_writes_more_than_it_says_is_ended_and_cleared_away(ensure, wheels, tmp_path, monkeypatch):
-    monkeypatch.setattr(size_check, "contents", lambda _url: None)
+    monkeypatch.setattr(size_check, "read_contents", lambda _url: None)
     wheels("tideliar", "1.0", zeros=[600])
     with pytest.raises(EnvironmentFailed, match=r"unpacking tideliar 1\.0 wrote more than the 50\.0 MiB"):
         await ensure("tideliar", limit_bytes=50 * MIB)

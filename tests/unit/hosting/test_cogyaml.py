@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidemill.hosting.model_config import yaml_reader
-from tidemill.hosting.model_config.cog_yaml import ConfigRefused, parse
+from tidemill.hosting.model_config.cog_yaml import ConfigRefused, parse_config
 from tidemill.hosting.model_config.yaml_reader import YamlRefused
 
 FILES = {"predict.py": b"", "src/train.py": b"", "requirements.txt": b"\xef\xbb\xbfTorch>=2  # big\ncog==0.9\n\nsix"}
@@ -13,7 +13,7 @@ ENTRY = 'predict: "predict.py:Predictor"\n'
 
 
 def parsed(text, files=FILES):
-    return parse(text.encode() if isinstance(text, str) else text, files.get)
+    return parse_config(text.encode() if isinstance(text, str) else text, files.get)
 
 
 def refusal(text, files=FILES):
@@ -192,7 +192,7 @@ def test_a_large_requirements_file_is_refused():
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(raw):
     with contextlib.suppress(ConfigRefused):
-        parse(raw, FILES.get)
+        parse_config(raw, FILES.get)
 
 
 YAML_LIKE = st.lists(

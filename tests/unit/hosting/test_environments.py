@@ -9,13 +9,13 @@ import pytest
 from tidemill.hosting.environments import store as module
 from tidemill.hosting.environments.installer import InstallFailed, Unsolvable
 from tidemill.hosting.environments.interpreters import OWN_VERSION, own_without_packages
-from tidemill.hosting.environments.layering import Layer
+from tidemill.hosting.environments.shared_packages import SharedPackage
 from tidemill.hosting.environments.store import EnvironmentFailed, Environments
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.hosting.scratch import Scratch
 from tidemill.testing.tasks import shortly
 
-LAYERS = (Layer("numpy", "2.4.0", ()), Layer("torch", "2.9.1", ("numpy",)))
+PACKAGES = (SharedPackage("numpy", "2.4.0", ()), SharedPackage("torch", "2.9.1", ("numpy",)))
 
 
 class FakeInstaller:
@@ -56,7 +56,7 @@ def installer():
 
 @pytest.fixture
 def make(tmp_path, installer, monkeypatch):
-    monkeypatch.setattr(module.layering, "installed_layers", lambda: LAYERS)
+    monkeypatch.setattr(module.shared_packages, "find_shared_packages", lambda: PACKAGES)
     with Scratch(tmp_path) as scratch:
         yield lambda: Environments(tmp_path / "environments", installer, scratch)
 
@@ -134,7 +134,7 @@ async def test_less_is_shared_when_there_is_no_solution(make, installer):
     environment = await make().ensure(config("old-thing"), printed.append)
     assert environment.preload == ()  # what torch imports may be the environment's own
     assert environment.zygote == "base"
-    assert module.FEWER in printed
+    assert module.RETRY_NOTE in printed
 
 
 async def test_a_pinned_torch_shares_nothing(make, installer):

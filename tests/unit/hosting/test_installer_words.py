@@ -3,7 +3,7 @@
 import pytest
 
 from tidemill.hosting.environments import installer as module
-from tidemill.hosting.environments.installer import Installer, InstallFailed, Unsolvable, Wanted
+from tidemill.hosting.environments.installer import Installer, InstallFailed, InstallRequest, Unsolvable
 
 REASON = "No solution found\n  cause: Because torch==99 was not found and you require it, there is none.\n"
 
@@ -18,7 +18,7 @@ def install(tmp_path, monkeypatch):
         uv.chmod(0o755)
         monkeypatch.setattr(module, "find_uv_bin", lambda: str(uv))
         said = []
-        wanted = Wanted(python=tmp_path, requirements=())
+        wanted = InstallRequest(python=tmp_path, requirements=())
         try:
             await Installer(tmp_path / "home").install(wanted, tmp_path / "site", tmp_path, said.append)
         except InstallFailed as failed:

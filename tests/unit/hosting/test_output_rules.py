@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting.child.schema_check import SchemaRefused, check
+from tidemill.hosting.child.schema_check import SchemaRefused, check_schema
 from tidemill.hosting.files.json_pointer import PointerError, set_at
 from tidemill.hosting.files.output_names import content_type, safe_name
 
@@ -118,19 +118,21 @@ GOOD = b'{"components":{"schemas":{"Input":{"properties":{}},"Output":{"type":"a
 
 
 def test_a_schema_of_a_model():
-    checked = check(GOOD)
+    checked = check_schema(GOOD)
     assert checked.streams
     assert checked.text == GOOD.decode()
-    assert not check(GOOD.replace(b"iterator", b"other")).streams
-    assert check(GOOD.replace(b"iterator", rb"\\u0000"))
+    assert not check_schema(GOOD.replace(b"iterator", b"other")).streams
+    assert check_schema(GOOD.replace(b"iterator", rb"\\u0000"))
 
 
 def test_what_an_author_should_know_is_told_apart_from_the_schema():
-    checked = check(GOOD.replace(b"{", b'{"x-tidemill-warnings":["a\\n\\u0000b",1,"' + b"c" * 999 + b'"],', 1))
+    checked = check_schema(GOOD.replace(b"{", b'{"x-tidemill-warnings":["a\\n\\u0000b",1,"' + b"c" * 999 + b'"],', 1))
     assert checked.warnings == ("a??b", "1", "c" * 500)
     assert checked.text == GOOD.decode()
-    assert check(GOOD.replace(b"{", b'{"x-tidemill-guessed":"no\\u0000thing",', 1)).guessed == "no?thing"
-    assert check(GOOD).warnings == check(GOOD.replace(b"{", b'{"x-tidemill-warnings":5,', 1)).warnings == ()
+    assert check_schema(GOOD.replace(b"{", b'{"x-tidemill-guessed":"no\\u0000thing",', 1)).guessed == "no?thing"
+    assert (
+        check_schema(GOOD).warnings == check_schema(GOOD.replace(b"{", b'{"x-tidemill-warnings":5,', 1)).warnings == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,4 +156,4 @@ def test_what_an_author_should_know_is_told_apart_from_the_schema():
 )
 def test_schemas_that_are_refused(raw, part):
     with pytest.raises(SchemaRefused, match=part):
-        check(raw)
+        check_schema(raw)

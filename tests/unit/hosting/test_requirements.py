@@ -3,18 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from tidemill.hosting.model_config.requirements import RequirementRefused, parse
+from tidemill.hosting.model_config.requirements import RequirementRefused, parse_requirements
 
 PLACES = ("https://download.pytorch.org/",)
 
 
 def specifiers(*lines):
-    return parse(lines, PLACES).specifiers
+    return parse_requirements(lines, PLACES).specifiers
 
 
 def refusal(*lines):
     with pytest.raises(RequirementRefused) as refused:
-        parse(lines, PLACES)
+        parse_requirements(lines, PLACES)
     return str(refused.value)
 
 
@@ -33,13 +33,13 @@ def test_the_platforms_own_module_is_not_installed():
 
 
 def test_hashes_are_dropped_with_a_warning():
-    result = parse(["six==1.17.0 \\", "  --hash=sha256:abc \\", "  --hash=sha256:def"], PLACES)
+    result = parse_requirements(["six==1.17.0 \\", "  --hash=sha256:abc \\", "  --hash=sha256:def"], PLACES)
     assert result.specifiers == ("six==1.17.0",)
     assert result.warnings == ("The hashes in the requirements are not checked.",)
 
 
 def test_indexes_that_the_operator_allows():
-    result = parse(
+    result = parse_requirements(
         [
             "--extra-index-url https://download.pytorch.org/whl/cu126",
             "-i=https://download.pytorch.org/whl/cpu",
@@ -88,7 +88,7 @@ def test_too_many():
 @given(st.lists(st.text(max_size=30), max_size=4))
 def test_any_lines_are_read_or_refused(lines):
     try:
-        result = parse(lines, PLACES)
+        result = parse_requirements(lines, PLACES)
     except RequirementRefused:
         return
     for specifier in result.specifiers:

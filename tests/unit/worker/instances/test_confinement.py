@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting.model_config.cog_yaml import ConfigRefused, ModelConfig, parse
+from tidemill.hosting.model_config.cog_yaml import ConfigRefused, ModelConfig, parse_config
 from tidemill.model.sandbox.settings import LAYERS, REQUIRED
 from tidemill.worker.instances.confinement import NETWORK_DENIED, Confinement, Policy, confine, required_layers
 
@@ -52,7 +52,7 @@ def test_any_choice_of_layers_can_be_named(chosen):
 
 def declared(network):
     raw = f'predict: "predict.py:Predictor"\ntidemill:\n  network: {network}\n'.encode()
-    return parse(raw, lambda _: b"").config
+    return parse_config(raw, lambda _: b"").config
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""From a directory with a cog.yaml to a child that has it loaded: what workers and authors' tools share."""
+"""Turns a directory with a cog.yaml into a child process that has the model loaded; for workers and authors' tools."""

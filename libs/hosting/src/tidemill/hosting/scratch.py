@@ -1,6 +1,7 @@
-"""A directory for what is half done, on the file system where it ends up by a rename once it is whole.
+"""A directory for unfinished files, on the file system where a rename makes them final.
 
-Each process has its own, marked by a lock that dies with it; what dead processes left is removed at the next start.
+Each process has its own, marked by a lock file; the kernel releases the lock when the process ends. Directories of dead
+processes are removed at the next start.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from typing import Self
 
 
 class Scratch:
-    """Blocking calls throughout; use as a context manager, from a thread where an event loop runs."""
+    """Use as a context manager. All calls block: run them in a thread beside an event loop."""
 
     def __init__(self, home: Path) -> None:
         self._parent = home / "scratch"
@@ -39,12 +40,12 @@ class Scratch:
             self._lock = None
 
     def fresh(self) -> Path:
-        """A path in it that does not exist yet."""
+        """Return a path inside it that does not exist yet."""
         return self._directory / secrets.token_hex(8)
 
     @contextlib.contextmanager
     def directory(self) -> Iterator[Path]:
-        """A fresh directory, removed at the end."""
+        """Yield a new directory and remove it at the end."""
         path = self.fresh()
         path.mkdir()
         try:
@@ -53,33 +54,33 @@ class Scratch:
             remove_tree(path)
 
     def discard(self, path: Path) -> None:
-        """Takes a file or directory of the same file system out of sight at once, and then away."""
-        doomed = self.fresh()
+        """Remove a file or directory of the same file system: rename it away first, so that it disappears at once."""
+        trash = self.fresh()
         try:
-            path.rename(doomed)
+            path.rename(trash)
         except FileNotFoundError:
             return
-        remove_tree(doomed)
+        remove_tree(trash)
 
     def _remove_leftovers(self) -> None:
         for lock in self._parent.glob("*.lock"):
-            held = _locked(lock, create=False)
-            if held is None:
-                continue  # its process lives
+            descriptor = _locked(lock, create=False)
+            if descriptor is None:
+                continue  # its process is alive
             remove_tree(lock.with_suffix(""))
             lock.unlink(missing_ok=True)
-            os.close(held)
+            os.close(descriptor)
 
 
 def _locked(path: Path, *, create: bool) -> int | None:
-    """A descriptor that holds the lock file until it is closed; None when another process has it or took it away."""
+    """Return a descriptor that holds the lock until closed, or None if another process holds or removed the file."""
     try:
         descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Between opening and locking, another start may have taken the file for a leftover.
+        # Another process may have removed the file between open and flock: compare inodes.
         if os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
@@ -89,11 +90,11 @@ def _locked(path: Path, *, create: bool) -> int | None:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a file or directory, also with read-only directories in it; what is missing is fine."""
+    """Remove a file or directory, also with read-only directories in it. A missing path is no error."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
-    for directory, _, _ in os.walk(path):  # top down: a directory is opened before it is listed
+    for directory, _, _ in os.walk(path):  # top down: a directory becomes readable before it is listed
         with contextlib.suppress(FileNotFoundError):
             Path(directory).chmod(0o700)
     shutil.rmtree(path, ignore_errors=True)

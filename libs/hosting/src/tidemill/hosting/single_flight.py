@@ -1,4 +1,4 @@
-"""One call for all who ask for the same thing at the same time."""
+"""Shares one running call between concurrent callers of the same key ("single flight"). It caches nothing."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -8,52 +8,52 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 ResultT = TypeVar("ResultT")
 
 
-class _Flight(Generic[ResultT]):
+class _SharedCall(Generic[ResultT]):
     def __init__(self, task: asyncio.Task[ResultT]) -> None:
         self.task = task
-        self.askers = 0
+        self.callers = 0
 
 
 class SingleFlight(Generic[KeyT, ResultT]):
-    """A call goes on for as long as anybody asks for it: one canceled asker does not end it for the others."""
+    """A shared call runs while at least one caller waits. A canceled caller does not cancel it for the others."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._flights: dict[KeyT, _Flight[ResultT]] = {}
+        self._calls: dict[KeyT, _SharedCall[ResultT]] = {}
 
     async def run(self, key: KeyT, call: Callable[[], Coroutine[Any, Any, ResultT]]) -> ResultT:
-        """What `call` answers or raises; it is started unless one for `key` is under way."""
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = _Flight(asyncio.create_task(call(), name=f"{self._name} {key}"))
-            self._flights[key] = flight
-            flight.task.add_done_callback(_look_at)
-        flight.askers += 1
+        """Return or raise what `call` does. It is started only if none is running for `key`."""
+        shared = self._calls.get(key)
+        if shared is None:
+            shared = _SharedCall(asyncio.create_task(call(), name=f"{self._name} {key}"))
+            self._calls[key] = shared
+            shared.task.add_done_callback(_retrieve_exception)
+        shared.callers += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(shared.task)
         finally:
-            flight.askers -= 1
-            if not flight.askers:
-                # Who asks from now on starts afresh, also while this one is still on its way out.
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
-                await _end(flight.task)
+            shared.callers -= 1
+            if not shared.callers:
+                # New callers start a new call, even while this one is still being canceled.
+                if self._calls.get(key) is shared:
+                    del self._calls[key]
+                await _cancel(shared.task)
 
     async def close(self) -> None:
-        flights = list(self._flights.values())
-        for flight in flights:
-            flight.task.cancel()
-        await asyncio.gather(*(flight.task for flight in flights), return_exceptions=True)
+        calls = list(self._calls.values())
+        for shared in calls:
+            shared.task.cancel()
+        await asyncio.gather(*(shared.task for shared in calls), return_exceptions=True)
 
 
-async def _end(task: asyncio.Task[Any]) -> None:
-    """Returns when it is over: what it holds is then given back."""
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel the task and wait until it has ended and released its resources."""
     if not task.done():
         task.cancel()
         await asyncio.wait([task])
 
 
-def _look_at(task: asyncio.Task[Any]) -> None:
-    """All who asked may be gone: then nobody else looks at how it failed."""
+def _retrieve_exception(task: asyncio.Task[Any]) -> None:
+    """Mark the exception as retrieved: all callers may be gone, and asyncio would report it."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""Blocking calls in threads, for work on things that are closed or removed right after."""
+"""Runs blocking calls in threads when their resources are closed or removed right afterwards."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,10 +11,10 @@ ResultT = TypeVar("ResultT")
 async def finish_in_thread(
     call: Callable[Parameters, ResultT], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> ResultT:
-    """As asyncio.to_thread, but a canceled caller waits until the call has ended.
+    """Run `call` as asyncio.to_thread does, but make a canceled caller wait until the call has ended.
 
-    Otherwise the caller would close a descriptor that the thread is about to use, and by then its number may belong
-    to another file.
+    Otherwise the caller would close a descriptor that the thread still uses, and its number may already belong to
+    another file.
     """
     work = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
     try:
@@ -26,5 +26,5 @@ async def finish_in_thread(
             except asyncio.CancelledError:
                 continue
         if not work.cancelled():
-            work.exception()  # looked at, so that asyncio does not report it as forgotten
+            work.exception()  # retrieved, so that asyncio does not report it
         raise

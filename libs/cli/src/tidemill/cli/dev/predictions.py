@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.local.frame_handler import Ended
+from tidemill.hosting.local.frame_handler import PredictionResult
 
 KEPT: Final = 1000  # predictions; their files are kept until the command ends
 OPEN: Final = frozenset({"starting", "processing"})
@@ -59,7 +59,7 @@ class DevPrediction:
     def start(self) -> None:
         self.status, self._started_at = "processing", format_now()
 
-    def finish(self, ended: Ended) -> None:
+    def finish(self, ended: PredictionResult) -> None:
         self.status, self.output, self.error = ended.status, ended.output, ended.error
         self.metrics, self._completed_at = ended.metrics, format_now()
         if ended.status == "failed":
@@ -76,7 +76,7 @@ class DevPrediction:
         self.output = [*(self.output or []), value]
         self._stream("output", value if isinstance(value, str) else json.dumps(value))
 
-    def place(self, name: str) -> tuple[Path, str]:
+    def output_file(self, name: str) -> tuple[Path, str]:
         """Return a path in a new folder and its URL. Files of equal names do not collide."""
         key = f"{new_id()}/{name}"
         return self._folder / key, f"{self._base}/outputs/{key}"

@@ -13,7 +13,7 @@ from tidemill.cli.errors import CommandError
 from tidemill.cli.local.runtime import open_model
 from tidemill.cli.model_directory.bundle import list_paths
 from tidemill.cli.output import terminal
-from tidemill.hosting.local.runtime import LocalModel, Workbench
+from tidemill.hosting.local.runtime import LocalModel, LocalRuntime
 
 POLL_S: Final = 0.5  # one look at a thousand files takes 5 ms
 DRAIN_LIMIT_S: Final = 60.0  # the limit for predictions that still run on the old files
@@ -24,7 +24,7 @@ Snapshot = dict[str, tuple[int, int]]
 class ModelReloader:
     """`run` is a task for the server's lifetime; requests use the model that is loaded now."""
 
-    def __init__(self, runtime: Workbench, directory: Path) -> None:
+    def __init__(self, runtime: LocalRuntime, directory: Path) -> None:
         self._runtime = runtime
         self._directory = directory
         self._model: LocalModel | None = None
@@ -100,7 +100,7 @@ class ModelReloader:
     def on_item(self, value: Any) -> None:
         raise AssertionError(f"{value!r} is of no prediction")
 
-    def place(self, name: str) -> tuple[Path, str]:
+    def output_file(self, name: str) -> tuple[Path, str]:
         raise AssertionError(f"{name} is of no prediction")
 
 

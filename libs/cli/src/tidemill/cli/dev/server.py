@@ -21,7 +21,7 @@ from tidemill.cli.errors import CommandError
 from tidemill.cli.local import input_files
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.files.output_names import safe_name
-from tidemill.hosting.local.frame_handler import Ended
+from tidemill.hosting.local.frame_handler import PredictionResult
 
 WAIT_LIMIT_S: Final = 60.0  # the API's own limit
 BODY_LIMIT_BYTES: Final = 64 * 1024 * 1024  # inputs may hold files as data: URLs
@@ -87,13 +87,13 @@ class DevServer:
         try:
             record.finish(await self._run_model(record))
         except asyncio.CancelledError:
-            record.finish(Ended(status="canceled", output=record.output))
+            record.finish(PredictionResult(status="canceled", output=record.output))
         taken = record.metrics.get("predict_time")
         typer.echo(f"{record.id} {record.status}{'' if taken is None else f' {taken:.3f} s'}", err=True)
         if record.error:
             typer.echo(record.error, err=True)
 
-    async def _run_model(self, record: DevPrediction) -> Ended:
+    async def _run_model(self, record: DevPrediction) -> PredictionResult:
         try:
             async with self._loader as (model, slots), slots:
                 folder = await asyncio.to_thread(model.input_folder)
@@ -101,7 +101,7 @@ class DevServer:
                 record.start()
                 return await model.run(record.id, value, record)
         except CommandError as error:
-            return Ended(status="failed", error=str(error))
+            return PredictionResult(status="failed", error=str(error))
 
     async def _list(self, _: web.Request) -> web.Response:
         return web.json_response({"previous": None, "next": None, "results": self._records.newest()})

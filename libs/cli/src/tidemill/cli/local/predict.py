@@ -16,7 +16,7 @@ from tidemill.cli.local.runtime import local_runtime, open_model
 from tidemill.cli.output import terminal
 from tidemill.cli.output.paths import OutputPaths
 from tidemill.contracts.ids import new_id
-from tidemill.hosting.local.frame_handler import Ended
+from tidemill.hosting.local.frame_handler import PredictionResult
 from tidemill.hosting.local.runtime import LocalModel
 
 
@@ -37,7 +37,7 @@ def predict(directory: Path, inputs: list[str], output: Path, *, as_json: bool) 
         raise typer.Exit(1)
 
 
-async def _predict(directory: Path, inputs: list[str], observer: "TerminalObserver") -> Ended:
+async def _predict(directory: Path, inputs: list[str], observer: "TerminalObserver") -> PredictionResult:
     async with local_runtime() as runtime, open_model(runtime, directory, observer) as model:
         values = parse_values(inputs, model.schema)
         value = await input_files.fetch(values, model.schema, model.input_folder(), allow_file_urls=True)
@@ -73,11 +73,11 @@ class TerminalObserver:
             typer.echo(_text(value), nl=not self._joins)
             sys.stdout.flush()
 
-    def place(self, name: str) -> tuple[Path, str]:
+    def output_file(self, name: str) -> tuple[Path, str]:
         path = self._paths.reserve(name)
         return path, str(path)
 
-    def finish(self, ended: Ended) -> None:
+    def finish(self, ended: PredictionResult) -> None:
         if self._shown and self._joins:
             typer.echo()
         elif not self._shown and ended.status == "succeeded":

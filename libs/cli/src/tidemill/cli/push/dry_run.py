@@ -11,7 +11,7 @@ from tidemill.cli.local.runtime import as_command_errors, local_runtime
 from tidemill.cli.model_directory.bundle import list_files, list_paths
 from tidemill.cli.output import terminal
 from tidemill.contracts.bundle import bundle_digest
-from tidemill.hosting.local.runtime import Inspected
+from tidemill.hosting.local.runtime import InspectedModel
 
 
 def try_import(directory: Path, already_shown: Collection[str]) -> None:
@@ -32,7 +32,7 @@ def _described(definition: dict[str, Any]) -> str:
     return f": {said}" if said else ""
 
 
-async def _inspect(directory: Path) -> Inspected:
+async def _inspect(directory: Path) -> InspectedModel:
     with as_command_errors():
         async with local_runtime() as runtime:
             return await runtime.inspect(

@@ -1,7 +1,7 @@
-"""The proxies of instances that may reach the internet: one for each, on the socket that its child handed over.
+"""One egress proxy for each instance that may reach the internet, on the socket that its child handed over.
 
-It owns who may be reached: the public internet but for what is the platform's own. Logged are host and port of each
-connection, never more.
+It decides what is reachable: the public internet without the platform's own networks. It logs host and port of each
+connection, and nothing else of it.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class _RunningProxy(NamedTuple):
 
 
 class EgressProxies:
-    """Use from one event loop."""
+    """The running proxies by instance. Use from one event loop."""
 
     def __init__(self, platform: Platform, allow: AllowList) -> None:
         self._platform = platform
@@ -37,29 +37,29 @@ class EgressProxies:
         self._serving = Tasks()
 
     def open(self, instance: str, hosts: tuple[str, ...] | None, descriptor: int) -> None:
-        """Takes the descriptor over. Raises ValueError when it is none that a child of ours sends."""
+        """Start a proxy on `descriptor` and take ownership of it. Raise ValueError if it is no listening socket."""
         listener = _listener(descriptor)
         if instance in self._open:
             listener.close()
             raise ValueError("it sent a second listening socket")
         policy = EgressPolicy(allow=self._allow, deny=self._platform.networks, reserved=self._platform.reserved)
 
-        def tell(host: str, port: int, outcome: str) -> None:
+        def report(host: str, port: int, outcome: str) -> None:
             CONNECTIONS.labels(outcome).inc()
             log().info("model connects", action="egress", instance=instance, host=host, port=port, outcome=outcome)
 
-        resolver = IsolatedResolver()  # each its own: names that take for ever are its own trouble alone
-        proxy = EgressProxy(policy, resolver, HostRules(hosts, self._platform.names), tell)
+        resolver = IsolatedResolver()  # one each: slow DNS names delay only the instance that asks for them
+        proxy = EgressProxy(policy, resolver, HostRules(hosts, self._platform.names), report)
         task = self._serving.start(_serve(proxy, listener), f"way out of {instance}")
         self._open[instance] = _RunningProxy(task, listener, resolver)
 
     async def close(self, instance: str) -> None:
         if instance in self._open:
-            way_out = self._open.pop(instance)
-            way_out.task.cancel()
-            await asyncio.gather(way_out.task, return_exceptions=True)
-            way_out.listener.close()  # a task that had not begun never took it over
-            await way_out.resolver.close()
+            running = self._open.pop(instance)
+            running.task.cancel()
+            await asyncio.gather(running.task, return_exceptions=True)
+            running.listener.close()  # a task that has not started does not close it
+            await running.resolver.close()
 
     async def close_all(self) -> None:
         for instance in list(self._open):

@@ -1,4 +1,4 @@
-"""How a child's boot can fail and its process end, in words for the model's author and its users. Pure."""
+"""How a child's boot fails and how its process ends, in words for the model's author and users. Pure."""
 
 import signal
 from typing import Final, NamedTuple
@@ -7,17 +7,17 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.model.host.child_events import ChildExit, Fault
 from tidemill.model.wire.channel import CLOSED, ORPHANED_EXIT_CODE
 
-BOOT_LOG_LIMIT_CHARS: Final = 64 * 1024  # the end of a set-up's log says why it failed
-# What C and C++ say before they give up; `signal` 6 is how they do it.
+BOOT_LOG_LIMIT_CHARS: Final = 64 * 1024  # the end of setup's log says why it failed
+# What C and C++ libraries print before they abort with signal 6.
 _MEMORY_TEXTS: Final = (b"std::bad_alloc", b"out of memory", b"Cannot allocate memory", b"can't allocate memory")
 
 
 class BootFailed(Exception):  # noqa: N818 - named after the situation
-    """The model did not come up; the message is for its author."""
+    """The model could not be booted; the message is for its author."""
 
 
 class ChildFailure(NamedTuple):
-    """How a child's process ended, for what it was at. `final`: another attempt would end the same way."""
+    """Why a child's process ended. `final`: another attempt would end the same way."""
 
     error: str
     code: ErrorCode
@@ -25,8 +25,8 @@ class ChildFailure(NamedTuple):
 
 
 def describe_exit(ended: ChildExit) -> str:
-    """In a few words, after a colon."""
-    if ended.code == ORPHANED_EXIT_CODE:  # it saw it itself, before we did
+    """Return the reason in a few words, to be put after a colon."""
+    if ended.code == ORPHANED_EXIT_CODE:  # the child noticed the closed connection before its parent did
         return CLOSED
     if ended.poisoned is not None:
         told = ended.fault in {Fault.CLOSED, Fault.FLOOD}
@@ -37,8 +37,10 @@ def describe_exit(ended: ChildExit) -> str:
 
 
 def child_failure(ended: ChildExit, *, kernel_kills: int, printed: bytes) -> ChildFailure:
-    """`kernel_kills`: processes that the kernel has killed lately for want of memory, which this one may be among.
-    `printed`: the last it wrote to its standard streams.
+    """Return the failure that the predictions of the child end with.
+
+    `kernel_kills`: processes that the kernel killed recently for lack of memory; the child may be among them.
+    `printed`: the last bytes of its standard streams.
     """
     if ended.fault is Fault.FLOOD:
         return ChildFailure(f"The model's process ended: {describe_exit(ended)}.", ErrorCode.MODEL_FLOODED, final=True)

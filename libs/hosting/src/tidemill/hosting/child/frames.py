@@ -1,6 +1,6 @@
-"""What a child may say, as strict structs: every byte from a child is hostile, and what does not decode poisons it.
+"""The frames that a child may send, as strict structs. A child is untrusted: it is killed if a frame does not decode.
 
-The wire is defined in `tidemill.model.wire.protocol`.
+The wire format is defined in `tidemill.model.wire.protocol`.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Meta, Raw
 
 FILES_LIMIT: Final = 1000  # file descriptors that one frame may announce
-RUNS_LIMIT: Final = 1024  # that a child may be at; more inputs would fill the memory of both sides
+RUNS_LIMIT: Final = 1024  # predictions that a child may run at once; more inputs would fill the memory of both sides
 
 
 class FileRef(msgspec.Struct, frozen=True):
-    """A file whose URL belongs at `pointer` (RFC 6901) in the value; its descriptor comes in the same order."""
+    """A file whose URL belongs at `pointer` (RFC 6901) in the value. Descriptors arrive in the same order."""
 
     pointer: Annotated[str, Meta(max_length=1024)]
     name: Annotated[str, Meta(max_length=1024)]
@@ -25,13 +25,13 @@ Files = Annotated[list[FileRef], Meta(max_length=FILES_LIMIT)]
 class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):
     concurrency: Annotated[int, Meta(ge=1, le=RUNS_LIMIT)] = 1
     batch: bool = False  # one call takes up to `concurrency` predictions
-    healthcheck: bool = False  # it answers `check`
+    healthcheck: bool = False  # the model has a healthcheck()
     schema: Raw = Raw(b"null")
     phases: dict[str, float] = {}
 
 
 class Running(msgspec.Struct, frozen=True, tag_field="t", tag="running"):
-    """What the next call of a model under @batch is for."""
+    """The predictions that the next call of a model under @batch is for."""
 
     ids: Annotated[list[str], Meta(max_length=RUNS_LIMIT)]
 
@@ -46,13 +46,13 @@ class Failed(msgspec.Struct, frozen=True, tag_field="t", tag="failed"):
 
 
 class EgressSocket(msgspec.Struct, frozen=True, tag_field="t", tag="way_out"):
-    """The listening socket of a child's network namespace, before anything of the model's has run."""
+    """The listening socket in the child's network namespace, sent before any code of the model runs."""
 
     files: Annotated[list[FileRef], Meta(min_length=1, max_length=1)]
 
 
 class Log(msgspec.Struct, frozen=True):
-    """What was printed for one prediction. No frame: it comes by pipes."""
+    """What was printed for one prediction. Not a frame: it comes through pipes."""
 
     id: str
     text: str
@@ -78,7 +78,7 @@ class Done(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     files: Files = []
     error: str | None = None
     ms: float = 0.0
-    batch: Annotated[int, Meta(ge=0, le=RUNS_LIMIT)] = 0  # how many the call was for; 0 without @batch
+    batch: Annotated[int, Meta(ge=0, le=RUNS_LIMIT)] = 0  # how many predictions the call was for; 0 without @batch
 
 
 ChildFrame = EgressSocket | Ready | Running | Failed | Health | Output | Metric | Done
@@ -86,11 +86,10 @@ decode: Final = msgspec.json.Decoder(ChildFrame).decode
 
 
 def run_frame(prediction_id: str, input_json: bytes, traceparent: str | None = None, *, alone: bool = False) -> bytes:
-    """The body of a run frame around an input that stays bytes. The id is ours: it needs no escaping.
+    """Return the body of a run frame with the input's JSON as it is. The id is our own and needs no escaping.
 
-    `alone` keeps it out of batches.
-
-    The model reads the trace context as `cog.current_scope().context["traceparent"]`.
+    `alone` keeps the prediction out of batches. The model reads the trace context as
+    `cog.current_scope().context["traceparent"]`.
     """
     context = msgspec.json.encode({"traceparent": traceparent}) if traceparent else b"{}"
     more = b',"alone":true' if alone else b""
@@ -98,7 +97,7 @@ def run_frame(prediction_id: str, input_json: bytes, traceparent: str | None = N
 
 
 def merged(old: Any, value: Any, mode: str) -> Any:
-    """What a metric is after a Metric frame, given what it was (None before the first). A list grows where it is."""
+    """Return the metric after a Metric frame. `old` is None before the first frame. A list is appended to in place."""
     if mode == "append" and isinstance(old, list):
         old.append(value)
         return old

@@ -1,4 +1,4 @@
-"""Imports a pushed model in the sandbox, without its set-up, for its schema."""
+"""Imports a pushed model in the sandbox, without running setup(), and returns its schema."""
 
 import asyncio
 import shutil
@@ -21,14 +21,14 @@ from tidemill.model.wire.spec import BootFrame, ChildSpec
 from tidemill.model.wire.text_stream import OwnerIds
 
 # torch and transformers with five architectures take 12 s of a core, 36 s on two busy cores, and a slow disk 20 s more
-# for their 0.9 GB. What takes longer belongs into setup().
+# for their 0.9 GB. Slower work belongs into setup().
 IMPORT_LIMIT_S: Final = 90.0
-FIRST_UID: Final = 190_000  # below those of instances; one for each inspection, since several go on at once
+FIRST_UID: Final = 190_000  # below the UIDs of instances; one for each inspection, because several run at once
 UIDS: Final = 1_000
 
 
-class _Answer:
-    """The ChildEvents of an inspection."""
+class _InspectionHandler:
+    """The ChildEvents of an inspection: it waits for the schema and keeps the log."""
 
     def __init__(self) -> None:
         self.log = ""
@@ -62,7 +62,7 @@ class _Answer:
 
 
 class SandboxedInspector:
-    """The `push.Inspector` of a real worker."""
+    """The inspector of pushes, on real zygotes and sandboxes."""
 
     def __init__(
         self,
@@ -76,17 +76,17 @@ class SandboxedInspector:
         self._zygotes = zygotes
         self._home = home / "inspections"
         self._required = required
-        self._also_read = also_read  # where links in the model's directory lead
+        self._also_read = also_read  # the targets of links in the model's directory
         self._limit_s = limit_s
         self._next_uid = 0
 
     async def inspect(
         self, directory: Path, environment: Environment, config: ModelConfig, *, trusted: bool = False
     ) -> tuple[msgspec.Raw, str]:
-        """`trusted` needs no layer of the sandbox, and has what there is all the same."""
+        """Return the schema and the log. Raise BootFailed. `trusted` makes no layer of the sandbox mandatory."""
         tmp = self._home / new_id()
         await asyncio.to_thread(tmp.mkdir, parents=True)
-        answer = _Answer()
+        handler = _InspectionHandler()
         child = None
         try:
             zygote = await self._zygotes.get(environment)
@@ -103,16 +103,16 @@ class SandboxedInspector:
                 train_entry=config.train_entry,
                 site=None if environment.site is None else str(environment.site),
             )
-            child = await zygote.fork(ChildSpec(sandbox=sandbox, env=dict(config.environment)), boot, answer)
+            child = await zygote.fork(ChildSpec(sandbox=sandbox, env=dict(config.environment)), boot, handler)
             async with asyncio.timeout(self._limit_s):
-                schema = await answer.schema
+                schema = await handler.schema
         except TimeoutError:
             reason = f"the import took longer than {self._limit_s:g} s: what takes long belongs into setup()"
-            raise BootFailed(f"{reason}\n{answer.log}".strip()) from None
+            raise BootFailed(f"{reason}\n{handler.log}".strip()) from None
         except (BootFailed, ForkRefusedError, ZygoteDiedError) as error:
-            raise BootFailed(f"{error}\n{answer.log[-2000:]}".strip()) from None
+            raise BootFailed(f"{error}\n{handler.log[-2000:]}".strip()) from None
         else:
-            return schema, answer.log
+            return schema, handler.log
         finally:
             if child is not None:
                 child.kill()

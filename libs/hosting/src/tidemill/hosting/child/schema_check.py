@@ -1,4 +1,4 @@
-"""What a model's child may claim its schema to be: checked before it is kept, served and used on inputs. Pure."""
+"""Validates the schema that a model's child reports, before it is stored, served and used to check inputs. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -10,30 +10,30 @@ from tidemill.model.introspection.static_signature import GUESSED
 from tidemill.model.schema.defaults import WARNINGS
 
 SIZE_LIMIT_BYTES: Final = 512 * 1024  # a model with a hundred inputs has 50 KiB; every gateway holds many
-DEPTH_LIMIT: Final = 64  # as JSON_DEPTH_LIMIT of inputs
+DEPTH_LIMIT: Final = 64  # equal to JSON_DEPTH_LIMIT of inputs
 GUESSED_WARNING: Final = (
     "The model could not be imported here ({reason}), so its schema was made of its source alone; "
     "the first instance that loads it corrects it."
 )
-WARNINGS_LIMIT: Final = 100  # as many as a model with a wrong default for each input
+WARNINGS_LIMIT: Final = 100  # a model with a wrong default for each of 100 inputs
 WARNING_LIMIT_CHARS: Final = 500
 LOCAL: Final = "#/components/schemas/"
-NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # escaped in JSON, and its backslash is not escaped itself
+NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # the escape in JSON, whose backslash is not itself escaped
 
 
 class SchemaRefused(Exception):  # noqa: N818 - named after the situation
-    """The document is not the OpenAPI schema of a model."""
+    """The document is not a valid OpenAPI schema of a model."""
 
 
-class Checked(NamedTuple):
+class CheckedSchema(NamedTuple):
     text: str
     streams: bool  # the output is an iterator, which clients may stream
-    guessed: str | None = None  # why it is a guess: the model could not be imported where it was made
-    warnings: tuple[str, ...] = ()  # what its author should know
+    guessed: str | None = None  # why the schema was guessed: the model could not be imported there
+    warnings: tuple[str, ...] = ()  # for the model's author
 
 
-def check(raw: bytes) -> Checked:
-    """Raises SchemaRefused."""
+def check_schema(raw: bytes) -> CheckedSchema:
+    """Return the schema as it is stored. Raise SchemaRefused."""
     if len(raw) > SIZE_LIMIT_BYTES:
         raise SchemaRefused(f"the schema is larger than {SIZE_LIMIT_BYTES} bytes")
     try:
@@ -47,7 +47,7 @@ def check(raw: bytes) -> Checked:
     if "Output" not in components:
         raise SchemaRefused("the schema has no Output")
     for reference in _references(document, DEPTH_LIMIT):
-        # Anything else would make whoever checks by this schema read a file or a URL of the model's choosing.
+        # Any other reference would make validators read a file or URL of the model's choosing.
         if not isinstance(reference, str) or reference.removeprefix(LOCAL) not in components:
             raise SchemaRefused(f"the schema refers to {ascii(reference)[:120]}, which is not in it")
     served = {name: value for name, value in document.items() if name not in {GUESSED, WARNINGS}}
@@ -55,7 +55,7 @@ def check(raw: bytes) -> Checked:
     if NUL.search(kept):
         raise SchemaRefused("the schema has the character U+0000, which cannot be stored")
     guessed, warnings = document.get(GUESSED), document.get(WARNINGS)
-    return Checked(
+    return CheckedSchema(
         kept,
         _mapping(components["Output"]).get("x-cog-array-type") == "iterator",
         None if guessed is None else _line(guessed),
@@ -64,7 +64,7 @@ def check(raw: bytes) -> Checked:
 
 
 def _line(told: Any) -> str:
-    """One that can be printed and stored."""
+    """Return the text in one line, cut, with `?` for characters that cannot be printed or stored."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(told)[:WARNING_LIMIT_CHARS])
 
 

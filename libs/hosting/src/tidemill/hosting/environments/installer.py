@@ -1,7 +1,7 @@
-"""Runs uv: finds interpreters and fills directories with packages. Everything it prints can be shown to the author.
+"""Runs uv: finds interpreters and installs packages into directories. Its output may be shown to the author.
 
-It installs wheels only, unless the operator says otherwise: building a source distribution runs its author's code,
-and here that would be outside the sandbox.
+It installs wheels only, unless the operator allows more: building a source distribution runs its author's code, outside
+the sandbox.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ from typing import Final, NamedTuple
 from uv import find_uv_bin
 
 from tidemill.hosting.threads import finish_in_thread
-from tidemill.hosting.wheels.limits import ENVIRONMENT_LIMIT_BYTES, too_large, wrote_too_much
-from tidemill.hosting.wheels.quota import Quota, measured, remove_stale, unshared_bytes
-from tidemill.hosting.wheels.size_check import banned, why_refused
+from tidemill.hosting.wheels.limits import ENVIRONMENT_LIMIT_BYTES, check_total, describe_quota
+from tidemill.hosting.wheels.quota import WriteQuota, measure, remove_stale, unshared_bytes
+from tidemill.hosting.wheels.size_check import check_wheels, find_refused_wheels
 
-Say = Callable[[str], None]  # takes text as it is printed
+OnOutput = Callable[[str], None]  # called with text as it is printed
 
-OUTPUT_LIMIT_CHARS: Final = 64 * 1024  # of one run that is passed on; a large environment prints 20 KiB
-TAIL_CHARS: Final = 4000  # what of the end goes into an error
+OUTPUT_LIMIT_CHARS: Final = 64 * 1024  # passed on of one run; a large environment prints 20 KiB
+TAIL_CHARS: Final = 4000  # of the end of the output, for an error's message
 FIND_TIMEOUT_S: Final = 60.0  # it starts every interpreter on PATH
 COMPILE_TIMEOUT_S: Final = 900.0  # half a minute for a large environment; compiling is an optimisation
-CLEAN_TIMEOUT_S: Final = 120.0  # it removes some packages of the cache
+CLEAN_TIMEOUT_S: Final = 120.0  # it removes a few packages from the cache
 STOP_WITHIN_S: Final = 5.0
 
-ERROR: Final = "error:"  # how the line begins that says why uv failed
+ERROR: Final = "error:"  # the beginning of the line with uv's error
 NO_SOLUTION: Final = 1  # uv's exit status for requirements that contradict each other or the index
-# What uv may see of the worker's environment: where packages come from, and how to get there. Never TIDEMILL_*.
+# The worker's variables that uv gets: package sources and how to reach them. Never TIDEMILL_*.
 INHERITED: Final = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC")
 INHERITED_PREFIXES: Final = ("UV_",)
 PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -42,8 +42,8 @@ compileall.compile_dir(sys.argv[1], quiet=2, legacy=False)
 """
 
 
-# An option on the command line replaces what the operator says by the variable: the two are put together here.
-OPERATORS: Final = {
+# uv ignores these variables of the operator if the option is given, so we pass both as options.
+OPERATOR_VARIABLES: Final = {
     "--find-links": ("UV_FIND_LINKS", ","),
     "--index": ("UV_INDEX", " "),
     "--constraints": ("UV_CONSTRAINT", " "),
@@ -55,11 +55,11 @@ class InstallFailed(Exception):  # noqa: N818 - named after the situation
 
 
 class Unsolvable(InstallFailed):
-    """No set of versions fulfils what was asked."""
+    """No set of versions satisfies the requirements."""
 
 
-class Wanted(NamedTuple):
-    """What goes into one directory. `find_links` may be local."""
+class InstallRequest(NamedTuple):
+    """What goes into one directory. `find_links` may be local folders."""
 
     python: Path
     requirements: Sequence[str]
@@ -69,7 +69,7 @@ class Wanted(NamedTuple):
 
 
 class Installer:
-    """`home` keeps uv's cache and the interpreters that it downloads."""
+    """`home` keeps uv's cache and downloaded interpreters."""
 
     def __init__(
         self,
@@ -82,100 +82,104 @@ class Installer:
     ) -> None:
         self._home = home
         self._cache = home / "cache"
-        self._limit_bytes = limit_bytes  # of one directory of packages
+        self._limit_bytes = limit_bytes  # for one directory of packages
         self._timeout_s = timeout_s
         self._python_downloads = python_downloads
         self._source_builds = source_builds
 
-    async def install(self, wanted: Wanted, target: Path, scratch: Path, say: Say) -> None:
-        """Fills `target`. `scratch` is a directory for its files. Raises Unsolvable, InstallFailed.
+    async def install(self, request: InstallRequest, target: Path, scratch: Path, on_output: OnOutput) -> None:
+        """Install into `target`. `scratch` is a directory for temporary files. Raise Unsolvable, InstallFailed.
 
-        What the wheels say that they hold is judged before any is unpacked; what they do hold while they are.
+        Sizes that wheels declare are checked before unpacking; the bytes written are counted while uv unpacks.
         """
         await finish_in_thread(remove_stale, self._cache)
-        listed = _listed(scratch / "requirements.txt", wanted.requirements)
-        refused = await finish_in_thread(banned, (*wanted.find_links, *_of_the_operator("--find-links")))
-        sources = self._sources(wanted._replace(constraints=(*wanted.constraints, *refused)), scratch)
+        listed = _write_lines(scratch / "requirements.txt", request.requirements)
+        refused = await finish_in_thread(find_refused_wheels, (*request.find_links, *_operator_values("--find-links")))
+        sources = self._sources(request._replace(constraints=(*request.constraints, *refused)), scratch)
         if listed:
-            await self._judge([*listed, *sources], scratch, refused)
-        arguments = ["pip", "install", "--target", str(target), *_repeated("--requirements", listed), *sources]
-        progress = _Progress(say)
-        await self._done(arguments, scratch, progress)
-        reason = too_large(*await finish_in_thread(measured, target), self._limit_bytes)
+            await self._check_sizes([*listed, *sources], scratch, refused)
+        arguments = ["pip", "install", "--target", str(target), *_repeat("--requirements", listed), *sources]
+        progress = _UvOutput(on_output)
+        await self._run_checked(arguments, scratch, progress)
+        reason = check_total(*await finish_in_thread(measure, target), self._limit_bytes)
         if reason is not None:
             raise InstallFailed(reason)
         progress.finish()
 
-    def _sources(self, wanted: Wanted, scratch: Path) -> list[str]:
-        """For which interpreter, and from where."""
-        arguments = ["--python", str(wanted.python)]
+    def _sources(self, request: InstallRequest, scratch: Path) -> list[str]:
+        """Return uv's options for the interpreter and the package sources."""
+        arguments = ["--python", str(request.python)]
         arguments += [] if self._source_builds else ["--no-build"]
-        arguments += _repeated("--constraints", _listed(scratch / "constraints.txt", wanted.constraints))
-        arguments += _repeated("--find-links", wanted.find_links)
-        arguments += _repeated("--index", wanted.indexes)
-        if wanted.indexes:
-            # As pip does; the places were allowed by the operator, so that none of them is there to deceive.
+        arguments += _repeat("--constraints", _write_lines(scratch / "constraints.txt", request.constraints))
+        arguments += _repeat("--find-links", request.find_links)
+        arguments += _repeat("--index", request.indexes)
+        if request.indexes:
+            # pip's behaviour. It is safe: the operator allows the indexes.
             arguments += ["--index-strategy", "unsafe-best-match"]
         return arguments
 
-    async def _judge(self, arguments: Sequence[str], scratch: Path, refused: Mapping[str, str]) -> None:
-        """Raises Unsolvable, and InstallFailed for wheels that would put too much on the disk, by their own lists.
+    async def _check_sizes(self, arguments: Sequence[str], scratch: Path, refused: Mapping[str, str]) -> None:
+        """Resolve, and raise Unsolvable, or InstallFailed if the chosen wheels declare to be too large.
 
-        `refused` has the reasons of what was left out already, by constraint.
+        `refused` has the reason by constraint for wheels that were excluded before.
         """
         lock = scratch / "pylock.toml"
         resolve = ["pip", "compile", "--format", "pylock.toml", "--output-file", str(lock), *arguments]
         try:
-            await self._done(resolve, scratch, _ignore)
+            await self._run_checked(resolve, scratch, _discard)
         except Unsolvable as unsolvable:
             reasons = [why for constraint, why in refused.items() if constraint.partition("!")[0] in str(unsolvable)]
             raise Unsolvable("\n".join((*reasons, str(unsolvable)))) from None
-        refusal = await why_refused(await finish_in_thread(lock.read_bytes), self._limit_bytes)
+        refusal = await check_wheels(await finish_in_thread(lock.read_bytes), self._limit_bytes)
         if refusal is not None:
-            # Where an index has no metadata apart, the resolver had to unpack what it was to judge.
-            await self._run(["cache", "clean", "--force", *refusal.packages], scratch, _ignore, CLEAN_TIMEOUT_S)
+            # For indexes without separate metadata the resolver has already unpacked the wheels: remove them.
+            await self._run(["cache", "clean", "--force", *refusal.packages], scratch, _discard, CLEAN_TIMEOUT_S)
             raise InstallFailed(refusal.reason)
 
-    async def _done(self, arguments: Sequence[str], scratch: Path, say: Say) -> None:
-        """Raises Unsolvable, InstallFailed."""
-        status, tail = await self._run(arguments, scratch, say, self._timeout_s)
+    async def _run_checked(self, arguments: Sequence[str], scratch: Path, on_output: OnOutput) -> None:
+        """Run uv. Raise Unsolvable, InstallFailed."""
+        status, tail = await self._run(arguments, scratch, on_output, self._timeout_s)
         if status == NO_SOLUTION:
-            raise Unsolvable(_shortened(tail))
+            raise Unsolvable(_error_of(tail))
         if status != 0:
-            raise InstallFailed(_shortened(tail))
+            raise InstallFailed(_error_of(tail))
 
-    async def find_python(self, version: str, scratch: Path, say: Say) -> Path | None:
-        """An interpreter of that version, of the system or downloaded; None when there is none to be had."""
+    async def find_python(self, version: str, scratch: Path, on_output: OnOutput) -> Path | None:
+        """Return an interpreter of that version, installed or downloaded, or None if there is none."""
         find = ["python", "find", "--system", "--no-project", "--no-python-downloads", version]
-        status, tail = await self._run(find, scratch, _ignore, FIND_TIMEOUT_S)
+        status, tail = await self._run(find, scratch, _discard, FIND_TIMEOUT_S)
         if status != 0 and self._python_downloads:
-            status, _ = await self._run(["python", "install", version], scratch, say, self._timeout_s)
+            status, _ = await self._run(["python", "install", version], scratch, on_output, self._timeout_s)
             if status == 0:
-                status, tail = await self._run(find, scratch, _ignore, FIND_TIMEOUT_S)
+                status, tail = await self._run(find, scratch, _discard, FIND_TIMEOUT_S)
         found = Path(tail.strip().rpartition("\n")[2])
         return found if status == 0 and found.is_absolute() else None
 
     async def compile(self, python: Path, site: Path) -> None:
-        """Bytecode for all modules, so that read-only directories need not be compiled at every boot.
+        """Compile all modules: the directory is read-only later, so bytecode could not be cached at boot.
 
-        The interpreter runs isolated and without site, so that nothing of what was installed is executed.
+        The interpreter runs isolated and without site, so that no installed code is executed.
         """
         with contextlib.suppress(InstallFailed):
-            await self._execute([str(python), "-I", "-S", "-c", COMPILE, str(site)], site, _ignore, COMPILE_TIMEOUT_S)
+            await self._execute([str(python), "-I", "-S", "-c", COMPILE, str(site)], site, _discard, COMPILE_TIMEOUT_S)
 
     async def trim(self, limit_bytes: int) -> bool:
-        """Empties the cache when what no environment shares with it takes more; packages are then fetched afresh."""
+        """Empty uv's cache if its unshared files take more than `limit_bytes`. Return whether it was emptied."""
         if await finish_in_thread(unshared_bytes, self._cache) <= limit_bytes:
             return False
-        status, _ = await self._run(["cache", "clean"], self._home, _ignore, CLEAN_TIMEOUT_S)
+        status, _ = await self._run(["cache", "clean"], self._home, _discard, CLEAN_TIMEOUT_S)
         return status == 0
 
-    async def _run(self, arguments: Sequence[str], scratch: Path, say: Say, timeout_s: float) -> tuple[int, str]:
+    async def _run(
+        self, arguments: Sequence[str], scratch: Path, on_output: OnOutput, timeout_s: float
+    ) -> tuple[int, str]:
         command = [find_uv_bin(), *arguments, "--no-config", "--no-progress", "--color", "never"]
-        return await self._execute(command, scratch, say, timeout_s)
+        return await self._execute(command, scratch, on_output, timeout_s)
 
-    async def _execute(self, command: Sequence[str], cwd: Path, say: Say, timeout_s: float) -> tuple[int, str]:
-        """The exit status and the end of what was printed. Raises InstallFailed when it takes too long or too much."""
+    async def _execute(
+        self, command: Sequence[str], cwd: Path, on_output: OnOutput, timeout_s: float
+    ) -> tuple[int, str]:
+        """Return exit status and end of output. Raise InstallFailed if it takes too long or writes too much."""
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=cwd,
@@ -186,20 +190,20 @@ class Installer:
             start_new_session=True,
         )
         assert process.stdout is not None
-        quota = Quota(process.pid, self._cache, self._limit_bytes)
+        quota = WriteQuota(process.pid, self._cache, self._limit_bytes)
         try:
-            async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as beside:
-                watching = beside.create_task(quota.watch(), name="installer's quota")
-                tail = await _relay(process.stdout, say)
+            async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
+                watcher = group.create_task(quota.watch(), name="installer's quota")
+                tail = await _relay(process.stdout, on_output)
                 status = await process.wait()
-                watching.cancel()
+                watcher.cancel()
         except TimeoutError:
             raise InstallFailed(f"installing took longer than {timeout_s:g} s") from None
         finally:
-            await _end(process)
-            await quota.clear()
+            await _kill(process)
+            await quota.remove_leftovers()
         if quota.exceeded:
-            raise InstallFailed(wrote_too_much(quota.under_way, self._limit_bytes))
+            raise InstallFailed(describe_quota(quota.under_way, self._limit_bytes))
         return status, tail
 
     def _environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -216,40 +220,40 @@ class Installer:
         }
 
 
-def _listed(path: Path, lines: Sequence[str]) -> list[str]:
-    """The file with these lines, or none: uv warns of empty ones."""
+def _write_lines(path: Path, lines: Sequence[str]) -> list[str]:
+    """Write the lines to a file and return [path], or [] for no lines: uv warns of empty files."""
     if not lines:
         return []
     path.write_text("".join(f"{line}\n" for line in lines))
     return [str(path)]
 
 
-def _repeated(option: str, values: Sequence[str]) -> list[str]:
+def _repeat(option: str, values: Sequence[str]) -> list[str]:
     if not values:
         return []
-    return [part for value in (*values, *_of_the_operator(option)) for part in (option, value)]
+    return [part for value in (*values, *_operator_values(option)) for part in (option, value)]
 
 
-def _of_the_operator(option: str) -> list[str]:
-    variable, separator = OPERATORS.get(option, ("", " "))
+def _operator_values(option: str) -> list[str]:
+    variable, separator = OPERATOR_VARIABLES.get(option, ("", " "))
     return [value for value in os.environ.get(variable, "").split(separator) if value]
 
 
-async def _relay(stream: asyncio.StreamReader, say: Say) -> str:
-    """Passes on what comes, up to the limit; returns the end of it."""
+async def _relay(stream: asyncio.StreamReader, on_output: OnOutput) -> str:
+    """Pass the output on, up to the limit; return its end."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    said, tail = 0, ""
+    passed_on, tail = 0, ""
     while data := await stream.read(8192):
         text = decoder.decode(data)
         tail = (tail + text)[-TAIL_CHARS:]
-        if said < OUTPUT_LIMIT_CHARS:
-            say(text[: OUTPUT_LIMIT_CHARS - said])
-            said += len(text)
+        if passed_on < OUTPUT_LIMIT_CHARS:
+            on_output(text[: OUTPUT_LIMIT_CHARS - passed_on])
+            passed_on += len(text)
     return tail
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ends what still runs of it, also what it started."""
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the process group if the process still runs."""
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
@@ -258,14 +262,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
 
 
-class _Progress:
-    """Passes on what uv says up to its error, which the exception tells: nobody need read it twice, or once for each
-    attempt with fewer layers.
-    """
+class _UvOutput:
+    """Passes on what uv prints up to its error. The exception has the error, and each variant would repeat it."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self._held = ""  # a line that has not ended, or the error and all behind it
+    def __init__(self, on_output: OnOutput) -> None:
+        self._on_output = on_output
+        self._held = ""  # an unfinished line, or the error and everything after it
         self._failed = False
 
     def __call__(self, text: str) -> None:
@@ -273,21 +275,21 @@ class _Progress:
         while not self._failed and (end := self._held.find("\n") + 1):
             self._failed = self._held.startswith(ERROR)
             if not self._failed:
-                self._say(self._held[:end])
+                self._on_output(self._held[:end])
                 self._held = self._held[end:]
 
     def finish(self) -> None:
-        """It was no failure after all."""
+        """Pass on what was held back, since uv succeeded."""
         if self._held:
-            self._say(self._held)
+            self._on_output(self._held)
         self._held = ""
 
 
-def _shortened(tail: str) -> str:
-    """Uv's error without what it did before it failed."""
+def _error_of(tail: str) -> str:
+    """Return uv's error without the output before it."""
     before, found, error = f"\n{tail}".partition(f"\n{ERROR}")
     return (error if found else before).strip() or "uv failed without a message"
 
 
-def _ignore(_text: str) -> None:
+def _discard(_text: str) -> None:
     return

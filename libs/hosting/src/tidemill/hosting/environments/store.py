@@ -1,7 +1,7 @@
-"""Python environments of models: one directory of packages per wish, built once, shared by all versions with that wish.
+"""Python environments of models: one directory of packages for each set of requirements, record once and shared.
 
-An environment never holds an interpreter. A zygote runs a trusted one, with nothing of the model's choosing on its
-path; only the child, once it has locked itself in, puts `site` in front of the other packages.
+An environment holds no interpreter. A zygote runs a trusted one without any package of the model; only the child, once
+it is sandboxed, puts `site` in front of the other packages.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from typing import Final
 
 import msgspec
 
-from tidemill.hosting.environments import interpreters, layering
-from tidemill.hosting.environments.installer import Installer, InstallFailed, Say, Unsolvable, Wanted
-from tidemill.hosting.environments.layering import LAYERED, ON_REQUEST, Attempt, Layer
+from tidemill.hosting.environments import interpreters, shared_packages
+from tidemill.hosting.environments.installer import Installer, InstallFailed, InstallRequest, OnOutput, Unsolvable
+from tidemill.hosting.environments.shared_packages import SHARED, SHARED_IF_NAMED, BuildVariant, SharedPackage
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.hosting.scratch import Scratch, remove_tree, sync_directory
 from tidemill.hosting.single_flight import SingleFlight
@@ -27,10 +27,10 @@ from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.telemetry import log
 
-FORMAT: Final = 1  # of the directories; another number makes all environments new
+FORMAT: Final = 1  # of the directories; a new number rebuilds all environments
 BASE: Final = "base"
-CACHE_PART: Final = 4  # of the space of environments, packages may take that only the installer's cache has
-FEWER: Final = "\nThere is no solution with all that the worker shares; trying with less of it.\n"
+CACHE_PART: Final = 4  # the installer's cache may take 1/4 of the environments' space for unshared files
+RETRY_NOTE: Final = "\nThere is no solution with all that the worker shares; trying with less of it.\n"
 
 
 class EnvironmentFailed(Exception):  # noqa: N818 - named after the situation
@@ -38,44 +38,44 @@ class EnvironmentFailed(Exception):  # noqa: N818 - named after the situation
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """What a zygote and its children need to know. Versions with the same `zygote` can be forked from one."""
+    """What a zygote and its children need to know. Environments with equal `zygote` share one zygote."""
 
     digest: str
     zygote: str
-    python: Path  # what the zygote runs
-    preload: tuple[str, ...]  # modules that the zygote imports ahead; they are the worker's own
+    python: Path  # the interpreter of the zygote
+    preload: tuple[str, ...]  # modules of the worker that the zygote imports before forks
     site: Path | None  # packages that a child adds to its path, before the interpreter's own
-    read_paths: tuple[Path, ...]  # directories that a child must be able to read, as they really lie
+    read_paths: tuple[Path, ...]  # directories that a child must be able to read, without links
     warnings: tuple[str, ...] = ()
 
 
-class _Built(msgspec.Struct, frozen=True):
-    """What is remembered beside the packages."""
+class _EnvironmentRecord(msgspec.Struct, frozen=True):
+    """The file that is stored beside the packages."""
 
     python: str
     preload: tuple[str, ...]
 
 
-class _Plan(msgspec.Struct, frozen=True):
-    """Which interpreter, and which of the worker's packages may be shared with it."""
+class _BuildPlan(msgspec.Struct, frozen=True):
+    """The interpreter, and the worker's packages that may be shared with it."""
 
     config: ModelConfig
     python: Path
-    layers: tuple[Layer, ...]
+    packages: tuple[SharedPackage, ...]
     own: bool
     warnings: tuple[str, ...] = ()
 
     def digest(self) -> str:
-        """The same wherever the same wish is built on the same machine with the same worker."""
-        wish = [self.config.requirements, self.config.indexes, self.config.find_links]
-        layers = [(layer.name, layer.version) for layer in self.layers]
+        """Return the key of the environment: requirements, shared packages, interpreter and platform."""
+        requirements = [self.config.requirements, self.config.indexes, self.config.find_links]
+        packages = [(package.name, package.version) for package in self.packages]
         version = sys.version if self.own else self.config.python_version
-        place = [str(self.python), version, sysconfig.get_platform()]
-        return hashlib.sha256(msgspec.json.encode([FORMAT, wish, layers, place])).hexdigest()
+        platform = [str(self.python), version, sysconfig.get_platform()]
+        return hashlib.sha256(msgspec.json.encode([FORMAT, requirements, packages, platform])).hexdigest()
 
 
 class Environments:
-    """`directory` holds one directory per digest. `preload` are modules worth importing before the fork."""
+    """The store. `directory` holds one directory per digest. `preload` are modules worth importing before a fork."""
 
     def __init__(
         self,
@@ -83,32 +83,34 @@ class Environments:
         installer: Installer,
         scratch: Scratch,
         *,
-        preload: tuple[str, ...] = (*LAYERED, *ON_REQUEST),
+        preload: tuple[str, ...] = (*SHARED, *SHARED_IF_NAMED),
     ) -> None:
         self._directory = directory
         self._installer = installer
         self._scratch = scratch
         self._preload = preload
         self._own = interpreters.own()
-        self._layers = layering.installed_layers()
-        self._flights: SingleFlight[str, Environment] = SingleFlight("environment")
-        self._found: dict[str, Path | None] = {}
+        self._packages = shared_packages.find_shared_packages()
+        self._builds: SingleFlight[str, Environment] = SingleFlight("environment")
+        self._pythons: dict[str, Path | None] = {}
 
-    async def ensure(self, config: ModelConfig, say: Say = lambda _text: None) -> Environment:
-        """The environment for a version, built if need be. `say` gets what the installer prints.
+    async def ensure(self, config: ModelConfig, on_output: OnOutput = lambda _text: None) -> Environment:
+        """Return the environment for a version, record if needed. `on_output` gets what the installer prints.
 
-        Raises EnvironmentFailed, OSError.
+        Raise EnvironmentFailed, OSError.
         """
-        plan = await self._plan(config, say)
-        if plan.own and layering.satisfied(config.requirements, self._layers):
-            return self._base(layering.named(config.requirements, self._preload), plan.warnings)
+        plan = await self._plan(config, on_output)
+        if plan.own and shared_packages.are_satisfied(config.requirements, self._packages):
+            return self._shared_environment(shared_packages.named_in(config.requirements, self._preload), plan.warnings)
         digest = plan.digest()
-        return await self._flights.run(digest, lambda: self._ensure(digest, plan, say))
+        return await self._builds.run(digest, lambda: self._ensure(digest, plan, on_output))
 
-    async def _plan(self, config: ModelConfig, say: Say) -> _Plan:
-        """The interpreter asked for, where it can be had; else the worker's own, with a warning."""
+    async def _plan(self, config: ModelConfig, on_output: OnOutput) -> _BuildPlan:
+        """Choose the interpreter that is asked for if it can be had; else the worker's own, with a warning."""
         asked = config.python_version
-        own = _Plan(config, self._own, layering.relevant(config.requirements, self._layers), own=True)
+        own = _BuildPlan(
+            config, self._own, shared_packages.select_packages(config.requirements, self._packages), own=True
+        )
         if asked is None or interpreters.minor(asked) == interpreters.minor(interpreters.OWN_VERSION):
             return own
         if _shares_torch(own):
@@ -116,165 +118,167 @@ class Environments:
         elif interpreters.minor(asked) < interpreters.OLDEST:
             reason = f"{asked} is too old"
         else:
-            python = await self._find(asked, say)
+            python = await self._find_python(asked, on_output)
             if python is not None:
-                return _Plan(config, python, (), own=False)
+                return _BuildPlan(config, python, (), own=False)
             reason = f"{asked} cannot be had on this machine"
         warning = f"The model runs on Python {interpreters.OWN_VERSION}: {reason}."
         return msgspec.structs.replace(own, warnings=(warning,))
 
-    async def _find(self, version: str, say: Say) -> Path | None:
-        if version not in self._found:
+    async def _find_python(self, version: str, on_output: OnOutput) -> Path | None:
+        if version not in self._pythons:
             with self._scratch.directory() as scratch:
                 try:
-                    self._found[version] = await self._installer.find_python(version, scratch, say)
+                    self._pythons[version] = await self._installer.find_python(version, scratch, on_output)
                 except InstallFailed as failed:
                     raise EnvironmentFailed(f"Python {version} could not be installed: {failed}") from None
-        return self._found[version]
+        return self._pythons[version]
 
-    def _base(self, preload: tuple[str, ...], warnings: tuple[str, ...]) -> Environment:
-        """The worker's own packages and nothing else."""
+    def _shared_environment(self, preload: tuple[str, ...], warnings: tuple[str, ...]) -> Environment:
+        """Return the environment of the worker's own packages."""
         zygote = "-".join((BASE, *preload))
         return Environment(zygote, zygote, self._own, preload, None, interpreters.own_paths(), warnings)
 
-    async def _ensure(self, digest: str, plan: _Plan, say: Say) -> Environment:
+    async def _ensure(self, digest: str, plan: _BuildPlan, on_output: OnOutput) -> Environment:
         home = self._directory / digest
-        built = await finish_in_thread(_read, home)
-        if built is None:
+        record = await finish_in_thread(_read_record, home)
+        if record is None:
             async with _locked(self._directory, digest):
-                built = await finish_in_thread(_read, home)  # by another worker meanwhile
-                if built is None:
-                    built = await self._build(home, plan, say)
-        python = Path(built.python)
+                record = await finish_in_thread(_read_record, home)  # another worker may have record it meanwhile
+                if record is None:
+                    record = await self._build(home, plan, on_output)
+        python = Path(record.python)
         own = python == self._own
         paths = interpreters.own_paths() if own else interpreters.paths_of(python)
         return Environment(
             digest=digest,
-            zygote="-".join((BASE, *built.preload)) if own else f"python {python}",
+            zygote="-".join((BASE, *record.preload)) if own else f"python {python}",
             python=python,
-            preload=built.preload,
+            preload=record.preload,
             site=home / "site",
             read_paths=(*paths, home.resolve()),
             warnings=plan.warnings,
         )
 
-    async def _build(self, home: Path, plan: _Plan, say: Say) -> _Built:
+    async def _build(self, home: Path, plan: _BuildPlan, on_output: OnOutput) -> _EnvironmentRecord:
         reason = ""
-        for attempt in layering.attempts(plan.config.requirements, plan.layers):
+        for variant in shared_packages.build_variants(plan.config.requirements, plan.packages):
             if reason:
-                say(FEWER)
+                on_output(RETRY_NOTE)
             with self._scratch.directory() as scratch:
                 try:
-                    built = await self._fill(scratch, plan, attempt, say)
-                    await finish_in_thread(_publish, scratch, home, built)
+                    record = await self._install(scratch, plan, variant, on_output)
+                    await finish_in_thread(_publish, scratch, home, record)
                 except Unsolvable as unsolvable:
                     reason = str(unsolvable)
                 except InstallFailed as failed:
                     reason = str(failed)
                     break
                 else:
-                    log().info("environment built", action="build", environment=home.name, preload=built.preload)
-                    return built
+                    log().info("environment built", action="build", environment=home.name, preload=record.preload)
+                    return record
         raise EnvironmentFailed(f"The requirements could not be installed: {reason}")
 
-    async def _fill(self, scratch: Path, plan: _Plan, attempt: Attempt, say: Say) -> _Built:
-        """Installs into scratch/site. Raises Unsolvable, InstallFailed."""
-        site, stand_ins = scratch / "site", scratch / "stand-ins"
-        await finish_in_thread(layering.write_stand_ins, attempt.layers, stand_ins)
-        wanted = Wanted(
+    async def _install(
+        self, scratch: Path, plan: _BuildPlan, variant: BuildVariant, on_output: OnOutput
+    ) -> _EnvironmentRecord:
+        """Install into scratch/site. Raise Unsolvable, InstallFailed."""
+        site, placeholders = scratch / "site", scratch / "stand-ins"
+        await finish_in_thread(shared_packages.write_placeholders, variant.packages, placeholders)
+        request = InstallRequest(
             python=plan.python,
-            requirements=attempt.requirements,
-            constraints=attempt.constraints,
+            requirements=variant.requirements,
+            constraints=variant.constraints,
             indexes=plan.config.indexes,
-            find_links=(*plan.config.find_links, *([str(stand_ins)] if attempt.layers else [])),
+            find_links=(*plan.config.find_links, *([str(placeholders)] if variant.packages else [])),
         )
         await finish_in_thread(site.mkdir)
-        await self._installer.install(wanted, site, scratch, say)
-        chosen = await finish_in_thread(layering.remove_stand_ins, site)
-        # Without layers the worker's own packages would only be in the way of what was pinned.
-        python = interpreters.own_without_packages() if plan.own and not attempt.layers else plan.python
+        await self._installer.install(request, site, scratch, on_output)
+        chosen = await finish_in_thread(shared_packages.remove_placeholders, site)
+        # If nothing is shared, the worker's packages must not shadow pinned versions.
+        python = interpreters.own_without_packages() if plan.own and not variant.packages else plan.python
         await self._installer.compile(python, site)
-        preload = tuple(name for name in self._preload if attempt.shares_imports and name in chosen)
-        return _Built(str(python), preload)
+        preload = tuple(name for name in self._preload if variant.can_preload and name in chosen)
+        return _EnvironmentRecord(str(python), preload)
 
     async def evict(self, limit_bytes: int, in_use: Collection[str]) -> tuple[str, ...]:
-        """Removes the longest unused until the rest takes at most `limit_bytes`; answers the digests removed.
+        """Remove the least recently used until the rest takes at most `limit_bytes`; return the removed digests.
 
         `in_use` are the digests that instances run on.
         """
-        doomed = await finish_in_thread(self._unused, limit_bytes, in_use)
-        for digest in doomed:
+        unused = await finish_in_thread(self._unused, limit_bytes, in_use)
+        for digest in unused:
             await finish_in_thread(self._scratch.discard, self._directory / digest)
-        if doomed:
-            log().info("evicted", action="evict", environments=len(doomed))
-        # The installer's cache holds the same files by links: what only it has is in nobody's use.
+        if unused:
+            log().info("evicted", action="evict", environments=len(unused))
+        # The installer's cache hard-links the same files; files that only it has are unused.
         if await self._installer.trim(limit_bytes // CACHE_PART):
             log().info("evicted", action="evict", installer_cache=True)
-        return doomed
+        return unused
 
     def _unused(self, limit_bytes: int, in_use: Collection[str]) -> tuple[str, ...]:
         homes = [path for path in self._directory.glob("*") if path.is_dir()]
-        sizes = {path: _size(path) for path in homes}
+        sizes = {path: _size_bytes(path) for path in homes}
         excess = sum(sizes.values()) - limit_bytes
-        doomed = []
-        for path in sorted(homes, key=_used_at):
+        unused = []
+        for path in sorted(homes, key=_last_used_at):
             if excess > 0 and path.name not in in_use:
-                doomed.append(path.name)
+                unused.append(path.name)
                 excess -= sizes[path]
-        return tuple(doomed)
+        return tuple(unused)
 
     async def close(self) -> None:
-        await self._flights.close()
+        await self._builds.close()
 
 
-def _shares_torch(plan: _Plan) -> bool:
-    """Whether torch is asked for, and the worker's own will do."""
-    first = layering.attempts(plan.config.requirements, plan.layers)[0]
-    asked = layering.named(plan.config.requirements, ("torch",))
-    return bool(asked) and any(layer.name == "torch" for layer in first.layers)
+def _shares_torch(plan: _BuildPlan) -> bool:
+    """Return whether torch is required and the worker's own satisfies."""
+    first = shared_packages.build_variants(plan.config.requirements, plan.packages)[0]
+    asked = shared_packages.named_in(plan.config.requirements, ("torch",))
+    return bool(asked) and any(package.name == "torch" for package in first.packages)
 
 
-def _record(home: Path) -> Path:
+def _record_path(home: Path) -> Path:
     return home / "environment.json"
 
 
-def _read(home: Path) -> _Built | None:
-    """Of a whole environment; its record's modification time is its last use."""
+def _read_record(home: Path) -> _EnvironmentRecord | None:
+    """Return the record of a complete environment, or None. Its modification time is set: it is the last use."""
     try:
-        built = msgspec.json.decode(_record(home).read_bytes(), type=_Built)
-        os.utime(_record(home))
+        record = msgspec.json.decode(_record_path(home).read_bytes(), type=_EnvironmentRecord)
+        os.utime(_record_path(home))
     except FileNotFoundError:
         return None
-    return built if Path(built.python).exists() else None
+    return record if Path(record.python).exists() else None
 
 
-def _used_at(home: Path) -> float:
+def _last_used_at(home: Path) -> float:
     try:
-        return _record(home).stat().st_mtime
+        return _record_path(home).stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
 
-def _publish(scratch: Path, home: Path, built: _Built) -> None:
-    """The environment appears whole or not at all, also after a crash of the machine."""
+def _publish(scratch: Path, home: Path, record: _EnvironmentRecord) -> None:
+    """Move the environment into its final directory: complete or not at all, even if the machine crashes."""
     fresh = scratch / "environment"
     fresh.mkdir()
     (scratch / "site").rename(fresh / "site")
-    _record(fresh).write_bytes(msgspec.json.encode(built))
-    os.sync()  # the installer does not sync its files, and they are too many to do it one by one
+    _record_path(fresh).write_bytes(msgspec.json.encode(record))
+    os.sync()  # uv does not fsync its files, and they are too many for one fsync each
     remove_tree(home)
     fresh.rename(home)
     sync_directory(home.parent)
 
 
-def _size(path: Path) -> int:
-    """Bytes of the files under it. Those shared with the installer's cache count: the cache can be emptied."""
+def _size_bytes(path: Path) -> int:
+    """Return the size of its files. Files shared with the installer's cache count: the cache may be emptied."""
     return sum((Path(directory) / name).lstat().st_size for directory, _, names in os.walk(path) for name in names)
 
 
 @asynccontextmanager
 async def _locked(directory: Path, digest: str) -> AsyncIterator[None]:
-    """One builder of an environment at a time on this machine; a builder that dies lets go."""
+    """Hold the lock of an environment among the workers of this machine. It is released when its holder dies."""
     await finish_in_thread(directory.mkdir, parents=True, exist_ok=True)
     descriptor = os.open(directory / f"{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

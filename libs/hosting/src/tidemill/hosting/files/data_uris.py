@@ -1,4 +1,4 @@
-"""data: URIs (RFC 2397), read strictly enough that what comes out is what was meant. Pure."""
+"""Decodes data: URIs (RFC 2397) strictly: malformed ones are refused, not guessed. Pure."""
 
 import base64
 import binascii
@@ -7,16 +7,16 @@ from typing import NamedTuple
 from tidemill.security.data_uri_syntax import SPACE, InvalidDataUri, parse_data_uri, unquote_body
 
 
-class Data(NamedTuple):
-    content_type: str  # without parameters, in lower case
+class DecodedUri(NamedTuple):
+    content_type: str  # lower case, without parameters
     content: bytes
 
 
-def decode(uri: str) -> Data:
-    """Raises InvalidDataUri. At most as many bytes come out as the text has characters."""
+def decode(uri: str) -> DecodedUri:
+    """Decode the URI. Raise InvalidDataUri. The result has at most as many bytes as the text has characters."""
     form = parse_data_uri(uri)
     content = unquote_body(form.body)
-    return Data(form.content_type, _from_base64(content) if form.is_base64 else content)
+    return DecodedUri(form.content_type, _from_base64(content) if form.is_base64 else content)
 
 
 def _from_base64(text: bytes) -> bytes:

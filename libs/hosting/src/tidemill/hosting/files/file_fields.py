@@ -1,23 +1,23 @@
-"""Which inputs of a version are files, read once from its OpenAPI document. Pure."""
+"""Finds the inputs of a version that are files, by its OpenAPI document. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 URL_SCHEMES: Final = ("http:", "https:", "data:")
-DEPTH_LIMIT: Final = 8  # of references and alternatives inside one property; ours have two
+DEPTH_LIMIT: Final = 8  # of references and alternatives inside one property; our schemas have two levels
 
 
 class FileField(NamedTuple):
-    """An input that takes a file, a list of them, or (by alternatives) both."""
+    """An input that takes a file (`one`), a list of files (`many`), or either."""
 
     name: str
     one: bool
     many: bool
-    default: Any = None  # a URL, or a list of them, for an input that is not given; None where the child has its own
+    default: Any = None  # URL or list of URLs for an input that is not given; None: the child's default
 
 
 class InputFile(NamedTuple):
-    """One file that an input asks for. `position` is its place in a list, None where the input is the file itself."""
+    """A file that an input names. `position` is its index in a list; None if the input is a single file."""
 
     name: str
     position: int | None
@@ -29,7 +29,7 @@ class InputFile(NamedTuple):
 
 
 class NotAFile(Exception):  # noqa: N818 - named after the situation
-    """The value of a file input is no text, or a list where one file is meant."""
+    """The value of a file input is not a text, or is a list where a single file is expected."""
 
     def __init__(self, field: str) -> None:
         super().__init__(field)
@@ -37,7 +37,7 @@ class NotAFile(Exception):  # noqa: N818 - named after the situation
 
 
 def file_fields(schema: Mapping[str, Any], component: str = "Input") -> tuple[FileField, ...]:
-    """Of an OpenAPI document, the properties of components.schemas.<component> that are files; empty for most."""
+    """Return the properties of components.schemas.<component> that are files; empty for most documents."""
     components = _mapping(_mapping(schema.get("components")).get("schemas"))
     properties = _mapping(_mapping(components.get(component)).get("properties"))
     fields = []
@@ -50,7 +50,7 @@ def file_fields(schema: Mapping[str, Any], component: str = "Input") -> tuple[Fi
 
 
 def _is_fetched(default: Any) -> bool:
-    """Return whether a default names something to fetch. Other texts are files of the model, which its child opens."""
+    """Return whether a default is a URL to fetch. Other texts name files of the model, which its child opens."""
     items = default if isinstance(default, list) else [default]
     return any(isinstance(item, str) and item.lower().startswith(URL_SCHEMES) for item in items)
 
@@ -76,12 +76,12 @@ def _kinds(definition: Mapping[str, Any], components: Mapping[str, Any], depth: 
 
 
 def input_files(fields: tuple[FileField, ...], value: Mapping[str, Any]) -> tuple[InputFile, ...]:
-    """Return the files that an input asks for; null is an input that is not given, as for the child. Raise NotAFile."""
+    """Return the files that an input names. A null counts as not given, as in the child. Raise NotAFile."""
     given = [(field, value.get(field.name)) for field in fields]
-    return tuple(wanted for field, each in given for wanted in _wanted(field, field.default if each is None else each))
+    return tuple(file for field, each in given for file in _files_of(field, field.default if each is None else each))
 
 
-def _wanted(field: FileField, value: Any) -> Iterator[InputFile]:
+def _files_of(field: FileField, value: Any) -> Iterator[InputFile]:
     if value is None:
         return
     if field.many and isinstance(value, list):
@@ -96,12 +96,12 @@ def _wanted(field: FileField, value: Any) -> Iterator[InputFile]:
 
 
 def with_paths(value: Mapping[str, Any], paths: Mapping[InputFile, str]) -> dict[str, Any]:
-    """The input with paths in place of URLs; the given one is left as it is."""
+    """Return the input with paths instead of URLs. `value` is not changed."""
     changed = dict(value)
-    for wanted, path in paths.items():
-        if wanted.position is None:
-            changed[wanted.name] = path
-    for name in {wanted.name for wanted in paths if wanted.position is not None}:
-        items = {wanted.position: path for wanted, path in paths.items() if wanted.name == name}
+    for file, path in paths.items():
+        if file.position is None:
+            changed[file.name] = path
+    for name in {file.name for file in paths if file.position is not None}:
+        items = {file.position: path for file, path in paths.items() if file.name == name}
         changed[name] = [items[index] for index in range(len(items))]
     return changed

@@ -1,4 +1,4 @@
-"""Puts a value at a JSON pointer (RFC 6901). Pure; the given value is left as it is."""
+"""Sets a value at a JSON pointer (RFC 6901). Pure: it copies what it changes."""
 
 import re
 from typing import Any, Final
@@ -7,26 +7,26 @@ _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class PointerError(Exception):
-    """The pointer is malformed, leads nowhere, or to something else than the null that should stand there."""
+    """The pointer is malformed, or leads to nothing or to something else than null."""
 
 
 def set_at(value: Any, pointer: str, url: str) -> Any:
-    """`value` with `url` in place of the null at `pointer`. Raises PointerError."""
+    """Return a copy of `value` with `url` in container of the null at `pointer`. Raise PointerError."""
     if pointer and not pointer.startswith("/"):
         raise PointerError(pointer)
     tokens = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
     top = [value]
-    place: Any = top
+    container: Any = top
     key: int | str = 0
     for token in tokens:
-        # Each step copies what it goes through: the caller's value and shared parts of it stay as they are.
-        inner = place[key]
+        # Each step copies its container, so that the caller's value stays unchanged.
+        inner = container[key]
         copy = list(inner) if isinstance(inner, list) else dict(inner) if isinstance(inner, dict) else None
-        place[key] = copy
-        place, key = copy, _key(copy, token, pointer)
-    if place[key] is not None:
+        container[key] = copy
+        container, key = copy, _key(copy, token, pointer)
+    if container[key] is not None:
         raise PointerError(pointer)
-    place[key] = url
+    container[key] = url
     return top[0]
 
 

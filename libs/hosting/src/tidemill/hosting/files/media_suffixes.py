@@ -1,12 +1,12 @@
-"""The file name suffix that programs expect of a media type. Pure.
+"""The file name suffix that programs expect for a media type. Pure.
 
-The registry's types and those that browsers, operating systems and libraries write for the same formats.
+It knows the registered types and those that browsers, operating systems and libraries use for the same formats.
 """
 
 import mimetypes
 from typing import Final
 
-# Only what is built in: a machine's own list of types must not decide what a model sees.
+# Only the built-in types: a machine's own list must not decide what a model sees.
 _TYPES: Final = mimetypes.MimeTypes(filenames=())
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
 _OPEN_DOCUMENT: Final = "application/vnd.oasis.opendocument"
@@ -97,6 +97,6 @@ _SUFFIXES: Final = {kind: suffix for suffix, kinds in _BY_SUFFIX.items() for kin
 
 
 def suffix(content_type: str) -> str:
-    """With its dot; empty when it is not known. `content_type` has no parameters and is in lower case."""
+    """Return the suffix with its dot; empty if unknown. `content_type` is in lower case and has no parameters."""
     known = _SUFFIXES.get(content_type)
     return (_TYPES.guess_extension(content_type) or "") if known is None else known

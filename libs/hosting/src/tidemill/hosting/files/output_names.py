@@ -1,16 +1,16 @@
-"""What an output file is called and what it is: a name for an object key and a URL, and a media type. Pure."""
+"""The name of an output file, safe for object keys and URLs, and its media type. Pure."""
 
 import mimetypes
 import re
 from typing import Final
 
-NAME_LIMIT_CHARS: Final = 120  # leaves room in keys and sealed URLs, and is more than anybody reads
+NAME_LIMIT_CHARS: Final = 120  # leaves room in object keys and sealed URLs
 SUFFIX_LIMIT_CHARS: Final = 16
-HEAD_BYTES: Final = 16  # what `content_type` wants to see of a file
+HEAD_BYTES: Final = 16  # of a file's beginning, for `content_type`
 OCTETS: Final = "application/octet-stream"
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
-# Only what is built in: a machine's own list of types must not decide what clients see.
+# Only the built-in types: a machine's own list must not decide what clients see.
 _TYPES: Final = mimetypes.MimeTypes(filenames=())
 _MORE_TYPES: Final = {
     ".webp": "image/webp",
@@ -50,7 +50,7 @@ _RIFF: Final = {b"WAVE": "audio/wav", b"WEBP": "image/webp", b"AVI ": "video/x-m
 
 
 def safe_name(name: str) -> str:
-    """The last component, of characters that no URL needs to quote, with its suffix; `output` when nothing is left."""
+    """Return the last component with only characters that URLs need not quote, and its suffix; `output` if empty."""
     cleaned = _UNSAFE.sub("_", re.split(r"[/\\]", name)[-1]).strip(".")
     if not cleaned.strip("_"):
         return "output"
@@ -61,7 +61,7 @@ def safe_name(name: str) -> str:
 
 
 def content_type(name: str, head: bytes) -> str:
-    """By the name's suffix, else by the first HEAD_BYTES of the content."""
+    """Return the media type by the name's suffix, or else by the first HEAD_BYTES of the content."""
     suffix = f".{name.rpartition('.')[2].lower()}" if "." in name else ""
     known = _MORE_TYPES.get(suffix) or _TYPES.types_map[True].get(suffix)
     return known or _sniffed(head)

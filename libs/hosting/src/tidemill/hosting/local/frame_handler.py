@@ -1,6 +1,6 @@
-"""What a child of an author's tool says, told to whoever made each prediction; files that it hands over are copied.
+"""Handles the frames of a child that an author's tool runs: passes them to each prediction's observer, copies files.
 
-The worker has its own listener, which fences, stores and limits; here one person waits, so copying blocks.
+The worker has its own handler, which fences, stores and limits. Here one user waits, so copying may block.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from tidemill.model.host.child_events import ChildExit
 from tidemill.model.wire.text_stream import OwnerIds
 
 
-class Ended(msgspec.Struct, kw_only=True):
+class PredictionResult(msgspec.Struct, kw_only=True):
     """How a prediction ended. `output` of an iterator is the list of its items."""
 
     status: str  # "succeeded", "failed" or "canceled"
@@ -42,52 +42,54 @@ class Ended(msgspec.Struct, kw_only=True):
     metrics: dict[str, Any] = {}
 
 
-class Audience(Protocol):
-    """Who hears of one prediction."""
+class PredictionObserver(Protocol):
+    """Receives what one prediction prints and makes."""
 
     def on_log(self, text: str) -> None: ...
 
     def on_item(self, value: Any) -> None:
-        """One item of an iterator, as it comes."""
+        """One item of an iterator, when it arrives."""
 
-    def place(self, name: str) -> tuple[Path, str]:
-        """Where a file of that (harmless) name is written, and what stands for it in the output."""
+    def output_file(self, name: str) -> tuple[Path, str]:
+        """Return where the file `name` (already safe) is written, and what replaces it in the output."""
 
 
-class _Heard:
-    """What was heard of a prediction until now."""
+class _RunningPrediction:
+    """What has arrived of a prediction so far."""
 
-    def __init__(self, audience: Audience) -> None:
-        self.audience = audience
+    def __init__(self, observer: PredictionObserver) -> None:
+        self.observer = observer
         self.items: list[Any] | None = None
         self.metrics: dict[str, Any] = {}
-        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[PredictionResult] = asyncio.get_running_loop().create_future()
 
     def end(self, status: str, output: Any = None, error: str | None = None, ms: float | None = None) -> None:
         metrics = self.metrics if ms is None else {**self.metrics, "predict_time": round(ms / 1000, 6)}
         if not self.ended.done():
             kept = output if self.items is None else self.items
-            self.ended.set_result(Ended(status=status, output=kept, error=error, metrics=metrics))
+            self.ended.set_result(PredictionResult(status=status, output=kept, error=error, metrics=metrics))
 
 
-class Conversation:
-    """The ChildEvents of one child. `say` gets what is printed while no prediction runs.
+class LocalFrameHandler:
+    """The ChildEvents of one child. `boot_observer` gets what is printed while no prediction runs.
 
-    `on_way_out` takes over the socket of a child that may reach the internet.
+    `on_egress_socket` takes ownership of the socket of a child that may reach the internet.
     """
 
-    def __init__(self, say: Audience, on_way_out: Callable[[int], None] | None = None) -> None:
-        self._boot = say
-        self._on_way_out = on_way_out
-        self._heard: dict[str, _Heard] = {}
-        self._called: frozenset[str] = frozenset()  # by the ids that share a call of a model under @batch
+    def __init__(
+        self, boot_observer: PredictionObserver, on_egress_socket: Callable[[int], None] | None = None
+    ) -> None:
+        self._boot_observer = boot_observer
+        self._on_egress_socket = on_egress_socket
+        self._predictions: dict[str, _RunningPrediction] = {}
+        self._batch_ids: frozenset[str] = frozenset()  # predictions in the running call of @batch
         self._log = ""
         self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def begin(self, identifier: str, audience: Audience) -> asyncio.Future[Ended]:
-        heard = self._heard[identifier] = _Heard(audience)
-        return heard.ended
+    def start(self, identifier: str, observer: PredictionObserver) -> asyncio.Future[PredictionResult]:
+        prediction = self._predictions[identifier] = _RunningPrediction(observer)
+        return prediction.ended
 
     def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
         for body in bodies:
@@ -102,74 +104,76 @@ class Conversation:
         elif isinstance(frame, Failed):
             self.ready.set_exception(BootFailed(f"{frame.error}\n{self._log[-2000:]}".strip()))
         elif isinstance(frame, Running):
-            self._called = frozenset(frame.ids)
-        elif isinstance(frame, EgressSocket) and self._on_way_out is not None:
-            self._on_way_out(files.popleft())
+            self._batch_ids = frozenset(frame.ids)
+        elif isinstance(frame, EgressSocket) and self._on_egress_socket is not None:
+            self._on_egress_socket(files.popleft())
         elif isinstance(frame, Output | Done | Metric):
             self._on_progress(frame, files)
 
     def _on_progress(self, frame: Output | Done | Metric, files: deque[int]) -> None:
-        heard = self._heard.get(frame.id)
-        if heard is None:
+        prediction = self._predictions.get(frame.id)
+        if prediction is None:
             raise ValueError("it spoke of a prediction that it was not given")
         if isinstance(frame, Metric):
             value = msgspec.json.decode(frame.value)
-            heard.metrics[frame.key] = merged(heard.metrics.get(frame.key), value, frame.mode)
+            prediction.metrics[frame.key] = merged(prediction.metrics.get(frame.key), value, frame.mode)
             return
         try:
-            value = _received(frame, files, heard.audience)
+            value = _decode_value(frame, files, prediction.observer)
         except OSError as error:
-            del self._heard[frame.id]
-            heard.end("failed", error=f"A file of the output could not be kept: {error.strerror}.")
+            del self._predictions[frame.id]
+            prediction.end("failed", error=f"A file of the output could not be kept: {error.strerror}.")
             return
         if isinstance(frame, Output):
-            heard.items = [*(heard.items or []), value]
-            heard.audience.on_item(value)
+            prediction.items = [*(prediction.items or []), value]
+            prediction.observer.on_item(value)
             return
-        del self._heard[frame.id]
+        del self._predictions[frame.id]
         if frame.batch:
-            heard.metrics["batch_size"] = frame.batch
-        heard.end(frame.status if frame.status in {"succeeded", "canceled"} else "failed", value, frame.error, frame.ms)
+            prediction.metrics["batch_size"] = frame.batch
+        prediction.end(
+            frame.status if frame.status in {"succeeded", "canceled"} else "failed", value, frame.error, frame.ms
+        )
 
     def on_text(self, ids: OwnerIds, text: str) -> None:
         self._on_log(ids or (), text)
 
     def on_log_bytes(self, data: bytes) -> None:
-        speaking = self._called or tuple(self._heard)[:1]
-        self._on_log(speaking, data.decode("utf-8", "replace"))
+        ids = self._batch_ids or tuple(self._predictions)[:1]
+        self._on_log(ids, data.decode("utf-8", "replace"))
 
     def _on_log(self, ids: Iterable[str], text: str) -> None:
-        heard = [each for one in ids if (each := self._heard.get(one))]
-        for each in heard:
-            each.audience.on_log(text)
-        if heard:
+        prediction = [each for one in ids if (each := self._predictions.get(one))]
+        for each in prediction:
+            each.observer.on_log(text)
+        if prediction:
             return
         self._log = (self._log + text)[-BOOT_LOG_LIMIT_CHARS:]
-        self._boot.on_log(text)
+        self._boot_observer.on_log(text)
 
     def on_exit(self, ended: ChildExit) -> None:
-        how = describe_exit(ended)
+        reason = describe_exit(ended)
         if not self.ready.done():
-            self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
-        for heard in self._heard.values():
-            heard.end("failed", error=f"The model's process ended: {how}.")
-        self._heard.clear()
-        self.ended.set_result(how)
+            self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {reason}"))
+        for prediction in self._predictions.values():
+            prediction.end("failed", error=f"The model's process ended: {reason}.")
+        self._predictions.clear()
+        self.ended.set_result(reason)
 
 
-def _received(frame: Output | Done, files: deque[int], audience: Audience) -> Any:
-    """The value with what stands for each file at its pointer. Raises IndexError, PointerError, OSError."""
+def _decode_value(frame: Output | Done, files: deque[int], observer: PredictionObserver) -> Any:
+    """Return the value with its files saved and named. Raise IndexError, PointerError, OSError."""
     value = msgspec.json.decode(frame.value if isinstance(frame, Output) else frame.output)
     for ref in frame.files:
-        value = set_at(value, ref.pointer, _kept(ref, files.popleft(), audience))
+        value = set_at(value, ref.pointer, _save_file(ref, files.popleft(), observer))
     return value
 
 
-def _kept(ref: FileRef, descriptor: int, audience: Audience) -> str:
+def _save_file(ref: FileRef, descriptor: int, observer: PredictionObserver) -> str:
     with os.fdopen(descriptor, "rb") as source:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, f"{ref.name} is no regular file")
-        path, shown = audience.place(safe_name(ref.name))
+        path, shown = observer.output_file(safe_name(ref.name))
         path.parent.mkdir(parents=True, exist_ok=True)
         source.seek(0)
         with path.open("wb") as target:

@@ -1,5 +1,6 @@
-"""Models of directories, run on this machine for their authors: the worker's environments, zygotes and sandbox, and no
-services. What is built is kept in one directory and used again; an instance's own files go with it.
+"""Runs models of directories on this machine, with the worker's environments, zygotes and sandbox, and no services.
+
+Environments are kept in one directory and reused. An instance's own files are removed with it.
 """
 
 import asyncio
@@ -20,11 +21,11 @@ from tidemill.hosting.child.egress_proxies import EgressProxies
 from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.child.frames import run_frame
 from tidemill.hosting.child.inspection import SandboxedInspector
-from tidemill.hosting.child.schema_check import GUESSED_WARNING, SchemaRefused, check
+from tidemill.hosting.child.schema_check import GUESSED_WARNING, SchemaRefused, check_schema
 from tidemill.hosting.child.zygotes import Zygotes
-from tidemill.hosting.environments.installer import Installer, Say
+from tidemill.hosting.environments.installer import Installer, OnOutput
 from tidemill.hosting.environments.store import Environment, EnvironmentFailed, Environments
-from tidemill.hosting.local.frame_handler import Audience, Conversation, Ended
+from tidemill.hosting.local.frame_handler import LocalFrameHandler, PredictionObserver, PredictionResult
 from tidemill.hosting.model_config.cog_yaml import ConfigRefused, ModelConfig
 from tidemill.hosting.model_config.directory import read_config
 from tidemill.hosting.scratch import Scratch, remove_tree
@@ -36,13 +37,13 @@ from tidemill.model.wire.spec import BootFrame, ChildSpec
 from tidemill.runtime.platform import Platform
 from tidemill.security.egress.policy import AllowList
 
-CANCEL_WITHIN_S: Final = 5.0  # then the child is killed, as the worker does
+CANCEL_WITHIN_S: Final = 5.0  # then the child is killed; the worker's limit is the same
 GONE_WITHIN_S: Final = 5.0
-FIRST_UID: Final = 210_000  # above the workers' own on the same machine
+FIRST_UID: Final = 210_000  # above the UIDs of workers on the same machine
 UIDS: Final = 10_000
-FOLDER_MODE: Final = 0o755  # the child may run under a uid of its own
-# Why a model does not come up; each message is for its author.
-REASONS: Final = (
+FOLDER_MODE: Final = 0o755  # the child may run as another user
+# Why a model cannot be loaded; each message is for its author.
+LOAD_ERRORS: Final = (
     ConfigRefused,
     EnvironmentFailed,
     BootFailed,
@@ -53,35 +54,35 @@ REASONS: Final = (
 )
 
 
-class Inspected(NamedTuple):
-    """An OpenAPI document, and what a push would warn of."""
+class InspectedModel(NamedTuple):
+    """A model's OpenAPI document, and the warnings that a push would print."""
 
     schema: dict[str, Any]
     warnings: tuple[str, ...]
 
 
 class LocalModel:
-    """A model that is loaded. `schema` and `warnings` are those of Inspected."""
+    """A loaded model. `schema` and `warnings` are those of InspectedModel."""
 
-    def __init__(self, parts: "_Parts", heard: Conversation, child: ChildProcess) -> None:
-        self.schema, self.warnings = parts.inspected
-        self.concurrency = heard.ready.result().concurrency
-        self.ended = heard.ended  # with how, when its process has gone
-        self._folder = parts.folder
-        self._heard = heard
+    def __init__(self, prepared: "_PreparedModel", handler: LocalFrameHandler, child: ChildProcess) -> None:
+        self.schema, self.warnings = prepared.inspected
+        self.concurrency = handler.ready.result().concurrency
+        self.ended = handler.ended  # resolves to the reason when its process ends
+        self._folder = prepared.folder
+        self._handler = handler
         self._child = child
 
     def input_folder(self) -> Path:
-        """A fresh folder for the files of an input, which the model can read."""
+        """Return a new folder for the files of an input, which the model can read."""
         folder = self._folder / "inputs" / new_id()
         folder.mkdir(mode=FOLDER_MODE)
         return folder
 
-    async def run(self, identifier: str, value: dict[str, Any], audience: Audience) -> Ended:
-        """File inputs are paths below an input_folder(). Canceled, it stops the model before it raises."""
-        ended = self._heard.begin(identifier, audience)
+    async def run(self, identifier: str, value: dict[str, Any], observer: PredictionObserver) -> PredictionResult:
+        """Run one prediction. File inputs are paths below an input_folder(). On cancel, stop the model, then raise."""
+        ended = self._handler.start(identifier, observer)
         if self.ended.done():
-            return Ended(status="failed", error=f"The model's process has ended: {self.ended.result()}.")
+            return PredictionResult(status="failed", error=f"The model's process has ended: {self.ended.result()}.")
         self._child.send(run_frame(identifier, msgspec.json.encode(value)))
         try:
             return await asyncio.shield(ended)
@@ -89,8 +90,8 @@ class LocalModel:
             await self._cancel(identifier, ended)
             raise
 
-    async def _cancel(self, identifier: str, ended: asyncio.Future[Ended]) -> None:
-        """Cooperative first, then by force."""
+    async def _cancel(self, identifier: str, ended: asyncio.Future[PredictionResult]) -> None:
+        """Ask the model to stop, and kill it after CANCEL_WITHIN_S."""
         self._child.cancel(identifier)
         done, _ = await asyncio.wait([ended], timeout=CANCEL_WITHIN_S)
         if not done:
@@ -98,19 +99,16 @@ class LocalModel:
             await asyncio.wait([self.ended], timeout=GONE_WITHIN_S)
 
 
-class Workbench:
-    """`home` keeps environments and interpreters between uses, also by several processes at a time."""
+class LocalRuntime:
+    """`home` keeps environments and interpreters between uses. Several processes may share it."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._scratch = Scratch(home)
-        # Building a source distribution runs its author's code: on the author's own machine that is their business,
-        # but a push would refuse it, and here is where to learn that.
+        # Source distributions are refused although this is the author's machine: a push would refuse them too.
         self._environments = Environments(home / "environments", Installer(home / "uv"), self._scratch)
         self._zygotes = Zygotes(home)
-        self._egress_proxies = EgressProxies(
-            Platform(()), AllowList()
-        )  # the public internet, and nothing of this network
+        self._egress_proxies = EgressProxies(Platform(()), AllowList())  # the public internet only, not this network
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._scratch.__enter__)
@@ -123,59 +121,61 @@ class Workbench:
         await self._environments.close()
         await asyncio.to_thread(self._scratch.__exit__, kind, error, traceback)
 
-    async def inspect(self, directory: Path, paths: Iterable[str], say: Say) -> Inspected:
-        """As a push does it: installed and imported, but not set up. Arguments and errors are those of `open`."""
-        async with self._prepared(directory, paths, say) as parts:
-            return parts.inspected
+    async def inspect(self, directory: Path, paths: Iterable[str], say: OnOutput) -> InspectedModel:
+        """Install and import the model as a push does, without setup(). Arguments and errors are those of `open`."""
+        async with self._prepared(directory, paths, say) as prepared:
+            return prepared.inspected
 
     @asynccontextmanager
-    async def open(self, directory: Path, paths: Iterable[str], audience: Audience) -> AsyncIterator[LocalModel]:
-        """The model of `directory`, an absolute path without links. It is given the files `paths` of it.
+    async def open(
+        self, directory: Path, paths: Iterable[str], observer: PredictionObserver
+    ) -> AsyncIterator[LocalModel]:
+        """Load the model of `directory`, an absolute path without links, from its files `paths`.
 
-        Installs what it needs and loads it; `audience` hears what is said meanwhile, and what is of no prediction.
-        Raises one of REASONS.
+        Install what it needs. `observer` gets what is printed meanwhile and what belongs to no prediction. Raise one of
+        LOAD_ERRORS.
         """
-        async with self._prepared(directory, paths, audience.on_log) as parts:
-            instance, hosts = parts.folder.name, parts.config.network_hosts or None
-            heard = Conversation(audience, partial(self._egress_proxies.open, instance, hosts))
-            zygote = await self._zygotes.get(parts.environment)
-            child = await zygote.fork(parts.spec(self._zygotes.runtime_paths()), parts.boot(), heard)
+        async with self._prepared(directory, paths, observer.on_log) as prepared:
+            instance, hosts = prepared.folder.name, prepared.config.network_hosts or None
+            handler = LocalFrameHandler(observer, partial(self._egress_proxies.open, instance, hosts))
+            zygote = await self._zygotes.get(prepared.environment)
+            child = await zygote.fork(prepared.spec(self._zygotes.runtime_paths()), prepared.boot(), handler)
             try:
-                await heard.ready
-                yield LocalModel(parts, heard, child)
+                await handler.ready
+                yield LocalModel(prepared, handler, child)
             finally:
                 child.kill()
-                await asyncio.wait([heard.ended], timeout=GONE_WITHIN_S)
+                await asyncio.wait([handler.ended], timeout=GONE_WITHIN_S)
                 await self._egress_proxies.close(instance)
 
     @asynccontextmanager
-    async def _prepared(self, directory: Path, paths: Iterable[str], say: Say) -> "AsyncIterator[_Parts]":
+    async def _prepared(self, directory: Path, paths: Iterable[str], say: OnOutput) -> "AsyncIterator[_PreparedModel]":
         parsed = await asyncio.to_thread(read_config, directory)
         environment = await self._environments.ensure(parsed.config, say)
         folder = self._scratch.fresh()
         originals = (directory, folder / "files")
         try:
-            uid = await asyncio.to_thread(_lay_out, directory, sorted(paths), folder)
+            uid = await asyncio.to_thread(_make_folders, directory, sorted(paths), folder)
             inspector = SandboxedInspector(self._zygotes, self._home, required=(), also_read=originals)
             raw, _ = await inspector.inspect(folder / "src", environment, parsed.config)
-            schema = check(bytes(raw))
+            schema = check_schema(bytes(raw))
             guessed = () if schema.guessed is None else (GUESSED_WARNING.format(reason=schema.guessed),)
             warnings = (*parsed.warnings, *environment.warnings, *schema.warnings, *guessed)
-            inspected = Inspected(msgspec.json.decode(schema.text), warnings)
-            yield _Parts(parsed.config, environment, folder, originals, uid, inspected)
+            inspected = InspectedModel(msgspec.json.decode(schema.text), warnings)
+            yield _PreparedModel(parsed.config, environment, folder, originals, uid, inspected)
         finally:
             await asyncio.to_thread(_remove, folder)
 
 
-class _Parts(NamedTuple):
-    """What a boot is made of."""
+class _PreparedModel(NamedTuple):
+    """What a boot needs."""
 
     config: ModelConfig
     environment: Environment
     folder: Path
-    originals: tuple[Path, ...]  # where links in its working directory lead: what is large is not copied
+    originals: tuple[Path, ...]  # the targets of links in its working directory: large files are not copied
     uid: int | None
-    inspected: Inspected
+    inspected: InspectedModel
 
     def spec(self, runtime: Iterable[str]) -> ChildSpec:
         read = (*self.originals, self.folder / "inputs", *self.environment.read_paths)
@@ -200,10 +200,10 @@ class _Parts(NamedTuple):
         )
 
 
-def _lay_out(directory: Path, paths: list[str], folder: Path) -> int | None:
-    """The folders of an instance: `files` holds links to what belongs to the model, `src` is made of it.
+def _make_folders(directory: Path, paths: list[str], folder: Path) -> int | None:
+    """Make an instance's folders: `files` holds links to the model's files, `src` is made from it.
 
-    Answers whom `src` belongs to, where that is not ourselves.
+    Return the uid that owns `src`, or None for our own.
     """
     for name in ("tmp", "inputs", "files"):
         (folder / name).mkdir(mode=FOLDER_MODE, parents=True)
@@ -217,7 +217,7 @@ def _lay_out(directory: Path, paths: list[str], folder: Path) -> int | None:
 
 
 def _remove(folder: Path) -> None:
-    """Root passes through what a model closed; changing modes could follow a link that a process it left just made."""
+    """Remove an instance's folder. As root without chmod: a process of the model could swap a directory for a link."""
     if os.geteuid() == 0:
         shutil.rmtree(folder, ignore_errors=True)
     else:

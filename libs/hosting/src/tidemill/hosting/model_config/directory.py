@@ -1,16 +1,16 @@
-"""A model's directory as it lies on a disk: its cog.yaml, read and checked."""
+"""Reads and validates the cog.yaml of a directory."""
 
 from pathlib import Path
 from typing import Final
 
-from tidemill.hosting.model_config.cog_yaml import Parsed, parse
+from tidemill.hosting.model_config.cog_yaml import ParsedConfig, parse_config
 
 COG_YAML: Final = "cog.yaml"
-CONFIG_FILE_LIMIT_BYTES: Final = 2 * 1024 * 1024  # above the limits of those who parse: they give the reason
+CONFIG_FILE_LIMIT_BYTES: Final = 2 * 1024 * 1024  # above the parsers' own limits, so that they report the reason
 
 
-def read_config(directory: Path) -> Parsed:
-    """Blocking. Raises ConfigRefused, OSError."""
+def read_config(directory: Path) -> ParsedConfig:
+    """Read the configuration. Blocking. Raise ConfigRefused, OSError."""
 
     def read(path: str) -> bytes | None:
         file = directory / path
@@ -19,4 +19,4 @@ def read_config(directory: Path) -> Parsed:
         with file.open("rb") as opened:
             return opened.read(CONFIG_FILE_LIMIT_BYTES)
 
-    return parse(read(COG_YAML) or b"", read)
+    return parse_config(read(COG_YAML) or b"", read)

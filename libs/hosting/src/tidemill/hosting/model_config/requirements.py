@@ -1,6 +1,6 @@
-"""Lines of a requirements list, judged one by one: what an installer may be given, and nothing else.
+"""Validates the lines of a requirements list: what an installer may be given, and nothing else.
 
-Pure. What would run code of its author outside the sandbox, or fetch from a place of the author's choosing, is refused.
+Pure. It refuses lines that would run their author's code outside the sandbox, or fetch from URLs of their own.
 """
 
 import re
@@ -11,8 +11,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 REQUIREMENTS_LIMIT: Final = 1000  # a large frozen environment has 300
-LINE_LIMIT_CHARS: Final = 2048  # a URL and a marker; more is not a requirement
-PROVIDED: Final = frozenset({"cog", "coglet"})  # the platform brings its own module of that name
+LINE_LIMIT_CHARS: Final = 2048  # enough for a URL and a marker
+PROVIDED: Final = frozenset({"cog", "coglet"})  # the platform provides its own `cog` module
 
 _COMMENT: Final = re.compile(r"(^|\s)#.*$")
 _HASH: Final = re.compile(r"\s--hash[=\s]\S+")
@@ -26,7 +26,7 @@ class RequirementRefused(Exception):  # noqa: N818 - named after the situation
 
 
 class Requirements(NamedTuple):
-    """Sorted and without repetition, so that the same wishes are the same environment."""
+    """Sorted and without duplicates, so that equal requirements make the same environment."""
 
     specifiers: tuple[str, ...] = ()  # PEP 508
     indexes: tuple[str, ...] = ()
@@ -34,20 +34,20 @@ class Requirements(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def parse(lines: Iterable[str], allowed_places: Sequence[str]) -> Requirements:
-    """The requirements of a file or list. `allowed_places` are the URL prefixes that may be named as indexes.
+def parse_requirements(lines: Iterable[str], allowed_urls: Sequence[str]) -> Requirements:
+    """Return the requirements of a file or list. `allowed_urls` are prefixes of the indexes that may be named.
 
-    Raises RequirementRefused.
+    Raise RequirementRefused.
     """
     specifiers: set[str] = set()
-    places: dict[str, list[str]] = {"index": [], "links": []}
+    urls: dict[str, list[str]] = {"index": [], "links": []}
     warnings: set[str] = set()
     for line in _logical_lines(part for given in lines for part in given.splitlines()):
         if "${" in line:
             raise RequirementRefused(f"{_shown(line)} names a variable; installers would put in one of the platform's")
         if line.startswith("-"):
-            kind, url = _place(line, allowed_places)
-            places[kind].append(url)
+            kind, url = _parse_option(line, allowed_urls)
+            urls[kind].append(url)
             continue
         bare = _HASH.sub("", line)
         if bare != line:
@@ -59,14 +59,14 @@ def parse(lines: Iterable[str], allowed_places: Sequence[str]) -> Requirements:
         raise RequirementRefused(f"there are more than {REQUIREMENTS_LIMIT} requirements")
     return Requirements(
         tuple(sorted(specifiers)),
-        tuple(dict.fromkeys(places["index"])),
-        tuple(dict.fromkeys(places["links"])),
+        tuple(dict.fromkeys(urls["index"])),
+        tuple(dict.fromkeys(urls["links"])),
         tuple(sorted(warnings)),
     )
 
 
 def _logical_lines(lines: Iterable[str]) -> list[str]:
-    """Without comments, and with lines joined that end in a backslash."""
+    """Return the lines without comments, continued lines joined."""
     logical, pending = [], ""
     for physical in lines:
         text = _COMMENT.sub("", pending + physical.strip())
@@ -79,15 +79,13 @@ def _logical_lines(lines: Iterable[str]) -> list[str]:
     return [line for line in logical if line]
 
 
-def _place(line: str, allowed_places: Sequence[str]) -> tuple[str, str]:
+def _parse_option(line: str, allowed_urls: Sequence[str]) -> tuple[str, str]:
     option, _, url = line.replace("=", " ", 1).partition(" ")
     url = url.strip()
     if option not in _INDEX_OPTIONS | _LINK_OPTIONS:
         raise RequirementRefused(f"the option {_shown(option)} is not supported in requirements")
-    if not any(url.startswith(place) for place in allowed_places):
-        raise RequirementRefused(
-            f"packages may not be fetched from {_shown(url)}; allowed: {', '.join(allowed_places)}"
-        )
+    if not any(url.startswith(place) for place in allowed_urls):
+        raise RequirementRefused(f"packages may not be fetched from {_shown(url)}; allowed: {', '.join(allowed_urls)}")
     if not url.isascii() or any(each.isspace() for each in url):
         raise RequirementRefused(f"{_shown(url)} is not a URL")
     return ("index" if option in _INDEX_OPTIONS else "links"), url

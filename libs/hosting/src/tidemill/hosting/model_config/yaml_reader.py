@@ -1,7 +1,7 @@
-"""Reads the small, plain part of YAML that a configuration needs, from hostile bytes, as JSON-like values.
+"""Reads the plain subset of YAML that a configuration needs, from untrusted bytes, as JSON-like values.
 
-Anchors, aliases, tags, several documents and repeated keys are refused: they are how a small file becomes a large
-one, or means something else than it shows. Nothing is constructed but text, numbers, booleans, lists and mappings.
+Anchors, aliases, tags, several documents and repeated keys are refused: with them a small file can expand to a large
+one, or mean something else than it shows. Only texts, numbers, booleans, lists and mappings are constructed.
 """
 
 import re
@@ -10,20 +10,20 @@ from typing import Any, Final
 import yaml
 
 SIZE_LIMIT_BYTES: Final = 1024 * 1024  # a cog.yaml is a screen or two
-NODES_LIMIT: Final = 20_000  # ten thousand entries; keeps the cost of a hostile file under a second
-DEPTH_LIMIT: Final = 16  # cog.yaml needs five
+NODES_LIMIT: Final = 20_000  # ten thousand entries; the largest file takes less than a second
+DEPTH_LIMIT: Final = 16  # cog.yaml needs 5 levels
 
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _TAG: Final = "tag:yaml.org,2002:"
-_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is not in every build
+_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may be built without libyaml
 
 
 class YamlRefused(Exception):  # noqa: N818 - named after the situation
-    """The text is no YAML, or of a kind that is not read here."""
+    """The text is not YAML, or uses what is not supported here."""
 
 
 def read(raw: bytes) -> Any:
-    """The document. Numbers with a point stay text, so that `3.10` is not `3.1`. Raises YamlRefused."""
+    """Return the document. Numbers with a point stay texts, so that `3.10` is not `3.1`. Raise YamlRefused."""
     if len(raw) > SIZE_LIMIT_BYTES:
         raise YamlRefused(f"it is larger than {SIZE_LIMIT_BYTES} bytes")
     try:
@@ -39,13 +39,13 @@ def read(raw: bytes) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Before any tree is built: what would make it deep, large or tangled."""
+    """Refuse what would make the tree deep, large or shared, before it is built."""
     depth = nodes = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise YamlRefused(f"{_place(event)}anchors and aliases are not supported")
+            raise YamlRefused(f"{_line_prefix(event)}anchors and aliases are not supported")
         if getattr(event, "tag", None) is not None:
-            raise YamlRefused(f"{_place(event)}tags are not supported")
+            raise YamlRefused(f"{_line_prefix(event)}tags are not supported")
         nodes += isinstance(event, yaml.NodeEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -94,5 +94,5 @@ def _described(error: yaml.YAMLError) -> str:
     return str(problem) if mark is None else f"line {mark.line + 1}: {problem}"
 
 
-def _place(event: yaml.Event) -> str:
+def _line_prefix(event: yaml.Event) -> str:
     return "" if event.start_mark is None else f"line {event.start_mark.line + 1}: "

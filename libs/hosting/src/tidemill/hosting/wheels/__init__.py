@@ -1,1 +1,1 @@
-"""What wheels put on the disk: judged by their lists of files before they are unpacked, and watched while they are."""
+"""Limits what wheels unpack to: their declared sizes are checked first, and what is written is counted meanwhile."""

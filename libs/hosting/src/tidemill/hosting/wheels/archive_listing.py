@@ -1,6 +1,6 @@
-"""Reads the lists of files of wheels, at their ends, without the wheels: from a folder, or by ranges over HTTP.
+"""Reads a wheel's list of files without the wheel: from a local file, or by HTTP range requests.
 
-What a server does not let one look at is no error here: `quota` watches what is written.
+A list that cannot be read is no error here: `quota` limits what is written.
 """
 
 import http.client
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tidemill.contracts.limits import KIB, MIB
-from tidemill.hosting.wheels.limits import WHEEL_LIMIT_FILES, Contents, Wheel
+from tidemill.hosting.wheels.limits import WHEEL_LIMIT_FILES, Wheel, WheelContents
 
-TAIL_BYTES: Final = 128 * KIB  # holds the list of a thousand files, so that most wheels cost one request
-LISTING_LIMIT_BYTES: Final = 16 * MIB  # of one list: 100,000 files of 150 bytes each
-REQUEST_WITHIN_S: Final = 30.0  # of one range: a server that is slower is not looked at
+TAIL_BYTES: Final = 128 * KIB  # holds the list of a thousand files, so that most wheels need one request
+LISTING_LIMIT_BYTES: Final = 16 * MIB  # for one list: 100,000 files of 150 bytes each
+REQUEST_WITHIN_S: Final = 30.0  # for one range; a slower server counts as unreadable
 _CHUNK_BYTES: Final = 64 * KIB
 _UNREADABLE: Final = (
-    OSError,  # with urllib's own
+    OSError,  # and urllib's subclasses
     http.client.HTTPException,
     zipfile.BadZipFile,
     struct.error,
@@ -32,15 +32,15 @@ _UNREADABLE: Final = (
     NotImplementedError,
 )
 
-Fetch = Callable[[int, int], bytes]  # the bytes from the first up to the second
+Fetch = Callable[[int, int], bytes]  # returns the bytes from `start` up to `stop`
 
 
 class ListingTooLong(Exception):  # noqa: N818 - named after the situation
-    """The list of files alone is longer than that of any wheel."""
+    """The list of files is longer than any allowed wheel's."""
 
 
-def chosen(lock: bytes) -> list[Wheel]:
-    """Return what a pylock.toml (PEP 751) says to install. Raises ValueError for what is none."""
+def parse_lock(lock: bytes) -> list[Wheel]:
+    """Return the wheels that a pylock.toml (PEP 751) installs. Raise ValueError for a malformed one."""
     wheels = []
     for package in tomllib.loads(lock.decode()).get("packages", []):
         for file in (*package.get("wheels", ()), *(package[key] for key in ("archive", "sdist") if key in package)):
@@ -49,10 +49,10 @@ def chosen(lock: bytes) -> list[Wheel]:
     return wheels
 
 
-def contents(url: str) -> Contents | None:
-    """Return what the archive there says that it holds; None where it cannot be read. Blocking.
+def read_contents(url: str) -> WheelContents | None:
+    """Return the sizes that the archive declares, or None if its list cannot be read. Blocking.
 
-    Raises ListingTooLong.
+    Raise ListingTooLong.
     """
     try:
         archive = _local(url) if url.startswith("file:") else _remote(url)
@@ -62,11 +62,11 @@ def contents(url: str) -> Contents | None:
             entries = listed.infolist()
     except _UNREADABLE:
         return None
-    return Contents(archive.size, sum(entry.file_size for entry in entries), len(entries))
+    return WheelContents(archive.size, sum(entry.file_size for entry in entries), len(entries))
 
 
-class _Archive(io.RawIOBase):
-    """A file that is read in places, of which `tail` is known."""
+class _RangeReader(io.RawIOBase):
+    """A file that is read in ranges. `tail` is known already."""
 
     def __init__(self, fetch: Fetch, size: int, tail: bytes = b"") -> None:
         self.size = size
@@ -101,7 +101,7 @@ class _Archive(io.RawIOBase):
         return self._fetch(start, stop) if start < stop else b""
 
 
-def _local(url: str) -> _Archive:
+def _local(url: str) -> _RangeReader:
     path = Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
 
     def fetch(start: int, stop: int) -> bytes:
@@ -109,28 +109,28 @@ def _local(url: str) -> _Archive:
             file.seek(start)
             return file.read(stop - start)
 
-    return _Archive(fetch, path.stat().st_size)
+    return _RangeReader(fetch, path.stat().st_size)
 
 
-def _remote(url: str) -> _Archive | None:
+def _remote(url: str) -> _RangeReader | None:
     if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
         return None
-    answered = _ranged(url, f"-{TAIL_BYTES}")
+    answered = _fetch_range(url, f"-{TAIL_BYTES}")
     if answered is None:
         return None
     tail, size = answered
 
     def fetch(start: int, stop: int) -> bytes:
-        found = _ranged(url, f"{start}-{stop - 1}")
+        found = _fetch_range(url, f"{start}-{stop - 1}")
         if found is None or len(found[0]) != stop - start:
             raise OSError("the server served another range")
         return found[0]
 
-    return _Archive(fetch, size, tail)
+    return _RangeReader(fetch, size, tail)
 
 
-def _ranged(url: str, wanted: str) -> tuple[bytes, int] | None:
-    """Return the bytes and the size of the whole; None where the server knows no ranges."""
+def _fetch_range(url: str, wanted: str) -> tuple[bytes, int] | None:
+    """Return the bytes and the size of the whole file, or None if the server supports no ranges."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={wanted}", "Accept-Encoding": "identity"})  # noqa: S310 - checked
     deadline = time.monotonic() + REQUEST_WITHIN_S
     with urllib.request.urlopen(request, timeout=REQUEST_WITHIN_S) as response:  # noqa: S310 - the same

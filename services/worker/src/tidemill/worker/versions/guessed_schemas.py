@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from tidemill.hosting.child.schema_check import GUESSED_WARNING, SchemaRefused, check
+from tidemill.hosting.child.schema_check import GUESSED_WARNING, SchemaRefused, check_schema
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
@@ -31,7 +31,7 @@ def known(config: ModelConfig, warnings: tuple[str, ...] = ()) -> ModelConfig:
 async def correct(database: Database, queue: str, config: ModelConfig, schema: bytes) -> bool:
     """Of the version whose own queue it is. False when the guess stays, for the next instance to correct."""
     try:
-        checked = check(schema)
+        checked = check_schema(schema)
         fresh = msgspec.json.encode(known(config, checked.warnings)).decode()
         await database.execute(CORRECT, queue, checked.text, checked.streams, fresh)
     except (SchemaRefused, *TRANSIENT_ERRORS) as error:

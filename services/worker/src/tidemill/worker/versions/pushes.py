@@ -15,7 +15,7 @@ from tidemill.contracts.api.pushes import BundleFile
 from tidemill.contracts.bundle import bundle_digest, version_id
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.child.failures import BootFailed
-from tidemill.hosting.child.schema_check import SchemaRefused, check
+from tidemill.hosting.child.schema_check import SchemaRefused, check_schema
 from tidemill.hosting.environments.store import Environment, EnvironmentFailed, Environments
 from tidemill.hosting.model_config.cog_yaml import ConfigRefused, ModelConfig
 from tidemill.hosting.model_config.directory import read_config
@@ -187,7 +187,7 @@ class PushBuilder:
         logs.line(f"Importing {parsed.config.entry}.")
         raw, printed = await self._inspector.inspect(directory, environment, parsed.config, trusted=trusted)
         logs.say(printed)
-        schema = check(bytes(raw))
+        schema = check_schema(bytes(raw))
         for warning in schema.warnings:
             logs.line(warning)
         config = msgspec.structs.replace(parsed.config, warnings=(*warnings, *schema.warnings))
