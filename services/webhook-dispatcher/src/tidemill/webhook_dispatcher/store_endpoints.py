@@ -5,6 +5,7 @@ from typing import Final
 
 from tidemill.contracts.ids import new_id
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.deliveries import scheduling
 from tidemill.webhook_dispatcher.breaker import Health
 from tidemill.webhook_dispatcher.lanes import Endpoint
 
@@ -25,30 +26,6 @@ UPDATE webhook_endpoint SET failures = $2, failing_since = to_timestamp($3), ope
     open_until = to_timestamp($5), disabled_at = to_timestamp($6), disabled_reason = $7,
     succeeded_at = to_timestamp($8), failed_at = to_timestamp($9)
 WHERE id = $1"""
-# What was put off until the breaker would close, or until its prober could have died, is due when it closes.
-UNPARK: Final = """
-UPDATE webhook_delivery d SET next_attempt_at = now() FROM webhook_endpoint e
-WHERE e.id = $1 AND d.account_id = e.account_id AND d.host = e.host AND d.status = 'pending'
-    AND d.next_attempt_at = e.open_until"""
-# In a long line at an endpoint whose breaker is open nothing has to be looked at until it closes.
-PARK: Final = """
-UPDATE webhook_delivery SET next_attempt_at = due.open_until FROM (
-    SELECT d.id, e.open_until FROM webhook_endpoint e JOIN webhook_delivery d
-        ON d.account_id = e.account_id AND d.host = e.host
-    WHERE e.path = '' AND e.open_until > now() AND e.disabled_at IS NULL AND d.status = 'pending'
-        AND d.next_attempt_at <= now() AND NOT d.redelivery AND (d.leased_until IS NULL OR d.leased_until < now())
-    ORDER BY d.id LIMIT $1 FOR UPDATE OF d SKIP LOCKED) due
-WHERE webhook_delivery.id = due.id"""
-SKIP: Final = """
-UPDATE webhook_delivery SET status = 'skipped', completed_at = now(), leased_until = NULL, redelivery = false,
-    last_error = 'the endpoint is disabled: ' || due.disabled_reason
-FROM (
-    SELECT d.id, e.disabled_reason FROM webhook_endpoint e JOIN webhook_delivery d
-        ON d.account_id = e.account_id AND d.host = e.host AND (e.path = '' OR e.path = d.path)
-    WHERE e.disabled_at IS NOT NULL AND d.status = 'pending' AND d.next_attempt_at <= now()
-        AND (d.leased_until IS NULL OR d.leased_until < now())
-    ORDER BY d.id LIMIT $1 FOR UPDATE OF d SKIP LOCKED) due
-WHERE webhook_delivery.id = due.id RETURNING webhook_delivery.id"""
 # Paths that are gone are as many as receivers make up, and a path that still is gone says so again; an idle healthy
 # endpoint comes back with its next delivery.
 PURGE: Final = """
@@ -73,7 +50,7 @@ async def revise(database: Database, place: Endpoint, path: str, decide: Decide)
         health = decide(before, row["now"])
         if health is not None:
             if before.open_until is not None and health.open_until is None:
-                await connection.execute(UNPARK, row["id"])
+                await scheduling.unpark(connection, row["id"])
             await connection.execute(WRITE, row["id"], *_columns(health))
     return health
 
@@ -93,16 +70,6 @@ def _columns(health: Health) -> tuple[object, ...]:
         health.succeeded_at,
         health.failed_at,
     )
-
-
-async def park(database: Database) -> None:
-    """Puts off what is due at endpoints whose breaker is open until that closes."""
-    await database.execute(PARK, BATCH)
-
-
-async def skip(database: Database) -> int:
-    """Ends what is due at disabled endpoints; how many."""
-    return len(await database.fetch(SKIP, BATCH))
 
 
 async def purge(database: Database, unused_s: float) -> int:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tidemill.runtime.db import Database
+
 # What receivers answered goes too: it may quote what they were sent.
 _LOG_WITHOUT_RESPONSES: Final = """COALESCE((
     SELECT jsonb_agg(entry - 'response' ORDER BY n)
@@ -17,6 +19,10 @@ CLEAR: Final = f"""
 UPDATE webhook_delivery d SET body = NULL, log = {_LOG_WITHOUT_RESPONSES}
 WHERE d.prediction_id = ANY ($1) AND d.status <> 'pending' AND d.body IS NOT NULL
     AND NOT EXISTS (SELECT FROM prediction p WHERE p.id = d.prediction_id AND NOT p.data_removed)"""
+
+PURGE: Final = """
+DELETE FROM webhook_delivery WHERE id IN (
+    SELECT id FROM webhook_delivery WHERE id < $1 AND status <> 'pending' ORDER BY id LIMIT $2) RETURNING id"""
 
 
 async def abandon(connection: Any, prediction: str) -> None:
@@ -39,3 +45,11 @@ async def clear(connection: Any, predictions: Sequence[str]) -> None:
     Cost: the predictions' deliveries, by the index on prediction_id.
     """
     await connection.execute(CLEAR, list(predictions))
+
+
+async def purge(database: Database, before: str, limit: int) -> int:
+    """Delete finished deliveries with ids below `before`, at most `limit`. Return how many.
+
+    Callers: dispatchers. Fence: the status. Cost: `limit` rows, in the order of the primary key.
+    """
+    return len(await database.fetch(PURGE, before, limit))

@@ -31,6 +31,7 @@ from tidemill.gateway.protocols import HasBus, HasDatabase, HasSigningKey
 from tidemill.gateway.responses.pages import page
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
+from tidemill.runtime.deliveries import scheduling
 from tidemill.security import webhook_signatures
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -110,7 +111,7 @@ async def redeliver(call: Call[WebhookParts]) -> web.Response:
     database = call.parts.database
     if row["event"] != "completed":
         raise conflict("Only the end of a prediction can be delivered again.")
-    if not await stores.webhooks.redeliver(database, row["id"], call.account.id):
+    if not await scheduling.redeliver(database, row["id"], call.account.id):
         if row["tries"] >= TRIES_LIMIT:
             raise conflict(f"This delivery was tried {TRIES_LIMIT} times already.")
         if row["prediction_deleted"]:

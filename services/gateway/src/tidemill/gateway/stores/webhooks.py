@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Any, Final
 
-from tidemill.contracts.api.webhooks import SIGNING_LIMIT, TRIES_LIMIT
+from tidemill.contracts.api.webhooks import SIGNING_LIMIT
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
+from tidemill.runtime.deliveries.scheduling import DISABLED_REASON, hurry
 from tidemill.runtime.streams.urls import JOINS, STREAMS
 
 SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1"  # noqa: S105 - a statement, not a secret
@@ -28,28 +29,12 @@ SELECT d.*, COALESCE(p.data_removed, true) AS data_removed,
     p.id IS NULL OR p.deleted_at IS NOT NULL AS prediction_deleted
 FROM webhook_delivery d LEFT JOIN prediction p ON p.id = d.prediction_id
 WHERE d.id = $1 AND d.account_id = $2"""
-_SHUT: Final = """
-    SELECT e.disabled_reason FROM webhook_endpoint e
-    WHERE e.account_id = d.account_id AND e.host = d.host AND e.path IN ('', d.path) AND e.disabled_at IS NOT NULL
-    ORDER BY e.path LIMIT 1"""
-# A pending one is only brought forward: its schedule goes on.
-REDELIVER: Final = f"""
-UPDATE webhook_delivery d SET status = 'pending', next_attempt_at = now(), completed_at = NULL,
-    redelivery = (d.status <> 'pending' OR d.redelivery)
-WHERE d.id = $1 AND d.account_id = $2 AND d.event = 'completed' AND d.tries < {TRIES_LIMIT}
-    AND ({_SHUT}) IS NULL
-    AND EXISTS (SELECT FROM prediction p WHERE p.id = d.prediction_id AND p.deleted_at IS NULL)"""  # noqa: S608 - our own constants
-DISABLED: Final = f"SELECT ({_SHUT}) FROM webhook_delivery d WHERE d.id = $1"  # noqa: S608 - as above
+DISABLED: Final = f"SELECT ({DISABLED_REASON}) FROM webhook_delivery d WHERE d.id = $1"  # noqa: S608 - as above
 
 ENDPOINT: Final = "SELECT *, now() AS now FROM webhook_endpoint WHERE id = $1 AND account_id = $2"
 ENABLE: Final = """
 UPDATE webhook_endpoint SET failures = 0, failing_since = NULL, openings = 0, open_until = NULL, disabled_at = NULL,
     disabled_reason = NULL WHERE id = $1 AND account_id = $2"""
-# What waits for it is due at once.
-HURRY: Final = """
-UPDATE webhook_delivery d SET next_attempt_at = now() FROM webhook_endpoint e
-WHERE e.id = $1 AND e.account_id = $2 AND d.account_id = e.account_id AND d.host = e.host AND e.path IN ('', d.path)
-    AND d.status = 'pending'"""
 
 AT_ENDPOINT: Final = """EXISTS (SELECT FROM webhook_endpoint e
     WHERE e.id = $%d AND e.account_id = d.account_id AND e.host = d.host AND e.path IN ('', d.path))"""
@@ -120,11 +105,6 @@ async def find_delivery(database: Database, delivery_id: str, account_id: str) -
     return await database.row(DELIVERY, delivery_id, account_id)
 
 
-async def redeliver(database: Database, delivery_id: str, account_id: str) -> bool:
-    """Makes it due now. False where it cannot be: no end, tried too often, prediction deleted, endpoint disabled."""
-    return bool((await database.pool.execute(REDELIVER, delivery_id, account_id)).endswith(" 1"))
-
-
 async def find_disabled_reason(database: Database, delivery_id: str) -> str | None:
     """Why the delivery's endpoint is disabled; None when it is not."""
     reason: str | None = await database.value(DISABLED, delivery_id)
@@ -147,7 +127,7 @@ async def find_endpoint(database: Database, endpoint_id: str, account_id: str) -
 async def enable_endpoint(database: Database, endpoint_id: str, account_id: str) -> None:
     async with database.transaction() as connection:
         await connection.execute(ENABLE, endpoint_id, account_id)
-        await connection.execute(HURRY, endpoint_id, account_id)
+        await hurry(connection, endpoint_id, account_id)
 
 
 async def find_mirrored(database: Database, prediction_id: str, account_id: str) -> Row | None:

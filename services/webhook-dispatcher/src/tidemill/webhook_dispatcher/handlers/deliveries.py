@@ -5,6 +5,7 @@ from typing import Final
 
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database, Row
+from tidemill.runtime.deliveries import scheduling, trying
 from tidemill.runtime.tasks import Tasks, set_within
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store, store_endpoints
@@ -49,8 +50,8 @@ class Deliveries:
         if monotonic() - self._sorted_at < self._config.look_every_s:
             return
         self._sorted_at = monotonic()
-        await store_endpoints.park(self._database)
-        skipped = await store_endpoints.skip(self._database)
+        await scheduling.park(self._database, store_endpoints.BATCH)
+        skipped = await scheduling.skip(self._database, store_endpoints.BATCH)
         if skipped:
             log().info("skipped", action="deliver", count=skipped)
 
@@ -61,7 +62,7 @@ class Deliveries:
         rows = await store.lease(self._database, self._lanes, BATCH, self._tries.lease_s)
         put_back = [row["id"] for row in rows if not self._start(row)]
         if put_back:
-            await store.release(self._database, put_back)
+            await trying.release(self._database, put_back)
         return len(rows) > len(put_back)
 
     def _start(self, row: Row) -> bool:

@@ -5,6 +5,7 @@ from typing import Final
 
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import Database, Row, retry_transient
+from tidemill.runtime.deliveries import trying
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store
 from tidemill.webhook_dispatcher.config import Config
@@ -33,7 +34,7 @@ class Tries:
 
     async def run(self, row: Row) -> None:
         if row["probing"] and not await self._endpoints.may_probe(row, self.lease_s):
-            await store.release(self._database, [row["id"]])
+            await trying.release(self._database, [row["id"]])
             return
         prediction_id = row["prediction_id"]
         if row["tries"] == 0:

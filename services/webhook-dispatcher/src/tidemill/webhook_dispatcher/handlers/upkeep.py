@@ -6,6 +6,7 @@ from typing import Final
 from tidemill.contracts.ids import id_at
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
+from tidemill.runtime.deliveries.removal import purge
 from tidemill.runtime.leader import Leader
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store, store_endpoints
@@ -33,7 +34,7 @@ class Upkeep:
     async def _remove(self) -> None:
         before = f"msg_{id_at(int((now() - self._config.log_kept_s) * 1000), 0)}"
         while self._leader.held:
-            count = await store.purge(self._database, before)
+            count = await purge(self._database, before, store.PURGE_BATCH)
             if count:
                 log().info("removed", action="remove", kind="delivery", count=count)
             if count < store.PURGE_BATCH:
