@@ -16,7 +16,7 @@ def ago(**parts):
 async def test_data_goes_and_metadata_stays(parts, world):
     with_files = await world.prediction(files=["0/a.png", "1/b.png"])
     without = await world.prediction(status="failed", output=None, error="no")
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     for prediction in (with_files, without):
         assert await world.removed(prediction)
     assert await world.keys("outputs/") == set()
@@ -33,9 +33,9 @@ async def test_the_metric_says_how_far_behind_it_is_while_the_store_is_away(part
     with monkeypatch.context() as patched:
         patched.setattr(parts.objects, "delete", away)
         with pytest.raises(ObjectStoreError):
-            await predictions.walk(parts)
+            await predictions.scan(parts)
     assert predictions.BEHIND._value.get() > 3600 - 60  # made two hours ago, due an hour ago
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     assert predictions.BEHIND._value.get() == 0
 
 
@@ -49,7 +49,7 @@ async def test_the_row_is_cleared_only_when_the_files_have_gone(parts, world, mo
         await delete(keys)
 
     monkeypatch.setattr(parts.objects, "delete", looking)
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     assert cleared == [False]
     assert await world.removed(prediction)
 
@@ -57,7 +57,7 @@ async def test_the_row_is_cleared_only_when_the_files_have_gone(parts, world, mo
 async def test_files_that_a_failed_run_left_unnamed_go_too(parts, world):
     prediction = await world.prediction(status="canceled", output=None)
     await world.put(f"outputs/{prediction}/0/half.png")
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     assert await world.keys("outputs/") == set()
 
 
@@ -69,7 +69,7 @@ async def test_what_is_young_open_an_example_or_made_on_the_web_stays(parts, wor
     example = await world.prediction(files=["a"])
     await world.insert("example", model_id=await world.model(), prediction_id=example)
     for _ in range(2):
-        await predictions.walk(parts)
+        await predictions.scan(parts)
         await predictions.put_off(parts)
     for prediction in (young, open_, web, example):
         assert not await world.removed(prediction)
@@ -78,12 +78,12 @@ async def test_what_is_young_open_an_example_or_made_on_the_web_stays(parts, wor
 
 async def test_what_ran_for_long_goes_when_its_own_hour_is_over(parts, world):
     prediction = await world.prediction(status="processing", completed_at=None, files=["a"])
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     await predictions.put_off(parts)
     await world.database.execute(
         "UPDATE prediction SET status = 'succeeded', completed_at = now() - interval '61 minutes'"
     )
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     assert not await world.removed(prediction)
     await predictions.put_off(parts)
     assert await world.removed(prediction)
@@ -94,7 +94,7 @@ async def test_what_ran_for_long_goes_when_its_own_hour_is_over(parts, world):
 async def test_a_former_example_goes(parts, world):
     prediction = await world.prediction()
     await world.insert("example", model_id=await world.model(), prediction_id=prediction)
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     await world.database.execute("DELETE FROM example")
     await predictions.put_off(parts)
     assert await world.removed(prediction)
@@ -104,7 +104,7 @@ async def test_copies_of_a_former_examples_input_go_with_it(parts, world):
     prediction = await world.prediction(input='{"audio": "http://127.0.0.1/v1/delivery/token/a.mp3"}')
     await world.put(f"outputs/{prediction}/input-0/a.mp3")
     await world.insert("example", model_id=await world.model(), prediction_id=prediction)
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     await predictions.put_off(parts)
     assert await world.keys(f"outputs/{prediction}/")
     await world.database.execute("DELETE FROM example")
@@ -117,7 +117,7 @@ async def test_bodies_of_finished_deliveries_go_and_those_of_open_ones_wait(part
     prediction = await world.prediction()
     delivered = await world.delivery(prediction, "delivered")
     pending = await world.delivery(prediction, "pending")
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     assert await world.removed(prediction)
     assert await world.body(delivered) is None
     await predictions.put_off(parts)
@@ -133,18 +133,18 @@ async def test_what_receivers_answered_goes_with_the_bodies(parts, world):
     delivered = await world.delivery(prediction, "delivered")
     log = '[{"status": 500, "response": "secret"}, {"status": 200, "response": "secret"}]'
     await world.database.execute("UPDATE webhook_delivery SET log = $1", log)
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     kept = await world.database.value("SELECT log FROM webhook_delivery WHERE id = $1", delivered)
     assert json.loads(kept) == [{"status": 500}, {"status": 200}]
 
 
 async def test_each_stretch_is_read_once(parts, world):
     await world.prediction()
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     reached = await world.database.value("SELECT reached FROM walk WHERE name = 'retention'")
     assert ago(seconds=3700) < reached < ago(seconds=3599)
     missed = await world.prediction()  # accepted where the walk has been: only a walk that began anew would find it
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     assert not await world.removed(missed)
 
 
@@ -155,13 +155,13 @@ async def test_many_are_removed_in_batches(parts, world):
         "'{\"secret\": 1}', '1', '{}', at, at, at FROM generate_series(1, 2500) n, "
         "LATERAL (SELECT now() - interval '2 days' + make_interval(secs => n / 10.0) AS at) t"
     )
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     assert await world.database.value("SELECT count(*) FROM prediction WHERE NOT data_removed") == 0
 
 
 async def test_a_janitor_that_no_longer_leads_stops(parts, world):
     prediction = await world.prediction()
     parts.leader.held = False
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     await predictions.put_off(parts)
     assert not await world.removed(prediction)

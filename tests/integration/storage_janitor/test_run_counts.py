@@ -47,7 +47,7 @@ async def test_later_runs_are_added_and_very_young_ones_wait(parts, model):
 async def test_a_count_that_breaks_off_is_made_good(parts, model, monkeypatch):
     await model.run(2, accepted_at=datetime.now(UTC) - timedelta(minutes=5))
     with monkeypatch.context() as patch:
-        patch.setattr("tidemill.storage_janitor.store_counts.REACH", "SELECT 1 / 0, $1::text, $2::timestamptz")
+        patch.setattr("tidemill.runtime.scan.ADVANCE", "SELECT 1 / 0, $1::text, $2::timestamptz")
         with pytest.raises(Exception, match="division"):
             await counts.runs(parts)
     assert await model.runs() == 0

@@ -35,7 +35,7 @@ async def test_data_of_an_impatient_account_goes_sooner(parts, world, impatient)
     of_others = await world.prediction(files=["a"], **times(ago(minutes=2)))
     web = await world.prediction(account_id=impatient, source="web", **times(ago(minutes=2)))
     for _ in range(2):
-        for step in (predictions.walk, short.walk, predictions.put_off):
+        for step in (predictions.scan, short.scan, predictions.put_off):
             await step(parts)
     assert [await world.removed(each) for each in (old, young, of_others, web)] == [True, False, False, False]
     assert await world.keys(f"outputs/{old}/") == set()
@@ -48,7 +48,7 @@ async def test_what_ran_while_the_walk_passed_goes_when_its_minute_is_over(parts
     prediction = await world.prediction(
         account_id=impatient, status="processing", **{**times(ago(minutes=5)), "completed_at": None}
     )
-    await short.walk(parts)
+    await short.scan(parts)
     await world.database.execute("UPDATE prediction SET status = 'succeeded', completed_at = now() - interval '30 s'")
     await predictions.put_off(parts)
     assert not await world.removed(prediction)
@@ -60,10 +60,10 @@ async def test_what_ran_while_the_walk_passed_goes_when_its_minute_is_over(parts
 async def test_an_account_that_becomes_impatient_is_heard_at_once(parts, world, impatient):
     short = ShortRetention()
     mine = await world.prediction(**times(ago(minutes=20)))
-    await short.walk(parts)
+    await short.scan(parts)
     assert not await world.removed(mine)
     await world.database.execute("UPDATE account SET retention_s = 600 WHERE id = 'a'")
-    await short.walk(parts)
+    await short.scan(parts)
     assert await world.removed(mine)
 
 
@@ -71,7 +71,7 @@ async def test_a_retention_over_the_services_own_is_its_own(parts, world):
     await world.account("a")
     await world.database.execute("UPDATE account SET retention_s = 100000")
     prediction = await world.prediction()
-    await predictions.walk(parts)
+    await predictions.scan(parts)
     assert await world.removed(prediction)
 
 
@@ -90,20 +90,20 @@ async def test_the_streams_forget_an_impatient_accounts_predictions(parts, world
         info = await parts.bus.jetstream.stream_info(stream.name, subjects_filter=">")
         return info.state.subjects or {}
 
-    await short.walk(parts)
+    await short.scan(parts)
     await short.forget_events(parts)
     assert set(await held(subjects.OUTPUT)) == {subjects.output(stays)}
     assert set(await held(subjects.PREDICTIONS)) == {subjects.prediction("a", "completed", "g")}
     await parts.bus.announce([Announcement(subjects.prediction(impatient, "completed", "g"), b"{}")])
     await world.database.execute("UPDATE account SET retention_s = 60 WHERE id = $1", impatient)
-    await short.walk(parts)
+    await short.scan(parts)
     await short.forget_events(parts)
     assert len(await held(subjects.PREDICTIONS)) == 2
 
 
 async def test_what_is_shared_stays_until_it_is_not(parts, world):
     shared = await world.prediction(shared_at=ago(minutes=1), files=["a"])
-    for step in (predictions.walk, predictions.put_off):
+    for step in (predictions.scan, predictions.put_off):
         await step(parts)
     assert not await world.removed(shared)
     assert await world.keys(f"outputs/{shared}/")

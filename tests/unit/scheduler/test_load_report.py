@@ -6,7 +6,7 @@ from tidemill.contracts.events import LoadReport, QueueLoad
 from tidemill.contracts.prediction import Status
 from tidemill.scheduler import load_report
 from tidemill.scheduler.load_report import build_load_report
-from tidemill.scheduler.stretches import FRESH_AFTER_S, Stretches
+from tidemill.scheduler.scan_windows import FRESH_AFTER_S, ScanWindows
 from tidemill.scheduler.sweep_decisions import OpenPrediction
 
 NOW = 1000.0
@@ -66,7 +66,7 @@ def test_counts_add_up_and_survive_the_wire(drawn):
 
 
 def test_what_is_fresh_has_not_been_looked_for():
-    stretches = Stretches(reached=NOW - 100)
-    stretches.advance(NOW)
-    stretches.next_fresh(NOW)
-    assert stretches.seen_until() == NOW - FRESH_AFTER_S
+    windows = ScanWindows(watermark=NOW - 100)
+    windows.advance(NOW)
+    windows.next_fresh(NOW)
+    assert windows.seen_until() == NOW - FRESH_AFTER_S

@@ -16,11 +16,11 @@ from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, DedicatedConnection
 from tidemill.runtime.db import Row as Record
+from tidemill.runtime.scan import Window
 from tidemill.scheduler.deployment_policies import FORGET_RETIRED_S, Deployment, Release
-from tidemill.scheduler.stretches import Stretch
 from tidemill.scheduler.sweep_decisions import OpenPrediction
 
-WALK: Final = "sweep"
+SCAN: Final = "sweep"  # the name of its watermark
 BATCH: Final = 200  # rows of one statement that writes or that reads inputs
 
 CLOCK: Final = """
@@ -30,9 +30,9 @@ LOSE: Final = f"""
 UPDATE worker SET lease_until = {SQL_LOST} WHERE lease_until <= $1 AND lease_until > {SQL_LOST}
 RETURNING id"""  # noqa: S608 - our own constant
 
-# Stretches are read by the BRIN index on accepted_at, which takes bitmap scans; the plan is made anew each time, as one
+# Windows are read by the BRIN index on accepted_at, which takes bitmap scans; the plan is made anew each time, as one
 # that was made for a small table would be kept when the table is large.
-STRETCH_SETTINGS: Final = {
+SCAN_SETTINGS: Final = {
     "plan_cache_mode": "force_custom_plan",
     "enable_seqscan": "off",
     "jit": "off",
@@ -46,7 +46,7 @@ _COLUMNS: Final = f"""
     COALESCE((SELECT w.lease_until > {SQL_LOST} FROM worker w WHERE w.id = p.worker), false) AS leased,
     EXISTS (SELECT FROM queue_version v WHERE v.queue = p.queue) AS known"""  # noqa: S608 - as above
 
-STRETCH: Final = f"""
+OPEN_IN_WINDOW: Final = f"""
 SELECT {_COLUMNS} FROM prediction p
 WHERE p.accepted_at > $1 AND p.accepted_at <= $2 AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
 
@@ -72,13 +72,6 @@ WHERE d.changed_at > $1 AND (r.retired_at IS NULL OR r.retired_at > now() - make
         WHERE c.deployment_id = d.id AND c.retired_at IS NULL AND c.max_instances > 0))
 ORDER BY d.id, r.number DESC"""  # noqa: S608 - our own constant
 COMMIT_WITHIN_S: Final = 30.0  # changed_at is older than the commit by at most this; changes are read again until then
-
-REACHED: Final = "SELECT reached FROM walk WHERE name = $1"
-# Without a memory of its own the walk begins at the oldest row; an hour covers gateways whose clocks run ahead.
-OLDEST: Final = "SELECT least(accepted_at, created_at) - interval '1 hour' FROM prediction ORDER BY id LIMIT 1"
-REACH: Final = """
-INSERT INTO walk (name, reached) VALUES ($1, $2)
-ON CONFLICT (name) DO UPDATE SET reached = GREATEST(walk.reached, excluded.reached)"""
 
 
 class Clock(NamedTuple):
@@ -106,8 +99,8 @@ async def clock(connection: DedicatedConnection) -> Clock:
     return Clock(row["now"], frozenset(row["workers"]))
 
 
-async def open_in(connection: DedicatedConnection, stretch: Stretch) -> list[OpenPrediction]:
-    return [_row(row) for row in await connection.fetch(STRETCH, at(stretch.after), at(stretch.until))]
+async def open_in(connection: DedicatedConnection, window: Window) -> list[OpenPrediction]:
+    return [_row(row) for row in await connection.fetch(OPEN_IN_WINDOW, at(window.after), at(window.until))]
 
 
 async def open_again(connection: DedicatedConnection, predictions: Sequence[str]) -> list[OpenPrediction]:
@@ -142,16 +135,6 @@ def _deployment(rows: Sequence[Record], moment: float) -> Deployment:
             for row in rows
         ),
     )
-
-
-async def reached(database: Database, now: float) -> float:
-    """Return the watermark at which the scan continues after a restart."""
-    moment = await database.value(REACHED, WALK) or await database.value(OLDEST)
-    return now if moment is None else moment.timestamp()
-
-
-async def reach(connection: DedicatedConnection, until: float) -> None:
-    await connection.fetch(REACH, WALK, at(until))
 
 
 async def summarize(connection: DedicatedConnection) -> None:

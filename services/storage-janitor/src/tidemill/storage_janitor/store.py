@@ -6,33 +6,23 @@ from typing import Final, NamedTuple
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.predictions.removal import IS_KEPT, IS_OVER, OF_SHORT_RETENTION
-from tidemill.storage_janitor.pace import Stretch
+from tidemill.runtime.scan import Window
 
-WALK: Final = "retention"
+SCAN: Final = "retention"  # the name of its watermark
 BATCH: Final = 500  # predictions of one statement that removes data
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
-REACHED: Final = "SELECT reached FROM walk WHERE name = $1"
-# Without a memory the walk begins at the oldest row; an hour covers gateways whose clocks run ahead.
-OLDEST: Final = """
-SELECT COALESCE(
-    (SELECT least(accepted_at, created_at) FROM prediction ORDER BY id LIMIT 1),
-    clock_timestamp()) - interval '1 hour'"""
-REACH: Final = """
-INSERT INTO walk (name, reached) VALUES ($1, $2)
-ON CONFLICT (name) DO UPDATE SET reached = GREATEST(walk.reached, excluded.reached)"""
-
 # The output of one that succeeded names its files by URL; one that ended otherwise may have left some unnamed.
 _FILES: Final = "(p.status <> 'succeeded' OR p.output::text LIKE '%http%')"
 # What was an example may have copies of its input's files beside its output. Inputs are looked at only where few are;
-# what ceased to be an example before the walk came by leaves its copies to the search for orphans.
+# what ceased to be an example before the scan came by leaves its copies to the search for orphans.
 _COPIES: Final = "p.input::text LIKE '%/v1/delivery/%'"
 
-STRETCH: Final = f"""
+IN_WINDOW: Final = f"""
 SELECT p.id, {_FILES} AS files, {IS_OVER} AND NOT {IS_KEPT} AS due
 FROM prediction p
 WHERE p.accepted_at > $3 AND p.accepted_at <= $4 AND p.source = 'api' AND NOT p.data_removed"""  # noqa: S608 - own constants
-STRETCH_OF_IMPATIENT: Final = f"{STRETCH} AND {OF_SHORT_RETENTION}"
+IN_WINDOW_OF_SHORT_RETENTION: Final = f"{IN_WINDOW} AND {OF_SHORT_RETENTION}"
 IMPATIENT: Final = "SELECT id, retention_s FROM account WHERE retention_s < $1::float8"
 
 # Among them those whose row is gone, those that their owner has deleted, and those that wait for their last webhook.
@@ -76,20 +66,10 @@ async def now(database: Database) -> float:
     return moment
 
 
-async def reached(database: Database) -> float:
-    """Where the walk goes on."""
-    moment = await database.value(REACHED, WALK) or await database.value(OLDEST)
-    return float(moment.timestamp())
-
-
-async def reach(database: Database, until: float) -> None:
-    await database.execute(REACH, WALK, at(until))
-
-
-async def found_in(database: Database, stretch: Stretch, clock: Clock, *, impatient: bool = False) -> Found:
+async def found_in(database: Database, window: Window, clock: Clock, *, impatient: bool = False) -> Found:
     """`impatient`: only of accounts that want their data deleted sooner."""
-    statement = STRETCH_OF_IMPATIENT if impatient else STRETCH
-    rows = await database.fetch(statement, at(clock.now), clock.retention_s, at(stretch.after), at(stretch.until))
+    statement = IN_WINDOW_OF_SHORT_RETENTION if impatient else IN_WINDOW
+    rows = await database.fetch(statement, at(clock.now), clock.retention_s, at(window.after), at(window.until))
     return Found([_due(row) for row in rows if row["due"]], [row["id"] for row in rows if not row["due"]])
 
 

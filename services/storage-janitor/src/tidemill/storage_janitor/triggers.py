@@ -11,8 +11,8 @@ from tidemill.storage_janitor.handlers.rounds import Step, repeated
 def retention() -> tuple[Step, ...]:
     short = predictions.ShortRetention()
     return (
-        Step("predictions", predictions.walk),
-        Step("short_retention", short.walk),
+        Step("predictions", predictions.scan),
+        Step("short_retention", short.scan),
         Step("put_off", predictions.put_off),
         Step("events", short.forget_events),
         Step("keys", predictions.expired_keys),

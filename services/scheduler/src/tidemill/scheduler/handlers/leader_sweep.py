@@ -12,13 +12,14 @@ from prometheus_client import Gauge
 from tidemill.contracts.events import WaitingList
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import DedicatedConnection
+from tidemill.runtime.scan import advance_watermark
 from tidemill.scheduler import store
 from tidemill.scheduler.backlogs import Backlog
 from tidemill.scheduler.config import Config
 from tidemill.scheduler.handlers.effects import Effects
 from tidemill.scheduler.load_report import build_load_report
 from tidemill.scheduler.placement import WaitingCounts
-from tidemill.scheduler.stretches import Stretches
+from tidemill.scheduler.scan_windows import ScanWindows
 from tidemill.scheduler.sweep_decisions import (
     Decision,
     EndPrediction,
@@ -34,7 +35,7 @@ from tidemill.scheduler.tracked_predictions import TrackedPredictions
 CHECKS_PER_SWEEP: Final = 5000  # rows read again in one sweep: about 50 ms of the database
 CHECKS_PER_WARM_QUEUE: Final = 10  # of each warm queue, every second: whether the longest waiting still wait
 CHECKS_OF_WARM_QUEUES: Final = 1000  # of all such queues together
-SLICES_PER_SWEEP: Final = 10  # of the backlog after an outage, so that fresh rows are still read every second
+WINDOWS_PER_SWEEP: Final = 10  # of the backlog after an outage, so that fresh rows are still read every second
 SAVE_WATERMARK_EVERY_S: Final = 10.0  # bounds what is read again after a crash, and what is not summarized
 WAITING_LIST_LIMIT: Final = 2_000  # ids in one waiting list; a position beyond that helps nobody
 DATABASE_SLOW_AFTER_S: Final = 1.0  # a database that takes longer to return its time was unavailable, for workers too
@@ -72,10 +73,10 @@ class SweepSnapshot(NamedTuple):
 
 
 class LeaderSweep:
-    """`stretches` is a connection with the settings that the scan needs."""
+    """`scanning` is a connection with the settings that the scan needs."""
 
     def __init__(
-        self, config: Config, stretches: DedicatedConnection, effects: Effects, quiet_s: QuietS, reached: float
+        self, config: Config, scanning: DedicatedConnection, effects: Effects, quiet_s: QuietS, watermark: float
     ) -> None:
         self.tracked = TrackedPredictions(late_after_s=config.late_after_s)
         self._rules = SweepRules(
@@ -84,10 +85,10 @@ class LeaderSweep:
             time_limit_s=config.time_limit_s,
         )
         self._connection = effects.connection
-        self._scan_connection = stretches
+        self._scan_connection = scanning
         self._effects = effects
         self._quiet_s = quiet_s
-        self._stretches = Stretches(reached)
+        self._windows = ScanWindows(watermark)
         self.workers: frozenset[str] = frozenset()  # with a live lease, as of the last sweep
         self.snapshot = SweepSnapshot()
         self._waiting_lists: dict[str, list[str]] | None = None
@@ -135,24 +136,24 @@ class LeaderSweep:
         await self._check_again(clock, news)
         await self._scan_settled(clock.now, news)
         await self._save_watermark(clock.now)
-        self._waiting_lists, self._seen_until = None, self._stretches.seen_until()
+        self._waiting_lists, self._seen_until = None, self._windows.seen_until()
         self.snapshot = self._summary(asked, clock.now, news)
         OPEN.set(len(self.tracked))
         await self._send_load_report(clock.now, monotonic() - started)
 
     async def _scan_fresh(self, now: float, news: SweepInput) -> None:
-        stretch = self._stretches.next_fresh(now)
-        if stretch is not None:
-            await self._apply_decisions(await store.open_in(self._scan_connection, stretch), now, news)
+        window = self._windows.next_fresh(now)
+        if window is not None:
+            await self._apply_decisions(await store.open_in(self._scan_connection, window), now, news)
 
     async def _scan_settled(self, now: float, news: SweepInput) -> None:
-        self._stretches.advance(now)
-        for _ in range(SLICES_PER_SWEEP):
-            stretch = self._stretches.next_settled()
-            if stretch is None:
+        self._windows.advance(now)
+        for _ in range(WINDOWS_PER_SWEEP):
+            window = self._windows.next_settled()
+            if window is None:
                 return
-            await self._apply_decisions(await store.open_in(self._scan_connection, stretch), now, news)
-            self._stretches.read(stretch)
+            await self._apply_decisions(await store.open_in(self._scan_connection, window), now, news)
+            self._windows.read(window)
 
     async def _check_again(self, clock: store.Clock, news: SweepInput) -> None:
         wanted = {
@@ -196,7 +197,7 @@ class LeaderSweep:
         return decide(row, self.tracked.sent_hints(row.id), seen, self._rules)
 
     async def _send_load_report(self, now: float, took_s: float) -> None:
-        behind_s = now - self._stretches.seen_until() + took_s
+        behind_s = now - self._windows.seen_until() + took_s
         load = build_load_report(self.tracked.rows(), now, behind_s)
         WAITING.set(sum(queue.waiting for queue in load.queues))
         LONGEST_WAIT.set(max((now - queue.oldest_at for queue in load.queues), default=0.0))
@@ -205,7 +206,9 @@ class LeaderSweep:
     async def _save_watermark(self, now: float) -> None:
         if now - self._watermark_saved_at >= SAVE_WATERMARK_EVERY_S:
             oldest = self.tracked.oldest_accepted_at()
-            reached = self._stretches.reached()
-            await store.reach(self._connection, reached if oldest is None else min(reached, oldest - JUST_BEFORE_S))
+            watermark = self._windows.watermark()
+            if oldest is not None:
+                watermark = min(watermark, oldest - JUST_BEFORE_S)
+            await advance_watermark(self._connection, store.SCAN, watermark)
             self._watermark_saved_at = now
             await store.summarize(self._scan_connection)

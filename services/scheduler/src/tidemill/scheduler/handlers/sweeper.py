@@ -13,6 +13,7 @@ from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database, DedicatedConnection
 from tidemill.runtime.leader import Leader
+from tidemill.runtime.scan import find_watermark
 from tidemill.runtime.tasks import set_within
 from tidemill.runtime.telemetry import log
 from tidemill.scheduler import store
@@ -67,12 +68,12 @@ class Sweeper:
         self._wake.set()
 
     async def run(self) -> None:
-        stretches = self._database.dedicated_connection(settings=store.STRETCH_SETTINGS)
+        scanning = self._database.dedicated_connection(settings=store.SCAN_SETTINGS)
         async with asyncio.TaskGroup() as announcing:
             effects = Effects(self._database.dedicated_connection(), self._bus, announcing)
             while True:
                 try:
-                    await self._sweep_once(stretches, effects)
+                    await self._sweep_once(scanning, effects)
                 except TRANSIENT_ERRORS as error:
                     log().warning("database unavailable", action="retry", what="sweep", error=str(error))
                     if self._sweep is not None:
@@ -83,7 +84,7 @@ class Sweeper:
         await set_within(self._wake, self._config.sweep_s if self._leader.held else STANDBY_POLL_S)
         self._wake.clear()
 
-    async def _sweep_once(self, stretches: DedicatedConnection, effects: Effects) -> None:
+    async def _sweep_once(self, scanning: DedicatedConnection, effects: Effects) -> None:
         if not self._leader.held:
             if self._sweep is not None:
                 self._sweep.reset_gauges()
@@ -91,9 +92,8 @@ class Sweeper:
             self._failing.clear()
             return
         if self._sweep is None:
-            clock = await store.clock(effects.connection)
-            reached = await store.reached(self._database, clock.now)
-            self._sweep = LeaderSweep(self._config, stretches, effects, self.quiet_s, reached)
+            watermark = await find_watermark(self._database, store.SCAN)
+            self._sweep = LeaderSweep(self._config, scanning, effects, self.quiet_s, watermark)
         failing, bus_back = dict(self._failing), self._bus_back
         bus_back_s = None if bus_back is None else monotonic() - bus_back
         await self._sweep.sweep(SweepInput(failing, bus_back_s, self._policies.disabled_queues(), self.warm()))

@@ -1,6 +1,6 @@
 """Data of API predictions goes when its retention is over: the objects first, then what the row says of them.
 
-A crash in between leaves a row that is found again, for the walk moves on only when its stretch is done.
+A crash in between leaves a row that is found again, for the watermark moves on only when its window is done.
 """
 
 import asyncio
@@ -12,61 +12,62 @@ from prometheus_client import Gauge
 
 from tidemill.runtime.clock import at
 from tidemill.runtime.predictions.removal import defer, remove_due
+from tidemill.runtime.scan import advance_watermark, find_watermark
 from tidemill.runtime.streams import removal
 from tidemill.storage_janitor import store
 from tidemill.storage_janitor.handlers.parts import Parts, listed, removed
 from tidemill.storage_janitor.leftovers import batches, outputs_of
-from tidemill.storage_janitor.pace import SLICE_FIRST_S, next_slice_s, next_stretch
+from tidemill.storage_janitor.pace import WINDOW_FIRST_S, next_length_s, next_window
 
 LISTINGS_AT_ONCE: Final = 4  # they wait for the store in threads; more would crowd out whom users wait for
 BEHIND: Final = Gauge("tidemill_janitor_behind_seconds", "How long data has been due that the walk has not come to")
 
 
-async def walk(parts: Parts) -> None:
-    """Reads every stretch of accepted_at once; what is not due at its turn is written down for later."""
-    slice_s = SLICE_FIRST_S
-    reached = await store.reached(parts.database)
+async def scan(parts: Parts) -> None:
+    """Reads every window of accepted_at once; what is not due at its turn is written down for later."""
+    length_s = WINDOW_FIRST_S
+    watermark = await find_watermark(parts.database, store.SCAN)
     clock = await _clock(parts)  # once: chasing one that goes on would never end
     while parts.leader.held:
-        BEHIND.set(max(0.0, clock.now - clock.retention_s - reached))
-        stretch = next_stretch(reached, clock.now, clock.retention_s, slice_s)
-        if stretch is None:
+        BEHIND.set(max(0.0, clock.now - clock.retention_s - watermark))
+        window = next_window(watermark, clock.now, clock.retention_s, length_s)
+        if window is None:
             return
-        found = await store.found_in(parts.database, stretch, clock)
+        found = await store.found_in(parts.database, window, clock)
         await _take(parts, found, clock)
-        await store.reach(parts.database, stretch.until)
-        slice_s = next_slice_s(slice_s, len(found.due) + len(found.later))
-        reached = stretch.until
+        await advance_watermark(parts.database, store.SCAN, window.until)
+        length_s = next_length_s(length_s, len(found.due) + len(found.later))
+        watermark = window.until
 
 
 class ShortRetention:
-    """A walk of its own for accounts that want their data deleted sooner, close behind the present.
+    """A scan of its own for accounts that want their data deleted sooner, close behind the present.
 
     It remembers nothing: when it begins, and when an account changes its mind, it goes back as far as data is kept.
     """
 
     def __init__(self) -> None:
         self._wanted: dict[str, int] = {}
-        self._reached = 0.0
+        self._watermark = 0.0
 
-    async def walk(self, parts: Parts) -> None:
+    async def scan(self, parts: Parts) -> None:
         clock = await _clock(parts)
         wanted = await store.impatient(parts.database, clock.retention_s)
         if any(self._wanted.get(account, clock.retention_s) > retention_s for account, retention_s in wanted.items()):
-            self._reached = 0.0
+            self._watermark = 0.0
         self._wanted = wanted
         if not wanted:
             return
-        self._reached = max(self._reached, clock.now - clock.retention_s)
-        slice_s = SLICE_FIRST_S
+        self._watermark = max(self._watermark, clock.now - clock.retention_s)
+        length_s = WINDOW_FIRST_S
         while parts.leader.held:
-            stretch = next_stretch(self._reached, clock.now, min(wanted.values()), slice_s)
-            if stretch is None:
+            window = next_window(self._watermark, clock.now, min(wanted.values()), length_s)
+            if window is None:
                 return
-            found = await store.found_in(parts.database, stretch, clock, impatient=True)
+            found = await store.found_in(parts.database, window, clock, impatient=True)
             await _take(parts, found, clock)
-            self._reached = stretch.until
-            slice_s = next_slice_s(slice_s, len(found.due) + len(found.later))
+            self._watermark = window.until
+            length_s = next_length_s(length_s, len(found.due) + len(found.later))
 
     async def forget_events(self, parts: Parts) -> None:
         """The streams keep everybody's for the usual time."""
@@ -78,7 +79,7 @@ class ShortRetention:
 
 
 async def put_off(parts: Parts) -> None:
-    """Those that the walk has passed: open or young at their turn, or with a webhook still on its way."""
+    """Those that the scan has passed: open or young at their turn, or with a webhook still on its way."""
     while parts.leader.held:
         clock = await _clock(parts)
         batch = await store.deferred(parts.database, clock)
