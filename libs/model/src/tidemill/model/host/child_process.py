@@ -33,17 +33,17 @@ _PENDING_FILES_LIMIT: Final = protocol.FRAME_LIMIT_FILES + protocol.FILES_LIMIT_
 class ChildProcess:
     """Must be made inside a running event loop."""
 
-    def __init__(self, pid: int, pidfd: int, ends: ChildEndpoints, events: ChildEvents) -> None:
+    def __init__(self, pid: int, pidfd: int, endpoints: ChildEndpoints, events: ChildEvents) -> None:
         self.pid = pid
         self.poisoned: str | None = None
         self._fault: Fault | None = None
         self._pidfd = pidfd
-        self._ends = ends
+        self._endpoints = endpoints
         self._events = events
         self._loop = asyncio.get_running_loop()
         self._decoder = protocol.FrameDecoder()
         self._files: deque[int] = deque()
-        self._writer = FrameWriter(ends.data, self.poison)
+        self._writer = FrameWriter(endpoints.data, self.poison)
         self._ended = False
         self._received: deque[bytes] = deque()  # frames not yet delivered
         self._received_bytes = 0
@@ -51,8 +51,8 @@ class ChildProcess:
         self._hung_up = False
         self._budget = ReadBudget()
         self._paused: asyncio.TimerHandle | None = None
-        self._receive = ends.data.recvmsg
-        self._pipes = PipeReader(ends.text, ends.log, events, self)
+        self._receive = endpoints.data.recvmsg
+        self._pipes = PipeReader(endpoints.text, endpoints.log, events, self)
         self._resume_reading()
 
     # Sending
@@ -72,14 +72,14 @@ class ChildProcess:
         if not self._ended:
             with contextlib.suppress(OSError):
                 # This also wakes a child that waits for a frame: it could miss the signal just before it waits.
-                self._ends.data.shutdown(socket.SHUT_WR)
+                self._endpoints.data.shutdown(socket.SHUT_WR)
 
     def _send_control(self, frame: protocol.Frame) -> None:
         if self._ended:
             return
         data = protocol.encode(frame)
         try:
-            sent = self._ends.control.send(data)
+            sent = self._endpoints.control.send(data)
         except BlockingIOError:
             return  # it has left thousands of cancels unread; the caller kills it when its deadline is over
         except ConnectionError:
@@ -112,10 +112,10 @@ class ChildProcess:
             if self._received:
                 self._deliver_later()
             elif not self._hung_up:
-                self._loop.add_reader(self._ends.data.fileno(), self._on_data)
+                self._loop.add_reader(self._endpoints.data.fileno(), self._on_data)
 
     def _stop_reading(self) -> None:
-        self._loop.remove_reader(self._ends.data.fileno())
+        self._loop.remove_reader(self._endpoints.data.fileno())
         self._pipes.pause()
 
     def spend(self, frames: int, size: int) -> None:
@@ -154,7 +154,7 @@ class ChildProcess:
     def _on_hang_up(self) -> None:
         """Handle a closed data socket: kill a child that still runs; one that is ending keeps its own exit status."""
         self._hung_up = True
-        self._loop.remove_reader(self._ends.data.fileno())
+        self._loop.remove_reader(self._endpoints.data.fileno())
         if self._is_ending():
             self.kill()
         else:
@@ -171,7 +171,7 @@ class ChildProcess:
         """Deliver a limited number of frames per turn of the loop, so that other children get theirs."""
         bodies = [self._received.popleft() for _ in range(min(len(self._received), _FRAMES_PER_TURN))]
         if self._received:
-            self._loop.remove_reader(self._ends.data.fileno())
+            self._loop.remove_reader(self._endpoints.data.fileno())
             self._deliver_later()
         size, self._received_bytes = self._received_bytes, 0
         self._deliver(bodies)
@@ -242,8 +242,8 @@ class ChildProcess:
         self._writer.close()
         self._ended = True
         self._pipes.close()
-        self._ends.data.close()
-        self._ends.control.close()
+        self._endpoints.data.close()
+        self._endpoints.control.close()
         os.close(self._pidfd)
         self._events.on_exit(ChildExit(code, number, max_rss_kb, self.poisoned, self._fault))
         for descriptor in self._files:

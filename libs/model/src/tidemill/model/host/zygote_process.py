@@ -35,9 +35,9 @@ class ForkRefusedError(Exception):
 
 @dataclass
 class _PendingFork:
-    ends: ChildEndpoints
+    endpoints: ChildEndpoints
     events: ChildEvents
-    made: "asyncio.Future[ChildProcess]"
+    child: "asyncio.Future[ChildProcess]"
 
 
 @dataclass
@@ -55,9 +55,9 @@ class ZygoteProcess:
         `env` is its whole environment. Every child can read it, so it must hold no secrets. Its PYTHONPATH must contain
         the directory of make_runtime_path().
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(0)
-        options = ["--socket-fd", str(theirs.fileno()), "--preload", ",".join(preload)]
+        worker_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        worker_end.settimeout(0)
+        options = ["--socket-fd", str(zygote_end.fileno()), "--preload", ",".join(preload)]
         try:
             process = await asyncio.create_subprocess_exec(
                 python,
@@ -67,16 +67,16 @@ class ZygoteProcess:
                 env=dict(env),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[zygote_end.fileno()],
                 start_new_session=True,  # the worker handles Ctrl-C and the stop signal of a service manager
             )
         except BaseException:
-            ours.close()
+            worker_end.close()
             raise
         finally:
-            theirs.close()
+            zygote_end.close()
         zygote = cls(process)
-        zygote._listen(ours)
+        zygote._listen(worker_end)
         try:
             await asyncio.wait_for(asyncio.shield(zygote._ready), _READY_WITHIN_S)
         except BaseException:
@@ -104,19 +104,19 @@ class ZygoteProcess:
             raise ZygoteDiedError("the zygote has ended")
         self._last_id += 1
         identifier = self._last_id
-        ends, theirs = _make_endpoints()
-        fork = self._forks[identifier] = _PendingFork(ends, events, self._loop.create_future())
+        endpoints, child_ends = _make_endpoints()
+        fork = self._forks[identifier] = _PendingFork(endpoints, events, self._loop.create_future())
         try:
             try:
-                await self._request({"t": "fork", "id": identifier, "spec": spec.to_json()}, theirs)
+                await self._request({"t": "fork", "id": identifier, "spec": spec.to_json()}, child_ends)
             finally:
-                for descriptor in theirs:
+                for descriptor in child_ends:
                     os.close(descriptor)
-            child = await fork.made
+            child = await fork.child
         except BaseException:
             # The caller gave up. If the zygote forks the child all the same, _on_forked kills it.
-            fork.made.cancel()
-            ends.close()
+            fork.child.cancel()
+            endpoints.close()
             raise
         child.send(json.dumps(boot.to_frame()).encode())
         return child
@@ -169,19 +169,19 @@ class ZygoteProcess:
 
     def _on_forked(self, identifier: int, pid: int, pidfd: int) -> None:
         fork = self._forks.pop(identifier)
-        if fork.made.done():
+        if fork.child.done():
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             os.close(pidfd)
             return
-        child = ChildProcess(pid, pidfd, fork.ends, fork.events)
+        child = ChildProcess(pid, pidfd, fork.endpoints, fork.events)
         self._children[identifier] = child
-        fork.made.set_result(child)
+        fork.child.set_result(child)
 
     def _on_refused(self, identifier: int, error: str) -> None:
         fork = self._forks.pop(identifier)
-        if not fork.made.done():
-            fork.made.set_exception(ForkRefusedError(error))
+        if not fork.child.done():
+            fork.child.set_exception(ForkRefusedError(error))
 
     def _on_death(self) -> None:
         self._loop.remove_reader(self._socket.fileno())
@@ -189,8 +189,8 @@ class ZygoteProcess:
         if not self._ready.done():
             self._ready.set_exception(ZygoteDiedError("the zygote ended before it was ready; its stderr says why"))
         for fork in self._forks.values():
-            if not fork.made.done():
-                fork.made.set_exception(ZygoteDiedError("the zygote ended during the fork"))
+            if not fork.child.done():
+                fork.child.set_exception(ZygoteDiedError("the zygote ended during the fork"))
         self._forks.clear()
         for child in self._children.values():
             child.kill_and_watch()
@@ -225,8 +225,8 @@ def _make_endpoints() -> tuple[ChildEndpoints, list[int]]:
     text, child_text = os.pipe2(os.O_CLOEXEC)
     data.settimeout(0)
     control.settimeout(0)
-    for ours in (log, text):
-        os.set_blocking(ours, False)  # the child's end stays blocking
+    for descriptor in (log, text):
+        os.set_blocking(descriptor, False)  # the child's end stays blocking
     return ChildEndpoints(data, control, log, text), [
         child_data.detach(),
         child_control.detach(),

@@ -17,7 +17,7 @@ INSTANCE = "/srv/op/worker/instances/01kb8d3n5q9w2e4r6t8y0z1x2c"
         ("/srv/op/env/lib/python3.11/site-packages/torch/nn/modules/module.py", "torch/nn/modules/module.py"),
         ("/usr/lib/python3/dist-packages/yaml/__init__.py", "yaml/__init__.py"),
         ("/root/.pyenv/versions/3.12.1/lib/python3.12/json/decoder.py", "json/decoder.py"),
-        ("/home/op/tidemill/libs/model/src/tidemill/model/encode.py", "tidemill/model/encode.py"),
+        ("/home/op/tidemill/libs/model/src/tidemill/model/values/encode.py", "tidemill/model/values/encode.py"),
         ("/home/op/tidemill/libs/cog/src/cog/_scope.py", "cog/_scope.py"),
         ("/elsewhere/of/the/operator/thing.py", "thing.py"),
     ],

@@ -247,7 +247,7 @@ def test_tuples_and_arrays_are_outputs_too():
 
 def test_the_example_of_the_documentation_is_one(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    page = (Path(__file__).resolve().parents[3] / "docs" / "batching.md").read_text()
+    page = (Path(__file__).resolve().parents[4] / "docs" / "batching.md").read_text()
     (tmp_path / "documented.py").write_text(re.split(r"```python.*\n", page)[1].split("```")[0])
     signature = load_signature("documented.py:Predictor", tmp_path)
     assert signature.batch == cog._marks.BatchSettings(32, 5)

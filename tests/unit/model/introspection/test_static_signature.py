@@ -10,7 +10,7 @@ from tidemill.model.introspection.load import PREDICT_NAMES, TRAIN_NAMES, load_s
 from tidemill.model.introspection.static_signature import needs_gpu_or_network, read_signature
 from tidemill.model.schema.openapi import openapi_schema
 
-MODELS = Path(__file__).parents[2] / "models"
+MODELS = Path(__file__).parents[3] / "models"
 HEAD = """import typing
 import cog
 import torch.nope

@@ -14,7 +14,7 @@ from tidemill.model.schema.openapi import openapi_schema
 from tidemill.model.values.coerce import build_kwargs, unknown_inputs
 from tidemill.model.values.encode import encode_output
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
+MODELS = Path(__file__).resolve().parents[3] / "models"
 
 
 @pytest.fixture
