@@ -247,7 +247,7 @@ async def test_a_silent_stream_says_that_it_is_there(gateway, running):
 
 async def test_streams_end_with_the_gateway_when_what_looks_after_them_dies(servers, gateway, alice, monkeypatch):
     """Else they would stay open with nobody to end them."""
-    monkeypatch.setattr("tidemill.gateway.live.feeds.ENDED", "SELECT 1 / 0 AS id WHERE $1::text[] IS NOT NULL")
+    monkeypatch.setattr("tidemill.gateway.stores.predictions._ENDED", "SELECT 1 / 0 AS id WHERE $1::text[] IS NOT NULL")
     port = OwnPort()
     service = await build(msgspec.structs.replace(servers, port=port.number, ops_port=port.number + 1))
     running = asyncio.create_task(service.run())

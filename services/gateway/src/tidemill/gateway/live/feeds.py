@@ -17,7 +17,8 @@ from nats.aio.msg import Msg
 from tidemill.contracts import subjects
 from tidemill.contracts.events import AnyChunk
 from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
-from tidemill.contracts.prediction import SQL_OPEN, Status
+from tidemill.contracts.prediction import Status
+from tidemill.gateway import stores
 from tidemill.gateway.live.sse import FinalState, Transcript
 from tidemill.gateway.live.stored_messages import StoredMessages
 from tidemill.runtime.bus import TRANSIENT_ERRORS as BUS_ERRORS
@@ -34,9 +35,6 @@ TRANSCRIPT_LIMIT_BYTES: Final = 4 * (
 TRANSCRIPTS_LIMIT_BYTES: Final = (
     256 * MIB
 )  # of all transcripts; beyond it a stream is closed, and its clients may reconnect
-ROW: Final = """
-SELECT id, status, attempt, output, logs, error, created_at, data_removed FROM prediction WHERE id = $1"""
-ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"  # noqa: S608 - a constant
 decode: Final = msgspec.json.Decoder(AnyChunk).decode
 
 
@@ -132,7 +130,7 @@ class Feeds:
         await self._stored.listen()
 
     async def row(self, prediction_id: str) -> Row | None:
-        return await self._database.row(ROW, prediction_id)
+        return await stores.predictions.find_for_stream(self._database, prediction_id)
 
     @asynccontextmanager
     async def follow(self, prediction_id: str, second: int) -> AsyncIterator[Feed]:
@@ -221,7 +219,7 @@ class Feeds:
             await asyncio.sleep(POLL_S)
             live = [feed.id for feed in self._feeds.values() if not feed.closed]
             try:
-                ended = {row["id"] for row in await self._database.fetch(ENDED, live)} if live else set()
+                ended = await stores.predictions.list_ended(self._database, live) if live else set()
                 for prediction_id in ended & overdue:
                     await self._finish(prediction_id)
             except TRANSIENT_ERRORS as error:

@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from tidemill.contracts.errors import invalid_version, not_found
+from tidemill.gateway import stores
 from tidemill.gateway.predictions.validation import Check, checker
 from tidemill.gateway.ttl_cache import TtlCache
 from tidemill.runtime.db import Database, Row
@@ -14,15 +15,6 @@ from tidemill.runtime.streams.urls import Carried
 REFERENCE: Final = re.compile(
     r"(?:(?P<owner>[a-z0-9._-]{1,64})/(?P<name>[a-z0-9._-]{1,64}))?(?:(?:^|:)(?P<id>[0-9a-f]{64}))?"
 )
-VISIBLE: Final = "(m.visibility = 'public' OR m.account_id = $1)"
-# An id names one version of one model. Those made before ids named the model may be of several models with the same
-# files: one's own comes first, then the oldest.
-FIND: Final = f"""
-SELECT v.queue, v.id, v.openapi_schema, v.streams, v.streams_files, v.secret_inputs, m.owner, m.name
-FROM version v JOIN model m ON m.id = v.model_id
-WHERE {VISIBLE} AND ($2::text IS NULL OR (m.owner = $2 AND m.name = $3))
-    AND (v.id = $4 OR ($4::text IS NULL AND v.queue = m.latest_queue))
-ORDER BY m.account_id = $1 DESC, v.created_at LIMIT 1"""  # noqa: S608 - our own constant
 
 
 class Runnable(msgspec.Struct, frozen=True):
@@ -71,7 +63,9 @@ class Versions:
         match = REFERENCE.fullmatch(reference)
         if match is None or not reference:
             return None, self._cache_s
-        row = await self._database.row(FIND, account_id, match["owner"], match["name"], match["id"])
+        row = await stores.versions.find_runnable(
+            self._database, account_id, match["owner"], match["name"], match["id"]
+        )
         return None if row is None else self._runnable(row), self._cache_s
 
     def _runnable(self, row: Row) -> Runnable:

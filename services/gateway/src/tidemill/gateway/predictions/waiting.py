@@ -1,14 +1,11 @@
 """Requests that wait for a prediction to end: woken by its event, or by its row in case the event was lost."""
 
 import asyncio
-from typing import Final
 
 from tidemill.contracts.events import Lifecycle
-from tidemill.contracts.prediction import SQL_OPEN
+from tidemill.gateway import stores
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
-
-ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"  # noqa: S608 - a constant
 
 Waiter = asyncio.Future[Lifecycle | None]
 
@@ -81,12 +78,12 @@ class Waiters:
 
     async def _wake_ended(self, suspects: list[str]) -> None:
         try:
-            rows = await self._database.fetch(ENDED, suspects)
+            ended = await stores.predictions.list_ended(self._database, suspects)
         except TRANSIENT_ERRORS as error:
             log().warning("cannot poll", action="retry", error=str(error))
             return
-        for row in rows:
-            self._wake(row["id"], None)
+        for prediction_id in ended:
+            self._wake(prediction_id, None)
 
     def _wake(self, prediction_id: str, event: Lifecycle | None) -> None:
         for future in self._waiting.pop(prediction_id, ()):

@@ -15,7 +15,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.api.predictions import Prediction, WaitingFor
 from tidemill.contracts.events import WaitingList, WaitingListRequest, WarmQueues
 from tidemill.contracts.prediction import Status
-from tidemill.gateway.stores import boots
+from tidemill.gateway import stores
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.clock import monotonic, now, rfc3339
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database, Row
@@ -27,8 +27,6 @@ PATIENCE_S: Final = 0.25  # a scheduler that leads answers in a millisecond
 QUEUES_LIMIT: Final = 1_000  # remembered; bounds memory, at 2,000 ids each
 WARM_LIFE_S: Final = 6.0  # three messages missed: what was heard grows old
 DECIDED_AFTER_S: Final = 1.0  # by then the scheduler has found the prediction a place, if there is one
-STILL_WAITING: Final = """
-SELECT id FROM prediction WHERE id = ANY ($1) AND status = 'starting' AND worker IS NULL"""
 
 
 class Heard(NamedTuple):
@@ -130,7 +128,7 @@ class WaitingRoom:
 
     async def _ask_boot(self, queue: str) -> Row | None:
         try:
-            return await boots.find_current(self._database, queue)
+            return await stores.boots.find_current(self._database, queue)
         except TRANSIENT_ERRORS:
             return None
 
@@ -141,9 +139,8 @@ class WaitingRoom:
         if line is None:
             return None
         try:
-            rows = await self._database.fetch(STILL_WAITING, line.ids)
+            waiting = await stores.predictions.list_unclaimed(self._database, line.ids)
         except TRANSIENT_ERRORS:
             return None
-        waiting = {row["id"] for row in rows}
         order = [each for each in line.ids if each in waiting]
         return Places({each: place for place, each in enumerate(order, 1)}, line.until, line.whole)

@@ -53,7 +53,7 @@ def _keys(call: Call[SharingParts], text: str) -> str:
 
 async def as_others_see(call: Call[SharingParts], row: Row) -> Prediction:
     prediction = await prediction_serializer.in_detail(call, row)
-    properties = await stores.predictions.input_properties(call.parts.database, row["model"], row["version"])
+    properties = await stores.versions.find_input_properties(call.parts.database, row["model"], row["version"])
     prediction.input = redaction.redacted(prediction.input, properties)
     UrlRenewer(call.parts.signing_key, call.public_url, now()).prediction(prediction)  # of the copied input files
     prediction.webhook = prediction.webhook_events_filter = prediction.deployment = UNSET

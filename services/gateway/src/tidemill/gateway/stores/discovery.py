@@ -1,4 +1,4 @@
-"""The SQL of search and of collections. Only what PostgreSQL has without extensions is used."""
+"""The SQL of search and of collections. Uses no PostgreSQL extension."""
 
 import re
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.gateway.stores.models import FROM, MODEL, VISIBLE
 from tidemill.runtime.db import Database, Row
 
-WORDS_LIMIT: Final = 12  # of a question; each is a look-up of its own
+WORDS_LIMIT: Final = 12  # of a search; each is a look-up of its own
 _WORD: Final = re.compile(r"[^\W_]+")
 
-# Words as they stand find names, and as their stems find prose; each is taken for a beginning.
+# Words as they are match names, their stems match prose. Each word matches as a prefix.
 _QUERY: Final = "(to_tsquery('simple', $1) || to_tsquery('english', $1))"
-# Whole numbers rank the kinds of match, ts_rank (below 1 with 32) whatever is of one kind.
+# Whole numbers rank the kinds of match; ts_rank (below 1 with flag 32) ranks within one kind.
 _SCORE: Final = f"""round((
     CASE WHEN m.owner || '/' || m.name = $2 THEN 4 WHEN m.name = $2 THEN 3 WHEN starts_with(m.name, $2) THEN 2
         WHEN strpos(m.name, $2) > 0 THEN 1 ELSE 0 END
     + ts_rank(m.search, {_QUERY}, 32))::numeric, 6)"""
 _KEY: Final = """(to_char(score * 1000000, 'FM000000000') || model_id) COLLATE "C" """
-# A name that holds the text as it was typed is found too. No index helps with that: the bare names are read, some tens
-# of milliseconds for a hundred thousand models. Words have an index; what is found is ranked before it is joined.
+# A name that contains the text as typed matches too. No index serves this: the names are read, which takes some tens of
+# milliseconds for a hundred thousand models. Words have an index. Matches are ranked before they are joined.
 _FOUND: Final = f"""
 WITH hit AS (
     SELECT id FROM model WHERE visibility = 'public' AND search @@ {_QUERY}
@@ -47,12 +47,12 @@ _MEMBERS: Final = f"""
 
 
 def tsquery(text: str) -> str:
-    """All words of the text, each as a prefix; empty when there is none."""
+    """Return a tsquery of all words of the text, each as a prefix. Empty if there are none."""
     return " & ".join(f"{word}:*" for word in _WORD.findall(text)[:WORDS_LIMIT])
 
 
 async def search_models(database: Database, text: str, cursor: Cursor | None, limit: int) -> list[Row]:
-    """Listed models that have all the words in their name, owner, description or README; the best first."""
+    """Return listed models that contain all words in their name, owner, description or README, the best match first."""
     operator, order, position = comparison(cursor)
     sql = _FOUND.format(operator=operator, order=order)
     return await database.fetch(sql, tsquery(text), text.strip().lower(), position, limit)
@@ -63,7 +63,7 @@ async def search_collections(database: Database, account_id: str, text: str, lim
 
 
 async def collections_page(database: Database, cursor: Cursor | None, limit: int) -> list[Row]:
-    """By slug, from a to z."""
+    """Sorted by slug, from a to z."""
     backwards = cursor is not None and cursor.direction == "previous"
     operator, order = ("<", "DESC") if backwards else (">", "ASC")
     sql = f"""{_COLLECTIONS} WHERE slug COLLATE "C" {operator} $1 ORDER BY slug COLLATE "C" {order} LIMIT $2"""
@@ -75,5 +75,5 @@ async def find_collection(database: Database, slug: str) -> Row | None:
 
 
 async def models_of_collection(database: Database, account_id: str, slug: str) -> Sequence[Row]:
-    """The collection's models, in its order, as far as the account may see them."""
+    """Return the collection's models that the account may see, in the collection's order."""
     return await database.fetch(_MEMBERS, account_id, slug)

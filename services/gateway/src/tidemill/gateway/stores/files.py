@@ -1,4 +1,4 @@
-"""The SQL of uploaded files. An expired file is gone, also before the janitor has removed it."""
+"""The SQL of uploaded files. An expired file is never returned, also before the janitor has removed it."""
 
 from typing import Final
 
@@ -39,7 +39,7 @@ async def delete(database: Database, file_id: str, account_id: str) -> None:
 
 
 async def find_of_owner(database: Database, file_id: str, username: str) -> Row | None:
-    """With the owner's account_id."""
+    """Return the file and the owner's account_id."""
     sql = """SELECT f.name, f.content_type, f.object_key, f.account_id, f.md5, f.sha256
         FROM file f JOIN account a ON a.id = f.account_id
         WHERE f.id = $1 AND a.username = $2 AND f.expires_at > now()"""

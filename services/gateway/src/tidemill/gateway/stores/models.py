@@ -1,4 +1,4 @@
-"""The SQL of models. One of somebody else's is visible when it is public; listed when it runs and has an example."""
+"""The SQL of models. Another account's model is visible if public, and listed if it has a version and an example."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,7 +13,7 @@ from tidemill.runtime.db import Database, Row
 
 MODELS_LIMIT: Final = 1000  # per account, as on Replicate
 
-# Moments are no unique order: the id behind the microseconds makes one, as text that a cursor can hold.
+# Times are not unique: the id after the microseconds makes the order unique, as text that a cursor can hold.
 MICROSECONDS: Final = "to_char(extract(epoch FROM {moment}) * 1000000, 'FM00000000000000000')"
 VERSION: Final = """v.id AS version_id, v.cog_version, v.openapi_schema, v.created_at AS version_created_at,
     COALESCE(v.digest, v.id) AS version_digest,
@@ -36,7 +36,7 @@ ON CONFLICT (owner, name) DO NOTHING RETURNING id"""
 _OWN: Final = "SELECT id FROM model WHERE account_id = $1 AND owner = $2 AND name = $3"
 _README: Final = f"SELECT m.readme FROM model m WHERE m.owner = $2 AND m.name = $3 AND {VISIBLE}"  # noqa: S608 - ours
 
-# Columns that an update may name, and what besides is written with one.
+# Columns that an update may name, and what every update also sets.
 UPDATABLE: Final = frozenset(field.name for field in msgspec.structs.fields(UpdateModel))
 _PUBLISHED: Final = "published_at = COALESCE(published_at, CASE WHEN visibility = 'public' THEN now() END)"
 
@@ -45,29 +45,29 @@ _KEYS: Final = {
     "latest_version_created_at": "COALESCE(v.created_at, m.created_at)",
 }
 
-# Not while somebody pushes to it: the version would have nowhere to go.
+# A model is not deleted during a push: the version would have no model.
 _BUSY: Final = "EXISTS (SELECT FROM push WHERE model_id = $1 AND status IN ('queued', 'building'))"
 
 
-def _comparison(cursor: Cursor | None, asked: queries.ModelsQuery) -> tuple[str, str, str]:
+def _comparison(cursor: Cursor | None, query: queries.ModelsQuery) -> tuple[str, str, str]:
     operator, order, position = comparison(cursor)
-    if asked.sort_direction == "desc":
+    if query.sort_direction == "desc":
         return operator, order, position
     start = "" if cursor is None else position
     return (">", "ASC", start) if operator == "<" else ("<", "DESC", start)
 
 
 async def page(
-    database: Database, account_id: str, asked: queries.ModelsQuery, cursor: Cursor | None, limit: int
+    database: Database, account_id: str, query: queries.ModelsQuery, cursor: Cursor | None, limit: int
 ) -> list[Row]:
-    """Public models that can be run and have an example; of one owner, if asked, and then all that are one's own."""
-    operator, order, position = _comparison(cursor, asked)
-    key = f'({MICROSECONDS.format(moment=_KEYS[asked.sort_by])} || m.id) COLLATE "C"'
+    """Return listed models. With an owner: only his, and for the account's own name also those that are not listed."""
+    operator, order, position = _comparison(cursor, query)
+    key = f'({MICROSECONDS.format(moment=_KEYS[query.sort_by])} || m.id) COLLATE "C"'
     sql = f"""{MODEL}, {key} AS id {FROM}
         WHERE {key} {operator} $1 AND ($3::text IS NULL OR m.owner = $3)
             AND ({LISTED} OR ($3::text IS NOT NULL AND m.account_id = $4))
         ORDER BY {key} {order} LIMIT $2"""
-    return await database.fetch(sql, position, limit, asked.owner, account_id)
+    return await database.fetch(sql, position, limit, query.owner, account_id)
 
 
 async def find(database: Database, account_id: str, owner: str, name: str) -> Row | None:
@@ -87,7 +87,7 @@ async def find_readme(database: Database, account_id: str, owner: str, name: str
 
 
 async def create(database: Database, account_id: str, body: CreateModel) -> bool:
-    """False when the name is taken or the account has MODELS_LIMIT models."""
+    """Return False when the name is taken or the account has MODELS_LIMIT models."""
     made = await database.value(
         _CREATE,
         new_id(),
@@ -107,7 +107,7 @@ async def create(database: Database, account_id: str, body: CreateModel) -> bool
 
 
 async def update(database: Database, model_id: str, changes: Mapping[str, str | None]) -> None:
-    """`changes` by column, each of UPDATABLE."""
+    """`changes`: values by column, each in UPDATABLE."""
     assert changes.keys() <= UPDATABLE
     assignments = ", ".join(f"{column} = ${number}" for number, column in enumerate(changes, 2))
     async with database.transaction() as connection:
@@ -121,7 +121,7 @@ async def update(database: Database, model_id: str, changes: Mapping[str, str | 
 
 
 async def delete(database: Database, model_id: str) -> str | None:
-    """Removes a private model without versions; else answers why it stays."""
+    """Delete a private model without versions. Return None, or the reason why it cannot be deleted."""
     async with database.transaction() as connection:
         row = await connection.fetchrow(
             f"""SELECT visibility, {_BUSY} AS busy, EXISTS (SELECT FROM version WHERE model_id = $1) AS versions

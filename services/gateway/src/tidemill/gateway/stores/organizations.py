@@ -1,6 +1,6 @@
-"""The SQL of accounts' own settings, of organizations and of their members.
+"""The SQL of accounts' settings, of organizations and of their members.
 
-An organization is found only by those who are in it, so that nobody else can tell it from a missing one.
+Only members find an organization: for all others it looks like a missing one.
 """
 
 from typing import Any, Final
@@ -17,7 +17,7 @@ from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
 from tidemill.security import webhook_signatures
 
-OWNED_ORGANIZATIONS_LIMIT: Final = 100  # per user; each has limits of its own, so they must not come for free
+OWNED_ORGANIZATIONS_LIMIT: Final = 100  # per user; each has its own limits, so their number must be bounded
 
 _ORGANIZATION: Final = "o.id, o.username, o.name, o.github_url, o.avatar_url, o.retention_s, o.created_at"
 _LIVE: Final = "o.type = 'organization' AND o.deleted_at IS NULL"
@@ -25,22 +25,22 @@ _LIVE: Final = "o.type = 'organization' AND o.deleted_at IS NULL"
 _OF_MEMBER: Final = f"""
 SELECT {_ORGANIZATION}, m.role FROM member m JOIN account o ON o.id = m.organization_id
 WHERE m.user_id = $1 AND {_LIVE}"""  # noqa: S608 - our own constants
-# $1: an organization's id, that of the operator's token.
+# $1: an organization's id, for a token that the operator created.
 _OF_OPERATOR: Final = f"""
 SELECT {_ORGANIZATION}, 'owner' AS role FROM account o WHERE o.id = $1 AND {_LIVE}"""  # noqa: S608 - our own constants
-# Not FOR UPDATE: that would hold up every prediction of the organization, whose row refers to it.
+# Not FOR UPDATE: that would block every new prediction of the organization, whose row has it as a foreign key.
 _LOCK: Final = f"SELECT 1 FROM account o WHERE o.username = $1 AND {_LIVE} FOR NO KEY UPDATE"  # noqa: S608 - ours
 _CREATE: Final = """
 INSERT INTO account (id, username, name, type, webhook_secret)
 SELECT $1, $2, $3, 'organization', $4
 WHERE (SELECT count(*) FROM member WHERE user_id = $5 AND role = 'owner') < $6
 ON CONFLICT (username) DO NOTHING RETURNING id"""
-_JOIN: Final = """
+_SET_MEMBER: Final = """
 INSERT INTO member (organization_id, user_id, role) VALUES ($1, $2, $3)
 ON CONFLICT (organization_id, user_id) DO UPDATE SET role = excluded.role"""
-_LEAVE: Final = "DELETE FROM member WHERE organization_id = $1 AND user_id = $2"
-# They would come back to life with the membership.
-_END_TOKENS: Final = """
+_DELETE_MEMBER: Final = "DELETE FROM member WHERE organization_id = $1 AND user_id = $2"
+# Without this the tokens would be valid again after the user becomes a member again.
+_REVOKE_TOKENS: Final = """
 UPDATE token SET revoked_at = now()
 WHERE account_id = $1 AND ($2::text IS NULL OR user_id = $2) AND revoked_at IS NULL"""
 _MEMBER: Final = "SELECT u.id, u.username, u.name, u.avatar_url, m.role, m.created_at FROM account u"
@@ -49,7 +49,7 @@ _USER: Final = f"""
 WHERE u.username = $2 AND u.type = 'user'"""
 _COUNTS: Final = """
 SELECT count(*) FILTER (WHERE role = 'owner'), count(*) FROM member WHERE organization_id = $1"""
-# What must go first: whatever somebody could still see or pay for. `account_id = $1` in each.
+# What must be deleted first: everything that users could still see or be billed for. `account_id = $1` in each.
 HOLDINGS: Final = {
     "models": "SELECT 1 FROM model WHERE account_id = $1",
     "deployments": "SELECT 1 FROM deployment WHERE account_id = $1 AND deleted_at IS NULL",
@@ -60,8 +60,8 @@ HOLDINGS: Final = {
 _SETTINGS: Final = ("name", "github_url", "avatar_url", "retention_s")
 
 
-class UsernameTaken(Exception):  # noqa: N818 - a situation, not a failure
-    """The username belongs to somebody already."""
+class UsernameTaken(Exception):  # noqa: N818 - named after the situation
+    """Another account has the username."""
 
 
 async def find_account(database: Database, account_id: str) -> Row:
@@ -74,7 +74,7 @@ async def find_account(database: Database, account_id: str) -> Row:
 
 
 async def update_account(database: Database, account_id: str, changes: dict[str, Any]) -> None:
-    """`changes`: some of name, github_url, avatar_url and retention_s."""
+    """`changes`: values by column, some of _SETTINGS. Others are ignored."""
     columns = [name for name in _SETTINGS if name in changes]
     if columns:
         assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 2))
@@ -82,10 +82,10 @@ async def update_account(database: Database, account_id: str, changes: dict[str,
         await database.execute(sql, account_id, *(changes[name] for name in columns))
 
 
-def _reach(caller: Caller) -> tuple[str, list[str]]:
-    """SQL for the organizations that a caller may act in, each with his role, and its parameters.
+def _visible_to(caller: Caller) -> tuple[str, list[str]]:
+    """Return the SQL that selects the caller's organizations, each with his role, and its parameters.
 
-    A user's own token reaches all that he is in; an organization's token only that one.
+    A token of a user sees all organizations that he is in; a token of an organization sees only this one.
     """
     if caller.user is None:
         return _OF_OPERATOR, [caller.account.id]
@@ -95,21 +95,24 @@ def _reach(caller: Caller) -> tuple[str, list[str]]:
 
 
 async def find(database: Database, caller: Caller, username: str) -> Row | None:
-    """With the caller's role."""
-    sql, values = _reach(caller)
+    """Return the organization with the caller's role, or None."""
+    sql, values = _visible_to(caller)
     return await database.row(f"{sql} AND o.username = ${len(values) + 1}", *values, username)
 
 
 async def page(database: Database, caller: Caller, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
-    sql, values = _reach(caller)
+    sql, values = _visible_to(caller)
     count = len(values)
     sql = f"{sql} AND o.id {operator} ${count + 1} ORDER BY o.id {order} LIMIT ${count + 2}"
     return await database.fetch(sql, *values, position, limit)
 
 
 async def create(database: Database, user_id: str, body: CreateOrganization) -> bool:
-    """Makes the user its owner. False when he owns OWNED_ORGANIZATIONS_LIMIT. Raises UsernameTaken."""
+    """Create an organization with the user as its owner. Return False when he owns OWNED_ORGANIZATIONS_LIMIT.
+
+    Raise UsernameTaken.
+    """
     identifier = new_id()
     async with database.transaction() as connection:
         made = await connection.fetchval(
@@ -122,7 +125,7 @@ async def create(database: Database, user_id: str, body: CreateOrganization) -> 
             OWNED_ORGANIZATIONS_LIMIT,
         )
         if made is not None:
-            await connection.execute(_JOIN, identifier, user_id, "owner")
+            await connection.execute(_SET_MEMBER, identifier, user_id, "owner")
             return True
         if await connection.fetchval("SELECT true FROM account WHERE username = $1", body.username):
             raise UsernameTaken
@@ -130,7 +133,7 @@ async def create(database: Database, user_id: str, body: CreateOrganization) -> 
 
 
 async def delete(database: Database, caller: Caller, username: str) -> str:
-    """The id of the organization that is no more. Raises the problem that keeps it."""
+    """Delete the organization and return its id. Raise the problem if it cannot be deleted."""
     async with database.transaction() as connection:
         found = await _locked(connection, caller, username)
         if found["role"] != "owner":
@@ -138,17 +141,18 @@ async def delete(database: Database, caller: Caller, username: str) -> str:
         held = [name for name, sql in HOLDINGS.items() if await connection.fetchval(f"{sql} LIMIT 1", found["id"])]
         if held:
             raise conflict(f"{username} still has {', '.join(held)}. Delete them first.")
-        # Its name stays taken: links and model names out there must not come to mean somebody else.
+        # The name stays taken: links and model names that others have must not point to another organization later.
         await connection.execute("UPDATE account SET deleted_at = now() WHERE id = $1", found["id"])
         await connection.execute("DELETE FROM member WHERE organization_id = $1", found["id"])
-        await connection.execute(_END_TOKENS, found["id"], None)
+        await connection.execute(_REVOKE_TOKENS, found["id"], None)
         return str(found["id"])
 
 
 async def _locked(connection: Any, caller: Caller, username: str) -> Row:
-    """The organization with the caller's role, held against other changes of it. Raises the 404 problem."""
-    await connection.execute(_LOCK, username)  # before the roles are read: who held it may have changed them
-    sql, values = _reach(caller)
+    """Return the organization with the caller's role, locked against other changes. Raise the 404 problem."""
+    # Lock before reading the roles: the transaction that held the lock may have changed them.
+    await connection.execute(_LOCK, username)
+    sql, values = _visible_to(caller)
     row: Row | None = await connection.fetchrow(f"{sql} AND o.username = ${len(values) + 1}", *values, username)
     if row is None:
         raise not_found()
@@ -171,7 +175,7 @@ class MembershipChanged(msgspec.Struct, frozen=True):
 async def set_member(
     database: Database, caller: Caller, username: str, member: str, role: Role | None
 ) -> MembershipChanged:
-    """Gives a user a role in an organization, or takes it (None). Raises the problem with it."""
+    """Set a user's role in an organization; None removes him. Raise the problem if it is not allowed."""
     async with database.transaction() as connection:
         found = await _locked(connection, caller, username)
         user = await _user(connection, found["id"], member)
@@ -189,15 +193,15 @@ async def set_member(
             )
         )
         if role is None:
-            await connection.execute(_LEAVE, found["id"], user["id"])
-            await connection.execute(_END_TOKENS, found["id"], user["id"])
+            await connection.execute(_DELETE_MEMBER, found["id"], user["id"])
+            await connection.execute(_REVOKE_TOKENS, found["id"], user["id"])
             return MembershipChanged(found["id"], user["role"], user)
-        await connection.execute(_JOIN, found["id"], user["id"], role)
+        await connection.execute(_SET_MEMBER, found["id"], user["id"], role)
         return MembershipChanged(found["id"], user["role"], await _user(connection, found["id"], member))
 
 
 async def _user(connection: Any, organization_id: str, username: str) -> Row:
-    """With the role in the organization, if any. Raises the 404 problem."""
+    """Return the user with his role in the organization (null: none). Raise the 404 problem."""
     row: Row | None = await connection.fetchrow(_USER, organization_id, username)
     if row is None:
         raise Problem(404, f"There is no user named {username}.")

@@ -1,5 +1,7 @@
-"""The SQL of pushes and of the files they are made of. Nothing here crosses accounts: whoever has not uploaded a file
-itself has to, so that knowing a digest is no way to another's bytes.
+"""The SQL of pushes and of the files that they consist of.
+
+Files are never shared between accounts: an account must upload each file itself, so that knowing a digest does not give
+access to the file of another account.
 """
 
 from typing import Final, NamedTuple
@@ -11,7 +13,7 @@ _PUSH: Final = """
 SELECT p.id, m.owner || '/' || m.name AS model, p.status, p.version, p.error, p.warnings, p.logs, p.created_at,
     p.completed_at
 FROM push p JOIN model m ON m.id = p.model_id WHERE p.id = $1 AND p.account_id = $2"""
-# A size that is not the blob's is as good as a missing blob: else a push could understate what it takes.
+# A blob of another size counts as missing: otherwise a push could understate its size.
 _MISSING: Final = """
 SELECT DISTINCT f ->> 'sha256' AS digest FROM push p, json_array_elements(p.files) f
 WHERE p.id = $1 AND NOT EXISTS (
@@ -19,7 +21,7 @@ WHERE p.id = $1 AND NOT EXISTS (
     WHERE b.account_id = p.account_id AND b.digest = f ->> 'sha256' AND b.size = (f ->> 'size')::bigint)
 ORDER BY 1"""
 _CREATE: Final = "INSERT INTO push (id, account_id, model_id, status, files) VALUES ($1, $2, $3, 'uploading', $4)"
-# The lock makes one count after the other; the statement after it sees what the one before has queued.
+# The lock serializes the counts: the next statement sees what the transaction before has queued.
 _LOCK: Final = "SELECT FROM account WHERE id = $1 FOR NO KEY UPDATE"
 _QUEUE: Final = """
 UPDATE push SET status = 'queued' WHERE id = $1 AND status = 'uploading' AND ($3::int IS NULL OR $3 > (
@@ -28,13 +30,13 @@ _OPEN: Final = """
 SELECT count(*) FILTER (WHERE status = 'uploading') AS uploading,
     count(*) FILTER (WHERE status <> 'uploading') AS waiting
 FROM push WHERE account_id = $1 AND status IN ('uploading', 'queued', 'building')"""
-_PLACE: Final = f"WITH {SQL_WAITING} SELECT place FROM waiting_push WHERE id = $1"  # noqa: S608 - our own constant
+_QUEUE_POSITION: Final = f"WITH {SQL_WAITING} SELECT place FROM waiting_push WHERE id = $1"  # noqa: S608 - our own constant
 _ADD_BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _HAS_BLOB: Final = "SELECT true FROM blob WHERE account_id = $1 AND digest = $2"
 
 
 class OpenPushes(NamedTuple):
-    """Pushes of an account that have not ended: whose files are still to come, and that wait or are built."""
+    """Numbers of an account's open pushes: those whose files are being uploaded, and those queued or being built."""
 
     uploading: int
     waiting: int
@@ -49,12 +51,12 @@ async def find(database: Database, push_id: str, account_id: str) -> Row | None:
 
 
 async def missing_digests(database: Database, push_id: str) -> list[str]:
-    """Digests that the push's account has still to upload."""
+    """Return the digests that the account has still to upload."""
     return [row["digest"] for row in await database.fetch(_MISSING, push_id)]
 
 
 async def enqueue(database: Database, push_id: str, account_id: str, limit: int | None) -> None:
-    """Hands the push to the workers, once; not when the account has `limit` of them waiting already."""
+    """Queue the push for the workers, unless it was queued before or the account has `limit` queued or being built."""
     async with database.transaction() as connection:
         await connection.execute(_LOCK, account_id)
         await connection.execute(_QUEUE, push_id, account_id, limit)
@@ -67,8 +69,8 @@ async def count_open(database: Database, account_id: str) -> OpenPushes:
 
 
 async def queue_position(database: Database, push_id: str) -> int | None:
-    """Return 1 for the next one to be built; None for one that does not wait."""
-    found: int | None = await database.value(_PLACE, push_id)
+    """Return the position among the queued pushes, 1 for the next one. None if the push is not queued."""
+    found: int | None = await database.value(_QUEUE_POSITION, push_id)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The SQL of models' run-time secrets. What is sealed is only ever written here: the gateway opens none."""
+"""The SQL of models' run-time secrets. The gateway writes sealed values only, and never reads or opens them."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ INSERT INTO model_secret (model_id, name, sealed) VALUES ($1, $2, $3)
 ON CONFLICT (model_id, name) DO UPDATE SET sealed = EXCLUDED.sealed, updated_at = now()
 RETURNING name, created_at, updated_at"""
 _LOCK: Final = "SELECT FROM model WHERE id = $1 FOR NO KEY UPDATE"
-_ROOM: Final = f"""
+_HAS_ROOM: Final = f"""
 SELECT count(*) < {SECRETS_LIMIT} FROM model_secret WHERE model_id = $1 AND name <> $2"""  # noqa: S608 - ours
 _DELETE: Final = "DELETE FROM model_secret WHERE model_id = $1 AND name = $2 RETURNING name"
 
@@ -26,10 +26,13 @@ async def find(database: Database, model_id: str, name: str) -> Row | None:
 
 
 async def save(database: Database, model_id: str, name: str, sealed: bytes) -> Row | None:
-    """None when the model has SECRETS_LIMIT others. Raises ForeignKeyViolationError when the model has just gone."""
+    """Set a secret. Return None when the model has SECRETS_LIMIT others.
+
+    Raise ForeignKeyViolationError when the model was deleted at the same moment.
+    """
     async with database.transaction() as connection:
-        await connection.execute(_LOCK, model_id)  # one after the other, so that each is counted
-        if not await connection.fetchval(_ROOM, model_id, name):
+        await connection.execute(_LOCK, model_id)  # serializes concurrent writes, so that each is counted
+        if not await connection.fetchval(_HAS_ROOM, model_id, name):
             return None
         row: Row | None = await connection.fetchrow(_SET, model_id, name, sealed)
         return row

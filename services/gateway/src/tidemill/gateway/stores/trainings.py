@@ -1,4 +1,4 @@
-"""The SQL of trainings. A training is a prediction of another kind, in the queue that its version's trainings share."""
+"""The SQL of trainings. A training is a prediction of another kind; all trainings of a version share one queue."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.streams.urls import JOINS
 
-# A statement that met an existing row answers it, which DO NOTHING would not.
+# DO UPDATE returns an existing row, which DO NOTHING would not.
 _QUEUE: Final = """
 INSERT INTO training_queue (queue, version_queue) VALUES ($1, $2)
 ON CONFLICT (version_queue) DO UPDATE SET version_queue = excluded.version_queue RETURNING queue"""
@@ -21,7 +21,7 @@ WHERE p.account_id = $1 AND p.kind = 'training' AND p.deleted_at IS NULL"""  # n
 
 
 async def ensure_queue(database: Database, version_queue: str) -> str:
-    """The queue of the version's trainings; made with the first of them. Raises the 404 problem for a deleted one."""
+    """Return the queue of the version's trainings, and create it with the first. Raise the 404 problem."""
     try:
         found: str = await database.value(_QUEUE, new_id(), version_queue)
     except asyncpg.ForeignKeyViolationError:

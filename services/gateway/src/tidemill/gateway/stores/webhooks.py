@@ -1,4 +1,4 @@
-"""The SQL of webhooks at the gateway: secrets, and what became of deliveries. The dispatcher makes and tries them."""
+"""The SQL of webhooks for the API: signing secrets, endpoints, deliveries. The dispatcher sends deliveries."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -10,85 +10,85 @@ from tidemill.runtime.db import Database, Row
 from tidemill.runtime.deliveries.scheduling import DISABLED_REASON, hurry
 from tidemill.runtime.streams.urls import JOINS, STREAMS
 
-SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1"  # noqa: S105 - a statement, not a secret
-LOCK_SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1 FOR UPDATE"  # noqa: S105 - as above
-SECRETS: Final = """
+_SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1"  # noqa: S105 - a statement, not a secret
+_LOCK_SECRET: Final = "SELECT webhook_secret FROM account WHERE id = $1 FOR UPDATE"  # noqa: S105 - as above
+_SECRETS: Final = """
 SELECT a.webhook_secret, ARRAY(SELECT b.secret FROM webhook_secret_before b
     WHERE b.account_id = a.id AND b.signs_until > now() ORDER BY b.signs_until DESC) AS secrets_before
 FROM account a WHERE a.id = $1"""
-FORGET: Final = "DELETE FROM webhook_secret_before WHERE account_id = $1 AND (signs_until <= now() OR $2)"
-SIGNING: Final = "SELECT count(*) FROM webhook_secret_before WHERE account_id = $1"
-RETIRE: Final = """
+_FORGET: Final = "DELETE FROM webhook_secret_before WHERE account_id = $1 AND (signs_until <= now() OR $2)"
+_SIGNING: Final = "SELECT count(*) FROM webhook_secret_before WHERE account_id = $1"
+_RETIRE: Final = """
 INSERT INTO webhook_secret_before (account_id, secret, signs_until)
 VALUES ($1, $2, now() + make_interval(secs => $3)) RETURNING signs_until"""
-REPLACE: Final = "UPDATE account SET webhook_secret = $2 WHERE id = $1"
+_REPLACE: Final = "UPDATE account SET webhook_secret = $2 WHERE id = $1"
 
-# What a receiver answered may quote the data: it is hidden where that is gone, whoever is late to remove it.
-DELIVERY: Final = """
+# A receiver's response may quote the data. `data_removed` hides it also before the janitor has removed it.
+_DELIVERY: Final = """
 SELECT d.*, COALESCE(p.data_removed, true) AS data_removed,
     p.id IS NULL OR p.deleted_at IS NOT NULL AS prediction_deleted
 FROM webhook_delivery d LEFT JOIN prediction p ON p.id = d.prediction_id
 WHERE d.id = $1 AND d.account_id = $2"""
-DISABLED: Final = f"SELECT ({DISABLED_REASON}) FROM webhook_delivery d WHERE d.id = $1"  # noqa: S608 - as above
+_DISABLED: Final = f"SELECT ({DISABLED_REASON}) FROM webhook_delivery d WHERE d.id = $1"  # noqa: S608 - as above
 
-ENDPOINT: Final = "SELECT *, now() AS now FROM webhook_endpoint WHERE id = $1 AND account_id = $2"
-ENABLE: Final = """
+_ENDPOINT: Final = "SELECT *, now() AS now FROM webhook_endpoint WHERE id = $1 AND account_id = $2"
+_ENABLE: Final = """
 UPDATE webhook_endpoint SET failures = 0, failing_since = NULL, openings = 0, open_until = NULL, disabled_at = NULL,
     disabled_reason = NULL WHERE id = $1 AND account_id = $2"""
 
-AT_ENDPOINT: Final = """EXISTS (SELECT FROM webhook_endpoint e
+_AT_ENDPOINT: Final = """EXISTS (SELECT FROM webhook_endpoint e
     WHERE e.id = $%d AND e.account_id = d.account_id AND e.host = d.host AND e.path IN ('', d.path))"""
 
-# For those who listen: what a prediction's receiver is told, and under which id.
-MIRRORED: Final = f"""
+# For `GET /webhooks/listen`: the prediction as in its webhook, and the id of the delivery.
+_MIRRORED: Final = f"""
 SELECT p.*, {STREAMS}, a.retention_s,
     EXISTS (SELECT FROM example x WHERE x.prediction_id = p.id) AS is_example,
     (SELECT d.id FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.event = 'completed' LIMIT 1) AS delivery
 FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
 WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
-MISSED: Final = """
+_MISSED: Final = """
 SELECT id, prediction_id FROM webhook_delivery
 WHERE account_id = $1 AND id > $2 AND event = 'completed' ORDER BY id LIMIT $3"""
 
 
 async def find_secret(database: Database, account_id: str) -> str | None:
-    value: str | None = await database.value(SECRET, account_id)
+    value: str | None = await database.value(_SECRET, account_id)
     return value
 
 
 async def list_signing_secrets(database: Database, account_id: str) -> list[str]:
-    """All that sign now, the newest first."""
-    row = await database.row(SECRETS, account_id)
+    """Return all secrets that sign now, the newest first."""
+    row = await database.row(_SECRETS, account_id)
     return [] if row is None else [row["webhook_secret"], *row["secrets_before"]]
 
 
 async def rotate_secret(database: Database, account_id: str, new: str, overlap_s: int) -> tuple[bool, datetime | None]:
-    """Whether `new` signs from now on, and until when the one before does. False when too many overlap already.
+    """Make `new` the secret. Return True, and until when the one before also signs (None: no longer).
 
-    Without an overlap nothing older signs any more.
+    Return False and None when SIGNING_LIMIT secrets sign already. With an overlap of 0 only `new` signs.
     """
     async with database.transaction() as connection:
-        before = await connection.fetchval(LOCK_SECRET, account_id)
-        await connection.execute(FORGET, account_id, overlap_s == 0)
+        before = await connection.fetchval(_LOCK_SECRET, account_id)
+        await connection.execute(_FORGET, account_id, overlap_s == 0)
         until = None
         if overlap_s > 0:
-            if await connection.fetchval(SIGNING, account_id) >= SIGNING_LIMIT - 1:
+            if await connection.fetchval(_SIGNING, account_id) >= SIGNING_LIMIT - 1:
                 return False, None
-            until = await connection.fetchval(RETIRE, account_id, before, float(overlap_s))
-        await connection.execute(REPLACE, account_id, new)
+            until = await connection.fetchval(_RETIRE, account_id, before, float(overlap_s))
+        await connection.execute(_REPLACE, account_id, new)
     return True, until
 
 
 async def deliveries_page(
-    database: Database, account_id: str, asked: queries.DeliveriesQuery, cursor: Cursor | None, limit: int
+    database: Database, account_id: str, query: queries.DeliveriesQuery, cursor: Cursor | None, limit: int
 ) -> list[Row]:
     operator, order, position = comparison(cursor)
     where: list[str] = ["d.account_id = $1", f"d.id {operator} $2"]
     arguments: list[Any] = [account_id, position, limit]
     for condition, value in (
-        ("d.prediction_id = $%d", asked.prediction),
-        ("d.status = $%d", asked.status),
-        (AT_ENDPOINT, asked.endpoint),
+        ("d.prediction_id = $%d", query.prediction),
+        ("d.status = $%d", query.status),
+        (_AT_ENDPOINT, query.endpoint),
     ):
         if value is not None:
             arguments.append(value)
@@ -102,12 +102,12 @@ async def deliveries_page(
 
 
 async def find_delivery(database: Database, delivery_id: str, account_id: str) -> Row | None:
-    return await database.row(DELIVERY, delivery_id, account_id)
+    return await database.row(_DELIVERY, delivery_id, account_id)
 
 
 async def find_disabled_reason(database: Database, delivery_id: str) -> str | None:
-    """Why the delivery's endpoint is disabled; None when it is not."""
-    reason: str | None = await database.value(DISABLED, delivery_id)
+    """Return why the delivery's endpoint is disabled, or None if it is not."""
+    reason: str | None = await database.value(_DISABLED, delivery_id)
     return reason
 
 
@@ -121,19 +121,19 @@ async def endpoints_page(database: Database, account_id: str, cursor: Cursor | N
 
 
 async def find_endpoint(database: Database, endpoint_id: str, account_id: str) -> Row | None:
-    return await database.row(ENDPOINT, endpoint_id, account_id)
+    return await database.row(_ENDPOINT, endpoint_id, account_id)
 
 
 async def enable_endpoint(database: Database, endpoint_id: str, account_id: str) -> None:
     async with database.transaction() as connection:
-        await connection.execute(ENABLE, endpoint_id, account_id)
+        await connection.execute(_ENABLE, endpoint_id, account_id)
         await hurry(connection, endpoint_id, account_id)
 
 
 async def find_mirrored(database: Database, prediction_id: str, account_id: str) -> Row | None:
-    return await database.row(MIRRORED, prediction_id, account_id)
+    return await database.row(_MIRRORED, prediction_id, account_id)
 
 
 async def list_missed(database: Database, account_id: str, after_id: str, limit: int) -> list[Row]:
-    """Ends that were delivered after the one with this id, the oldest first."""
-    return await database.fetch(MISSED, account_id, after_id, limit)
+    """Return `completed` deliveries after the one with this id, the oldest first."""
+    return await database.fetch(_MISSED, account_id, after_id, limit)
