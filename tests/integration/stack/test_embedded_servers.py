@@ -353,13 +353,13 @@ async def test_postgres_in_smart_shutdown_is_not_ready_though_it_runs(postgres, 
     part = UnitStatus(name=postgres.name, kind="server", where="", pid=postgres.process.pid, started_at=0.0, restarts=0)
     session = await asyncpg.connect(postgres.url)
     try:
-        assert (await status.look(part, {postgres.name: postgres})).fault is None
+        assert (await status.check(part, {postgres.name: postgres})).fault is None
         os.kill(postgres.process.pid, signal.SIGTERM)
         async with asyncio.timeout(60):
-            while (await status.look(part, {postgres.name: postgres})).fault is None:
+            while (await status.check(part, {postgres.name: postgres})).fault is None:
                 await asyncio.sleep(0.02)
         assert await session.fetchval("SELECT 1") == 1
         assert postgres.process.alive
-        assert "shutting down" in (await status.look(part, {postgres.name: postgres})).fault
+        assert "shutting down" in (await status.check(part, {postgres.name: postgres})).fault
     finally:
         await session.close()

@@ -12,7 +12,7 @@ from tidemill.stack.home.layout import Home
 from tidemill.stack.processes import os_accounts
 from tidemill.stack.processes.os_accounts import OsAccount
 from tidemill.stack.processes.process import StartError, describe_exit, failure
-from tidemill.stack.provisioning.provisioner import Catalogue
+from tidemill.stack.provisioning.catalogue import Catalogue
 from tidemill.stack.reporting import detach
 from tidemill.stack.reporting.report import Report
 from tidemill.stack.servers import cluster_location, external_data, server_environment

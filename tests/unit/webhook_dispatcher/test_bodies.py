@@ -22,7 +22,7 @@ CREATED = ROW["created_at"]
 
 
 def body(**changes):
-    return json.loads(Sender(CONFIG, egress=None).bodies.now({**ROW, **changes}))
+    return json.loads(Sender(CONFIG, egress=None).bodies.current({**ROW, **changes}))
 
 
 def test_a_body_holds_no_secret_and_no_column_of_ours():

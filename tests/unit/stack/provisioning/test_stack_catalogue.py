@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from tidemill.stack.provisioning import provisioner
-from tidemill.stack.provisioning.provisioner import Catalogue, Provisioner, needs_torch
+from tidemill.stack.provisioning.catalogue import Catalogue, needs_torch
+from tidemill.stack.provisioning.provisioner import Provisioner
 from tidemill.stack.reporting.report import Report
 
 CATALOGUE = Path(__file__).parents[4] / "deploy" / "catalogue"

@@ -1,7 +1,7 @@
 """The embedded stack: NATS, PostgreSQL, an S3 store and the services as supervised processes.
 
-`NatsServer`, `PostgresServer` and `ObjectServer` start the real servers from their wheels; tests use them directly and
-`python -m tidemill.stack up` keeps them running. Nothing here is used in production, where operators bring their own.
+`NatsServer`, `PostgresServer` and `ObjectServer` start the real servers from their wheels. Tests use them directly, and
+`python -m tidemill.stack up` keeps them running. It is not for production, where operators run their own servers.
 """
 
 from tidemill.stack.processes.process import StartError

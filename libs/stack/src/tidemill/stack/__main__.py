@@ -1,4 +1,4 @@
-"""`python -m tidemill.stack up|down|status|logs`: reads the arguments, no more."""
+"""`python -m tidemill.stack up|down|status|logs`: parses the arguments and calls the command."""
 
 import argparse
 import asyncio
@@ -19,58 +19,58 @@ PORT_HELP = f"the gateway's port, also of later starts; if never given, {DEFAULT
 
 
 class PortError(ValueError):
-    """The text is no port; the message says so."""
+    """The text is not a port number. The message says so."""
 
 
 def main(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
-    place = layout.locate(os.environ)
+    home = layout.locate(os.environ)
     try:
         if parsed.command == "up" and parsed.port is None:
             parsed.port = _environment_port()
-        status = _dispatch(parsed, place, arguments)
+        status = _dispatch(parsed, home, arguments)
         sys.stdout.flush()
     except (HomeError, PortError) as error:
         print(f"tidemill: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # as by `| head`
+    except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"tidemill: {error.filename or place.path}: {error.strerror or error}", file=sys.stderr)
+        print(f"tidemill: {error.filename or home.path}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return status
 
 
-def _dispatch(parsed: argparse.Namespace, place: Home, arguments: list[str]) -> int:
+def _dispatch(parsed: argparse.Namespace, home: Home, arguments: list[str]) -> int:
     match parsed.command:
         case "up":
-            return _up(parsed, place, arguments)
+            return _up(parsed, home, arguments)
         case "down":
-            return commands.down(place)
+            return commands.down(home)
         case "status":
-            return asyncio.run(status.show(place))
+            return asyncio.run(status.show(home))
         case _:
-            return commands.show_logs(place, parsed.name, parsed.lines, follow=parsed.follow)
+            return commands.show_logs(home, parsed.name, parsed.lines, follow=parsed.follow)
 
 
-def _up(parsed: argparse.Namespace, place: Home, arguments: list[str]) -> int:
-    if place.owner() is not None:
-        return commands.already_up(place, parsed.port)
+def _up(parsed: argparse.Namespace, home: Home, arguments: list[str]) -> int:
+    if home.owner() is not None:
+        return commands.already_up(home, parsed.port)
     if parsed.detach:
-        place.prepare()
+        home.prepare()
         kept = [argument for argument in arguments[1:] if argument != "--detach"]
-        return detach.start(kept, place.log("stack"), lambda text: print(text, flush=True))
+        return detach.start(kept, home.log("stack"), lambda text: print(text, flush=True))
     catalogue = None if parsed.no_catalogue else parsed.catalogue
     request = UpRequest(
         port=parsed.port, programs=parsed.programs, catalogue=catalogue, report_descriptor=parsed.report_fd
     )
     try:
-        return commands.up(place, request)
+        return commands.up(home, request)
     except AlreadyRunningError:
-        return commands.already_up(place, parsed.port)
+        return commands.already_up(home, parsed.port)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,7 @@
-"""Puts torch into this environment: `python -m tidemill.stack.torch_wheel`.
+"""Installs torch into this environment: `python -m tidemill.stack.torch_wheel`.
 
-The lock leaves torch out, because its right build depends on the machine: one from the machine's own wheel links,
-else the CPU or CUDA build that uv picks. Needs uv on PATH. It must leave an installed torch alone, and must never fetch
-gigabytes that nobody asked for.
+The lock file leaves torch out, because the right build depends on the machine: one from pip's wheel links, else the CPU
+or CUDA build that uv picks. Needs uv on PATH. Never changes an installed torch, and never downloads gigabytes unasked.
 """
 
 import configparser
@@ -29,36 +28,36 @@ HOW_TO_ADD: Final = (
 )
 
 
-class Build(NamedTuple):
-    """One that uv can be asked for, and what it takes; torch 2.15 for Linux on x86-64 with all that it needs."""
+class TorchBuild(NamedTuple):
+    """A build that uv can install, and its sizes: torch 2.15 for Linux on x86-64 with its dependencies."""
 
     name: str
     arguments: tuple[str, ...]
     fetched: str
     on_disk: str
-    free_mb: int  # while it is installed: uv keeps a copy of its own
+    free_mb: int  # needed while it is installed: uv keeps a copy in its cache
 
     @property
     def size(self) -> str:
         return f"{self.fetched} to fetch, {self.on_disk} on disk"
 
 
-SMALL: Final = Build("the CPU build", ("--torch-backend", "cpu"), "200 MB", "800 MB", 2_000)
-FOR_GPU: Final = Build("the build for this machine's GPU", ("--torch-backend", "auto"), "3 GB", "6 GB", 13_000)
-PYPI: Final = Build("PyPI's build, which on Linux is for CUDA", (), "3 GB", "6 GB", 13_000)
+SMALL: Final = TorchBuild("the CPU build", ("--torch-backend", "cpu"), "200 MB", "800 MB", 2_000)
+FOR_GPU: Final = TorchBuild("the build for this machine's GPU", ("--torch-backend", "auto"), "3 GB", "6 GB", 13_000)
+PYPI: Final = TorchBuild("PyPI's build, which on Linux is for CUDA", (), "3 GB", "6 GB", 13_000)
 
 
 class Decision(NamedTuple):
-    """What to do: install, or first ask whoever sits at the terminal, or leave torch out, and why."""
+    """What to do: install a build, ask at the terminal first, or leave torch out; and why."""
 
-    build: Build | None
+    build: TorchBuild | None
     ask: bool = False
     reason: str = ""
-    failed: bool = False  # what was asked for cannot be had
+    failed: bool = False  # the requested build cannot be installed
 
 
 def decide(choice: str, *, has_gpu: bool, index_reachable: bool, at_terminal: bool) -> Decision:
-    """Which build, by what was asked for and what the machine has."""
+    """Choose the build by the setting and by what the machine has."""
     away = f"{CPU_INDEX} cannot be reached"
     if choice == NONE:
         return Decision(None)
@@ -75,7 +74,7 @@ def decide(choice: str, *, has_gpu: bool, index_reachable: bool, at_terminal: bo
 
 
 def wheel_links(environ: Mapping[str, str], configuration: Iterable[str]) -> list[str]:
-    """Where pip would look for wheels, the environment first. `configuration` holds the texts of pip.conf files."""
+    """Return pip's wheel links, those of the environment first. `configuration` holds the texts of pip.conf files."""
     links = environ.get("PIP_FIND_LINKS", "").split()
     for text in configuration:
         parser = configparser.ConfigParser(interpolation=None, strict=False)
@@ -89,7 +88,7 @@ def wheel_links(environ: Mapping[str, str], configuration: Iterable[str]) -> lis
 
 
 def pip_configuration(environ: Mapping[str, str], home: Path) -> list[str]:
-    """The texts of pip's configuration files that exist, the user's first."""
+    """Return the texts of pip's configuration files that exist, the user's first."""
     own = environ.get("XDG_CONFIG_HOME", str(home / ".config"))
     candidates = [
         environ.get("PIP_CONFIG_FILE", ""),
@@ -119,13 +118,13 @@ def main() -> int:
 
 
 def _follow(decision: Decision, *, forced: bool) -> int:
-    """The exit status: 0 also without torch, where nobody insisted on it."""
+    """Carry out the decision and return the exit status: 0 also without torch, unless it was requested (`forced`)."""
     build = decision.build
     if decision.reason:
         _say(decision.reason)
     if build is None:
         return _without(failed=decision.failed)
-    if decision.ask and not _agreed(f"install {build.name} all the same ({build.size})?"):
+    if decision.ask and not _confirmed(f"install {build.name} all the same ({build.size})?"):
         return _without(failed=False)
     free_mb = shutil.disk_usage(sys.prefix).free // 10**6
     if free_mb < build.free_mb:
@@ -140,7 +139,7 @@ def _without(*, failed: bool) -> int:
     return 1 if failed else 0
 
 
-def _agreed(question: str) -> bool:
+def _confirmed(question: str) -> bool:
     print(f"tidemill: {question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

@@ -1,4 +1,4 @@
-"""The four commands. Each returns an exit status and prints for people."""
+"""The four commands. Each prints for the user and returns an exit status."""
 
 import asyncio
 import os
@@ -15,7 +15,8 @@ from tidemill.stack.home import snapshot
 from tidemill.stack.home.layout import AlreadyRunningError, Home
 from tidemill.stack.home.state_file import StateFile
 from tidemill.stack.processes.process import StartError, is_running
-from tidemill.stack.provisioning.provisioner import Catalogue, StepError
+from tidemill.stack.provisioning.catalogue import Catalogue
+from tidemill.stack.provisioning.provisioner import StepError
 from tidemill.stack.reporting import detach, summary
 from tidemill.stack.reporting.detach import ReportPipe
 from tidemill.stack.reporting.report import Report
@@ -23,7 +24,7 @@ from tidemill.stack.services.environment import base_url
 from tidemill.stack.supervision import orphans, rolling_update
 from tidemill.stack.supervision.supervisor import StackOptions, Supervisor
 
-# Each stage of a stop has its own deadline; this is beyond their sum, and a kill follows.
+# Longer than the deadlines of all stages of a stop together; after it the supervisor is killed.
 DOWN_WITHIN_S = 120.0
 DOWN_POLL_S = 0.05
 
@@ -70,7 +71,7 @@ def up(home: Home, request: UpRequest) -> int:
 
 
 def already_up(home: Home, port: int | None) -> int:
-    """A second `up` replaces services whose settings or code have changed, and shows what runs."""
+    """Replace services whose settings or code have changed, and show the status: a second `up`."""
     current = snapshot.read(home.snapshot_file)
     _print(f"already running in {home.path}")
     failed = 0
@@ -78,12 +79,12 @@ def already_up(home: Home, port: int | None) -> int:
         _print(f"it listens on port {current.port}: run `down` first to change that to {port}")
         failed = 1
     elif current is not None and current.phase == status.READY:
-        failed = _renew(home, current)
+        failed = _update(home, current)
     asyncio.run(status.show(home))
     return failed
 
 
-def _renew(home: Home, current: snapshot.Snapshot) -> int:
+def _update(home: Home, current: snapshot.Snapshot) -> int:
     if not current.renews:
         _print("it was started by an older version: run `down` and `up` for this one")
         return 0
@@ -100,7 +101,7 @@ def down(home: Home) -> int:
         os.kill(owner, signal.SIGKILL)
         _wait_until(lambda: home.owner() is None, DOWN_WITHIN_S)
         asyncio.run(orphans.end(home))
-    # It lets go of the lock a moment before it ends.
+    # It releases the lock shortly before it ends.
     _wait_until(lambda: not is_running(owner), DOWN_WITHIN_S)
     _print(f"stopped after {time.monotonic() - started:.1f} s")
     return 0

@@ -1,4 +1,4 @@
-"""`logs`: the ends of the logs, and what is added to them, with JSON lines made readable."""
+"""`logs`: shows the ends of the logs and follows them, with JSON lines in readable form."""
 
 import json
 import time
@@ -9,12 +9,12 @@ from tidemill.stack.home.layout import Home
 from tidemill.stack.processes.process import tail
 
 FOLLOW_EVERY_S = 0.3
-# The keys that have a place of their own in a line; the others follow it.
+# Keys with a fixed place in a line, or left out; the others follow.
 _PLACED = ("timestamp", "level", "event", "service")
 
 
 class UnknownLogError(Exception):
-    """There is no log of that name; the message lists those that are."""
+    """There is no log of that name. The message lists the logs."""
 
 
 def available(home: Home) -> list[Path]:
@@ -31,7 +31,7 @@ def chosen(home: Home, name: str | None) -> list[Path]:
 
 
 def show(logs: Sequence[Path], lines: int, *, follow: bool, show_line: Callable[[str], None]) -> None:
-    """Several logs are told apart by their names. With `follow` it goes on until it is interrupted."""
+    """Show the last lines of each log, with the name if there are several. With `follow`, go on until interrupted."""
     width = max(len(log.stem) for log in logs) if len(logs) > 1 else 0
     ends = {log: log.stat().st_size for log in logs}
     for log in logs:
@@ -51,7 +51,7 @@ def prefixed(log: Path, line: str, width: int) -> str:
 
 
 def readable(line: str) -> str:
-    """A line of JSON as time, level, event and the rest as key=value; any other line as it is."""
+    """Return a JSON line as time, level, event and the rest as key=value, and any other line unchanged."""
     if not line.startswith("{"):
         return line
     try:
@@ -67,7 +67,7 @@ def readable(line: str) -> str:
 
 
 def _added(log: Path, end: int) -> tuple[list[str], int]:
-    """Whole lines written since; a log that shrank was rotated and is read from its start."""
+    """Return the complete lines written since `end`, and the new end. A log that shrank was rotated: read it all."""
     with log.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(end if size >= end else 0)

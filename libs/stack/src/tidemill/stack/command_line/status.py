@@ -1,4 +1,4 @@
-"""The table of `status`: what the supervisor wrote down, and what each part says now."""
+"""`status`: a table of the units in the supervisor's snapshot, with their readiness now."""
 
 import asyncio
 import time
@@ -21,14 +21,14 @@ READY = "ready"
 
 @dataclass(frozen=True, slots=True)
 class CheckedUnit:
-    """A part, and why it is not ready (None when it is)."""
+    """A unit, and why it is not ready (None if it is)."""
 
     part: UnitStatus
     fault: str | None
 
 
 async def show(home: Home) -> int:
-    """Prints the table; 0 when everything is ready."""
+    """Print the table. Return 0 if everything is ready, else 1."""
     owner = home.owner()
     current = snapshot.read(home.snapshot_file)
     if owner is None or current is None:
@@ -37,7 +37,7 @@ async def show(home: Home) -> int:
         print(f"not running (home {home.path}){behind}")
         return 1
     servers = {server.name: server for server in BackingServers(home, {}).units}
-    seen = await asyncio.gather(*(look(part, servers) for part in current.parts))
+    seen = await asyncio.gather(*(check(part, servers) for part in current.parts))
     print(render(current, seen, time.time()))
     return 0 if current.phase == READY and all(item.fault is None for item in seen) else 1
 
@@ -61,8 +61,8 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-async def look(part: UnitStatus, servers: Mapping[str, Server]) -> CheckedUnit:
-    """Servers are asked as a client asks them: what runs need not serve anybody new."""
+async def check(part: UnitStatus, servers: Mapping[str, Server]) -> CheckedUnit:
+    """Check a unit. Servers are probed like by a new client, since one that runs may still refuse new clients."""
     if part.pid is None or not is_running(part.pid):
         return CheckedUnit(part, "not running")
     if part.ready_url is not None:

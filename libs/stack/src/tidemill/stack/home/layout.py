@@ -1,4 +1,4 @@
-"""The directory that holds all of one stack: data, logs, state, and the lock that says a supervisor owns it."""
+"""The layout of a stack's directory: data, logs, state, and the lock that its supervisor holds."""
 
 import fcntl
 import os
@@ -12,11 +12,11 @@ VARIABLE = "TIDEMILL_HOME"
 
 
 class HomeError(Exception):
-    """The directory cannot be used; the message says why and what to do."""
+    """The directory cannot be used. The message says why and what to do."""
 
 
 class AlreadyRunningError(Exception):
-    """Another supervisor owns this home."""
+    """Another supervisor holds the lock of this directory."""
 
     def __init__(self, pid: int | None) -> None:
         super().__init__(f"already running (pid {pid})")
@@ -49,7 +49,7 @@ class Home:
 
     @property
     def records(self) -> Path:
-        """One file per service: the process that runs it."""
+        """The directory of process records, one file for each service."""
         return self.path / "services"
 
     def log(self, name: str) -> Path:
@@ -59,7 +59,7 @@ class Home:
         return self.path / name
 
     def prepare(self) -> None:
-        """Makes the directories, private to their owner. Raises HomeError."""
+        """Create the directories, readable by their owner only. Raise HomeError."""
         try:
             self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
             for directory in (self.log_directory, self.records):
@@ -75,7 +75,7 @@ class Home:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Holds the lock; the kernel lets go of it when the process ends, however it ends."""
+        """Hold the lock. The kernel releases it when the process ends, however it ends."""
         with self.lock_file.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,7 +87,7 @@ class Home:
             yield
 
     def owner(self) -> int | None:
-        """The pid of the supervisor that holds the lock now."""
+        """Return the pid of the supervisor that holds the lock, or None."""
         try:
             with self.lock_file.open("r+") as file:
                 try:

@@ -1,7 +1,7 @@
-"""Keeps the logs of the stack within a bound.
+"""Limits the size of the stack's logs.
 
-Every writer appends, so a log is copied aside and then emptied in place; lines written between the two steps are lost,
-which the log of a stack on one machine can bear.
+Every process appends, so a log is copied and then truncated in place. Lines that are written between the two steps are
+lost, which is acceptable for a stack on one machine.
 """
 
 import os

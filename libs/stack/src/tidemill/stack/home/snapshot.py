@@ -1,4 +1,4 @@
-"""What runs, as the supervisor last wrote it for `status` and for a second `up`. It holds no secrets."""
+"""The units that run, as the supervisor last wrote them for `status` and for a second `up`. It holds no secrets."""
 
 import json
 from pathlib import Path
@@ -26,9 +26,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     port: int
     base_url: str
-    given: list[str]  # variables that name servers of the operator's
+    given: list[str]  # variables that name the operator's own servers
     parts: list[UnitStatus]
-    renews: bool = False  # whether the supervisor knows what a second `up` asks of it
+    renews: bool = False  # whether a second `up` can ask this supervisor for a rolling update
 
 
 def write(path: Path, snapshot: Snapshot) -> None:

@@ -1,7 +1,7 @@
-"""What one directory remembers between runs: ports, generated secrets, tokens.
+"""A JSON file of what one directory keeps between runs: ports, generated secrets, tokens.
 
-A small JSON file, readable by its owner alone and replaced whole on every change, so a crash leaves the old or the
-new one. It must have one writer: the holder of the directory. Ports that it gives out stay reserved while it lives.
+Only its owner can read it. It is replaced as a whole on every change, so a crash leaves the old or the new one. It must
+have a single writer, which holds the directory. Ports that it returns stay reserved as long as the object lives.
 """
 
 import json
@@ -30,7 +30,7 @@ class StateFile:
         write_private(self._path, json.dumps(self._values, indent=1, sort_keys=True) + "\n")
 
     def secret(self, key: str) -> str:
-        """64 hex characters, generated the first time they are asked for."""
+        """Return 64 hexadecimal characters, generated at the first call for this key."""
         known = self.text(key)
         if known is None:
             known = secrets.token_hex(SECRET_BYTES)
@@ -42,33 +42,33 @@ class StateFile:
         return value if isinstance(value, int) else None
 
     def port(self, key: str) -> int:
-        """The port remembered under this key while it is to be had, else a new one that is."""
+        """Reserve and return the port stored under this key, or a new free one, which is then stored."""
         remembered = self.remembered_port(key)
         if remembered is not None and self._reservations.take(remembered):
             return remembered
         taken = {value for value in self._values.values() if isinstance(value, int)}
-        return self._remembered(key, self._reservations.choose(avoid=taken))
+        return self._stored(key, self._reservations.choose(avoid=taken))
 
     def port_from(self, key: str, first: int) -> int:
-        """As `port`, but a new one is the next above the remembered one, or above `first` when none is remembered."""
+        """Like `port`, but a new port is the next free one above the stored one or, if none is stored, from `first`."""
         wanted = self.remembered_port(key) or first
         had = self._reservations.take(wanted)
-        return self._remembered(key, wanted if had else self._reservations.first_free_from(wanted + 1))
+        return self._stored(key, wanted if had else self._reservations.first_free_from(wanted + 1))
 
     def take_port(self, key: str, port: int) -> bool:
-        """Whether this very port is to be had; then it is the one that is remembered."""
+        """Reserve and store this port. Return False if it is taken."""
         if not self._reservations.take(port):
             return False
         self.put(key, port)
         return True
 
-    def _remembered(self, key: str, port: int) -> int:
+    def _stored(self, key: str, port: int) -> int:
         self.put(key, port)
         return port
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces the file in one step; nobody but its owner can read it, not even for a moment."""
+    """Replace the file in one step. At no time can anybody but its owner read it."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

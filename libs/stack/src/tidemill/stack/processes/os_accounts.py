@@ -1,7 +1,7 @@
-"""Whose rights a server runs with. PostgreSQL refuses to run as root, so root hands it to the account `nobody`.
+"""The account that a server runs as. PostgreSQL refuses to run as root, so under root it runs as `nobody`.
 
-A user namespace would do the same with no copies, but containers forbid it by default, and in there the server would
-keep root's hold on root's files. An ordinary account works wherever root is root.
+A user namespace would need no copy of the data and programs, but containers forbid it by default, and inside it the
+server would keep root's access to root's files. An ordinary account works everywhere.
 """
 
 import os
@@ -21,7 +21,7 @@ class OsAccount:
 
 
 def for_postgres() -> OsAccount | None:
-    """None means: as we are."""
+    """Return the account for PostgreSQL, or None if the current one will do."""
     if os.geteuid() != 0:
         return None
     entry = pwd.getpwnam(UNPRIVILEGED)
@@ -29,7 +29,7 @@ def for_postgres() -> OsAccount | None:
 
 
 def can_reach(account: OsAccount | None, path: Path) -> bool:
-    """Whether the account may pass through every directory down to this one, by mode bits."""
+    """Return whether the mode bits let the account pass through every directory down to this one."""
     if account is None:
         return True
     return all(_may_pass(account, directory.stat()) for directory in (path, *path.parents))

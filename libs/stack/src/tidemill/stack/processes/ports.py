@@ -1,6 +1,6 @@
-"""Free loopback ports, kept from the other stacks of this machine from the choice on, long before a server binds them.
+"""Free loopback ports, reserved against other stacks on this machine from their choice on, before a server binds them.
 
-They lie below the kernel's ephemeral range, so that an outgoing connection never takes one of ours.
+They lie below the kernel's ephemeral range, so that an outgoing connection never takes one.
 """
 
 import errno
@@ -12,14 +12,14 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 LOOPBACK = "127.0.0.1"
-# Linux gives outgoing connections ports from 32768 up: a remembered port below that is ours again after a restart.
+# Linux gives outgoing connections ports from 32768 up: a stored port below that can be had again after a restart.
 USUAL_PORTS = range(10_240, 32_001)
 LAST_PORT = 65_535
-# A server that was killed a moment ago may hold its port until the kernel has torn it down.
+# A server that was just killed may hold its port until the kernel has cleaned up.
 RELEASE_WAIT_S = 1.0
 RELEASE_POLL_S = 0.02
 ATTEMPTS = 200
-# As many as may connect while nobody accepts; Linux cuts it to net.core.somaxconn.
+# Connections that may wait while nobody accepts; Linux limits it to net.core.somaxconn.
 BACKLOG = 4096
 CAN_RESERVE = sys.platform == "linux"
 
@@ -29,24 +29,24 @@ class NoFreePortError(OSError):
 
 
 class PortReservations:
-    """Ports that no other PortReservations of the machine gives away, as long as this object and its process live.
+    """Ports that no other PortReservations on the machine chooses, as long as this object and its process live.
 
-    Each is held by a Unix socket in Linux's abstract namespace, bound to a name made of the port: the second to bind it
-    is refused, be it root or another user, and the kernel frees it however the process ends. Such names belong to a
-    network namespace, as ports do. Other systems have none: there a port is only looked at.
+    Each is held by a Unix socket in Linux's abstract namespace, bound to a name made of the port: a second process that
+    binds the name is refused, of whatever user, and the kernel frees it however the process ends. Such names belong to
+    a network namespace, as ports do. Other systems have no such names: there a port is only tested.
     """
 
     def __init__(self, purpose: str = "stack") -> None:
-        """What is reserved for one purpose is not in the way of another."""
+        """Reservations for different purposes do not conflict."""
         self._purpose = purpose
         self._held: dict[int, socket.socket] = {}
         weakref.finalize(self, _close, self._held)
 
     def take(self, port: int) -> bool:
-        """Whether this very port is ours now. One that is about to be released is waited for."""
+        """Reserve this port, waiting shortly for its release. Return whether it is reserved and free."""
         if _becomes_true(lambda: self._take(port)):
             return True
-        self._let_go(port)
+        self._release(port)
         return False
 
     def choose(self, avoid: Collection[int] = (), among: Sequence[int] = USUAL_PORTS) -> int:
@@ -57,7 +57,7 @@ class PortReservations:
         return found
 
     def first_free_from(self, port: int) -> int:
-        """The port itself, or the next one above it that is to be had."""
+        """Reserve and return the port, or the first free one above it. Raise NoFreePortError."""
         last = min(port + ATTEMPTS - 1, LAST_PORT)
         found = self._take_first(range(port, last + 1))
         if found is None:
@@ -70,11 +70,11 @@ class PortReservations:
                 continue
             if self._take(port):
                 return port
-            self._let_go(port)
+            self._release(port)
         return None
 
     def _take(self, port: int) -> bool:
-        # Reserved before it is looked at: two who looked first would both find it free.
+        # Reserved before it is tested: two stacks that tested first would both find it free.
         return (port in self._held or self._reserve(port)) and is_free(port)
 
     def _reserve(self, port: int) -> bool:
@@ -91,24 +91,24 @@ class PortReservations:
         self._held[port] = holder
         return True
 
-    def _let_go(self, port: int) -> None:
+    def _release(self, port: int) -> None:
         holder = self._held.pop(port, None)
         if holder is not None:
             holder.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that others accept from, for as long as it is held. Raises OSError."""
+    """Return a listening socket, from which child processes accept. Raise OSError."""
     family, _, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
         0
     ]
     listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    listener.settimeout(0)  # more than one process may wait for the same connection
+    listener.settimeout(0)  # several processes may wait for the same connection
     return listener
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens there now; connections that linger after a server's death do not count."""
+    """Return whether nobody listens on the port. Connections that linger after a server's end do not count."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

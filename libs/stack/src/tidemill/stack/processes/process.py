@@ -1,7 +1,7 @@
-"""One process of the embedded stack: started with its own session and log, watched, stopped, killed with all it forked.
+"""One process of the stack: started with its own session and log, watched, stopped, and killed with its descendants.
 
-It remembers its process in a record file, so that a process whose supervisor was killed is found and ended before the
-next one starts over the same data. It must never signal a process that it cannot prove to be its own.
+A record file names the process, so that one whose supervisor was killed (an orphan) is found and ended before the next
+one starts on the same data. Never signals a process unless the record proves that it is its own.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tidemill.stack.processes.os_accounts import OsAccount
 POLL_S = 0.02
 SLOW_POLL_S = 0.25
 PROBE_TIMEOUT_S = 5.0
-# Between a SIGKILL and the kernel's last clean-up of a process with gigabytes mapped.
+# From SIGKILL until the kernel has cleaned up a process with gigabytes mapped.
 KILL_WAIT_S = 10.0
 TAIL_LINES = 12
 TAIL_READ_BYTES = 16_384
@@ -31,12 +31,12 @@ Probe = Callable[[], Awaitable[object]]
 
 
 class StartError(Exception):
-    """A process did not become ready; the message holds the reason and the end of its log."""
+    """A process did not become ready. The message holds the reason and the end of its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How one program is started and stopped. `env` is complete: nothing is inherited."""
+    """How one program is started and stopped. `env` is the whole environment: none is inherited."""
 
     name: str
     argv: Sequence[str]
@@ -45,7 +45,7 @@ class Launch:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace_s: float = 10.0
     account: OsAccount | None = None
-    inherits: tuple[int, ...] = ()  # descriptors that it gets under the same numbers
+    inherits: tuple[int, ...] = ()  # file descriptors that it keeps, under the same numbers
 
 
 class ManagedProcess:
@@ -69,18 +69,18 @@ class ManagedProcess:
         return self._popen.poll() if self._popen is not None else None
 
     def pids(self) -> list[int]:
-        """The process and everything under it, parents first."""
+        """Return the process and its descendants, parents first."""
         if self._popen is None or not self.alive:
             return []
         return [process.pid for process in _tree(self._popen.pid)]
 
     async def ended(self) -> None:
-        """Returns when the process has ended; costs nothing until then where the kernel tells of it."""
+        """Return when the process has ended. On Linux waiting costs nothing."""
         if self._popen is None or not self.alive:
             return
         try:
             descriptor = os.pidfd_open(self._popen.pid)
-        except (AttributeError, OSError):  # not Linux, or an old one
+        except (AttributeError, OSError):  # not Linux, or an old kernel
             await _until(lambda: not self.alive, math.inf, poll_s=SLOW_POLL_S)
             return
         loop, over = asyncio.get_running_loop(), asyncio.Event()
@@ -92,7 +92,7 @@ class ManagedProcess:
             os.close(descriptor)
 
     async def start(self, launch: Launch, probe: Probe, within_s: float) -> None:
-        """Returns when the probe does; raises StartError when the process ends or the time is over."""
+        """Start the program and return when the probe succeeds. Raise StartError if it ends or takes too long."""
         self._spawn(launch)
         await self._wait_ready(probe, within_s)
 
@@ -100,7 +100,7 @@ class ManagedProcess:
         assert not self.alive
         self._launch = launch
         launch.log.parent.mkdir(parents=True, exist_ok=True)
-        # O_APPEND lets a rotation truncate the log under the writer.
+        # With O_APPEND the rotation can truncate the log while the process writes it.
         with launch.log.open("ab") as log:
             account = launch.account
             self._popen = subprocess.Popen(
@@ -109,9 +109,9 @@ class ManagedProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ours may be closed to the account, and is not the program's business.
+                # The account may have no access to the current directory.
                 cwd="/",
-                # A Ctrl-C in the terminal is for the supervisor, which stops all in order.
+                # A Ctrl-C in the terminal reaches the supervisor alone, which stops all in order.
                 start_new_session=True,
                 user=account.uid if account else None,
                 group=account.gid if account else None,
@@ -140,25 +140,25 @@ class ManagedProcess:
             await asyncio.sleep(POLL_S)
 
     async def stop(self) -> None:
-        """Asks it to end, waits for the grace it is known to need, then kills."""
+        """Send the stop signal, wait for the grace time, then kill."""
         if self._popen is not None and self._launch is not None and self.alive:
             self._popen.send_signal(self._launch.stop_signal)
             await _until(lambda: not self.alive, self._launch.stop_grace_s)
         await self.kill()
 
     async def kill(self) -> None:
-        """SIGKILL for the process and all it forked; returns when all are gone and reaped."""
+        """Kill the process and its descendants with SIGKILL. Return when all have ended."""
         if self._popen is not None:
             await _kill_tree(self._popen)
         self._record.unlink(missing_ok=True)
 
     @property
     def has_orphan(self) -> bool:
-        """Whether what an earlier supervisor started on the same data still runs."""
+        """Whether a process that an earlier supervisor started on the same data still runs."""
         return not self.alive and _read_record(self._record) is not None
 
     async def stop_orphan(self, stop_signal: signal.Signals, grace_s: float) -> bool:
-        """Ends what an earlier supervisor left behind on the same data, if anything."""
+        """End the process that an earlier supervisor left behind on the same data. Return whether there was one."""
         left = _read_record(self._record)
         if left is None or self.alive:
             return False
@@ -174,7 +174,7 @@ class ManagedProcess:
 
 
 class ProbeError(Exception):
-    """The server answered, but not yet as a ready one."""
+    """The server answered but is not ready yet."""
 
 
 def failure(name: str, reason: str, log: Path) -> str:
@@ -192,7 +192,7 @@ def describe_exit(status: int | None) -> str:
 
 
 def tail(log: Path, lines: int) -> list[str]:
-    """Whole lines, read from the end."""
+    """Return the last lines of the log, or none if it cannot be read."""
     text = b""
     try:
         with log.open("rb") as file:
@@ -208,11 +208,11 @@ def tail(log: Path, lines: int) -> list[str]:
 
 async def _kill_tree(popen: subprocess.Popen[bytes]) -> None:
     if popen.poll() is None:
-        # Frozen, it can fork nothing more while its children are listed: PostgreSQL's have sessions of their own,
-        # so a signal to the process group would miss them.
+        # A stopped process cannot fork while its children are listed. A signal to the process group would not reach
+        # PostgreSQL's children, which have sessions of their own.
         popen.send_signal(signal.SIGSTOP)
         await _kill_all(_tree(popen.pid))
-    # Reaped at once: a server that finds its dead predecessor's pid still in the process table refuses to start.
+    # Wait until it is reaped: a server that finds its predecessor's pid in the process table refuses to start.
     await _until(lambda: popen.poll() is not None, KILL_WAIT_S)
 
 
@@ -234,7 +234,7 @@ async def _until(done: Callable[[], bool], within_s: float, *, poll_s: float = P
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process, and not only its remains."""
+    """Return whether the process exists and is no zombie."""
     try:
         return _runs(psutil.Process(pid))
     except psutil.NoSuchProcess:
@@ -265,7 +265,7 @@ def _write_record(path: Path, pid: int) -> None:
 
 
 def _read_record(path: Path) -> psutil.Process | None:
-    """The recorded process, if it still runs: a pid alone may have been given to another since."""
+    """Return the recorded process if it still runs. Its start time tells it from a later one with the same pid."""
     try:
         record = json.loads(path.read_text())
         process = psutil.Process(record["pid"])

@@ -1,69 +1,36 @@
-"""What makes a running stack useful: the local account and its token, the catalogue of models with examples, a first
-prediction.
+"""Provisions a running stack: the local account and its token, the catalogue with its examples, a first prediction.
 
-Everything goes through the `tidemill` command, as a user would do it.
+Every step runs the `tidemill` command, as a user would.
 """
 
 import asyncio
-import importlib.util
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
 from tidemill.stack.home.state_file import StateFile
+from tidemill.stack.provisioning.catalogue import CATALOGUE_ACCOUNT, FIRST_MODEL, Catalogue, has_torch
 from tidemill.stack.reporting.report import Report
 from tidemill.stack.services import environment
 
 LOCAL_ACCOUNT = "local"
-CATALOGUE_ACCOUNT = "tidemill"
-# The model that shows that the stack works; without it there is nothing to show.
-FIRST_MODEL = "noop"
 FIRST_INPUT = "text=hello"
-# Examples are run when all else is done: each boots its model, and nobody waits for that.
+# Examples are run after all else, in the background, since each boots its model.
 PUSH_OPTIONS = ("--if-changed", "--public", "--no-example")
-# A push may build a model's environment, which fetches packages of hundreds of megabytes.
+# A push may build a model's environment and download packages of hundreds of megabytes.
 PUSH_WITHIN_S = 900.0
 COMMAND_WITHIN_S = 120.0
-EXAMPLE_WITHIN_S = 600.0  # a cold boot of each model, two at once, on whatever machine this is
+EXAMPLE_WITHIN_S = 600.0  # cold boots of two models at once, on a slow machine
 EXAMPLES_AT_ONCE = 2
 TAIL_LINES = 12
-COLLECTION_FILE = "COLLECTION.md"
 COLLECTION_SLUG = "try-these-first"
 EXAMPLE_FILE = "example.json"
 ADD_TORCH = "To add it: TIDEMILL_TORCH=any ./just setup, then ./just down and ./just up"
-TORCH = re.compile(r"^\s*torch\s*($|[\[<>=!~;@# ])", re.MULTILINE)
 
 
 class StepError(Exception):
-    """A step of provisioning failed; the message holds the command's own words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """A directory of models, each a directory with a cog.yaml."""
-
-    path: Path
-
-    def models(self) -> list[Path]:
-        """The first model comes first: it is small, and what is wrong with the stack shows on it."""
-        found = sorted(file.parent for file in self.path.glob("*/cog.yaml"))
-        return sorted(found, key=lambda model: model.name != FIRST_MODEL)
-
-    def without_torch(self) -> "tuple[list[Path], list[Path]]":
-        """The models that can be pushed where there is no torch, and those that cannot."""
-        models = self.models()
-        needy = [model for model in models if needs_torch(model)]
-        return [model for model in models if model not in needy], needy
-
-    def collection(self) -> tuple[Path, list[str]] | None:
-        """The file that describes the collection, and the models that it names, in its order."""
-        file = self.path / COLLECTION_FILE
-        if not file.is_file():
-            return None
-        return file, re.findall(rf"\b{CATALOGUE_ACCOUNT}/[a-z0-9._-]*[a-z0-9]", file.read_text())
+    """A step of provisioning failed. The message holds the output of the command."""
 
 
 class Provisioner:
@@ -77,13 +44,13 @@ class Provisioner:
         self._report = report
 
     async def local_token(self) -> str:
-        """The token that people and the steps use; the account has no rate limit."""
+        """Return the token of the local account, for users and for the steps. The account has no rate limit."""
         return await self._token(LOCAL_ACCOUNT, "--unlimited")
 
     async def fill_catalogue(self, catalogue: Catalogue) -> None:
-        """Pushes the models and runs the first. Raises StepError when the first does not work.
+        """Push the models and run the first. Raise StepError if the first does not work.
 
-        Another that cannot be pushed (it may need packages, and there may be no network) is reported and passed over.
+        Another model that cannot be pushed (without a network it may lack packages) is reported and skipped.
         """
         models, left_out = (catalogue.models(), []) if has_torch() else catalogue.without_torch()
         for model in left_out:
@@ -100,7 +67,7 @@ class Provisioner:
         await self._collect(catalogue)
 
     async def show_examples(self, catalogue: Catalogue) -> None:
-        """Runs the example of each model that shows none yet. What fails is reported: nothing depends on it."""
+        """Run the examples of models that have none yet. Failures are reported only, since nothing depends on them."""
         waiting = [model for model in catalogue.models() if (model / EXAMPLE_FILE).is_file()]
         if not waiting:
             return
@@ -131,7 +98,7 @@ class Provisioner:
             self._report.say(f"  {name} pushed after {elapsed():.1f} s")
 
     async def _show_example(self, model: Path, token: str) -> bool:
-        """Whether one was made."""
+        """Run the example of a model if it has none. Return whether it was run."""
         name = f"{CATALOGUE_ACCOUNT}/{model.name}"
         try:
             if await self._is_shown(name, token):
@@ -143,7 +110,7 @@ class Provisioner:
         return True
 
     async def _is_shown(self, name: str, token: str) -> bool:
-        """Also when there is no such model: then there is nothing to show."""
+        """Return whether the model has an example, also if there is no such model. Raise StepError."""
         url = f"{environment.base_url(self._port)}/v1/models/{name}"
         headers = {"Authorization": f"Bearer {token}"}
         try:
@@ -181,7 +148,7 @@ class Provisioner:
         return token
 
     async def _accepted(self, token: str) -> bool:
-        """The database may be another one than when the token was made."""
+        """Return whether the token is valid: the database may be another one than when it was made. Raise StepError."""
         url = f"{environment.base_url(self._port)}/v1/account"
         headers = {"Authorization": f"Bearer {token}"}
         try:
@@ -191,7 +158,7 @@ class Provisioner:
             raise StepError(f"{url}: {error}") from None
 
     async def _run(self, within_s: float, *arguments: str, token: str | None = None) -> str:
-        """The command's standard output. Raises StepError with what it wrote to standard error."""
+        """Run the command and return its standard output. Raise StepError with its standard error."""
         process = await asyncio.create_subprocess_exec(
             self._program,
             *arguments,
@@ -211,16 +178,6 @@ class Provisioner:
         if process.returncode != 0:
             raise StepError(f"`tidemill {' '.join(arguments)}` failed:{_tail(errors or output)}")
         return output.decode(errors="replace")
-
-
-def has_torch() -> bool:
-    """Here, where the worker runs; models that ask for it would else fetch gigabytes of their own."""
-    return importlib.util.find_spec("torch") is not None
-
-
-def needs_torch(model: Path) -> bool:
-    requirements = model / "requirements.txt"
-    return requirements.is_file() and TORCH.search(requirements.read_text()) is not None
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

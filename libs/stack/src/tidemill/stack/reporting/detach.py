@@ -1,6 +1,6 @@
-"""Runs the supervisor in the background: the caller sees its progress until it is ready or has failed, then returns.
+"""Runs the supervisor in the background. The caller shows its progress and returns when it is ready or has failed.
 
-The child gets a session of its own and a pipe; the last line on the pipe tells the outcome.
+The child process gets its own session and a pipe. The last line on the pipe is the outcome, READY or FAILED.
 """
 
 import os
@@ -16,7 +16,7 @@ FAILED = "\x04failed"
 
 
 class ReportPipe:
-    """The child's end. Once the caller has gone, lines go nowhere: the supervisor keeps its own log."""
+    """The child's end of the pipe. After the caller has ended, lines are dropped: the supervisor has its own log."""
 
     def __init__(self, descriptor: int) -> None:
         self._pipe = os.fdopen(descriptor, "w", buffering=1)
@@ -37,7 +37,7 @@ class ReportPipe:
 
 
 def start(arguments: Sequence[str], log: Path, show: Callable[[str], None]) -> int:
-    """Exit status for the caller. A Ctrl-C while it waits stops what was begun."""
+    """Start the supervisor and return the exit status for the caller. A Ctrl-C meanwhile stops the supervisor."""
     reading, writing = os.pipe()
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -69,7 +69,7 @@ def _relay(lines: Iterable[str], child: subprocess.Popen[bytes], log: Path, show
             return 1
         show(text)
     status = child.wait()
-    if status == 0:  # it found the home taken when it came to it
+    if status == 0:  # another supervisor had taken the lock
         show("another `up` was quicker; `status` tells how far it is")
         return 0
     show(f"the supervisor ended with status {status}; its log is {log}")

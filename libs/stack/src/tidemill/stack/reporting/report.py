@@ -1,4 +1,4 @@
-"""What the person who waits is told: plain lines, each also kept with its time in the supervisor's own log."""
+"""Progress lines for the user who runs `up`, each also written with its time to the supervisor's log."""
 
 import asyncio
 import time
@@ -20,20 +20,20 @@ class Report:
         self.tell(text)
 
     def tell(self, text: str) -> None:
-        """Shown but not kept: it may hold a secret."""
-        # Whoever read it may have gone, as in `| tee` at a Ctrl-C: what runs must still be stopped in order.
+        """Show text that is not logged, since it may hold a secret."""
+        # The reader may have ended, as `| tee` does at a Ctrl-C. The stack must still stop in order.
         with suppress(OSError):
             self._show(text)
 
     def record(self, text: str) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        # A full disk must not silence what is shown, nor stop whoever reports it.
+        # A full disk must neither stop the supervisor nor what it shows.
         with suppress(OSError), self._log.open("a") as log:
             log.writelines(f"{stamp} {line}\n" for line in text.splitlines())
 
     @asynccontextmanager
     async def waiting(self, what: str, reason: Callable[[], str] = str) -> AsyncIterator[Callable[[], float]]:
-        """Reminds of what is awaited; yields a function that tells the seconds passed."""
+        """Say every REMIND_EVERY_S what is awaited and why. Yield a function that returns the seconds passed."""
         started = time.monotonic()
 
         def elapsed() -> float:

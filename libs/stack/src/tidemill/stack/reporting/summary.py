@@ -1,4 +1,4 @@
-"""What a person sees when the stack is ready: where it is, the token, and how to call it with the clients at hand."""
+"""The text shown when the stack is ready: its URL, the token, and how to call it with each client."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ A tutorial, from here to a model of your own: {base_url}/docs/tutorial
 
 
 def moved(old_url: str, new_url: str, env_file: Path) -> str:
-    """For people who have the old address in a shell or in a program."""
+    """Return the text for users who have the old address in a shell or in a program."""
     return f"""
 Tidemill has MOVED: it was at {old_url} and is now at {new_url}
   {env_file} has changed: read it again in every shell that has read it before"""

@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster on disk: made once, checked before each start. It must never touch one that is open."""
+"""A PostgreSQL cluster on disk: created once, checked before each start. Never touches one that is open."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ MAKE_WITHIN_S = 120.0
 
 
 def ensure(place: ClusterLocation, superuser_password: str, log: Path) -> Path:
-    """The cluster's directory. Raises StartError when it cannot be made or another release made it."""
+    """Return the cluster's directory. Raise StartError if it cannot be created or another release created it."""
     cluster = place.directory / "pgdata"
     if not cluster.exists():
         _make(place, cluster, superuser_password, log)
@@ -27,7 +27,7 @@ def ensure(place: ClusterLocation, superuser_password: str, log: Path) -> Path:
 
 
 def _make(place: ClusterLocation, cluster: Path, superuser_password: str, log: Path) -> None:
-    """Initdb beside the final place, then a rename: a cluster that exists is a whole one."""
+    """Run initdb in another directory and rename it, so that an existing cluster is always complete."""
     fresh = cluster.with_name("pgdata.new")
     shutil.rmtree(fresh, ignore_errors=True)
     password_file = place.directory / "password.new"
@@ -44,7 +44,7 @@ def _make(place: ClusterLocation, cluster: Path, superuser_password: str, log: P
 def _run_initdb(place: ClusterLocation, fresh: Path, password_file: Path, log: Path) -> None:
     argv: list[str | Path] = [place.programs / "initdb", "--pgdata", fresh, "--pwfile", password_file]
     argv += ["--username", SUPERUSER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]
-    # The built-in collation sorts alike on every system and release.
+    # The built-in collation sorts the same on every system and release.
     argv += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
     with log.open("ab") as output:
         done = subprocess.run(
@@ -74,8 +74,8 @@ def _check_release(place: ClusterLocation, cluster: Path, log: Path) -> None:
 
 
 def _drop_stale_pid_file(cluster: Path) -> None:
-    """After a restart of a container the file's pid may belong to another program, and PostgreSQL would believe that
-    it is still running there.
+    """Delete a pid file that names another program, as after a restart of a container. PostgreSQL would take that
+    program for a running server.
     """
     pid_file = cluster / "postmaster.pid"
     try:

@@ -1,7 +1,7 @@
-"""Where a PostgreSQL cluster and its programs lie, and whose rights it runs with.
+"""Where a PostgreSQL cluster and its programs lie, and which account it runs as.
 
-As an ordinary user: the data in the stack's directory, the programs in the wheel. As root the server runs as `nobody`,
-who cannot pass a closed directory such as /root: then the data, and a copy of the programs, go outside.
+For an ordinary user the data lie in the stack's directory and the programs in the wheel. Under root the server runs as
+`nobody`, which cannot enter a private directory such as /root: then the data and a copy of the programs lie elsewhere.
 """
 
 import os
@@ -27,15 +27,16 @@ class ClusterLocation:
     account: OsAccount | None
 
 
-def settle(directory: Path, state: StateFile) -> ClusterLocation:
+def choose(directory: Path, state: StateFile) -> ClusterLocation:
+    """Return the location, which the state stores if it is outside `directory`. Raise StartError."""
     account = os_accounts.for_postgres()
     if account is None:
         return ClusterLocation(directory, programs.postgres_install() / "bin", None)
     return ClusterLocation(_data_directory(directory, state, account), _runnable_programs(account), account)
 
 
-def forget(directory: Path, state: StateFile) -> None:
-    """Removes the data, wherever it went."""
+def remove(directory: Path, state: StateFile) -> None:
+    """Delete the data, wherever they lie."""
     shutil.rmtree(directory / "cluster", ignore_errors=True)
     claimed = state.text("outside")
     if claimed is not None:
@@ -88,7 +89,7 @@ def _can_run(account: OsAccount, program: Path) -> bool:
 
 
 def _copied(install: Path) -> Path:
-    """The programs and, beside them, the libraries they find by relative path: copied once per release."""
+    """Copy the programs and the libraries that they find by relative path, once for each release."""
     status = (install / "bin" / "postgres").stat()
     target = external_data.parent() / f"postgres-{status.st_size}-{status.st_mtime_ns}"
     if not target.exists():
@@ -115,7 +116,7 @@ def _rename_unless_there(fresh: Path, target: Path) -> None:
     try:
         fresh.rename(target)
     except OSError:
-        # Another stack of this machine was faster.
+        # Another stack on this machine was faster.
         shutil.rmtree(fresh)
         if not target.exists():
             raise

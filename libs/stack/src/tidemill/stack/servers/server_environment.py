@@ -1,9 +1,9 @@
-"""The environment that the servers get: the user's own, less what would change how they behave."""
+"""The environment of the servers: the user's, without the variables that would change how they behave."""
 
 import os
 
-# PG*: libpq would read them. AWS_*: weed takes its credentials from them, so ours must be the only ones.
-# GOMEMLIMIT: a limit under 400 MiB keeps the object store collecting garbage without end.
+# PG*: libpq reads them. AWS_*: weed takes its credentials from them, so only ours may be set.
+# GOMEMLIMIT: below 400 MiB the object store collects garbage all the time.
 _DROPPED_PREFIXES = ("PG", "AWS_", "TIDEMILL_", "GOMEMLIMIT", "WEED_", "NATS_", "LC_", "LANG")
 
 

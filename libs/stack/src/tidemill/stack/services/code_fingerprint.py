@@ -1,4 +1,4 @@
-"""What a service's process was made of: told apart by the times and sizes of its files, without reading them."""
+"""Fingerprints of a service's code, made of the times and sizes of its files without reading them."""
 
 import hashlib
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import tidemill
 
-# Each service has a package of its own; what is in none of them all services share.
+# The packages of the services. Code outside them is shared by all services.
 SERVICES = frozenset({"gateway", "scheduler", "worker", "webhook_dispatcher", "storage_janitor"})
 NOT_RUN_BY_SERVICES = frozenset({"stack", "testing", "cli"})
-INSTALLED = Path(sys.prefix) / ".tidemill-setup"  # written by deploy/bootstrap.sh when it has installed packages
+INSTALLED = Path(sys.prefix) / ".tidemill-setup"  # written by deploy/bootstrap.sh after it installed packages
 
 
 def fingerprint(service: str, program: Path) -> str:
-    """Of what a process of the service would run if it were started now. `service` is its directory's name."""
+    """Return the fingerprint of the code that a service would run now. `service` is its directory's name."""
     own = service.replace("-", "_")
     left_out = (SERVICES - {own}) | NOT_RUN_BY_SERVICES
     digest = hashlib.sha256()

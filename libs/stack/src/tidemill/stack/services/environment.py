@@ -1,4 +1,4 @@
-"""The variables that services, commands and people's shells get. Pure: no I/O here."""
+"""The variables for services, for the `tidemill` command and for users' shells. Pure."""
 
 import os
 import shlex
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tidemill.runtime.config import renamed
 
-# In the order in which they stand in the file; PATH comes last.
+# In the order of the file; PATH comes last.
 ENV_FILE_VARIABLES = (
     "REPLICATE_API_TOKEN",
     "REPLICATE_BASE_URL",
@@ -26,7 +26,7 @@ ENV_FILE_VARIABLES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackSettings:
-    """What all services of one stack share."""
+    """The settings that all services of one stack share."""
 
     user: Mapping[str, str]  # the environment that `up` was started with
     servers: Mapping[str, str]
@@ -36,22 +36,22 @@ class StackSettings:
     signing_key: str
 
 
-def shared(setting: StackSettings) -> dict[str, str]:
-    """The user's own TIDEMILL_* variables win, but for what this stack alone can know."""
+def shared(settings: StackSettings) -> dict[str, str]:
+    """Return the environment of all services. The user's TIDEMILL_* variables win, except over values of this stack."""
     defaults = {
         "TIDEMILL_HOST": "127.0.0.1",
-        "TIDEMILL_PUBLIC_URLS": base_url(setting.port),
+        "TIDEMILL_PUBLIC_URLS": base_url(settings.port),
         "TIDEMILL_LOG_FORMAT": "json",
-        "TIDEMILL_WORKER_HOME": str(setting.home / "worker"),
+        "TIDEMILL_WORKER_HOME": str(settings.home / "worker"),
     }
     settled = {
-        **setting.servers,
-        "TIDEMILL_HOME": str(setting.home),
-        "TIDEMILL_SIGNING_KEY": setting.signing_key,
+        **settings.servers,
+        "TIDEMILL_HOME": str(settings.home),
+        "TIDEMILL_SIGNING_KEY": settings.signing_key,
     }
-    env = {**defaults, **renamed(setting.user), **settled}
-    env["PATH"] = f"{setting.programs}{os.pathsep}{setting.user.get('PATH', os.defpath)}"
-    # The gateway's alone.
+    env = {**defaults, **renamed(settings.user), **settled}
+    env["PATH"] = f"{settings.programs}{os.pathsep}{settings.user.get('PATH', os.defpath)}"
+    # For the gateway only.
     env.pop("TIDEMILL_PORT", None)
     env.pop("TIDEMILL_LISTEN_FD", None)
     return env
@@ -62,7 +62,7 @@ def base_url(port: int) -> str:
 
 
 def for_commands(shared_env: Mapping[str, str], port: int, token: str | None) -> dict[str, str]:
-    """For the `tidemill` command: it speaks to the gateway as a client."""
+    """Return the environment of the `tidemill` command, which calls the gateway as a client."""
     env = {**shared_env, "REPLICATE_BASE_URL": base_url(port)}
     env.pop("REPLICATE_API_TOKEN", None)
     return {**env, "REPLICATE_API_TOKEN": token} if token else env
@@ -74,6 +74,6 @@ def render_env_file(values: Mapping[str, str], programs: Path) -> str:
 
 
 def quoted(value: str) -> str:
-    """Always in single quotes, so that a line reads the same whatever it holds."""
+    """Return the value in single quotes, also when it needs none."""
     plain = shlex.quote(value)
     return plain if plain.startswith("'") else f"'{value}'"

@@ -1,4 +1,4 @@
-"""A Tidemill service as a process of the stack: ready when its own readiness endpoint says so."""
+"""A Tidemill service as a process of the stack. It is ready when its readiness endpoint says so."""
 
 import asyncio
 import signal
@@ -14,14 +14,14 @@ from tidemill.stack.processes import ports
 from tidemill.stack.processes.process import Launch, ManagedProcess, ProbeError, StartError
 from tidemill.stack.services import code_fingerprint
 
-READY_WITHIN_S = 120.0  # the first to start migrates the database; a worker may import torch
+READY_WITHIN_S = 120.0  # the first service migrates the database, and a worker may import torch
 DEFAULT_DRAIN_S = 30.0
-# Beyond the time that the service itself allows for finishing what it has begun.
+# Added to the time that the service allows for its drain.
 DRAIN_MARGIN_S = 5.0
 PORT_TRIES = 3
 SETTINGS = ("TIDEMILL_", "CUDA_", "OTEL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-SUCCESSOR = ".successor"  # ends the record's name of a process that was started beside another of its service
-# Of one process, or of ./just.
+SUCCESSOR = ".successor"  # suffix of the record of a process that was started beside another one of its service
+# Variables of one process, or of ./just.
 OWN = frozenset({"TIDEMILL_OPS_PORT", "TIDEMILL_LISTEN_FD", "TIDEMILL_TORCH", "TIDEMILL_SETUP_LOCKED"})
 WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
@@ -30,12 +30,12 @@ WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 class ServiceSpec:
     name: str
     command: str
-    alone: bool = False  # no second one may run beside it, as over the same folder
+    exclusive: bool = False  # no second process may run beside it, since both would use the same directory
 
 
 BACKGROUND_SERVICES = (
     ServiceSpec("scheduler", "tidemill-scheduler"),
-    ServiceSpec("worker", "tidemill-worker", alone=True),
+    ServiceSpec("worker", "tidemill-worker", exclusive=True),
     ServiceSpec("webhook-dispatcher", "tidemill-webhook-dispatcher"),
     ServiceSpec("storage-janitor", "tidemill-storage-janitor"),
 )
@@ -43,9 +43,9 @@ GATEWAY = ServiceSpec("gateway", "tidemill-gateway")
 
 
 class ServiceProcess:
-    """`env` is the whole environment but for TIDEMILL_OPS_PORT, which every start takes from `choose_ops_port`: the
-    last one as long as it is free. `listener` is the socket that it accepts from; its owner keeps it, so that nobody is
-    refused while one process follows another.
+    """`env` is the whole environment except TIDEMILL_OPS_PORT, which each start takes from `choose_ops_port`: the last
+    one if it is free. `listener` is the socket from which the service accepts. The supervisor keeps it open, so that no
+    connection is refused while one process follows another.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ServiceProcess:
         listener: socket.socket | None = None,
         record: str | None = None,
     ) -> None:
-        """`record` names the file that remembers the process, where it shall not be the service's own name."""
+        """`record` is the name of the process record; it defaults to the service's name."""
         self.spec = spec
         self.name = spec.name
         self.log = home.log(spec.name)
@@ -71,17 +71,17 @@ class ServiceProcess:
         if listener is not None:
             self._env["TIDEMILL_LISTEN_FD"] = str(listener.fileno())
         self._choose_ops_port = choose_ops_port
-        self._made_of = ""
+        self._started_code = ""
 
     def differs_from(self, successor: "ServiceProcess") -> list[str]:
-        """What would be another if the successor took its place: names of variables, or its code."""
+        """Return what differs in the successor: names of variables, and "code"."""
         mine, other = self.settings, successor.settings
         names = sorted(name for name in mine.keys() | other.keys() if mine.get(name) != other.get(name))
-        return names if successor.code_now() == self._made_of else [*names, "code"]
+        return names if successor.code_now() == self._started_code else [*names, "code"]
 
     @property
     def settings(self) -> dict[str, str]:
-        """Of its environment what is meant for it, and not left there by a terminal."""
+        """The variables of its environment that are settings of a service."""
         return {name: value for name, value in self._env.items() if name.startswith(SETTINGS) and name not in OWN}
 
     def code_now(self) -> str:
@@ -89,7 +89,7 @@ class ServiceProcess:
 
     @property
     def successors_record(self) -> str:
-        """A name for the record of a process that starts while this one runs."""
+        """The name for the record of a process that starts while this one runs."""
         return self.name if self._record.endswith(SUCCESSOR) else f"{self.name}{SUCCESSOR}"
 
     @property
@@ -98,7 +98,7 @@ class ServiceProcess:
 
     @property
     def _ops_port(self) -> str:
-        return self._env.get("TIDEMILL_OPS_PORT", "0")  # until the first start
+        return self._env.get("TIDEMILL_OPS_PORT", "0")  # 0 before the first start
 
     @property
     def where(self) -> str:
@@ -110,14 +110,14 @@ class ServiceProcess:
         await self.process.stop_orphan(signal.SIGTERM, self._grace_s)
         if not self._program.exists():
             raise StartError(f"{self.name} did not start: there is no {self._program}")
-        self._made_of = self.code_now()
+        self._started_code = self.code_now()
         for tries_left in reversed(range(PORT_TRIES)):
             port = self._choose_ops_port()
             self._env["TIDEMILL_OPS_PORT"] = str(port)
             try:
                 await self._start()
             except StartError:
-                # Between the choice and the use another program may have taken the port.
+                # Another program may have taken the port between its choice and its use.
                 if tries_left == 0 or self.process.alive or await asyncio.to_thread(ports.becomes_free, port):
                     raise
             else:
@@ -158,7 +158,7 @@ def ready_url(host: str, ops_port: str | int) -> str:
 
 
 async def not_ready(url: str) -> str | None:
-    """Why the service is not ready, or None when it is."""
+    """Return why the service is not ready, or None if it is."""
     timeout = aiohttp.ClientTimeout(total=3)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as reply:

@@ -1,4 +1,4 @@
-"""Processes whose supervisor was killed. Only the holder of the home's lock may end them."""
+"""Orphans: processes whose supervisor was killed. Only the holder of the lock may end them."""
 
 import asyncio
 import signal
@@ -9,20 +9,20 @@ from tidemill.stack.processes.process import ManagedProcess
 from tidemill.stack.services.service_process import SUCCESSOR
 from tidemill.stack.supervision.backing_servers import NATS, OBJECTS, POSTGRES
 
-# They have no supervisor to wait for, and nothing accepted is lost by a kill.
+# No drain is waited for: a kill loses nothing that was accepted.
 SERVICE_GRACE_S = 5.0
 SERVER_GRACE_S = 10.0
 
 
 def names(home: Home) -> list[str]:
-    """Of those that run."""
+    """Return the names of the orphans that run."""
     services = [(record.stem, record) for record in sorted(home.records.glob("*.json"))]
     servers = [(name, _record(home, name)) for name in (NATS, POSTGRES, OBJECTS)]
     return [_name(name) for name, record in (*services, *servers) if ManagedProcess(record).has_orphan]
 
 
 async def end(home: Home) -> list[str]:
-    """Services before servers, as in an orderly stop. The names of those that ran."""
+    """End all orphans, services before servers, as in an orderly stop. Return their names."""
     services = [
         _end(_name(record.stem), record, signal.SIGTERM, SERVICE_GRACE_S) for record in home.records.glob("*.json")
     ]

@@ -1,7 +1,7 @@
-"""What a second `up` does to a stack that runs: services whose settings or code have changed are replaced, one by one.
+"""A rolling update: a second `up` replaces the services whose settings or code have changed, one after the other.
 
-It leaves its environment in a file and wakes the supervisor by a signal; what happens comes back through a pipe with a
-name in the home. Where two processes of a service may run side by side, the new one is ready before the old one stops.
+The second `up` writes its environment to a file and sends the supervisor a signal; the supervisor reports through a
+named pipe. If two processes of a service may run at the same time, the new one is ready before the old one stops.
 """
 
 import asyncio
@@ -25,14 +25,16 @@ from tidemill.stack.supervision.unit import Unit
 from tidemill.stack.supervision.unit_supervisor import UnitSupervisor
 
 WAKE: Final = signal.SIGUSR1
-LOOK_EVERY_S: Final = 0.2
+POLL_S: Final = 0.2
 
 Environ = Mapping[str, str]
 
 
 class RollingUpdate:
-    """The supervisor's side; `run` is a task of its. `make` gives the services as they would be started now, or raises
-    StartError when only a new stack can follow the settings; `swapped` is told of each that took another's place.
+    """The supervisor's side; `run` is one of its tasks.
+
+    `make` returns the services as they would be started now. It raises StartError if a change needs a new stack.
+    `on_swap` is called with the old unit and its successor after each replacement.
     """
 
     def __init__(
@@ -40,13 +42,13 @@ class RollingUpdate:
         home: Home,
         unit_supervisors: Mapping[str, UnitSupervisor],
         make: Callable[[Environ], list[ServiceProcess]],
-        swapped: Callable[[Unit, Unit], None],
+        on_swap: Callable[[Unit, Unit], None],
         report: Report,
     ) -> None:
         self._home = home
         self._unit_supervisors = unit_supervisors
         self._make = make
-        self._swapped = swapped
+        self._on_swap = on_swap
         self._report = report
         self.asked = asyncio.Event()
 
@@ -61,7 +63,7 @@ class RollingUpdate:
             environ = msgspec.json.decode(_request(self._home).read_bytes(), type=dict[str, str])
             _request(self._home).unlink()
             channel = detach.ReportPipe(os.open(_pipe(self._home), os.O_WRONLY | os.O_NONBLOCK))
-        except (OSError, msgspec.DecodeError) as error:  # whoever asked has gone
+        except (OSError, msgspec.DecodeError) as error:  # the second `up` has ended
             self._report.say(f"  a request to renew the services cannot be read: {error}")
             return
 
@@ -71,15 +73,15 @@ class RollingUpdate:
 
         try:
             for service in self._make(environ):
-                await self._renew(service, say)
+                await self._update(service, say)
         except StartError as error:
             say(f"failed: {error}")
             channel.finish(detach.FAILED)
         else:
             channel.finish(detach.READY)
 
-    async def _renew(self, successor: ServiceProcess, say: Callable[[str], None]) -> None:
-        """Nothing where nothing has changed. Raises StartError; then the old one runs."""
+    async def _update(self, successor: ServiceProcess, say: Callable[[str], None]) -> None:
+        """Replace the service if something has changed. Raise StartError; then the old process keeps running."""
         unit_supervisor = self._unit_supervisors[successor.name]
         old = unit_supervisor.unit
         assert isinstance(old, ServiceProcess)
@@ -88,13 +90,13 @@ class RollingUpdate:
             return
         say(f"  replacing {successor.name}: changed: {', '.join(changed)}")
         async with self._report.waiting(successor.name, lambda: successor.process.not_ready_because) as elapsed:
-            await unit_supervisor.replace(successor, beside=not successor.spec.alone)
-        self._swapped(old, successor)
+            await unit_supervisor.replace(successor, beside=not successor.spec.exclusive)
+        self._on_swap(old, successor)
         say(f"  {successor.name} replaced after {elapsed():.1f} s ({successor.where})")
 
 
 def ask(home: Home, supervisor: int, environ: Environ, show: Callable[[str], None]) -> int:
-    """The second `up`'s side: an exit status."""
+    """Ask the supervisor for an update and show its lines: the second `up`'s side. Return the exit status."""
     pipe = _pipe(home)
     with suppress(FileNotFoundError):
         pipe.unlink()
@@ -114,7 +116,7 @@ def _relay(reading: int, supervisor: int, show: Callable[[str], None]) -> int:
     poll.register(reading, select.POLLIN)
     text = b""
     while True:
-        if poll.poll(LOOK_EVERY_S * 1000):
+        if poll.poll(POLL_S * 1000):
             text += os.read(reading, 65_536)
         *lines, text = text.split(b"\n")
         for line in lines:

@@ -1,6 +1,6 @@
-"""The life of one `up`: servers, then services, then the steps that make the stack useful; and the end, in reverse.
+"""Runs the stack: starts servers, then services, then provisions the stack, and stops all in reverse order.
 
-It owns the order and the deadlines. How a server starts, or what a step does, is not its business.
+It owns the order and the deadlines, and does not know how a server starts or what a step of provisioning does.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from tidemill.stack.home.snapshot import Phase, Snapshot, UnitStatus
 from tidemill.stack.home.state_file import StateFile, write_private
 from tidemill.stack.processes import ports
 from tidemill.stack.processes.process import StartError
-from tidemill.stack.provisioning.provisioner import Catalogue, Provisioner
+from tidemill.stack.provisioning.catalogue import Catalogue
+from tidemill.stack.provisioning.provisioner import Provisioner
 from tidemill.stack.reporting import summary
 from tidemill.stack.reporting.report import Report
 from tidemill.stack.services import environment
@@ -31,7 +32,7 @@ from tidemill.stack.supervision.rolling_update import RollingUpdate
 from tidemill.stack.supervision.unit import Unit
 from tidemill.stack.supervision.unit_supervisor import UnitSupervisor
 
-GATEWAY_PORT = "gateway"  # the key under which the state keeps it
+GATEWAY_PORT = "gateway"  # its key in the state file
 DEFAULT_PORT = 8300
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -40,12 +41,12 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class StackOptions:
     environ: Mapping[str, str]
     programs: Path  # where the console commands of the services are
-    port: int | None  # the gateway's, when asked for; else the last one
+    port: int | None  # the gateway's port; None: the last one
     catalogue: Catalogue | None
 
 
 class Supervisor:
-    """Use within `home.owned()`. `on_ready` is called once, when all of `up` is done."""
+    """Use within `home.owned()`. `on_ready` is called once, when `up` is complete."""
 
     def __init__(self, home: Home, options: StackOptions, report: Report, on_ready: Callable[[], None]) -> None:
         self._home = home
@@ -57,19 +58,19 @@ class Supervisor:
         self._stages: list[list[Unit]] = []
         self._unit_supervisors: dict[str, UnitSupervisor] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._afterwards: list[asyncio.Task[None]] = []  # what may go on when all is ready, and may end
+        self._background: list[asyncio.Task[None]] = []  # tasks that may outlast `up`, and may end by themselves
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         self._phase: Phase = "starting"
         self._port = 0
         self._listener: socket.socket | None = None
-        self._renewal = RollingUpdate(home, self._unit_supervisors, self._successors, self._swap, report)
+        self._rolling_update = RollingUpdate(home, self._unit_supervisors, self._successors, self._swap, report)
 
     async def run(self) -> int:
-        """Returns 0 after a stop that was asked for. Raises StartError when something cannot start."""
+        """Run until a signal and return 0. Raise StartError if something cannot start."""
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._signals.put_nowait, number)
-        loop.add_signal_handler(rolling_update.WAKE, self._renewal.asked.set)
+        loop.add_signal_handler(rolling_update.WAKE, self._rolling_update.asked.set)
         try:
             if await self._unless_signaled(self._bring_up()):
                 await self._until_signaled()
@@ -78,7 +79,7 @@ class Supervisor:
             await self._take_down()
 
     async def _until_signaled(self) -> None:
-        """None of the tasks ends by itself; should one fail, that ends the stack rather than leave a part unwatched."""
+        """Return at a signal. No task ends by itself; if one fails, raise its error, which ends the stack."""
         stop = asyncio.create_task(self._signals.get(), name="await a signal")
         done, _ = await asyncio.wait([stop, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -86,7 +87,7 @@ class Supervisor:
             task.result()
 
     async def _unless_signaled(self, work: Awaitable[None]) -> bool:
-        """Whether the work was done; a signal cancels it."""
+        """Await the work; a signal cancels it. Return whether it was completed."""
         task = asyncio.ensure_future(work)
         stop = asyncio.create_task(self._signals.get(), name="await a signal")
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -101,15 +102,15 @@ class Supervisor:
 
     async def _bring_up(self) -> None:
         self._tasks.append(asyncio.create_task(self._rotate_logs(), name="rotate logs"))
-        # Before ports are settled: those that are left behind may still hold them.
+        # Before ports are reserved: orphans may still hold them.
         for name in await orphans.end(self._home):
             self._report.say(f"  ended {name}, left behind by a supervisor that was killed")
-        left_port = self._settle_port()
+        previous_port = self._reserve_port()
         self._write_snapshot()
-        for name in self._backing.given:
+        for name in self._backing.external_variables:
             self._report.say(f"  using the server of {name}")
         await self._start_stage(self._backing.units)
-        shared = environment.shared(self._setting(self._options.environ))
+        shared = environment.shared(self._settings(self._options.environ))
         self._listener = self._listen(shared["TIDEMILL_HOST"])
         *background, gateway = self._services(shared)
         await self._start_stage(background)
@@ -117,14 +118,14 @@ class Supervisor:
         provision = Provisioner(self._options.programs, shared, self._port, self._state, self._report)
         await self._provision(provision, shared)
         self._phase = "ready"
-        self._tasks.append(asyncio.create_task(self._renewal.run(), name="renewal"))
+        self._tasks.append(asyncio.create_task(self._rolling_update.run(), name="rolling update"))
         self._write_snapshot()
-        if left_port is not None:
-            self._report.say(summary.moved(base_url(left_port), base_url(self._port), self._home.env_file))
+        if previous_port is not None:
+            self._report.say(summary.moved(base_url(previous_port), base_url(self._port), self._home.env_file))
         self._on_ready()
         if self._options.catalogue is not None:
             examples = provision.show_examples(self._options.catalogue)
-            self._afterwards.append(asyncio.create_task(examples, name="show examples"))
+            self._background.append(asyncio.create_task(examples, name="show examples"))
 
     async def _start_stage(self, units: Sequence[Unit]) -> None:
         self._stages.append(list(units))
@@ -133,7 +134,7 @@ class Supervisor:
                 for unit in units:
                     group.create_task(self._start(unit), name=f"start {unit.name}")
         except ExceptionGroup as failures:
-            # One reason is enough to show, and the first to fail took the others with it.
+            # Show one reason: the first failure canceled the other starts.
             raise failures.exceptions[0] from None
 
     async def _start(self, unit: Unit) -> None:
@@ -152,7 +153,7 @@ class Supervisor:
         if self._options.catalogue is not None:
             await provision.fill_catalogue(self._options.catalogue)
 
-    def _setting(self, environ: Mapping[str, str]) -> StackSettings:
+    def _settings(self, environ: Mapping[str, str]) -> StackSettings:
         return StackSettings(
             user=environ,
             servers=self._backing.variables(),
@@ -163,7 +164,7 @@ class Supervisor:
         )
 
     def _services(self, shared: Mapping[str, str]) -> list[Unit]:
-        """All of them, the gateway last; not started yet."""
+        """Return all services, the gateway last. They are not started."""
         gateway = {**shared, **self._backing.gateway_variables(), "TIDEMILL_PORT": str(self._port)}
         return [
             *(self._service(spec, shared) for spec in BACKGROUND_SERVICES),
@@ -178,16 +179,16 @@ class Supervisor:
 
         unit_supervisor = self._unit_supervisors.get(spec.name)
         old = unit_supervisor.unit if unit_supervisor is not None else None
-        record = old.successors_record if isinstance(old, ServiceProcess) and not spec.alone else None
+        record = old.successors_record if isinstance(old, ServiceProcess) and not spec.exclusive else None
         return ServiceProcess(
             spec, self._home, self._options.programs, env, choose_ops_port, listener=listener, record=record
         )
 
     def _successors(self, environ: Mapping[str, str]) -> list[ServiceProcess]:
-        """The services as a new `up` with this environment would start them. Raises StartError."""
-        shared = environment.shared(self._setting(environ))
+        """Return the services as a new `up` with this environment would start them. Raise StartError."""
+        shared = environment.shared(self._settings(environ))
         fixed = self._backing.differs(environ)
-        if shared["TIDEMILL_HOST"] != environment.shared(self._setting(self._options.environ))["TIDEMILL_HOST"]:
+        if shared["TIDEMILL_HOST"] != environment.shared(self._settings(self._options.environ))["TIDEMILL_HOST"]:
             fixed.append("TIDEMILL_HOST")
         if fixed:
             raise StartError(f"{', '.join(fixed)} changed: run `down` and then `up`")
@@ -199,14 +200,14 @@ class Supervisor:
         self._write_snapshot()
 
     def _listen(self, host: str) -> socket.socket:
-        """Held until the stack stops: while a gateway that died is started again, connections wait."""
+        """Return the gateway's socket, open until the stack stops: connections wait while a gateway restarts."""
         try:
             return ports.listen(host, self._port)
         except OSError as error:
             raise StartError(f"the gateway cannot listen on {host}:{self._port}: {error.strerror}") from None
 
-    def _settle_port(self) -> int | None:
-        """Reserves the gateway's port. Returns the last one when it had to be left to another program."""
+    def _reserve_port(self) -> int | None:
+        """Reserve the gateway's port. Return the previous one if another program has taken it, else None."""
         asked, last = self._options.port, self._state.remembered_port(GATEWAY_PORT)
         if asked is not None:
             if not self._state.take_port(GATEWAY_PORT, asked):
@@ -228,10 +229,10 @@ class Supervisor:
             await asyncio.sleep(log_rotation.CHECK_EVERY_S)
 
     async def _take_down(self) -> None:
-        """In reverse order, each stage at once; a further signal kills what is left."""
+        """Stop the stages in reverse order, the units of one stage together. A further signal kills what is left."""
         self._phase = "stopping"
         self._write_snapshot()
-        tasks = [*self._afterwards, *self._tasks]
+        tasks = [*self._background, *self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -242,7 +243,7 @@ class Supervisor:
 
     async def _stop_stages(self) -> None:
         if self._listener is not None:
-            self._listener.close()  # nobody comes after this gateway
+            self._listener.close()  # no other gateway will accept from it
         for stage in reversed(self._stages):
             await asyncio.gather(*(self._stop(unit) for unit in stage))
 
@@ -260,14 +261,14 @@ class Supervisor:
             phase=self._phase,
             port=self._port,
             base_url=base_url(self._port),
-            given=self._backing.given,
+            given=self._backing.external_variables,
             parts=parts,
             renews=True,
         )
         try:
             snapshot.write(self._home.snapshot_file, current)
         except OSError as error:
-            # Only what `status` shows depends on it.
+            # Only `status` needs it.
             self._report.say(f"  {self._home.snapshot_file} cannot be written: {error.strerror}")
 
     def _part(self, unit: Unit) -> UnitStatus:

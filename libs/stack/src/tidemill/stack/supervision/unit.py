@@ -1,4 +1,4 @@
-"""What the supervisor keeps running, be it a server or a service."""
+"""What the supervisor keeps running: a server or a service."""
 
 from pathlib import Path
 from typing import Protocol
@@ -18,11 +18,11 @@ class Unit(Protocol):
 
     @property
     def where(self) -> str:
-        """Its address for people to read, without secrets."""
+        """Its address, for users to read, without secrets."""
         ...
 
     async def start(self) -> None:
-        """Returns when it is ready; raises StartError."""
+        """Return when it is ready. Raise StartError."""
         ...
 
     async def stop(self) -> None: ...
@@ -32,5 +32,5 @@ class Unit(Protocol):
 
 class Server(Unit, Protocol):
     async def probe(self) -> None:
-        """Returns when it serves a new client; raises ProbeError, OSError."""
+        """Return if it serves a new client. Raise ProbeError or OSError."""
         ...

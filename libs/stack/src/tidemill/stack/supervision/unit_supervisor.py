@@ -1,4 +1,4 @@
-"""Keeps one unit running: when its process ends it is started again, later each time it fails in a row."""
+"""Keeps one unit running: restarts it when its process ends, with a longer delay after each failure in a row."""
 
 import asyncio
 import random
@@ -11,21 +11,21 @@ from tidemill.stack.supervision.unit import Unit
 
 
 class UnitSupervisor:
-    """Begins with a unit that has started. `changed` is called after each restart."""
+    """Supervises a unit that has started. `on_restart` is called after each restart."""
 
-    def __init__(self, unit: Unit, say: Callable[[str], None], changed: Callable[[], None]) -> None:
+    def __init__(self, unit: Unit, say: Callable[[str], None], on_restart: Callable[[], None]) -> None:
         self.unit = unit
         self.restarts = 0
         self._failures = 0
         self._started = time.monotonic()
         self._say = say
-        self._changed = changed
-        self._changing = asyncio.Lock()  # held while one process follows another
+        self._on_restart = on_restart
+        self._changing = asyncio.Lock()  # held while a process is started or replaced
 
     async def replace(self, successor: Unit, *, beside: bool) -> None:
-        """Raises StartError when the successor does not come up; then the old one runs on, or again.
+        """Replace the unit by its successor. Raise StartError if it does not start; then the old unit keeps running.
 
-        `beside`: the successor is ready before the old one stops.
+        `beside`: the successor starts before the old unit stops; else after, and on failure the old one starts again.
         """
         async with self._changing:
             old = self.unit
@@ -58,7 +58,7 @@ class UnitSupervisor:
     async def _until_dead(self) -> None:
         while True:
             await self.unit.process.ended()
-            async with self._changing:  # it may have been replaced
+            async with self._changing:  # the unit may have been replaced meanwhile
                 if not self.unit.process.alive:
                     return
 
@@ -68,8 +68,8 @@ class UnitSupervisor:
         try:
             await self.unit.start()
         except (StartError, OSError) as error:
-            # One that lives but is not ready is left alone: it waits for something, and says so in its readiness.
+            # A process that runs but is not ready is not restarted: it waits for something, as its readiness shows.
             self._say(str(error))
         else:
             self._say(f"{self.unit.name} is ready again ({self.unit.where})")
-        self._changed()
+        self._on_restart()
