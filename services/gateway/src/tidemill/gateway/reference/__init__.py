@@ -1,1 +1,1 @@
-"""The OpenAPI document and the documentation, made of the route table."""
+"""The OpenAPI document and the documentation, generated from the route table."""

@@ -1,6 +1,6 @@
-"""The documentation as the gateway serves it: written pages, the reference, and the OpenAPI document itself.
+"""The documentation as the gateway serves it: hand-written pages, the reference, and the OpenAPI document.
 
-Written pages lie in the checkout's `docs`; this package's `docs` links to each, so that a wheel has them too.
+Hand-written pages are in the checkout's `docs`; this package's `docs` links to each, so that a wheel contains them.
 """
 
 import hashlib
@@ -18,7 +18,9 @@ from tidemill.gateway.call import encode
 from tidemill.gateway.reference import resource_pages
 from tidemill.gateway.reference.page_search import PageSearch
 
-DOCUMENTS_LIMIT: Final = 16  # the OpenAPI document by base URL, 300 kB each; few installations have that many
+DOCUMENTS_LIMIT: Final = (
+    16  # cached OpenAPI documents of 300 kB, one for each base URL; most installations have a few
+)
 DOCUMENTATION: Final[web.AppKey["Documentation"]] = web.AppKey("library")
 HEADING: Final = re.compile(r"^# (.+)$", re.MULTILINE)
 STYLE: Final = (
@@ -31,7 +33,7 @@ STYLE: Final = (
     "td,th{border-color:#3a4048}a{color:#8ab4f8}}"
 )
 STYLE_DIGEST: Final = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-# Nothing runs on these pages, and nothing is loaded from elsewhere.
+# No scripts, and nothing is loaded from other sites.
 POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{STYLE_DIGEST}'; img-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -39,7 +41,7 @@ POLICY: Final = (
 
 
 class EncodedDocument(NamedTuple):
-    """A document as it is sent, and its ETag."""
+    """A document as JSON, and its ETag."""
 
     body: bytes
     tag: str
@@ -51,13 +53,13 @@ class Documentation:
     def __init__(self, document: dict[str, Any], written: dict[str, str]) -> None:
         self._document = document
         self._openapi: dict[str, EncodedDocument] = {}
-        made = {f"reference/{name}": page for name, page in resource_pages.pages(document).items()}
-        self.pages = {**dict(sorted(written.items())), **made}
+        generated = {f"reference/{name}": page for name, page in resource_pages.pages(document).items()}
+        self.pages = {**dict(sorted(written.items())), **generated}
         self._html: dict[str, str] = {}
         self.search = PageSearch(self.pages, {name: title_of(page) for name, page in self.pages.items()})
 
     def openapi(self, api_url: str) -> EncodedDocument:
-        """The OpenAPI document of the API at this base."""
+        """Return the OpenAPI document with this base URL as its server."""
         known = self._openapi.get(api_url)
         if known is None:
             body = encode({**self._document, "servers": [{"url": api_url}]})
@@ -68,14 +70,14 @@ class Documentation:
         return known
 
     def index(self, base_url: str) -> str:
-        """Every page with its title, in the form of llms.txt: for people and for programs that read Markdown."""
+        """Return a list of all pages in the form of llms.txt, for people and for programs that read Markdown."""
         lines = ["# Tidemill", "", "> Machine-learning models behind an HTTP API, on machines you own.", ""]
-        for heading, made in (("Topics", False), ("Reference", True)):
+        for heading, generated in (("Topics", False), ("Reference", True)):
             lines += [f"## {heading}", ""]
             lines += [
                 f"- [{title_of(page)}]({base_url}/docs/{name}.md)"
                 for name, page in self.pages.items()
-                if name.startswith("reference/") is made
+                if name.startswith("reference/") is generated
             ]
             lines.append("")
         lines += ["## Machine-readable", "", f"- [OpenAPI document]({base_url}/openapi.json)"]
@@ -83,14 +85,14 @@ class Documentation:
         return "\n".join(lines)
 
     def html(self, name: str) -> str:
-        """A page render_page once and kept. KeyError when there is none of this name."""
+        """Return a page as HTML, rendered once. Raise KeyError when there is none of this name."""
         if name not in self._html:
             self._html[name] = render_page(self.pages[name])
         return self._html[name]
 
 
 def written_pages() -> dict[str, str]:
-    """The hand-written pages of this installation."""
+    """Return the hand-written pages of this installation by name."""
     folder = files("tidemill.gateway") / "docs"
     if not folder.is_dir():
         return {}
@@ -104,7 +106,7 @@ def title_of(markdown: str) -> str:
 
 
 def render_page(markdown: str) -> str:
-    """Markdown as a page of HTML. HTML in the Markdown is shown, not obeyed."""
+    """Return Markdown as an HTML page. HTML inside the Markdown is escaped."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     text = markdown.removeprefix(resource_pages.NOTE).lstrip()
     tokens = parser.parse(text)
@@ -118,7 +120,7 @@ def render_page(markdown: str) -> str:
 
 
 def html_page(title: str, body: str) -> str:
-    """A whole page of HTML; `body` is HTML already. To be sent with POLICY."""
+    """Return a whole HTML page; `body` is HTML. Send it with POLICY as its content security policy."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -128,7 +130,7 @@ def html_page(title: str, body: str) -> str:
 
 
 def _link_to_page(token: Token) -> None:
-    """A link to `x.md` goes to the page that a browser can show."""
+    """Let a link to `x.md` point to the HTML page `x`."""
     target = token.attrGet("href") if token.type == "link_open" else None
     if isinstance(target, str):
         path, mark, fragment = target.partition("#")

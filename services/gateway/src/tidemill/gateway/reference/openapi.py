@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document, made of the route table: what clients are generated from and what the reference shows.
+"""Generates the OpenAPI 3.1 document from the route table, for client generators and for the reference.
 
-Pure: routes in, document out. What it says of an operation is what the operation declares; nothing is added by hand
-but the words for parameters and headers that many operations share.
+Pure: routes in, document out. All of it is declared by the operations, apart from the descriptions of parameters and
+headers that many operations share (`texts`).
 """
 
 import inspect
@@ -19,9 +19,9 @@ from tidemill.gateway.reference import texts
 Json = dict[str, Any]
 REF: Final = "#/components/schemas/{name}"
 BINARY: Final = {"type": "string", "format": "binary"}
-# OpenAPI has no place for QUERY before 3.2: a strict reader of 3.1 skips what begins with x-.
+# OpenAPI has no QUERY before 3.2; readers of 3.1 skip keys that begin with x-.
 METHOD_KEYS: Final = {"QUERY": "x-query"}
-OFTEN: Final = (400, 429, 500, 503)  # what every operation may answer
+ANY_OPERATION: Final = (400, 429, 500, 503)  # statuses of every operation
 WITH_TOKEN: Final = (401, 403)
 WITH_BODY: Final = (408, 413, 415, 422)
 VERB: Final = re.compile(r"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|QUERY) \S+: ")
@@ -31,7 +31,7 @@ MESSAGE_PATTERN: Final = "^msg_[0-9a-hjkmnp-tv-z]{26}$"  # as receivers see it i
 
 
 def document(replicate: Iterable[Route[Any]], extensions: Iterable[Route[Any]], server_url: str) -> Json:
-    """The whole document: the operations of Replicate's API, and those that we have besides."""
+    """Return the whole document: the operations of Replicate's API, and our extensions."""
     routes = [(route, False) for route in replicate] + [(route, True) for route in extensions]
     schemas = _Schemas([route.operation for route, _ in routes])
     paths: dict[str, Json] = {}
@@ -56,7 +56,7 @@ def document(replicate: Iterable[Route[Any]], extensions: Iterable[Route[Any]], 
 
 
 class _Schemas:
-    """The JSON Schemas of all structs that operations name, under one set of component names."""
+    """The JSON Schemas of all structs that the operations use, with one name for each component."""
 
     def __init__(self, operations: Sequence[Operation[Any]]) -> None:
         asked = [kind for operation in operations for kind in (*_kinds(operation.body), *_kinds(operation.response))]
@@ -66,11 +66,11 @@ class _Schemas:
         self.components = {"Problem": texts.PROBLEM, **_tidy(components)}
 
     def content(self, declared: Any) -> Json:
-        """The `content` of a body or an answer: a struct, a media type, or several of them."""
+        """Return the `content` of a body. `declared`: a struct, a media type, or several of them."""
         content: Json = {}
         for kind in _kinds(declared):
             if kind == EVENTS:
-                content[kind] = {}  # a schema would be of the stream as a whole, which has none
+                content[kind] = {}  # a schema would describe the stream as a whole, which has none
             elif isinstance(kind, str):
                 content[kind] = {"schema": _schema_of_media_type(kind)}
             else:
@@ -93,23 +93,23 @@ def _schema_of_media_type(media_type: str) -> Json:
 
 
 def _tidy(node: Any) -> Any:
-    """Without `default: null`, which says no more than that a member may be left out; pages named as people would;
-    patterns with their words.
+    """Remove `default: null`, which only says that a member is optional; rename components of pages; add the
+    descriptions of patterns.
     """
     if isinstance(node, list):
         return [_tidy(item) for item in node]
     if isinstance(node, str):
-        # Python's $ also matches before a last line break; other languages' does not, and needs no help.
+        # Python's $ also matches before a final line break; in other languages the lookahead is not needed.
         return PAGE.sub(lambda found: f"{found[1] or found[2]}Page", node).replace(r"$(?!\n)", "$")
     if not isinstance(node, dict):
         return node
     tidy = {_tidy(key): _tidy(value) for key, value in node.items() if not (key == "default" and value is None)}
     if isinstance(node.get("pattern"), str):
-        tidy["description"] = _with_words(node.get("description", ""), node["pattern"])
+        tidy["description"] = _with_description(node.get("description", ""), node["pattern"])
     return tidy
 
 
-def _with_words(description: str, pattern: str) -> str:
+def _with_description(description: str, pattern: str) -> str:
     expected = patterns.DESCRIPTIONS[pattern]
     return f"{description} {expected[0].upper()}{expected[1:]}.".lstrip()
 
@@ -140,7 +140,7 @@ def _operation(route: Route[Any], schemas: _Schemas, *, extension: bool) -> Json
 
 
 def summary_and_description(operation: Operation[Any]) -> tuple[str, str]:
-    """(summary, description) of an operation: its handler's docstring."""
+    """Return (summary, description) of an operation, from its handler's docstring."""
     text = VERB.sub("", inspect.cleandoc(operation.handler.__doc__ or operation.name))
     first, _, rest = text.partition("\n\n")
     sentence, dot, more = " ".join(first.split()).partition(". ")
@@ -187,7 +187,7 @@ def _query_parameters(struct: Any) -> list[Json]:
 
 
 def _resolved(member: Json, components: Mapping[str, Any]) -> Json:
-    """A parameter's schema stands by itself: no null, which a query cannot spell, and no reference."""
+    """Return a parameter's schema without null, which a query cannot contain, and without references."""
     if "$ref" in member:
         return dict(components[member["$ref"].rpartition("/")[2]])
     options = [option for option in member.get("anyOf", ()) if option != {"type": "null"}]
@@ -214,19 +214,19 @@ def _header_parameters(operation: Operation[Any]) -> list[Json]:
 
 def _responses(route: Route[Any], schemas: _Schemas) -> Json:
     operation = route.operation
-    refused = {*OFTEN, *operation.errors}
+    errors = {*ANY_OPERATION, *operation.errors}
     if operation.scope is not None:
-        refused |= {*WITH_TOKEN}
+        errors |= {*WITH_TOKEN}
     if "{" in route.path:
-        refused.add(404)
+        errors.add(404)
     if "{" in route.path or operation.query is not None:
-        refused.add(422)  # text that the database cannot hold
+        errors.add(422)  # text that the database cannot store
     if operation.body is not None:
-        refused |= {*WITH_BODY}
+        errors |= {*WITH_BODY}
     if BYTES in _kinds(operation.response):
-        refused |= {412, 416}
-    done = {str(status): _success(operation, status, schemas) for status in _successes(operation)}
-    return done | {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(refused)}
+        errors |= {412, 416}
+    successes = {str(status): _success(operation, status, schemas) for status in _successes(operation)}
+    return successes | {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in sorted(errors)}
 
 
 def _problem(status: int) -> Json:
@@ -235,7 +235,7 @@ def _problem(status: int) -> Json:
 
 
 def _successes(operation: Operation[Any]) -> tuple[int, ...]:
-    """Statuses that are no errors: those declared, and what ranges, conditions and streams bring with them."""
+    """Return the statuses without errors: the declared ones, and those of ranges, conditional requests and streams."""
     kinds = _kinds(operation.response)
     by_kind = (206, 304) if BYTES in kinds else (204,) if EVENTS in kinds else ()
     return (operation.status, *operation.also_statuses, *by_kind)

@@ -1,4 +1,4 @@
-"""The reference: a page of Markdown per resource, made of the OpenAPI document and nothing else. Pure."""
+"""The reference: one Markdown page for each resource, generated from the OpenAPI document alone. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ NOTE: Final = "<!-- Made of the route table by `./just docs`; changes here are l
 
 
 def pages(document: Json) -> dict[str, str]:
-    """Pages by resource: `predictions` -> its Markdown."""
+    """Return Markdown pages by resource, such as `predictions`."""
     return {tag["name"]: _page(document, tag["name"]) for tag in document["tags"]}
 
 
@@ -19,12 +19,12 @@ def title(resource: str) -> str:
 
 
 def slug(heading: str) -> str:
-    """A heading's anchor, as GitHub makes it."""
+    """Return the anchor of a heading, as GitHub generates it."""
     return NOT_FOR_HEADINGS.sub("", heading).strip().lower().replace(" ", "-")
 
 
 def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
-    """(method, path, operation) in the order of the route table."""
+    """Yield (method, path, operation) in the order of the route table."""
     for path, item in document["paths"].items():
         for method, operation in item.items():
             yield method.removeprefix("x-").upper(), path, operation
@@ -58,14 +58,14 @@ def _operation(method: str, path: str, operation: Json) -> list[str]:
 
 
 def _answers(operation: Json) -> str:
-    """In one line: what every status means is told once, in the page on the API as a whole."""
-    done = [
+    """Return the statuses in one line. What each status means is explained once, in the page on the API."""
+    successes = [
         f"`{status}`" + (f" with {_content(response['content'])}" if "content" in response else "")
         for status, response in operation["responses"].items()
         if "$ref" not in response
     ]
-    refused = [f"`{status}`" for status, response in operation["responses"].items() if "$ref" in response]
-    return f"Answers {', '.join(done)}; or [a problem](../api.md#problems) with {', '.join(refused)}."
+    errors = [f"`{status}`" for status, response in operation["responses"].items() if "$ref" in response]
+    return f"Answers {', '.join(successes)}; or [a problem](../api.md#problems) with {', '.join(errors)}."
 
 
 def _access(operation: Json) -> str:
@@ -103,7 +103,7 @@ def _content(content: Json) -> str:
 
 
 def type_of(schema: Json) -> str:
-    """A schema in a few words, with a link for what has a section of its own."""
+    """Return a schema in a few words. A component is a link to its section."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{slug(name)})"
@@ -120,7 +120,7 @@ def type_of(schema: Json) -> str:
 
 
 def _limits(schema: Json) -> str:
-    said = [
+    limits = [
         f"{word} {schema[key]}"
         for key, word in (
             ("format", "as"),
@@ -132,7 +132,7 @@ def _limits(schema: Json) -> str:
         )
         if key in schema
     ]
-    return f" ({', '.join(said)})" if said else ""
+    return f" ({', '.join(limits)})" if limits else ""
 
 
 def _text(node: Json) -> str:
@@ -146,7 +146,7 @@ def _cell(text: str) -> str:
 
 
 def _reachable(schemas: Json, nodes: Iterable[Any]) -> set[str]:
-    """Names of the components that these nodes refer to, also through others."""
+    """Return the names of the components that the nodes refer to, directly or through other components."""
     found: set[str] = set()
     left = list(nodes)
     while left:

@@ -1,4 +1,4 @@
-"""The words of the reference that many operations share: parameters, headers, statuses. Data only."""
+"""Texts of the reference that many operations share: parameters, headers, statuses. Data only."""
 
 from typing import Any, Final
 
@@ -146,7 +146,7 @@ RESPONSE_HEADERS: Final[dict[str, Json]] = {
     },
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
 }
-_LIMITS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")  # of accounts that have limits
+_LIMITS: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")  # for accounts with limits
 _OF_STATUS: Final[dict[int, tuple[str, ...]]] = {
     201: ("Location",),
     206: ("Content-Range",),
@@ -158,5 +158,5 @@ _OF_STATUS: Final[dict[int, tuple[str, ...]]] = {
 
 
 def headers_of(status: int) -> tuple[str, ...]:
-    """Names of the headers that an answer with this status may carry."""
+    """Return the names of the headers that a response with this status may have."""
     return (*_OF_STATUS.get(status, ()), *_LIMITS)
