@@ -1,4 +1,4 @@
-"""RefusalCache told again without a look: which bytes are a request, how long one is certain, who is answered late."""
+"""Early refusals: which bytes are a request, how long a refusal is certain, and which responses are delayed."""
 
 import asyncio
 

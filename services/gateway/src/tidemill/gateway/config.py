@@ -21,9 +21,9 @@ class Config(ObjectStore, frozen=True, kw_only=True):
     # came by plain http, because they make a FileOutput only of https: and data: values.
     file_output: Literal["auto", "url", "data"] = "auto"
     cors_origins: str = ""  # comma-separated; "*" for any; empty for none
-    nats_callout_seed: str = ""  # an account key (SA…) of NATS; without it outsiders cannot connect to NATS
-    nats_public_url: str = ""  # the URL of NATS for outside subscribers
-    event_connections: int = EVENT_CONNECTIONS  # of outside subscribers, per account, over all gateways
+    nats_callout_seed: str = ""  # an account key (SA…) of NATS; without it external subscribers cannot connect to NATS
+    nats_public_url: str = ""  # the URL of NATS for external subscribers
+    event_connections: int = EVENT_CONNECTIONS  # of external subscribers, per account, over all gateways
     event_check_s: float = 15.0  # how often their connections are checked against their tokens
     token_cache_s: float = 5.0  # how long a revoked token may still be accepted
     accept_timeout_s: float = 5.0  # how long a create may wait while the database is down
