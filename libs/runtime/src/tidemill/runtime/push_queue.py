@@ -23,4 +23,4 @@ waiting_push AS (
     SELECT q.id, row_number() OVER (
         ORDER BY q.nth, (SELECT max(c.claimed_at) FROM push c WHERE c.account_id = q.account_id) NULLS FIRST,
             q.created_at, q.id) AS place
-    FROM queued_push q)"""  # noqa: S608 - our own constants
+    FROM queued_push q)"""

@@ -52,7 +52,7 @@ async def clear(database: Database) -> None:
 
 async def insert(database: Database, table: str, *, unless_there: bool = False, **columns: Any) -> None:
     names, places = ", ".join(columns), ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-    statement = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - of tests
+    statement = f"INSERT INTO {table} ({names}) VALUES ({places})"
     await database.execute(f"{statement} ON CONFLICT DO NOTHING" if unless_there else statement, *columns.values())
 
 

@@ -28,7 +28,7 @@ SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
     ARRAY(SELECT id FROM worker WHERE lease_until > clock_timestamp()) AS workers"""
 LOSE: Final = f"""
 UPDATE worker SET lease_until = {SQL_LOST} WHERE lease_until <= $1 AND lease_until > {SQL_LOST}
-RETURNING id"""  # noqa: S608 - our own constant
+RETURNING id"""
 
 # Windows are read by the BRIN index on accepted_at, which takes bitmap scans; the plan is made anew each time, as one
 # that was made for a small table would be kept when the table is large.
@@ -44,19 +44,19 @@ _COLUMNS: Final = f"""
     p.id, p.attempt, p.status, p.account_id, p.gateway, p.queue, p.worker, p.accepted_at, p.created_at, p.started_at,
     p.deadline, p.webhook IS NOT NULL AS webhook,
     COALESCE((SELECT w.lease_until > {SQL_LOST} FROM worker w WHERE w.id = p.worker), false) AS leased,
-    EXISTS (SELECT FROM queue_version v WHERE v.queue = p.queue) AS known"""  # noqa: S608 - as above
+    EXISTS (SELECT FROM queue_version v WHERE v.queue = p.queue) AS known"""
 
 OPEN_IN_WINDOW: Final = f"""
 SELECT {_COLUMNS} FROM prediction p
-WHERE p.accepted_at > $1 AND p.accepted_at <= $2 AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
+WHERE p.accepted_at > $1 AND p.accepted_at <= $2 AND p.status IN {SQL_OPEN}"""
 
 AGAIN: Final = f"""
-SELECT {_COLUMNS} FROM prediction p WHERE p.id = ANY ($1) AND p.status IN {SQL_OPEN}"""  # noqa: S608 - our own constants
+SELECT {_COLUMNS} FROM prediction p WHERE p.id = ANY ($1) AND p.status IN {SQL_OPEN}"""
 
 JOBS: Final = f"""
 SELECT p.id, p.attempt, p.queue, p.account_id, p.gateway, p.created_at, p.deadline, p.webhook IS NOT NULL AS webhook,
     p.priority, CASE WHEN octet_length(p.input::text) <= {INLINE_INPUT_LIMIT_BYTES} THEN p.input END AS input
-FROM prediction p WHERE p.id = ANY ($1) AND p.status = '{Status.STARTING}' AND p.worker IS NULL"""  # noqa: S608 - as above
+FROM prediction p WHERE p.id = ANY ($1) AND p.status = '{Status.STARTING}' AND p.worker IS NULL"""
 
 # Every scan reads pages completely until they are summarized: 200 ms instead of 10 ms with a million new rows.
 # Autovacuum summarizes once a minute; a vacuum in progress blocks this statement, and then it matters little.
@@ -70,7 +70,7 @@ FROM deployment d JOIN release r ON r.deployment_id = d.id
 WHERE d.changed_at > $1 AND (r.retired_at IS NULL OR r.retired_at > now() - make_interval(secs => {FORGET_RETIRED_S})
     OR NOT EXISTS (SELECT FROM release c
         WHERE c.deployment_id = d.id AND c.retired_at IS NULL AND c.max_instances > 0))
-ORDER BY d.id, r.number DESC"""  # noqa: S608 - our own constant
+ORDER BY d.id, r.number DESC"""
 COMMIT_WITHIN_S: Final = 30.0  # changed_at is older than the commit by at most this; changes are read again until then
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from tidemill.contracts.prediction import Status
 from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.predictions.removal import IS_KEPT, IS_OVER, OF_SHORT_RETENTION
@@ -13,7 +14,7 @@ BATCH: Final = 500  # predictions of one statement that removes data
 
 NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
 # The output of one that succeeded names its files by URL; one that ended otherwise may have left some unnamed.
-_FILES: Final = "(p.status <> 'succeeded' OR p.output::text LIKE '%http%')"
+_FILES: Final = f"(p.status <> '{Status.SUCCEEDED}' OR p.output::text LIKE '%http%')"
 # What was an example may have copies of its input's files beside its output. Inputs are looked at only where few are;
 # what ceased to be an example before the scan came by leaves its copies to the search for orphans.
 _COPIES: Final = "p.input::text LIKE '%/v1/delivery/%'"
@@ -21,7 +22,7 @@ _COPIES: Final = "p.input::text LIKE '%/v1/delivery/%'"
 IN_WINDOW: Final = f"""
 SELECT p.id, {_FILES} AS files, {IS_OVER} AND NOT {IS_KEPT} AS due
 FROM prediction p
-WHERE p.accepted_at > $3 AND p.accepted_at <= $4 AND p.source = 'api' AND NOT p.data_removed"""  # noqa: S608 - own constants
+WHERE p.accepted_at > $3 AND p.accepted_at <= $4 AND p.source = 'api' AND NOT p.data_removed"""
 IN_WINDOW_OF_SHORT_RETENTION: Final = f"{IN_WINDOW} AND {OF_SHORT_RETENTION}"
 IMPATIENT: Final = "SELECT id, retention_s FROM account WHERE retention_s < $1::float8"
 
@@ -32,7 +33,7 @@ FROM removal_due_later l LEFT JOIN prediction p ON p.id = l.prediction_id
 WHERE p.id IS NULL OR ((p.deleted_at IS NOT NULL OR ({IS_OVER} AND NOT {IS_KEPT}))
     AND (NOT p.data_removed OR NOT EXISTS (
         SELECT FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.status = 'pending')))
-LIMIT $3"""  # noqa: S608 - as above
+LIMIT $3"""
 
 EXPIRE_KEYS: Final = """
 DELETE FROM idempotency WHERE (account_id, key) IN (

@@ -25,7 +25,7 @@ WITH referred AS (
     SELECT f ->> 'sha256' AS digest FROM version v, json_array_elements(v.files) f
     UNION SELECT f ->> 'sha256' FROM push p, json_array_elements(p.files) f WHERE p.status IN {_OPEN})
 SELECT DISTINCT b.digest FROM blob b
-WHERE b.created_at < $1 AND NOT EXISTS (SELECT FROM referred r WHERE r.digest = b.digest)"""  # noqa: S608 - own constants
+WHERE b.created_at < $1 AND NOT EXISTS (SELECT FROM referred r WHERE r.digest = b.digest)"""
 
 # A push is committed before it asks which of its blobs are missing. While the lock is held none can be: it is either
 # seen here, or it asks after the rows have gone. Only what is newer than the first look needs a second one.
@@ -39,14 +39,14 @@ WITH referred AS (
     WHERE p.status IN {_OPEN} OR p.created_at > $2::timestamptz - interval '2 minutes')
 DELETE FROM blob b WHERE b.digest = ANY ($1) AND b.created_at < $3
     AND NOT EXISTS (SELECT FROM referred r WHERE r.digest = b.digest)
-RETURNING b.digest"""  # noqa: S608 - as above
+RETURNING b.digest"""
 
 OWNED: Final = "SELECT DISTINCT digest FROM blob WHERE digest = ANY ($1)"
 OWNED_OR_REFERRED: Final = f"""
 SELECT digest FROM blob WHERE digest = ANY ($1)
 UNION SELECT f ->> 'sha256' FROM version v, json_array_elements(v.files) f WHERE f ->> 'sha256' = ANY ($1)
 UNION SELECT f ->> 'sha256' FROM push p, json_array_elements(p.files) f
-WHERE p.status IN {_OPEN} AND f ->> 'sha256' = ANY ($1)"""  # noqa: S608 - as above
+WHERE p.status IN {_OPEN} AND f ->> 'sha256' = ANY ($1)"""
 UNOWN: Final = "DELETE FROM blob WHERE digest = ANY ($1)"
 
 

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from tidemill.contracts.ids import id_at
-from tidemill.contracts.prediction import SQL_OPEN
+from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.runtime.db import Database
 from tidemill.storage_janitor.store import Due
 
@@ -17,12 +17,12 @@ SELECT queue, id, model, account_id, (extract(epoch FROM created_at) * 1000)::bi
 FROM removed_version ORDER BY removed_at LIMIT $1"""
 # The same files may have been pushed again: what runs in a queue that exists is of the new version.
 LEFT: Final = f"""
-SELECT p.id, p.status IN {SQL_OPEN} AS open, (p.status <> 'succeeded' OR p.output::text LIKE '%http%'
+SELECT p.id, p.status IN {SQL_OPEN} AS open, (p.status <> '{Status.SUCCEEDED}' OR p.output::text LIKE '%http%'
     OR p.input::text LIKE '%/v1/delivery/%') AS files
 FROM prediction p
 WHERE p.account_id = $1 AND p.id > $2 AND p.model = $3 AND p.version = $4 AND p.kind = 'prediction'
     AND p.deleted_at IS NULL AND NOT EXISTS (SELECT FROM queue_version q WHERE q.queue = p.queue)
-ORDER BY p.id LIMIT $5"""  # noqa: S608 - our own constant
+ORDER BY p.id LIMIT $5"""
 DONE: Final = "DELETE FROM removed_version WHERE queue = $1"
 
 

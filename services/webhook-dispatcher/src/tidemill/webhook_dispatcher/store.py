@@ -24,7 +24,7 @@ SELECT p.*, a.webhook_secret, {STREAMS}, webhook_host(p.webhook) AS webhook_host
     EXISTS (SELECT FROM webhook_endpoint e WHERE e.account_id = p.account_id AND e.host = webhook_host(p.webhook)
         AND e.path IN ('', webhook_path(p.webhook)) AND (e.disabled_at IS NOT NULL OR e.open_until > now())) AS shut
 FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
-WHERE p.id = $1 AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
+WHERE p.id = $1 AND p.deleted_at IS NULL"""
 
 
 async def any_due(database: Database) -> bool:

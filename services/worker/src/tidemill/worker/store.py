@@ -10,8 +10,8 @@ INSERT INTO worker (id, host, lease_until) VALUES ($1, $2, now() + make_interval
 # A lease that has run out is renewed too, until the scheduler has called the worker lost and given away what it ran.
 RENEW: Final = f"""
 UPDATE worker SET lease_until = now() + make_interval(secs => $2)
-WHERE id = $1 AND lease_until > {SQL_LOST} RETURNING id"""  # noqa: S608 - our own constant
-RELEASE: Final = f"UPDATE worker SET lease_until = {SQL_LOST} WHERE id = $1"  # noqa: S608 - as above
+WHERE id = $1 AND lease_until > {SQL_LOST} RETURNING id"""
+RELEASE: Final = f"UPDATE worker SET lease_until = {SQL_LOST} WHERE id = $1"
 INPUT: Final = "SELECT input FROM prediction WHERE id = $1 AND attempt = $2"
 VERSION: Final = """
 SELECT v.queue, v.id, v.files, v.config, v.openapi_schema, v.streams, v.secret_inputs, m.owner, m.name,

@@ -20,7 +20,7 @@ _SETS: Final = ", ".join(
 )
 _LIMIT: Final = f"""
 UPDATE account SET unlimited = COALESCE($2, unlimited AND NOT $3), {_SETS}
-WHERE username = $1 RETURNING unlimited, {", ".join(_NUMBERS)}"""  # noqa: S608 - built of our own constants
+WHERE username = $1 RETURNING unlimited, {", ".join(_NUMBERS)}"""
 
 
 def set_limits(

@@ -18,9 +18,7 @@ from tidemill.gateway.call import encode
 from tidemill.gateway.reference import resource_pages
 from tidemill.gateway.reference.page_search import PageSearch
 
-DOCUMENTS_LIMIT: Final = (
-    16  # cached OpenAPI documents of 300 kB, one for each base URL; most installations have a few
-)
+DOCUMENTS_LIMIT: Final = 16  # cached OpenAPI documents of 300 kB, one for each base URL; most installations have a few
 DOCUMENTATION: Final[web.AppKey["Documentation"]] = web.AppKey("library")
 HEADING: Final = re.compile(r"^# (.+)$", re.MULTILINE)
 STYLE: Final = (

@@ -11,11 +11,11 @@ _OPEN: Final = f"""
     SELECT FROM worker w WHERE w.id = b.worker AND w.lease_until > {SQL_LOST}))"""
 _OF_VERSION: Final = f"""
 SELECT b.instance, b.began_at, b.ready_at, b.error, b.phases::text AS phases, b.logs, {_OPEN} AS goes_on FROM boot b
-WHERE b.version_queue = $1 ORDER BY b.began_at DESC, b.instance"""  # noqa: S608 - as above
+WHERE b.version_queue = $1 ORDER BY b.began_at DESC, b.instance"""
 _CURRENT: Final = f"""
 SELECT b.began_at, right(b.logs, {SHOWN_LOG_CHARS}) AS logs FROM boot b
 WHERE b.version_queue = (SELECT q.version_queue FROM queue_version q WHERE q.queue = $1) AND b.queue = $1 AND {_OPEN}
-ORDER BY b.began_at LIMIT 1"""  # noqa: S608 - as above
+ORDER BY b.began_at LIMIT 1"""
 
 
 async def list_of_version(database: Database, queue: str) -> list[Row]:

@@ -43,7 +43,7 @@ FROM deployment d JOIN release r ON r.deployment_id = d.id JOIN version v ON v.q
     JOIN model m ON m.id = v.model_id
 WHERE d.deleted_at IS NULL AND d.account_id = $1 AND d.owner = $2 AND d.name = $3
     AND (r.retired_at IS NULL OR r.retired_at > now() - make_interval(secs => {HAND_OVER_LIMIT_S}))
-ORDER BY r.retired_at IS NULL DESC, r.number DESC LIMIT 5"""  # noqa: S608 - our own constants
+ORDER BY r.retired_at IS NULL DESC, r.number DESC LIMIT 5"""
 
 # The release is read by a second statement: a statement that waited for the lock would see the release of before.
 _LOCK: Final = """
@@ -66,7 +66,7 @@ _QUEUES: Final = "SELECT queue FROM release WHERE deployment_id = $1"
 _USED: Final = f"""
 SELECT EXISTS (SELECT FROM (
     SELECT status, created_at, completed_at FROM prediction WHERE deployment = $1 ORDER BY id DESC LIMIT 1000) p
-    WHERE p.status IN {SQL_OPEN} OR COALESCE(p.completed_at, p.created_at) > now() - make_interval(secs => $2))"""  # noqa: S608 - our own constant
+    WHERE p.status IN {SQL_OPEN} OR COALESCE(p.completed_at, p.created_at) > now() - make_interval(secs => $2))"""
 
 
 class DeploymentName(NamedTuple):

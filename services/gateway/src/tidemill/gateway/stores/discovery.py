@@ -30,7 +30,7 @@ WITH hit AS (
     WHERE m.latest_queue IS NOT NULL AND EXISTS (SELECT FROM example e WHERE e.model_id = m.id)
 ), page AS MATERIALIZED (
     SELECT model_id, score, {_KEY} AS id FROM ranked WHERE {_KEY} {{operator}} $3 ORDER BY {_KEY} {{order}} LIMIT $4)
-{MODEL}, page.score, page.id {FROM} JOIN page ON page.model_id = m.id ORDER BY page.id {{order}}"""  # noqa: S608 - ours
+{MODEL}, page.score, page.id {FROM} JOIN page ON page.model_id = m.id ORDER BY page.id {{order}}"""
 
 _COLLECTIONS_FOUND: Final = f"""
 SELECT c.slug, c.name, c.description, ARRAY(
@@ -39,7 +39,7 @@ SELECT c.slug, c.name, c.description, ARRAY(
 FROM collection c, (SELECT to_tsquery('simple', $2) || to_tsquery('english', $2) AS q) w,
     LATERAL (SELECT to_tsvector('simple', c.slug || ' ' || c.name)
         || to_tsvector('english', c.name || ' ' || c.description) AS words) t
-WHERE t.words @@ w.q ORDER BY ts_rank(t.words, w.q) DESC, c.slug LIMIT $3"""  # noqa: S608 - our own constants
+WHERE t.words @@ w.q ORDER BY ts_rank(t.words, w.q) DESC, c.slug LIMIT $3"""
 _COLLECTIONS: Final = "SELECT slug AS id, slug, name, description FROM collection"
 _COLLECTION: Final = "SELECT slug, name, description, full_description FROM collection WHERE slug = $1"
 _MEMBERS: Final = f"""

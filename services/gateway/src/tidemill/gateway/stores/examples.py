@@ -35,7 +35,7 @@ INSERT INTO example (model_id, prediction_id)
 SELECT $1, p.id FROM prediction p
 WHERE p.id = $2 AND NOT p.data_removed AND p.deleted_at IS NULL
     AND (SELECT count(*) FROM example WHERE model_id = $1) < {EXAMPLES_LIMIT}
-RETURNING prediction_id"""  # noqa: S608 - our own constant
+RETURNING prediction_id"""
 _REMOVE: Final = "DELETE FROM example WHERE model_id = $1 AND prediction_id = $2 RETURNING prediction_id"
 _FILES: Final = """
 SELECT id, name, object_key FROM file WHERE id = ANY ($1) AND account_id = $2 AND expires_at > clock_timestamp()"""
@@ -50,7 +50,7 @@ async def page(database: Database, model_id: str, cursor: Cursor | None, limit: 
     """Sorted by prediction, the newest first."""
     operator, order, position = comparison(cursor)
     sql = f"""SELECT p.* FROM example e JOIN prediction p ON p.id = e.prediction_id
-        WHERE e.model_id = $1 AND e.prediction_id {operator} $2 ORDER BY e.prediction_id {order} LIMIT $3"""  # noqa: S608 - our own constants
+        WHERE e.model_id = $1 AND e.prediction_id {operator} $2 ORDER BY e.prediction_id {order} LIMIT $3"""
     return await database.fetch(sql, model_id, position, limit)
 
 

@@ -34,7 +34,7 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, CASE WHEN $5 = 'public' THE
 WHERE (SELECT count(*) FROM model WHERE account_id = $2) < $12
 ON CONFLICT (owner, name) DO NOTHING RETURNING id"""
 _OWN: Final = "SELECT id FROM model WHERE account_id = $1 AND owner = $2 AND name = $3"
-_README: Final = f"SELECT m.readme FROM model m WHERE m.owner = $2 AND m.name = $3 AND {VISIBLE}"  # noqa: S608 - ours
+_README: Final = f"SELECT m.readme FROM model m WHERE m.owner = $2 AND m.name = $3 AND {VISIBLE}"
 
 # Columns that an update may name, and what every update also sets.
 UPDATABLE: Final = frozenset(field.name for field in msgspec.structs.fields(UpdateModel))
@@ -113,11 +113,11 @@ async def update(database: Database, model_id: str, changes: Mapping[str, str | 
     async with database.transaction() as connection:
         if changes:
             await connection.execute(
-                f"UPDATE model SET {assignments} WHERE id = $1",  # noqa: S608 - column names of ours
+                f"UPDATE model SET {assignments} WHERE id = $1",
                 model_id,
                 *changes.values(),
             )
-        await connection.execute(f"UPDATE model SET {_PUBLISHED} WHERE id = $1", model_id)  # noqa: S608 - ours
+        await connection.execute(f"UPDATE model SET {_PUBLISHED} WHERE id = $1", model_id)
 
 
 async def delete(database: Database, model_id: str) -> str | None:
@@ -125,7 +125,7 @@ async def delete(database: Database, model_id: str) -> str | None:
     async with database.transaction() as connection:
         row = await connection.fetchrow(
             f"""SELECT visibility, {_BUSY} AS busy, EXISTS (SELECT FROM version WHERE model_id = $1) AS versions
-            FROM model WHERE id = $1 FOR UPDATE""",  # noqa: S608 - our own constant
+            FROM model WHERE id = $1 FOR UPDATE""",
             model_id,
         )
         if row is None:
@@ -137,6 +137,6 @@ async def delete(database: Database, model_id: str) -> str | None:
         if row["busy"]:
             return "A version of this model is being pushed right now."
         for table in ("push", "example"):
-            await connection.execute(f"DELETE FROM {table} WHERE model_id = $1", model_id)  # noqa: S608 - ours
+            await connection.execute(f"DELETE FROM {table} WHERE model_id = $1", model_id)
         await connection.execute("DELETE FROM model WHERE id = $1", model_id)
     return None

@@ -24,12 +24,12 @@ _LIVE: Final = "o.type = 'organization' AND o.deleted_at IS NULL"
 # $1: a user's id.
 _OF_MEMBER: Final = f"""
 SELECT {_ORGANIZATION}, m.role FROM member m JOIN account o ON o.id = m.organization_id
-WHERE m.user_id = $1 AND {_LIVE}"""  # noqa: S608 - our own constants
+WHERE m.user_id = $1 AND {_LIVE}"""
 # $1: an organization's id, for a token that the operator created.
 _OF_OPERATOR: Final = f"""
-SELECT {_ORGANIZATION}, 'owner' AS role FROM account o WHERE o.id = $1 AND {_LIVE}"""  # noqa: S608 - our own constants
+SELECT {_ORGANIZATION}, 'owner' AS role FROM account o WHERE o.id = $1 AND {_LIVE}"""
 # Not FOR UPDATE: that would block every new prediction of the organization, whose row has it as a foreign key.
-_LOCK: Final = f"SELECT 1 FROM account o WHERE o.username = $1 AND {_LIVE} FOR NO KEY UPDATE"  # noqa: S608 - ours
+_LOCK: Final = f"SELECT 1 FROM account o WHERE o.username = $1 AND {_LIVE} FOR NO KEY UPDATE"
 _CREATE: Final = """
 INSERT INTO account (id, username, name, type, webhook_secret)
 SELECT $1, $2, $3, 'organization', $4
@@ -78,7 +78,7 @@ async def update_account(database: Database, account_id: str, changes: dict[str,
     columns = [name for name in _SETTINGS if name in changes]
     if columns:
         assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 2))
-        sql = f"UPDATE account SET {assignments} WHERE id = $1"  # noqa: S608 - names of _SETTINGS
+        sql = f"UPDATE account SET {assignments} WHERE id = $1"
         await database.execute(sql, account_id, *(changes[name] for name in columns))
 
 

@@ -23,17 +23,17 @@ _COLUMNS: Final = f"""p.*, {STREAMS}, a.retention_s,
 _JOINS: Final = f"LEFT JOIN account a ON a.id = p.account_id {JOINS}"
 _ONE: Final = f"""
 SELECT {_COLUMNS} FROM prediction p {_JOINS}
-WHERE p.id = $1 AND ($2::text IS NULL OR p.kind = $2) AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
+WHERE p.id = $1 AND ($2::text IS NULL OR p.kind = $2) AND p.deleted_at IS NULL"""
 _SEVERAL: Final = f"""
 SELECT {_COLUMNS} FROM prediction p {_JOINS}
-WHERE p.id = ANY ($1) AND p.account_id = $2 AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
+WHERE p.id = ANY ($1) AND p.account_id = $2 AND p.deleted_at IS NULL"""
 # Anybody may see what its owner shares. Who sees a model sees its examples.
 _VISIBLE: Final = """(p.account_id = $3 OR p.shared_at IS NOT NULL OR EXISTS (
     SELECT FROM example e JOIN model m ON m.id = e.model_id
     WHERE e.prediction_id = p.id AND (m.visibility = 'public' OR m.account_id = $3)))"""
 _FOR_STREAM: Final = """
 SELECT id, status, attempt, output, logs, error, created_at, data_removed FROM prediction WHERE id = $1"""
-_ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"  # noqa: S608 - a constant
+_ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"
 _UNCLAIMED: Final = """
 SELECT id FROM prediction WHERE id = ANY ($1) AND status = 'starting' AND worker IS NULL"""
 
@@ -97,7 +97,7 @@ class PredictionScan:
                     CROSS JOIN LATERAL (SELECT p.* FROM prediction p WHERE p.id = i.id OFFSET 0) p
                 WHERE {found} AND p.kind = 'prediction' AND p.deleted_at IS NULL
                 ORDER BY i.id {order} LIMIT {limit}) p {_JOINS}
-            ORDER BY p.id {order}""",  # noqa: S608 - our own text; what clients sent are arguments
+            ORDER BY p.id {order}""",
             *found.arguments,
         )
         if len(rows) < limit:

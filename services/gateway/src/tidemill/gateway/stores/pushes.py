@@ -30,7 +30,7 @@ _OPEN: Final = """
 SELECT count(*) FILTER (WHERE status = 'uploading') AS uploading,
     count(*) FILTER (WHERE status <> 'uploading') AS waiting
 FROM push WHERE account_id = $1 AND status IN ('uploading', 'queued', 'building')"""
-_QUEUE_POSITION: Final = f"WITH {SQL_WAITING} SELECT place FROM waiting_push WHERE id = $1"  # noqa: S608 - our own constant
+_QUEUE_POSITION: Final = f"WITH {SQL_WAITING} SELECT place FROM waiting_push WHERE id = $1"
 _ADD_BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _HAS_BLOB: Final = "SELECT true FROM blob WHERE account_id = $1 AND digest = $2"
 

@@ -13,7 +13,7 @@ ON CONFLICT (model_id, name) DO UPDATE SET sealed = EXCLUDED.sealed, updated_at 
 RETURNING name, created_at, updated_at"""
 _LOCK: Final = "SELECT FROM model WHERE id = $1 FOR NO KEY UPDATE"
 _HAS_ROOM: Final = f"""
-SELECT count(*) < {SECRETS_LIMIT} FROM model_secret WHERE model_id = $1 AND name <> $2"""  # noqa: S608 - ours
+SELECT count(*) < {SECRETS_LIMIT} FROM model_secret WHERE model_id = $1 AND name <> $2"""
 _DELETE: Final = "DELETE FROM model_secret WHERE model_id = $1 AND name = $2 RETURNING name"
 
 

@@ -28,7 +28,7 @@ _FIND_CALLER: Final = f"""
 SELECT t.id AS token_id, t.digest, t.scopes, t.user_id, t.expires_at, a.id, a.username, a.name, a.type, a.retention_s,
     m.role, extract(epoch FROM t.expires_at - now()) AS left_s,
     a.unlimited, a.creates_per_minute, a.creates_burst, a.requests_per_minute, a.requests_burst, a.open_predictions
-{_VALID} AND t.digest = $1"""  # noqa: S608 - our own constant
+{_VALID} AND t.digest = $1"""
 _LIST_VALID: Final = f"SELECT t.id, t.scopes, m.role {_VALID} AND t.id = ANY ($1)"
 # Several gateways write the same tokens at the same moment. They lock the rows in one order, which avoids deadlocks.
 _RECORD_USES: Final = """
@@ -45,7 +45,7 @@ FROM token t JOIN account a ON a.id = t.account_id LEFT JOIN account u ON u.id =
 _OF_USER: Final = f"""{_SELECT} LEFT JOIN member m ON m.organization_id = t.account_id AND m.user_id = $1
 WHERE t.revoked_at IS NULL AND t.account_id = ANY (
         ARRAY(SELECT $1::text UNION ALL SELECT organization_id FROM member WHERE user_id = $1))
-    AND (t.account_id = $1 OR m.role = 'owner' OR t.user_id = $1)"""  # noqa: S608 - our own constant
+    AND (t.account_id = $1 OR m.role = 'owner' OR t.user_id = $1)"""
 # $1: an organization's id; $2: the user whose tokens are shown, or null for all.
 _OF_ORGANIZATION: Final = f"""{_SELECT}
 WHERE t.revoked_at IS NULL AND t.account_id = $1 AND ($2::text IS NULL OR t.user_id = $2)"""

@@ -17,7 +17,7 @@ ON CONFLICT (version_queue) DO UPDATE SET version_queue = excluded.version_queue
 _LIST: Final = f"""
 SELECT p.*, false AS streams, w.secret_inputs, a.retention_s, false AS is_example
 FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
-WHERE p.account_id = $1 AND p.kind = 'training' AND p.deleted_at IS NULL"""  # noqa: S608 - our own constant
+WHERE p.account_id = $1 AND p.kind = 'training' AND p.deleted_at IS NULL"""
 
 
 async def ensure_queue(database: Database, version_queue: str) -> str:

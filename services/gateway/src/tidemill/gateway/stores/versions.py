@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
+from tidemill.contracts.prediction import SQL_OPEN
 from tidemill.gateway.listing.cursors import Cursor, comparison
 from tidemill.gateway.stores.models import MICROSECONDS, VERSION, VISIBLE
 from tidemill.runtime.db import Database, Row
@@ -18,7 +19,7 @@ SELECT v.queue, v.id, v.openapi_schema, v.streams, v.streams_files, v.secret_inp
 FROM version v JOIN model m ON m.id = v.model_id
 WHERE {VISIBLE} AND ($2::text IS NULL OR (m.owner = $2 AND m.name = $3))
     AND (v.id = $4 OR ($4::text IS NULL AND v.queue = m.latest_queue))
-ORDER BY m.account_id = $1 DESC, v.created_at LIMIT 1"""  # noqa: S608 - our own constant
+ORDER BY m.account_id = $1 DESC, v.created_at LIMIT 1"""
 _KEY: Final = f'({MICROSECONDS.format(moment="v.created_at")} || v.queue) COLLATE "C"'
 
 SCAN_LIMIT_S: Final = 20  # for finding out who ran a version; tens of millions of predictions take seconds
@@ -38,10 +39,10 @@ FROM version v JOIN model m ON m.id = v.model_id WHERE v.queue = $1 FOR UPDATE O
 _DEPLOYED: Final = """
 SELECT d.owner || '/' || d.name FROM release r JOIN deployment d ON d.id = r.deployment_id
 WHERE r.version_queue = $1 AND r.retired_at IS NULL LIMIT 1"""
-_TRAINING: Final = """
+_TRAINING: Final = f"""
 SELECT EXISTS (SELECT FROM prediction p JOIN training_queue t ON t.queue = p.queue
     WHERE p.kind = 'training' AND p.account_id = $2 AND t.version_queue = $1
-        AND p.status IN ('starting', 'processing'))"""
+        AND p.status IN {SQL_OPEN})"""
 _NOTE: Final = """
 INSERT INTO removed_version (queue, id, model, account_id, created_at) VALUES ($1, $2, $3, $4, $5)"""
 _DELETE_EXAMPLES: Final = """
@@ -66,12 +67,12 @@ class ScanTimeout(Exception):  # noqa: N818 - named after the situation
 async def page(database: Database, model_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     sql = f"""SELECT {VERSION}, {_KEY} AS id FROM version v
-        WHERE v.model_id = $1 AND {_KEY} {operator} $2 ORDER BY {_KEY} {order} LIMIT $3"""  # noqa: S608 - our own constants
+        WHERE v.model_id = $1 AND {_KEY} {operator} $2 ORDER BY {_KEY} {order} LIMIT $3"""
     return await database.fetch(sql, model_id, position, limit)
 
 
 async def find(database: Database, model_id: str, version_id: str) -> Row | None:
-    sql = f"SELECT v.queue, {VERSION} FROM version v WHERE v.model_id = $1 AND v.id = $2"  # noqa: S608 - our own constant
+    sql = f"SELECT v.queue, {VERSION} FROM version v WHERE v.model_id = $1 AND v.id = $2"
     return await database.row(sql, model_id, version_id)
 
 

@@ -29,7 +29,7 @@ SELECT d.*, COALESCE(p.data_removed, true) AS data_removed,
     p.id IS NULL OR p.deleted_at IS NOT NULL AS prediction_deleted
 FROM webhook_delivery d LEFT JOIN prediction p ON p.id = d.prediction_id
 WHERE d.id = $1 AND d.account_id = $2"""
-_DISABLED: Final = f"SELECT ({DISABLED_REASON}) FROM webhook_delivery d WHERE d.id = $1"  # noqa: S608 - as above
+_DISABLED: Final = f"SELECT ({DISABLED_REASON}) FROM webhook_delivery d WHERE d.id = $1"
 
 _ENDPOINT: Final = "SELECT *, now() AS now FROM webhook_endpoint WHERE id = $1 AND account_id = $2"
 _ENABLE: Final = """
@@ -45,7 +45,7 @@ SELECT p.*, {STREAMS}, a.retention_s,
     EXISTS (SELECT FROM example x WHERE x.prediction_id = p.id) AS is_example,
     (SELECT d.id FROM webhook_delivery d WHERE d.prediction_id = p.id AND d.event = 'completed' LIMIT 1) AS delivery
 FROM prediction p JOIN account a ON a.id = p.account_id {JOINS}
-WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL"""  # noqa: S608 - our own constants
+WHERE p.id = $1 AND p.account_id = $2 AND p.deleted_at IS NULL"""
 _MISSED: Final = """
 SELECT id, prediction_id FROM webhook_delivery
 WHERE account_id = $1 AND id > $2 AND event = 'completed' ORDER BY id LIMIT $3"""
@@ -97,7 +97,7 @@ async def deliveries_page(
         "d.id, d.prediction_id, d.event, d.url, d.status, d.tries, d.last_status, d.last_error, d.next_attempt_at,"
         " d.created_at, d.completed_at"
     )
-    sql = f"SELECT {columns} FROM webhook_delivery d WHERE {' AND '.join(where)} ORDER BY d.id {order} LIMIT $3"  # noqa: S608 - our own text
+    sql = f"SELECT {columns} FROM webhook_delivery d WHERE {' AND '.join(where)} ORDER BY d.id {order} LIMIT $3"
     return await database.fetch(sql, *arguments)
 
 
@@ -114,7 +114,7 @@ async def find_disabled_reason(database: Database, delivery_id: str) -> str | No
 async def endpoints_page(database: Database, account_id: str, cursor: Cursor | None, limit: int) -> list[Row]:
     operator, order, position = comparison(cursor)
     sql = (
-        f"SELECT *, now() AS now FROM webhook_endpoint WHERE account_id = $1 AND id {operator} $2"  # noqa: S608 - our own text
+        f"SELECT *, now() AS now FROM webhook_endpoint WHERE account_id = $1 AND id {operator} $2"
         f" ORDER BY id {order} LIMIT $3"
     )
     return await database.fetch(sql, account_id, position, limit)

@@ -27,7 +27,7 @@ WITH written AS (
     RETURNING version_queue)
 DELETE FROM boot b USING written w WHERE b.version_queue = w.version_queue AND b.instance <> ALL (ARRAY(
     SELECT k.instance FROM boot k WHERE k.version_queue = w.version_queue AND k.instance <> $1
-    ORDER BY k.began_at DESC LIMIT {KEPT - 1})) AND b.instance <> $1"""  # noqa: S608 - our own constant
+    ORDER BY k.began_at DESC LIMIT {KEPT - 1})) AND b.instance <> $1"""
 UNDER_WAY: Final = """
 INSERT INTO boot (instance, version_queue, queue, worker, began_at, logs)
 SELECT $1, q.version_queue, $2, $3, $4, $5 FROM queue_version q WHERE q.queue = $2

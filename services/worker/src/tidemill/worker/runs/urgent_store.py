@@ -20,17 +20,17 @@ _WAITS: Final = f"""p.status = '{Status.STARTING}' AND p.worker IS NULL
     AND (p.deadline IS NULL OR p.deadline > clock_timestamp())"""
 OWN: Final = f"""
 SELECT p.id, p.priority FROM prediction p
-WHERE p.id = COALESCE((SELECT u.runs FROM urgent u WHERE u.id = $1), $1) AND {_WAITS}"""  # noqa: S608 - our own constants
+WHERE p.id = COALESCE((SELECT u.runs FROM urgent u WHERE u.id = $1), $1) AND {_WAITS}"""
 # Two each: the one that is chosen, and whether another is left.
 URGENT: Final = f"""
 SELECT u.id, u.priority FROM urgent u JOIN prediction p ON p.id = u.id
 WHERE u.queue = $1 AND u.account_id = $2 AND u.priority > 0 AND {_WAITS}
-ORDER BY u.priority DESC, u.id LIMIT 2"""  # noqa: S608 - our own constants
+ORDER BY u.priority DESC, u.id LIMIT 2"""
 DISPLACED: Final = f"""
 SELECT p.id, p.priority FROM urgent u JOIN prediction p ON p.id = u.runs
-WHERE u.queue = $1 AND u.account_id = $2 AND u.runs IS NOT NULL AND {_WAITS} ORDER BY u.runs LIMIT 2"""  # noqa: S608 - as above
+WHERE u.queue = $1 AND u.account_id = $2 AND u.runs IS NOT NULL AND {_WAITS} ORDER BY u.runs LIMIT 2"""
 HELD: Final = f"""
-SELECT 1 FROM prediction WHERE id = $1 AND attempt = $2 AND status = '{Status.PROCESSING}' AND worker = $3"""  # noqa: S608 - as above
+SELECT 1 FROM prediction WHERE id = $1 AND attempt = $2 AND status = '{Status.PROCESSING}' AND worker = $3"""
 # The hint is used, whatever was to run at it; and a prediction whose own hint was repeated runs at one hint only.
 USE_HINT: Final = "UPDATE urgent SET runs = NULL WHERE runs IS NOT NULL AND (id = $1 OR runs = $2)"
 MARK_CLAIMED: Final = "UPDATE urgent SET priority = 0 WHERE id = $1"
@@ -41,7 +41,7 @@ DELETE_USED: Final = "DELETE FROM urgent WHERE id = ANY ($1) AND priority = 0 AN
 DELETE_ENDED: Final = f"""
 DELETE FROM urgent u USING prediction p
 WHERE u.queue = $1 AND u.account_id = $2 AND p.id = u.id AND p.status NOT IN {SQL_OPEN}
-    AND NOT EXISTS (SELECT FROM prediction r WHERE r.id = u.runs AND r.status IN {SQL_OPEN})"""  # noqa: S608 - as above
+    AND NOT EXISTS (SELECT FROM prediction r WHERE r.id = u.runs AND r.status IN {SQL_OPEN})"""
 CONTESTED: Final = """
 SELECT DISTINCT queue, account_id FROM urgent WHERE queue = ANY ($1) AND (priority > 0 OR runs IS NOT NULL)"""
 

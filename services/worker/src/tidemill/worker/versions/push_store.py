@@ -23,7 +23,7 @@ WHERE id = (
     ORDER BY place LIMIT 1 FOR UPDATE OF p SKIP LOCKED)
     AND EXISTS (SELECT FROM worker WHERE id = $1 AND lease_until > {SQL_LOST})
 RETURNING id, account_id, model_id, files, attempt,
-    (SELECT m.trusted FROM model m WHERE m.id = push.model_id) AS trusted"""  # noqa: S608 - our own constant
+    (SELECT m.trusted FROM model m WHERE m.id = push.model_id) AS trusted"""
 LOGS: Final = "UPDATE push SET logs = $3 WHERE id = $1 AND worker = $2 AND status = 'building'"
 FAIL: Final = """
 UPDATE push SET status = 'failed', error = $3, logs = $4, completed_at = now()

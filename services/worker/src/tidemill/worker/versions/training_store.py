@@ -22,7 +22,7 @@ FROM prediction p JOIN queue_version q ON q.queue = p.queue JOIN version v ON v.
     JOIN model m ON m.owner = split_part(p.destination, '/', 1) AND m.name = split_part(p.destination, '/', 2)
         AND m.account_id = p.account_id
 WHERE p.id = $1 AND p.attempt = $2 AND p.status IN {SQL_OPEN} AND (p.worker IS NULL OR p.worker = $3)
-FOR UPDATE OF p"""  # noqa: S608 - our own constant
+FOR UPDATE OF p"""
 BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 
 
