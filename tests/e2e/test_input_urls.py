@@ -12,7 +12,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from tidemill.runtime.config import ObjectStore, load
+from tidemill.runtime.config import ObjectStoreConfig, load
 from tidemill.runtime.objects.store import Objects
 from tidemill.stack.home import snapshot
 from tidemill.testing.running import until
@@ -152,7 +152,7 @@ async def test_with_loopback_allowed_no_account_reaches_the_platforms_own_ports(
 
         done = await run(victim, input={"image": given})
         assert done["status"] == "succeeded", done
-        objects = Objects(load(ObjectStore, stack.env))
+        objects = Objects(load(ObjectStoreConfig, stack.env))
         async with objects:
             (key,) = [each.object_name for each in await objects.list(f"outputs/{done['id']}/")]
         path = f"/buckets/{stack.env['TIDEMILL_S3_BUCKET']}/{key}"

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from tidemill.contracts.limits import MIB
-from tidemill.runtime.config import ObjectStore
+from tidemill.runtime.config import ObjectStoreConfig
 from tidemill.runtime.objects import multipart, retries
 from tidemill.runtime.objects.retries import RetryBudget
 from tidemill.runtime.objects.store import Minio, ObjectMissing, Objects, ObjectStoreError
@@ -22,7 +22,7 @@ PART = 5 * MIB  # the least that S3 takes for any part but the last
 
 
 def config(server, url=None):
-    return configured(ObjectStore, objects=server, s3_url=url or server.url)
+    return configured(ObjectStoreConfig, objects=server, s3_url=url or server.url)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from tidemill.hosting.child.failures import BootFailed
 from tidemill.hosting.environments.installer import Installer
 from tidemill.hosting.environments.store import Environments
 from tidemill.hosting.scratch import Scratch
-from tidemill.runtime.config import ObjectStore
+from tidemill.runtime.config import ObjectStoreConfig
 from tidemill.runtime.db import Database
 from tidemill.runtime.objects.store import Objects
 from tidemill.stack import ObjectServer
@@ -45,7 +45,7 @@ async def worker_servers(tmp_path_factory):
         migrated(directory / "postgres") as postgres,
         started(ObjectServer(directory / "objects")) as store,
         Database(postgres.url) as database,
-        Objects(configured(ObjectStore, postgres, objects=store)) as objects,
+        Objects(configured(ObjectStoreConfig, postgres, objects=store)) as objects,
     ):
         yield SimpleNamespace(database=database, objects=objects, url=postgres.url)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidemill.runtime.config import Common, ConfigError, ObjectStore, load
+from tidemill.runtime.config import Common, ConfigError, ObjectStoreConfig, load
 
 COMMON = {"TIDEMILL_DATABASE_URL": "postgresql://", "TIDEMILL_NATS_URL": "nats://"}
 S3 = {"TIDEMILL_S3_URL": "http://", "TIDEMILL_S3_ACCESS_KEY": "a", "TIDEMILL_S3_SECRET_KEY": "b"}
@@ -31,19 +31,20 @@ def test_a_setting_of_another_kind_is_told_of_in_words():
 
 
 def test_a_signing_key_of_256_bits_is_taken():
-    assert load(ObjectStore, {**COMMON, **S3, "TIDEMILL_SIGNING_KEY": KEY}).signing_key == KEY
+    assert load(ObjectStoreConfig, {**COMMON, **S3, "TIDEMILL_SIGNING_KEY": KEY}).signing_key == KEY
 
 
 @pytest.mark.parametrize("key", ["", "00", KEY[:-1], KEY + "0", KEY + "\n", "z" * 64])
 def test_a_signing_key_that_is_none_is_refused_and_not_shown(key):
     with pytest.raises(ConfigError, match=r"^TIDEMILL_SIGNING_KEY cannot be read: ") as refusal:
-        load(ObjectStore, {**COMMON, **S3, "TIDEMILL_SIGNING_KEY": key})
+        load(ObjectStoreConfig, {**COMMON, **S3, "TIDEMILL_SIGNING_KEY": key})
     assert len(key) < 4 or key not in str(refusal.value)
 
 
 def test_a_setting_is_taken_under_its_old_name_too_unless_it_has_the_new_one():
     given = {**COMMON, **S3, "TIDEMILL_SIGNING_KEY": KEY, "TIDEMILL_PUBLIC_URL": "https://old.example"}
-    assert load(ObjectStore, given).public_urls == "https://old.example"
+    assert load(ObjectStoreConfig, given).public_urls == "https://old.example"
     assert (
-        load(ObjectStore, {**given, "TIDEMILL_PUBLIC_URLS": "https://new.example"}).public_urls == "https://new.example"
+        load(ObjectStoreConfig, {**given, "TIDEMILL_PUBLIC_URLS": "https://new.example"}).public_urls
+        == "https://new.example"
     )

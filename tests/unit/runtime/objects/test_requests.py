@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tidemill.runtime.objects.requests import ObjectMissing, ObjectStoreError, Reading, Requests
+from tidemill.runtime.objects.requests import ObjectMissing, ObjectRequests, ObjectStoreError, TrackedSource
 from tidemill.runtime.objects.retries import RetryBudget
 
 
@@ -23,7 +23,7 @@ class Slow:
 
 
 async def test_a_source_that_fails_is_to_blame():
-    reading = Reading(Slow(OSError("gone")))
+    reading = TrackedSource(Slow(OSError("gone")))
     with pytest.raises(OSError, match="gone"):
         assert [chunk async for chunk in reading.chunks(0, 11)]
     assert reading.broken
@@ -39,7 +39,7 @@ async def test_a_sender_that_is_ended_with_its_connection_does_not_blame_the_sou
             waiting.set()
             await asyncio.sleep(3600)
 
-    reading = Reading(Waiting())
+    reading = TrackedSource(Waiting())
 
     async def send():
         assert [chunk async for chunk in reading.chunks(0, 11)]
@@ -53,7 +53,7 @@ async def test_a_sender_that_is_ended_with_its_connection_does_not_blame_the_sou
 
 
 async def test_a_reader_that_leaves_does_not_blame_the_source():
-    reading = Reading(Slow())
+    reading = TrackedSource(Slow())
     chunks = reading.chunks(0, 11)
     assert await anext(chunks) == b"first"
     await chunks.aclose()
@@ -61,7 +61,7 @@ async def test_a_reader_that_leaves_does_not_blame_the_source():
 
 
 async def test_an_answer_that_there_is_no_such_object_ends_an_outage():
-    requests = Requests(None, "bucket", None)
+    requests = ObjectRequests(None, "bucket", None)
 
     async def fails():
         raise ObjectStoreError("away")

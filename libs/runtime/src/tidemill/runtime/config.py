@@ -46,7 +46,7 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
     retention_s: int = 3600  # inputs, outputs and logs of API predictions live this long after completion
 
 
-class ObjectStore(Common, frozen=True, kw_only=True):
+class ObjectStoreConfig(Common, frozen=True, kw_only=True):
     """The settings of services that use the S3 store."""
 
     s3_url: str

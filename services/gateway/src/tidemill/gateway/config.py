@@ -10,10 +10,10 @@ from tidemill.contracts.limits import (
     REQUESTS_PER_MINUTE,
     SIGNED_PER_MINUTE,
 )
-from tidemill.runtime.config import ObjectStore
+from tidemill.runtime.config import ObjectStoreConfig
 
 
-class Config(ObjectStore, frozen=True, kw_only=True):
+class Config(ObjectStoreConfig, frozen=True, kw_only=True):
     port: int = 8300
     listen_fd: int | None = None  # an inherited listening socket, instead of host and port
     listen_on_s: float = 0.0  # how long connections are still accepted after SIGTERM, for load balancers

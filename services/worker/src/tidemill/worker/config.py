@@ -4,10 +4,10 @@ from typing import Literal
 
 from tidemill.hosting.child.inspection import IMPORT_LIMIT_S
 from tidemill.hosting.wheels.limits import ENVIRONMENT_LIMIT_BYTES
-from tidemill.runtime.config import ObjectStore
+from tidemill.runtime.config import ObjectStoreConfig
 
 
-class Config(ObjectStore, frozen=True, kw_only=True):
+class Config(ObjectStoreConfig, frozen=True, kw_only=True):
     worker_home: str  # the cache of model files and environments, and the instances' private folders
     lease_s: float = 10.0  # how long a silent worker keeps its predictions
     instances: int = 4  # how many models may be loaded at once

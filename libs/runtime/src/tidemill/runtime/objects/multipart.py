@@ -12,7 +12,7 @@ from tidemill.contracts.limits import MIB
 PART_BYTES: Final = 256 * MIB  # an upload has 10,000 parts at most: 2.4 TiB
 
 
-class Part(NamedTuple):
+class UploadPart(NamedTuple):
     """`number` counts from 1."""
 
     number: int
@@ -20,9 +20,9 @@ class Part(NamedTuple):
     size: int
 
 
-def parts(size: int, part_bytes: int) -> Iterator[Part]:
+def parts(size: int, part_bytes: int) -> Iterator[UploadPart]:
     offsets = range(0, size, part_bytes)
-    return (Part(number, offset, min(part_bytes, size - offset)) for number, offset in enumerate(offsets, 1))
+    return (UploadPart(number, offset, min(part_bytes, size - offset)) for number, offset in enumerate(offsets, 1))
 
 
 def completion(etags: Iterable[str]) -> bytes:

@@ -26,7 +26,7 @@ Body = bytes | AsyncIterator[bytes]
 ResultT = TypeVar("ResultT")
 
 
-class Reply(NamedTuple):
+class StoreReply(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
 
@@ -50,7 +50,7 @@ class Source(Protocol):
         """Yield exactly `size` bytes from `offset` on."""
 
 
-class Reading:
+class TrackedSource:
     """A source while it is sent. `broken` is True if reading it failed, which no retry mends.
 
     The HTTP client itself reports only that the request body broke off.
@@ -71,7 +71,7 @@ class Reading:
             raise
 
 
-class Requests:
+class ObjectRequests:
     """Requests to one bucket. `http` returns the open HTTP client."""
 
     def __init__(self, minio: Minio, bucket: str, http: Callable[[], aiohttp.ClientSession]) -> None:
@@ -97,21 +97,21 @@ class Requests:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Callable[[], Body] = lambda: b"",
-        reading: Reading | None = None,
-    ) -> Reply:
+        reading: TrackedSource | None = None,
+    ) -> StoreReply:
         """Send a signed request, retried as by `insist`. Raise ObjectStoreError, also for a status from 300 on.
 
         `body` is called for each attempt. `reading` is the source of the body, if it comes from one.
         """
 
-        async def request() -> Reply:
+        async def request() -> StoreReply:
             url = self._minio.get_presigned_url(
                 method, self._bucket, key, PRESIGN, extra_query_params=dict(query or {})
             )
             try:
                 async with self._http().request(method, url, data=body(), headers=headers) as response:
                     check(response, f"could not {method} {key}")
-                    return Reply(response.headers, await response.read())
+                    return StoreReply(response.headers, await response.read())
             except (aiohttp.ClientError, TimeoutError) as error:
                 reason = str(error) or type(error).__name__
                 broken = reading is not None and reading.broken

@@ -19,7 +19,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
-from tidemill.runtime.config import ObjectStore
+from tidemill.runtime.config import ObjectStoreConfig
 from tidemill.runtime.db import backoffs
 from tidemill.runtime.objects import multipart
 from tidemill.runtime.objects.requests import (
@@ -27,10 +27,10 @@ from tidemill.runtime.objects.requests import (
     PRESIGN,
     READ_TIMEOUT_S,
     ObjectMissing,
+    ObjectRequests,
     ObjectStoreError,
-    Reading,
-    Requests,
     Source,
+    TrackedSource,
     check,
     failed,
 )
@@ -49,7 +49,7 @@ POOL_RETRIES: Final = urllib3.Retry(total=3, backoff_factor=0.2, status_forcelis
 class Objects:
     """A bucket. Use as an async context manager."""
 
-    def __init__(self, config: ObjectStore) -> None:
+    def __init__(self, config: ObjectStoreConfig) -> None:
         url = urlsplit(config.s3_url)
         self._bucket = config.s3_bucket
         self._minio = Minio(
@@ -65,7 +65,7 @@ class Objects:
                 maxsize=POOL,
             ),
         )
-        self._requests = Requests(self._minio, self._bucket, lambda: self.http)
+        self._requests = ObjectRequests(self._minio, self._bucket, lambda: self.http)
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -127,7 +127,7 @@ class Objects:
         if size > multipart.PART_BYTES:
             await self._store_in_parts(key, source, size, content_type, budget)
             return
-        reading = Reading(source)
+        reading = TrackedSource(source)
         headers = {"Content-Type": content_type, "Content-Length": str(size)}
         await self._requests.send(
             "PUT", key, budget, headers=headers, body=lambda: reading.chunks(0, size), reading=reading
@@ -152,9 +152,9 @@ class Objects:
         self, key: str, source: Source, size: int, query: Mapping[str, str], budget: RetryBudget
     ) -> list[str]:
         """Send all parts and return their ETags, in order. The first failure cancels the others."""
-        places, reading = asyncio.Semaphore(PARTS_AT_ONCE), Reading(source)
+        places, reading = asyncio.Semaphore(PARTS_AT_ONCE), TrackedSource(source)
 
-        async def send(part: multipart.Part) -> str:
+        async def send(part: multipart.UploadPart) -> str:
             async with places:
                 reply = await self._requests.send(
                     "PUT",
