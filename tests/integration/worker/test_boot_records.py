@@ -9,7 +9,8 @@ from tidemill.contracts.ids import new_id
 from tidemill.hosting.child.failures import ChildFailure
 from tidemill.runtime.clock import monotonic
 from tidemill.testing import rows
-from tidemill.worker.instances.boot_records import KEPT, STOPPED, BootRecords
+from tidemill.worker.instances.boot_records import STOPPED, BootRecords
+from tidemill.worker.instances.boot_store import KEPT
 from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.runs.instance import Instance
 

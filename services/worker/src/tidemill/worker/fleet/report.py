@@ -21,6 +21,7 @@ from tidemill.model.sandbox.settings import IDENTITY, MOUNTS, Sandbox, SandboxLa
 from tidemill.runtime.clock import monotonic
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
+from tidemill.worker import store
 from tidemill.worker.cache.bundles import BundleCache
 from tidemill.worker.instances import processes, usage
 from tidemill.worker.instances.confinement import Policy
@@ -35,7 +36,6 @@ NO_LIMIT: Final = sys.maxsize
 COUNTED_BY_PARENTS: Final = (
     "counted by process tree only, for want of namespaces and uids: a process that gives up its parent is not counted"
 )
-WRITE: Final = "UPDATE worker SET report = $2, reported_at = now() WHERE id = $1"
 
 
 class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class Reporter:
             count += 1
             try:
                 text = msgspec.json.encode(await self.report()).decode()
-                await self._database.execute(WRITE, self._table.worker, text)
+                await store.write_report(self._database, self._table.worker, text)
             except TRANSIENT_ERRORS as error:
                 log().warning("cannot report", action="report", error=str(error))
             await asyncio.sleep(EVERY_S)

@@ -11,29 +11,12 @@ from tidemill.hosting.child.failures import ChildFailure
 from tidemill.runtime.clock import at, monotonic, now
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
+from tidemill.worker.instances import boot_store
 from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.runs.instance import Instance
 
-KEPT: Final = 20  # of one version; people look at the last ones
 SAVE_EVERY_S: Final = 1.0  # of boots under way; most are over before the first time
 STOPPED: Final = "It was stopped before it was ready."
-WRITE: Final = f"""
-WITH written AS (
-    INSERT INTO boot (instance, version_queue, queue, worker, began_at, ready_at, error, phases, logs)
-    SELECT $1, q.version_queue, $2, $3, $4, $5, $6, $7::text::json, $8 FROM queue_version q WHERE q.queue = $2
-    ON CONFLICT (instance) DO UPDATE
-        SET ready_at = excluded.ready_at, error = excluded.error, phases = excluded.phases, logs = excluded.logs
-        WHERE boot.ready_at IS NULL
-    RETURNING version_queue)
-DELETE FROM boot b USING written w WHERE b.version_queue = w.version_queue AND b.instance <> ALL (ARRAY(
-    SELECT k.instance FROM boot k WHERE k.version_queue = w.version_queue AND k.instance <> $1
-    ORDER BY k.began_at DESC LIMIT {KEPT - 1})) AND b.instance <> $1"""
-UNDER_WAY: Final = """
-INSERT INTO boot (instance, version_queue, queue, worker, began_at, logs)
-SELECT $1, q.version_queue, $2, $3, $4, $5 FROM queue_version q WHERE q.queue = $2
-ON CONFLICT (instance) DO UPDATE SET logs = excluded.logs WHERE boot.ready_at IS NULL AND boot.error IS NULL"""
-GIVEN_UP: Final = "UPDATE boot SET error = $2 WHERE instance = $1 AND ready_at IS NULL AND error IS NULL"
-ENDED: Final = "UPDATE boot SET error = $2 WHERE instance = $1"
 
 
 class BootRecords:
@@ -46,10 +29,12 @@ class BootRecords:
         """It is ready, or has failed with its error. `logs` is what it printed until then."""
         ready_at = None if instance.state == "failed" else at(now())
         said = (_text(each) for each in (instance.error, instance.boot, logs))
-        await self._write(WRITE, instance.id, instance.queue, self._worker, _began_at(instance), ready_at, *said)
+        await self._write(
+            boot_store.WRITE, instance.id, instance.queue, self._worker, _began_at(instance), ready_at, *said
+        )
 
     async def record_crash(self, instance: Instance, ending: ChildFailure) -> None:
-        await self._write(ENDED, instance.id, _text(ending.error))
+        await self._write(boot_store.ENDED, instance.id, _text(ending.error))
 
     async def follow(self, booting: Callable[[], Iterable[ManagedInstance]]) -> None:
         """Named task: keeps the logs of boots that are under way for long."""
@@ -62,13 +47,13 @@ class BootRecords:
         under_way = {managed.instance.id: managed for managed in booting}
         for name in [name for name in self._written if name not in under_way]:
             del self._written[name]
-            await self._write(GIVEN_UP, name, STOPPED)  # no end was written, or one will overwrite this
+            await self._write(boot_store.GIVEN_UP, name, STOPPED)  # no end was written, or one will overwrite this
         for name, managed in under_way.items():
             instance, printed = managed.instance, managed.boot_log
             old_enough = monotonic() - instance.born >= SAVE_EVERY_S
             if old_enough and self._written.get(name) != printed:
                 values = (instance.queue, self._worker, _began_at(instance), _text(printed))
-                if await self._write(UNDER_WAY, name, *values):
+                if await self._write(boot_store.UNDER_WAY, name, *values):
                     self._written[name] = printed
 
     async def _write(self, statement: str, *values: object) -> bool:

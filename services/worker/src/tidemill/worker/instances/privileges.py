@@ -4,8 +4,6 @@ Secrets and trust are for code of the owner's: a version that a training made of
 once a boot. Must never log a secret.
 """
 
-from typing import Final
-
 import msgspec
 
 from tidemill.hosting.child.failures import BootFailed
@@ -13,15 +11,9 @@ from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.db import Database, Row
 from tidemill.security import secret_encryption
 from tidemill.security.secret_encryption import CannotDecrypt
+from tidemill.worker import store
 from tidemill.worker.instances.confinement import Confinement, Policy, confine
 from tidemill.worker.runs.instance import ModelInfo
-
-_GIVEN: Final = """
-SELECT m.id, m.account_id, m.owner || '/' || m.name AS model, m.trusted, v.id AS version,
-    ARRAY(SELECT s.name FROM model_secret s WHERE s.model_id = m.id ORDER BY s.name) AS names,
-    ARRAY(SELECT s.sealed FROM model_secret s WHERE s.model_id = m.id ORDER BY s.name) AS sealed
-FROM queue_version q JOIN version v ON v.queue = q.version_queue JOIN model m ON m.id = v.model_id
-WHERE q.queue = $1"""
 
 
 class InstancePrivileges(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +33,7 @@ class PrivilegeReader:
 
     async def given(self, queue: str, config: ModelConfig) -> InstancePrivileges:
         """Raises BootFailed, and what a database that is away raises."""
-        row = await self._database.row(_GIVEN, queue)
+        row = await store.privileges(self._database, queue)
         if row is None:
             raise BootFailed("the version does not exist any more")
         owns_code = config.author in {None, row["account_id"]}

@@ -6,16 +6,16 @@ from typing import Final
 
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
+from tidemill.worker import store
 
 EVERY_S: Final = 5.0  # an operator who sets a limit waits no longer
-LIMITS: Final = "SELECT id, time_limit_s FROM account WHERE time_limit_s IS NOT NULL"
 
 
 async def follow(database: Database, tell: Callable[[Mapping[str, float]], None]) -> None:
     """Named task. While the database is away what was known holds."""
     while True:
         try:
-            tell({row["id"]: float(row["time_limit_s"]) for row in await database.fetch(LIMITS)})
+            tell(await store.time_limits(database))
         except TRANSIENT_ERRORS as error:
             log().warning("cannot read", action="time limits", error=str(error))
         await asyncio.sleep(EVERY_S)

@@ -10,10 +10,9 @@ from tidemill.hosting.child.schema_check import GUESSED_WARNING, SchemaRefused, 
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
+from tidemill.worker import store
 
 _START: Final = GUESSED_WARNING.partition("{")[0]
-CORRECT: Final = """
-UPDATE version SET openapi_schema = $2, streams = $3, config = $4 WHERE queue = $1"""
 
 
 def guessed(config: ModelConfig, reason: str) -> ModelConfig:
@@ -33,7 +32,7 @@ async def correct(database: Database, queue: str, config: ModelConfig, schema: b
     try:
         checked = check_schema(schema)
         fresh = msgspec.json.encode(known(config, checked.warnings)).decode()
-        await database.execute(CORRECT, queue, checked.text, checked.streams, fresh)
+        await store.correct_schema(database, queue, checked.text, checked.streams, fresh)
     except (SchemaRefused, *TRANSIENT_ERRORS) as error:
         log().warning("schema not corrected", action="boot", queue=queue, error=str(error))
         return False
