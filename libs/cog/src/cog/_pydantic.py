@@ -1,6 +1,4 @@
-"""Makes the types of this module usable in pydantic models. Only pydantic calls it, so it never imports
-pydantic first.
-"""
+"""Makes cog's types usable in pydantic models. Only pydantic calls it, so it never imports pydantic first."""
 
 import importlib
 from collections.abc import Callable, Iterator

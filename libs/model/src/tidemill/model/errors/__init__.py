@@ -1,1 +1,1 @@
-"""The errors that a model can cause, and what is said about exceptions of model code. Imports no other folder."""
+"""The errors that a model can cause, and texts for exceptions of model code. Imports no other folder."""

@@ -52,9 +52,7 @@ DICTS: Final = frozenset({dict, collections.abc.Mapping, collections.abc.Mutable
 
 @dataclass(frozen=True)
 class AnnotationReader:
-    """Reads annotations of inputs or of outputs. `expanding` are the records being read: a recursive record
-    ends there.
-    """
+    """Reads annotations of inputs or outputs. `expanding` are the records being read, where a recursion ends."""
 
     output: bool = False
     expanding: frozenset[Any] = frozenset()
@@ -105,9 +103,7 @@ class AnnotationReader:
         raise _unsupported(cls)
 
     def _typed_dict(self, cls: type) -> Shape:
-        """As an input accept any object, as Cog does. As an output require its keys, if their types can be
-        described.
-        """
+        """As an input accept any object, as Cog does. As an output require the keys if their types are known."""
         if not self.output:
             return Shape(Kind.OBJECT)
         try:
@@ -166,9 +162,7 @@ class AnnotationReader:
 
 
 def _opaque(annotation: Any) -> Shape:
-    """Return the shape of `Annotated[annotation, Opaque]`: any object, or a list of objects if the annotation
-    is a list.
-    """
+    """Return the shape of `Annotated[annotation, Opaque]`: any object, or a list of objects for a list."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in {typing.Union, types.UnionType}:
         given = [argument for argument in arguments if argument not in {None, type(None)}]

@@ -91,9 +91,7 @@ CandidateT = TypeVar("CandidateT", bound=BatchCandidate)
 
 
 def choose(queued: Sequence[CandidateT], max_size: int) -> list[CandidateT]:
-    """Return the predictions of the next call: the first, and those that may share a call with it, in order of
-    arrival.
-    """
+    """Return the predictions of the next call, in order of arrival: the first, and those that may share its call."""
     first = queued[0]
     if first.alone:
         return [first]

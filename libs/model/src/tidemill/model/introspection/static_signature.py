@@ -62,9 +62,7 @@ def needs_gpu_or_network(error: BaseException | None) -> bool:
 
 
 def read_signature(entry: str, directory: Path, names: tuple[str, ...]) -> Signature:
-    """Return the signature of the entry's function, or of its class's method with one of `names`. Raise
-    ContractError.
-    """
+    """Return the signature of the entry's function, or of its method with one of `names`. Raise ContractError."""
     file, _, name = entry.rpartition(":")
     source = (directory / file).read_bytes()
     if len(source) > SOURCE_LIMIT_BYTES:

@@ -36,9 +36,7 @@ class Pipes:
         self._standard = _identity(1)
 
     def write(self, owner: LogOwner, text: str) -> None:
-        """Only one thread at a time may call this. A cancel between two steps can at most cut the text of its
-        prediction.
-        """
+        """One thread at a time may call this. A cancel between two steps can only cut its own prediction's text."""
         data = text_stream.encode_text(text)
         if owner is not self._last:
             data = text_stream.marker(owner.ids) + data

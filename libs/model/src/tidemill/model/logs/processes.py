@@ -39,12 +39,12 @@ def install(pipes: Pipes) -> None:
 
 def _fork_exec(pipes: Pipes, original: Callable[..., int]) -> Callable[..., int]:
     def fork_exec(*arguments: Any) -> int:
-        given = list(arguments)
+        passed = list(arguments)
         with pipes.locked():
             for place, descriptor in _STANDARD:
-                if pipes.is_standard(descriptor if given[place] == _INHERITED else given[place]):
-                    given[place] = pipes.current_pipe()
-            return original(*given)
+                if pipes.is_standard(descriptor if passed[place] == _INHERITED else passed[place]):
+                    passed[place] = pipes.current_pipe()
+            return original(*passed)
 
     return fork_exec
 

@@ -58,9 +58,7 @@ def _close_range(first: int, last: int) -> None:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent ends. Call it again after each change of the uid, which
-    resets it.
-    """
+    """Make the kernel kill this process when its parent ends. A change of the uid resets this: call it again."""
     syscalls.prctl("pdeathsig", syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(ORPHANED_EXIT_CODE)

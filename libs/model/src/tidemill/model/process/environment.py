@@ -1,6 +1,4 @@
-"""The child's environment variables: those that the settings allow, and directories for libraries below its own
-`tmp`.
-"""
+"""The child's environment variables: those that the settings allow, and directories for libraries in `tmp`."""
 
 import os
 import tempfile
@@ -29,9 +27,7 @@ _BASE: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTH
 
 
 def complete(allowed: Mapping[str, str], tmp: str, threads: int | None, *, way_out: bool = False) -> dict[str, str]:
-    """Return the whole environment of a child. `allowed` takes precedence, except for the variables that must
-    be `tmp`.
-    """
+    """Return the whole environment of a child. `allowed` takes precedence, except over `tmp` and the proxy."""
     caches = {name: f"{tmp}/{place}" for name, place in _CACHES.items()}
     pools = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     proxies = proxy_variables() if way_out else {}

@@ -1,1 +1,1 @@
-"""What a child locks itself into before the model's first line. Imports no other folder."""
+"""Confines a child before the model's first line. Imports no other folder."""

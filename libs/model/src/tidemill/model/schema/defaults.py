@@ -30,9 +30,7 @@ def warnings(signature: Signature) -> list[str]:
 
 
 def check_files(signature: Signature) -> None:
-    """Raise ContractError for the default of a file input that cannot be opened: calls without this input would
-    fail.
-    """
+    """Raise ContractError if the default of a file input cannot be opened: calls without this input would fail."""
     for parameter in signature.parameters:
         given, paths = _file_default(parameter)
         place = f"{signature.name}(): the default of {parameter.name!r}"
@@ -70,11 +68,11 @@ def _is_url(text: str) -> bool:
 
 def _refusal(parameter: Parameter) -> str | None:
     """Return the reason why a caller could not send the default, or None."""
-    shown = json_default(parameter)
-    if not shown or holds_files(parameter.shape) or holds_code(parameter.shape):
+    default = json_default(parameter)
+    if not default or holds_files(parameter.shape) or holds_code(parameter.shape):
         return None
     try:
-        check_limits(parameter, convert(parameter.shape, shown["default"], parameter.name))
+        check_limits(parameter, convert(parameter.shape, default["default"], parameter.name))
     except InputError as error:
         return error.message
     return None

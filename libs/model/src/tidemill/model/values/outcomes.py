@@ -33,9 +33,7 @@ def of_value(value: Any, shape: Shape | None) -> Outcome:
 
 
 def of_error(error: BaseException, *, canceled: bool) -> Outcome:
-    """Return `canceled` for a canceled prediction, whatever the error. Otherwise print the traceback, return a
-    failure.
-    """
+    """Return a failure, after printing the traceback. A canceled prediction is canceled, whatever the error."""
     if canceled:
         return CANCELED_OUTCOME
     exceptions.print_traceback(error)

@@ -24,9 +24,7 @@ class SecretInputs:
         self._ended: deque[_SecretPattern] = deque(maxlen=KEPT_ENDED)
 
     def add(self, prediction: str, arguments: Mapping[str, Any]) -> None:
-        """Redact the secrets of these arguments from now on. Each line of a secret counts by itself: loggers
-        print lines.
-        """
+        """Redact the secrets of these arguments from now on, also each line of a secret: loggers print lines."""
         found = {part.strip() for secret in _secrets(arguments) for part in (secret, *secret.splitlines())}
         # Longest first: one secret may be part of another.
         values = sorted((each for each in found if len(each) >= MINIMUM_CHARS), key=len, reverse=True)
@@ -47,9 +45,7 @@ class SecretInputs:
         return max(lengths, default=0)
 
     def redact_outcome(self, prediction: str, outcome: Outcome) -> Outcome:
-        """Return the redacted outcome of a prediction that ends. Forget its secrets after KEPT_ENDED more have
-        ended.
-        """
+        """Return the redacted outcome of a prediction that ends. Forget its secrets after KEPT_ENDED more."""
         if outcome.error is not None and self._known():
             outcome = replace(outcome, error=self.redact(outcome.error))
         ended = self._by_prediction.pop(prediction, None)

@@ -100,9 +100,7 @@ class Channel:
         return data[sent:]
 
     def receive(self, flags: int = 0) -> list[bytes] | None:
-        """Flush, then read once. Block unless `flags` say otherwise. Return the completed bodies, or None at
-        the end.
-        """
+        """Flush, then read once, blocking unless `flags` say otherwise. Return completed bodies, None at the end."""
         self.flush()
         try:
             data = self._data.recv(_READ_BYTES, flags)

@@ -64,9 +64,7 @@ class FrameTooLargeError(ValueError):
 
 
 def encode(frame: Frame) -> bytes:
-    """Return the frame as bytes with its length in front. Raise FrameTooLargeError, or ValueError if not strict
-    JSON.
-    """
+    """Return the length and the frame as bytes. Raise FrameTooLargeError, or ValueError if not strict JSON."""
     body = _to_json(frame).encode("utf-8", "replace")
     if len(body) > FRAME_LIMIT_BYTES:
         raise FrameTooLargeError(f"a message of {len(body)} bytes is over the limit of {FRAME_LIMIT_BYTES}")

@@ -27,9 +27,7 @@ def encode_text(text: str) -> bytes:
 
 
 class TextDecoder:
-    """Cuts the stream into pieces of one owner each. A read may end inside a character, a marker never
-    interrupts one.
-    """
+    """Cuts the stream into pieces of one owner each. A read may end inside a character, a marker never comes there."""
 
     def __init__(self, ids: OwnerIds = ()) -> None:
         """`ids` own the text before the first marker."""
