@@ -43,25 +43,25 @@ async def nodes(config, settings, sql, *args):
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-async def test_a_stretch_is_read_by_its_own_index(config, database, large, analyzed):
+async def test_a_window_is_read_by_its_own_index(config, database, large, analyzed):
     if analyzed:
         await database.execute("VACUUM ANALYZE prediction")
         await database.execute("SELECT brin_summarize_new_values('prediction_accepted')")
     until = await database.value("SELECT now() - interval '1 hour'")
     after = await database.value("SELECT now() - interval '1 hour 1 second'")
-    found = await nodes(config, store.STRETCH_SETTINGS, store.STRETCH, after, until)
+    found = await nodes(config, store.SCAN_SETTINGS, store.OPEN_IN_WINDOW, after, until)
     assert "prediction_accepted" in {node.get("Index Name") for node in found}
     assert not any(node["Node Type"] == "Seq Scan" and node["Relation Name"] == "prediction" for node in found)
 
 
 async def test_new_ranges_are_summarized(database, large):
-    lane = database.dedicated_connection(settings=store.STRETCH_SETTINGS)
+    lane = database.dedicated_connection(settings=store.SCAN_SETTINGS)
     await store.summarize(lane)
     assert await database.value(store.SUMMARIZE) == 0
 
 
 async def test_a_vacuum_under_way_does_not_hold_the_sweep_up(database, large):
-    lane = database.dedicated_connection(settings=store.STRETCH_SETTINGS)
+    lane = database.dedicated_connection(settings=store.SCAN_SETTINGS)
     async with database.transaction() as vacuum:
         await vacuum.execute("LOCK TABLE prediction IN SHARE UPDATE EXCLUSIVE MODE")
         await store.summarize(lane)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tidemill.contracts.ids import id_at
-from tidemill.contracts.prediction import SQL_OPEN
+from tidemill.contracts.prediction import SQL_OPEN, Status
 from tidemill.contracts.subjects import Kind
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor, comparison
@@ -34,8 +34,8 @@ _VISIBLE: Final = """(p.account_id = $3 OR p.shared_at IS NOT NULL OR EXISTS (
 _FOR_STREAM: Final = """
 SELECT id, status, attempt, output, logs, error, created_at, data_removed FROM prediction WHERE id = $1"""
 _ENDED: Final = f"SELECT id FROM prediction WHERE id = ANY($1) AND status NOT IN {SQL_OPEN}"
-_UNCLAIMED: Final = """
-SELECT id FROM prediction WHERE id = ANY ($1) AND status = 'starting' AND worker IS NULL"""
+_UNCLAIMED: Final = f"""
+SELECT id FROM prediction WHERE id = ANY ($1) AND status = '{Status.STARTING}' AND worker IS NULL"""
 
 
 async def find(database: Database, prediction_id: str, account_id: str, kind: Kind | None = "prediction") -> Row | None:
