@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.hosting.files import data_uris, media_suffixes
-from tidemill.hosting.files.file_fields import FileField, InputFile, NotAFile, file_fields, input_files, with_paths
+from tidemill.hosting.files.file_fields import FileField, InputFileUrl, NotAFile, file_fields, input_files, with_paths
 from tidemill.security.data_uri_syntax import InvalidDataUri
 from tidemill.security.public_urls import PublicUrls
 from tidemill.worker.files.input_sources import (
@@ -70,9 +70,9 @@ def test_wanted_files_and_their_paths():
     value = {"one": "http://a", "many": ["http://b", "http://c"], "other": ["x"]}
     wanted = input_files((ONE, MANY), value)
     assert wanted == (
-        InputFile("one", None, "http://a"),
-        InputFile("many", 0, "http://b"),
-        InputFile("many", 1, "http://c"),
+        InputFileUrl("one", None, "http://a"),
+        InputFileUrl("many", 0, "http://b"),
+        InputFileUrl("many", 1, "http://c"),
     )
     assert [each.field for each in wanted] == ["one", "many.0", "many.1"]
     paths = {each: f"/in/{number}" for number, each in enumerate(reversed(wanted))}
@@ -82,8 +82,8 @@ def test_wanted_files_and_their_paths():
 
 def test_defaults_are_fetched_also_where_null_is_given():
     """The child takes null for an input that is not given, and can fetch nothing itself."""
-    assert input_files((ONE, MANY), {}) == (InputFile("one", None, "data:,x"),)
-    assert input_files((ONE, MANY), {"one": None, "many": None}) == (InputFile("one", None, "data:,x"),)
+    assert input_files((ONE, MANY), {}) == (InputFileUrl("one", None, "data:,x"),)
+    assert input_files((ONE, MANY), {"one": None, "many": None}) == (InputFileUrl("one", None, "data:,x"),)
     assert with_paths({"many": []}, {}) == {"many": []}
 
 

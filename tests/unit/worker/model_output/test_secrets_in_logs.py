@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.hosting.child.frames import Done, Failed, Health, decode
+from tidemill.hosting.child.frames import DoneFrame, FailedFrame, HealthFrame, decode
 from tidemill.worker.model_output.redaction import KEPT_ENDED, MARK, Redactor, begun_part, secrets_in
 
 SECRET = 'hf_"quoted"\\and\nof two lines ü'
@@ -28,10 +28,10 @@ def test_lines_of_a_secret_that_are_printed_one_by_one():
 
 def test_errors_of_boots_and_of_runs():
     failed = decode(REDACTOR.frame(frame(t="failed", kind="setup", error="no: hf_plain-token")))
-    assert failed == Failed(f"no: {MARK}", "setup")
+    assert failed == FailedFrame(f"no: {MARK}", "setup")
     body = frame(t="done", id="x", status="failed", error="hf_plain-token hf_plain-token", ms=3.0, output=None)
     done = decode(REDACTOR.frame(body))
-    assert isinstance(done, Done)
+    assert isinstance(done, DoneFrame)
     assert (done.id, done.status, done.error, done.ms) == ("x", "failed", f"{MARK} {MARK}", 3.0)
 
 
@@ -50,7 +50,7 @@ def test_results_stay_to_the_byte(body):
 
 def test_what_a_healthcheck_says():
     health = decode(REDACTOR.frame(frame(t="health", error="bad key hf_plain-token")))
-    assert health == Health(f"bad key {MARK}")
+    assert health == HealthFrame(f"bad key {MARK}")
 
 
 def test_what_c_code_prints():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.contracts.events import Job
-from tidemill.hosting.child.frames import Metric
+from tidemill.hosting.child.frames import MetricFrame
 from tidemill.worker.runs import run as run_module
 from tidemill.worker.runs.run import CUT, METRICS_CUT, METRICS_LIMIT, METRICS_LIMIT_BYTES, Run
 
@@ -66,12 +66,12 @@ def test_a_bar_is_progress_until_the_next_one_and_also_when_its_text_is_dropped(
 def test_what_the_model_records_itself_counts_more():
     run = a_run()
     run.add_log("\r 10%|#   | 1/10")
-    run.add_metric(Metric(id="a", key="progress", value=b"0.9"))
+    run.add_metric(MetricFrame(id="a", key="progress", value=b"0.9"))
     assert run.measured() == {"progress": 0.9}
 
 
 def record(run, key, value, mode="replace"):
-    run.add_metric(Metric(id="a", key=key, value=json.dumps(value).encode(), mode=mode))
+    run.add_metric(MetricFrame(id="a", key=key, value=json.dumps(value).encode(), mode=mode))
 
 
 def test_metrics_are_few_and_what_is_dropped_is_said_once():

@@ -11,7 +11,7 @@ from tidemill.contracts import subjects
 from tidemill.contracts.events import VersionCreated
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S
 from tidemill.hosting.child.egress_proxies import EgressProxies
-from tidemill.hosting.child.frames import Log
+from tidemill.hosting.child.frames import LogText
 from tidemill.hosting.child.inspection import SandboxedInspector
 from tidemill.runtime.billing import Tariffs, prices
 from tidemill.runtime.clock import now
@@ -133,7 +133,7 @@ def _runs(context: Context, local_store: LocalStore) -> RunParts:
 
     def add_log_line(run: Run, line: str) -> None:
         if kept := run.add_log(line):
-            live_output.add(run, Log(run.job.id, kept))
+            live_output.add(run, LogText(run.job.id, kept))
 
     def input_folder(instance: Instance) -> Path:
         return local_store.folders.paths(instance.id).inputs

@@ -14,7 +14,7 @@ import httpx
 
 from tidemill.cli.errors import CommandError
 from tidemill.hosting.files import data_uris, media_suffixes
-from tidemill.hosting.files.file_fields import InputFile, NotAFile, file_fields, input_files, with_paths
+from tidemill.hosting.files.file_fields import InputFileUrl, NotAFile, file_fields, input_files, with_paths
 from tidemill.security.data_uri_syntax import InvalidDataUri
 
 TIMEOUT: Final = httpx.Timeout(300.0, connect=10.0)
@@ -41,7 +41,7 @@ async def fetch(
     return with_paths(value, paths)
 
 
-async def _fetch(wanted: InputFile, target_folder: Path, *, allow_file_urls: bool) -> Path:
+async def _fetch(wanted: InputFileUrl, target_folder: Path, *, allow_file_urls: bool) -> Path:
     scheme = urlsplit(wanted.url).scheme
     try:
         if scheme == "data":

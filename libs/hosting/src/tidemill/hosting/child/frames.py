@@ -22,7 +22,7 @@ class FileRef(msgspec.Struct, frozen=True):
 Files = Annotated[list[FileRef], Meta(max_length=FILES_LIMIT)]
 
 
-class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):
+class ReadyFrame(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):
     concurrency: Annotated[int, Meta(ge=1, le=RUNS_LIMIT)] = 1
     batch: bool = False  # one call takes up to `concurrency` predictions
     healthcheck: bool = False  # the model has a healthcheck()
@@ -30,48 +30,48 @@ class Ready(msgspec.Struct, frozen=True, tag_field="t", tag="ready"):
     phases: dict[str, float] = {}
 
 
-class Running(msgspec.Struct, frozen=True, tag_field="t", tag="running"):
+class RunningFrame(msgspec.Struct, frozen=True, tag_field="t", tag="running"):
     """The predictions that the next call of a model under @batch is for."""
 
     ids: Annotated[list[str], Meta(max_length=RUNS_LIMIT)]
 
 
-class Health(msgspec.Struct, frozen=True, tag_field="t", tag="health"):
+class HealthFrame(msgspec.Struct, frozen=True, tag_field="t", tag="health"):
     error: str | None = None
 
 
-class Failed(msgspec.Struct, frozen=True, tag_field="t", tag="failed"):
+class FailedFrame(msgspec.Struct, frozen=True, tag_field="t", tag="failed"):
     error: str
     kind: str
 
 
-class EgressSocket(msgspec.Struct, frozen=True, tag_field="t", tag="way_out"):
+class EgressSocketFrame(msgspec.Struct, frozen=True, tag_field="t", tag="way_out"):
     """The listening socket in the child's network namespace, sent before any code of the model runs."""
 
     files: Annotated[list[FileRef], Meta(min_length=1, max_length=1)]
 
 
-class Log(msgspec.Struct, frozen=True):
+class LogText(msgspec.Struct, frozen=True):
     """What was printed for one prediction. Not a frame: it comes through pipes."""
 
     id: str
     text: str
 
 
-class Output(msgspec.Struct, frozen=True, tag_field="t", tag="output"):
+class OutputFrame(msgspec.Struct, frozen=True, tag_field="t", tag="output"):
     id: str
     value: Raw
     files: Files = []
 
 
-class Metric(msgspec.Struct, frozen=True, tag_field="t", tag="metric"):
+class MetricFrame(msgspec.Struct, frozen=True, tag_field="t", tag="metric"):
     id: str
     key: Annotated[str, Meta(max_length=128)]
     value: Raw
     mode: Literal["replace", "incr", "append"] = "replace"
 
 
-class Done(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
+class DoneFrame(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     id: str
     status: Literal["succeeded", "failed", "out_of_memory", "canceled"]
     output: Raw = Raw(b"null")
@@ -81,7 +81,9 @@ class Done(msgspec.Struct, frozen=True, tag_field="t", tag="done"):
     batch: Annotated[int, Meta(ge=0, le=RUNS_LIMIT)] = 0  # how many predictions the call was for; 0 without @batch
 
 
-ChildFrame = EgressSocket | Ready | Running | Failed | Health | Output | Metric | Done
+ChildFrame = (
+    EgressSocketFrame | ReadyFrame | RunningFrame | FailedFrame | HealthFrame | OutputFrame | MetricFrame | DoneFrame
+)
 decode: Final = msgspec.json.Decoder(ChildFrame).decode
 
 
@@ -97,7 +99,7 @@ def run_frame(prediction_id: str, input_json: bytes, traceparent: str | None = N
 
 
 def merged(old: Any, value: Any, mode: str) -> Any:
-    """Return the metric after a Metric frame. `old` is None before the first frame. A list is appended to in place."""
+    """Return the metric after a MetricFrame. `old` is None before the first one. A list is appended to in place."""
     if mode == "append" and isinstance(old, list):
         old.append(value)
         return old

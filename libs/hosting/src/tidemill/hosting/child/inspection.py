@@ -10,7 +10,7 @@ import msgspec
 
 from tidemill.contracts.ids import new_id
 from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe_exit
-from tidemill.hosting.child.frames import Failed, Ready, decode
+from tidemill.hosting.child.frames import FailedFrame, ReadyFrame, decode
 from tidemill.hosting.child.zygotes import Zygotes
 from tidemill.hosting.environments.store import Environment
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
@@ -40,9 +40,9 @@ class _InspectionHandler:
                 frame = decode(body)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise ValueError(f"it sent what is no frame: {error}") from None
-            if isinstance(frame, Ready) and not self.schema.done():
+            if isinstance(frame, ReadyFrame) and not self.schema.done():
                 self.schema.set_result(frame.schema)
-            elif isinstance(frame, Failed) and not self.schema.done():
+            elif isinstance(frame, FailedFrame) and not self.schema.done():
                 self.schema.set_exception(BootFailed(frame.error))
 
     def on_text(self, _ids: OwnerIds, text: str) -> None:

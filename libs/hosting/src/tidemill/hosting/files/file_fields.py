@@ -16,7 +16,7 @@ class FileField(NamedTuple):
     default: Any = None  # URL or list of URLs for an input that is not given; None: the child's default
 
 
-class InputFile(NamedTuple):
+class InputFileUrl(NamedTuple):
     """A file that an input names. `position` is its index in a list; None if the input is a single file."""
 
     name: str
@@ -75,27 +75,27 @@ def _kinds(definition: Mapping[str, Any], components: Mapping[str, Any], depth: 
         yield from _kinds(_mapping(components.get(name)), components, depth - 1)
 
 
-def input_files(fields: tuple[FileField, ...], value: Mapping[str, Any]) -> tuple[InputFile, ...]:
+def input_files(fields: tuple[FileField, ...], value: Mapping[str, Any]) -> tuple[InputFileUrl, ...]:
     """Return the files that an input names. A null counts as not given, as in the child. Raise NotAFile."""
     given = [(field, value.get(field.name)) for field in fields]
     return tuple(file for field, each in given for file in _files_of(field, field.default if each is None else each))
 
 
-def _files_of(field: FileField, value: Any) -> Iterator[InputFile]:
+def _files_of(field: FileField, value: Any) -> Iterator[InputFileUrl]:
     if value is None:
         return
     if field.many and isinstance(value, list):
         for index, item in enumerate(value):
             if not isinstance(item, str):
                 raise NotAFile(f"{field.name}.{index}")
-            yield InputFile(field.name, index, item)
+            yield InputFileUrl(field.name, index, item)
     elif field.one and isinstance(value, str):
-        yield InputFile(field.name, None, value)
+        yield InputFileUrl(field.name, None, value)
     else:
         raise NotAFile(field.name)
 
 
-def with_paths(value: Mapping[str, Any], paths: Mapping[InputFile, str]) -> dict[str, Any]:
+def with_paths(value: Mapping[str, Any], paths: Mapping[InputFileUrl, str]) -> dict[str, Any]:
     """Return the input with paths instead of URLs. `value` is not changed."""
     changed = dict(value)
     for file, path in paths.items():

@@ -16,14 +16,14 @@ import msgspec
 
 from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, describe_exit
 from tidemill.hosting.child.frames import (
-    Done,
-    EgressSocket,
-    Failed,
+    DoneFrame,
+    EgressSocketFrame,
+    FailedFrame,
     FileRef,
-    Metric,
-    Output,
-    Ready,
-    Running,
+    MetricFrame,
+    OutputFrame,
+    ReadyFrame,
+    RunningFrame,
     decode,
     merged,
 )
@@ -54,7 +54,7 @@ class PredictionObserver(Protocol):
         """Return where the file `name` (already safe) is written, and what replaces it in the output."""
 
 
-class _RunningPrediction:
+class _ObservedPrediction:
     """What has arrived of a prediction so far."""
 
     def __init__(self, observer: PredictionObserver) -> None:
@@ -81,14 +81,14 @@ class LocalFrameHandler:
     ) -> None:
         self._boot_observer = boot_observer
         self._on_egress_socket = on_egress_socket
-        self._predictions: dict[str, _RunningPrediction] = {}
+        self._predictions: dict[str, _ObservedPrediction] = {}
         self._batch_ids: frozenset[str] = frozenset()  # predictions in the running call of @batch
         self._log = ""
-        self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[ReadyFrame] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def start(self, identifier: str, observer: PredictionObserver) -> asyncio.Future[PredictionResult]:
-        prediction = self._predictions[identifier] = _RunningPrediction(observer)
+        prediction = self._predictions[identifier] = _ObservedPrediction(observer)
         return prediction.ended
 
     def on_frames(self, bodies: list[bytes], files: deque[int]) -> None:
@@ -99,22 +99,22 @@ class LocalFrameHandler:
                 raise ValueError(f"it sent what is no frame: {error}") from None
 
     def _on_frame(self, frame: Any, files: deque[int]) -> None:
-        if isinstance(frame, Ready):
+        if isinstance(frame, ReadyFrame):
             self.ready.set_result(frame)
-        elif isinstance(frame, Failed):
+        elif isinstance(frame, FailedFrame):
             self.ready.set_exception(BootFailed(f"{frame.error}\n{self._log[-2000:]}".strip()))
-        elif isinstance(frame, Running):
+        elif isinstance(frame, RunningFrame):
             self._batch_ids = frozenset(frame.ids)
-        elif isinstance(frame, EgressSocket) and self._on_egress_socket is not None:
+        elif isinstance(frame, EgressSocketFrame) and self._on_egress_socket is not None:
             self._on_egress_socket(files.popleft())
-        elif isinstance(frame, Output | Done | Metric):
+        elif isinstance(frame, OutputFrame | DoneFrame | MetricFrame):
             self._on_progress(frame, files)
 
-    def _on_progress(self, frame: Output | Done | Metric, files: deque[int]) -> None:
+    def _on_progress(self, frame: OutputFrame | DoneFrame | MetricFrame, files: deque[int]) -> None:
         prediction = self._predictions.get(frame.id)
         if prediction is None:
             raise ValueError("it spoke of a prediction that it was not given")
-        if isinstance(frame, Metric):
+        if isinstance(frame, MetricFrame):
             value = msgspec.json.decode(frame.value)
             prediction.metrics[frame.key] = merged(prediction.metrics.get(frame.key), value, frame.mode)
             return
@@ -124,7 +124,7 @@ class LocalFrameHandler:
             del self._predictions[frame.id]
             prediction.end("failed", error=f"A file of the output could not be kept: {error.strerror}.")
             return
-        if isinstance(frame, Output):
+        if isinstance(frame, OutputFrame):
             prediction.items = [*(prediction.items or []), value]
             prediction.observer.on_item(value)
             return
@@ -143,10 +143,10 @@ class LocalFrameHandler:
         self._on_log(ids, data.decode("utf-8", "replace"))
 
     def _on_log(self, ids: Iterable[str], text: str) -> None:
-        prediction = [each for one in ids if (each := self._predictions.get(one))]
-        for each in prediction:
-            each.observer.on_log(text)
-        if prediction:
+        predictions = [prediction for each in ids if (prediction := self._predictions.get(each))]
+        for prediction in predictions:
+            prediction.observer.on_log(text)
+        if predictions:
             return
         self._log = (self._log + text)[-BOOT_LOG_LIMIT_CHARS:]
         self._boot_observer.on_log(text)
@@ -161,9 +161,9 @@ class LocalFrameHandler:
         self.ended.set_result(reason)
 
 
-def _decode_value(frame: Output | Done, files: deque[int], observer: PredictionObserver) -> Any:
+def _decode_value(frame: OutputFrame | DoneFrame, files: deque[int], observer: PredictionObserver) -> Any:
     """Return the value with its files saved and named. Raise IndexError, PointerError, OSError."""
-    value = msgspec.json.decode(frame.value if isinstance(frame, Output) else frame.output)
+    value = msgspec.json.decode(frame.value if isinstance(frame, OutputFrame) else frame.output)
     for ref in frame.files:
         value = set_at(value, ref.pointer, _save_file(ref, files.popleft(), observer))
     return value

@@ -18,7 +18,7 @@ import aiohttp
 
 from tidemill.contracts.limits import INPUT_FILE_LIMIT_BYTES
 from tidemill.hosting.files import data_uris, media_suffixes
-from tidemill.hosting.files.file_fields import FileField, InputFile, NotAFile, input_files, with_paths
+from tidemill.hosting.files.file_fields import FileField, InputFileUrl, NotAFile, input_files, with_paths
 from tidemill.hosting.threads import finish_in_thread
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database, backoffs, retry_transient
 from tidemill.runtime.objects.retries import RETRY_BUDGET_S, RetryBudget
@@ -124,11 +124,11 @@ class InputFetcher:
         return with_paths(value, paths)
 
     async def _bring_all(
-        self, wanted: tuple[InputFile, ...], folder: Path, account: str, budget: RetryBudget
-    ) -> dict[InputFile, str]:
-        paths: dict[InputFile, str] = {}
+        self, wanted: tuple[InputFileUrl, ...], folder: Path, account: str, budget: RetryBudget
+    ) -> dict[InputFileUrl, str]:
+        paths: dict[InputFileUrl, str] = {}
 
-        async def bring(each: InputFile) -> None:
+        async def bring(each: InputFileUrl) -> None:
             paths[each] = str(await self._bring(each, folder, account, budget))
 
         try:
@@ -139,7 +139,7 @@ class InputFetcher:
             raise failures.exceptions[0] from None
         return paths
 
-    async def _bring(self, wanted: InputFile, folder: Path, account: str, budget: RetryBudget) -> Path:
+    async def _bring(self, wanted: InputFileUrl, folder: Path, account: str, budget: RetryBudget) -> Path:
         retries, elsewhere = self._objects.retries(budget), _ExternalRetries()
         try:
             while True:

@@ -12,7 +12,7 @@ import msgspec
 from tidemill.contracts.api.pushes import BundleFile
 from tidemill.hosting.child.egress_proxies import EgressProxies
 from tidemill.hosting.child.failures import BootFailed
-from tidemill.hosting.child.frames import Ready
+from tidemill.hosting.child.frames import ReadyFrame
 from tidemill.hosting.environments.store import Environment, Environments
 from tidemill.hosting.model_config.cog_yaml import ModelConfig
 from tidemill.runtime.clock import monotonic
@@ -145,7 +145,7 @@ class Booter:
                 self._ports.queue_versions.learn(instance.queue, row)
 
 
-async def _ready(managed: ManagedInstance, connection: ChildConnection) -> Ready:
+async def _ready(managed: ManagedInstance, connection: ChildConnection) -> ReadyFrame:
     try:
         return await connection.ready
     except BootFailed as error:

@@ -10,7 +10,7 @@ import msgspec
 
 from tidemill.contracts.errors import ErrorCode
 from tidemill.hosting.child.failures import BOOT_LOG_LIMIT_CHARS, BootFailed, ChildFailure, child_failure, describe_exit
-from tidemill.hosting.child.frames import Done, EgressSocket, Failed, Health, Ready, decode
+from tidemill.hosting.child.frames import DoneFrame, EgressSocketFrame, FailedFrame, HealthFrame, ReadyFrame, decode
 from tidemill.model.host.child_events import ChildExit
 from tidemill.model.wire import protocol
 from tidemill.model.wire.text_stream import OwnerIds
@@ -54,7 +54,7 @@ class ChildConnection:
         self.crash: ChildFailure | None = None  # how it ended by its own doing
         self._log = ""
         self._dropped = 0
-        self.ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[ReadyFrame] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -91,7 +91,7 @@ class ChildConnection:
         if not body.startswith(HEALTH):
             return False
         frame = decode(body)
-        if isinstance(frame, Health) and self._health is not None and not self._health.done():
+        if isinstance(frame, HealthFrame) and self._health is not None and not self._health.done():
             self._health.set_result(frame.error)
         return True
 
@@ -103,15 +103,15 @@ class ChildConnection:
 
     def _on_boot_frame(self, body: bytes) -> None:
         frame = decode(body)
-        if isinstance(frame, Ready):
+        if isinstance(frame, ReadyFrame):
             self.has_healthcheck = frame.healthcheck
             self.ready.set_result(frame)
-        elif isinstance(frame, Failed):
+        elif isinstance(frame, FailedFrame):
             self.ready.set_exception(BootFailed(frame.error))
-        elif isinstance(frame, EgressSocket) and self._on_way_out is not None:
+        elif isinstance(frame, EgressSocketFrame) and self._on_way_out is not None:
             self._take_way_out(self._on_way_out)
         else:
-            raise ValueError(f"it sent {type(frame).__name__} before it was ready")
+            raise ValueError(f"it sent {type(frame).__name__.removesuffix('Frame')} before it was ready")
 
     def _take_way_out(self, take: Callable[[int], None]) -> None:
         if not self._instance.fds:
@@ -133,7 +133,7 @@ class ChildConnection:
     def _release(self, frame: object) -> None:
         if rest := self._redactor.rest():
             self._on_printed(rest)
-        for ids, text in self._redactor.rest_of_texts(frame.id if isinstance(frame, Done) else None):
+        for ids, text in self._redactor.rest_of_texts(frame.id if isinstance(frame, DoneFrame) else None):
             self._on_text(ids, text)
 
     def on_text(self, ids: OwnerIds, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, AnyStr, Final
 import msgspec
 
 from tidemill.contracts.api.model_secrets import SECRET_MINIMUM_CHARS
-from tidemill.hosting.child.frames import Done, Failed, Health, Ready, decode
+from tidemill.hosting.child.frames import DoneFrame, FailedFrame, HealthFrame, ReadyFrame, decode
 from tidemill.model.wire.text_stream import OwnerIds
 
 MARK: Final = "[secret]"
@@ -95,7 +95,7 @@ class Redactor:
         if not self._values:
             return body
         frame = decode(body)
-        if isinstance(frame, Failed | Health | Done) and frame.error is not None:
+        if isinstance(frame, FailedFrame | HealthFrame | DoneFrame) and frame.error is not None:
             return self._again(body, frame.error, lambda text: msgspec.structs.replace(frame, error=text))
         return body
 
@@ -136,4 +136,4 @@ def begun_part(data: AnyStr, value: AnyStr) -> int:
 
 def ends_something(body: bytes) -> bool:
     """Whether what was printed before this frame is complete: a set-up has ended, or a prediction."""
-    return isinstance(decode(body), Ready | Failed | Done)
+    return isinstance(decode(body), ReadyFrame | FailedFrame | DoneFrame)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.child.frames import Done, Log, Metric, Output, Running, decode
+from tidemill.hosting.child.frames import DoneFrame, LogText, MetricFrame, OutputFrame, RunningFrame, decode
 from tidemill.model.logs.source_paths import shorten_source_paths
 from tidemill.model.wire import protocol
 from tidemill.model.wire.text_stream import OwnerIds
@@ -31,17 +31,17 @@ class FrameHandler:
         if len(body) > protocol.METRIC_FRAME_LIMIT_BYTES and body.startswith(protocol.METRIC):
             raise ValueError(f"a metric of {len(body)} bytes")  # to decode it would hold up all other runs
         frame = decode(body)
-        if isinstance(frame, Done):
+        if isinstance(frame, DoneFrame):
             self._on_done(instance, frame)
-        elif isinstance(frame, Output):
+        elif isinstance(frame, OutputFrame):
             self._on_output(instance, frame)
-        elif isinstance(frame, Metric):
+        elif isinstance(frame, MetricFrame):
             if run := instance.runs.get(frame.id):
                 run.add_metric(frame)
-        elif isinstance(frame, Running) and instance.batched:
+        elif isinstance(frame, RunningFrame) and instance.batched:
             instance.called = frozenset(frame.ids)
         else:
-            raise ValueError(f"unexpected {type(frame).__name__} from a booted child")
+            raise ValueError(f"unexpected {type(frame).__name__.removesuffix('Frame')} from a booted child")
 
     def on_text(self, instance: Instance, ids: OwnerIds, text: str) -> None:
         """Add what Python code or a process of the model printed to the logs of the runs that started it."""
@@ -61,9 +61,9 @@ class FrameHandler:
         for run in runs:
             kept = run.add_log(text)
             if kept:
-                self._publish_chunk(run, Log(run.job.id, kept))
+                self._publish_chunk(run, LogText(run.job.id, kept))
 
-    def _on_output(self, instance: Instance, frame: Output) -> None:
+    def _on_output(self, instance: Instance, frame: OutputFrame) -> None:
         run = instance.runs.get(frame.id)
         fds = _take_fds(instance, len(frame.files))
         if run is None:
@@ -73,21 +73,21 @@ class FrameHandler:
         else:
             self._add_item(run, frame)
 
-    async def _upload_item(self, run: Run, frame: Output, fds: list[int]) -> None:
+    async def _upload_item(self, run: Run, frame: OutputFrame, fds: list[int]) -> None:
         try:
             value = await self._upload(run, frame.value, frame.files, fds)
         except RunFailed as failure:
             self._ends.stop(run, StopReason(Status.FAILED, str(failure), failure.code))
             return
-        self._add_item(run, Output(frame.id, value))
+        self._add_item(run, OutputFrame(frame.id, value))
 
-    def _add_item(self, run: Run, frame: Output) -> None:
+    def _add_item(self, run: Run, frame: OutputFrame) -> None:
         if run.add_item(bytes(frame.value)):
             self._publish_chunk(run, frame)
         else:
             self._ends.stop(run, too_large())
 
-    def _on_done(self, instance: Instance, frame: Done) -> None:
+    def _on_done(self, instance: Instance, frame: DoneFrame) -> None:
         if cut := instance.cut_character():
             self._add_log(instance, _sole_runs(instance), cut)
         fds = _take_fds(instance, len(frame.files))
@@ -102,13 +102,13 @@ class FrameHandler:
         else:
             self._ends.finish(run, frame)
 
-    async def _upload_and_finish(self, run: Run, frame: Done, fds: list[int]) -> None:
+    async def _upload_and_finish(self, run: Run, frame: DoneFrame, fds: list[int]) -> None:
         try:
             output = await self._upload(run, frame.output, frame.files, fds)
         except RunFailed as failure:
             self._ends.end(run, run.stop or StopReason(Status.FAILED, str(failure), failure.code))
         else:
-            self._ends.finish(run, Done(frame.id, frame.status, output, [], frame.error, frame.ms))
+            self._ends.finish(run, DoneFrame(frame.id, frame.status, output, [], frame.error, frame.ms))
 
 
 def _sole_runs(instance: Instance) -> Sequence[Run]:

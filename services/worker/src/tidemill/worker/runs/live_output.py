@@ -23,7 +23,7 @@ class LiveOutput:
         """The queue's output is an iterator: somebody may be streaming it."""
         self._streams.add(queue)
 
-    def add(self, run: Run, frame: frames.Output | frames.Log) -> None:
+    def add(self, run: Run, frame: frames.OutputFrame | frames.LogText) -> None:
         if run.queue not in self._streams or self._queue.full():
             return
         if run.seq == 0 and run.job.attempt > 1:
@@ -41,8 +41,8 @@ class LiveOutput:
             await self._bus.send_bytes(subject, payload)
 
 
-def _chunk(run: Run, frame: frames.Output | frames.Log) -> events.AnyChunk:
+def _chunk(run: Run, frame: frames.OutputFrame | frames.LogText) -> events.AnyChunk:
     seq = run.next_seq()
-    if isinstance(frame, frames.Output):
+    if isinstance(frame, frames.OutputFrame):
         return events.OutputChunk(attempt=run.job.attempt, seq=seq, value=frame.value)
     return events.LogsChunk(attempt=run.job.attempt, seq=seq, text=frame.text)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from tidemill.hosting.child.frames import FileRef, Log, Output
+from tidemill.hosting.child.frames import FileRef, LogText, OutputFrame
 from tidemill.runtime.billing import Tariff
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.run import Run
@@ -14,7 +14,7 @@ from tidemill.worker.runs.run_writer import RunWriter
 Prepare = Callable[[Instance, Run], Awaitable[bytes]]
 # Replaces the files of a value by the URLs they were uploaded to.
 Upload = Callable[[Run, msgspec.Raw, Sequence[FileRef], list[int]], Awaitable[msgspec.Raw]]
-PublishChunk = Callable[[Run, Output | Log], None]  # live output for clients that stream
+PublishChunk = Callable[[Run, OutputFrame | LogText], None]  # live output for clients that stream
 AddLogLine = Callable[[Run, str], None]  # a line of the platform's own for a run's logs
 
 

@@ -10,7 +10,7 @@ from tidemill.contracts.errors import ErrorCode
 from tidemill.contracts.events import Job
 from tidemill.contracts.limits import LOGS_LIMIT_BYTES, MIB, OUTPUT_LIMIT_BYTES
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.child.frames import Done, Metric, merged
+from tidemill.hosting.child.frames import DoneFrame, MetricFrame, merged
 from tidemill.runtime import billing
 from tidemill.runtime.billing import Tariff
 from tidemill.runtime.predictions.outcome import Outcome, metrics
@@ -142,7 +142,7 @@ class Run:
         self.dirty = self.new_items = True
         return True
 
-    def add_metric(self, frame: Metric) -> None:
+    def add_metric(self, frame: MetricFrame) -> None:
         key = frame.key
         if len(frame.value) > METRICS_LIMIT_BYTES:  # not decoded: that would take the worker's time from others
             self._drop_metric()
@@ -207,7 +207,7 @@ class Run:
         bill = billing.bill(self.tariff, status, started_at, completed_at, sharers=self.sharers)
         return metrics(started_at, self.job.created_at, completed_at, self.measured(), bill)
 
-    def outcome(self, worker: str, done: Done, completed_at: float) -> Outcome:
+    def outcome(self, worker: str, done: DoneFrame, completed_at: float) -> Outcome:
         """How the attempt ended by the child's word, unless we had told it to stop."""
         output = self.output_so_far() or bytes(done.output).decode()
         if self.stop is not None:

@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from tidemill.contracts.prediction import Status
-from tidemill.hosting.child.frames import Done
+from tidemill.hosting.child.frames import DoneFrame
 from tidemill.runtime.clock import monotonic, now
 from tidemill.runtime.telemetry import record
 from tidemill.worker.runs.run import Run, StopReason
@@ -28,7 +28,7 @@ class RunEnds:
         self._writer = writer
         self._discard_inputs = discard_inputs
 
-    def finish(self, run: Run, frame: Done) -> None:
+    def finish(self, run: Run, frame: DoneFrame) -> None:
         """End the run with its child's result."""
         self._close(run)
         if not run.lost:

@@ -6,7 +6,7 @@ State only. Only the event loop uses it, so it has no locks. It must never do I/
 import asyncio
 from collections.abc import Iterator
 
-from tidemill.hosting.child.frames import Done
+from tidemill.hosting.child.frames import DoneFrame
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.local_queue import LocalQueue
 from tidemill.worker.runs.priority_hints import PriorityHints
@@ -48,7 +48,7 @@ class RunTable:
         if self.runs.get(run.job.id) is run:
             del self.runs[run.job.id]
 
-    def take_off(self, instance: Instance, frame: Done, now: float) -> Run | None:
+    def take_off(self, instance: Instance, frame: DoneFrame, now: float) -> Run | None:
         """Take a run that its child has finished off the instance.
 
         Return None if the instance has no such run. Also None for a run that was recalled before it began: its job is
