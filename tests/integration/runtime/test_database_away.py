@@ -1,4 +1,4 @@
-"""What a database that dies or shuts down raises is passing; whether it lets anybody in is asked as a client asks."""
+"""The errors of a database that dies or shuts down are transient, and readiness is probed with a new connection."""
 
 import asyncio
 import contextlib
@@ -72,7 +72,7 @@ async def die(server, how):
 
 
 @pytest.mark.timeout(180)
-async def test_whatever_a_database_that_dies_amid_statements_raises_is_passing(server):
+async def test_all_errors_of_a_database_that_dies_during_statements_are_transient(server):
     async with Database(server.url, pool_size=8) as database:
         lanes = [database.dedicated_connection() for _ in range(3)]
         enough = asyncio.Event()
@@ -85,7 +85,7 @@ async def test_whatever_a_database_that_dies_amid_statements_raises_is_passing(s
         assert await retry_transient("ask", lambda: lanes[0].fetch("SELECT 1"), give_up_s=90) == [(1,)]
 
 
-async def test_a_lane_goes_on_after_a_migration_changed_what_its_statement_answers(server):
+async def test_a_dedicated_connection_survives_a_migration_that_changes_its_statements_columns(server):
     async with Database(server.url) as database:
         await database.execute("CREATE TABLE thing (a int)")
         await database.execute("INSERT INTO thing VALUES (1)")

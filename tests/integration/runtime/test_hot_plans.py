@@ -34,7 +34,7 @@ async def postgres(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["empty", "large"])
 async def plan(postgres, request):
-    """The generic plan of a statement, as a hot lane gets it."""
+    """Return the generic plan of a statement, as on a connection with HOT_SETTINGS."""
     connection = await asyncpg.connect(postgres.url, server_settings=HOT_SETTINGS)
     await connection.execute("TRUNCATE prediction CASCADE")
     if request.param == "large":

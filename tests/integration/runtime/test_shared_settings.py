@@ -1,4 +1,4 @@
-"""What all services must be told alike is held against what the first of them wrote into the database."""
+"""Shared settings are compared with those that the first service wrote to the database."""
 
 import os
 import subprocess

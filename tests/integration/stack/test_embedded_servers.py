@@ -113,7 +113,7 @@ async def test_a_process_killed_from_outside_is_replaced(server):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_a_killed_supervisor_left_is_ended(kind, tmp_path):
+async def test_orphans_of_a_killed_supervisor_are_ended(kind, tmp_path):
     predecessor = kind(tmp_path / "server")
     await predecessor.start()
     url, process = predecessor.url, predecessor.process

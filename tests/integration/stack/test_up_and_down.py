@@ -307,7 +307,7 @@ def test_a_first_model_that_cannot_be_pushed_fails_up(stack):
     assert stack.home.owner() is None
 
 
-def test_what_a_killed_supervisor_left_is_ended(stack):
+def test_orphans_of_a_killed_supervisor_are_ended(stack):
     stack.up()
     first = stack.snapshot()
     os.kill(first.pid, signal.SIGKILL)

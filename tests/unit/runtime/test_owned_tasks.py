@@ -1,4 +1,4 @@
-"""Tasks that begin on demand: their owner hears of those that fail, and ends those that are left."""
+"""Tasks that start on demand: the owner is told of those that fail, and cancels those that are left."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Settings whose type says too little of them."""
+"""Settings that are checked by more than their type."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tidemill.runtime.billing import prices
 from tidemill.runtime.service import StartError, parse_setting
 
 
-def test_one_that_cannot_be_read_stops_the_start_and_names_its_variable():
+def test_a_setting_that_cannot_be_parsed_stops_the_start_and_names_its_variable():
     assert parse_setting("TIDEMILL_PRICES", prices, "cpu=2")["cpu"] == 2
     with pytest.raises(StartError, match="TIDEMILL_PRICES cannot be read: could not convert string to float: 'x'"):
         parse_setting("TIDEMILL_PRICES", prices, "cpu=x")

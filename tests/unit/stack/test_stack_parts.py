@@ -24,7 +24,7 @@ NOBODY = OsAccount("nobody", 65534, 65534)
 
 
 @pytest.mark.parametrize("given", ["TIDEMILL_S3_URL", "TIDEMILL_S3_SECRET_KEY"])
-def test_half_of_a_store_is_refused(tmp_path, given):
+def test_an_incomplete_store_is_refused(tmp_path, given):
     with pytest.raises(StartError, match="TIDEMILL_S3_ACCESS_KEY"):
         backing_servers.BackingServers(Home(tmp_path), {given: "x"})
 
@@ -39,7 +39,7 @@ def test_a_reader_that_went_away_stops_nobody(tmp_path):
 
 @pytest.mark.parametrize("given", ["abc", "0", "65536", "-1", "٣"])
 @pytest.mark.parametrize("command", [["up"], ["up", "--port"]])
-def test_what_is_no_port_is_a_message(monkeypatch, capsys, tmp_path, given, command):
+def test_a_wrong_port_is_refused_with_a_message(monkeypatch, capsys, tmp_path, given, command):
     monkeypatch.setenv("TIDEMILL_HOME", str(tmp_path))
     monkeypatch.setenv("TIDEMILL_PORT", given)
     if "--port" in command:
@@ -66,7 +66,7 @@ def test_mode_bits_decide_who_passes(mode, uid, gid, passes):
     assert os_accounts._may_pass(NOBODY, status) is passes
 
 
-def test_as_we_are_every_place_is_reachable(tmp_path):
+def test_without_an_account_every_path_is_reachable(tmp_path):
     assert os_accounts.can_reach(None, tmp_path)
 
 
@@ -152,7 +152,7 @@ def test_the_first_model_leads_the_catalogue(tmp_path):
     assert [model.name for model in Catalogue(tmp_path).models()] == ["noop", "alpha", "zeta"]
 
 
-def test_a_channel_survives_a_caller_that_left():
+def test_a_report_pipe_survives_the_end_of_its_reader():
     reading, writing = os.pipe()
     channel = detach.ReportPipe(writing)
     os.close(reading)
@@ -161,7 +161,7 @@ def test_a_channel_survives_a_caller_that_left():
     channel.finish(detach.READY)
 
 
-def test_the_outcome_on_the_channel_decides(tmp_path):
+def test_the_outcome_on_the_pipe_is_the_exit_status(tmp_path):
     child = SimpleNamespace(wait=lambda: 3)
     shown = []
     assert detach._relay(["a\n", detach.READY + "\n"], child, tmp_path, shown.append) == 0
@@ -175,7 +175,7 @@ def test_the_outcome_on_the_channel_decides(tmp_path):
     assert "another `up`" in shown[5]
 
 
-def test_a_reader_that_has_enough_is_no_failure_to_speak_of(tmp_path):
+def test_a_reader_that_closes_the_pipe_causes_no_traceback(tmp_path):
     command = [sys.executable, "-m", "tidemill.stack", "status"]
     reading, writing = os.pipe()
     os.close(reading)
@@ -239,7 +239,7 @@ class DyingUnit:
         self.end.clear()
 
 
-async def test_a_keeper_goes_on_after_a_failed_start(monkeypatch):
+async def test_a_unit_supervisor_goes_on_after_a_failed_start(monkeypatch):
     monkeypatch.setattr("tidemill.stack.supervision.backoff.FIRST_S", 0.001)
     unit = DyingUnit(failing=(1, 2))
     said, running = [], asyncio.Event()
@@ -260,7 +260,7 @@ async def test_a_keeper_goes_on_after_a_failed_start(monkeypatch):
 
 @pytest.fixture
 async def kept():
-    """A unit that runs, its unit_supervisor, and what the unit_supervisor said."""
+    """A running unit, its supervisor, and the lines that the supervisor said."""
     unit, said = DyingUnit(), []
     await unit.start()
     unit_supervisor = UnitSupervisor(unit, said.append, lambda: None)

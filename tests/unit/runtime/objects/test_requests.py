@@ -1,4 +1,4 @@
-"""A body that breaks off: whether its source did it, which no other try mends, or the way to the store."""
+"""A request body that breaks off: by its source, which no retry mends, or by the connection to the store."""
 
 import asyncio
 

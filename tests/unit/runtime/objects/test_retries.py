@@ -1,4 +1,4 @@
-"""What failed on the way is tried again for a time, not for a number of tries."""
+"""Retries are limited by time, not by number."""
 
 import asyncio
 
@@ -40,13 +40,13 @@ async def test_a_server_is_tried_for_longer_than_a_minute(clock):
 
 
 async def test_time_before_the_first_failure_does_not_count(clock):
-    """A large file is long on its way before the connection breaks."""
+    """A large file is transferred for long before the connection breaks."""
     retries = Retries(RetryBudget(), Outage("server"))
     clock.now += 3600
     assert RETRY_BUDGET_S - 5 < await given_up_after(retries, clock) <= RETRY_BUDGET_S
 
 
-async def test_what_comes_forward_has_its_whole_time_again(clock):
+async def test_progress_restores_the_whole_budget(clock):
     retries, began = Retries(RetryBudget(), Outage("server")), clock.now
     for _ in range(20):
         for _ in range(15):
@@ -55,8 +55,8 @@ async def test_what_comes_forward_has_its_whole_time_again(clock):
     assert clock.now - began > 3 * RETRY_BUDGET_S
 
 
-async def test_what_waited_its_turn_during_an_outage_does_not_wait_it_all_over(clock):
-    """Four at a time are tried: the hundredth must not fail an hour later than the first."""
+async def test_a_budget_made_before_an_outage_does_not_start_again_at_its_first_request(clock):
+    """Four run at a time: the hundredth must not fail an hour after the first."""
     outage = Outage("server")
     first, late = Retries(RetryBudget(), outage), RetryBudget()
     await given_up_after(first, clock)
@@ -65,7 +65,7 @@ async def test_what_waited_its_turn_during_an_outage_does_not_wait_it_all_over(c
     assert await Retries(RetryBudget(), outage).wait("away")  # asked for now
 
 
-async def test_one_object_that_fails_alone_is_given_up_though_others_get_through(clock):
+async def test_a_request_that_always_fails_is_given_up_while_others_succeed(clock):
     outage = Outage("server")
     retries, other = Retries(RetryBudget(), outage), Retries(RetryBudget(), outage)
     began = clock.now
@@ -74,12 +74,12 @@ async def test_one_object_that_fails_alone_is_given_up_though_others_get_through
     assert clock.now - began <= RETRY_BUDGET_S
 
 
-async def test_without_patience_there_is_one_try(clock):
+async def test_a_budget_of_zero_allows_a_single_try(clock):
     assert not await Retries(RetryBudget(0), Outage("server")).wait("away")
     assert clock.now == 1000.0
 
 
-async def test_whoever_waits_is_told_once_and_not_of_a_stumble(clock):
+async def test_a_long_wait_is_notified_once_and_a_short_one_never(clock):
     told = []
     retries = Retries(RetryBudget(on_wait=lambda: told.append(clock.now)), Outage("server"))
     await retries.wait("away")

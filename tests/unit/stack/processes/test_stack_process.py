@@ -45,7 +45,7 @@ async def test_the_end_of_a_process_is_noticed(sleeper, monkeypatch, kernel_tell
     await process.kill()
 
 
-async def test_who_stops_to_wait_for_an_end_leaves_nothing_open(sleeper):
+async def test_waiting_for_an_end_leaves_nothing_open_when_it_is_canceled(sleeper):
     process = await sleeper()
     try:
         before = len(list(Path("/proc/self/fd").iterdir()))

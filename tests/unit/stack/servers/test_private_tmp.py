@@ -1,4 +1,4 @@
-"""A program that insists on sockets in /tmp gets one of its own, or keeps others from them."""
+"""A program that creates sockets in /tmp gets a private /tmp, or makes the sockets private."""
 
 import os
 from pathlib import Path

@@ -1,12 +1,12 @@
-"""Which errors of the database are passing: answered with 503, and tried again where that is harmless."""
+"""Which errors of the database are transient: answered with 503, and retried where that is harmless."""
 
 import asyncpg
 
 from tidemill.runtime.db import TRANSIENT_ERRORS
 
 
-def test_an_inner_error_of_the_client_is_passing():
-    """A connection that dies amid a statement: "cannot switch to state 12; another operation (2) is in progress"."""
+def test_an_internal_error_of_the_client_is_transient():
+    """A connection that breaks during a statement: "cannot switch to state 12; another operation is in progress"."""
     for kind in (
         asyncpg.InternalClientError,
         asyncpg.InterfaceError,
