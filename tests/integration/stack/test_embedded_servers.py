@@ -16,7 +16,7 @@ import pytest
 from minio import Minio
 from minio.error import S3Error
 
-from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer, StartError
+from tidemill.stack import Durability, NatsServer, ObjectServer, PostgresServer, ProcessStartError
 from tidemill.stack.command_line import status
 from tidemill.stack.home.snapshot import UnitStatus
 from tidemill.stack.home.state_file import StateFile
@@ -144,7 +144,7 @@ async def test_a_program_that_fails_shows_its_log(tmp_path, monkeypatch):
     broken.write_text("#!/bin/sh\necho it is broken\nexit 3\n")
     broken.chmod(0o755)
     monkeypatch.setattr("tidemill.stack.servers.programs.program", lambda name: broken)
-    with pytest.raises(StartError, match=r"(?s)NATS did not start: it exited with status 3.*\| it is broken"):
+    with pytest.raises(ProcessStartError, match=r"(?s)NATS did not start: it exited with status 3.*\| it is broken"):
         await NatsServer(tmp_path / "server").start()
 
 
@@ -261,7 +261,7 @@ async def test_a_cluster_of_another_release_is_named(postgres, tmp_path):
     outside = StateFile(tmp_path / "server" / "state.json").text("outside")
     data = Path(outside) if outside else tmp_path / "server"
     (data / "pgdata" / "PG_VERSION").write_text("12\n")
-    with pytest.raises(StartError, match="made by release 12 and this is 18"):
+    with pytest.raises(ProcessStartError, match="made by release 12 and this is 18"):
         await postgres.start()
 
 

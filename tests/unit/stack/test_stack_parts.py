@@ -11,10 +11,10 @@ from tidemill.stack.__main__ import main
 from tidemill.stack.home.layout import Home
 from tidemill.stack.processes import os_accounts
 from tidemill.stack.processes.os_accounts import OsAccount
-from tidemill.stack.processes.process import StartError, describe_exit, failure
+from tidemill.stack.processes.process import ProcessStartError, describe_exit, failure
 from tidemill.stack.provisioning.catalogue import Catalogue
 from tidemill.stack.reporting import detach
-from tidemill.stack.reporting.report import Report
+from tidemill.stack.reporting.report import ProgressReport
 from tidemill.stack.servers import cluster_location, external_data, server_environment
 from tidemill.stack.services.service_process import ready_url
 from tidemill.stack.supervision import backing_servers
@@ -25,7 +25,7 @@ NOBODY = OsAccount("nobody", 65534, 65534)
 
 @pytest.mark.parametrize("given", ["TIDEMILL_S3_URL", "TIDEMILL_S3_SECRET_KEY"])
 def test_an_incomplete_store_is_refused(tmp_path, given):
-    with pytest.raises(StartError, match="TIDEMILL_S3_ACCESS_KEY"):
+    with pytest.raises(ProcessStartError, match="TIDEMILL_S3_ACCESS_KEY"):
         backing_servers.BackingServers(Home(tmp_path), {given: "x"})
 
 
@@ -33,7 +33,7 @@ def test_a_reader_that_went_away_stops_nobody(tmp_path):
     def gone(_text):
         raise BrokenPipeError
 
-    Report(gone, tmp_path / "log").say("stopped")
+    ProgressReport(gone, tmp_path / "log").say("stopped")
     assert "stopped" in (tmp_path / "log").read_text()
 
 
@@ -195,7 +195,7 @@ async def test_waiting_tells_the_reason(tmp_path, monkeypatch):
         shown.append(text)
         told.set()
 
-    report = Report(show, tmp_path / "stack.log")
+    report = ProgressReport(show, tmp_path / "stack.log")
     async with asyncio.timeout(120), report.waiting("NATS", lambda: "no answer yet"):
         await told.wait()
     assert shown[0] == "  ... waiting for NATS, 0 s: no answer yet"
@@ -204,7 +204,7 @@ async def test_waiting_tells_the_reason(tmp_path, monkeypatch):
 
 def test_secrets_are_shown_but_not_kept(tmp_path):
     shown = []
-    Report(shown.append, tmp_path / "stack.log").tell("token t")
+    ProgressReport(shown.append, tmp_path / "stack.log").tell("token t")
     assert shown == ["token t"]
     assert not (tmp_path / "stack.log").exists()
 
@@ -234,7 +234,7 @@ class DyingUnit:
     async def start(self):
         self.starts += 1
         if self.starts in self._failing:
-            raise StartError("fake did not start")
+            raise ProcessStartError("fake did not start")
         self.process.alive = True
         self.end.clear()
 
@@ -283,7 +283,7 @@ async def test_a_unit_that_is_replaced_is_not_started_again(kept, beside):
 @pytest.mark.parametrize("beside", [True, False])
 async def test_a_successor_that_does_not_start_gives_its_place_back(kept, beside):
     old, unit_supervisor, _ = kept
-    with pytest.raises(StartError):
+    with pytest.raises(ProcessStartError):
         await unit_supervisor.replace(DyingUnit(failing=(1,)), beside=beside)
     assert (unit_supervisor.unit, old.process.alive) == (old, True)
     assert old.starts == (1 if beside else 2)

@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from tidemill.stack.home.state_file import StateFile, write_private
-from tidemill.stack.processes.process import StartError
+from tidemill.stack.processes.process import ProcessStartError
 
 
 def test_a_secret_is_made_once(tmp_path):
@@ -46,5 +46,5 @@ def test_what_is_of_another_kind_is_not_returned(tmp_path):
 def test_a_file_that_was_damaged_is_named(tmp_path, text):
     path = tmp_path / "state.json"
     path.write_text(text)
-    with pytest.raises(StartError, match=r"state\.json"):
+    with pytest.raises(ProcessStartError, match=r"state\.json"):
         StateFile(path)

@@ -6,7 +6,7 @@ import pytest
 from tidemill.stack.provisioning import provisioner
 from tidemill.stack.provisioning.catalogue import Catalogue, needs_torch
 from tidemill.stack.provisioning.provisioner import Provisioner
-from tidemill.stack.reporting.report import Report
+from tidemill.stack.reporting.report import ProgressReport
 
 CATALOGUE = Path(__file__).parents[4] / "deploy" / "catalogue"
 
@@ -51,7 +51,7 @@ def test_without_torch_the_models_that_need_it_are_left_out_with_a_word(tmp_path
     monkeypatch.setattr(provisioner, "has_torch", lambda: False)
     for name, stand_in in {"_push": push, "_token": nothing, "_run_first": nothing, "_collect": nothing}.items():
         monkeypatch.setattr(Provisioner, name, stand_in)
-    report = Report(said.append, tmp_path / "log")
+    report = ProgressReport(said.append, tmp_path / "log")
     asyncio.run(Provisioner(tmp_path, {}, 1, None, report).fill_catalogue(Catalogue(CATALOGUE)))
     assert "writer" not in pushed
     assert "noop" in pushed

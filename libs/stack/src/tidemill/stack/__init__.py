@@ -4,9 +4,9 @@
 `python -m tidemill.stack up` keeps them running. It is not for production, where operators run their own servers.
 """
 
-from tidemill.stack.processes.process import StartError
+from tidemill.stack.processes.process import ProcessStartError
 from tidemill.stack.servers.nats_server import NatsServer
 from tidemill.stack.servers.object_server import ObjectServer
 from tidemill.stack.servers.postgres_server import Durability, PostgresServer
 
-__all__ = ["Durability", "NatsServer", "ObjectServer", "PostgresServer", "StartError"]
+__all__ = ["Durability", "NatsServer", "ObjectServer", "PostgresServer", "ProcessStartError"]

@@ -14,12 +14,12 @@ from tidemill.stack.command_line.logs import UnknownLogError
 from tidemill.stack.home import snapshot
 from tidemill.stack.home.layout import AlreadyRunningError, Home
 from tidemill.stack.home.state_file import StateFile
-from tidemill.stack.processes.process import StartError, is_running
+from tidemill.stack.processes.process import ProcessStartError, is_running
 from tidemill.stack.provisioning.catalogue import Catalogue
 from tidemill.stack.provisioning.provisioner import StepError
 from tidemill.stack.reporting import detach, summary
 from tidemill.stack.reporting.detach import ReportPipe
-from tidemill.stack.reporting.report import Report
+from tidemill.stack.reporting.report import ProgressReport
 from tidemill.stack.services.environment import base_url
 from tidemill.stack.supervision import orphans, rolling_update
 from tidemill.stack.supervision.supervisor import StackOptions, Supervisor
@@ -40,7 +40,7 @@ class UpRequest:
 def up(home: Home, request: UpRequest) -> int:
     home.prepare()
     channel = ReportPipe(request.report_descriptor) if request.report_descriptor is not None else None
-    report = Report(channel.show if channel else _print, home.log("stack"))
+    report = ProgressReport(channel.show if channel else _print, home.log("stack"))
     options = StackOptions(
         environ=os.environ,
         programs=request.programs,
@@ -59,7 +59,7 @@ def up(home: Home, request: UpRequest) -> int:
             return asyncio.run(Supervisor(home, options, report, on_ready).run())
     except AlreadyRunningError:
         raise
-    except (StartError, StepError) as error:
+    except (ProcessStartError, StepError) as error:
         report.say(f"failed: {error}")
         return 1
     except OSError as error:

@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from tidemill.stack.processes.ports import PortReservations
-from tidemill.stack.processes.process import StartError
+from tidemill.stack.processes.process import ProcessStartError
 
 SECRET_BYTES = 32
 
@@ -84,7 +84,7 @@ def _load(path: Path) -> dict[str, str | int]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise StartError(f"{path} cannot be read: {error}") from None
+        raise ProcessStartError(f"{path} cannot be read: {error}") from None
     if not isinstance(values, dict):
-        raise StartError(f"{path} cannot be read: it holds no object")
+        raise ProcessStartError(f"{path} cannot be read: it holds no object")
     return {str(key): value for key, value in values.items() if isinstance(value, str | int)}

@@ -30,7 +30,7 @@ TAIL_READ_BYTES = 16_384
 Probe = Callable[[], Awaitable[object]]
 
 
-class StartError(Exception):
+class ProcessStartError(Exception):
     """A process did not become ready. The message holds the reason and the end of its log."""
 
 
@@ -92,7 +92,7 @@ class ManagedProcess:
             os.close(descriptor)
 
     async def start(self, launch: Launch, probe: Probe, within_s: float) -> None:
-        """Start the program and return when the probe succeeds. Raise StartError if it ends or takes too long."""
+        """Start the program and return when the probe succeeds. Raise ProcessStartError if it ends or is too slow."""
         self._spawn(launch)
         await self._wait_ready(probe, within_s)
 
@@ -168,9 +168,9 @@ class ManagedProcess:
         self._record.unlink(missing_ok=True)
         return True
 
-    def _start_error(self, reason: str) -> StartError:
+    def _start_error(self, reason: str) -> ProcessStartError:
         assert self._launch is not None
-        return StartError(failure(self._launch.name, reason, self._launch.log))
+        return ProcessStartError(failure(self._launch.name, reason, self._launch.log))
 
 
 class ProbeError(Exception):

@@ -11,7 +11,7 @@ import aiohttp
 
 from tidemill.stack.home.state_file import StateFile
 from tidemill.stack.provisioning.catalogue import CATALOGUE_ACCOUNT, FIRST_MODEL, Catalogue, has_torch
-from tidemill.stack.reporting.report import Report
+from tidemill.stack.reporting.report import ProgressReport
 from tidemill.stack.services import environment
 
 LOCAL_ACCOUNT = "local"
@@ -35,7 +35,7 @@ class StepError(Exception):
 
 class Provisioner:
     def __init__(
-        self, programs: Path, shared_env: Mapping[str, str], port: int, state: StateFile, report: Report
+        self, programs: Path, shared_env: Mapping[str, str], port: int, state: StateFile, report: ProgressReport
     ) -> None:
         self._program = programs / "tidemill"
         self._env = shared_env

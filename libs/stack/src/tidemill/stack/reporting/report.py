@@ -10,7 +10,7 @@ from pathlib import Path
 REMIND_EVERY_S = 5.0
 
 
-class Report:
+class ProgressReport:
     def __init__(self, show: Callable[[str], None], log: Path) -> None:
         self._show = show
         self._log = log

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from tidemill.stack.home.state_file import write_private
-from tidemill.stack.processes.process import StartError, describe_exit, failure
+from tidemill.stack.processes.process import ProcessStartError, describe_exit, failure
 from tidemill.stack.servers import server_environment
 from tidemill.stack.servers.cluster_location import ClusterLocation
 
@@ -17,7 +17,7 @@ MAKE_WITHIN_S = 120.0
 
 
 def ensure(place: ClusterLocation, superuser_password: str, log: Path) -> Path:
-    """Return the cluster's directory. Raise StartError if it cannot be created or another release created it."""
+    """Return the cluster's directory. Raise ProcessStartError if it cannot be created or another release created it."""
     cluster = place.directory / "pgdata"
     if not cluster.exists():
         _make(place, cluster, superuser_password, log)
@@ -61,7 +61,7 @@ def _run_initdb(place: ClusterLocation, fresh: Path, password_file: Path, log: P
             check=False,
         )
     if done.returncode != 0:
-        raise StartError(failure("PostgreSQL", f"initdb {describe_exit(done.returncode)}", log))
+        raise ProcessStartError(failure("PostgreSQL", f"initdb {describe_exit(done.returncode)}", log))
 
 
 def _check_release(place: ClusterLocation, cluster: Path, log: Path) -> None:
@@ -70,7 +70,7 @@ def _check_release(place: ClusterLocation, cluster: Path, log: Path) -> None:
     release = reply.stdout.rsplit(" ", 1)[-1].split(".")[0].strip()
     if release and release != made_by:
         reason = f"{cluster} was made by release {made_by} and this is {release}: dump it with the old one first"
-        raise StartError(failure("PostgreSQL", reason, log))
+        raise ProcessStartError(failure("PostgreSQL", reason, log))
 
 
 def _drop_stale_pid_file(cluster: Path) -> None:

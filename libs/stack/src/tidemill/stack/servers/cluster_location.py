@@ -14,7 +14,7 @@ from pathlib import Path
 from tidemill.stack.home.state_file import StateFile
 from tidemill.stack.processes import os_accounts
 from tidemill.stack.processes.os_accounts import OsAccount
-from tidemill.stack.processes.process import StartError
+from tidemill.stack.processes.process import ProcessStartError
 from tidemill.stack.servers import external_data, programs
 
 EXEC_CHECK_TIMEOUT_S = 30
@@ -28,7 +28,7 @@ class ClusterLocation:
 
 
 def choose(directory: Path, state: StateFile) -> ClusterLocation:
-    """Return the location, which the state stores if it is outside `directory`. Raise StartError."""
+    """Return the location, which the state stores if it is outside `directory`. Raise ProcessStartError."""
     account = os_accounts.for_postgres()
     if account is None:
         return ClusterLocation(directory, programs.postgres_install() / "bin", None)
@@ -67,7 +67,9 @@ def _runnable_programs(account: OsAccount) -> Path:
         return install / "bin"
     copy = _copied(install)
     if not _can_run(account, copy / "bin" / "postgres"):
-        raise StartError(f"{account.name} cannot run {copy / 'bin' / 'postgres'}: is the file system mounted noexec?")
+        raise ProcessStartError(
+            f"{account.name} cannot run {copy / 'bin' / 'postgres'}: is the file system mounted noexec?"
+        )
     return copy / "bin"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tidemill.stack.processes.process import StartError
+from tidemill.stack.processes.process import ProcessStartError
 
 # /var/tmp serves only where /var/lib cannot be written: some systems age its files away.
 PARENTS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - what is made there is root's or the account's alone
@@ -19,7 +19,7 @@ NAME = "tidemill"
 
 
 def parent() -> Path:
-    """Return the directory, which everybody can enter and only root can write. Raise StartError."""
+    """Return the directory, which everybody can enter and only root can write. Raise ProcessStartError."""
     for place in PARENTS:
         path = place / NAME
         try:
@@ -30,7 +30,7 @@ def parent() -> Path:
         except OSError:
             continue
         return path
-    raise StartError(f"root can make a directory for PostgreSQL in none of {', '.join(map(str, PARENTS))}")
+    raise ProcessStartError(f"root can make a directory for PostgreSQL in none of {', '.join(map(str, PARENTS))}")
 
 
 def claim(home: Path) -> Path:

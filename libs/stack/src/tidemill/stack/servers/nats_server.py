@@ -73,7 +73,7 @@ class NatsServer:
         return bytes(nkeys.from_seed(bytearray(self.callout_seed.encode())).public_key).decode()
 
     async def start(self) -> None:
-        """Raise StartError with the reason and the end of the log."""
+        """Raise ProcessStartError with the reason and the end of the log."""
         await self.process.stop_orphan(signal.SIGTERM, STOP_GRACE_S)
         configuration = self._directory.path / "nats.conf"
         write_private(configuration, self._configuration(self._directory.reserve_port()))

@@ -64,7 +64,7 @@ class ObjectServer:
         return self._state.secret("secret_key")
 
     async def start(self) -> None:
-        """Raise StartError with the reason and the end of the log."""
+        """Raise ProcessStartError with the reason and the end of the log."""
         await self.process.stop_orphan(signal.SIGTERM, STOP_GRACE_S)
         await self.process.start(self._launch(), self.probe, READY_WITHIN_S)
 

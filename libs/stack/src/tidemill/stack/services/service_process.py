@@ -11,7 +11,7 @@ import aiohttp
 
 from tidemill.stack.home.layout import Home
 from tidemill.stack.processes import ports
-from tidemill.stack.processes.process import Launch, ManagedProcess, ProbeError, StartError
+from tidemill.stack.processes.process import Launch, ManagedProcess, ProbeError, ProcessStartError
 from tidemill.stack.services import code_fingerprint
 
 READY_WITHIN_S = 120.0  # the first service migrates the database, and a worker may import torch
@@ -109,14 +109,14 @@ class ServiceProcess:
     async def start(self) -> None:
         await self.process.stop_orphan(signal.SIGTERM, self._grace_s)
         if not self._program.exists():
-            raise StartError(f"{self.name} did not start: there is no {self._program}")
+            raise ProcessStartError(f"{self.name} did not start: there is no {self._program}")
         self._started_code = self.code_now()
         for tries_left in reversed(range(PORT_TRIES)):
             port = self._choose_ops_port()
             self._env["TIDEMILL_OPS_PORT"] = str(port)
             try:
                 await self._start()
-            except StartError:
+            except ProcessStartError:
                 # Another program may have taken the port between its choice and its use.
                 if tries_left == 0 or self.process.alive or await asyncio.to_thread(ports.becomes_free, port):
                     raise

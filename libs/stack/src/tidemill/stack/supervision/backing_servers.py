@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tidemill.stack.home.layout import Home
 from tidemill.stack.home.state_file import StateFile
-from tidemill.stack.processes.process import StartError
+from tidemill.stack.processes.process import ProcessStartError
 from tidemill.stack.servers.nats_server import NatsServer
 from tidemill.stack.servers.object_server import BUCKET, ObjectServer
 from tidemill.stack.servers.postgres_server import PostgresServer
@@ -88,10 +88,10 @@ class BackingServers:
 
 
 def _refuse_incomplete_store(environ: Mapping[str, str]) -> None:
-    """Raise StartError if only some variables of a store are set: files would go to the embedded one."""
+    """Raise ProcessStartError if only some variables of a store are set: files would go to the embedded one."""
     missing = [name for name in S3 if not environ.get(name)]
     if 0 < len(missing) < len(S3):
-        raise StartError(f"a store of your own needs {', '.join(S3)}; not set: {', '.join(missing)}")
+        raise ProcessStartError(f"a store of your own needs {', '.join(S3)}; not set: {', '.join(missing)}")
 
 
 def is_ours(value: str, secret: str | None) -> bool:

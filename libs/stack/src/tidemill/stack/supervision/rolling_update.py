@@ -17,9 +17,9 @@ import msgspec
 
 from tidemill.stack.home.layout import Home
 from tidemill.stack.home.state_file import write_private
-from tidemill.stack.processes.process import StartError, is_running
+from tidemill.stack.processes.process import ProcessStartError, is_running
 from tidemill.stack.reporting import detach
-from tidemill.stack.reporting.report import Report
+from tidemill.stack.reporting.report import ProgressReport
 from tidemill.stack.services.service_process import ServiceProcess
 from tidemill.stack.supervision.unit import Unit
 from tidemill.stack.supervision.unit_supervisor import UnitSupervisor
@@ -33,7 +33,7 @@ Environ = Mapping[str, str]
 class RollingUpdate:
     """The supervisor's side; `run` is one of its tasks.
 
-    `make` returns the services as they would be started now. It raises StartError if a change needs a new stack.
+    `make` returns the services as they would be started now. It raises ProcessStartError if a change needs a new stack.
     `on_swap` is called with the old unit and its successor after each replacement.
     """
 
@@ -43,7 +43,7 @@ class RollingUpdate:
         unit_supervisors: Mapping[str, UnitSupervisor],
         make: Callable[[Environ], list[ServiceProcess]],
         on_swap: Callable[[Unit, Unit], None],
-        report: Report,
+        report: ProgressReport,
     ) -> None:
         self._home = home
         self._unit_supervisors = unit_supervisors
@@ -74,14 +74,14 @@ class RollingUpdate:
         try:
             for service in self._make(environ):
                 await self._update(service, say)
-        except StartError as error:
+        except ProcessStartError as error:
             say(f"failed: {error}")
             channel.finish(detach.FAILED)
         else:
             channel.finish(detach.READY)
 
     async def _update(self, successor: ServiceProcess, say: Callable[[str], None]) -> None:
-        """Replace the service if something has changed. Raise StartError; then the old process keeps running."""
+        """Replace the service if something has changed. Raise ProcessStartError; then the old process keeps running."""
         unit_supervisor = self._unit_supervisors[successor.name]
         old = unit_supervisor.unit
         assert isinstance(old, ServiceProcess)

@@ -18,11 +18,11 @@ from tidemill.stack.home.layout import Home
 from tidemill.stack.home.snapshot import Phase, Snapshot, UnitStatus
 from tidemill.stack.home.state_file import StateFile, write_private
 from tidemill.stack.processes import ports
-from tidemill.stack.processes.process import StartError
+from tidemill.stack.processes.process import ProcessStartError
 from tidemill.stack.provisioning.catalogue import Catalogue
 from tidemill.stack.provisioning.provisioner import Provisioner
 from tidemill.stack.reporting import summary
-from tidemill.stack.reporting.report import Report
+from tidemill.stack.reporting.report import ProgressReport
 from tidemill.stack.services import environment
 from tidemill.stack.services.environment import StackSettings, base_url
 from tidemill.stack.services.service_process import BACKGROUND_SERVICES, GATEWAY, ServiceProcess, ServiceSpec
@@ -48,7 +48,7 @@ class StackOptions:
 class Supervisor:
     """Use within `home.owned()`. `on_ready` is called once, when `up` is complete."""
 
-    def __init__(self, home: Home, options: StackOptions, report: Report, on_ready: Callable[[], None]) -> None:
+    def __init__(self, home: Home, options: StackOptions, report: ProgressReport, on_ready: Callable[[], None]) -> None:
         self._home = home
         self._options = options
         self._report = report
@@ -66,7 +66,7 @@ class Supervisor:
         self._rolling_update = RollingUpdate(home, self._unit_supervisors, self._successors, self._swap, report)
 
     async def run(self) -> int:
-        """Run until a signal and return 0. Raise StartError if something cannot start."""
+        """Run until a signal and return 0. Raise ProcessStartError if something cannot start."""
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._signals.put_nowait, number)
@@ -185,13 +185,13 @@ class Supervisor:
         )
 
     def _successors(self, environ: Mapping[str, str]) -> list[ServiceProcess]:
-        """Return the services as a new `up` with this environment would start them. Raise StartError."""
+        """Return the services as a new `up` with this environment would start them. Raise ProcessStartError."""
         shared = environment.shared(self._settings(environ))
         fixed = self._backing.differs(environ)
         if shared["TIDEMILL_HOST"] != environment.shared(self._settings(self._options.environ))["TIDEMILL_HOST"]:
             fixed.append("TIDEMILL_HOST")
         if fixed:
-            raise StartError(f"{', '.join(fixed)} changed: run `down` and then `up`")
+            raise ProcessStartError(f"{', '.join(fixed)} changed: run `down` and then `up`")
         return [unit for unit in self._services(shared) if isinstance(unit, ServiceProcess)]
 
     def _swap(self, old: Unit, successor: Unit) -> None:
@@ -204,14 +204,14 @@ class Supervisor:
         try:
             return ports.listen(host, self._port)
         except OSError as error:
-            raise StartError(f"the gateway cannot listen on {host}:{self._port}: {error.strerror}") from None
+            raise ProcessStartError(f"the gateway cannot listen on {host}:{self._port}: {error.strerror}") from None
 
     def _reserve_port(self) -> int | None:
         """Reserve the gateway's port. Return the previous one if another program has taken it, else None."""
         asked, last = self._options.port, self._state.remembered_port(GATEWAY_PORT)
         if asked is not None:
             if not self._state.take_port(GATEWAY_PORT, asked):
-                raise StartError(f"port {asked} is taken by another program; choose another with --port")
+                raise ProcessStartError(f"port {asked} is taken by another program; choose another with --port")
             self._port = asked
             return None
         self._port = self._state.port_from(GATEWAY_PORT, DEFAULT_PORT)

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable
 
-from tidemill.stack.processes.process import StartError, describe_exit
+from tidemill.stack.processes.process import ProcessStartError, describe_exit
 from tidemill.stack.supervision import backoff
 from tidemill.stack.supervision.unit import Unit
 
@@ -23,7 +23,7 @@ class UnitSupervisor:
         self._changing = asyncio.Lock()  # held while a process is started or replaced
 
     async def replace(self, successor: Unit, *, beside: bool) -> None:
-        """Replace the unit by its successor. Raise StartError if it does not start; then the old unit keeps running.
+        """Replace the unit by its successor. Raise ProcessStartError if it does not start; then the old unit keeps running.
 
         `beside`: the successor starts before the old unit stops; else after, and on failure the old one starts again.
         """
@@ -33,7 +33,7 @@ class UnitSupervisor:
                 await old.stop()
             try:
                 await successor.start()
-            except (StartError, OSError):
+            except (ProcessStartError, OSError):
                 await successor.kill()
                 if not beside:
                     await old.start()
@@ -67,7 +67,7 @@ class UnitSupervisor:
         self._started = time.monotonic()
         try:
             await self.unit.start()
-        except (StartError, OSError) as error:
+        except (ProcessStartError, OSError) as error:
             # A process that runs but is not ready is not restarted: it waits for something, as its readiness shows.
             self._say(str(error))
         else:
