@@ -9,7 +9,7 @@ from tidemill.stack.processes.process import ProcessStartError
 
 
 def program(name: str) -> Path:
-    """Return the program beside this interpreter, where wheels are installed, or one on PATH. Raise ProcessStartError."""
+    """Return the program beside this interpreter, from a wheel, or one on PATH. Raise ProcessStartError."""
     beside = Path(sys.executable).parent / name
     if beside.exists():
         return beside

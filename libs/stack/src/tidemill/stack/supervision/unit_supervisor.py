@@ -23,7 +23,7 @@ class UnitSupervisor:
         self._changing = asyncio.Lock()  # held while a process is started or replaced
 
     async def replace(self, successor: Unit, *, beside: bool) -> None:
-        """Replace the unit by its successor. Raise ProcessStartError if it does not start; then the old unit keeps running.
+        """Replace the unit. Raise ProcessStartError if the successor does not start; then the old unit keeps running.
 
         `beside`: the successor starts before the old unit stops; else after, and on failure the old one starts again.
         """
