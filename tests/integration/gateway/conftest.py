@@ -186,7 +186,7 @@ def finish(gateway: Gateway) -> Callable[..., Awaitable[None]]:
             started_at=completed_at - 1,
             completed_at=completed_at,
         )
-        done = await ending.end(gateway.parts.ending, [ended])
+        done = await ending.end(gateway.parts.ending_connection, [ended])
         await announcements.announce(gateway.parts.bus, [(done[prediction_id], ended)])
 
     return end

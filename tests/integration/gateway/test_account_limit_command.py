@@ -27,7 +27,7 @@ def command(servers, monkeypatch):
 
 async def test_limits_are_set_shown_and_forgotten(command, gateway, alice):
     async def allowances():
-        caller = await CallerCache(gateway.parts.database, 0).authenticate(alice.headers["Authorization"])
+        caller = await CallerCache(gateway.parts.database, 0).get(alice.headers["Authorization"])
         return caller.account.allowances
 
     assert await allowances() == Allowances()

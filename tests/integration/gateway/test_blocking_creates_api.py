@@ -42,7 +42,7 @@ async def test_an_end_without_output_and_logs_answers_with_those_that_the_row_ke
     task, prediction = await waiting_create()
     await gateway.parts.database.execute(SAVED, prediction)
     end = Outcome(id=prediction, attempt=1, status=Status.CANCELED, completed_at=now())
-    ended = await ending.end(gateway.parts.ending, [end])
+    ended = await ending.end(gateway.parts.ending_connection, [end])
     await announcements.announce(gateway.parts.bus, [(ended[prediction], end)])
     _, answer = await task
     assert (answer["status"], answer["output"], answer["logs"]) == ("canceled", ["first"], "saved\n")

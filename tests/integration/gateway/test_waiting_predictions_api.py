@@ -37,8 +37,8 @@ async def scheduler(gateway):
 @pytest.fixture(autouse=True)
 def forgetful(gateway, scheduler):
     """Nothing is remembered from the test before."""
-    gateway.parts.waiting_room._places.clear()
-    gateway.parts.waiting_room._boots.clear()
+    gateway.parts.queue_status._positions.clear()
+    gateway.parts.queue_status._boots.clear()
     scheduler.asked = 0
 
 
@@ -77,7 +77,7 @@ async def test_those_that_wait_are_told_their_place_and_those_that_began_are_not
     assert scheduler.asked == 1
 
     await gateway.parts.database.execute("UPDATE prediction SET status = 'processing' WHERE id = $1", ids[0])
-    gateway.parts.waiting_room._places.clear()
+    gateway.parts.queue_status._positions.clear()
     places = [(await get(each)).get("queue_position") for each in (*ids, newest)]
     assert places == [None, 1, 2, 3]
 
@@ -92,7 +92,7 @@ async def test_many_who_poll_at_once_share_one_question(scheduler, create, get):
 
 async def test_the_reason_is_what_the_scheduler_said_last(gateway, create, get):
     prediction = (await create())[1]["id"]
-    queue, room = await queue_of(gateway, prediction), gateway.parts.waiting_room
+    queue, room = await queue_of(gateway, prediction), gateway.parts.queue_status
     for warm, why in (
         (WarmQueues(queues=[queue]), "queue"),
         (WarmQueues(queues=[], booting=[queue]), "instance_boot"),
@@ -199,7 +199,7 @@ async def test_the_end_tells_why_it_failed_and_which_boot_it_waited_for(gateway,
             started_at=now() - 1,
             completed_at=now(),
         )
-        done = await ending.end(gateway.parts.ending, [failed])
+        done = await ending.end(gateway.parts.ending_connection, [failed])
         await announcements.announce(gateway.parts.bus, [(done[failed.id], failed)])
 
     body, headers = {"version": echo, "input": {"text": "x"}}, {**alice.headers, "Prefer": "wait"}
@@ -217,7 +217,7 @@ async def test_the_end_tells_why_it_failed_and_which_boot_it_waited_for(gateway,
 async def test_who_waits_for_a_boot_is_told_since_when_and_what_its_set_up_prints(gateway, scheduler, create, get):
     made = (await create())[1]
     queue = await queue_of(gateway, made["id"])
-    await gateway.parts.waiting_room.on_warm(WarmQueues(queues=[], booting=[queue]))
+    await gateway.parts.queue_status.on_warm(WarmQueues(queues=[], booting=[queue]))
     told = await get(made["id"])
     assert (told["waiting_for"], told["waiting_since"], told.get("setup_logs")) == (
         "instance_boot",
@@ -233,10 +233,10 @@ async def test_who_waits_for_a_boot_is_told_since_when_and_what_its_set_up_print
         queue,
         worker,
     )
-    gateway.parts.waiting_room._boots.clear()
+    gateway.parts.queue_status._boots.clear()
     told = await get(made["id"])
     assert told["waiting_since"].startswith("2026-01-01T00:00:00")
     assert told["setup_logs"] == "x" * 1493 + "loading"
-    await gateway.parts.waiting_room.on_warm(WarmQueues(queues=[queue]))
+    await gateway.parts.queue_status.on_warm(WarmQueues(queues=[queue]))
     told = await get(made["id"])
     assert (told["waiting_for"], told["waiting_since"], told.get("setup_logs")) == ("queue", made["created_at"], None)

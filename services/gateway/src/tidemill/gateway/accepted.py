@@ -1,10 +1,10 @@
-"""A prediction that the gateway accepts, between its request and its row."""
+"""A prediction that the gateway is accepting: from its request to its row."""
 
 from tidemill.runtime.predictions.acceptance import NewPrediction
 
 
 class Accepted(NewPrediction, kw_only=True, frozen=True):
-    """The row, and what only its request and its job know."""
+    """The row, and the facts that only the request and the job have."""
 
     traceparent: str | None = None
-    secrets: frozenset[str] = frozenset()  # names of the inputs that are never shown
+    secrets: frozenset[str] = frozenset()  # names of the secret inputs

@@ -90,7 +90,7 @@ async def listen_to_bus(parts: Parts) -> None:
     await parts.bus.listen_directly(subjects.gateway_events(parts.gateway), Lifecycle, ended)
     await parts.bus.listen(subjects.LOAD, LoadReport, parts.admission.on_load)
     await parts.bus.listen(subjects.WARM_QUEUES, WarmQueues, parts.acceptor.on_warm)
-    await parts.bus.listen(subjects.WARM_QUEUES, WarmQueues, parts.waiting_room.on_warm)
+    await parts.bus.listen(subjects.WARM_QUEUES, WarmQueues, parts.queue_status.on_warm)
 
 
 def cli() -> None:

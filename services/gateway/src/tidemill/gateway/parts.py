@@ -16,9 +16,9 @@ from tidemill.gateway.limits.rates import RateLimiter
 from tidemill.gateway.live.feeds import Feeds
 from tidemill.gateway.predictions.accept import Acceptor
 from tidemill.gateway.predictions.idempotent_acceptor import IdempotentAcceptor
+from tidemill.gateway.predictions.queue_status import QueueStatus
 from tidemill.gateway.predictions.versions import Versions
 from tidemill.gateway.predictions.waiting import Waiters
-from tidemill.gateway.predictions.waiting_room import WaitingRoom
 from tidemill.gateway.releases.deployments import DeploymentResolver
 from tidemill.gateway.request_urls import RequestUrls
 from tidemill.gateway.serving import Draining
@@ -35,7 +35,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     gateway: str  # id of this process; part of the subjects on which it hears the ends of predictions it waits for
     database: Database
-    ending: DedicatedConnection  # on which cancels end predictions
+    ending_connection: DedicatedConnection  # on which cancels end predictions
     bus: Bus
     durable_consumers: DurableConsumers
     external_subscribers: ExternalSubscribers
@@ -53,7 +53,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     acceptor: Acceptor
     idempotent_acceptor: IdempotentAcceptor
     waiters: Waiters
-    waiting_room: WaitingRoom
+    queue_status: QueueStatus
     draining: Draining
     tariffs: Tariffs
 
@@ -81,7 +81,7 @@ def assemble(config: Config) -> Parts:
         config=config,
         gateway=gateway,
         database=database,
-        ending=database.dedicated_connection(),
+        ending_connection=database.dedicated_connection(),
         bus=bus,
         durable_consumers=DurableConsumers(bus),
         external_subscribers=ExternalSubscribers(bus, config.event_connections),
@@ -101,7 +101,7 @@ def assemble(config: Config) -> Parts:
             database, database.dedicated_connection(), acceptor, config.accept_timeout_s
         ),
         waiters=Waiters(database, config.wait_poll_s),
-        waiting_room=WaitingRoom(database, bus),
+        queue_status=QueueStatus(database, bus),
         draining=Draining(),
         tariffs=Tariffs(database, parse_setting("TIDEMILL_PRICES", prices, config.prices)),
     )

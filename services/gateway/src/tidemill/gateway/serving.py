@@ -81,7 +81,7 @@ class HttpServer:
         await asyncio.sleep(self._config.listen_on_s)
         if self._site is not None:
             await self._site.stop()
-        self._waiters.let_go()
+        self._waiters.stop()
         await self._until_closed(IDLE_GRACE_S)
         if self._runner is not None and self._runner.server is not None:
             self._runner.server.pre_shutdown()  # idle connections end now, others after their request

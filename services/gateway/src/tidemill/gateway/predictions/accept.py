@@ -1,6 +1,6 @@
-"""Accepting predictions: requests that wait at the same moment share one INSERT and one commit.
+"""Accepts predictions: concurrent requests share one INSERT and one commit.
 
-Accepted means committed. The job that follows is a hint; when it is lost, the scheduler's sweep finds the row.
+Accepted means committed. The job published afterwards is only a hint; if it is lost, the sweep finds the row.
 """
 
 from collections.abc import Sequence
@@ -30,18 +30,18 @@ class Acceptor:
         self._warm: frozenset[str] = frozenset()
 
     async def accept(self, prediction: Accepted) -> None:
-        """Returns when the row is committed and its job is on its way. Raises one of db.TRANSIENT_ERRORS."""
+        """Return when the row is committed and its job is published. Raise one of db.TRANSIENT_ERRORS."""
         await self._batcher.add(prediction)
 
     async def accept_together(self, predictions: Sequence[Accepted]) -> None:
-        """As `accept`, for predictions that are accepted in one statement: all of them or none."""
+        """Accept several predictions in one statement: all or none."""
         await self._insert(predictions)
 
     async def on_warm(self, warm: WarmQueues) -> None:
         self._warm = frozenset(warm.queues)
 
     def is_warm(self, queue: str) -> bool:
-        """Whether it has a ready instance, as far as the scheduler has told."""
+        """Return whether the queue has a ready instance, by the scheduler's last report."""
         return queue in self._warm
 
     async def drained(self) -> None:
@@ -55,7 +55,7 @@ class Acceptor:
         return [None] * len(batch)
 
     async def publish(self, predictions: Sequence[Accepted]) -> None:
-        """Tells workers of committed predictions. What gets lost is found by the sweep."""
+        """Publish the jobs of committed predictions. The sweep finds those that get lost."""
         for prediction in predictions:
             await self._publish(prediction)
 
@@ -73,10 +73,10 @@ class Acceptor:
             priority=p.priority,
         )
         try:
-            if p.priority:  # before its hint, so that workers know when the hints before it come
+            if p.priority:  # before its job, so that workers know of it when earlier jobs arrive
                 await self._bus.send(subjects.PRIORITY_WAITING, PriorityWaiting(queue=p.queue, account=p.account_id))
             await self._bus.send_bytes(subjects.job(p.queue), encode(job))
             if p.queue not in self._warm:
                 await self._bus.send(subjects.DEMAND, Demand(queue=p.queue))
         except nats.errors.Error:
-            return  # the bus is away; the row is there, and the sweep will publish the job
+            return  # the bus is down; the sweep publishes the job later

@@ -1,4 +1,4 @@
-"""Many predictions in one request: each checked by itself, those that pass accepted in one statement."""
+"""Several predictions in one request: each is checked by itself, the valid ones are accepted in one statement."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
@@ -13,8 +13,8 @@ from tidemill.contracts.ids import new_id
 from tidemill.gateway import stores
 from tidemill.gateway.accepted import Accepted
 from tidemill.gateway.call import Call, decode, json_response
-from tidemill.gateway.predictions.creation import CreationParts, prepared, traceparent_of
-from tidemill.gateway.predictions.idempotency import KEY_LIFETIME_S, asked_key, fingerprint
+from tidemill.gateway.predictions.creation import CreationParts, prepare, traceparent_of
+from tidemill.gateway.predictions.idempotency import KEY_LIFETIME_S, fingerprint, requested_key
 from tidemill.gateway.predictions.idempotent_acceptor import FirstResult, IdempotencyClaim
 from tidemill.gateway.predictions.replay import REPLAYED
 from tidemill.gateway.predictions.versions import HasVersions
@@ -28,8 +28,8 @@ encode: Final = msgspec.json.Encoder().encode
 class BatchParts(CreationParts, HasVersions, Protocol): ...
 
 
-class Checked(NamedTuple):
-    """An item that may be accepted, or the problem that refuses it."""
+class CheckedItem(NamedTuple):
+    """An item that can be accepted, or the problem that refuses it."""
 
     accepted: Accepted | None
     streams: Carried | None = None
@@ -37,35 +37,37 @@ class Checked(NamedTuple):
 
 
 async def create(call: Call[BatchParts], body: CreateBatchItems) -> web.Response:
-    """Raises the 422 problem when nothing is created; its `results` say why."""
+    """Create the predictions. Raise the 422 problem if none is created; its `results` have the reasons."""
     with span("create predictions", traceparent_of(call.request.headers.get("traceparent"))) as traceparent:
         items = [await _checked(call, raw, traceparent) for raw in body.predictions]
         wanted = [item.accepted for item in items if item.accepted is not None]
         if not wanted or (body.atomic and len(wanted) < len(items)):
-            _give_back(call, wanted)
+            _uncount(call, wanted)
             raise _nothing_created(items)
         earlier = await _accept(call, items, wanted)
     if earlier is not None:
-        _give_back(call, wanted)
+        _uncount(call, wanted)
         return json_response(await _replayed(call, earlier), 201, REPLAYED)
     return json_response(Batch(results=[_result(call, item) for item in items]), 201)
 
 
-async def _checked(call: Call[BatchParts], raw: msgspec.Raw, traceparent: str | None) -> Checked:
+async def _checked(call: Call[BatchParts], raw: msgspec.Raw, traceparent: str | None) -> CheckedItem:
     try:
         body = decode(bytes(raw), CreatePredictionOfVersion)
         runnable = await call.parts.versions.resolve(call.account.id, body.version)
-        return Checked(prepared(call, runnable, body, traceparent), runnable.streams)
+        return CheckedItem(prepare(call, runnable, body, traceparent), runnable.streams)
     except Problem as problem:
-        return Checked(None, problem=_item(problem))
+        return CheckedItem(None, problem=_item(problem))
 
 
 def _item(problem: Problem) -> ItemProblem:
     return msgspec.convert(problem.body(), ItemProblem)
 
 
-async def _accept(call: Call[BatchParts], items: Sequence[Checked], wanted: Sequence[Accepted]) -> FirstResult | None:
-    key = asked_key(call)
+async def _accept(
+    call: Call[BatchParts], items: Sequence[CheckedItem], wanted: Sequence[Accepted]
+) -> FirstResult | None:
+    key = requested_key(call)
     if key is None:
         await call.parts.acceptor.accept_together(wanted)
         return None
@@ -82,13 +84,13 @@ async def _accept(call: Call[BatchParts], items: Sequence[Checked], wanted: Sequ
     return await call.parts.idempotent_acceptor.accept(claim)
 
 
-def _give_back(call: Call[BatchParts], predictions: Sequence[Accepted]) -> None:
-    """They were counted as open when they were checked."""
+def _uncount(call: Call[BatchParts], predictions: Sequence[Accepted]) -> None:
+    """Take them off the count of open predictions: checking has counted them."""
     for prediction in predictions:
         call.parts.admission.ended(prediction.id)
 
 
-def _result(call: Call[BatchParts], item: Checked) -> BatchResult:
+def _result(call: Call[BatchParts], item: CheckedItem) -> BatchResult:
     if item.accepted is not None:
         return BatchResult(
             status=201, prediction=prediction_serializer.from_accepted(call, item.accepted, item.streams)
@@ -101,7 +103,7 @@ def _refused(problem: ItemProblem | None) -> BatchResult:
     return BatchResult(status=problem.status, problem=problem)
 
 
-def _nothing_created(items: Sequence[Checked]) -> Problem:
+def _nothing_created(items: Sequence[CheckedItem]) -> Problem:
     results = [_refused(item.problem) if item.problem else BatchResult(status=424) for item in items]
     refused = sum(item.problem is not None for item in items)
     return Problem(
@@ -113,7 +115,7 @@ def _nothing_created(items: Sequence[Checked]) -> Problem:
 
 
 async def _replayed(call: Call[BatchParts], earlier: FirstResult) -> Batch:
-    """What the first request with the key has made, as it is now."""
+    """Return the predictions of the first request with the key, as they are now."""
     ids = [each for each in earlier.predictions if each is not None]
     rows = {row["id"]: row for row in await stores.predictions.find_many(call.parts.database, ids, call.account.id)}
     count = len(earlier.predictions)

@@ -1,4 +1,4 @@
-"""Ends an open prediction or training from outside: its row first, then whoever runs it and whoever waits is told."""
+"""Cancels an open prediction or training: ends its row, then tells its worker and the waiting requests."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -16,17 +16,17 @@ from tidemill.runtime.predictions.outcome import Outcome, metrics
 
 class CancelParts(Protocol):
     @property
-    def ending(self) -> DedicatedConnection: ...
+    def ending_connection(self) -> DedicatedConnection: ...
     @property
     def bus(self) -> Bus: ...
     @property
     def tariffs(self) -> billing.Tariffs: ...
 
 
-async def cancel(parts: CancelParts, look: Callable[[], Awaitable[Row]]) -> Row:
-    """The row when it has ended; `look` reads it. One that has ended already stays as it is."""
-    row = await look()
-    # A new attempt may begin between the look and the write; the fence then refuses, and the next round sees it.
+async def cancel(parts: CancelParts, read: Callable[[], Awaitable[Row]]) -> Row:
+    """End the prediction and return its row, which `read` returns. One that has ended already stays unchanged."""
+    row = await read()
+    # A new attempt may begin between read and write: the write then changes nothing, and the loop reads again.
     while may_move(Status(row["status"]), Status.CANCELED):
         completed_at = now()
         started_at = None if row["started_at"] is None else row["started_at"].timestamp()
@@ -39,9 +39,9 @@ async def cancel(parts: CancelParts, look: Callable[[], Awaitable[Row]]) -> Row:
             metrics=metrics(started_at, row["created_at"].timestamp(), completed_at, bill=bill),
             completed_at=completed_at,
         )
-        ended = await ending.end(parts.ending, [canceled])
+        ended = await ending.end(parts.ending_connection, [canceled])
         if row["id"] in ended:
             await parts.bus.send(subjects.CANCEL, Cancel(id=row["id"], attempt=row["attempt"]))
             await announcements.announce(parts.bus, [(ended[row["id"]], canceled)])
-        row = await look()
+        row = await read()
     return row

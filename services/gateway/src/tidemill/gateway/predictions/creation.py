@@ -1,4 +1,4 @@
-"""One prediction from a request's body to its answer: checked, accepted, waited for when the client asks for that."""
+"""Creates one prediction: checks the body, accepts the row, and waits for the end if the client asks for that."""
 
 import math
 import re
@@ -38,12 +38,12 @@ async def create(call: Call[CreationParts], runnable: Runnable, body: CreatePred
     headers = call.request.headers
     wait = wait_s(headers.get("Prefer"))
     with span("create prediction", traceparent_of(headers.get("traceparent"))) as traceparent:
-        accepted = prepared(call, runnable, body, traceparent)
+        accepted = prepare(call, runnable, body, traceparent)
         if wait is not None:
             return await _wait(call, accepted, runnable, wait)
         earlier = await _accept(call, accepted)
         if earlier is not None:
-            return await replay.answer(call, earlier, None, _headers(call, earlier, None, accepted.kind))
+            return await replay.respond(call, earlier, None, _headers(call, earlier, None, accepted.kind))
         return json_response(
             prediction_serializer.from_accepted(call, accepted, runnable.streams),
             201,
@@ -51,17 +51,17 @@ async def create(call: Call[CreationParts], runnable: Runnable, body: CreatePred
         )
 
 
-def prepared(
-    call: Call[CreationParts], runnable: Runnable, body: CreatePrediction, traceparent: str | None
-) -> Accepted:
-    """The row that the body asks for. Raises the 422 problem for a body that the version does not take."""
+def prepare(call: Call[CreationParts], runnable: Runnable, body: CreatePrediction, traceparent: str | None) -> Accepted:
+    """Return the row to accept. Raise the 422 problem if the body does not match the version's schema."""
     cancel_after = cancel_after_s(call.request.headers.get("Cancel-After"))
     raw = bytes(body.input)
     runnable.check(decode_input(raw))
     webhook = body.webhook or body.webhook_completed
     if webhook is not None:
         _check_webhook(webhook)
-    created_at = math.floor(now() * 1000) / 1000  # as it is on the wire, so that created_before means what it says
+    created_at = (
+        math.floor(now() * 1000) / 1000
+    )  # whole milliseconds, as on the wire, so that created_before compares equal
     prediction = new_id()
     call.parts.admission.admit(call.account, runnable.queue, prediction, monotonic())
     return Accepted(
@@ -87,7 +87,7 @@ def prepared(
 
 
 def _check_webhook(url: str) -> None:
-    """What could never be called is told now. PostgreSQL takes no U+0000 either, and an INSERT is shared by many."""
+    """Raise the 422 problem for a URL that can never be called, or has U+0000: that would fail the shared INSERT."""
     try:
         check_url_form(url)
     except EgressDenied as error:
@@ -96,7 +96,7 @@ def _check_webhook(url: str) -> None:
 
 
 def traceparent_of(header: str | None) -> str | None:
-    """W3C trace context goes on to the model; what is none stays here."""
+    """Return the W3C trace context that is passed on to the model; None if the header is invalid."""
     return header if header and TRACEPARENT.fullmatch(header) else None
 
 
@@ -107,7 +107,7 @@ def _events(body: CreatePrediction) -> list[str] | None:
 
 
 async def _accept(call: Call[CreationParts], accepted: Accepted) -> str | None:
-    """The id of an earlier prediction when the request is one that was sent before; None: it is accepted now."""
+    """Accept the prediction and return None; return the id of the earlier one if this request is a repetition."""
     headers = call.request.headers
     if KEY in headers or headers.get(RETRY_COUNT, "0") != "0":
         return await accept_idempotently(call, accepted)
@@ -125,8 +125,8 @@ def _headers(
 
 
 async def _wait(call: Call[CreationParts], accepted: Accepted, runnable: Runnable, wait: float) -> web.Response:
-    """Answers when the prediction has ended, or `starting` when the wait is over: clients take every other status of a
-    blocking create for the end.
+    """Respond when the prediction has ended, or with `starting` after `wait` seconds: clients take every other status
+    of a blocking create for the end.
     """
     waiters = call.parts.waiters
     ended = waiters.expect(accepted.id)
@@ -134,7 +134,7 @@ async def _wait(call: Call[CreationParts], accepted: Accepted, runnable: Runnabl
     try:
         earlier = await _accept(call, accepted)
         if earlier is not None:
-            return await replay.answer(call, earlier, wait, _headers(call, earlier, wait))
+            return await replay.respond(call, earlier, wait, _headers(call, earlier, wait))
         if not await ended_within(ended, wait):
             return json_response(prediction_serializer.from_accepted(call, accepted, runnable.streams), 201, headers)
     finally:

@@ -1,4 +1,4 @@
-"""How a request says that it is a repetition: by `Idempotency-Key`, or as an official client's blind retry."""
+"""Detects repeated creates: by `Idempotency-Key`, or by the retry header of an official client."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from tidemill.gateway.predictions.accept import Acceptor
 from tidemill.gateway.predictions.idempotent_acceptor import RETRY_WINDOW_S, IdempotencyClaim, IdempotentAcceptor
 
 KEY: Final = istr("Idempotency-Key")
-RETRY_COUNT: Final = istr("x-stainless-retry-count")  # replicate 2.x for Python repeats creates with nothing but this
+RETRY_COUNT: Final = istr("x-stainless-retry-count")  # replicate 2.x for Python retries creates with this header only
 RETRY_COUNT_FORM: Final = re.compile(r"[1-9][0-9]?")
 KEY_LIMIT_BYTES: Final = 255  # the usual limit of such keys
 KEY_FORM: Final = re.compile(rf"[ -~]{{1,{KEY_LIMIT_BYTES}}}")
@@ -32,16 +32,16 @@ class IdempotencyParts(Protocol):
 
 
 async def accept_idempotently(call: Call[IdempotencyParts], accepted: Accepted) -> str | None:
-    """For requests with either header: the earlier prediction that this one means; None when it was accepted now."""
+    """For requests with either header: return the id of the earlier prediction; None if this one was accepted."""
     earlier = await _accept_or_replay(call, accepted)
     if earlier is not None:
-        call.parts.admission.ended(accepted.id)  # it was counted as a new one
+        call.parts.admission.ended(accepted.id)  # it was counted as a new open prediction
     return earlier
 
 
 async def _accept_or_replay(call: Call[IdempotencyParts], accepted: Accepted) -> str | None:
     acceptor = call.parts.idempotent_acceptor
-    key = asked_key(call)
+    key = requested_key(call)
     if key is not None:
         claim = IdempotencyClaim(
             account_id=accepted.account_id,
@@ -65,7 +65,7 @@ async def _accept_or_replay(call: Call[IdempotencyParts], accepted: Accepted) ->
 
 
 def _retried(accepted: Accepted, prefix: str) -> IdempotencyClaim:
-    """Made by a retry that found nothing to join: no other retry of that count may join it."""
+    """Return the claim of a retry that found no earlier prediction: no other retry with that count may join it."""
     return IdempotencyClaim(
         account_id=accepted.account_id,
         key=prefix + accepted.id,
@@ -76,8 +76,8 @@ def _retried(accepted: Accepted, prefix: str) -> IdempotencyClaim:
     )
 
 
-def asked_key(call: Call[IdempotencyParts]) -> str | None:
-    """The request's key as it is kept. Raises the 400 problem for one that no header should hold."""
+def requested_key(call: Call[IdempotencyParts]) -> str | None:
+    """Return the request's key as it is stored, or None. Raise the 400 problem for an invalid one."""
     key = call.request.headers.get(KEY)
     if key is None:
         return None
@@ -87,7 +87,7 @@ def asked_key(call: Call[IdempotencyParts]) -> str | None:
 
 
 async def fingerprint(call: Call[IdempotencyParts]) -> bytes:
-    """The same for the same body sent to the same route, whichever of its paths was used."""
+    """Return a digest of path and body; the same for every prefix of the path."""
     path = call.request.path.rstrip("/")
     while path.startswith("/v1/"):
         path = path.removeprefix("/v1")

@@ -1,4 +1,4 @@
-"""Accepts predictions at most once for a key, at however many gateways. Requests without a key never come here."""
+"""Accepts predictions at most once per key, over all gateways. Requests without a key do not use it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ from tidemill.runtime.db import Database, DedicatedConnection, retry_transient
 from tidemill.runtime.predictions import idempotency
 from tidemill.runtime.predictions.idempotency import KeyClaim
 
-RETRY_WINDOW_S: Final = 120  # that client gives up reading after 60 s, then waits for at most 8 s
-RETRY_SCANS_AT_ONCE: Final = 2  # many retries at once mean that something is slow already
+RETRY_WINDOW_S: Final = 120  # that client times out after 60 s, then waits at most 8 s
+RETRY_SCANS_AT_ONCE: Final = 2  # many retries at once mean that the system is slow already
 
 
 class IdempotencyClaim(KeyClaim, frozen=True, kw_only=True):
-    """What one request wants to make. `predictions` are in its order, None for what was refused by `problems`."""
+    """The predictions of one request in its order, with None for those refused by `problems`."""
 
     predictions: Sequence[Accepted | None]
 
 
 class FirstResult(msgspec.Struct, frozen=True):
-    """What the first request with the key has made: ids, and the problems of a batch as JSON."""
+    """The result of the first request with the key: ids, and the problems of a batch as JSON."""
 
     predictions: list[str | None]
     problems: str | None
 
 
 class IdempotentAcceptor:
-    """Accepts predictions under keys; claims that wait at the same moment share one statement and one commit."""
+    """Accepts predictions under keys; concurrent claims share one statement and one commit."""
 
     def __init__(
         self, database: Database, connection: DedicatedConnection, acceptor: Acceptor, timeout_s: float
@@ -45,7 +45,7 @@ class IdempotentAcceptor:
         self._scans = asyncio.Semaphore(RETRY_SCANS_AT_ONCE)
 
     async def accept(self, claim: IdempotencyClaim) -> FirstResult | None:
-        """Return None if this call has accepted the predictions, else what the first request has made.
+        """Return None if this call has accepted the predictions, else the result of the first request.
 
         Raise the 422 problem if the key is another request's, and one of db.TRANSIENT_ERRORS.
         """
@@ -54,7 +54,7 @@ class IdempotentAcceptor:
             if row is None:
                 continue
             if row["id"] == claim.id:
-                break  # a flush that was repeated, since its answer got lost
+                break  # a repeated flush: the reply to the first was lost
             if row["expired"]:
                 await idempotency.expire(self._database, claim)
                 continue
@@ -64,7 +64,7 @@ class IdempotentAcceptor:
         return None
 
     async def join(self, accepted: Accepted, prefix: str) -> str | None:
-        """Return the id of the prediction that an equal request has made and no retry has joined, or None."""
+        """Return the id of a prediction of an equal request that no retry has joined yet, or None."""
         async with self._scans:
             return await idempotency.join(self._database, accepted, prefix, RETRY_WINDOW_S)
 

@@ -11,9 +11,9 @@ DURATION: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
 
 
 def wait_s(prefer: str | None) -> float | None:
-    """Seconds that the client is willing to wait; None for not at all. More than a minute counts as a minute.
+    """Return the seconds that the client wants to wait, at most 60; None for not at all.
 
-    The answer leaves WAIT_MARGIN_S before the minute: clients give up at exactly 60 s.
+    The response is sent WAIT_MARGIN_S before the minute: clients time out at exactly 60 s.
     """
     match = WAIT.search(prefer) if prefer else None
     if match is None:
@@ -23,7 +23,7 @@ def wait_s(prefer: str | None) -> float | None:
 
 
 def cancel_after_s(header: str | None) -> float | None:
-    """`30`, `30s`, `5m` or `1h30m45s` in seconds. Raises the 422 problem."""
+    """Return the seconds of `30`, `30s`, `5m` or `1h30m45s`. Raise the 422 problem for other text."""
     if header is None:
         return None
     text = header.strip().lower()

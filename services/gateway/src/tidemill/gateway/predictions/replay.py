@@ -1,4 +1,4 @@
-"""Answers to requests that mean an earlier prediction: as it is now, or as it ends when the client waits."""
+"""Responses to repeated creates: the earlier prediction as it is now, or as it ends if the client waits."""
 
 from typing import Protocol
 
@@ -23,10 +23,10 @@ class ReplayParts(HasDatabase, SerializerParts, Protocol):
     def waiters(self) -> Waiters: ...
 
 
-async def answer(
+async def respond(
     call: Call[ReplayParts], prediction_id: str, wait: float | None, headers: dict[str, str]
 ) -> web.Response:
-    """`wait` in seconds, None for not at all. When it runs out the answer is `starting`, as that of any create."""
+    """`wait` in seconds, None for not at all. After it the status is `starting`, as in any create."""
     row = await _row(call, prediction_id) if wait is None else await _ended(call, prediction_id, wait)
     prediction = await prediction_serializer.in_detail(call, row)
     if wait is not None and prediction.status is Status.PROCESSING:
@@ -35,7 +35,7 @@ async def answer(
 
 
 async def _ended(call: Call[ReplayParts], prediction_id: str, wait: float) -> Row:
-    """The row when it has ended, or after `wait` seconds."""
+    """Return the row when it has ended, or after `wait` seconds."""
     waiters = call.parts.waiters
     ended = waiters.expect(prediction_id)
     try:

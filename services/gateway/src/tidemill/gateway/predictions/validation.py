@@ -1,4 +1,4 @@
-"""Inputs against a version's schema, with the errors that Replicate gives. Pure."""
+"""Validates inputs against a version's schema, with Replicate's error texts. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -17,8 +17,8 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 def decode_input(raw: bytes) -> Any:
-    """The JSON value. Raises the 422 problem when it nests deeper than JSON_DEPTH_LIMIT or has a number that is too
-    large, and the 400 problem for text that is not UTF-8: it was passed over unread when the body was decoded.
+    """Return the JSON value. Raise 422 if it nests deeper than JSON_DEPTH_LIMIT or has a too large number; 400 for text
+    that is not UTF-8: the decoder of the body has skipped the input.
     """
     try:
         value = _decode(raw)
@@ -28,7 +28,7 @@ def decode_input(raw: bytes) -> Any:
         raise unprocessable("The input has a number that is too large.", "Input validation failed") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"The request body is not valid JSON: {json_errors.reason(raw, error)}") from None
-    # Only a text with that many brackets can nest that deep: most inputs are not walked.
+    # Only text with that many brackets can nest that deep: most inputs need no check.
     if raw.count(b"[") + raw.count(b"{") > JSON_DEPTH_LIMIT and _depth(value) > JSON_DEPTH_LIMIT:
         raise _too_deep()
     return value
@@ -52,10 +52,9 @@ def _depth(value: Any) -> int:
 
 
 def checker(openapi_schema: Mapping[str, Any], component: str = "Input") -> Check:
-    """A function that raises the 422 problem for an input (a dict) which the schema's component refuses.
+    """Return a function that raises the 422 problem for an input (a dict) that violates the schema's component.
 
-    A null for an input that is not required means that it is left out. Raises the 422 problem for a schema that is
-    none.
+    A null for an optional input counts as absent. Raise the 422 problem for an invalid schema.
     """
     components = openapi_schema.get("components", {})
     schema = _with_nulls({"$ref": f"#/components/schemas/{component}", "components": components})
@@ -75,7 +74,7 @@ def checker(openapi_schema: Mapping[str, Any], component: str = "Input") -> Chec
 
 
 def _with_nulls(node: Any) -> Any:
-    """OpenAPI 3.0 says `nullable`; JSON Schema wants a null among the types."""
+    """Replace `nullable` of OpenAPI 3.0 by the type null of JSON Schema."""
     if isinstance(node, list):
         return [_with_nulls(item) for item in node]
     if not isinstance(node, dict):

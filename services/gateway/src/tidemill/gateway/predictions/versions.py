@@ -1,4 +1,4 @@
-"""Which version a create means: references resolved to a runnable version, remembered for a few seconds."""
+"""Resolves the version reference of a create to a runnable version; results are cached for a few seconds."""
 
 import re
 from typing import Any, Final, Protocol
@@ -18,7 +18,7 @@ REFERENCE: Final = re.compile(
 
 
 class Runnable(msgspec.Struct, frozen=True):
-    """A version that the asking account may run."""
+    """A version that the account may run."""
 
     model: str
     version: str
@@ -26,9 +26,9 @@ class Runnable(msgspec.Struct, frozen=True):
     streams: Carried | None
     check: Check
     schema: dict[str, Any]
-    deployment: str | None = None  # owner/name, when `queue` is that of its release
-    destination: str | None = None  # owner/name, when `queue` is the version's for trainings
-    secrets: frozenset[str] = frozenset()  # names of inputs that are never shown
+    deployment: str | None = None  # owner/name, if `queue` is the queue of its release
+    destination: str | None = None  # owner/name, if `queue` is the version's queue for trainings
+    secrets: frozenset[str] = frozenset()  # names of secret inputs
 
 
 class Versions:
@@ -38,24 +38,26 @@ class Versions:
         self._database = database
         self._cache_s = cache_s
         self._found: TtlCache[tuple[str, str], Runnable | None] = TtlCache(self._find)
-        self._by_queue: dict[str, Runnable] = {}  # a queue's version never changes, and its check is costly to make
+        self._by_queue: dict[
+            str, Runnable
+        ] = {}  # a queue's version never changes, and its validator is expensive to build
 
     async def resolve(self, account_id: str, reference: str) -> Runnable:
-        """`64hex`, `owner/name:64hex` or `owner/name` (its latest version). Raises the 422 problem."""
+        """Resolve `64hex`, `owner/name:64hex` or `owner/name` (the latest version). Raise the 422 problem."""
         runnable = await self._found.get((account_id, reference))
         if runnable is None:
             raise invalid_version()
         return runnable
 
     async def latest(self, account_id: str, owner: str, name: str) -> Runnable:
-        """As `resolve`, for a model named by the path: a missing one is a 404."""
+        """Return the latest version of the model in the path. Raise the 404 problem if there is none."""
         runnable = await self._found.get((account_id, f"{owner}/{name}"))
         if runnable is None:
             raise not_found()
         return runnable
 
     def forget(self) -> None:
-        """What has been resolved is looked up anew: a version or a model has changed here. Others notice in time."""
+        """Clear the cache, after a change of a version or model here. Other gateways' caches expire."""
         self._found.invalidate()
 
     async def _find(self, asked: tuple[str, str]) -> tuple[Runnable | None, float]:

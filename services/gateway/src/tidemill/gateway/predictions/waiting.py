@@ -1,4 +1,4 @@
-"""Requests that wait for a prediction to end: woken by its event, or by its row in case the event was lost."""
+"""Requests that wait for the end of a prediction: woken by its event, or by its row if the event was lost."""
 
 import asyncio
 
@@ -11,9 +11,9 @@ Waiter = asyncio.Future[Lifecycle | None]
 
 
 async def ended_within(waiter: Waiter, seconds: float) -> bool:
-    """Whether the prediction ended in time; then the waiter has its result.
+    """Return whether the prediction ended in time; then the waiter has its result.
 
-    A timer of its own: asyncio.timeout, which interrupts whole tasks, costs every waiting request 4 µs more.
+    It uses its own timer: asyncio.timeout, which cancels the whole task, costs 4 µs more per waiting request.
     """
     timer = asyncio.get_running_loop().call_later(seconds, _give_up, waiter)
     try:
@@ -36,11 +36,11 @@ class Waiters:
     def __init__(self, database: Database, poll_s: float) -> None:
         self._database = database
         self._poll_s = poll_s
-        self._waiting: dict[str, list[Waiter]] = {}  # several, when a request that is sent again joins the first
+        self._waiting: dict[str, list[Waiter]] = {}  # several, if a repeated request waits for the same prediction
         self._closing = False
 
     def expect(self, prediction_id: str) -> Waiter:
-        """To be called before the prediction is accepted, or its row looked at, so that no event can come too early."""
+        """Call it before the prediction is accepted, or its row is read, so that no event is missed."""
         future: Waiter = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(prediction_id, []).append(future)
         if self._closing:
@@ -49,7 +49,7 @@ class Waiters:
 
     def forget(self, prediction_id: str, future: Waiter) -> None:
         if future.done() and not future.cancelled():
-            future.exception()  # known, though it may never have been waited for
+            future.exception()  # marks the exception as retrieved
         waiting = self._waiting.get(prediction_id)
         if waiting is not None and future in waiting:
             waiting.remove(future)
@@ -59,15 +59,15 @@ class Waiters:
     def on_completed(self, event: Lifecycle) -> None:
         self._wake(event.id, event)
 
-    def let_go(self) -> None:
-        """Answers all, and whoever still comes, as when their time is over: the gateway is about to stop."""
+    def stop(self) -> None:
+        """End all waits, and future ones, as after their timeout: the gateway is stopping."""
         self._closing = True
         for futures in self._waiting.values():
             for future in futures:
                 _give_up(future)
 
     async def poll(self) -> None:
-        """Named task: looks at the rows of those that have waited for a whole interval."""
+        """Named task: reads the rows of predictions that were waited for a whole interval."""
         old: set[str] = set()
         while True:
             await asyncio.sleep(self._poll_s)

@@ -20,15 +20,15 @@ from tidemill.runtime.db import Row
 from tidemill.runtime.streams.urls import Carried
 
 
-class QueueReporter(Protocol):
-    """Adds the reason of the wait to the response of a waiting prediction; see `predictions.waiting_room`."""
+class QueueStatusProvider(Protocol):
+    """Adds queue position and reason of the wait to a waiting prediction; see `predictions.queue_status`."""
 
-    async def tell(self, row: Row, prediction: Prediction) -> None: ...
+    async def add_to(self, row: Row, prediction: Prediction) -> None: ...
 
 
 class SerializerParts(OutputFileParts, Protocol):
     @property
-    def waiting_room(self) -> QueueReporter: ...
+    def queue_status(self) -> QueueStatusProvider: ...
 
 
 def from_accepted(call: Call[SerializerParts], accepted: Accepted, carried: Carried | None) -> Prediction:
@@ -79,7 +79,7 @@ def add_end(call: Call[SerializerParts], prediction: Prediction, event: Lifecycl
 async def in_detail(call: Call[SerializerParts], row: Row) -> Prediction:
     """Return a prediction with its files and the reason of its wait. `row` is one of stores.predictions.find."""
     prediction = of_row(call, row)
-    await call.parts.waiting_room.tell(row, prediction)
+    await call.parts.queue_status.add_to(row, prediction)
     return await output_files.for_client(call, prediction)
 
 
