@@ -53,7 +53,7 @@ async def time_limits(database: Database) -> dict[str, float]:
     return {row["id"]: float(row["time_limit_s"]) for row in await database.fetch(TIME_LIMITS)}
 
 
-async def correct_schema(database: Database, queue: str, schema: str, streams: bool, config: str) -> None:
+async def correct_schema(database: Database, queue: str, schema: str, config: str, *, streams: bool) -> None:
     await database.execute(CORRECT_SCHEMA, queue, schema, streams, config)
 
 

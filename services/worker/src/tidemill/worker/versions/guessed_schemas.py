@@ -32,7 +32,7 @@ async def correct(database: Database, queue: str, config: ModelConfig, schema: b
     try:
         checked = check_schema(schema)
         fresh = msgspec.json.encode(known(config, checked.warnings)).decode()
-        await store.correct_schema(database, queue, checked.text, checked.streams, fresh)
+        await store.correct_schema(database, queue, checked.text, fresh, streams=checked.streams)
     except (SchemaRefused, *TRANSIENT_ERRORS) as error:
         log().warning("schema not corrected", action="boot", queue=queue, error=str(error))
         return False
