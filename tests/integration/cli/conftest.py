@@ -1,4 +1,4 @@
-"""The `tidemill` command where nothing else runs: no services, no token."""
+"""The `tidemill` command without services and without a token."""
 
 import os
 import subprocess

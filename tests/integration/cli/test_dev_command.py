@@ -1,4 +1,4 @@
-"""`tidemill dev`: predictions over HTTP, and a model that is loaded anew as it is edited."""
+"""`tidemill dev`: predictions over HTTP, and reloads when the model is edited."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""`tidemill init`: what it makes runs as it is."""
+"""`tidemill init`: the templates work unchanged."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`tidemill predict`: a directory run once, with the runtime of a worker and none of its services."""
+"""`tidemill predict`: runs a directory once with the worker's runtime and no services."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`tidemill push --lint` and `--dry-run`: no token, no server, and what a push would say."""
+"""`tidemill push --lint` and `--dry-run`: without token and server, with the messages of a push."""
 
 PREDICT = """from cog import BasePredictor, Input
 

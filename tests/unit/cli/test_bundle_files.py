@@ -23,7 +23,7 @@ def kept(directory, *patterns):
     return set(list_paths(directory)) - {".dockerignore"}
 
 
-def test_all_but_what_never_belongs_to_a_model(directory):
+def test_files_that_never_belong_to_a_model_are_left_out(directory):
     assert set(list_paths(directory)) == set(FILES)
 
 
@@ -43,15 +43,15 @@ def test_all_but_what_never_belongs_to_a_model(directory):
         (["*", "!predict.py", "!pkg/data"], {"data/a.bin", "pkg/b.bin", "c.bin", "keep.bin", "notes/x/y.md"}),
     ],
 )
-def test_what_dockerignore_leaves_out(directory, patterns, left_out):
+def test_dockerignore_excludes_files(directory, patterns, left_out):
     assert kept(directory, *patterns) == set(FILES) - left_out
 
 
-def test_the_configuration_belongs_to_a_model_whatever_is_left_out(directory):
+def test_cog_yaml_is_never_excluded(directory):
     assert kept(directory, "*") == {"cog.yaml"}
 
 
-def test_what_cannot_be_read_is_named(directory):
+def test_unreadable_files_are_named(directory):
     (directory / ".dockerignore").write_bytes(b"\xff")
     with pytest.raises(CommandError, match="dockerignore is not UTF-8"):
         list_paths(directory)

@@ -9,7 +9,7 @@ import typer
 
 from tidemill.cli.main import COMMANDS, app
 
-# What runs models, speaks to the bus or the database, or serves: far more to import than most commands have to do.
+# Packages that run models, use the bus or the database, or serve: they take longer to import than most commands run.
 HEAVY = {
     *("aiohttp", "asyncpg", "mcp", "minio", "nats", "opentelemetry", "prometheus_client", "structlog", "torch"),
     *("uvicorn", "uvloop"),
@@ -40,7 +40,7 @@ def imported(tmp_path, *calls):
 
 
 @pytest.mark.parametrize("call", [["--help"], [], ["nonsense"]], ids=["help", "nothing", "nonsense"])
-def test_what_names_no_command_imports_none(tmp_path, call):
+def test_calls_without_a_command_import_no_command(tmp_path, call):
     modules = imported(tmp_path, call)
     ours = {name for name in modules if name.startswith("tidemill.")}
     assert ours == {
@@ -50,12 +50,12 @@ def test_what_names_no_command_imports_none(tmp_path, call):
     assert not modules & {*HEAVY, "httpx", "msgspec", "rich"}
 
 
-def test_no_commands_help_imports_what_is_heavy(tmp_path):
+def test_help_imports_nothing_heavy(tmp_path):
     assert not imported(tmp_path, *([name, "--help"] for name in COMMANDS)) & HEAVY
 
 
 def test_light_commands_import_nothing_heavy(tmp_path):
-    """They begin, and end at once: most for want of a token."""
+    """They start, and fail at once: most for lack of a token."""
     (tmp_path / "cog.yaml").write_text('predict: "predict.py:Predictor"\n')
     calls = (
         ["init", "made"],

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: its names, its help, its completion, its exit statuses."""
+"""The command line: names, help, completion, exit statuses."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def ran(*arguments, **variables):
 
 
 def commands(command=GROUP, path=(), parent=None):
-    """Each command with its words and its context; what is deferred is loaded."""
+    """Return each command with its words and its context; lazy commands are loaded."""
     if isinstance(command, LazyCommand):
         command = command.loaded()
     context = typer.Context(command, info_name=path[-1] if path else "tidemill", parent=parent)
@@ -85,7 +85,7 @@ def test_help_says_what_a_command_does_in_whole_sentences(path, command, context
         ("pus", "'push'"),
     ],
 )
-def test_an_unknown_command_is_answered_with_those_that_are_near(typed, near):
+def test_an_unknown_command_gets_suggestions(typed, near):
     done = ran(typed)
     assert done.returncode == 2
     if near is None:  # another name of one that is there: its help
@@ -94,13 +94,13 @@ def test_an_unknown_command_is_answered_with_those_that_are_near(typed, near):
         assert f"No such command {typed!r}. Did you mean {near}" in done.stderr
 
 
-def test_other_names_are_of_commands_and_hide_none():
+def test_aliases_name_commands_and_hide_none():
     assert set(ALIASES.values()) <= set(COMMANDS)
     assert not set(ALIASES) & set(COMMANDS)
     assert {"deployment", "model", "organizations"} <= set(ALIASES)
 
 
-def test_exit_statuses_say_how_it_ended():
+def test_exit_statuses():
     assert ran("init", "--template", "none").returncode == 2
     missing = ran("predictions", "list")
     assert (missing.returncode, missing.stdout) == (1, "")
@@ -119,7 +119,7 @@ def test_exit_statuses_say_how_it_ended():
         (["predictions", "list", "--limt", "3"], "No such option: --limt (Possible options: --limit)"),
     ],
 )
-def test_a_wrong_value_is_told_of_in_words(words, said):
+def test_a_wrong_value_is_explained_in_words(words, said):
     done = ran(*words)
     assert done.returncode == 2
     assert f"Error: {said}" in done.stderr or done.stderr.rstrip().endswith(said)
@@ -127,13 +127,13 @@ def test_a_wrong_value_is_told_of_in_words(words, said):
     assert "Value error" not in done.stderr
 
 
-def test_help_names_values_as_people_do():
+def test_help_names_values_without_type_names():
     for _, command, context in EVERY:
         options = command.get_help(context).partition("\nOptions:")[2]
         assert not re.search(r"<(str|int|float|file|path|int range)>", options), options
 
 
-def test_an_api_that_is_not_there_is_named():
+def test_an_unreachable_api_is_named():
     done = ran("predictions", "list", REPLICATE_BASE_URL="http://127.0.0.1:9", REPLICATE_API_TOKEN="x")
     assert (done.returncode, done.stderr) == (
         1,
@@ -156,7 +156,7 @@ def test_ctrl_c_ends_a_run_with_130(monkeypatch, capsys):
 
 
 def completed(*words):
-    """What bash offers for the last word, by the function that `tidemill completion bash` prints."""
+    """Return what bash offers for the last word, by the function that `tidemill completion bash` prints."""
     script = f"""
     eval "$(tidemill completion bash)"
     COMP_WORDS=({" ".join(words)!s}) COMP_CWORD={len(words) - 1}
@@ -187,7 +187,7 @@ def test_a_shell_reads_what_completion_prints(shell):
 
 
 def test_completion_runs_nothing_of_a_command():
-    """A key that is pressed asks nobody and makes nothing: there is no token and no server here."""
+    """Completion calls no API and writes nothing: there is no token and no server here."""
     done = ran(_TIDEMILL_COMPLETE="complete_bash", COMP_WORDS="tidemill push a/b --", COMP_CWORD="3")
     assert "--dry-run" in done.stdout.split()
     assert not done.stderr
@@ -214,7 +214,7 @@ def test_a_list_is_read_no_further_than_its_limit(capsys):
     assert len(read) == 4  # one more says that there are more
 
 
-def test_columns_begin_below_each_other():
+def test_columns_are_aligned():
     from tidemill.cli.output.printing import align, one_line
 
     assert align([["a", "longer", "x"], ["bcd", "e", ""]]) == ["a    longer  x", "bcd  e"]

@@ -1,4 +1,4 @@
-"""What is new of a log that is asked for again and again."""
+"""The new part of a log that is polled."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from tidemill.cli.run.logs import new_text
 
 
 @given(st.text(), st.text())
-def test_what_was_added_is_printed_once(before, more):
+def test_new_text_is_printed_once(before, more):
     assert new_text(before, before + more) == more
 
 

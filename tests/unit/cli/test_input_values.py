@@ -1,4 +1,4 @@
-"""What `-i name=value` means, by the model's schema."""
+"""`-i name=value` options are parsed by the model's schema."""
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ LOOPING = {"allOf": [{"$ref": "#/components/schemas/Looping"}]}
 
 
 @given(st.text().filter(lambda text: not text.startswith("@")))
-def test_a_text_stays_what_it_is(text):
+def test_texts_are_not_parsed(text):
     assert parse_values([f"a={text}"], schema(a=TEXT)) == {"a": text}
     assert parse_values([f"a={text}"], schema(a=CHOICE)) == {"a": text}
 
@@ -65,11 +65,11 @@ def test_a_file_becomes_its_url(tmp_path):
 
 
 @pytest.mark.parametrize(("item", "reason"), [("a", "name=value"), ("b=1", "no input 'b'; it has a")])
-def test_what_is_malformed_is_told(item, reason):
+def test_malformed_inputs_are_refused(item, reason):
     with pytest.raises(CommandError, match=reason):
         parse_values([item], schema(a=TEXT))
 
 
-def test_bytes_that_are_no_text_are_named():
+def test_bytes_that_are_not_utf8_are_refused():
     with pytest.raises(CommandError, match="not UTF-8"):
         parse_values([b"a=\xff".decode(errors="surrogateescape")], schema(a=TEXT))

@@ -1,4 +1,4 @@
-"""What is said of a directory before it is pushed."""
+"""Errors and warnings about a directory before it is pushed."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def found(tmp_path, **files):
     return check_directory(tmp_path, sorted(contents))
 
 
-def test_nothing_is_said_of_what_is_well(tmp_path):
+def test_a_clean_directory_has_no_findings(tmp_path):
     assert found(tmp_path) == []
 
 
@@ -28,7 +28,7 @@ def test_nothing_is_said_of_what_is_well(tmp_path):
         ("build: {}\n", "does not say what to run"),
     ],
 )
-def test_what_a_push_would_refuse_is_an_error(tmp_path, cog_yaml, reason):
+def test_what_a_push_refuses_is_an_error(tmp_path, cog_yaml, reason):
     predict = "" if "predictt" in cog_yaml or "{}" in cog_yaml else CLEAN["cog.yaml"]
     (finding,) = found(tmp_path, **{"cog.yaml": cog_yaml + predict})
     assert finding.is_error
@@ -81,7 +81,7 @@ def test_secrets_are_found_and_not_repeated(tmp_path, secret):
 
 
 @pytest.mark.parametrize("text", ["layer8_attention", "risk-management-of-very-long-names-in-kebab-case", "hf_hub_url"])
-def test_ordinary_words_are_no_secrets(tmp_path, text):
+def test_ordinary_words_are_not_secrets(tmp_path, text):
     assert found(tmp_path, **{"settings.py": text}) == []
 
 
@@ -91,7 +91,7 @@ def test_files_that_hold_secrets_by_their_name(tmp_path, name):
     assert finding.text.startswith(f"{name}: such files hold secrets")
 
 
-def test_what_is_not_needed_to_run_is_named_once_a_kind(tmp_path):
+def test_unneeded_files_are_named_once_for_each_pattern(tmp_path):
     (finding,) = found(tmp_path, **{f"tests/test_{n}.py": "x" for n in range(5)})
     assert finding.text == (
         "tests/test_0.py, tests/test_1.py, tests/test_2.py and 2 more: probably not needed to run; "

@@ -1,4 +1,4 @@
-"""The MCP server's tools against an API that is played by a function."""
+"""The MCP server's tools against a fake API."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def prediction(status="succeeded", **rest):
 
 
 class PlayedApi:
-    """Answers from a list per path, the last one for ever; keeps the requests."""
+    """Answers from a list per path, repeating the last answer; keeps the requests."""
 
     def __init__(self, **answers):
         self.answers = {name: list(given) for name, given in answers.items()}
@@ -64,7 +64,7 @@ class PlayedApi:
 
 @contextlib.asynccontextmanager
 async def agent_of(api):
-    """The SDK's own client, in one process with the server."""
+    """The SDK's own client, connected to the server in one process."""
     transport = httpx.MockTransport(api)
     async with (
         httpx.AsyncClient(base_url="http://api/v1/", transport=transport) as http,
@@ -144,7 +144,7 @@ async def test_run_with_a_version_names_it():
     assert "Prefer" not in api.requests[0].headers
 
 
-async def test_what_has_not_ended_says_how_to_go_on():
+async def test_an_unfinished_prediction_names_the_next_step():
     api = PlayedApi(**{"GET predictions/p1": [(200, prediction("processing"))]})
     result = content(await call(api, "wait", {"prediction_id": "p1", "timeout_s": 0}))
     assert result["status"] == "processing"
@@ -181,7 +181,7 @@ async def test_refusals_are_errors_that_the_agent_can_read(tool, arguments):
     assert not [request for request in api.requests if "account" in request.url.path]
 
 
-async def test_an_api_that_is_away_is_such_an_error_too():
+async def test_an_unreachable_api_is_a_tool_error():
     def refuse(request):
         raise httpx.ConnectError("no")
 
@@ -198,7 +198,7 @@ def test_tokens_come_as_bearer_or_token():
 
 
 @given(st.text(max_size=40))
-def test_no_id_and_no_model_leaves_its_place_in_the_path(text):
+def test_ids_and_models_cannot_change_the_path(text):
     for check in (mcp_tools._checked_id, mcp_tools._model_path):
         try:
             path = check(text)

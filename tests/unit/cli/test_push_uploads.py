@@ -1,4 +1,4 @@
-"""Uploads of a push: what is missing, each file once, and again when the connection breaks."""
+"""A push uploads missing files, each once, and again after a broken connection."""
 
 import hashlib
 
@@ -13,7 +13,7 @@ from tidemill.cli.push.metadata import ModelMetadata
 
 
 class Store:
-    """Stands for the API: breaks the connection `breaks` times, or answers that it is away."""
+    """A fake API that breaks the connection `breaks` times, or answers 503."""
 
     def __init__(self, breaks, error=Unreachable):
         self.breaks, self.error = breaks, error
@@ -43,14 +43,14 @@ def digest(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_only_what_is_missing_is_sent_and_equal_files_once(directory):
+def test_only_missing_files_are_sent_and_equal_files_once(directory):
     store = Store(breaks=0)
     push._upload(store, directory, list_files(directory), {digest("same"), digest("other")})
     assert sorted(store.kept.values()) == [b"other", b"same"]
 
 
 @pytest.mark.parametrize("error", [Unreachable, ServiceUnavailable])
-def test_a_file_is_sent_whole_again_when_the_connection_breaks_or_the_store_is_away(directory, error):
+def test_a_file_is_sent_again_after_a_broken_connection_or_503(directory, error):
     store = Store(breaks=40, error=error)
     push._upload(store, directory, list_files(directory), {digest("other")})
     assert list(store.kept.values()) == [b"other"]
@@ -64,7 +64,7 @@ def test_it_gives_up_in_the_end(directory, monkeypatch):
     assert store.kept == {}
 
 
-def test_what_is_refused_is_not_sent_again(directory):
+def test_a_refused_upload_is_not_repeated(directory):
     store = Store(breaks=2, error=CommandError)
     with pytest.raises(CommandError):
         push._upload(store, directory, list_files(directory), {digest("other")})
@@ -80,7 +80,7 @@ def test_a_file_that_changes_meanwhile_is_named(directory, now):
 
 
 class Models:
-    """Stands for an API whose builds fail."""
+    """A fake API whose builds fail."""
 
     def __init__(self, *, has_it):
         self.has_it = has_it
@@ -103,7 +103,7 @@ def test_a_push_that_fails_removes_the_model_that_it_made_and_no_other(directory
 
 
 class Building:
-    """Stands for the API: a push whose answers come one after the other."""
+    """A fake API that returns the states of a push one after the other."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -118,7 +118,7 @@ def answer(**changes):
     return {**push, **changes}
 
 
-def test_who_waits_is_told_his_place_whenever_it_changes(monkeypatch, capsys):
+def test_the_place_in_the_queue_is_printed_when_it_changes(monkeypatch, capsys):
     monkeypatch.setattr(push, "POLL_S", 0)
     places = ({"queue_position": place} for place in (3, 2, 2, 1))
     api = Building(*places, {"status": "building", "logs": "Importing.\n"}, {"status": "succeeded", "version": "v"})

@@ -1,4 +1,4 @@
-"""What a README tells of its model, and what of it a push says to the server."""
+"""What is read from a README, and which metadata a push sends."""
 
 import pytest
 from hypothesis import given
@@ -38,7 +38,7 @@ def test_a_readme_is_read():
     "text",
     ["", "# Title", "## Licence\n\nNone.\n\n## More\n\n[x](https://example.com)", "## Licence\n[x](LICENSE)", "- x"],
 )
-def test_what_is_not_there_is_not_found(text):
+def test_missing_parts_are_none(text):
     assert find_license_link(text) is None
     assert find_first_paragraph(text) in {None, "None."}
 
@@ -50,7 +50,7 @@ def test_any_text_is_read(text):
     find_title(text)
 
 
-def test_what_is_said_wins_over_what_is_known_and_that_over_the_readme():
+def test_options_win_over_the_model_and_the_model_over_the_readme():
     known = {"description": "known", "license_url": None, "visibility": "private", "hardware": "cpu"}
     assert find_changes(known, ModelMetadata(readme=README)) == {
         "license_url": "https://www.apache.org/licenses/LICENSE-2.0"

@@ -1,4 +1,4 @@
-"""`tidemill run` that ends before its prediction: nobody is left to pay for what nobody reads."""
+"""`tidemill run` cancels its prediction if it ends early: unread output should cost nothing."""
 
 import errno
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ SCHEMA = {"components": {"schemas": {"Input": {"properties": {}}}}}
 
 
 class Api:
-    """Stands for an API whose predictions never end."""
+    """A fake API whose predictions never end."""
 
     def __init__(self):
         self.asked = []

@@ -1,4 +1,4 @@
-"""A terminal obeys nothing that strangers wrote, however it is cut; pipes and files get it as it is."""
+"""Untrusted text is escaped at a terminal, however it is cut; pipes and files get it unchanged."""
 
 import contextlib
 import io
@@ -50,13 +50,13 @@ def allowed(character):
 
 
 @pytest.mark.parametrize(("sent", "shown"), HOSTILE.values(), ids=HOSTILE)
-def test_what_a_terminal_would_obey_is_shown(sent, shown, screen):
+def test_control_characters_are_escaped(sent, shown, screen):
     print(sent, file=terminal.escape_if_terminal(screen))
     assert screen.getvalue() == f"{shown}\n"
 
 
 @given(st.lists(hostile))
-def test_nothing_obeyed_comes_out_however_it_is_cut(chunks):
+def test_sequences_are_escaped_however_they_are_cut(chunks):
     screen = Terminal()
     stream = terminal.escape_if_terminal(screen)
     for chunk in chunks:
@@ -67,7 +67,7 @@ def test_nothing_obeyed_comes_out_however_it_is_cut(chunks):
 
 
 @given(st.lists(hostile))
-def test_logs_may_return_to_the_beginning_of_their_line_and_no_more(chunks):
+def test_logs_keep_carriage_returns_only(chunks):
     screen = Terminal()
     with contextlib.redirect_stdout(terminal.escape_if_terminal(screen)):
         for chunk in chunks:
@@ -77,7 +77,7 @@ def test_logs_may_return_to_the_beginning_of_their_line_and_no_more(chunks):
 
 
 @given(st.binary())
-def test_bytes_take_the_same_way(content):
+def test_bytes_are_escaped_too(content):
     screen = Terminal()
     stream = terminal.escape_if_terminal(screen)
     stream.buffer.write(content)
@@ -104,14 +104,14 @@ def test_logs_and_lines_keep_their_order(screen):
     assert screen.getvalue() == "abcd\n"
 
 
-def test_logs_are_as_they_are_where_no_terminal_is(capsys):
+def test_logs_are_unchanged_without_a_terminal(capsys):
     text = "".join(sent for sent, _ in HOSTILE.values())
     terminal.print_log(text)
     terminal.print_log(text, err=True)
     assert capsys.readouterr() == (text, text)
 
 
-def test_what_is_no_terminal_is_left_alone():
+def test_other_streams_are_unchanged():
     stream = io.StringIO()
     assert terminal.escape_if_terminal(stream) is stream
 
@@ -129,7 +129,7 @@ def test_the_command_at_a_terminal_and_in_a_pipe(tmp_path):
 
 
 def test_errors_at_a_terminal(tmp_path):
-    """Also those that Python writes itself, after the command has ended."""
+    """Errors that Python prints itself after the command has ended are escaped too."""
     name = "b\x1b[2J"
     (tmp_path / name).mkdir()
     (tmp_path / name / "README.md").touch()

@@ -1,4 +1,4 @@
-"""The listener's reading of server-sent events, however the network cuts them up."""
+"""The listener parses server-sent events however the network cuts them."""
 
 import itertools
 
@@ -13,11 +13,11 @@ EVENTS = [ServerSentEvent("webhook", "msg_1", DATA), ServerSentEvent("webhook", 
 
 
 @given(st.lists(st.integers(0, len(STREAM))))
-def test_events_come_whole_wherever_the_stream_is_cut(cuts):
+def test_events_are_parsed_wherever_the_stream_is_cut(cuts):
     marks = [0, *sorted(cuts), len(STREAM)]
     chunks = [STREAM[start:end] for start, end in itertools.pairwise(marks)]
     assert list(parse_events(split_lines(chunks))) == EVENTS
 
 
-def test_an_event_that_was_cut_off_is_none():
+def test_an_incomplete_event_is_dropped():
     assert list(parse_events(split_lines([STREAM[:40]]))) == []

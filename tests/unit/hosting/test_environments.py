@@ -73,7 +73,7 @@ async def test_no_requirements_build_nothing(make, installer):
     assert installer.wanted == []
 
 
-async def test_what_the_worker_has_builds_nothing_but_is_imported_ahead(make, installer):
+async def test_packages_of_the_worker_build_nothing_but_are_preloaded(make, installer):
     environment = await make().ensure(config("numpy", "torch>=2"))
     assert environment.zygote == "base-torch-numpy"
     assert environment.preload == ("torch", "numpy")
@@ -95,7 +95,7 @@ async def test_an_environment_is_built_once(make, installer, tmp_path):
     assert (await environments.ensure(config("attrs"))).digest != first.digest
 
 
-async def test_those_who_ask_together_share_the_build(make, installer):
+async def test_concurrent_callers_share_the_build(make, installer):
     installer.gate = asyncio.Event()
     environments = make()
     asking = [asyncio.create_task(environments.ensure(config("six"))) for _ in range(3)]
@@ -119,7 +119,7 @@ async def test_a_build_elsewhere_on_the_machine_is_waited_for(make, installer, t
     assert len(installer.wanted) == 2
 
 
-async def test_what_the_resolution_took_from_the_worker_is_imported_ahead(make, installer):
+async def test_shared_packages_that_were_chosen_are_preloaded(make, installer):
     installer.resolves = ("torch", "numpy")
     environment = await make().ensure(config("transformers"))
     assert environment.preload == ("torch", "numpy")
@@ -188,7 +188,7 @@ async def test_another_python_where_there_is_one(make, installer, tmp_path):
     assert (await make().ensure(config(python="3.13"))).python == other
 
 
-async def test_a_python_that_cannot_be_had(make):
+async def test_a_python_that_is_not_available(make):
     environment = await make().ensure(config("six", python="3.14"))
     assert environment.python == Path(sys.executable)
     assert environment.warnings == (f"The model runs on Python {OWN_VERSION}: 3.14 cannot be had on this machine.",)
@@ -204,7 +204,7 @@ async def test_why_the_worker_s_own_python(make, installer, tmp_path, requiremen
     assert environment.warnings == (f"The model runs on Python {OWN_VERSION}: {reason}.",)
 
 
-async def test_eviction_takes_the_longest_unused_that_nobody_runs(make, installer, tmp_path):
+async def test_eviction_takes_the_least_recently_used_that_no_instance_uses(make, installer, tmp_path):
     environments = make()
     built = [await environments.ensure(config(name)) for name in ("one", "two", "three")]
     for age, environment in enumerate(built):

@@ -19,7 +19,7 @@ from tidemill.hosting.files.output_names import content_type, safe_name
         ({"0": None}, "/0", {"0": "U"}),
     ],
 )
-def test_put_at(value, pointer, after):
+def test_set_at(value, pointer, after):
     before = copy.deepcopy(value)
     assert set_at(value, pointer, "U") == after
     assert value == before
@@ -43,7 +43,7 @@ def test_put_at(value, pointer, after):
         ([None], "/" + "9" * 5000),
     ],
 )
-def test_there_is_no_such_place(value, pointer):
+def test_invalid_pointers(value, pointer):
     with pytest.raises(PointerError):
         set_at(value, pointer, "U")
 
@@ -56,7 +56,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.text("/~01ab-", max_size=6))
-def test_any_pointer_puts_one_text_or_is_refused(value, pointer):
+def test_any_pointer_sets_one_text_or_is_refused(value, pointer):
     before = copy.deepcopy(value)
     try:
         after = set_at(value, pointer, "the URL")
@@ -125,7 +125,7 @@ def test_a_schema_of_a_model():
     assert check_schema(GOOD.replace(b"iterator", rb"\\u0000"))
 
 
-def test_what_an_author_should_know_is_told_apart_from_the_schema():
+def test_warnings_are_kept_apart_from_the_schema():
     checked = check_schema(GOOD.replace(b"{", b'{"x-tidemill-warnings":["a\\n\\u0000b",1,"' + b"c" * 999 + b'"],', 1))
     assert checked.warnings == ("a??b", "1", "c" * 500)
     assert checked.text == GOOD.decode()

@@ -18,7 +18,7 @@ def refusal(*lines):
     return str(refused.value)
 
 
-def test_the_same_wishes_are_the_same_list():
+def test_equal_requirements_make_equal_lists():
     assert specifiers("Foo_Bar [b,a] >=1, <2 # why", "", "zlib-ng") == specifiers(
         "zlib.ng", "foo-bar[a,b]<2,>=1", "foo-bar[a,b]<2,>=1"
     )

@@ -35,7 +35,7 @@ def test_another_numpy_still_shares_torch():
     assert ways("numpy<2", "six") == [("torch",), ()]
 
 
-def test_another_sympy_shares_both_but_imports_nothing_ahead():
+def test_another_sympy_shares_both_but_preloads_nothing():
     assert ways("sympy==1.12") == [("numpy", "torch"), ()]
 
 
@@ -50,7 +50,7 @@ def test_a_worker_without_torch():
     assert build_variants(["six"], ())[0].requirements == ("six",)
 
 
-def test_what_the_resolver_is_told():
+def test_the_constraints_for_the_resolver():
     first, second, last = build_variants(["torch[optree]==2.9.1+cpu", "numpy>=2", "six"], PACKAGES)
     assert first.requirements == ("torch[optree]", "numpy", "six")
     assert first.constraints == (
@@ -78,7 +78,7 @@ def test_what_the_worker_has_already():
     assert not are_satisfied(["torch[optree]"], PACKAGES)
 
 
-def test_what_is_named():
+def test_packages_that_are_named():
     assert named_in(["torch>=2", 'numpy; python_version < "3"'], ("numpy", "torch")) == ("torch",)
 
 
@@ -99,21 +99,21 @@ def test_transformers_is_shared_by_those_who_name_it():
     assert select_packages(["torch", "requests<2"], WITH_TRANSFORMERS) == PACKAGES  # nothing to do with torch
 
 
-def test_another_transformers_or_another_of_its_needs_still_shares_torch_and_its_import():
+def test_another_transformers_or_dependency_still_shares_and_preloads_torch():
     for pin in ("transformers<5", "requests<2"):
         wanted = ["torch", "transformers", pin]
         assert select_packages(wanted, WITH_TRANSFORMERS) == PACKAGES
         assert build_variants(wanted, PACKAGES)[0].can_preload
 
 
-def test_where_transformers_leaves_no_solution_torch_is_shared_without_it():
+def test_torch_is_shared_without_transformers_if_that_has_no_solution():
     wanted = ["torch", "transformers", "six"]
     ways = build_variants(wanted, select_packages(wanted, WITH_TRANSFORMERS))
     assert [names(way.packages) for way in ways] == [ALL, names(PACKAGES), ("numpy", "torch"), ()]
     assert [way.can_preload for way in ways] == [True, True, False, False]
 
 
-def test_a_stand_in_is_a_wheel_and_leaves_no_trace(tmp_path):
+def test_a_placeholder_is_a_wheel_and_leaves_no_trace(tmp_path):
     write_placeholders(PACKAGES, tmp_path)
     wheel = tmp_path / "torch-2.9.1+tidemill-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
@@ -125,7 +125,7 @@ def test_a_stand_in_is_a_wheel_and_leaves_no_trace(tmp_path):
     assert [path.name for path in (tmp_path / "site").iterdir()] == ["six-1.0.dist-info"]
 
 
-def test_the_layers_of_this_interpreter_are_closed():
+def test_the_shared_packages_of_this_interpreter_include_their_dependencies():
     packages = find_shared_packages(["pytest"])
     names = {package.name for package in packages}
     assert {"pytest", "pluggy", "packaging"} <= names

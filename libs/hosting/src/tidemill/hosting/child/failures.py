@@ -29,8 +29,8 @@ def describe_exit(ended: ChildExit) -> str:
     if ended.code == ORPHANED_EXIT_CODE:  # the child noticed the closed connection before its parent did
         return CLOSED
     if ended.poisoned is not None:
-        told = ended.fault in {Fault.CLOSED, Fault.FLOOD}
-        return ended.poisoned if told else f"it broke the worker's protocol ({ended.poisoned})"
+        is_known = ended.fault in {Fault.CLOSED, Fault.FLOOD}
+        return ended.poisoned if is_known else f"it broke the worker's protocol ({ended.poisoned})"
     if ended.signal == signal.SIGKILL:
         return "killed (signal 9), perhaps because the machine ran out of memory"
     return f"signal {ended.signal}" if ended.signal is not None else f"exit status {ended.code}"

@@ -63,9 +63,9 @@ def check_schema(raw: bytes) -> CheckedSchema:
     )
 
 
-def _line(told: Any) -> str:
+def _line(text: Any) -> str:
     """Return the text in one line, cut, with `?` for characters that cannot be printed or stored."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(told)[:WARNING_LIMIT_CHARS])
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:WARNING_LIMIT_CHARS])
 
 
 def _mapping(value: Any) -> dict[str, Any]:

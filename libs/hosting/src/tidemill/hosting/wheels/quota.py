@@ -31,7 +31,7 @@ class WriteQuota:
 
     async def watch(self) -> None:
         """Kill the process group when it has written too much. Cancel this when the process has ended."""
-        while written_bytes(self._pid) <= self._limit_bytes:  # noqa: ASYNC110 - the kernel tells nobody
+        while written_bytes(self._pid) <= self._limit_bytes:  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(POLL_S)
         self._record_open_files()
         self.exceeded = True

@@ -34,7 +34,7 @@ def test_the_smallest_file():
     )
 
 
-def test_everything_that_is_honoured():
+def test_all_supported_keys():
     result = parsed(
         """
 build:
@@ -64,7 +64,7 @@ tidemill:
 
 
 def test_variables_that_the_platform_sets_are_ignored_with_a_warning():
-    """A model that is pushed elsewhere too may need them there."""
+    """A model that is also pushed elsewhere may need them there."""
     names = ("COG_LOG_LEVEL", "LD_PRELOAD", "PATH", "TIDEMILL_X")
     result = parsed(ENTRY + "environment: [" + ", ".join(f"{name}=1" for name in (*names, "MINE")) + "]")
     assert result.config.environment == (("MINE", "1"),)
@@ -72,7 +72,7 @@ def test_variables_that_the_platform_sets_are_ignored_with_a_warning():
 
 
 @pytest.mark.parametrize("build", ["{fast: true}", "{cog_runtime: false}", "{sdk_version: '0.16'}", "{cuda: '12.1'}"])
-def test_keys_of_cog_that_mean_nothing_here_are_ignored_with_a_warning(build):
+def test_unused_keys_of_cog_are_ignored_with_a_warning(build):
     (warning,) = parsed(f"{ENTRY}build: {build}").warnings
     assert warning.startswith("build.")
     assert warning.endswith(" in cog.yaml is ignored.")
@@ -161,17 +161,17 @@ def test_what_is_refused(text, part):
         ("zzz: {}", "it has the unknown key 'zzz'"),
     ],
 )
-def test_a_wrong_document_is_told_of_in_words(text, said):
-    """No name of a type of msgspec or Python, none of a JSON schema."""
+def test_an_invalid_document_is_explained_in_words(text, said):
+    """No message names a type of msgspec, Python or JSON schema."""
     assert refusal(ENTRY + text) == said
 
 
-def test_the_bomb_of_merged_aliases_costs_nothing():
+def test_a_yaml_bomb_is_refused_quickly():
     levels = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 30))
     assert "anchors" in refusal("a0: &a0 {x: y}\n" + levels)
 
 
-def test_what_is_ignored_is_said():
+def test_ignored_keys_are_warned_of():
     result = parsed(ENTRY + "build: {cuda: '12.4', cudnn: 9}\nimage: r8.im/a/b")
     assert result.warnings == (
         "build.cuda in cog.yaml is ignored.",

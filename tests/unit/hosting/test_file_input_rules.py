@@ -81,7 +81,7 @@ def test_wanted_files_and_their_paths():
 
 
 def test_defaults_are_fetched_also_where_null_is_given():
-    """The child takes null for an input that is not given, and can fetch nothing itself."""
+    """The child treats null as not given, and cannot fetch anything itself."""
     assert input_files((ONE, MANY), {}) == (InputFileUrl("one", None, "data:,x"),)
     assert input_files((ONE, MANY), {"one": None, "many": None}) == (InputFileUrl("one", None, "data:,x"),)
     assert with_paths({"many": []}, {}) == {"many": []}
@@ -96,7 +96,7 @@ def test_defaults_are_fetched_also_where_null_is_given():
         ({"many": ["a", {}]}, "many.1"),
     ],
 )
-def test_values_that_are_no_files(value, field):
+def test_values_that_are_not_files(value, field):
     with pytest.raises(NotAFile) as refused:
         input_files((ONE, MANY), value)
     assert refused.value.field == field
@@ -166,7 +166,7 @@ def test_an_upload_is_ours_by_whichever_host_its_client_came(host):
         "http://[x",
     ],
 )
-def test_what_is_no_url_is_refused(text):
+def test_malformed_urls_are_refused(text):
     if text == "http:/x\0":
         assert type(source_of(text, PUBLIC)) is ExternalUrl  # the egress policy refuses it
         return
@@ -246,7 +246,7 @@ def test_broken_data_uris(uri):
         ("text/html", ".html"),
     ],
 )
-def test_a_media_type_gives_the_suffix_that_programs_go_by(kind, suffix):
+def test_media_types_have_the_suffix_that_programs_expect(kind, suffix):
     assert media_suffixes.suffix(kind) == suffix
 
 

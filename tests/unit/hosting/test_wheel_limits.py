@@ -37,11 +37,11 @@ WHEEL = Wheel("tide", "1.0", "https://index.example/tide-1.0-py3-none-any.whl")
         ),
     ],
 )
-def test_a_wheel_is_judged_by_size_count_and_ratio(found, reason):
+def test_a_wheel_is_checked_by_size_count_and_ratio(found, reason):
     assert check_wheel(WHEEL, found) == (None if reason is None else f"tide 1.0 would unpack to {reason}")
 
 
-def test_wheels_are_judged_together_and_one_package_counts_once():
+def test_wheels_are_checked_together_and_one_package_counts_once():
     several = [(Wheel(name, "1", ""), WheelContents(GIB, 3 * GIB, 10)) for name in "abc"]
     assert check_together([*several, (Wheel("a", "1", ""), WheelContents(GIB, GIB, 10))], 9 * GIB) is None
     reason = check_together(several, 9 * GIB - 1)
@@ -52,7 +52,7 @@ def test_wheels_are_judged_together_and_one_package_counts_once():
     assert check_total(GIB, 10, GIB) is None
 
 
-def test_small_wheels_are_not_looked_at():
+def test_small_wheels_are_not_checked():
     assert is_within_limits(Wheel("a", "1", "", 60_000))
     assert not is_within_limits(Wheel("a", "1", "", 70_000))
     assert not is_within_limits(Wheel("a", "1", ""))
@@ -118,7 +118,7 @@ def test_what_is_no_archive_is_the_installers_to_refuse(tmp_path, data):
     assert read_contents("ftp://x.example/a.whl") is None
 
 
-def test_a_list_as_long_as_no_wheels_is_not_read(tmp_path, monkeypatch):
+def test_a_list_longer_than_any_wheels_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(archive_listing, "LISTING_LIMIT_BYTES", 100_000)
     (tmp_path / "a.whl").write_bytes(archive(1000))
     with pytest.raises(ListingTooLong, match=f"{limits.WHEEL_LIMIT_FILES:,}"):

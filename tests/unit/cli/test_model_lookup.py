@@ -1,4 +1,4 @@
-"""Names that people type, and what they stand for on the server."""
+"""Names of models that users type, and how they are looked up."""
 
 import pytest
 
@@ -12,7 +12,7 @@ LATEST, OLDER = ({"id": version, "openapi_schema": {"of": version}} for version 
 
 
 class Server:
-    """Stands for the API: what there is by path."""
+    """A fake API: objects by path."""
 
     def __init__(self, latest=LATEST):
         self.there = {"models/ada/mill": {"latest_version": latest}, f"models/ada/mill/versions/{OLDER['id']}": OLDER}
@@ -28,13 +28,13 @@ def test_names():
 
 
 @pytest.mark.parametrize("text", ["mill", "", "/mill", "ada/", "ada/mill/x", ":abc"])
-def test_what_is_no_name(text):
+def test_malformed_references(text):
     with pytest.raises(CommandError, match="OWNER/NAME"):
         parse_reference(text)
 
 
 @pytest.mark.parametrize("text", ["ada/Mill", "ada/-mill", "ada/mill ", "ada/mill.", "ada/mill:abc"])
-def test_what_cannot_be_made(text):
+def test_invalid_new_models(text):
     with pytest.raises(CommandError, match=r"lower-case letters|gets its id by itself"):
         parse_new_model(text)
 
@@ -53,19 +53,19 @@ def test_a_version_is_found_with_its_schema(text, version):
         (Server(latest=None), "ada/mill", "`tidemill push ada/mill` makes one"),
     ],
 )
-def test_what_is_not_there_is_told(server, text, reason):
+def test_missing_models_and_versions_are_reported(server, text, reason):
     with pytest.raises(CommandError, match=reason):
         model_lookup.find_version(server, parse_reference(text))
 
 
-def test_files_of_one_prediction_do_not_meet_and_earlier_ones_are_replaced(tmp_path):
+def test_output_paths_are_unique_in_a_prediction_and_overwrite_earlier_files(tmp_path):
     (tmp_path / "a.png").touch()
     places = OutputPaths(tmp_path)
     assert [places.reserve("a.png").name for _ in range(3)] == ["a.png", "a-1.png", "a-2.png"]
     assert OutputPaths(tmp_path).reserve("a.png").name == "a.png"
 
 
-def test_files_are_saved_wherever_they_stand_in_an_output(tmp_path, monkeypatch):
+def test_files_are_saved_wherever_they_are_in_an_output(tmp_path, monkeypatch):
     monkeypatch.setattr("tidemill.cli.run.command._download", lambda url, paths: f"saved {url[-1]}")
     output = {"text": "see https://t/1", "files": ["https://t/2", {"deep": "https://t/3"}], "else": "https://e/4"}
     assert _with_local_paths(output, OutputPaths(tmp_path), "https://t") == {

@@ -1,4 +1,4 @@
-"""What an installer says to an author: its reason once, in the error, and its progress as it comes."""
+"""The author sees uv's progress as it comes, and its reason once, in the error."""
 
 import pytest
 
@@ -10,7 +10,7 @@ REASON = "No solution found\n  cause: Because torch==99 was not found and you re
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Installs with a uv that prints a text and exits with a status; what was said meanwhile."""
+    """Install with a fake uv that prints a text and exits with a status. Return what was passed on."""
 
     async def run(text, status):
         uv = tmp_path / "uv"
@@ -41,11 +41,11 @@ async def test_another_failure_too(install):
     assert str(failed) == "Failed to fetch: https://example.com/a.whl"
 
 
-async def test_one_that_gives_no_reason_is_told_of_with_all_that_it_said(install):
+async def test_a_failure_without_a_reason_reports_all_output(install):
     said, failed = await install("strange\n", 2)
     assert (said, str(failed)) == ("strange\n", "strange")
 
 
-async def test_what_is_no_failure_is_passed_on_whole(install):
+async def test_the_output_of_a_success_is_passed_on_whole(install):
     text = "Resolved 3 packages\nerror: a package that is called so\nInstalled\n"
     assert await install(text, 0) == (text, None)

@@ -1,4 +1,4 @@
-"""`tidemill secret` asks the API for the right things and never shows a value; workers in words."""
+"""`tidemill secret` sends the right requests and never shows a value; the printed status of workers."""
 
 import pytest
 from typer.testing import CliRunner
@@ -61,7 +61,7 @@ def test_a_value_that_is_too_short_is_not_even_sent(asked):
     assert asked == []
 
 
-def test_a_worker_in_words():
+def test_the_status_of_a_worker():
     report = WorkerReport(
         user="ordinary user",
         model_network="deny",
@@ -121,6 +121,6 @@ def test_a_worker_that_cannot_count_all_memory_says_so():
     )
 
 
-def test_a_report_of_another_release_is_as_good_as_none():
+def test_a_report_of_another_release_is_ignored():
     found = workers._found({"id": "w", "host": "h", "up_s": 1.0, "reported_s_ago": 1.0, "report": '{"x": 1}'})
     assert format_worker(found) == ["h  w  up 1 s", "  has not reported yet"]
