@@ -38,17 +38,17 @@ async def cut_short(call):
         await call
 
 
-async def ask(database, lane, enough):
-    """Statements of every kind until it is enough. Raises what is not passing.
+async def ask(database, connection, enough):
+    """Run statements of every kind until `enough` is set. Raise errors that are not transient.
 
-    A cancel would not end it for sure: what a dying connection raises may take its place.
+    A cancel might not end it: the error of a broken connection may replace the cancelation.
     """
     calls = (
         lambda: database.fetch(LARGE),
         lambda: transaction(database),
-        lambda: lane.fetch(LARGE),
+        lambda: connection.fetch(LARGE),
         lambda: cut_short(database.fetch("SELECT pg_sleep(0.02)")),
-        lambda: cut_short(lane.fetch("SELECT pg_sleep(0.02)")),
+        lambda: cut_short(connection.fetch("SELECT pg_sleep(0.02)")),
     )
     while not enough.is_set():
         try:
@@ -74,25 +74,25 @@ async def die(server, how):
 @pytest.mark.timeout(180)
 async def test_all_errors_of_a_database_that_dies_during_statements_are_transient(server):
     async with Database(server.url, pool_size=8) as database:
-        lanes = [database.dedicated_connection() for _ in range(3)]
+        connections = [database.dedicated_connection() for _ in range(3)]
         enough = asyncio.Event()
-        asking = [asyncio.create_task(ask(database, lane, enough), name="ask") for lane in lanes * 8]
+        asking = [asyncio.create_task(ask(database, connection, enough), name="ask") for connection in connections * 8]
         for how in ("kill", "quit", "backends"):
             await asyncio.sleep(0.5)
             await die(server, how)
         enough.set()
         await asyncio.gather(*asking)
-        assert await retry_transient("ask", lambda: lanes[0].fetch("SELECT 1"), give_up_s=90) == [(1,)]
+        assert await retry_transient("ask", lambda: connections[0].fetch("SELECT 1"), give_up_s=90) == [(1,)]
 
 
 async def test_a_dedicated_connection_survives_a_migration_that_changes_its_statements_columns(server):
     async with Database(server.url) as database:
         await database.execute("CREATE TABLE thing (a int)")
         await database.execute("INSERT INTO thing VALUES (1)")
-        lane = database.dedicated_connection(settings={})
-        assert await lane.fetch("SELECT * FROM thing") == [(1,)]
+        connection = database.dedicated_connection(settings={})
+        assert await connection.fetch("SELECT * FROM thing") == [(1,)]
         await database.execute("ALTER TABLE thing ADD COLUMN b int")
-        assert await retry_transient("ask", lambda: lane.fetch("SELECT * FROM thing")) == [(1, None)]
+        assert await retry_transient("ask", lambda: connection.fetch("SELECT * FROM thing")) == [(1, None)]
 
 
 async def test_a_database_in_smart_shutdown_makes_a_service_unready_while_its_old_connections_work(server, monkeypatch):

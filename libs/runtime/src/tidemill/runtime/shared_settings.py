@@ -58,9 +58,9 @@ SETTING_SCOPES: Final[dict[str, SettingScope]] = {
     ),
     **_each(
         "host port listen_fd listen_on_s ops_port drain_s log_level log_format otlp_url trace_ratio worker_home",
-        LocalSetting("of one process and its machine"),
+        LocalSetting("they belong to one process and its machine"),
     ),
-    "adopt_settings": LocalSetting("says how this very list is used"),
+    "adopt_settings": LocalSetting("controls how this list is used"),
     "public_urls": LocalSetting("gateways may stand at different addresses; every one serves what the others name"),
     **_each(
         "file_output cors_origins nats_public_url trusted_proxies anonymous_per_minute signed_per_minute "
