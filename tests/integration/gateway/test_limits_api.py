@@ -140,7 +140,7 @@ async def test_without_the_record_each_gateway_limits_alone(gateway, servers, al
         assert [status for status, _, _ in answers] == [200] * 100 + [429]
         assert unchecked() > before
         other.parts.rate_limiter._connection = working
-        await until("the record", lambda: not other.parts.rate_limiter._away)
+        await until("the record", lambda: not other.parts.rate_limiter._is_unreachable)
         # What was admitted meanwhile is not held against the account.
         assert (await read(other, alice))[0] == 200
 

@@ -57,7 +57,7 @@ class RateLimiter:
         self._has_debts = asyncio.Event()
         self._settle_now = asyncio.Event()
         self._settled: asyncio.Future[None] | None = None  # created by the first request that waits for it
-        self._away = False
+        self._is_unreachable = False
 
     async def take(
         self, request: web.Request, account: LimitedAccount, *, cost: int = 1, kind: RateKind = "creates"
@@ -77,12 +77,12 @@ class RateLimiter:
             raise throttled(max(1, math.ceil(verdict.retry_in_s)))
 
     def _try(self, key: RateKey, rate: Rate, cost: int) -> Verdict | None:
-        verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="forget" if self._away else "ask")
+        verdict = self._ledger.take(key, rate, cost, monotonic(), beyond="forget" if self._is_unreachable else "ask")
         if self._ledger.unsettled:
             self._has_debts.set()
         if self._ledger.is_pressing(key, rate):
             self._settle_now.set()
-        if self._away:
+        if self._is_unreachable:
             UNCHECKED.labels(key.kind).inc()
         return verdict
 
@@ -112,7 +112,7 @@ class RateLimiter:
             await self._has_debts.wait()
             await set_within(self._settle_now, SETTLE_EVERY_S)
             await self.settle()
-            if self._away:
+            if self._is_unreachable:
                 await asyncio.sleep(RETRY_S)
 
     async def settle(self) -> None:
@@ -122,12 +122,12 @@ class RateLimiter:
         try:
             full_in_s = await self._settle_with(self._connection, debts)
         except TRANSIENT_ERRORS as error:
-            if not self._away:
+            if not self._is_unreachable:
                 log().warning("limits are this gateway's own for now", action="retry", error=str(error))
-            self._away = True
+            self._is_unreachable = True
         else:
             self._ledger.settled(debts, full_in_s, monotonic())
-            self._away = False
+            self._is_unreachable = False
         if not self._ledger.unsettled:
             self._has_debts.clear()
         settled, self._settled = self._settled, None

@@ -45,7 +45,7 @@ class PredictionsQuery(PageQuery, frozen=True, kw_only=True):
 
 
 class ModelsQuery(PageQuery, frozen=True, kw_only=True):
-    """`owner` (an extension): only models of this account; of one's own, private and empty ones too. `query` (an
+    """`owner` (an extension): only models of this account, for the caller's own also those that are not listed. `query` (an
     extension): what QUERY /models finds for this text; the order is then that of the search.
     """
 
@@ -77,7 +77,7 @@ class DeliveriesQuery(PageQuery, frozen=True, kw_only=True):
 
 
 class RotateSecretQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """`overlap_s`: how long the secret before goes on signing; with 0 all earlier ones stop at once."""
+    """`overlap_s`: how long the previous secret also signs; with 0 all earlier ones stop at once."""
 
     overlap_s: Annotated[int, Meta(ge=0, le=OVERLAP_LIMIT_S)] = OVERLAP_S
 

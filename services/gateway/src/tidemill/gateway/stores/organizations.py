@@ -166,7 +166,7 @@ async def members_page(database: Database, organization_id: str, cursor: Cursor 
     return await database.fetch(sql, organization_id, position, limit)
 
 
-class MembershipChanged(msgspec.Struct, frozen=True):
+class UpdatedMembership(msgspec.Struct, frozen=True):
     organization_id: str
     before: Role | None
     member: Row
@@ -174,7 +174,7 @@ class MembershipChanged(msgspec.Struct, frozen=True):
 
 async def set_member(
     database: Database, caller: Caller, username: str, member: str, role: Role | None
-) -> MembershipChanged:
+) -> UpdatedMembership:
     """Set a user's role in an organization; None removes him. Raise the problem if it is not allowed."""
     async with database.transaction() as connection:
         found = await _locked(connection, caller, username)
@@ -195,9 +195,9 @@ async def set_member(
         if role is None:
             await connection.execute(_DELETE_MEMBER, found["id"], user["id"])
             await connection.execute(_REVOKE_TOKENS, found["id"], user["id"])
-            return MembershipChanged(found["id"], user["role"], user)
+            return UpdatedMembership(found["id"], user["role"], user)
         await connection.execute(_SET_MEMBER, found["id"], user["id"], role)
-        return MembershipChanged(found["id"], user["role"], await _user(connection, found["id"], member))
+        return UpdatedMembership(found["id"], user["role"], await _user(connection, found["id"], member))
 
 
 async def _user(connection: Any, organization_id: str, username: str) -> Row:
