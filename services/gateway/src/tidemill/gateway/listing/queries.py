@@ -45,8 +45,8 @@ class PredictionsQuery(PageQuery, frozen=True, kw_only=True):
 
 
 class ModelsQuery(PageQuery, frozen=True, kw_only=True):
-    """`owner` (an extension): only models of this account, for the caller's own also those that are not listed. `query` (an
-    extension): what QUERY /models finds for this text; the order is then that of the search.
+    """Both are extensions. `owner`: only models of this account; of the caller's own also those that are not listed.
+    `query`: the models that QUERY /models finds for this text, in the order of that search.
     """
 
     sort_by: Literal["model_created_at", "latest_version_created_at"] = "latest_version_created_at"
