@@ -44,7 +44,7 @@ COMMANDS: Final = {
         "resources.search:hardware",
         "List the hardware that models and deployments may ask for, with what a second costs.",
     ),
-    "webhooks": ("resources.webhooks:webhooks", "Webhooks: hear them, look at deliveries, try again."),
+    "webhooks": ("resources.webhooks:webhooks", "Webhooks: listen to them, show deliveries, deliver again."),
     "account": (
         "resources.accounts:account",
         "Accounts: show and change your own; make and limit others, as an operator.",
@@ -56,7 +56,7 @@ COMMANDS: Final = {
     "collection": ("admin.collections:collection", "Collections of models (needs TIDEMILL_DATABASE_URL)."),
     "settings": (
         "admin.settings:settings",
-        "Settings that all services must be told alike (needs TIDEMILL_DATABASE_URL).",
+        "Settings that all services must share (needs TIDEMILL_DATABASE_URL).",
     ),
     "worker": ("admin.workers:worker", "Workers (needs TIDEMILL_DATABASE_URL)."),
 }

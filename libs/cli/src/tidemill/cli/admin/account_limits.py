@@ -50,7 +50,7 @@ def set_limits(
 ) -> None:
     """Set or show limits (needs TIDEMILL_DATABASE_URL).
 
-    Gateways and workers heed them within a few seconds.
+    Gateways and workers apply them within a few seconds.
     """
     numbers = (creates_per_minute, creates_burst, requests_per_minute, requests_burst, open_predictions, time_limit_s)
 

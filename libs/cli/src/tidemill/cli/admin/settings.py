@@ -9,7 +9,7 @@ from tidemill.cli.errors import CommandError
 from tidemill.cli.output.printing import JsonOption, print_json
 
 settings = typer.Typer(
-    help="Settings that all services must be told alike (needs TIDEMILL_DATABASE_URL).", no_args_is_help=True
+    help="Settings that all services must share (needs TIDEMILL_DATABASE_URL).", no_args_is_help=True
 )
 
 _ALL: Final = "SELECT name, value, is_key, set_by, set_at::text AS set_at FROM agreed_setting ORDER BY name"
@@ -19,7 +19,7 @@ _FORGET: Final = "DELETE FROM agreed_setting WHERE name = $1"
 
 @settings.command("list")
 def list_(as_json: JsonOption = False) -> None:
-    """Show them, and who set them when. Of a key a fingerprint is shown."""
+    """Show the settings, who set them and when. Keys are shown as fingerprints."""
 
     async def read(connection: Connection) -> list[dict[str, Any]]:
         return [dict(row) for row in await connection.fetch(_ALL)]
@@ -37,7 +37,7 @@ def list_(as_json: JsonOption = False) -> None:
 def forget(
     name: Annotated[str, typer.Argument(help="Of the setting, as `list` shows it.")],
     *,
-    key: Annotated[bool, typer.Option("--key", help="Though it is a key: what was made with the old one is lost.")] = (
+    key: Annotated[bool, typer.Option("--key", help="Needed for a key: everything made with the old key is lost.")] = (
         False
     ),
 ) -> None:

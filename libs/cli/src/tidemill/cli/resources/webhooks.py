@@ -23,7 +23,7 @@ from tidemill.cli.output.printing import (
 )
 from tidemill.contracts.api.webhooks import MirroredWebhook
 
-webhooks = typer.Typer(help="Webhooks: hear them, look at deliveries, try again.", no_args_is_help=True)
+webhooks = typer.Typer(help="Webhooks: listen to them, show deliveries, deliver again.", no_args_is_help=True)
 
 SILENCE_LIMIT_S: Final = 30.0  # the server sends a comment or an event every 10 s
 FORWARD_TIMEOUT_S: Final = 15.0  # the timeout of real deliveries
