@@ -1,4 +1,4 @@
-"""What a caller hears while the database takes connections and answers nothing, and when it dies amid a statement."""
+"""Responses while the database accepts connections but does not reply, and when it dies during a statement."""
 
 import asyncio
 from types import SimpleNamespace

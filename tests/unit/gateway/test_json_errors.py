@@ -1,4 +1,4 @@
-"""A body that is no JSON is told why, in words that do not mislead."""
+"""The error for an invalid JSON body names the reason correctly."""
 
 import msgspec
 import pytest

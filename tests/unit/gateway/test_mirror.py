@@ -1,4 +1,4 @@
-"""What listeners are shown: the order and the throttle of the real webhooks."""
+"""Events shown to listeners: order and throttle are those of real webhooks."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Patterns of requests: whoever is refused gets words, and no regular expression."""
+"""Patterns in requests: an error has a description, not a regular expression."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which public URL a request came by, with the headers that proxies and strangers send."""
+"""The public URL of a request, with headers from trusted proxies and from others."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""What is answered about wrong bodies and queries: every flaw by its field, in the words for inputs."""
+"""Errors for wrong bodies and queries: one per field, with the same texts as for inputs."""
 
 import json
 from types import SimpleNamespace

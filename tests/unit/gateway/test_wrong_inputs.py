@@ -1,4 +1,4 @@
-"""What is answered about wrong inputs: Replicate's words for every keyword of JSON Schema, none of the library's."""
+"""Errors for wrong inputs: Replicate's texts for every keyword of JSON Schema, not the library's."""
 
 import base64
 import re

@@ -33,7 +33,7 @@ from tidemill.security.public_urls import PublicUrls
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
-    gateway: str  # id of this process; part of the subjects on which it hears the ends of predictions it waits for
+    gateway: str  # id of this process; part of the subject on which it receives ends of predictions
     database: Database
     ending_connection: DedicatedConnection  # on which cancels end predictions
     bus: Bus

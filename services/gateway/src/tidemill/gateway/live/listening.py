@@ -21,7 +21,7 @@ from tidemill.contracts.prediction import TERMINAL
 from tidemill.gateway.live.mirror import Mirror
 from tidemill.runtime.bus import Bus
 
-ACCOUNT_LISTENERS_LIMIT: Final = 8  # some developers of one account; each hears every event of it
+ACCOUNT_LISTENERS_LIMIT: Final = 8  # enough for the developers of one account; each receives all its events
 LISTENERS_LIMIT: Final = 500  # each holds a connection and three subscriptions
 decode_lifecycle: Final = msgspec.json.Decoder(Lifecycle).decode
 decode_hint: Final = msgspec.json.Decoder(WebhookEvent).decode

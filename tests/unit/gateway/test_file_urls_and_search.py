@@ -1,4 +1,4 @@
-"""URLs of files that are kept, files in inputs, and the questions of searches."""
+"""Renewed file URLs, files in inputs, and the texts of searches."""
 
 import json
 
