@@ -1,8 +1,9 @@
 """How long a failed request to the object store is retried: by time, and for longer than a store takes to restart, so
 that an outage costs waiting and no work.
 
-A budget counts from the first failure, and is shared by all requests to one server: a request that is made after an
-outage of that length fails at once. Never use it for an error that a retry cannot mend.
+The time counts from a request's first failure. During an outage of the server it counts from the start of the outage, or
+from when the budget was made if that is later: a request that waited for its turn does not get the whole time again.
+Never use it for an error that a retry cannot mend.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ WAITING: Final = Gauge("tidemill_objects_waiting", "Requests to the object store
 
 
 class RetryBudget:
-    """How long the requests of one piece of work are retried in all. It counts from when it is made.
+    """How long the requests of one piece of work are retried, whatever their number. Make it when the work begins.
 
     `on_wait` is called once, when a request has been retried for NOTIFY_AFTER_S.
     """
