@@ -1,7 +1,7 @@
 """How long a failed request to the object store is retried: by time, and for longer than a store takes to restart, so
 that an outage costs waiting and no work.
 
-The time counts from a request's first failure. During an outage of the server it counts from the start of the outage, or
+The time counts from a request's first failure. In an outage of the server it counts from the start of the outage, or
 from when the budget was made if that is later: a request that waited for its turn does not get the whole time again.
 Never use it for an error that a retry cannot mend.
 """
