@@ -23,7 +23,7 @@ JsonObject = dict[str, Any]
 def print_list(
     found: Iterable[JsonObject], cells: Callable[[JsonObject], Sequence[str]], *, limit: int | None, as_json: bool
 ) -> None:
-    """Print the first `limit` items, one a line or as a JSON array. OnOutput on stderr if there are more."""
+    """Print the first `limit` items, one a line or as a JSON array. Say on stderr if there are more."""
     rest = iter(found)
     shown = list(itertools.islice(rest, limit))
     if as_json:

@@ -1,4 +1,4 @@
-"""Python environments of models: one directory of packages for each set of requirements, record once and shared.
+"""Python environments of models: one directory of packages for each set of requirements, built once and shared.
 
 An environment holds no interpreter. A zygote runs a trusted one without any package of the model; only the child, once
 it is sandboxed, puts `site` in front of the other packages.
@@ -95,7 +95,7 @@ class Environments:
         self._pythons: dict[str, Path | None] = {}
 
     async def ensure(self, config: ModelConfig, on_output: OnOutput = lambda _text: None) -> Environment:
-        """Return the environment for a version, record if needed. `on_output` gets what the installer prints.
+        """Return the environment for a version; build it if needed. `on_output` gets what the installer prints.
 
         Raise EnvironmentFailed, OSError.
         """
@@ -144,7 +144,7 @@ class Environments:
         record = await finish_in_thread(_read_record, home)
         if record is None:
             async with _locked(self._directory, digest):
-                record = await finish_in_thread(_read_record, home)  # another worker may have record it meanwhile
+                record = await finish_in_thread(_read_record, home)  # another worker may have built it meanwhile
                 if record is None:
                     record = await self._build(home, plan, on_output)
         python = Path(record.python)
@@ -183,7 +183,7 @@ class Environments:
         self, scratch: Path, plan: _BuildPlan, variant: BuildVariant, on_output: OnOutput
     ) -> _EnvironmentRecord:
         """Install into scratch/site. Raise Unsolvable, InstallFailed."""
-        site, placeholders = scratch / "site", scratch / "stand-ins"
+        site, placeholders = scratch / "site", scratch / "placeholders"
         await finish_in_thread(shared_packages.write_placeholders, variant.packages, placeholders)
         request = InstallRequest(
             python=plan.python,

@@ -11,7 +11,7 @@ class PointerError(Exception):
 
 
 def set_at(value: Any, pointer: str, url: str) -> Any:
-    """Return a copy of `value` with `url` in container of the null at `pointer`. Raise PointerError."""
+    """Return a copy of `value` with `url` in place of the null at `pointer`. Raise PointerError."""
     if pointer and not pointer.startswith("/"):
         raise PointerError(pointer)
     tokens = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
