@@ -20,7 +20,7 @@ from tidemill.runtime.platform import Platform
 from tidemill.security import secret_encryption
 from tidemill.security.egress.policy import AllowList
 from tidemill.testing import rows
-from tidemill.worker.fleet.report import Reporter, ReportSettings, available
+from tidemill.worker.fleet.report import Reporter, ReportSettings, available_layers
 from tidemill.worker.instances.confinement import Policy
 from tidemill.worker.instances.privileges import PrivilegeReader
 from tidemill.worker.runs.instance import Instance
@@ -57,24 +57,24 @@ async def keep(workshop, name, value, key=KEY):
 
 async def test_secrets_trust_and_network(workshop, queue, command):
     privileges = PrivilegeReader(workshop.database, KEY, Policy(network="declared"))
-    given = await privileges.given(queue, CONFIG)
+    given = await privileges.read(queue, CONFIG)
     assert (given.secrets, given.confined.required, given.confined.way_out) == ({}, REQUIRED, True)
     await keep(workshop, "B_KEY", "correct horse")
     await keep(workshop, "A_KEY", "battery staple")
     assert "no longer" not in await command("model", "trust", f"{workshop.account_id}/m")
-    given = await privileges.given(queue, CONFIG)
+    given = await privileges.read(queue, CONFIG)
     assert given.secrets == {"A_KEY": "battery staple", "B_KEY": "correct horse"}
     assert given.confined.required == ()
     assert (given.about.model, given.about.version) == (f"{workshop.account_id}/m", "v")
     assert (given.about.trusted, given.about.network) == (True, True)
     assert "staple" not in repr(given)
     foreign = msgspec.structs.replace(CONFIG, author=new_id())
-    trained = await privileges.given(queue, foreign)
+    trained = await privileges.read(queue, foreign)
     assert (trained.secrets, trained.confined.required, trained.about.trusted) == ({}, REQUIRED, False)
     own = msgspec.structs.replace(CONFIG, author=workshop.account_id)
-    assert (await privileges.given(queue, own)).secrets == given.secrets
+    assert (await privileges.read(queue, own)).secrets == given.secrets
     await command("model", "trust", "--off", f"{workshop.account_id}/m")
-    assert (await privileges.given(queue, CONFIG)).confined.required == REQUIRED
+    assert (await privileges.read(queue, CONFIG)).confined.required == REQUIRED
     with pytest.raises(CommandError, match="there is no model"):
         await command("model", "trust", "nobody/nothing")
 
@@ -82,9 +82,9 @@ async def test_secrets_trust_and_network(workshop, queue, command):
 async def test_secrets_under_another_key_fail_the_boot_with_the_reason(workshop, queue):
     await keep(workshop, "A_KEY", "battery staple", b"\x01" * 32)
     with pytest.raises(BootFailed, match="TIDEMILL_SIGNING_KEY is not the one"):
-        await PrivilegeReader(workshop.database, KEY, Policy()).given(queue, CONFIG)
+        await PrivilegeReader(workshop.database, KEY, Policy()).read(queue, CONFIG)
     with pytest.raises(BootFailed, match="does not exist"):
-        await PrivilegeReader(workshop.database, KEY, Policy()).given(new_id(), CONFIG)
+        await PrivilegeReader(workshop.database, KEY, Policy()).read(new_id(), CONFIG)
 
 
 async def test_workers_report_and_operators_read_it(workshop, command):
@@ -124,7 +124,9 @@ async def test_where_not_even_the_attempt_works_every_layer_is_missing(tmp_path,
         raise OSError("no such thing here")
 
     monkeypatch.setattr("tidemill.worker.fleet.report.probe_layers", fails)
-    assert [(layer.on, layer.detail) for layer in await available(tmp_path)] == [(False, "no such thing here")] * 7
+    assert [(layer.on, layer.detail) for layer in await available_layers(tmp_path)] == [
+        (False, "no such thing here")
+    ] * 7
 
 
 async def test_the_platforms_own_servers_are_known_by_name_and_address():

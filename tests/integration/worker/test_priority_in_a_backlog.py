@@ -184,7 +184,7 @@ async def test_urgent_ones_run_before_earlier_ordinary_ones_and_nobody_else_wait
     await until("the news", lambda: machine.table.priority_hints.is_contested(line.queue, ordinary))
     order = line.called(await machine.run(10))
     assert order == "a1 a6 b1 a5 b2 a7 b3 a2 a3 a4"
-    await machine.records.drained()
+    await machine.writer.drained()
     assert await line.statuses() == {"succeeded": 10}
     assert await line.left() == 0
     assert not machine.table.priority_hints.is_contested(line.queue, ordinary)
@@ -208,7 +208,7 @@ async def test_two_workers_run_each_exactly_once(line):
     begun = [each for machine in machines for each in machine.begun]
     assert len(set(begun)) == 60
     for machine in machines:
-        await machine.records.drained()
+        await machine.writer.drained()
     assert await line.statuses() == {"succeeded": 60}
     assert await line.left() == 0
 
@@ -248,7 +248,7 @@ async def test_canceled_ones_leave_their_turn_to_what_they_displaced(line):
     assert urgent.id in ended
     await machine.cancels.on_cancel(Cancel(id=urgent.id, attempt=1))
     assert line.called(await machine.run(3)) == "a3 a2 a4"
-    await machine.records.drained()
+    await machine.writer.drained()
     assert await line.statuses() == {"succeeded": 3, "canceled": 1}
     assert await line.left() == 0
 
@@ -265,7 +265,7 @@ async def test_hints_that_are_repeated_run_nothing_twice(line):
     await until("the repeated hints to be gone", lambda: not machine.table.queue(line.queue).jobs)
     await machine.engine.wait_until_idle()
     assert not machine.instance.child.at
-    await machine.records.drained()
+    await machine.writer.drained()
     assert await line.statuses() == {"succeeded": 4}
 
 
@@ -295,12 +295,12 @@ async def test_what_is_given_back_is_urgent_again_and_a_next_attempt_too(line):
     job = await line.accept("a1", priority=2, hint=False)
     await line.accept("a2", priority=1, hint=False)
     for _ in range(2):
-        taken = await machine.records.take(line.queue, job)
+        taken = await machine.writer.claim_at_hint(line.queue, job)
         assert (line.names[taken.job.id], taken.job.attempt) == ("a1", 1)
         run = Run(taken.job, line.queue)
-        assert await machine.records.unclaim([run]) == {job.id}
-    taken = await machine.records.take(line.queue, job)
+        assert await machine.writer.unclaim([run]) == {job.id}
+    taken = await machine.writer.claim_at_hint(line.queue, job)
     run = Run(taken.job, line.queue)
-    assert await machine.records.next_attempt([run]) == {job.id}
-    taken = await machine.records.take(line.queue, job)
+    assert await machine.writer.begin_next_attempts([run]) == {job.id}
+    taken = await machine.writer.claim_at_hint(line.queue, job)
     assert (line.names[taken.job.id], taken.job.attempt) == ("a1", 2)

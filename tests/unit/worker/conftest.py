@@ -48,7 +48,7 @@ class FakeWriter:
         self.claimed.append(run.job.id)
         self.on_lost[run.job.id] = on_lost
 
-    async def take(self, _queue, hint):
+    async def claim_at_hint(self, _queue, hint):
         return self.turns.pop(hint.id, ClaimedAtHint())
 
     async def unclaim(self, runs):
@@ -58,7 +58,7 @@ class FakeWriter:
     def end(self, outcome, _chunks):
         self.ended.append(outcome)
 
-    async def next_attempt(self, runs):
+    async def begin_next_attempts(self, runs):
         self.retried += [run.job.id for run in runs]
         return {run.job.id for run in runs}
 

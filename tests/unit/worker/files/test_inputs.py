@@ -95,7 +95,7 @@ def parts(monkeypatch):
 
 
 async def bring(parts, folder, **value):
-    return await parts.inputs.materialise((IMAGE, ALBUM), value, folder, "me")
+    return await parts.inputs.fetch_files((IMAGE, ALBUM), value, folder, "me")
 
 
 async def refusal(parts, folder, **value):

@@ -4,7 +4,7 @@ import structlog
 
 from tidemill.model.sandbox.settings import IDENTITY, LAYERS, MOUNTS, NETWORK, SYSCALLS, SandboxLayer
 from tidemill.worker.fleet import report
-from tidemill.worker.fleet.report import Reporter, ReportSettings, layers
+from tidemill.worker.fleet.report import Reporter, ReportSettings, layer_reports
 from tidemill.worker.instances.confinement import Policy
 
 
@@ -14,7 +14,7 @@ async def test_each_layer_that_is_missing_is_reported_with_its_reason(tmp_path, 
     async def available(_home):
         return [SandboxLayer(name, name not in off, off.get(name, "by some means")) for name in LAYERS]
 
-    monkeypatch.setattr(report, "available", available)
+    monkeypatch.setattr(report, "available_layers", available)
     settings = ReportSettings(home=tmp_path, capacity=1, cache_limit_bytes=1)
     reporter = Reporter(None, None, None, Policy(), settings)
     with structlog.testing.capture_logs() as logs:
@@ -27,7 +27,7 @@ async def test_each_layer_that_is_missing_is_reported_with_its_reason(tmp_path, 
 
 
 def test_a_report_tells_which_layers_are_required():
-    found = layers(
+    found = layer_reports(
         [SandboxLayer("files", on=True, detail="x"), SandboxLayer("mounts", on=False, detail="y")], ("files",)
     )
     assert [(each.name, each.on, each.required, each.detail) for each in found] == [
@@ -38,9 +38,9 @@ def test_a_report_tells_which_layers_are_required():
 
 def test_memory_can_hide_only_where_processes_have_neither_namespaces_nor_a_uid_of_their_own():
     def counted(*on):
-        return report.memory_counted([SandboxLayer(name, name in on, "somehow") for name in LAYERS])
+        return report.uncounted_memory([SandboxLayer(name, name in on, "somehow") for name in LAYERS])
 
     assert counted(MOUNTS) is None
     assert counted(IDENTITY) is None
     assert counted(NETWORK, SYSCALLS) == report.COUNTED_BY_PARENTS
-    assert report.memory_counted([]) is None  # not known yet
+    assert report.uncounted_memory([]) is None  # not known yet

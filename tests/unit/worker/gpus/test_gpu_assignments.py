@@ -32,7 +32,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(assignments, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(assignments, "CHECK_EVERY_S", 0.001)
 
 
 async def test_two_share_a_device_and_a_third_waits_for_its_turn():

@@ -21,11 +21,11 @@ WHOLE = GpuRequest(1, None)
 
 
 def test_the_hardware_says_how_many_and_how_large():
-    assert choice.wish("gpu-t4", asks=False) == GpuRequest(1, 16 * GIB)
-    assert choice.wish("gpu-h100-2x", asks=True) == GpuRequest(2, 80 * GIB)
-    assert choice.wish("cpu", asks=False) == GpuRequest()
-    assert choice.wish("cpu", asks=True) == WHOLE
-    assert choice.wish("no such kind", asks=True) == WHOLE
+    assert choice.gpu_request("gpu-t4", asks=False) == GpuRequest(1, 16 * GIB)
+    assert choice.gpu_request("gpu-h100-2x", asks=True) == GpuRequest(2, 80 * GIB)
+    assert choice.gpu_request("cpu", asks=False) == GpuRequest()
+    assert choice.gpu_request("cpu", asks=True) == WHOLE
+    assert choice.gpu_request("no such kind", asks=True) == WHOLE
 
 
 def test_an_instance_sees_its_devices_and_no_others():

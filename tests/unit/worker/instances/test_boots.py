@@ -50,7 +50,9 @@ class Parts:
         given = SimpleNamespace(confined=Confinement(required=(), note="denied\n"), about="about", secrets={})
         bundles = SimpleNamespace(acquire=self.acquire, release=self.held.remove)
         queues = SimpleNamespace(
-            learn=lambda queue, _row: self.learned.append(queue), price=self.step("price"), trains=lambda _queue: False
+            add=lambda queue, _row: self.learned.append(queue),
+            read_tariff=self.step("price"),
+            trains=lambda _queue: False,
         )
         fork = SimpleNamespace(zygote=SimpleNamespace(fork=self.fork), spec=None, boot=None, own_uid=None)
         ports = BootPorts(
@@ -60,7 +62,7 @@ class Parts:
             queue_versions=queues,
             priority_hints=SimpleNamespace(note=lambda *noted: self.noted_accounts.append(noted)),
             gpus=SimpleNamespace(assign=self.step("gpus", grant or GpuGrant())),
-            privileges=SimpleNamespace(given=self.step("privileges", given)),
+            privileges=SimpleNamespace(read=self.step("privileges", given)),
             forks=SimpleNamespace(prepare=self.step("forks", fork)),
             folders=InstanceFolders(tmp_path),
             egress_proxies=None,

@@ -148,7 +148,7 @@ async def test_one_that_is_well_is_asked_again_and_again(world):
 
 
 async def test_one_that_is_not_well_takes_nothing_more_and_is_ended(world, monkeypatch):
-    monkeypatch.setattr(monitor_module, "LEAVE_WITHIN_S", 0.01)
+    monkeypatch.setattr(monitor_module, "FINISH_WITHIN_S", 0.01)
 
     def answered():
         if world.connection._health is not None:
@@ -204,7 +204,7 @@ async def test_a_long_set_up_keeps_the_end_of_its_log_and_says_what_is_missing(w
 
 async def test_what_has_gone_is_not_ended_again(world):
     world.watcher.forget("i")
-    world.watcher._end(
+    world.watcher._kill(
         MonitoredInstance(world.instance, world.connection, 1, None, 1), ChildFailure("", ErrorCode.MODEL_CRASHED)
     )
     assert not world.child.killed

@@ -1,1 +1,1 @@
-"""Claims predictions, runs models in child processes, records outcomes."""
+"""The worker: claims predictions, runs models in child processes, records how predictions end."""

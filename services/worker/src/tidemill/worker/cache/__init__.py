@@ -1,3 +1,4 @@
-"""Model files on this machine: fetched once, checked, shared by all versions that have them, ahead of time if there is
-room, and removed when they have been unused longest. Must never remove what is in use.
+"""Model files on this machine: fetched once, verified, shared by all versions, and evicted least recently used first.
+
+New versions are fetched ahead if there is room. The cache must never remove what is in use.
 """

@@ -1,6 +1,6 @@
-"""The local cache of model files, each under its sha256, fetched once from the object store and then shared by links.
+"""The local cache of model files (blobs) by sha256: fetched once from the object store, then shared by hard links.
 
-What stands under a digest has been checked against it and is on the disk. Nobody writes to a blob again.
+A blob in its place has been verified and synced to the disk. It is never written again.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from tidemill.worker.cache.downloads import BlobSource, BlobUnavailable, Downloa
 
 __all__ = ["BlobCache", "BlobUnavailable", "ObjectStoreBlobs"]
 
-PARALLEL: Final = 8  # connections at once: enough to fill a link with files of any size
+PARALLEL: Final = 8  # connections at once: enough to use a link's bandwidth with files of any size
 PARTIAL: Final = "partial"
-PARTIAL_LIFE_S: Final = 24 * 3600.0  # what has not gone on for so long belongs to a boot that nobody repeats
+PARTIAL_LIFE_S: Final = 24 * 3600.0  # a download without progress for so long will not be resumed
 BLOB_MODE: Final = 0o444
 EXECUTABLE_MODE: Final = 0o555
 
 
 class ObjectStoreBlobs:
-    """The object store as a source."""
+    """The object store as a BlobSource."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
@@ -51,15 +51,15 @@ class ObjectStoreBlobs:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    """The file is shorter than it should be: the digest's matter, not the store's."""
+    """Yield nothing: the stored file is too short, and the digest check will report it."""
     for chunk in list[bytes]():
         yield chunk
 
 
 class BlobCache:
-    """`directory` holds ab/<sha256>, and ab/<sha256>.x for the same bytes as a program.
+    """`directory` holds ab/<sha256>, and ab/<sha256>.x for an executable copy.
 
-    Programs are copies of their own: links to one file share its mode.
+    Executables are copies, because hard links to one file share its mode.
     """
 
     def __init__(self, directory: Path, source: BlobSource, scratch: Scratch, *, parallel: int = PARALLEL) -> None:
@@ -68,7 +68,7 @@ class BlobCache:
         self._scratch = scratch
         self._parallel = parallel
         self._slots = asyncio.Semaphore(parallel)
-        self._flights: SingleFlight[str, None] = SingleFlight("blob")
+        self._downloads: SingleFlight[str, None] = SingleFlight("blob")
         self._wanted: Counter[Path] = Counter()
 
     def path(self, file: BundleFile) -> Path:
@@ -79,7 +79,7 @@ class BlobCache:
 
     @contextmanager
     def wanted(self, files: Iterable[BundleFile]) -> Iterator[None]:
-        """While it is open, these blobs are not to be evicted."""
+        """Protect these blobs from eviction while the context is open."""
         paths = [path for file in files for path in (self._plain(file.sha256), self.path(file))]
         self._wanted.update(paths)
         try:
@@ -92,39 +92,39 @@ class BlobCache:
         return self._wanted[path] > 0
 
     async def fetch(self, files: Sequence[BundleFile]) -> None:
-        """Returns when all are in the cache. Raises BlobUnavailable or OSError."""
+        """Return when all files are in the cache. Raise BlobUnavailable or OSError."""
         missing = iter(await finish_in_thread(self._missing, files))
 
-        async def carry() -> None:
+        async def fetch_missing() -> None:
             for file in missing:
                 await self._fetch(file)
 
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._parallel):
-                    group.create_task(carry(), name="fetch blobs")
+                    group.create_task(fetch_missing(), name="fetch blobs")
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
     def missing_bytes(self, files: Sequence[BundleFile]) -> int:
-        """What is still to be fetched of them. Blocking."""
+        """Return how many bytes of them must still be fetched. Blocking."""
         return sum(file.size for file in self._missing(files))
 
     def stored_bytes(self) -> int:
-        """What all blobs take. Blocking."""
+        """Return the size of all blobs. Blocking."""
         return sum(path.stat().st_size for path in self.directory.glob("??/*"))
 
     def _missing(self, files: Sequence[BundleFile]) -> list[BundleFile]:
-        """One entry for each blob that is not there with its full size."""
+        """Return one file for each blob that is not there with its full size."""
         blobs = {self.path(file): file for file in files}
         return [file for path, file in blobs.items() if not _has_size(path, file.size)]
 
     async def _fetch(self, file: BundleFile) -> None:
         plain = self._plain(file.sha256)
         if not _has_size(plain, file.size):
-            await self._flights.run(file.sha256, lambda: self._download(file.sha256, file.size))
+            await self._downloads.run(file.sha256, lambda: self._download(file.sha256, file.size))
         if file.executable:
-            await self._flights.run(f"{file.sha256}.x", lambda: finish_in_thread(self._copy, file))
+            await self._downloads.run(f"{file.sha256}.x", lambda: finish_in_thread(self._copy, file))
 
     async def _download(self, digest: str, size: int) -> None:
         partial = self.directory / PARTIAL / digest
@@ -137,7 +137,7 @@ class BlobCache:
         forget(partial)
 
     def forget_partials(self, now: float) -> None:
-        """Removes what was begun and has been left alone for PARTIAL_LIFE_S. Blocking; `now` is unix seconds."""
+        """Remove downloads without progress for PARTIAL_LIFE_S. Blocking; `now` is unix seconds."""
         for partial in (self.directory / PARTIAL).glob("*"):
             with contextlib.suppress(FileNotFoundError):
                 if partial.stat().st_mtime < now - PARTIAL_LIFE_S:
@@ -153,16 +153,16 @@ class BlobCache:
             partial.unlink(missing_ok=True)
 
     def link(self, file: BundleFile, target: Path) -> None:
-        """Makes `target` the same file as the blob. Raises FileNotFoundError when the blob has been evicted."""
+        """Hard-link the blob to `target`. Raise FileNotFoundError if the blob has been evicted."""
         try:
             os.link(self.path(file), target)
         except OSError as error:
-            if error.errno != errno.EMLINK:  # ext4 allows 65,000 links; empty __init__.py files get there
+            if error.errno != errno.EMLINK:  # ext4 allows 65,000 links; empty __init__.py files reach that
                 raise
             shutil.copy(self.path(file), target)
 
     async def close(self) -> None:
-        await self._flights.close()
+        await self._downloads.close()
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -173,7 +173,7 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _settle(file: FileIO, partial: Path, final: Path, mode: int) -> None:
-    """After a crash of the machine the name stands for the whole file or for none."""
+    """Sync and rename the file: after a crash of the machine, the name has the whole file or none."""
     os.fchmod(file.fileno(), mode)
     os.fsync(file.fileno())
     final.parent.mkdir(parents=True, exist_ok=True)

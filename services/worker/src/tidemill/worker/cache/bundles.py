@@ -1,7 +1,7 @@
-"""Directories of model versions: made from their index by links into the blob cache, kept while used, evicted later.
+"""Directories of model versions: made of hard links into the blob cache, kept while used, evicted later.
 
-A version's directory appears by one rename when it is whole; what a crash leaves half done is made again. Files and
-directories of a version are read-only, and never symbolic links.
+A version's directory appears by one rename when it is complete; after a crash it is made again. Its files and
+directories are read-only, and never symbolic links.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ MARKER: Final = "complete"  # holds the bundle's digest; its modification time i
 SOURCE: Final = "src"
 DIRECTORY_MODE: Final = 0o555
 USES: Final = Metric("tidemill_worker_cache_versions_total", "Versions needed, by whether they lay here", ["outcome"])
-TRIES: Final = 3  # of linking: a blob may be evicted between its check and its link
+TRIES: Final = 3  # a blob may be evicted between its check and its link
 
 
 class BundleCache:
-    """One process at a time for one `directory`: what is in use is known here alone."""
+    """One process at a time may use `directory`: only this object knows what is in use."""
 
     def __init__(self, directory: Path, blobs: BlobCache, scratch: Scratch) -> None:
         self._directory = directory
@@ -41,13 +41,13 @@ class BundleCache:
         self._scratch = scratch
         self._uses: Counter[str] = Counter()
         self._flights: SingleFlight[str, None] = SingleFlight("version")
-        self.uses: Counter[str] = Counter()  # "found" on the disk, or "made" of what had to be fetched first
-        self._changes = asyncio.Lock()  # nothing is taken into use while it is decided what goes
+        self.uses: Counter[str] = Counter()  # "found" on the disk, or "made" after a fetch
+        self._changes = asyncio.Lock()  # no version is acquired while an eviction is decided
 
     async def acquire(self, queue: str, files: Sequence[BundleFile]) -> Path:
-        """The version's files under one directory, in use until `release(queue)`.
+        """Return the directory of the version's files, in use until `release(queue)`.
 
-        Raises BundleError for an index that is none, BlobUnavailable, OSError.
+        Raise BundleError for invalid paths, BlobUnavailable, OSError.
         """
         if not is_id(queue):
             raise ValueError("a queue is named by an id")
@@ -61,7 +61,7 @@ class BundleCache:
         return self._directory / queue / SOURCE
 
     def release(self, queue: str) -> None:
-        """The counterpart of one `acquire`."""
+        """Release one `acquire`."""
         marker = self._directory / queue / MARKER
         if marker.exists():
             os.utime(marker)
@@ -72,7 +72,7 @@ class BundleCache:
         self._uses = +self._uses
 
     async def discard(self, queue: str) -> None:
-        """Removes the version's directory unless it is in use; its blobs stay until they are evicted."""
+        """Remove the version's directory unless it is in use. Its blobs stay until they are evicted."""
         async with self._changes:
             if not self._uses[queue]:
                 await finish_in_thread(self._scratch.discard, self._directory / queue)
@@ -137,15 +137,15 @@ class BundleCache:
             directory.chmod(DIRECTORY_MODE)
 
     async def evict(self, limit_bytes: int) -> Removals:
-        """Removes what was used longest ago until the blobs take at most `limit_bytes`; never what is in use."""
+        """Remove what was used longest ago, and is not in use, until the blobs take at most `limit_bytes`."""
         async with self._changes:
             busy = set(self._uses)
             removals = await finish_in_thread(self._plan, busy, limit_bytes)
-            doomed = [self._directory / queue for queue in removals.queues]
-            graves = await finish_in_thread(self._bury, doomed, [Path(name) for name in removals.blobs])
+            directories = [self._directory / queue for queue in removals.queues]
+            moved = await finish_in_thread(self._move_away, directories, [Path(name) for name in removals.blobs])
         await finish_in_thread(self._blobs.forget_partials, now())
-        for grave in graves:  # already out of sight: taking it apart may take its time
-            await finish_in_thread(self._scratch.discard, grave)
+        for directory in moved:  # nothing uses it any more, so its removal may take long
+            await finish_in_thread(self._scratch.discard, directory)
         if removals.blobs:
             log().info(
                 "evicted",
@@ -173,15 +173,16 @@ class BundleCache:
         marker = path / MARKER
         return CachedVersion(path.name, marker.stat().st_mtime if marker.exists() else 0, inodes)
 
-    def _bury(self, versions: Sequence[Path], blobs: Sequence[Path]) -> list[Path]:
-        graves = []
+    def _move_away(self, versions: Sequence[Path], blobs: Sequence[Path]) -> list[Path]:
+        """Move versions into scratch folders, and delete blobs. Return the folders."""
+        moved = []
         for version in versions:
-            grave = self._scratch.fresh()
-            version.rename(grave)
-            graves.append(grave)
+            target = self._scratch.fresh()
+            version.rename(target)
+            moved.append(target)
         for blob in blobs:
             blob.unlink(missing_ok=True)
-        return graves
+        return moved
 
     async def close(self) -> None:
         await self._flights.close()

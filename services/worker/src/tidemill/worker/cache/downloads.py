@@ -1,8 +1,7 @@
-"""One model file from its source into the cache's folder for what has not all come yet.
+"""Downloads one model file into the cache's folder for partial files.
 
-A file comes in pieces, several at a time, each gone on with where its connection broke; which pieces are whole is
-remembered beside the file, so that the next worker process goes on with it too. Only the digest over all of it
-decides: what has come wrong is fetched afresh, never kept.
+A file comes in pieces, several at a time. A piece resumes where its connection broke. Complete pieces are recorded
+beside the file, so that the next worker process resumes too. Only a file with the right digest is kept.
 """
 
 import asyncio
@@ -21,33 +20,33 @@ from tidemill.runtime.objects.retries import Outage, Retries, RetryBudget
 from tidemill.runtime.objects.store import ObjectMissing, ObjectStoreError
 from tidemill.runtime.telemetry import log
 
-PIECE_BYTES: Final = 64 * MIB  # what a worker that dies loses of each connection; seconds of a link
-PARALLEL_OF_A_FILE: Final = 4  # one connection to a store fills a link of some 100 MB/s, not one of 1 GB/s
-FETCHES: Final = 2  # of a whole file that turned out wrong: once it may have been the way here, twice it is the store
+PIECE_BYTES: Final = 64 * MIB  # a worker that dies loses at most this of each connection: seconds of transfer
+PARALLEL_OF_A_FILE: Final = 4  # one connection to a store reaches some 100 MB/s, a link may have 1 GB/s
+FETCHES: Final = 2  # of a whole file: one wrong digest may be the transfer's fault, two are the store's
 BUFFER_BYTES: Final = MIB
 HASH_BYTES: Final = 4 * MIB
 PARTIAL_MODE: Final = 0o600
 
 
 class BlobUnavailable(Exception):  # noqa: N818 - named after the situation
-    """A file of the model cannot be had; the message is fit for the model's author."""
+    """A file of the model cannot be fetched; the message is for the model's author."""
 
 
 class BlobSource(Protocol):
-    """Where files come from: the bytes from `start` up to `stop` of the one with that digest.
+    """Opens the bytes from `start` up to `stop` of the blob with this digest.
 
-    Raises ObjectMissing or ObjectStoreError, on entering or while the bytes are read.
+    Raise ObjectMissing or ObjectStoreError, on entering or while the bytes are read.
     """
 
     def open(self, digest: str, start: int, stop: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
 
 
 class DigestMismatch(Exception):  # noqa: N818 - named after the situation
-    """The bytes that came are not those of the digest."""
+    """The received bytes do not match the digest."""
 
 
 class Download:
-    """`slots` are shared by all downloads: one for each connection. `partial` is the file to fill."""
+    """`slots`, shared by all downloads, limits the connections. `partial` is the file to fill."""
 
     def __init__(self, source: BlobSource, slots: asyncio.Semaphore, partial: Path, digest: str, size: int) -> None:
         self._source = source
@@ -58,12 +57,12 @@ class Download:
         self._count = -(-size // PIECE_BYTES)
         self._done: set[int] = set()
         self._sha256 = hashlib.sha256()
-        self._hashed = 0  # pieces, from the first
+        self._hashed = 0  # pieces hashed, from the first on
         self._hashing = asyncio.Lock()
         self._outage = Outage("store of model files")
 
     async def run(self) -> None:
-        """Returns when `partial` is whole and right. Raises BlobUnavailable, OSError."""
+        """Return when `partial` is complete and verified. Raise BlobUnavailable, OSError."""
         for attempt in range(1, FETCHES + 1):
             try:
                 await self._fill()
@@ -89,34 +88,34 @@ class Download:
         missing = [number for number in range(self._count) if number not in self._done]
         waiting = iter(missing)
 
-        async def carry() -> None:
+        async def fetch_pieces() -> None:
             for number in waiting:
                 await self._fetch(descriptor, number)
 
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in missing[:PARALLEL_OF_A_FILE]:
-                    group.create_task(carry(), name=f"fetch {self._digest}")
+                    group.create_task(fetch_pieces(), name=f"fetch {self._digest}")
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
     def _open(self) -> int:
-        """What came before counts when it was a file of this size."""
+        """Open the partial file. Earlier pieces count if it has the right size already."""
         self._partial.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PARTIAL_MODE)
         try:
             known = os.fstat(descriptor).st_size == self._size
-            self._done = self._remembered() if known else set()
+            self._done = self._recorded() if known else set()
             if not known:
                 os.ftruncate(descriptor, 0)
                 if self._size:
-                    os.posix_fallocate(descriptor, 0, self._size)  # a full disk says so now
+                    os.posix_fallocate(descriptor, 0, self._size)  # a full disk is reported now
         except OSError:
             os.close(descriptor)
             raise
         return descriptor
 
-    def _remembered(self) -> set[int]:
+    def _recorded(self) -> set[int]:
         try:
             lines = _record(self._partial).read_text().splitlines()
         except FileNotFoundError:
@@ -124,7 +123,7 @@ class Download:
         return {int(line) for line in lines if line.isdecimal() and int(line) < self._count}
 
     async def _fetch(self, descriptor: int, number: int) -> None:
-        """One piece, whatever number of connections it takes."""
+        """Fetch one piece, over as many connections as it takes."""
         at, stop = number * PIECE_BYTES, min((number + 1) * PIECE_BYTES, self._size)
         retries = Retries(RetryBudget(), self._outage)
         while True:
@@ -132,7 +131,7 @@ class Download:
             try:
                 async with self._slots:
                     at = await self._receive(descriptor, at, stop)
-            except _Broken as broken:
+            except _ConnectionBroken as broken:
                 at = broken.at
                 if at > before:
                     retries.succeeded()
@@ -142,11 +141,14 @@ class Download:
                     raise BlobUnavailable(reason) from None
             else:
                 break
-        await finish_in_thread(self._remember, number)
+        await finish_in_thread(self._record, number)
         await self._hash_on(descriptor)
 
     async def _receive(self, descriptor: int, at: int, stop: int) -> int:
-        """Writes what one connection brings. Raises _Broken with how far it came, BlobUnavailable, Wrong, OSError."""
+        """Write what one connection brings. Return the offset reached, `stop`.
+
+        Raise _ConnectionBroken with the offset reached, BlobUnavailable, DigestMismatch, OSError.
+        """
         writer = _Writer(descriptor, at)
         try:
             async with self._source.open(self._digest, at, stop) as chunks:
@@ -157,23 +159,23 @@ class Download:
         except (ObjectStoreError, aiohttp.ClientError, TimeoutError) as error:
             await writer.flush()
             passing = not isinstance(error, ObjectStoreError) or error.passing
-            raise _Broken(writer.at, str(error) or type(error).__name__, passing=passing) from None
+            raise _ConnectionBroken(writer.at, str(error) or type(error).__name__, passing=passing) from None
         await writer.flush()
         if writer.at == at:
             raise DigestMismatch  # the store's file is shorter
         if writer.at < stop:
-            raise _Broken(writer.at, "the connection ended early")
+            raise _ConnectionBroken(writer.at, "the connection ended early")
         return stop
 
-    def _remember(self, number: int) -> None:
-        """A machine that crashes may keep the line and lose the bytes: the digest will tell."""
+    def _record(self, number: int) -> None:
+        """Record a complete piece. A crash may keep the line and lose the bytes: the digest check finds that."""
         self._done.add(number)
         if self._count > 1:
             with _record(self._partial).open("a") as record:
                 record.write(f"{number}\n")
 
     async def _hash_on(self, descriptor: int) -> None:
-        """Keeps up with the pieces that have come, while they are in the page cache and others are on their way."""
+        """Hash the pieces that have come, while they are still in the page cache."""
         async with self._hashing:
             while self._hashed in self._done:
                 start = self._hashed * PIECE_BYTES
@@ -183,7 +185,7 @@ class Download:
 
 
 class _Writer:
-    """Gathers what comes: a hop into a thread costs little beside a megabyte."""
+    """Buffers chunks: one call into a thread for each megabyte costs little."""
 
     def __init__(self, descriptor: int, at: int) -> None:
         self._descriptor = descriptor
@@ -203,7 +205,7 @@ class _Writer:
         self.at += len(full)
 
 
-class _Broken(Exception):  # noqa: N818 - named after the situation
+class _ConnectionBroken(Exception):  # noqa: N818 - named after the situation
     def __init__(self, at: int, reason: str, *, passing: bool = True) -> None:
         super().__init__(reason)
         self.at = at
@@ -221,7 +223,7 @@ def _hash(update: Callable[[bytes], None], descriptor: int, start: int, stop: in
     while start < stop:
         data = os.pread(descriptor, min(HASH_BYTES, stop - start), start)
         if not data:
-            return  # cut short by somebody else: the digest will not match
+            return  # another process truncated it: the digest will not match
         update(data)
         start += len(data)
 
@@ -231,6 +233,6 @@ def _record(partial: Path) -> Path:
 
 
 def forget(partial: Path) -> None:
-    """What has come so far is not to be used any more, or has been moved away."""
+    """Delete the partial file and its record."""
     partial.unlink(missing_ok=True)
     _record(partial).unlink(missing_ok=True)

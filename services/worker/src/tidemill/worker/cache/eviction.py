@@ -1,27 +1,27 @@
-"""What to remove from the cache of model files so that it fits: a pure decision over what lies on the disk."""
+"""Decides what to remove from the cache of model files so that it fits its limit. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
 class CachedBlob(NamedTuple):
-    """`links` counts the names of the file: its own and one for each version that has it. Sizes in bytes."""
+    """`links` is the file's link count: its own name and one for each version that has it. `size` in bytes."""
 
     name: str
     size: int
     links: int
     stored_at: float
-    wanted: bool = False  # by a version that is being made right now
+    wanted: bool = False  # by a version that is being made now
 
 
 class CachedVersion(NamedTuple):
     queue: str
     used_at: float
-    blobs: tuple[int, ...]  # a key of the blobs for each file; one may come several times
+    blobs: tuple[int, ...]  # the key of each file's blob; one may occur several times
 
 
 class Removals(NamedTuple):
-    """Versions first: a blob goes when no version has it any more."""
+    """Remove the versions first: a blob goes when no version has it any more."""
 
     queues: tuple[str, ...]
     blobs: tuple[str, ...]
@@ -29,9 +29,9 @@ class Removals(NamedTuple):
 
 
 def plan(blobs: Mapping[int, CachedBlob], idle: Sequence[CachedVersion], limit_bytes: int) -> Removals:
-    """Blobs that no version has go first, the oldest before the others; then the versions that were used longest ago.
+    """Choose blobs without a version first, the oldest before the others; then the versions used longest ago.
 
-    `idle` are the versions that nothing uses; the others are only seen as links.
+    `idle` holds the versions that nothing uses. Versions in use only show in the link counts.
     """
     excess = sum(blob.size for blob in blobs.values()) - limit_bytes
     links = {key: blob.links for key, blob in blobs.items()}

@@ -1,10 +1,10 @@
-"""Which of the versions that wait is fetched ahead next: fair over the accounts that made them. Pure."""
+"""Chooses which waiting version is prefetched next: fair over the accounts that made them. Pure."""
 
 from collections import OrderedDict, deque
 from typing import Final
 
-WAITING: Final = 32  # versions of an account; of a flood of pushes the latest are the likeliest to be run
-ACCOUNTS: Final = 64  # those that have waited longest are dropped: whoever runs their versions fetches them
+WAITING: Final = 32  # versions of an account; of many pushes, the latest are most likely to be run
+ACCOUNTS: Final = 64  # the accounts that have waited longest are dropped: their versions are fetched at boot
 
 
 class FairQueue:

@@ -1,4 +1,4 @@
-"""Keeps the cache within its limit: what has been unused longest goes first, and never what is in use."""
+"""Keeps the cache within its limit: evicts what was used longest ago, and never what is in use."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from tidemill.hosting.environments.store import Environments
 from tidemill.runtime.telemetry import log
 from tidemill.worker.cache.bundles import BundleCache
 
-EVERY_S: Final = 600.0  # a look walks the whole cache; disks fill in hours
+EVERY_S: Final = 600.0  # each look walks the whole cache; disks fill in hours
 
 
 async def evict_periodically(
@@ -17,7 +17,7 @@ async def evict_periodically(
     environments_in_use: Callable[[], frozenset[str]],
     limit_bytes: int,
 ) -> None:
-    """Named task. Model files and environments get half of the limit each."""
+    """Named task. Model files and environments may each take half of the limit."""
     while True:
         await asyncio.sleep(EVERY_S)
         try:

@@ -1,6 +1,6 @@
-"""Fetches the files and builds the environment of new versions before anybody runs them, where there is room.
+"""Fetches the files and builds the environment of new versions before their first boot, if there is room.
 
-A hint that is lost costs a slower first boot and nothing else. It never makes room: what others use stays.
+It evicts nothing. A lost hint costs a slower first boot and nothing else.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from tidemill.worker.cache.blobs import BlobCache, BlobUnavailable
 from tidemill.worker.cache.bundles import BundleCache
 from tidemill.worker.cache.fair_queue import FairQueue
 
-AT_ONCE: Final = 2  # versions, of different accounts: one that takes long holds no other, and boots keep their share
-FILL_SHARE: Final = 0.8  # of the space for model files: the rest is for what is asked for
+AT_ONCE: Final = 2  # versions, of different accounts: a slow one blocks no other, and boots keep bandwidth
+FILL_SHARE: Final = 0.8  # of the space for model files: the rest is kept for boots
 WITHIN_S: Final = 3600.0  # of one version: files of 20 GiB and an environment with torch
 PREFETCHED: Final = Counter("tidemill_worker_prefetched_total", "New versions that were fetched ahead", ["result"])
 FETCH_ERRORS: Final = (
@@ -43,7 +43,7 @@ Result = Literal["fetched", "gone", "full", "failed"]
 
 
 class Prefetcher:
-    """Fairly over accounts, AT_ONCE versions at a time. `limit_bytes` is for model files."""
+    """Fair over accounts. `limit_bytes` is the space for model files."""
 
     def __init__(  # noqa: PLR0917 - the parts of a boot up to the fork
         self,
@@ -101,7 +101,7 @@ class Prefetcher:
         PREFETCHED.labels(result).inc()
 
     async def fetch(self, queue: str) -> Result:
-        """What became of it: fetched, gone (the version) or full (the cache). Raise one of FETCH_ERRORS."""
+        """Return "fetched", "gone" (the version was deleted) or "full" (the cache). Raise one of FETCH_ERRORS."""
         row = await store.version(self._database, queue)
         if row is None:
             return "gone"

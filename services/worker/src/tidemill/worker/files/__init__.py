@@ -1,4 +1,4 @@
-"""Files of predictions: inputs on their way to a child, and outputs on their way from it to the object store.
+"""Files of predictions: inputs fetched for a child, and outputs uploaded from it to the object store.
 
-Paths and descriptors of a child's are never trusted.
+Paths and descriptors from a child are never trusted.
 """

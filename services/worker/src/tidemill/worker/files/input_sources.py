@@ -1,4 +1,4 @@
-"""Where an input file is to be had, decided from its URL alone. Pure."""
+"""Decides from an input's URL alone where the file comes from. Pure."""
 
 import re
 from typing import Final, NamedTuple
@@ -15,36 +15,36 @@ class DataUri(NamedTuple):
 
 
 class UploadedFile(NamedTuple):
-    """A file of the files API, which only the account that uploaded it may use."""
+    """A file of the files API. Only the account that uploaded it may use it."""
 
     file_id: str
 
 
 class DeliveredOutput(NamedTuple):
-    """An output of an earlier prediction, under the URL that we made for it."""
+    """An output file of an earlier prediction, under a delivery URL of ours."""
 
     url: str
 
 
 class ExternalUrl(NamedTuple):
-    """For the egress client, which decides whether it may be fetched."""
+    """A URL of another server. The egress client decides whether it may be fetched."""
 
     url: str
 
 
 Source = DataUri | UploadedFile | DeliveredOutput | ExternalUrl
 
-# Clients build URLs on bases with and without /v1, and some add their own.
+# Clients use base URLs with and without /v1, and some add another one.
 _FILE: Final = re.compile(r"(?:/v1){0,2}/files/(?P<id>[^/]+)(?:/download)?")
 _SHOWN_CHARS: Final = 80
 
 
 class UnsupportedUrl(Exception):  # noqa: N818 - named after the situation
-    """The text is no URL that a file can be fetched from."""
+    """The text is not a URL that a file can be fetched from."""
 
 
 def source_of(text: str, public_urls: PublicUrls) -> Source:
-    """Raises NoSource, above all for what could be a local path."""
+    """Return the source of the file. Raise UnsupportedUrl, above all for what could be a local path."""
     if text[: len(PREFIX)].lower() == PREFIX:
         return DataUri(text)
     try:

@@ -1,4 +1,4 @@
-"""The SQL of uploaded files, as far as predictions use them."""
+"""Reads the rows of uploaded files that inputs name."""
 
 from typing import Final
 
@@ -9,5 +9,5 @@ SELECT name, content_type, object_key FROM file WHERE id = $1 AND account_id = $
 
 
 async def uploaded_file(database: Database, file_id: str, account: str) -> Row | None:
-    """None for what does not exist and for what is somebody else's: nobody can tell them apart."""
+    """Return the row, or None if there is no such file or another account owns it."""
     return await database.row(FILE, file_id, account)

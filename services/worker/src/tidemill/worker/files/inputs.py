@@ -1,7 +1,7 @@
-"""Brings file inputs: each URL of an input becomes a path in a folder that the child can only read.
+"""Fetches file inputs: each URL of an input becomes a path in a folder that the child can only read.
 
-What is not a data: URI, a file or output of ours, or a URL that the egress policy allows is refused; above all, a
-local path never gets through to a model.
+Accepted are data: URIs, our own files and outputs, and URLs that the egress policy allows. A local path must never
+reach a model.
 """
 
 import asyncio
@@ -42,20 +42,20 @@ from tidemill.worker.files.spool import SpoolTooLarge, spool
 
 PARALLEL: Final = 8  # fetches at once, of all predictions of the worker
 FILES_LIMIT: Final = 200  # of one input; an album, not a data set
-TRIES: Final = 3  # of a fetch elsewhere that failed on the way, with 5xx or with 429, and nobody said when to come back
-BUSY_LIMIT_S: Final = 60.0  # in all, for a server that asks to be left alone so long; the prediction holds its place
+TRIES: Final = 3  # of an external fetch that failed on the way, with 5xx, or with 429 without Retry-After
+BUSY_LIMIT_S: Final = 60.0  # in all, for Retry-After of a server; the prediction holds its place meanwhile
 FETCH_TIMEOUT_S: Final = 300.0  # of one try: INPUT_FILE_LIMIT_BYTES at 3.5 MB/s
-DATABASE_PATIENCE_S: Final = RETRY_BUDGET_S  # for the row of an uploaded file, when the database is away
+DATABASE_PATIENCE_S: Final = RETRY_BUDGET_S  # for the row of an uploaded file, while the database is unreachable
 NAME_LIMIT_CHARS: Final = 100  # of a file's name for the model; its suffix is kept
 FILE_MODE: Final = 0o444
 FOLDER_MODE: Final = 0o755  # the child may run under a uid of its own
 
-# The object key that a delivery URL of ours grants. Raises InvalidCapability.
+# Returns the object key that a delivery URL of ours grants. Raises InvalidCapability.
 DeliveryKey = Callable[[str], str]
 
 
 class InputFetchError(Exception):
-    """An input file could not be had; the message is for the prediction's user."""
+    """An input file could not be fetched; the message is for the prediction's user."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"The input {field} could not be fetched: {reason}")
@@ -64,11 +64,11 @@ class InputFetchError(Exception):
 
 
 class _FileUnavailable(Exception):  # noqa: N818 - named after the situation
-    """Why one file cannot be had, in words for its user."""
+    """One file cannot be fetched; the message is for the user."""
 
 
 class _IncomingFile(NamedTuple):
-    """A file as it arrives. The name is a stranger's until `_name_for` has made it harmless."""
+    """A file as it arrives. The name is not trusted before `name_for` has made it safe."""
 
     name: str
     content_type: str
@@ -76,7 +76,7 @@ class _IncomingFile(NamedTuple):
 
 
 class InputFetcher:
-    """`public_urls` is the gateway as clients reach it: URLs below them are ours."""
+    """URLs below `public_urls` are ours."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class InputFetcher:
         self._delivery_key = delivery_key
         self._slots = asyncio.Semaphore(PARALLEL)
 
-    async def materialise(
+    async def fetch_files(
         self,
         fields: tuple[FileField, ...],
         value: Mapping[str, Any],
@@ -102,10 +102,9 @@ class InputFetcher:
         account: str,
         budget: RetryBudget | None = None,
     ) -> dict[str, Any]:
-        """The input with local paths for the files of `fields`, which lie below `folder`, made if need be. `budget`
-        is for our own store.
+        """Return the input with local paths for the files of `fields`. They lie below `folder`, made if need be.
 
-        Raises InputFetchError; then the folder is gone again.
+        `budget` limits the retries of our own store. Raise InputFetchError; the folder is then removed.
         """
         try:
             wanted = input_files(fields, value)
@@ -117,37 +116,37 @@ class InputFetcher:
             return dict(value)
         try:
             await finish_in_thread(_make_folder, folder)
-            paths = await self._bring_all(wanted, folder, account, budget or RetryBudget())
+            paths = await self._fetch_all(wanted, folder, account, budget or RetryBudget())
         except BaseException:
             await finish_in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         return with_paths(value, paths)
 
-    async def _bring_all(
+    async def _fetch_all(
         self, wanted: tuple[InputFileUrl, ...], folder: Path, account: str, budget: RetryBudget
     ) -> dict[InputFileUrl, str]:
         paths: dict[InputFileUrl, str] = {}
 
-        async def bring(each: InputFileUrl) -> None:
-            paths[each] = str(await self._bring(each, folder, account, budget))
+        async def fetch(each: InputFileUrl) -> None:
+            paths[each] = str(await self._fetch(each, folder, account, budget))
 
         try:
             async with asyncio.TaskGroup() as group:
                 for each in wanted:
-                    group.create_task(bring(each), name=f"input {each.field}")
+                    group.create_task(fetch(each), name=f"input {each.field}")
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return paths
 
-    async def _bring(self, wanted: InputFileUrl, folder: Path, account: str, budget: RetryBudget) -> Path:
-        retries, elsewhere = self._objects.retries(budget), _ExternalRetries()
+    async def _fetch(self, wanted: InputFileUrl, folder: Path, account: str, budget: RetryBudget) -> Path:
+        retries, external = self._objects.retries(budget), _ExternalRetries()
         try:
             while True:
                 try:
-                    async with self._slots:  # not while it waits for another try
+                    async with self._slots:  # released while it waits for another try
                         return await self._try(wanted.url, folder, account)
                 except EgressError as error:
-                    if not await elsewhere.again(error):
+                    if not await external.wait(error):
                         raise
                 except (ObjectStoreError, aiohttp.ClientError) as error:
                     passing = not isinstance(error, ObjectStoreError) or error.passing
@@ -192,7 +191,7 @@ class InputFetcher:
                 raise _FileUnavailable("it does not exist or is not yours") from None
 
     async def _stored(self, source: UploadedFile | DeliveredOutput, account: str) -> tuple[str, str, str]:
-        """Name, content type and object key."""
+        """Return name, content type and object key."""
         if isinstance(source, DeliveredOutput):
             try:
                 key = self._delivery_key(source.url)
@@ -222,15 +221,15 @@ async def _data(source: DataUri) -> _IncomingFile:
 
 
 class _ExternalRetries:
-    """The tries of one file of a stranger's server."""
+    """The retries of one file from an external server."""
 
     def __init__(self) -> None:
         self._left = TRIES - 1
         self._waits = backoffs()
         self._asked_to_wait_s = 0.0
 
-    async def again(self, error: EgressError) -> bool:
-        """Waits before another try; False when it would not go better, or not soon enough."""
+    async def wait(self, error: EgressError) -> bool:
+        """Wait before another try. Return False if another try is useless or would come too late."""
         status = error.status if isinstance(error, EgressFailed) else None
         passing = isinstance(error, EgressTimeout | EgressFailed) and (
             status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
@@ -248,7 +247,7 @@ class _ExternalRetries:
 
 
 def name_for(name: str, content_type: str) -> str:
-    """A harmless file name with its suffix, or the one of its media type: programs go by it."""
+    """Return a safe file name. Its suffix, or that of the media type, is kept: programs rely on it."""
     safe = filename(None, name).lstrip(".-") or "file"
     path = PurePosixPath(safe)
     suffix = path.suffix if len(path.suffix) <= NAME_LIMIT_CHARS // 2 else ""
@@ -262,7 +261,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _make_own_folder(folder: Path) -> str:
-    """One for each file, so that equal names do not meet and each keeps its own."""
+    """Make a folder for one file, so that equal names do not collide."""
     own = tempfile.mkdtemp(dir=folder, prefix="")
     Path(own).chmod(FOLDER_MODE)
     return own

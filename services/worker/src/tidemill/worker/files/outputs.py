@@ -1,6 +1,6 @@
-"""Files that a model made: from the descriptors its child handed over to the object store, as they appear.
+"""Uploads the files that a model made: from the descriptors that its child passed, to the object store.
 
-Never by path: a child could point one anywhere. What it can open it may read, and no more.
+Never by path, which could point anywhere. A descriptor shows only what the child itself could open.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ from tidemill.worker.runs.ports import AddLogLine
 from tidemill.worker.runs.run import Run, RunFailed
 from tidemill.worker.runs.stopping import unless_stopped
 
-PARALLEL: Final = 4  # of all runs of the worker; a store on one machine gains nothing from more
-# What waits for a store that is away lies on the disks of its instances, each with an open descriptor: with more than
-# this the worker begins nothing new.
+PARALLEL: Final = 4  # of all runs of the worker; more gain nothing with a store on one machine
+# Files that wait for an unreachable store lie on the disks of their instances, each with an open descriptor. Over these
+# limits, the worker begins nothing new.
 WAITING_LIMIT: Final = 256
 WAITING_LIMIT_BYTES: Final = 4 * 1024**3
 WAITS: Final = "[The object store is away: the output is kept and stored when it is back.]\n"
 
 
 class OutputUploader:
-    """`url_for` makes the URL under which clients fetch an object."""
+    """`url_for` returns the URL under which clients fetch an object."""
 
     def __init__(self, objects: Objects, url_for: Callable[[str], str], add_log_line: AddLogLine) -> None:
         self._objects = objects
@@ -46,12 +46,13 @@ class OutputUploader:
 
     @property
     def is_behind(self) -> bool:
-        """So much waits for a store that is away that nothing new should be made."""
+        """Whether too much waits for an unreachable store to begin new runs."""
         return self._objects.away and (self._waiting >= WAITING_LIMIT or self._waiting_bytes >= WAITING_LIMIT_BYTES)
 
     async def upload(self, run: Run, value: msgspec.Raw, files: Sequence[FileRef], fds: list[int]) -> msgspec.Raw:
-        """`value` with the URL of each file at its pointer. Closes the descriptors in any case. Raises Refused, also
-        when the run is stopped meanwhile.
+        """Return `value` with the URL of each file at its pointer. The descriptors are closed in any case.
+
+        Raise RunFailed, also if the run is stopped meanwhile.
         """
         handed = [PassedFile(fd) for fd in fds]
         try:
@@ -69,7 +70,7 @@ class OutputUploader:
         return msgspec.Raw(msgspec.json.encode(decoded))
 
     async def _upload_all(self, run: Run, files: Sequence[FileRef], handed: Sequence[PassedFile]) -> list[str]:
-        """The URLs in order; the first failure ends all."""
+        """Return the URLs in order. The first failure cancels the others."""
         budget = RetryBudget(on_wait=lambda: self._add_log_line(run, WAITS))
         try:
             async with asyncio.TaskGroup() as group:
@@ -83,7 +84,7 @@ class OutputUploader:
 
     async def _upload_one(self, run: Run, ref: FileRef, file: PassedFile, budget: RetryBudget) -> str:
         name = safe_name(ref.name)
-        # Attempts and files of one name are kept apart: a zombie's late upload must not replace what was recorded.
+        # Keys differ by attempt and file: the late upload of a lost attempt must not replace a recorded file.
         key = f"outputs/{run.job.id}/{run.job.attempt}-{next(self._numbers)}/{name}"
         try:
             size = file.size()
@@ -114,7 +115,7 @@ class OutputUploader:
         try:
             await self._objects.store(key, file, size, kind, budget)
         except ObjectStoreError:
-            if file.size() < size:  # the client tells only that the body broke off
+            if file.size() < size:  # the client only reports that the body ended early
                 raise shrunk() from None
             raise
 

@@ -1,4 +1,4 @@
-"""A descriptor that a child handed over: what it leads to is the child's choice, and the child may still change it."""
+"""A file descriptor that a child passed to the worker. The child chose the file, and may still change it."""
 
 import os
 import stat
@@ -15,17 +15,17 @@ CHUNK_BYTES: Final = 1024 * 1024
 
 
 class PassedFile:
-    """Owns the descriptor. Reads and the close exclude one another: a read that an HTTP client left behind must not
-    find its number given to another file.
+    """Owns the descriptor. A lock keeps reads and the close apart: a read that an HTTP client left behind must not use
+    a descriptor number that was given to another file.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._closed = False
 
     def size(self) -> int:
-        """In bytes, of a regular file. Raises Refused for anything else and for what is over the limit, OSError."""
+        """Return the size in bytes. Raise RunFailed if it is no regular file or over the limit, OSError."""
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise RunFailed("The output names something that is no regular file.", ErrorCode.MODEL_ERROR)
@@ -35,14 +35,14 @@ class PassedFile:
         return status.st_size
 
     def read_at(self, offset: int, limit_bytes: int) -> bytes:
-        """Raises OSError, also when it was not opened for reading."""
-        with self._turn:
+        """Raise OSError, also if the file was not opened for reading."""
+        with self._lock:
             if self._closed:
                 raise OSError("the file was closed meanwhile")
             return os.pread(self._descriptor, limit_bytes, offset)
 
     async def chunks(self, offset: int, size: int) -> AsyncIterator[bytes]:
-        """Exactly `size` bytes: the model may go on writing, and the store was told how many come. Raises Refused."""
+        """Yield exactly `size` bytes, as announced to the store: the file may grow. Raise RunFailed if it shrank."""
         end = offset + size
         while offset < end:
             chunk = await finish_in_thread(self.read_at, offset, min(CHUNK_BYTES, end - offset))
@@ -52,7 +52,7 @@ class PassedFile:
             yield chunk
 
     def close(self) -> None:
-        with self._turn:
+        with self._lock:
             if not self._closed:
                 self._closed = True
                 os.close(self._descriptor)

@@ -1,5 +1,5 @@
-"""Makes a run's input ready: reads it from its row when it was too large for the job, brings its files and has its
-secrets kept out of logs.
+"""Prepares a run's input: reads it from its row if it was too large for the job, fetches its files, and registers its
+secrets for redaction.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ WAITS: Final = "[The object store is away: the prediction begins when it gives t
 
 
 class InputPreparation:
-    """`folder_of` names where an instance's input files go."""
+    """`folder_of` returns the folder for an instance's input files."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class InputPreparation:
         self._removals = Tasks()
 
     async def prepare(self, instance: Instance, run: Run) -> bytes:
-        """The input's JSON with local paths for files. Raises Refused, also when the run is stopped meanwhile."""
+        """Return the input's JSON with local paths for files. Raise RunFailed, also if the run is stopped meanwhile."""
         return await unless_stopped(run, self._prepare(instance, run))
 
     async def _prepare(self, instance: Instance, run: Run) -> bytes:
@@ -63,7 +63,7 @@ class InputPreparation:
         self._folders[run.job.id] = folder
         try:
             budget = RetryBudget(on_wait=lambda: self._add_log_line(run, WAITS))
-            ready = await self._inputs.materialise(fields, given, folder, run.job.account, budget)
+            ready = await self._inputs.fetch_files(fields, given, folder, run.job.account, budget)
         except InputFetchError as error:
             raise RunFailed(str(error), ErrorCode.INPUT_FETCH_FAILED) from None
         return msgspec.json.encode(ready)

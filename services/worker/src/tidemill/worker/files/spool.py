@@ -1,4 +1,4 @@
-"""Writes a stream of bytes into a file, in large pieces and off the event loop, within a limit."""
+"""Writes a stream of bytes into a file: in large pieces, in threads, within a limit."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from tidemill.hosting.threads import finish_in_thread
 
-BUFFER_BYTES: Final = 1024 * 1024  # of each file under way: a hop into a thread costs little beside it
+BUFFER_BYTES: Final = 1024 * 1024  # of each file under way: one call into a thread for this much costs little
 
 
 class SpoolTooLarge(Exception):  # noqa: N818 - named after the situation
@@ -20,11 +20,11 @@ class SpoolTooLarge(Exception):  # noqa: N818 - named after the situation
 
 class Spooled(NamedTuple):
     size: int
-    sha256: str  # empty unless it was asked for
+    sha256: str  # empty unless `digest` was set
 
 
 async def spool(chunks: AsyncIterator[bytes], file: FileIO, *, limit_bytes: int, digest: bool = False) -> Spooled:
-    """Appends all chunks to `file`. Raises SpoolTooLarge, OSError and whatever the stream raises."""
+    """Append all chunks to `file`. Raise SpoolTooLarge, OSError, and what the stream raises."""
     sha256 = hashlib.sha256()
     buffer = bytearray()
     size = 0

@@ -1,1 +1,1 @@
-"""What this worker tells the others: that it lives, what it has room for, and what operators want to see of it."""
+"""What this worker reports: its lease, its heartbeat to the scheduler, and its report to operators."""

@@ -1,6 +1,6 @@
-"""What this worker tells operators: the layers of its sandbox, its instances, its cache. Written to its row.
+"""Reports to operators: the layers of the sandbox, the instances, the cache. Written to the worker's row.
 
-It owns no state of models: it looks at what others hold, every few seconds, and costs no prediction anything.
+It owns no state: every few seconds it reads that of other parts, off the path of predictions.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from tidemill.worker.instances.processes import RootProcess
 from tidemill.worker.runs.instance import Instance
 from tidemill.worker.runs.run_table import RunTable
 
-EVERY_S: Final = 5.0  # people look at it; schedulers have the heartbeat
-SIZE_EVERY: Final = 12  # reports between two walks through the cache: a minute
+EVERY_S: Final = 5.0  # people read it; the scheduler has the heartbeat
+SIZE_EVERY: Final = 12  # reports between two measurements of the cache: a minute
 PROBE_UID: Final = 199_998
 NO_LIMIT: Final = sys.maxsize
 COUNTED_BY_PARENTS: Final = (
@@ -57,8 +57,8 @@ class Reporter:
         self._cache_bytes = 0
 
     async def probe_layers(self) -> None:
-        """Tries the sandbox once, and says what is missing: at start, before any model could need it."""
-        self._layers = await available(self._settings.home)
+        """Try the sandbox once at start, and log the layers that are missing."""
+        self._layers = await available_layers(self._settings.home)
         for layer in self._layers:
             if layer.on:
                 continue
@@ -67,8 +67,8 @@ class Reporter:
             what = refused if required else "models run without it"
             logger = log().bind(action="sandbox", layer=layer.name, reason=layer.detail, required=required)
             (logger.error if required else logger.warning)(f"a layer of the sandbox is missing: {what}")
-        if counted := memory_counted(self._layers):
-            log().warning("memory can hide from its limits", action="sandbox", reason=counted)
+        if reason := uncounted_memory(self._layers):
+            log().warning("memory can hide from its limits", action="sandbox", reason=reason)
 
     async def run(self) -> None:
         """Named task."""
@@ -93,20 +93,20 @@ class Reporter:
             model_network=self._policy.network,
             capacity=self._settings.capacity,
             draining=self._table.is_draining,
-            layers=layers(self._layers, self._policy.required),
-            instances=[described(each, memory.get(each.id), monotonic()) for each in instances],
+            layers=layer_reports(self._layers, self._policy.required),
+            instances=[instance_report(each, memory.get(each.id), monotonic()) for each in instances],
             cache=CacheReport(
                 size_bytes=self._cache_bytes,
                 limit_bytes=self._settings.cache_limit_bytes,
                 found=self._bundles.uses["found"],
                 made=self._bundles.uses["made"],
             ),
-            memory_counted=memory_counted(self._layers),
+            memory_counted=uncounted_memory(self._layers),
         )
 
 
-async def available(home: Path) -> list[SandboxLayer]:
-    """What of the sandbox this machine gives a child of this worker; nothing of it where not even an attempt works."""
+async def available_layers(home: Path) -> list[SandboxLayer]:
+    """Return the layers of the sandbox that a child of this worker gets here; all off if the attempt itself fails."""
     runtime = await asyncio.to_thread(make_runtime_path, home / "runtime")
     with tempfile.TemporaryDirectory(dir=home) as tmp:
         settings = Sandbox(tmp=tmp, uid=PROBE_UID)
@@ -117,19 +117,19 @@ async def available(home: Path) -> list[SandboxLayer]:
             return [SandboxLayer(name, on=False, detail=reason) for name in settings.layers]
 
 
-def layers(found: Iterable[SandboxLayer], required: Sequence[str]) -> list[LayerReport]:
+def layer_reports(found: Iterable[SandboxLayer], required: Sequence[str]) -> list[LayerReport]:
     return [
         LayerReport(name=each.name, on=each.on, required=each.name in required, detail=each.detail) for each in found
     ]
 
 
-def memory_counted(found: Sequence[SandboxLayer]) -> str | None:
-    """Why a model's memory may not all be counted; None where each instance's processes can be told from all others."""
-    apart = any(each.on and each.name in {MOUNTS, IDENTITY} for each in found)  # mounts stand for all namespaces
+def uncounted_memory(found: Sequence[SandboxLayer]) -> str | None:
+    """Return why some memory of a model may not be counted, or None if each process's instance can be found."""
+    apart = any(each.on and each.name in {MOUNTS, IDENTITY} for each in found)  # "mounts" stands for all namespaces
     return None if apart or not found else COUNTED_BY_PARENTS
 
 
-def described(instance: Instance, memory_bytes: int | None, now: float) -> InstanceReport:
+def instance_report(instance: Instance, memory_bytes: int | None, now: float) -> InstanceReport:
     about = instance.about
     return InstanceReport(
         id=instance.id,
@@ -154,7 +154,7 @@ def _pid(instance: Instance) -> int | None:
 
 
 def _memory(pids: Iterable[tuple[str, int | None]]) -> dict[str, int]:
-    """Of those that have a process; pages that several share are counted for each."""
+    """Return the memory of instances with a process; pages that several processes share count for each."""
     have = [(identifier, RootProcess(pid)) for identifier, pid in pids if pid is not None]
     found = processes.of_instances([root for _, root in have])
     return {identifier: usage.memory_bytes(pids, NO_LIMIT) for (identifier, _), pids in zip(have, found, strict=True)}

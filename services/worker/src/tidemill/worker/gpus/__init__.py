@@ -1,1 +1,1 @@
-"""The machine's GPUs: which there are, which an instance gets, and who holds them until its process has gone."""
+"""The machine's GPUs: which there are, which an instance gets, and which it holds until its process has gone."""

@@ -1,6 +1,6 @@
-"""Who holds which GPU of this worker, from before the fork until the process has gone.
+"""Assigns this worker's GPUs to instances, from before the fork until the process has gone.
 
-An instance waits here until its devices have room; idle ones are asked to stop for it. The decision is `choice.decide`.
+An instance waits here until devices have room; idle instances are stopped for it. `choice.decide` makes the decision.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from tidemill.worker.gpus import choice
 from tidemill.worker.gpus.choice import Evict, GpuGrant, GpuRequest, GrantHolder, Never
 from tidemill.worker.gpus.devices import Gpus
 
-# While an instance waits: what others give back is seen at once when they end, a stranger's process only by looking.
-LOOK_EVERY_S: Final = 0.5
+# While an instance waits. A release here wakes it at once; the end of another program's process is seen only so.
+CHECK_EVERY_S: Final = 0.5
 OBSERVE_EVERY_S: Final = 10.0  # for the metrics
 MEMORY: Final = Gauge(
     "tidemill_worker_gpu_memory_bytes", "GPU memory by device: total, reserved or used", ["device", "kind"]
@@ -23,11 +23,11 @@ MEMORY: Final = Gauge(
 
 
 class NoSuchGpu(Exception):  # noqa: N818 - named after the situation
-    """The worker will never have the GPUs that the instance asks for; the message says what is missing."""
+    """The worker can never give the instance its GPUs; the message says what is missing."""
 
 
 class GpuAssignments:
-    """`idle_s` tells how long an instance has been idle, None while it must not stop; `stop` asks one to end."""
+    """`idle_s` returns for how long an instance has been idle, or None while it must not stop. `stop` drains one."""
 
     def __init__(self, gpus_here: Gpus, *, idle_s: Callable[[str], float | None], stop: Callable[[str], None]) -> None:
         self._gpus = gpus_here
@@ -35,16 +35,16 @@ class GpuAssignments:
         self._stop = stop
         self._grants: dict[str, GpuGrant] = {}
         self._ending: set[str] = set()
-        self._turn = asyncio.Lock()  # one looks for room at a time, in the order they came
-        self._given_back = asyncio.Event()
+        self._lock = asyncio.Lock()  # one instance at a time looks for room, first come first served
+        self._released = asyncio.Event()
 
     async def assign(self, instance: str, wanted: GpuRequest) -> GpuGrant:
-        """Reserved until `release(instance)`. Raises NoSuchGpu; waits for as long as its caller lets it."""
+        """Wait for devices and reserve them until `release(instance)`. Raise NoSuchGpu. The caller limits the wait."""
         if not wanted.devices or not self._gpus.devices:
             return GpuGrant()
-        async with self._turn:
+        async with self._lock:
             while True:
-                self._given_back.clear()
+                self._released.clear()
                 decision = choice.decide(wanted, self._gpus.devices, self._holders(), await self._used())
                 if isinstance(decision, GpuGrant):
                     self._grants[instance] = decision
@@ -53,7 +53,7 @@ class GpuAssignments:
                     raise NoSuchGpu(decision.reason)
                 if isinstance(decision, Evict):
                     self._make_room(decision, instance)
-                await self._until_changed()
+                await self._wait_for_change()
 
     def _make_room(self, decision: Evict, instance: str) -> None:
         for idle in decision.instances:
@@ -61,10 +61,10 @@ class GpuAssignments:
             self._ending.add(idle)
             self._stop(idle)
 
-    async def _until_changed(self) -> None:
+    async def _wait_for_change(self) -> None:
         try:
-            async with asyncio.timeout(LOOK_EVERY_S):
-                await self._given_back.wait()
+            async with asyncio.timeout(CHECK_EVERY_S):
+                await self._released.wait()
         except TimeoutError:
             return
 
@@ -78,10 +78,10 @@ class GpuAssignments:
         ]
 
     def release(self, instance: str) -> None:
-        """When its process has gone; an instance without a grant is fine."""
+        """Release the grant after the process has gone. An instance without a grant is ignored."""
         self._ending.discard(instance)
         if self._grants.pop(instance, None) is not None:
-            self._given_back.set()
+            self._released.set()
 
     @property
     def count(self) -> int:
@@ -92,12 +92,12 @@ class GpuAssignments:
         return sum(device.memory_bytes for device in self._gpus.devices)
 
     def free_bytes(self) -> list[int]:
-        """What nobody has reserved, on each device."""
+        """Return the unreserved memory of each device."""
         held = self._grants.values()
         return [device.memory_bytes - sum(grant.on(device) for grant in held) for device in self._gpus.devices]
 
     async def observe(self) -> None:
-        """Named task: keeps the metrics. Without GPUs there is nothing to do, ever."""
+        """Named task: keeps the metrics up to date."""
         while True:
             used = await self._used() if self._gpus.devices else {}
             for device in self._gpus.devices:

@@ -1,7 +1,7 @@
-"""Which GPUs an instance gets: a pure decision over what the machine has, what is reserved and what was observed.
+"""Decides which GPUs an instance gets, from the machine's devices, the reservations and the observed use. Pure.
 
-Nothing here asks a device or stops an instance. Sizes are bytes; devices are named by their UUID throughout, since
-their numbers differ between NVML and CUDA and change with CUDA_VISIBLE_DEVICES.
+Sizes are bytes. Devices are named by UUID: their numbers differ between NVML and CUDA and change with
+CUDA_VISIBLE_DEVICES.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ import msgspec
 from tidemill.contracts.hardware import HARDWARE
 from tidemill.contracts.limits import GIB
 
-# What a driver keeps of a device, and a bare context takes: "an 80 GB GPU" still is one when nobody else is on it.
+# What the driver keeps and a bare context takes: without this slack, nothing would fit "an 80 GB GPU".
 SLACK_BYTES: Final = GIB
-# Shared by all devices, and needed for any.
+# Needed for every device.
 _COMMON_FILES: Final = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
@@ -28,26 +28,26 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class GpuRequest(NamedTuple):
-    """`bytes_each` None is all that a device has. `devices` 0 is a model that gets none, and sees none."""
+    """`bytes_each` None: all memory of a device. `devices` 0: the model gets and sees none."""
 
     devices: int = 0
     bytes_each: int | None = None
 
 
 class GpuGrant(msgspec.Struct, frozen=True):
-    """Devices for one instance, and what is reserved for it on each."""
+    """Devices for one instance, and the memory reserved for it on each."""
 
     devices: tuple[Device, ...] = ()
     bytes_each: tuple[int, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
-        """For the child. Set also when it is to see no device."""
+        """Variables for the child; set also if it must see no device."""
         return {"CUDA_VISIBLE_DEVICES": ",".join(device.uuid for device in self.devices)}
 
     @property
     def files(self) -> tuple[str, ...]:
-        """What the child's sandbox must open for it: of the other devices nothing is to be had."""
+        """Device files that the child's sandbox opens; those of other devices stay closed."""
         own = tuple(f"/dev/nvidia{device.minor}" for device in self.devices)
         return (*_COMMON_FILES, *own) if own else ()
 
@@ -56,9 +56,7 @@ class GpuGrant(msgspec.Struct, frozen=True):
 
 
 class GrantHolder(NamedTuple):
-    """An instance with a grant; `idle_s` is None while it may not be stopped: it runs something, boots, or is `ending`
-    already.
-    """
+    """An instance with a grant. `idle_s` is None while it must not be stopped: it runs, boots, or is `ending`."""
 
     instance: str
     grant: GpuGrant
@@ -67,24 +65,28 @@ class GrantHolder(NamedTuple):
 
 
 class Evict(NamedTuple):
-    """Idle instances that must stop before the wish fits."""
+    """Idle instances to stop, so that the request fits."""
 
     instances: tuple[str, ...]
 
 
 class Wait(NamedTuple):
-    """It fits once others have ended."""
+    """The request fits once other instances have ended."""
 
 
 class Never(NamedTuple):
+    """The machine cannot meet the request."""
+
+    """The machine cannot meet the request."""
+
     reason: str
 
 
 Decision = GpuGrant | Evict | Wait | Never
 
 
-def wish(sku: str, *, asks: bool) -> GpuRequest:
-    """What a model is to get: as its queue's hardware has it. One that only says `gpu: true` gets a whole device."""
+def gpu_request(sku: str, *, asks: bool) -> GpuRequest:
+    """Return what the queue's hardware has. A model that only says `gpu: true` (`asks`) gets a whole device."""
     hardware = HARDWARE.get(sku)
     if hardware is not None and hardware.gpus:
         return GpuRequest(hardware.gpus, hardware.gpu_memory_bytes // hardware.gpus)
@@ -94,9 +96,9 @@ def wish(sku: str, *, asks: bool) -> GpuRequest:
 def decide(
     wanted: GpuRequest, devices: Sequence[Device], holders: Sequence[GrantHolder], used: Mapping[str, int]
 ) -> Decision:
-    """`used` is what was observed in use on each device, by anybody.
+    """`used` is the memory in use on each device, by any process.
 
-    A machine without GPUs grants none: most models run on its CPU, and those that cannot say so in their set-up.
+    A machine without GPUs grants none: most models also run on a CPU, and the others fail in their set-up.
     """
     if not wanted.devices or not devices:
         return GpuGrant()
@@ -109,7 +111,7 @@ def decide(
 def _fit(
     wanted: GpuRequest, devices: Sequence[Device], holders: Sequence[GrantHolder], used: Mapping[str, int]
 ) -> GpuGrant | None:
-    """The fullest devices that still have room: whole ones stay free for whoever needs a whole one."""
+    """Choose the fullest devices with room, so that empty ones stay free for requests of a whole device."""
     free = {device.uuid: free_bytes(device, holders, used) for device in devices}
     fitting = [device for device in devices if _needed(wanted, device) <= free[device.uuid]]
     if len(fitting) < wanted.devices:
@@ -119,13 +121,13 @@ def _fit(
 
 
 def free_bytes(device: Device, holders: Sequence[GrantHolder], used: Mapping[str, int]) -> int:
-    """What can still be promised: neither reserved, nor in use by one that took more or by a stranger's process."""
+    """Return the memory that is neither reserved nor in use, be it beyond a reservation or by another program."""
     reserved = sum(holder.grant.on(device) for holder in holders)
     return device.memory_bytes - max(reserved, used.get(device.uuid, 0))
 
 
 def _needed(wanted: GpuRequest, device: Device) -> int:
-    """No more than a whole device: a model may be tried on a smaller one than its hardware names, alone."""
+    """Return at most a whole device: a model may run on a smaller one than its hardware names, alone."""
     whole = max(device.memory_bytes - SLACK_BYTES, 0)
     return whole if wanted.bytes_each is None else min(wanted.bytes_each, whole)
 
@@ -133,21 +135,21 @@ def _needed(wanted: GpuRequest, device: Device) -> int:
 def _evict(
     wanted: GpuRequest, devices: Sequence[Device], holders: Sequence[GrantHolder], used: Mapping[str, int]
 ) -> Evict | None:
-    """The longest idle first, and none whose end would not help; none at all where those that are ending suffice."""
+    """Choose the longest idle instances, and only those that help. None if none do, or those ending suffice."""
     gone = [holder for holder in holders if holder.ending]
     idle = [holder for holder in holders if holder.idle_s is not None and not holder.ending]
     waiting = iter(sorted(idle, key=lambda holder: -(holder.idle_s or 0.0)))
-    doomed: list[GrantHolder] = []
-    while not _fits_without([*gone, *doomed], wanted, devices, holders, used):
+    chosen: list[GrantHolder] = []
+    while not _fits_without([*gone, *chosen], wanted, devices, holders, used):
         following = next(waiting, None)
         if following is None:
             return None
-        doomed.append(following)
-    for spared in list(doomed):
-        fewer = [holder for holder in doomed if holder is not spared]
+        chosen.append(following)
+    for spared in list(chosen):
+        fewer = [holder for holder in chosen if holder is not spared]
         if _fits_without([*gone, *fewer], wanted, devices, holders, used):
-            doomed = fewer
-    return Evict(tuple(holder.instance for holder in doomed)) if doomed else None
+            chosen = fewer
+    return Evict(tuple(holder.instance for holder in chosen)) if chosen else None
 
 
 def _fits_without(
@@ -157,7 +159,7 @@ def _fits_without(
     holders: Sequence[GrantHolder],
     used: Mapping[str, int],
 ) -> bool:
-    """As things are expected to be when these have ended and given back what was reserved for them."""
+    """Whether the request fits when these instances have ended and released their memory."""
     left = [holder for holder in holders if holder not in gone]
     then = {
         device.uuid: max(used.get(device.uuid, 0) - sum(holder.grant.on(device) for holder in gone), 0)

@@ -1,6 +1,6 @@
-"""The machine's NVIDIA GPUs as NVML tells of them. It never touches CUDA: a context would cost memory on each device.
+"""Finds the machine's NVIDIA GPUs through NVML. It never uses CUDA: a context would cost memory on each device.
 
-Where there is no driver there are no devices; that is no error.
+A machine without a driver has no devices; that is no error.
 """
 
 import os
@@ -12,11 +12,13 @@ import pynvml
 from tidemill.runtime.telemetry import log
 from tidemill.worker.gpus.choice import Device
 
-VISIBLE: Final = "CUDA_VISIBLE_DEVICES"  # what the operator leaves to the worker: numbers or UUIDs; empty is none
+VISIBLE: Final = (
+    "CUDA_VISIBLE_DEVICES"  # the devices that the operator gives the worker: numbers or UUIDs; empty is none
+)
 
 
 class Gpus(Protocol):
-    """What assignments need to know. `used` gives bytes in use by UUID; it may take milliseconds: not on the loop."""
+    """`used` returns the bytes in use by UUID. It may block for milliseconds: call it in a thread."""
 
     devices: tuple[Device, ...]
 
@@ -31,14 +33,14 @@ class NoGpus:
 
 
 class NvmlGpus:
-    """NVML stays initialised for the life of the process."""
+    """NVML stays initialised as long as the process runs."""
 
     def __init__(self, handles: dict[Device, Any]) -> None:
         self._handles = handles
         self.devices = tuple(handles)
 
     def used(self) -> dict[str, int]:
-        """A device that cannot be asked (it fell off the bus) counts as full: nothing new is put there."""
+        """A device that gives no answer (it fell off the bus) counts as full, so that nothing new is put there."""
         return {device.uuid: _used(device, handle) for device, handle in self._handles.items()}
 
 
@@ -51,7 +53,7 @@ def _used(device: Device, handle: Any) -> int:
 
 
 def discover(visible: str | None = os.environ.get(VISIBLE)) -> Gpus:
-    """The devices that the operator leaves to this worker."""
+    """Return the devices that the operator gives this worker."""
     try:
         pynvml.nvmlInit()
         handles = dict(_describe(index) for index in range(pynvml.nvmlDeviceGetCount()))
@@ -76,9 +78,9 @@ def _describe(index: int) -> tuple[Device, Any]:
 
 
 def chosen(devices: Sequence[Device], visible: str | None) -> tuple[Device, ...]:
-    """As CUDA reads the variable: numbers or (beginnings of) UUIDs, in that order, up to the first that is none.
+    """Read the variable as CUDA does: numbers or beginnings of UUIDs, up to the first that names no device.
 
-    Numbers count in NVML's order, which is CUDA's with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    Numbers follow NVML's order, which is CUDA's with CUDA_DEVICE_ORDER=PCI_BUS_ID.
     """
     if visible is None:
         return tuple(devices)

@@ -1,4 +1,4 @@
-"""Instances from the command to the end of their process: boots, what a child is given, who listens to and watches it.
+"""Instances from the scheduler's command to the end of their process: boot, child connection, monitor, cleanup.
 
-What an instance is to its runs stands in `runs.instance`; here it is made ready, and taken away.
+What an instance is to its runs is in `runs/instance.py`.
 """

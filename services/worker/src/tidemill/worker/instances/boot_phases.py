@@ -1,4 +1,4 @@
-"""How long each phase of a boot took, for those who waited for it and for the metrics. Pure but for the counters."""
+"""How long each phase of a boot took, for the metrics and for predictions that waited. Pure but for the counters."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import msgspec
 from prometheus_client import Counter, Histogram
 
-# From a fork alone to an environment with torch that has to be downloaded first.
+# From a single fork to an environment with torch that must be downloaded first.
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 BOOT_SECONDS: Final = Histogram(
     "tidemill_worker_boot_seconds", "From the command to a ready instance", buckets=BUCKETS_S
@@ -18,7 +18,7 @@ FAILURES: Final = Counter("tidemill_worker_boot_failures_total", "Boots that fai
 
 
 class BootTimes(NamedTuple):
-    """Of one monotonic clock, in seconds."""
+    """Seconds of one monotonic clock."""
 
     began: float
     fetched: float
@@ -27,10 +27,10 @@ class BootTimes(NamedTuple):
 
 
 def phases(at: BootTimes, child_ms: Mapping[str, float]) -> dict[str, float]:
-    """Seconds of fetch, environment, fork, import and setup, and the total. `child_ms` is what the child measured.
+    """Return the seconds of fetch, environment, fork, import and setup, and the total.
 
-    The child is not trusted beyond what time has passed. What it does not call import or setup is getting a process
-    ready: starting the zygote where there was none, the fork, and the sandbox.
+    `child_ms` is what the child measured; it counts up to the time that has passed. The rest of that time is the phase
+    "fork": the start of a zygote if there was none, the fork, and the sandbox.
     """
     process = at.ready - at.built
     imported, set_up = (min(max(0.0, child_ms.get(name, 0.0) / 1000), process) for name in ("import", "setup"))
@@ -46,12 +46,12 @@ def phases(at: BootTimes, child_ms: Mapping[str, float]) -> dict[str, float]:
 
 
 def repeated_s(seconds: Mapping[str, float]) -> float:
-    """What the next boot takes, which finds files and environment there."""
+    """Return the duration of a next boot, which finds files and environment on the disk."""
     return sum(seconds[name] for name in ("fork", "import", "setup"))
 
 
 def record(seconds: Mapping[str, float]) -> str:
-    """Counts them; answers them as JSON."""
+    """Count the phases in the metrics. Return them as JSON."""
     for name, took in seconds.items():
         if name == "total":
             BOOT_SECONDS.observe(took)

@@ -1,6 +1,6 @@
-"""Writes what becomes of boots, for the owners of models: logs of set-ups above all. To lose a record is no harm.
+"""Records boots for the owners of models: above all what their set-ups printed. A lost record does no harm.
 
-A boot that takes long is written while it is under way; whoever waits for it reads its log.
+A long boot is recorded while it is under way, so that its log can be read meanwhile.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from tidemill.worker.instances import boot_store
 from tidemill.worker.instances.managed_instance import ManagedInstance
 from tidemill.worker.runs.instance import Instance
 
-SAVE_EVERY_S: Final = 1.0  # of boots under way; most are over before the first time
+SAVE_EVERY_S: Final = 1.0  # for boots under way; most end before the first time
 STOPPED: Final = "It was stopped before it was ready."
 
 
@@ -23,10 +23,10 @@ class BootRecords:
     def __init__(self, database: Database, worker: str) -> None:
         self._database = database
         self._worker = worker
-        self._written: dict[str, str] = {}  # logs of boots under way, by instance, as they are in the database
+        self._written: dict[str, str] = {}  # logs of boots under way by instance, as the database has them
 
     async def record_boot(self, instance: Instance, logs: str) -> None:
-        """It is ready, or has failed with its error. `logs` is what it printed until then."""
+        """Record the end of a boot: the instance is ready or has failed. `logs` is what it printed until then."""
         ready_at = None if instance.state == "failed" else at(now())
         said = (_text(each) for each in (instance.error, instance.boot, logs))
         await self._write(
@@ -37,17 +37,17 @@ class BootRecords:
         await self._write(boot_store.ENDED, instance.id, _text(ending.error))
 
     async def follow(self, booting: Callable[[], Iterable[ManagedInstance]]) -> None:
-        """Named task: keeps the logs of boots that are under way for long."""
+        """Named task: keeps the logs of long boots up to date."""
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
             await self.save(booting())
 
     async def save(self, booting: Iterable[ManagedInstance]) -> None:
-        """`booting`: all of this worker."""
+        """Save the logs of long boots. `booting` holds all boots of this worker."""
         under_way = {managed.instance.id: managed for managed in booting}
         for name in [name for name in self._written if name not in under_way]:
             del self._written[name]
-            await self._write(boot_store.GIVEN_UP, name, STOPPED)  # no end was written, or one will overwrite this
+            await self._write(boot_store.GIVEN_UP, name, STOPPED)  # its end was not written, or will overwrite this
         for name, managed in under_way.items():
             instance, printed = managed.instance, managed.boot_log
             old_enough = monotonic() - instance.born >= SAVE_EVERY_S
@@ -70,5 +70,5 @@ def _began_at(instance: Instance) -> object:
 
 
 def _text(said: str | None) -> str | None:
-    """PostgreSQL's text holds no NUL."""
+    """Replace NUL, which PostgreSQL's text cannot hold."""
     return None if said is None else said.replace("\0", "\N{REPLACEMENT CHARACTER}")

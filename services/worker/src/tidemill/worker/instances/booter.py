@@ -1,6 +1,6 @@
-"""A boot, from a version's row to a ready model: files, environment, GPUs, fork, import, set-up.
+"""Boots an instance, from a version's row to a ready model: files, environment, GPUs, fork, import, set-up.
 
-It gives up with an error and leaves what it took to whoever owns the instance; only the files it gives back itself.
+A boot that fails raises, and releases the version's files only; the instance manager releases the rest.
 """
 
 from functools import partial
@@ -39,7 +39,7 @@ from tidemill.worker.versions import guessed_schemas
 
 
 class BootPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a boot asks of the rest of the worker, in the order in which it does."""
+    """What a boot needs of the rest of the worker."""
 
     database: Database
     bundles: BundleCache
@@ -55,7 +55,7 @@ class BootPorts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BootVersion(NamedTuple):
-    """What is booted. `bundle` is the version's own queue: releases of deployments and trainings share its files."""
+    """The version to boot. `bundle` is its own queue, whose files the queues of deployments and trainings share."""
 
     row: Row
     bundle: str
@@ -69,16 +69,16 @@ class Booter:
         self._ports = ports
 
     async def boot(self, managed: ManagedInstance) -> ChildConnection:
-        """Returns when the model is ready. Raises what `lives.REASONS` names; the process is killed then."""
+        """Return when the model is ready. Raise one of `manager.BOOT_ERRORS`; the process is killed then."""
         instance, began = managed.instance, monotonic()
         version = await self._version(instance.queue)
         directory = await self._ports.bundles.acquire(version.bundle, version.files)
         fetched = monotonic()
         try:
             environment = await self._ports.environments.ensure(version.config)
-            managed.environment = environment.digest  # in use from here on, also while it waits for a GPU
+            managed.environment = environment.digest  # in use from here on, also while the boot waits for a GPU
             built = monotonic()
-            await self._learn(instance.queue, version.row)
+            await self._prepare_queue(instance.queue, version.row)
             connection = await self._start(managed, version, directory, environment)
             ready = await _ready(managed, connection)
         except BaseException:
@@ -86,7 +86,7 @@ class Booter:
             self._ports.bundles.release(version.bundle)
             raise
         connection.ended.add_done_callback(lambda _: self._ports.bundles.release(version.bundle))
-        await self._correct(instance, version, bytes(ready.schema))
+        await self._correct_schema(instance, version, bytes(ready.schema))
         instance.concurrency, instance.batched = ready.concurrency, ready.batch
         booted = boot_phases.phases(BootTimes(began, fetched, built, monotonic()), ready.phases)
         instance.boot, instance.boot_s = boot_phases.record(booted), boot_phases.repeated_s(booted)
@@ -100,34 +100,34 @@ class Booter:
         config = msgspec.json.decode(row["config"], type=ModelConfig)
         return BootVersion(row, row["queue"], config, msgspec.json.decode(row["files"], type=list[BundleFile]))
 
-    async def _learn(self, queue: str, row: Row) -> None:
-        """What the runs of the queue must know."""
-        self._ports.queue_versions.learn(queue, row)
+    async def _prepare_queue(self, queue: str, row: Row) -> None:
+        """Provide what the queue's runs need to know: its inputs, its priorities, its price."""
+        self._ports.queue_versions.add(queue, row)
         self._ports.priority_hints.note(queue, row["urgent"])
-        await self._ports.queue_versions.price(queue)
+        await self._ports.queue_versions.read_tariff(queue)
 
     async def _start(
         self, managed: ManagedInstance, version: BootVersion, directory: Path, environment: Environment
     ) -> ChildConnection:
-        """Gathers what the child is given, and forks it."""
+        """Gather what the child is given, and fork it."""
         instance, ports, sku = managed.instance, self._ports, version.row["hardware"]
-        grant = await ports.gpus.assign(instance.id, choice.wish(sku, asks=version.config.gpu))
+        grant = await ports.gpus.assign(instance.id, choice.gpu_request(sku, asks=version.config.gpu))
         instance.gpus = tuple(device.uuid for device in grant.devices)
         instance.gpu_bytes = max(grant.bytes_each, default=0)
-        if not grant.devices:  # CUDA reserves much that it never touches
+        if not grant.devices:  # CUDA reserves much memory that it never touches
             instance.data_limit_bytes = data_limit(sku, version.files)
-        given = await ports.privileges.given(instance.queue, version.config)
+        given = await ports.privileges.read(instance.queue, version.config)
         instance.about = given.about
         trains = ports.queue_versions.trains(instance.queue)
         materials = ForkMaterials(version.config, directory, environment, grant, given, trains)
         fork = await ports.forks.prepare(instance, materials)
-        connection = managed.connection = self._linked(instance, given)
+        connection = managed.connection = self._connect(instance, given)
         child = instance.child = await fork.zygote.fork(fork.spec, fork.boot, connection)
         folder = ports.folders.of(instance.id)
         ports.monitor.watch(MonitoredInstance(instance, connection, child.pid, folder, memory_limit(sku), fork.own_uid))
         return connection
 
-    def _linked(self, instance: Instance, given: InstancePrivileges) -> ChildConnection:
+    def _connect(self, instance: Instance, given: InstancePrivileges) -> ChildConnection:
         confined = given.confined
         take = partial(self._ports.egress_proxies.open, instance.id, confined.hosts) if confined.way_out else None
         privileged = ConnectionOptions(tuple(given.secrets.values()), take)
@@ -135,14 +135,14 @@ class Booter:
         connection.note(confined.note)
         return connection
 
-    async def _correct(self, instance: Instance, version: BootVersion, schema: bytes) -> None:
-        """Which of its inputs are files may be something else by now."""
+    async def _correct_schema(self, instance: Instance, version: BootVersion, schema: bytes) -> None:
+        """Correct a guessed schema by that of the loaded model. Which inputs are files may change with it."""
         if not version.config.guessed or schema == b"null":
             return
         if await guessed_schemas.correct(self._ports.database, version.bundle, version.config, schema):
             row = await store.version(self._ports.database, instance.queue)
             if row is not None:
-                self._ports.queue_versions.learn(instance.queue, row)
+                self._ports.queue_versions.add(instance.queue, row)
 
 
 async def _ready(managed: ManagedInstance, connection: ChildConnection) -> ReadyFrame:

@@ -1,4 +1,4 @@
-"""What the worker hears from one child: first how the boot went, then everything for the engine."""
+"""The connection to one child: frames and printed text, of its boot first and for the engine afterwards."""
 
 import asyncio
 import signal
@@ -18,12 +18,12 @@ from tidemill.worker.model_output.redaction import Redactor, ends_something
 from tidemill.worker.runs.engine import Engine
 from tidemill.worker.runs.instance import Instance
 
-PRINTED_BYTES: Final = 4096  # of what was printed last; what a process says when it gives up is short
-HEALTH: Final = b'{"t":"health"'  # how our own child begins it; any other spelling breaks the rules
+PRINTED_BYTES: Final = 4096  # of what was printed last: enough for a process's last words before a crash
+HEALTH: Final = b'{"t":"health"'  # as our own child spells it; any other spelling breaks the protocol
 
 
 class ConnectionOptions(NamedTuple):
-    """What the model was given beyond its files: secrets to keep out of logs, and who takes its way out."""
+    """`secrets` are kept out of logs. `on_way_out` takes the descriptor of the child's network socket."""
 
     secrets: Collection[str] = ()
     on_way_out: Callable[[int], None] | None = None
@@ -33,7 +33,10 @@ NO_OPTIONS: Final = ConnectionOptions()
 
 
 class ChildConnection:
-    """The ChildEvents of one instance (tidemill.model.host.child_events)."""
+    """The ChildEvents of one instance (tidemill.model.host.child_events).
+
+    `ready` and `ended` are futures. `crash` says why the child ended if that was its own doing.
+    """
 
     def __init__(
         self,
@@ -47,11 +50,11 @@ class ChildConnection:
         self._on_way_out = privileges.on_way_out
         self._instance = instance
         self._kernel_kills = kernel_kills
-        self._ending: ChildFailure | None = None  # why we killed it
+        self._kill_reason: ChildFailure | None = None  # why the worker killed it
         self._printed = b""
         self._health: asyncio.Future[str | None] | None = None
         self.has_healthcheck = False
-        self.crash: ChildFailure | None = None  # how it ended by its own doing
+        self.crash: ChildFailure | None = None
         self._log = ""
         self._dropped = 0
         self.ready: asyncio.Future[ReadyFrame] = asyncio.get_running_loop().create_future()
@@ -59,7 +62,7 @@ class ChildConnection:
 
     @property
     def boot_log(self) -> str:
-        """What the model printed while it booted."""
+        """What the model printed while it booted; the beginning of a long log is dropped."""
         dropped = f"[the first {self._dropped} characters were dropped]\n" if self._dropped else ""
         return dropped + self._log
 
@@ -78,7 +81,7 @@ class ChildConnection:
             raise ValueError(f"it sent what is no frame: {error}") from None
 
     async def check(self) -> str | None:
-        """What the model says is wrong with it, None when it is well. For a booted child that has a healthcheck."""
+        """Ask a booted child with a healthcheck. Return what it says is wrong, or None if it is healthy."""
         assert self._instance.child is not None, "a booted instance has a child"
         self._health = asyncio.get_running_loop().create_future()
         self._instance.child.send(protocol.CHECK)
@@ -95,10 +98,10 @@ class ChildConnection:
             self._health.set_result(frame.error)
         return True
 
-    def kill(self, ending: ChildFailure) -> None:
-        """Ends the child; what it was at hears why."""
-        if self._ending is None and self._instance.child is not None:
-            self._ending = ending
+    def kill(self, failure: ChildFailure) -> None:
+        """Kill the child. Its runs end with `failure` as the reason. A first reason stays."""
+        if self._kill_reason is None and self._instance.child is not None:
+            self._kill_reason = failure
             self._instance.child.kill()
 
     def _on_boot_frame(self, body: bytes) -> None:
@@ -109,22 +112,22 @@ class ChildConnection:
         elif isinstance(frame, FailedFrame):
             self.ready.set_exception(BootFailed(frame.error))
         elif isinstance(frame, EgressSocketFrame) and self._on_way_out is not None:
-            self._take_way_out(self._on_way_out)
+            self._take_socket(self._on_way_out)
         else:
             raise ValueError(f"it sent {type(frame).__name__.removesuffix('Frame')} before it was ready")
 
-    def _take_way_out(self, take: Callable[[int], None]) -> None:
+    def _take_socket(self, take: Callable[[int], None]) -> None:
         if not self._instance.fds:
             raise ValueError("it announced a socket that did not come with it")
         self._on_way_out = None
         take(self._instance.fds.popleft())
 
     def note(self, text: str) -> None:
-        """The platform's own words, in the set-up's log."""
+        """Add a line of the platform's own to the boot's log."""
         self._add_log(text)
 
     def _redacted(self, bodies: list[bytes]) -> list[bytes]:
-        """What was held back belongs to what now ends, and comes before it."""
+        """Redact frames. Text that was held back belongs to what a frame ends, so it goes first."""
         for body in bodies:
             if ends_something(body):
                 self._release(decode(body))
@@ -169,17 +172,21 @@ class ChildConnection:
     def on_exit(self, ended: ChildExit) -> None:
         self._release(None)
         if self._health is not None and not self._health.done():
-            self._health.set_result(None)  # its end is told by other ways
-        told = self._ending or child_failure(ended, kernel_kills=self._kernel_kills(), printed=self._printed)
-        if self._was_its_own(ended) or told.code is ErrorCode.OUT_OF_MEMORY:
+            self._health.set_result(None)  # its exit is reported otherwise
+        told = self._kill_reason or child_failure(ended, kernel_kills=self._kernel_kills(), printed=self._printed)
+        if self._is_crash(ended) or told.code is ErrorCode.OUT_OF_MEMORY:
             self.crash = told
         if not self.ready.done():
-            how = describe_exit(ended) if told.code is ErrorCode.MODEL_CRASHED and self._ending is None else told.error
+            how = (
+                describe_exit(ended)
+                if told.code is ErrorCode.MODEL_CRASHED and self._kill_reason is None
+                else told.error
+            )
             self.ready.set_exception(BootFailed(f"the model's process ended while it booted: {how}"))
         self._engine.on_exit(self._instance, told)
         self.ended.set_result(None)
 
-    def _was_its_own(self, ended: ChildExit) -> bool:
-        """Not ours: a run that would not stop is killed for what its user did."""
+    def _is_crash(self, ended: ChildExit) -> bool:
+        """Whether the child ended by its own doing. A plain kill, as of a run that did not stop, is not a crash."""
         broke = ended.poisoned is not None or ended.signal not in {None, signal.SIGKILL}
-        return self._ending is not None or broke or ended.code not in {None, 0}
+        return self._kill_reason is not None or broke or ended.code not in {None, 0}

@@ -1,7 +1,7 @@
-"""What the operator's policy and a model's declaration make of one instance's sandbox. Pure.
+"""Decides one instance's sandbox from the operator's policy and the model's declaration. Pure.
 
-The operator says which layers must hold and whether models may have a network at all; the model says whether it wants
-one; the operator's trust in a model lifts the first, never the second.
+The operator sets which layers are required and whether models may have a network; the model declares whether it needs
+one. For a trusted model no layer is required, but the network policy still holds.
 """
 
 from typing import Final, Literal
@@ -18,23 +18,23 @@ Network = Literal["deny", "declared"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """`required`: the layers without which a model that is not trusted does not run."""
+    """`required`: the layers without which an untrusted model does not run."""
 
     required: tuple[str, ...] = REQUIRED
     network: Network = "deny"
 
 
 class Confinement(msgspec.Struct, frozen=True, kw_only=True):
-    """For one instance. `hosts`: the only ones that its way out may lead to, None for the whole public internet."""
+    """For one instance. `way_out`: it gets a proxy to `hosts`, or to the whole public internet if that is None."""
 
     required: tuple[str, ...]
     way_out: bool = False
     hosts: tuple[str, ...] | None = None
-    note: str = ""  # for the set-up's log
+    note: str = ""  # for the boot's log
 
 
 def required_layers(setting: str) -> tuple[str, ...]:
-    """Of `required`, `all`, `available`, or names of layers with commas between. Raises ValueError."""
+    """Read `required`, `all`, `available`, or names of layers with commas between. Raise ValueError for others."""
     if setting in NAMED_SETS:
         return NAMED_SETS[setting]
     names = [each.strip() for each in setting.split(",") if each.strip()]

@@ -1,4 +1,4 @@
-"""The folders of instances: each has its own, and nothing in it outlives the instance. Blocking: not for the loop."""
+"""The folders of instances: each instance has one, and it is removed with the instance. Blocking."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from tidemill.model.host import working_directory
 
 
 class InstancePaths(NamedTuple):
-    """`inputs` holds the files of runs, `work` is the version's directory as the model sees it."""
+    """`inputs` holds the files of runs; `work` is the version's directory as the model sees it."""
 
     tmp: Path
     inputs: Path
@@ -18,7 +18,7 @@ class InstancePaths(NamedTuple):
 
 
 class InstanceFolders:
-    """`root` holds nothing else."""
+    """`root` holds nothing but these folders."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -31,7 +31,7 @@ class InstanceFolders:
         return InstancePaths(own / "tmp", own / "inputs", own / "src")
 
     def make(self, instance: str, directory: Path, uid: int) -> InstancePaths:
-        """With the version's files of `directory`. `uid` is the child's, where this worker can give it one."""
+        """Make the folders, with the version's files of `directory`. The child has this `uid` if the worker is root."""
         paths = self.paths(instance)
         for folder in (paths.tmp, paths.inputs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -40,13 +40,13 @@ class InstanceFolders:
         return paths
 
     def remove(self, instance: str) -> None:
-        """Nobody may be left to write there."""
-        # Root passes through what a model closed; changing modes could follow a link that a process it left just made.
+        """Remove the instance's folder. No process may write there any more."""
+        # Root needs no mode changes to enter closed folders, and changing modes could follow a link made just now.
         if os.geteuid() == 0:
             shutil.rmtree(self.of(instance), ignore_errors=True)
         else:
             remove_tree(self.of(instance))
 
     def remove_all(self) -> None:
-        """What instances of a dead worker left."""
+        """Remove what instances of a dead worker left."""
         shutil.rmtree(self.root, ignore_errors=True)

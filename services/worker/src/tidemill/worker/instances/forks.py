@@ -1,4 +1,4 @@
-"""What a child is forked from and with: its zygote, its folders, its sandbox and the boot that it is told."""
+"""Prepares the fork of a child: its zygote, folders and sandbox, and the boot frame that it is sent."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tidemill.worker.instances.folders import InstanceFolders, InstancePaths
 from tidemill.worker.instances.privileges import InstancePrivileges
 from tidemill.worker.runs.instance import Instance
 
-FIRST_UID: Final = 200_000  # above system users and ordinary ones; one for each instance
+FIRST_UID: Final = 200_000  # above system and ordinary users; each instance has a uid of its own
 UIDS: Final = 10_000
 
 
@@ -35,15 +35,13 @@ class ForkMaterials(NamedTuple):
 
 
 class PreparedFork(NamedTuple):
-    """Ready to be forked."""
-
     zygote: ZygoteProcess
     spec: ChildSpec
     boot: BootFrame
 
     @property
     def own_uid(self) -> int | None:
-        """The child's, where this worker can give it one."""
+        """The child's own uid; None if the worker is not root."""
         return self.spec.sandbox.uid if os.geteuid() == 0 else None
 
 
@@ -54,7 +52,7 @@ class ForkBuilder:
         self._next_uid = 0
 
     async def prepare(self, instance: Instance, materials: ForkMaterials) -> PreparedFork:
-        """Raises BootFailed, ZygoteDiedError and OSError."""
+        """Raise BootFailed, ZygoteDiedError or OSError."""
         zygote = await self._zygotes.get(materials.environment)
         self._next_uid = (self._next_uid + 1) % UIDS
         uid = FIRST_UID + self._next_uid
@@ -80,7 +78,7 @@ class ForkBuilder:
 
 
 def boot_of(materials: ForkMaterials, paths: InstancePaths) -> BootFrame:
-    """What the child is told. Raises BootFailed for a training of a model that has no train()."""
+    """Return the frame that the child is sent. Raise BootFailed for a training of a model without train()."""
     config, site = materials.config, materials.environment.site
     boot = BootFrame(
         entry=config.entry,

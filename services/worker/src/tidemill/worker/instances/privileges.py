@@ -1,7 +1,7 @@
-"""What one instance is given beyond its files: secrets of its model's owner, the operator's trust, a way out.
+"""Reads what an instance is given beyond its files: its owner's secrets, the operator's trust, the network.
 
-Secrets and trust are for code of the owner's: a version that a training made of somebody else's gets neither. Asked
-once a boot. Must never log a secret.
+Secrets and trust are for the owner's own code: a version that a training made of another account's model gets neither.
+Read once for each boot. Must never log a secret.
 """
 
 import msgspec
@@ -31,8 +31,8 @@ class PrivilegeReader:
         self._signing_key = signing_key
         self._policy = policy
 
-    async def given(self, queue: str, config: ModelConfig) -> InstancePrivileges:
-        """Raises BootFailed, and what a database that is away raises."""
+    async def read(self, queue: str, config: ModelConfig) -> InstancePrivileges:
+        """Raise BootFailed or one of db.TRANSIENT_ERRORS."""
         row = await store.privileges(self._database, queue)
         if row is None:
             raise BootFailed("the version does not exist any more")
@@ -40,9 +40,9 @@ class PrivilegeReader:
         trusted = row["trusted"] and owns_code
         confined = confine(self._policy, config, trusted=trusted)
         about = ModelInfo(model=row["model"], version=row["version"], trusted=trusted, network=confined.way_out)
-        return InstancePrivileges(about=about, confined=confined, secrets=self._opened(row) if owns_code else {})
+        return InstancePrivileges(about=about, confined=confined, secrets=self._decrypt(row) if owns_code else {})
 
-    def _opened(self, row: Row) -> dict[str, str]:
+    def _decrypt(self, row: Row) -> dict[str, str]:
         pairs = zip(row["names"], row["sealed"], strict=True)
         try:
             return {

@@ -1,8 +1,8 @@
-"""Which processes are an instance's, whoever their parent is by now. Blocking, read-only.
+"""Finds the processes of an instance, orphans included. Blocking, read-only.
 
-A process that was orphaned is no descendant any more, so parents tell little. What no process of a model can leave is
-its network namespace; where there is none, root's children have a uid of their own. Where there is neither, the tree of
-parents is all there is: `tidemill worker status` says so.
+An orphan is no descendant any more, so the tree of parents is not enough. No process can leave its network namespace;
+without namespaces, each child of a root worker has a uid of its own. With neither, only the tree of parents is left:
+`tidemill worker status` says so.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ _PROC: Final = "/proc"
 
 
 class RootProcess(NamedTuple):
-    """An instance's own process, and the uid that is its alone, if it has one."""
+    """An instance's first process, and its own uid; None if it shares the worker's."""
 
     pid: int
     uid: int | None = None
 
 
 def of_instances(roots: Sequence[RootProcess]) -> list[list[int]]:
-    """Of each the processes, its own first; all of them in one pass over the machine's."""
+    """Return the processes of each instance, the root process first. One pass over all processes of the machine."""
     here = _network("self")
     networks = {network: at for at, root in enumerate(roots) if (network := _network(root.pid)) not in {None, here}}
     uids = {root.uid: at for at, root in enumerate(roots) if root.uid is not None and at not in networks.values()}
@@ -30,7 +30,7 @@ def of_instances(roots: Sequence[RootProcess]) -> list[list[int]]:
     found = [[root.pid] if at in apart else family(root.pid) for at, root in enumerate(roots)]
     if apart:
         own = {root.pid for root in roots}
-        for pid in (int(name) for name in os.listdir(_PROC) if name.isdecimal()):  # noqa: PTH208  names are all we need
+        for pid in (int(name) for name in os.listdir(_PROC) if name.isdecimal()):  # noqa: PTH208  only the names are needed
             at = _owner(pid, networks, uids)
             if at is not None and pid not in own:
                 found[at].append(pid)
@@ -45,15 +45,15 @@ def _owner(pid: int, networks: Mapping[int, int], uids: Mapping[int, int]) -> in
 
 
 def _network(pid: int | str) -> int | None:
-    """A number for the network namespace; /proc/PID/ns is closed for processes that hide, this file is not."""
+    """Return a number for the network namespace. /proc/PID/ns may be unreadable; this file is not."""
     try:
-        return os.stat(f"{_PROC}/{pid}/net/dev").st_ino  # noqa: PTH116  asked for each process each second
+        return os.stat(f"{_PROC}/{pid}/net/dev").st_ino  # noqa: PTH116  called for each process every second
     except OSError:
         return None
 
 
 def _uid(pid: int) -> int | None:
-    """The real one; the folder of a process that hides belongs to root."""
+    """Return the real uid; /proc/PID of an undumpable process belongs to root."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path(f"{_PROC}/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
         return int(next(line for line in lines if line.startswith("Uid:")).split()[1])
@@ -61,7 +61,7 @@ def _uid(pid: int) -> int | None:
 
 
 def family(pid: int) -> list[int]:
-    """The process and its descendants, as far as they have not been handed to another parent."""
+    """Return the process and its descendants; orphans are missing."""
     found = [pid]
     for each in found:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What the processes of an instance use of memory and disk, as the kernel tells it. Blocking, read-only."""
+"""Measures the memory and disk that an instance uses, from /proc. Blocking, read-only."""
 
 import contextlib
 import os
@@ -7,20 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-# Of these the model is the cause; pages of files go when somebody else needs the room.
+# Memory that the model itself caused; pages of files are dropped when memory is short.
 _OWN: Final = ("RssAnon:", "RssShmem:")
-_OWN_SHARE: Final = ("Pss_Anon:", "Pss_Shmem:")  # shared pages in equal parts: forked loaders share their model
-_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  looked at, never written
+_OWN_SHARE: Final = ("Pss_Anon:", "Pss_Shmem:")  # shared pages are divided: forked data loaders share their model
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  only read
 _ANONYMOUS_SHARED: Final = re.compile(
     rb"^[0-9a-f]+-[0-9a-f]+ .*(?:/dev/zero|/SYSV[0-9a-f]{8}) \(deleted\)\n(?:\w+: .*\n)*?Pss: +(\d+) kB", re.MULTILINE
 )
-_BLOCK_BYTES: Final = 512  # of st_blocks, whatever the file system's own are
+_BLOCK_BYTES: Final = 512  # the unit of st_blocks on every file system
 
 
 def memory_bytes(processes: Sequence[int], limit_bytes: int) -> int:
-    """What the processes of one instance hold: private and shared memory, files in a /dev/shm of its own, memfds.
+    """Return the memory of one instance's processes: private, shared, files in its own /dev/shm, memfds.
 
-    What is below the limit may be counted too high, pages that several share as often; above it nothing is.
+    A result below the limit may be too high, because shared pages count for each process. Above it, it is exact.
     """
     figures = [_kilobytes(f"/proc/{pid}/status", _OWN) for pid in processes]
     files = files_in_memory_bytes(processes)
@@ -30,7 +30,7 @@ def memory_bytes(processes: Sequence[int], limit_bytes: int) -> int:
     shares = [_kilobytes(f"/proc/{pid}/smaps_rollup", _OWN_SHARE) for pid in processes]
     exact = [share if any(share) else figure for share, figure in zip(shares, figures, strict=True)]
     private, shared = (sum(column) for column in zip(*exact, strict=True)) if exact else (0, 0)
-    # Pages of those files are among the shared ones where they are mapped. How many is asked only if it decides.
+    # Mapped pages of those files are among the shared ones. How many is measured only if it decides.
     least, most = private + max(shared, files), private + shared + files
     if most <= limit_bytes or not min(shared, files):
         return most
@@ -40,7 +40,7 @@ def memory_bytes(processes: Sequence[int], limit_bytes: int) -> int:
 
 
 def files_in_memory_bytes(processes: Sequence[int]) -> int:
-    """What no process needs to have mapped: files of a /dev/shm of their own, and memfds that one of them has open."""
+    """Return the size of files in the processes' own /dev/shm and of their open memfds, mapped or not."""
     memfds: dict[tuple[int, int], int] = {}
     for pid in processes:
         memfds.update(_memfds(pid))
@@ -51,7 +51,7 @@ def _own_shared_memory_bytes(processes: Iterable[int]) -> int:
     for pid in processes:
         with contextlib.suppress(OSError):
             place = f"/proc/{pid}/root{_SHARED_MEMORY}"
-            if os.stat(place).st_dev == os.stat(_SHARED_MEMORY).st_dev:  # noqa: PTH116  the machine's, closed to models
+            if os.stat(place).st_dev == os.stat(_SHARED_MEMORY).st_dev:  # noqa: PTH116  the machine's own, closed to models
                 return 0
             held = os.statvfs(place)
             return (held.f_blocks - held.f_bfree) * held.f_frsize
@@ -59,10 +59,10 @@ def _own_shared_memory_bytes(processes: Iterable[int]) -> int:
 
 
 def _memfds(pid: int) -> Iterator[tuple[tuple[int, int], int]]:
-    """Each by its device and inode, with its size."""
+    """Yield the device and inode of each memfd, with its size."""
     folder = f"/proc/{pid}/fd"
     with contextlib.suppress(OSError):
-        for name in os.listdir(folder):  # noqa: PTH208  asked for each process each second
+        for name in os.listdir(folder):  # noqa: PTH208  called for each process every second
             with contextlib.suppress(OSError):  # closed meanwhile
                 path = f"{folder}/{name}"
                 if os.readlink(path).startswith("/memfd:"):  # noqa: PTH115
@@ -71,7 +71,7 @@ def _memfds(pid: int) -> Iterator[tuple[tuple[int, int], int]]:
 
 
 def _shared_without_file(pid: int) -> int:
-    """Its share of memory that processes share and that no file or memfd stands for."""
+    """Return the process's share of shared memory that no file or memfd stands for."""
     with contextlib.suppress(OSError):
         text = Path(f"/proc/{pid}/smaps").read_bytes()
         return sum(int(kilobytes) * 1024 for kilobytes in _ANONYMOUS_SHARED.findall(text))
@@ -79,7 +79,7 @@ def _shared_without_file(pid: int) -> int:
 
 
 def _kilobytes(path: str, names: tuple[str, str]) -> tuple[int, int]:
-    """Of the two lines "Name:  123 kB", in bytes; 0 when the process has gone, or may not be looked at."""
+    """Return the values of two lines "Name:  123 kB" in bytes; 0 if the process has gone or is unreadable."""
     try:
         lines = Path(path).read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -90,10 +90,10 @@ def _kilobytes(path: str, names: tuple[str, str]) -> tuple[int, int]:
 
 
 def disk_bytes(folder: Path, limit_bytes: int) -> int:
-    """What lies below the folder, links not followed; it stops to count above the limit."""
+    """Return the bytes below the folder. Links are not followed; counting stops above the limit."""
     total, waiting = 0, [os.fspath(folder)]
     while waiting and total <= limit_bytes:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:  # it may be gone by now
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:  # it may have been removed
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
@@ -102,7 +102,7 @@ def disk_bytes(folder: Path, limit_bytes: int) -> int:
 
 
 def lies_in_memory(folder: Path) -> bool:
-    """Whether its file system is one of those that hold their files in memory."""
+    """Whether the folder's file system keeps its files in memory."""
     place, kind = Path("/"), ""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
@@ -114,7 +114,7 @@ def lies_in_memory(folder: Path) -> bool:
 
 
 def kernel_kills() -> int:
-    """How often the kernel has ended a process because memory ran out, since the machine started."""
+    """Return how many processes the kernel has killed for lack of memory since the machine started."""
     return _counter("/proc/vmstat", "oom_kill ")
 
 

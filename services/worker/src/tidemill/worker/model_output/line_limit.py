@@ -1,8 +1,8 @@
-"""How many lines a second a worker writes to its own log about one instance, and how many it left out. Pure."""
+"""Limits how many lines a second one instance adds to the worker's own log. Pure."""
 
 from typing import Final
 
-LINES_PER_S: Final = 10.0  # an operator reads them; a model that prints in a loop must not fill the disk
+LINES_PER_S: Final = 10.0  # enough for an operator; a model that prints in a loop must not fill the disk
 BURST: Final = 20.0
 
 
@@ -15,7 +15,7 @@ class LineRateLimiter:
         self._left_out = 0
 
     def admit(self, now: float) -> int | None:
-        """None for a line that is left out; otherwise how many were left out before it."""
+        """Return how many lines were left out before this one, or None if this one is left out."""
         self._saved = min(BURST, self._saved + (now - self._last) * LINES_PER_S)
         self._last = now
         if self._saved < 1:

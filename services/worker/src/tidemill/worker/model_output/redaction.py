@@ -1,8 +1,8 @@
-"""Takes secrets out of what a model's process says in logs and errors: those of its owner, and those in its inputs.
+"""Replaces secrets in a model's logs and errors: those of its owner, and those in its inputs.
 
-A model that wants to give secrets away can; this keeps them out of logs when it does so by accident. Outputs are its
-results and stay as they are. Must never change what holds no secret. Of its inputs the child hides the secrets itself
-in errors and in what Python prints: here they are looked for in what C code and processes of the model's print.
+It guards against accidents: a model that wants to reveal a secret can. Outputs are results and stay as they are. It
+must never change text without a secret. Secrets of inputs are hidden by the child in errors and in what Python prints;
+here they are hidden in what C code and the model's other processes print.
 """
 
 from collections import deque
@@ -16,21 +16,21 @@ from tidemill.hosting.child.frames import DoneFrame, FailedFrame, HealthFrame, R
 from tidemill.model.wire.text_stream import OwnerIds
 
 MARK: Final = "[secret]"
-MINIMUM_CHARS: Final = 4  # of an input's, as in the child: one that is shorter would take letters out of every line
-KEPT_ENDED: Final = 16  # predictions, as in the child
+MINIMUM_CHARS: Final = 4  # of an input's secret, as in the child: shorter ones would match in every line
+KEPT_ENDED: Final = 16  # ended predictions whose secrets are still hidden, as in the child
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class Redactor:
-    """For one instance, whose owner's secrets are `secrets`."""
+    """For one instance. `secrets` are those of the model's owner."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._values = _parts(secrets, SECRET_MINIMUM_CHARS)
         self._inputs: dict[str, list[bytes]] = {}
         self._ended: deque[list[bytes]] = deque(maxlen=KEPT_ENDED)
-        self._printed: list[bytes] = []  # what is looked for in what is printed
-        self._held = b""  # the end of what C code printed last: perhaps the beginning of a secret
-        self._texts: list[str] = []  # as _printed
+        self._printed: list[bytes] = []  # all secrets to hide in printed bytes, the longest first
+        self._held = b""  # the end of the last printed bytes: perhaps the beginning of a secret
+        self._texts: list[str] = []  # the same as text
         self._held_texts: dict[tuple[str, ...] | None, str] = {}  # by owner
         self._renew()
 
@@ -38,12 +38,12 @@ class Redactor:
         return bool(self._printed)
 
     def hide(self, prediction: str, secrets: Iterable[str]) -> None:
-        """From here on also these, of a prediction's input."""
+        """Also hide these secrets of a prediction's input from now on."""
         self._inputs[prediction] = [each.encode() for each in _parts(secrets, MINIMUM_CHARS)]
         self._renew()
 
     def forget(self, prediction: str) -> None:
-        """It has ended; a process that it left behind may go on printing for a while."""
+        """Note its end. Its secrets stay hidden for a while: a process that it left behind may print them."""
         if values := self._inputs.pop(prediction, None):
             self._ended.append(values)
             self._renew()
@@ -60,7 +60,7 @@ class Redactor:
         return text
 
     def log_bytes(self, data: bytes) -> bytes:
-        """What may go on now of what came by the pipe: a secret may come in two pieces, where a buffer was full."""
+        """Return the bytes that are safe to pass on. The end is held back if it may begin a secret."""
         data = self._held + data
         for value in self._printed:
             data = data.replace(value, MARK.encode())
@@ -69,12 +69,12 @@ class Redactor:
         return data[: len(data) - begun]
 
     def rest(self) -> bytes:
-        """What was held back, when nothing more can belong to it: as it is when it tells too little to matter."""
+        """Return what was held back, when nothing can follow it: replaced unless it is too short to reveal anything."""
         held, self._held = self._held, b""
         return held if len(held) < MINIMUM_CHARS else MARK.encode()
 
     def piece(self, ids: OwnerIds, text: str) -> str:
-        """As log_bytes, of what is printed for an owner."""
+        """As log_bytes, for text that was printed for the predictions `ids`."""
         owner = None if ids is None else tuple(ids)
         text = self._held_texts.pop(owner, "") + text
         for value in self._texts:
@@ -85,13 +85,13 @@ class Redactor:
         return text[: len(text) - begun]
 
     def rest_of_texts(self, prediction: str | None) -> list[tuple[OwnerIds, str]]:
-        """As rest(), of the owners that the prediction is one of; of all without one."""
+        """As rest(), for the texts of this prediction; for all if it is None."""
         ended = [ids for ids in self._held_texts if prediction is None or prediction in (ids or ())]
         held = [(ids, self._held_texts.pop(ids)) for ids in ended]
         return [(ids, text if len(text) < MINIMUM_CHARS else MARK) for ids, text in held]
 
     def frame(self, body: bytes) -> bytes:
-        """A frame's body as it may go on. Raises as `decode` for what is no frame."""
+        """Return the frame's body without secrets. Raise as `decode` does for what is not a frame."""
         if not self._values:
             return body
         frame = decode(body)
@@ -105,7 +105,7 @@ class Redactor:
 
 
 def secrets_in(given: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """The texts in those inputs that are, or may hold, secrets."""
+    """Return the texts in the inputs of these names."""
     return [text for name in names for text in _texts(given.get(name))]
 
 
@@ -118,13 +118,13 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _parts(secrets: Iterable[str], least_chars: int) -> list[str]:
-    """Each line of one that has several counts for itself, as loggers print lines. The longest first."""
+    """Return secrets and their single lines, since loggers print lines; the longest first."""
     found = {part.strip() for value in secrets for part in (value, *value.splitlines())}
     return sorted((each for each in found if len(each) >= least_chars), key=len, reverse=True)
 
 
 def begun_part(data: AnyStr, value: AnyStr) -> int:
-    """How much at the end of `data` is the beginning of `value`, and not all of it: as much as can be."""
+    """Return the length of the longest end of `data` that is a proper beginning of `value`."""
     tail = data[-(len(value) - 1) :]
     start = tail.find(value[:1])
     while start >= 0:
@@ -135,5 +135,5 @@ def begun_part(data: AnyStr, value: AnyStr) -> int:
 
 
 def ends_something(body: bytes) -> bool:
-    """Whether what was printed before this frame is complete: a set-up has ended, or a prediction."""
+    """Whether the frame ends a set-up or a prediction: what was printed before it is complete."""
     return isinstance(decode(body), ReadyFrame | FailedFrame | DoneFrame)

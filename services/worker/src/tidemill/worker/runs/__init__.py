@@ -1,4 +1,5 @@
-"""Predictions in this worker: from the hint that a job is, over its run on an instance, to its recorded end.
+"""Runs: predictions in this worker, from the pulled job to the recorded end.
 
-The engine holds the state; what it calls on comes in through its ports. Knows nothing of how instances come and go.
+The run table holds the state. The engine connects what works on it, and calls the rest of the worker through its ports.
+Nothing here boots or stops instances.
 """

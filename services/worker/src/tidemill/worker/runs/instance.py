@@ -1,4 +1,4 @@
-"""One instance: a child that has a model loaded, and the runs it was given, in order; how many more it takes."""
+"""One instance: a child with a loaded model, the runs that it was given, in order, and how many more it takes."""
 
 import codecs
 from collections import OrderedDict, deque
@@ -10,16 +10,16 @@ from tidemill.worker.model_output.line_limit import LineRateLimiter
 from tidemill.worker.model_output.redaction import Redactor
 from tidemill.worker.runs.run import Run
 
-FAST_MS: Final = 5.0  # below this, waking a process costs more than running: work is sent ahead
+FAST_MS: Final = 5.0  # below this, waking a process costs more than the run: runs are sent ahead
 AHEAD: Final = 32  # predictions sent ahead to a fast child
 SMOOTHING: Final = 0.1  # of the moving average of run times
-MEAN_OF: Final = 10  # runs in the mean that the scheduler hears; it follows a change of what is asked of the model
+MEAN_OF: Final = 10  # runs in the mean that the heartbeat carries: few, so that it follows a change of the inputs
 
 State = Literal["booting", "ready", "draining", "failed"]
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What an instance is an instance of, for operators."""
+    """What an instance runs, for operators."""
 
     model: str
     version: str
@@ -28,7 +28,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child(Protocol):
-    """What an instance needs of its process; see tidemill.model.host.child_process."""
+    """The child process as an instance uses it; see tidemill.model.host.child_process."""
 
     def send(self, body: bytes) -> None: ...
     def cancel(self, prediction_id: str) -> None: ...
@@ -37,7 +37,7 @@ class Child(Protocol):
 
 
 class Instance:
-    """Its `state` moves booting → ready → draining; failed when the boot did not succeed."""
+    """`state` goes from booting to ready to draining, or from booting to failed."""
 
     def __init__(self, identifier: str, queue: str, now: float) -> None:
         self.id = identifier
@@ -46,50 +46,50 @@ class Instance:
         self.born = now
         self.idle_since = now
         self.concurrency = 1
-        self.batched = False  # one call of the child's takes up to `concurrency` runs, and it says which
-        self.called: frozenset[str] = frozenset()  # the ids of that call
+        self.batched = False  # one call of the model takes up to `concurrency` runs
+        self.called: frozenset[str] = frozenset()  # ids of the runs in the current call, as the child reported them
         self.error: str | None = None
         self.child: Child | None = None
         self.ready_at = 0.0  # unix seconds
         self.boot: str | None = None  # seconds by phase, as JSON
-        self.boot_s = 0.0  # what the boot took where files and environment are there
+        self.boot_s = 0.0  # duration of a boot that finds files and environment on the disk
         self.about: ModelInfo | None = None  # known since its boot began
         self.redactor = Redactor()
         self.gpus: tuple[str, ...] = ()  # the devices assigned to it
-        self.gpu_bytes = 0  # reserved for it on each of them
-        self.reserved = 0  # places for runs that the rows are asked about
+        self.gpu_bytes = 0  # reserved on each of them
+        self.reserved = 0  # places kept for priority claims under way
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.fds: deque[int] = deque()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._cut = False  # it holds the beginning of a character
-        self.lines = LineRateLimiter()  # that the worker's log has of what is no prediction's
-        self.finished = 0  # runs that it has ended itself
-        self.data_limit_bytes: int | None = None  # private memory that its process may have
+        self._cut = False  # the decoder holds the beginning of a character
+        self.lines = LineRateLimiter()  # of the worker's own log, for text that belongs to no run
+        self.finished = 0  # runs that the child has ended
+        self.data_limit_bytes: int | None = None  # limit of its process's private memory
         self._average_ms = FAST_MS * 2  # unknown models count as slow
         self._timed = 0  # runs in the mean, MEAN_OF at most
         self._mean_ms = 0.0
 
     @property
     def room(self) -> int:
-        """How many more runs it takes now."""
+        """How many more runs the instance takes now."""
         if self.state != "ready":
             return 0
         ahead = AHEAD if self._average_ms < FAST_MS else 0
         if self.batched:
-            ahead = max(ahead, self.concurrency)  # the next call's are there when this one's ends
+            ahead = max(ahead, self.concurrency)  # the runs of the next call are there when this one ends
         return max(0, self.concurrency + ahead - len(self.runs) - self.reserved)
 
     @property
     def run_s(self) -> float:
-        """The mean length of the last runs; 0 before the first has ended."""
+        """The mean duration of the last runs in seconds; 0 before the first has ended."""
         return self._mean_ms / 1000
 
     def busy_s(self, now: float) -> float:
-        """Since when the longest of the present runs has been with the child."""
+        """Return for how long the oldest current run has been with the child."""
         return max((now - run.sent for run in self.running() if run.sent), default=0.0)
 
     def boot_waited_for(self, created_at: float) -> str | None:
-        """The boot's phases, for a prediction that was there before the instance was ready."""
+        """Return the boot's phases as JSON for a prediction that waited for the boot, else None."""
         return self.boot if created_at < self.ready_at else None
 
     def begin(self, run: Run, body: bytes, now: float) -> None:
@@ -99,12 +99,15 @@ class Instance:
         self.child.send(body)
 
     def finish(self, prediction_id: str, ms: float, now: float) -> Run | None:
-        """Takes the run off; None when the child speaks of one that it was not given."""
+        """Take the run off the instance. Return None if it does not have the run.
+
+        `ms` is how long the run took; 0 means that it never began.
+        """
         run = self.runs.pop(prediction_id, None)
         self.redactor.forget(prediction_id)
         self.finished += 1
         self._average_ms += SMOOTHING * (ms - self._average_ms)
-        if ms > 0:  # else it never began
+        if ms > 0:
             self._timed = min(self._timed + 1, MEAN_OF)
             self._mean_ms += (ms - self._mean_ms) / self._timed
         if not self.runs:
@@ -114,48 +117,48 @@ class Instance:
         return run
 
     def decoded(self, data: bytes) -> str:
-        """The next of its standard streams as text; a character may be cut by the end of a read."""
+        """Decode the next bytes of the child's standard streams. A character may continue in the next read."""
         text = self._decoder.decode(data)
         self._cut = bool(self._decoder.getstate()[0])
         return text
 
     def cut_character(self) -> str:
-        """What stands for the beginning of a character whose rest does not come before a prediction ends."""
+        """Return the replacement for a character that was cut by the end of a prediction, or an empty text."""
         if not self._cut:
             return ""
         self._cut = False
         return self._decoder.decode(b"", final=True)
 
     def drain(self) -> None:
-        """Takes nothing more; the child leaves when what it was given is done."""
+        """Take no more runs. The child is stopped when the present ones have ended."""
         self.state = "draining"
         if not self.runs and self.child is not None:
             self.child.stop()
 
     def running(self) -> list[Run]:
-        """Those that the child is at: it begins them in the order they came, unless it shares a call among others.
+        """Return the runs that the child works on: the first `concurrency` ones, or those of its batched call.
 
-        It is never none while there are runs: somebody must lose an attempt when the child dies.
+        The list is not empty while the instance has runs: when the child dies, one of them must lose an attempt.
         """
         return self.sharing() or [run for _, run in zip(range(self.concurrency), self.runs.values(), strict=False)]
 
     def ahead(self) -> list[Run]:
-        """Those sent ahead that cannot have begun."""
+        """Return the runs that were sent ahead and cannot have begun."""
         begun = {run.job.id for run in self.running()}
         return [run for identifier, run in self.runs.items() if identifier not in begun]
 
     def sharing(self) -> list[Run]:
-        """Those that share the child's call by its own word; none between calls, and where it does not batch."""
+        """Return the runs of the current batched call, as the child reported them; none between calls."""
         if not self.called:
             return []
         return [run for identifier, run in self.runs.items() if identifier in self.called]
 
     def is_needed_by_others(self, run: Run) -> bool:
-        """Whether the child's call is for others too, which are not to stop: then it must not die for this one."""
+        """Whether the current call also serves runs that go on: then the child must not be killed for this one."""
         return self.batched and any(other.stop is None for other in self.running() if other is not run)
 
     def is_running(self, run: Run) -> bool:
-        """Whether it is one of the running; asked often, for many."""
+        """Whether the child works on the run. Faster than `running()` during a batched call."""
         if self.called.isdisjoint(self.runs):
             return run in self.running()
         return run.job.id in self.called

@@ -1,4 +1,4 @@
-"""Live output for those who stream: chunks on the prediction's own subject. Hints: the row has it all in the end."""
+"""Live output for clients that stream: chunks on the prediction's own subject. Hints: the row has it all at the end."""
 
 import asyncio
 from typing import Final
@@ -8,11 +8,11 @@ from tidemill.hosting.child import frames
 from tidemill.runtime.bus import Bus, encode
 from tidemill.worker.runs.run import Run
 
-WAITING_LIMIT: Final = 10_000  # chunks not handed to the bus yet; above it they are dropped, the row has them
+WAITING_LIMIT: Final = 10_000  # chunks that wait for the bus; more are dropped, and the row still gets them
 
 
 class LiveOutput:
-    """Publishes chunks in order without holding the engine up."""
+    """Publishes chunks in order. `add` never waits."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -20,7 +20,7 @@ class LiveOutput:
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(WAITING_LIMIT)
 
     def enable(self, queue: str) -> None:
-        """The queue's output is an iterator: somebody may be streaming it."""
+        """Publish the chunks of this queue: its output is an iterator, so clients may stream it."""
         self._streams.add(queue)
 
     def add(self, run: Run, frame: frames.OutputFrame | frames.LogText) -> None:

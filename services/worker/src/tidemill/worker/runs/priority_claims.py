@@ -21,16 +21,16 @@ class PriorityClaims:
         """
         hints = self._table.priority_hints
         number = hints.number(instance.queue, hint.account)
-        taken = await self._writer.take(instance.queue, hint)
-        if not taken.more:
+        claimed = await self._writer.claim_at_hint(instance.queue, hint)
+        if not claimed.more:
             hints.settle(instance.queue, hint.account, number)
-        if taken.job is None:
+        if claimed.job is None:
             return None
-        known = self._table.runs.get(taken.job.id)
+        known = self._table.runs.get(claimed.job.id)
         if known is not None:  # from a repeated hint
             known.claimed = True
             return None
-        run = Run(taken.job, instance.queue)
+        run = Run(claimed.job, instance.queue)
         run.claimed = True
         if instance.state == "ready" and self._table.queue(instance.queue).instances.get(instance.id) is instance:
             return run

@@ -1,4 +1,4 @@
-"""What the worker knows of the versions that it runs: which inputs are files or secrets, whether output streams."""
+"""What runs must know of their queue's version: which inputs are files or secrets, whether it trains, its price."""
 
 import asyncio
 from typing import Any, Final
@@ -11,7 +11,7 @@ from tidemill.runtime.db import TRANSIENT_ERRORS, Row
 from tidemill.runtime.telemetry import log
 from tidemill.worker.runs.live_output import LiveOutput
 
-PRICES_EVERY_S: Final = 60.0  # how long a run may still be billed as before
+PRICES_EVERY_S: Final = 60.0  # for so long a run may be billed by an old price
 
 
 class QueueVersion(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class QueueVersion(msgspec.Struct, frozen=True):
 
 
 class QueueVersions:
-    """Versions by queue, learned when an instance boots."""
+    """Versions by queue, added when an instance boots."""
 
     def __init__(self, live: LiveOutput, tariffs: Tariffs) -> None:
         self._live = live
@@ -31,7 +31,7 @@ class QueueVersions:
         self._tariffs_of: dict[str, Tariff] = {}
         self._versions: dict[str, QueueVersion] = {}
 
-    def learn(self, queue: str, row: Row) -> None:
+    def add(self, queue: str, row: Row) -> None:
         schema = msgspec.json.decode(row["openapi_schema"])
         trains = row["kind"] == "training"
         fields = tuple(file_fields(schema, "TrainingInput" if trains else "Input"))
@@ -42,12 +42,12 @@ class QueueVersions:
     def tariff(self, queue: str) -> Tariff | None:
         return self._tariffs_of.get(queue)
 
-    async def price(self, queue: str) -> None:
-        """Learns what the queue's runs are billed by. Raises one of db.TRANSIENT_ERRORS."""
+    async def read_tariff(self, queue: str) -> None:
+        """Read what the queue's runs are billed by. Raise one of db.TRANSIENT_ERRORS."""
         self._tariffs_of |= await self._tariffs.of([queue])
 
     async def follow_prices(self) -> None:
-        """Named task: owners change hardware and visibility of models whose instances live on."""
+        """Named task: owners may change the hardware or visibility of a model while its instances run."""
         while True:
             await asyncio.sleep(PRICES_EVERY_S)
             try:

@@ -39,7 +39,7 @@ class Requeue:
         """Requeue a run that was lost with its child, as its next attempt. Return False if its prediction has ended."""
         self._table.runs.pop(run.job.id, None)
         self._discard_inputs(run)
-        if not await self._writer.next_attempt([run]):
+        if not await self._writer.begin_next_attempts([run]):
             return False
         job = msgspec.structs.replace(run.job, attempt=run.job.attempt + 1)
         self._table.queue(run.queue).jobs.appendleft(job)

@@ -1,4 +1,4 @@
-"""One attempt of a prediction in this worker: what it has produced so far, within limits. No I/O."""
+"""A run: one attempt of a prediction in this worker, and what it has produced so far, within limits. No I/O."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ from tidemill.worker.model_output.progress_bars import progress
 _KEPT: Final = f"logs are kept up to {LOGS_LIMIT_BYTES // MIB} MiB"
 CUT: Final = f"\n[what follows is dropped: {_KEPT}]\n"
 METRICS_LIMIT: Final = 200  # metrics that a model may record
-METRICS_LIMIT_BYTES: Final = 256 * 1024  # of their names and values, in a row that lists read; more is an output
+METRICS_LIMIT_BYTES: Final = 256 * 1024  # of names and values: lists read them; what is larger belongs into the output
 METRICS_CUT: Final = (
     f"[metrics beyond {METRICS_LIMIT} names or {METRICS_LIMIT_BYTES // 1024} KiB of names and values are dropped]\n"
 )
 
 
 class StopReason(msgspec.Struct, frozen=True):
-    """Why a run was told to stop by us, which decides how it ends whatever the child says."""
+    """Why the worker ends a run. It decides how the run ends, whatever the child reports."""
 
     status: Status
     error: str | None = None
@@ -35,7 +35,7 @@ class StopReason(msgspec.Struct, frozen=True):
 
 
 class RunFailed(Exception):  # noqa: N818 - named after the situation
-    """A run cannot go on for a reason that its user should read."""
+    """The run fails; the message is for the prediction's user."""
 
     def __init__(self, message: str, code: ErrorCode) -> None:
         super().__init__(message)
@@ -43,14 +43,14 @@ class RunFailed(Exception):  # noqa: N818 - named after the situation
 
 
 class Unsaved(NamedTuple):
-    """Whether a row lacks items of its output, or logs."""
+    """Whether the row lacks items of the output, or logs."""
 
     items: bool
     logs: bool
 
 
 class Run:
-    """The state of one attempt. `sent` is when the child got it, `claimed` whether its row says so."""
+    """`sent`: when the child got it, in monotonic seconds. `claimed`: its row names this worker, or soon will."""
 
     __slots__ = (
         "boot",
@@ -88,8 +88,8 @@ class Run:
         self.sent = 0.0
         self.started_at = 0.0
         self.claimed = False
-        self.lost = False  # ended or reassigned elsewhere: what still comes is thrown away
-        self.recalled = False  # asked back from a busy child before it began
+        self.lost = False  # ended or reassigned elsewhere: its result is dropped
+        self.recalled = False  # called back from a busy child before it began
         self.stop: StopReason | None = None
         self.stop_since = 0.0
         self.items: list[bytes] = []
@@ -98,26 +98,26 @@ class Run:
         self.logs: list[str] = []
         self.logs_bytes = 0
         self.logs_dropped = 0  # characters
-        self.progress: float | None = None  # from 0 to 1, by the bar that it printed last
+        self.progress: float | None = None  # from 0 to 1, by the last progress bar that was printed
         self.metrics: dict[str, Any] = {}
         self.metrics_bytes: dict[str, int] = {}  # by name
         self.metrics_dropped = False
         self.seq = 0
-        self.tail: asyncio.Task[None] | None = None  # what is being done for it, in order
-        self.dirty = False  # its row lacks something
-        self.new_items = False  # its row lacks items of the output
+        self.tail: asyncio.Task[None] | None = None  # the last of its tasks, which run one after another
+        self.dirty = False  # the row lacks something
+        self.new_items = False  # the row lacks items of the output
         self.new_logs = False
         self.tariff: Tariff | None = None
-        self.sharers = 1  # runs of its call, itself among them
-        self.boot: str | None = None  # of the instance that it waited for, as JSON
+        self.sharers = 1  # runs in its batched call, itself included
+        self.boot: str | None = None  # phases of the boot that it waited for, as JSON
 
     @property
     def is_busy(self) -> bool:
-        """Something is still being done for it, which what comes next must wait for."""
+        """Whether a task of the run has not ended: later results must wait for it."""
         return self.tail is not None and not self.tail.done()
 
     def add_log(self, text: str) -> str:
-        """Keeps as much of `text` as the limit allows; answers what to show of it to who listens."""
+        """Keep as much of `text` as the limit allows. Return what to show of it to clients that stream."""
         shown = progress(text)
         if shown is not None:
             self.progress, self.dirty = shown, True
@@ -133,7 +133,7 @@ class Run:
         return kept + CUT if self.logs_dropped else kept
 
     def add_item(self, value: bytes) -> bool:
-        """One item of an iterator; False when the output has grown over its limit."""
+        """Add an item of an iterator. Return False if the output is over its limit."""
         self.iterated = True
         self.items_bytes += len(value) + 1
         if self.items_bytes > OUTPUT_LIMIT_BYTES:
@@ -144,7 +144,7 @@ class Run:
 
     def add_metric(self, frame: MetricFrame) -> None:
         key = frame.key
-        if len(frame.value) > METRICS_LIMIT_BYTES:  # not decoded: that would take the worker's time from others
+        if len(frame.value) > METRICS_LIMIT_BYTES:  # to decode it would hold up all other runs
             self._drop_metric()
             return
         value = msgspec.json.decode(frame.value)
@@ -167,11 +167,11 @@ class Run:
             self.add_log(METRICS_CUT)
 
     def share(self, batch: int) -> None:
-        """It was one of `batch` runs in one call of a model under @batch."""
+        """Note that the run was one of `batch` runs in a call of a model under @batch."""
         self.metrics["batch_size"] = self.sharers = batch
 
     def take_unsaved(self) -> Unsaved:
-        """What the row lacks. It counts as saved from now on: `put_back` what was not."""
+        """Return what the row lacks, and count it as saved. Use `put_back` if the save did not happen."""
         unsaved = Unsaved(self.new_items, self.new_logs)
         self.dirty = self.new_items = self.new_logs = False
         return unsaved
@@ -195,7 +195,7 @@ class Run:
         return f"{kept}\n[{self.logs_dropped} more characters were dropped: {_KEPT}]\n" if self.logs_dropped else kept
 
     def measured(self) -> Mapping[str, Any]:
-        """What the model recorded, and its progress unless it recorded one itself."""
+        """Return the recorded metrics, with the progress unless the model recorded one itself."""
         metrics = nested(self.metrics)
         return metrics if self.progress is None else {"progress": self.progress, **metrics}
 
@@ -208,11 +208,11 @@ class Run:
         return metrics(started_at, self.job.created_at, completed_at, self.measured(), bill)
 
     def outcome(self, worker: str, done: DoneFrame, completed_at: float) -> Outcome:
-        """How the attempt ended by the child's word, unless we had told it to stop."""
+        """Return the end of the run as the child reported it. A reason to stop of our own goes first."""
         output = self.output_so_far() or bytes(done.output).decode()
         if self.stop is not None:
             return self.end(worker, self.stop, completed_at)
-        if done.status == "canceled":  # the child was told to, and the reason is forgotten by now
+        if done.status == "canceled":  # the child was told to, and the reason is gone
             return self.end(worker, StopReason(Status.CANCELED), completed_at)
         if len(output) > OUTPUT_LIMIT_BYTES:
             return self.end(worker, too_large(), completed_at)
@@ -235,7 +235,7 @@ class Run:
         )
 
     def end(self, worker: str, stop: StopReason, completed_at: float) -> Outcome:
-        """An end that we decide; what was produced until now is kept."""
+        """Return an end for a reason of ours. What was produced so far is kept."""
         started_at = self.started_at or None
         return Outcome(
             id=self.job.id,
@@ -259,7 +259,7 @@ def too_large() -> StopReason:
 
 
 def _cut(text: str, room_bytes: int) -> str:
-    """The beginning of `text` that fits."""
+    """Return the beginning of `text` that fits."""
     if len(text) * 4 <= room_bytes:
         return text
     raw = text.encode("utf-8", "replace")

@@ -1,6 +1,6 @@
-"""Everything the worker writes about runs, in batches: claims, progress, next attempts, ends and their announcement.
+"""Writes everything about runs, in batches: claims, progress, next attempts, ends and their announcement.
 
-A database or bus that is away is waited for; nothing is dropped, and the engine takes no new work meanwhile.
+It retries until the database and the bus are reachable again. It drops nothing; the engine takes no new jobs meanwhile.
 """
 
 import asyncio
@@ -28,8 +28,6 @@ BEHIND_LIMIT: Final = 2_000  # ends that may wait to be written before the worke
 
 
 class RunWriter:
-    """The writes of one worker."""
-
     def __init__(self, worker: str, database: Database, bus: Bus) -> None:
         self._worker = worker
         self._database = database
@@ -49,7 +47,7 @@ class RunWriter:
         return len(self._ends) > BEHIND_LIMIT
 
     def claim(self, run: Run, on_lost: Callable[[Run], None]) -> None:
-        """Writes the claim; `on_lost` is called when the row is somebody else's or has ended."""
+        """Write the claim. Call `on_lost` if the row belongs to another worker or has ended."""
         run.claimed = True
 
         def answered(future: asyncio.Future[Row | None]) -> None:
@@ -62,31 +60,33 @@ class RunWriter:
         self._claims.add(run).add_done_callback(answered)
 
     def end(self, ended: Outcome, chunks: int) -> None:
-        """`chunks` of live output have been published: whoever streams them waits for the last one."""
+        """Write the end. `chunks` of live output were published: clients that stream wait for the closing chunk."""
         self._ends.add((ended, chunks))
 
-    async def take(self, queue: str, hint: Job) -> ClaimedAtHint:
-        """Claims what runs at a hint of an account with urgent predictions."""
+    async def claim_at_hint(self, queue: str, hint: Job) -> ClaimedAtHint:
+        """Claim what runs at a hint of an account with urgent predictions."""
         started_at = now()
-        taken = await urgent_store.claim_at_hint(self._database, self._worker, queue, hint, started_at)
-        if taken.job is not None and taken.row is not None:
-            run = Run(taken.job, queue)
+        claimed = await urgent_store.claim_at_hint(self._database, self._worker, queue, hint, started_at)
+        if claimed.job is not None and claimed.row is not None:
+            run = Run(claimed.job, queue)
             run.started_at = started_at
-            self._starts.add((run, taken.row))
-        return taken
+            self._starts.add((run, claimed.row))
+        return claimed
 
     async def unclaim(self, runs: Sequence[Run]) -> set[str]:
+        """Give back claimed runs that no child has begun. Return the ids that this worker still held."""
+        """Give back claimed runs that no child has begun. Return the ids that this worker still held."""
         return await retry_transient("unclaim", lambda: requeue.release(self._saving, self._worker, _attempts(runs)))
 
     async def save(self, runs: Sequence[Run]) -> None:
-        """Output and logs so far, for those who poll; then webhooks are told, whose bodies are made of the rows."""
+        """Save output and logs so far; webhooks are told after that, because their bodies are read from the rows."""
         unsaved = [run.take_unsaved() for run in runs]
         saved = await retry_transient(
             "save", lambda: progress.save(self._saving, self._worker, [_progress(run) for run in runs])
         )
         for run, what in zip(runs, unsaved, strict=True):
             if run.job.id not in saved:
-                run.put_back(what)  # its claim is on its way still; a run that has ended is not looked at again
+                run.put_back(what)  # the claim is not written yet, or the run has ended and is not saved again
             elif run.job.webhook:
                 await self._tell_webhooks(run, what)
 
@@ -95,7 +95,9 @@ class RunWriter:
             if new:
                 await self._bus.send(subjects.WEBHOOK, WebhookEvent(id=run.job.id, event=event))
 
-    async def next_attempt(self, runs: Sequence[Run]) -> set[str]:
+    async def begin_next_attempts(self, runs: Sequence[Run]) -> set[str]:
+        """Begin the next attempt of runs that were lost with their child. Return the ids of those that may go on."""
+        """Begin the next attempt of runs that were lost with their child. Return the ids of those that may go on."""
         attempts = _attempts(runs)
         return await retry_transient(
             "next attempt", lambda: requeue.next_attempt_of_own(self._saving, self._worker, attempts)

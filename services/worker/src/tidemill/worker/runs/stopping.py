@@ -1,4 +1,4 @@
-"""What is done for a run is given up when the run is told to stop: nobody waits for it any more."""
+"""Gives up work for a run when the run is told to stop."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -7,14 +7,15 @@ from typing import Final, Never, TypeVar
 from tidemill.contracts.errors import ErrorCode
 from tidemill.worker.runs.run import Run, RunFailed
 
-LOOK_EVERY_S: Final = 0.25  # as the timekeeper
+CHECK_EVERY_S: Final = 0.25  # as the watchdog
 
 ResultT = TypeVar("ResultT")
 
 
 async def unless_stopped(run: Run, work: Awaitable[ResultT]) -> ResultT:
-    """What `work` makes, unless the run is stopped or lost before. Then raises Refused, as for what cannot go on; its
-    stop says how the run ends.
+    """Return the result of `work`. Cancel it and raise RunFailed if the run is stopped or lost first.
+
+    `run.stop`, not this error, then says how the run ends.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -28,5 +29,5 @@ async def unless_stopped(run: Run, work: Awaitable[ResultT]) -> ResultT:
 
 async def _watch(run: Run) -> Never:
     while run.stop is None and not run.lost:  # noqa: ASYNC110 - an event for each run would cost those that need none
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(CHECK_EVERY_S)
     raise RunFailed("The prediction was stopped.", ErrorCode.INTERNAL)

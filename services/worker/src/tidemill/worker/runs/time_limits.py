@@ -1,4 +1,4 @@
-"""Keeps what accounts may run at most, for the few with a limit of their own: read every few seconds, by no claim."""
+"""Reads the time limits of accounts that have one of their own, every few seconds instead of with each claim."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -8,11 +8,11 @@ from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
 from tidemill.worker import store
 
-EVERY_S: Final = 5.0  # an operator who sets a limit waits no longer
+EVERY_S: Final = 5.0  # a limit that an operator sets holds after this time
 
 
 async def follow(database: Database, tell: Callable[[Mapping[str, float]], None]) -> None:
-    """Named task. While the database is away what was known holds."""
+    """Named task: passes the limits on. While the database is unreachable, the last ones hold."""
     while True:
         try:
             tell(await store.time_limits(database))

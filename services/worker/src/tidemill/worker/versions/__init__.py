@@ -1,1 +1,1 @@
-"""Versions of models that are made here: of what was pushed, and of the weights that trainings write."""
+"""Makes versions of models: of pushed files, and of the weights that trainings write."""

@@ -1,4 +1,4 @@
-"""What a build prints, saved to the push while it goes on, so that who polls sees how far it is."""
+"""The log of a build, saved to its push while it goes on, for clients that poll."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,8 @@ from tidemill.runtime.db import TRANSIENT_ERRORS
 from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 
-SAVE_EVERY_S: Final = 0.5  # as fast as anybody polls
-LIMIT_CHARS: Final = 256 * 1024  # the beginning of it is dropped: errors stand at the end
+SAVE_EVERY_S: Final = 0.5  # clients poll no faster
+LIMIT_CHARS: Final = 256 * 1024  # the beginning is dropped: errors are at the end
 
 
 class PushLog:
@@ -25,17 +25,17 @@ class PushLog:
     def text(self) -> str:
         return self._text
 
-    def say(self, text: str) -> None:
-        """PostgreSQL's text holds no NUL."""
+    def add(self, text: str) -> None:
+        """Add text. NUL is replaced, since PostgreSQL's text cannot hold it."""
         self._text = (self._text + text.replace("\0", "\N{REPLACEMENT CHARACTER}"))[-LIMIT_CHARS:]
         self._changed.set()
 
-    def line(self, text: str) -> None:
-        self.say(f"{text}\n" if self._text.endswith("\n") or not self._text else f"\n{text}\n")
+    def add_line(self, text: str) -> None:
+        self.add(f"{text}\n" if self._text.endswith("\n") or not self._text else f"\n{text}\n")
 
     @contextlib.asynccontextmanager
     async def saving(self) -> AsyncIterator[None]:
-        """While it is open, what was said is saved soon. What comes last is for whoever ends the push."""
+        """Save the log every SAVE_EVERY_S while the context is open. The end of the push saves the rest."""
         saving = Tasks()
         saving.start(self._keep_saving(), "push log")
         try:
@@ -49,6 +49,6 @@ class PushLog:
             self._changed.clear()
             try:
                 await self._save(self._text)
-            except TRANSIENT_ERRORS as error:  # only progress: the whole text is written at the end
+            except TRANSIENT_ERRORS as error:  # only progress: the end of the push writes the whole text
                 log().warning("push log not saved", action="retry", error=str(error))
             await asyncio.sleep(SAVE_EVERY_S)

@@ -1,6 +1,6 @@
-"""The SQL of pushes. A version appears with the push's success, in one transaction, or not at all.
+"""The SQL of pushes. A version appears in the transaction in which its push succeeds, or not at all.
 
-A push belongs to the worker in its row until the scheduler calls that worker lost; every write asks for both.
+A push belongs to the worker in its row until the scheduler calls that worker lost. Every write checks both.
 """
 
 from typing import Final
@@ -11,8 +11,8 @@ from tidemill.contracts.lease import SQL_LOST
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.push_queue import SQL_WAITING, SQL_WAITS
 
-# A push whose builder is lost is taken over; only a worker that is not may take one. A worker builds one push of an
-# account at a time: what takes for ever leaves the other places to others.
+# The push of a lost worker is taken over; a lost worker takes none. A worker builds one push of an account at a time:
+# slow builds of one account leave places to others.
 CLAIM: Final = f"""
 WITH {SQL_WAITING}
 UPDATE push SET status = 'building', worker = $1, attempt = attempt + 1, logs = '', claimed_at = clock_timestamp()
@@ -28,7 +28,7 @@ LOGS: Final = "UPDATE push SET logs = $3 WHERE id = $1 AND worker = $2 AND statu
 FAIL: Final = """
 UPDATE push SET status = 'failed', error = $3, logs = $4, completed_at = now()
 WHERE id = $1 AND worker = $2 AND status = 'building'"""
-# Of versions made before ids named the model, the id is the digest.
+# For versions from before ids included the model, the id is the digest.
 KNOWN: Final = "SELECT id FROM version WHERE model_id = $1 AND COALESCE(digest, id) = $2 ORDER BY queue LIMIT 1"
 SUCCEED: Final = """
 UPDATE push SET status = 'succeeded', version = $3, warnings = $4, logs = $5, completed_at = now()
@@ -42,7 +42,7 @@ UPDATE model SET latest_queue = (SELECT queue FROM version WHERE model_id = $1 A
 
 
 class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of version; JSON members are text as PostgreSQL takes it."""
+    """A row of `version`; JSON columns are text."""
 
     queue: str
     id: str
@@ -55,7 +55,7 @@ class NewVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PushSuccess(msgspec.Struct, frozen=True, kw_only=True):
-    """How a push ended well. `new` is None when the model has had the version before."""
+    """The success of a push. `new` is None if the model had the version already."""
 
     version: str
     warnings: tuple[str, ...]
@@ -82,7 +82,7 @@ async def version_of(database: Database, model_id: str, digest: str) -> str | No
 
 
 async def succeed(database: Database, push_id: str, worker: str, end: PushSuccess) -> bool:
-    """Also makes the version the model's latest. False when the push was no longer this worker's: nothing is done."""
+    """Also make the version the model's latest. Return False, and do nothing, if another worker owns the push."""
     async with database.transaction() as connection:
         model_id = await connection.fetchval(SUCCEED, push_id, worker, end.version, list(end.warnings), end.logs)
         if model_id is None:

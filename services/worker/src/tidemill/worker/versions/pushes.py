@@ -1,6 +1,6 @@
-"""Makes a version of pushed files: fetches, checks cog.yaml, builds the environment, asks the model for its schema.
+"""Makes versions of pushed files: fetch, check cog.yaml, build the environment, import the model for its schema.
 
-Whatever goes wrong fails the push with its reason and creates nothing. What was built lies ready on this worker.
+An error fails the push with its reason and creates nothing. What was built stays in this worker's cache.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from tidemill.worker.versions import guessed_schemas, push_store
 from tidemill.worker.versions.push_log import PushLog
 from tidemill.worker.versions.push_store import NewVersion, PushSuccess
 
-LOOK_EVERY_S: Final = 5.0  # for pushes whose hint was lost, and those of workers that died
+POLL_EVERY_S: Final = 5.0  # for pushes whose hint was lost, and pushes of workers that died
 BUILD_LIMIT_S: Final = 3600.0  # fetching 20 GiB and installing torch take minutes each on a slow link
-ATTEMPTS: Final = 2  # a push that took two workers down with it would take down the third
+ATTEMPTS: Final = 2  # a push that has killed two workers would kill a third
 COG_VERSION: Final = "0.16.0"  # the generation of Cog's API that our module speaks; clients read it
 
-REASONS: Final = (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed, BootFailed, SchemaRefused)
+BUILD_ERRORS: Final = (BundleError, BlobUnavailable, ConfigRefused, EnvironmentFailed, BootFailed, SchemaRefused)
 
 
 class VersionIdentity(NamedTuple):
-    """Of a version to be: its queue, its id, and the digest of its files."""
+    """The queue and id of the new version, and the digest of its files."""
 
     queue: str
     id: str
@@ -45,12 +45,12 @@ class VersionIdentity(NamedTuple):
 
 
 class Inspector(Protocol):
-    """Imports a model in the sandbox and tells its schema."""
+    """Imports a model in the sandbox and reads its schema."""
 
     async def inspect(
         self, directory: Path, environment: Environment, config: ModelConfig, *, trusted: bool
     ) -> tuple[msgspec.Raw, str]:
-        """(OpenAPI document, what was printed). Raises BootFailed."""
+        """Return the OpenAPI document and what was printed. Raise BootFailed."""
         ...
 
 
@@ -59,7 +59,7 @@ Announce = Callable[[str, str], Awaitable[None]]
 
 
 class PushBuilder:
-    """Builds `at_once` pushes at a time, so that one that takes long holds nobody's but its own account's."""
+    """Builds `at_once` pushes at a time, so that a slow one holds up its own account only."""
 
     def __init__(  # noqa: PLR0917 - the parts of it, wired once in main
         self,
@@ -82,7 +82,7 @@ class PushBuilder:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """A push may wait: look at once."""
+        """Look for a waiting push now."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -97,14 +97,14 @@ class PushBuilder:
             raise failures.exceptions[0] from None
 
     async def _next(self) -> Row:
-        """The next push, claimed; it may be long in coming."""
+        """Wait for the next push, and claim it."""
         while True:
             self._wake.clear()
             row = await self._claim()
             if row is not None:
                 return row
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
+                async with asyncio.timeout(POLL_EVERY_S):
                     await self._wake.wait()
 
     async def _build_one(self, row: Row) -> None:
@@ -115,7 +115,7 @@ class PushBuilder:
             self._wake.set()  # the account's next one may be built now
 
     async def build_next(self) -> bool:
-        """False when no push waits that may be built."""
+        """Build one push. Return False if none waits that may be built."""
         row = await self._claim()
         if row is not None:
             await self._finish(row)
@@ -132,7 +132,7 @@ class PushBuilder:
         try:
             async with logs.saving(), limit:
                 end = await self._build(row, logs)
-        except REASONS as error:
+        except BUILD_ERRORS as error:
             await self._fail(push_id, str(error), logs)
         except TRANSIENT_ERRORS as error:  # the disk is full, for one
             late = f"it took longer than {BUILD_LIMIT_S:g} s"
@@ -160,13 +160,13 @@ class PushBuilder:
             raise BootFailed(f"the workers that tried to build it were lost, {ATTEMPTS} times")
         known = await push_store.version_of(self._database, row["model_id"], digest)
         if known is not None:
-            logs.line("The model has this version already: the same files.")
+            logs.add_line("The model has this version already: the same files.")
             return PushSuccess(version=known, warnings=(), logs=logs.text, new=None)
         identity = VersionIdentity(new_id(), version_id(row["model_id"], digest), digest)
-        logs.line(f"Fetching {len(files)} files, {sum(file.size for file in files):,} bytes.")
+        logs.add_line(f"Fetching {len(files)} files, {sum(file.size for file in files):,} bytes.")
         directory = await self._bundles.acquire(identity.queue, files)
         try:
-            new, warnings = await self._make(identity, files, directory, logs, trusted=row["trusted"])
+            new, warnings = await self._build_version(identity, files, directory, logs, trusted=row["trusted"])
         except BaseException:
             self._bundles.release(identity.queue)
             await self._bundles.discard(identity.queue)
@@ -174,26 +174,26 @@ class PushBuilder:
         self._bundles.release(identity.queue)
         return PushSuccess(version=identity.id, warnings=warnings, logs=logs.text, new=new)
 
-    async def _make(
+    async def _build_version(
         self, identity: VersionIdentity, files: list[BundleFile], directory: Path, logs: PushLog, *, trusted: bool
     ) -> tuple[NewVersion, tuple[str, ...]]:
         parsed = await asyncio.to_thread(read_config, directory)
         if parsed.config.requirements:
-            logs.line(f"Installing {', '.join(parsed.config.requirements)}.")
-        environment = await self._environments.ensure(parsed.config, logs.say)
+            logs.add_line(f"Installing {', '.join(parsed.config.requirements)}.")
+        environment = await self._environments.ensure(parsed.config, logs.add)
         warnings = (*parsed.warnings, *environment.warnings)
         for warning in warnings:
-            logs.line(warning)
-        logs.line(f"Importing {parsed.config.entry}.")
+            logs.add_line(warning)
+        logs.add_line(f"Importing {parsed.config.entry}.")
         raw, printed = await self._inspector.inspect(directory, environment, parsed.config, trusted=trusted)
-        logs.say(printed)
+        logs.add(printed)
         schema = check_schema(bytes(raw))
         for warning in schema.warnings:
-            logs.line(warning)
+            logs.add_line(warning)
         config = msgspec.structs.replace(parsed.config, warnings=(*warnings, *schema.warnings))
         if schema.guessed is not None:
-            config = guessed_schemas.guessed(config, schema.guessed)
-            logs.line(config.warnings[-1])
+            config = guessed_schemas.mark_guessed(config, schema.guessed)
+            logs.add_line(config.warnings[-1])
         new = NewVersion(
             queue=identity.queue,
             id=identity.id,
@@ -204,5 +204,5 @@ class PushBuilder:
             config=msgspec.json.encode(config).decode(),
             streams=schema.streams,
         )
-        logs.line("Done.")
+        logs.add_line("Done.")
         return new, config.warnings

@@ -1,4 +1,4 @@
-"""The SQL of what a training makes: a version of its destination, in the transaction that finds it still wanted."""
+"""The SQL of a training's result: adds a version to its destination, if the training has not ended meanwhile."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from tidemill.runtime.db import Database
 from tidemill.security.bundle_paths import check_paths
 from tidemill.worker.versions.push_store import INSERT, KNOWN, LATEST
 
-# The lock holds a cancel up until the version is there or is not.
+# The row lock makes a cancel wait until the version is added or refused.
 BASE: Final = f"""
 SELECT p.account_id, p.destination, m.id AS model_id, b.account_id AS author, v.cog_version,
     v.openapi_schema, v.files, v.config, v.streams
@@ -27,7 +27,7 @@ BLOB: Final = "INSERT INTO blob (account_id, digest, size) VALUES ($1, $2, $3) O
 
 
 class TrainingAttempt(msgspec.Struct, frozen=True):
-    """Whose result it is: fenced like every write of a worker."""
+    """The fence of the write: the training's attempt and its worker."""
 
     id: str
     attempt: int
@@ -35,9 +35,10 @@ class TrainingAttempt(msgspec.Struct, frozen=True):
 
 
 async def add_version(database: Database, attempt: TrainingAttempt, weights: BundleFile) -> str | None:
-    """The new latest version of the destination, as owner/name:id: the trained one's files with these weights.
+    """Add the trained version's files with these weights as the latest version of the destination.
 
-    None when the training has ended meanwhile, or its destination is gone. Raises BundleError when they are too many.
+    Return owner/name:id, or None if the training has ended or its destination was deleted. Raise BundleError if the
+    files are too many.
     """
     async with database.transaction() as connection:
         row = await connection.fetchrow(BASE, attempt.id, attempt.attempt, attempt.worker)

@@ -1,7 +1,7 @@
-"""What a training leaves behind: its weights as a file of a new version, and the output that names both.
+"""Makes a version of a training's weights, and the output that names both.
 
-The weights are copied before they are hashed: the model could still change what it handed over, and what stands under a
-digest must be what it says.
+The weights are copied before they are hashed: the model can still change the file that it passed, and a blob must match
+its digest.
 """
 
 import os
@@ -30,12 +30,12 @@ from tidemill.worker.runs.stopping import unless_stopped
 from tidemill.worker.versions import training_store
 from tidemill.worker.versions.training_store import TrainingAttempt
 
-FOLDER: Final = "tidemill-trained-weights"  # in the version's directory; no author's own would be called that
-PLACES: Final = ("/weights", "")  # of the weights in an output: Cog's TrainingOutput, or the path alone
+FOLDER: Final = "tidemill-trained-weights"  # in the version's directory; authors use no such name
+WEIGHTS_POINTERS: Final = ("/weights", "")  # in an output: Cog's TrainingOutput, or the path alone
 
 
 class TrainingOutputs:
-    """Stands before `upload` for queues of trainings, of which `trains` tells."""
+    """Wraps `upload` for the queues of trainings. `trains` says whether a queue is one."""
 
     def __init__(  # noqa: PLR0917 - the parts of it, wired once in main
         self,
@@ -54,21 +54,21 @@ class TrainingOutputs:
         self._trains = trains
 
     async def upload(self, run: Run, value: msgspec.Raw, files: Sequence[FileRef], fds: list[int]) -> msgspec.Raw:
-        """As `upload`; of a training, `{"version": "owner/name:id", "weights": URL}` and what else train() returned."""
-        place = next((n for n, ref in enumerate(files) if ref.pointer in PLACES), None)
-        if place is None or not self._trains(run.queue):
+        """As `upload`. For a training, add `"version": "owner/name:id"` to the output that names the weights."""
+        position = next((n for n, ref in enumerate(files) if ref.pointer in WEIGHTS_POINTERS), None)
+        if position is None or not self._trains(run.queue):
             return await self._upload(run, value, files, fds)
-        weights = PassedFile(os.dup(fds[place]))
+        weights = PassedFile(os.dup(fds[position]))
         try:
             uploaded = msgspec.json.decode(await self._upload(run, value, files, fds))
-            version = await unless_stopped(run, self._version(run, weights, safe_name(files[place].name)))
+            version = await unless_stopped(run, self._version(run, weights, safe_name(files[position].name)))
         finally:
             await finish_in_thread(weights.close)
         output: dict[str, Any] = uploaded if isinstance(uploaded, dict) else {"weights": uploaded}
         return msgspec.Raw(msgspec.json.encode({**output, "version": version}))
 
     async def _version(self, run: Run, weights: PassedFile, name: str) -> str:
-        """Raises Refused."""
+        """Copy and store the weights, and add the version. Raise RunFailed."""
         copy = self._scratch.fresh()
         try:
             spooled = await self._copy(weights, copy)
