@@ -9,7 +9,7 @@ from tidemill.model.introspection.callables import inspect_callable
 from tidemill.model.logs.owners import LogOwner, set_owner
 from tidemill.model.logs.streams import Logs
 from tidemill.model.values.arguments import ArgumentBuilder
-from tidemill.model.values.outcomes import FAILED, SUCCEEDED, Outcome
+from tidemill.model.values.outcomes import FAILED, SUCCEEDED, ModelOutcome
 from tidemill.model.values.secret_inputs import KEPT_ENDED, MARK, SecretInputs
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_said_of_known_ones(secrets, capsys):
 def test_secrets_of_any_shape_are_hidden_while_it_runs(secrets, given):
     arguments(predict, secrets).build("p", given)
     assert secrets.redact("ada has hunter2.") == f"ada has {MARK}."
-    failed = secrets.redact_outcome("p", Outcome(FAILED, error="wrong: hunter2"))
+    failed = secrets.redact_outcome("p", ModelOutcome(FAILED, error="wrong: hunter2"))
     assert failed.error == f"wrong: {MARK}"
 
 
@@ -68,7 +68,7 @@ def test_a_secret_is_forgotten_when_others_have_ended_after_it(secrets):
     """A thread of its prediction's may print it later, into the logs of somebody else's."""
     for number in range(KEPT_ENDED + 1):
         arguments(predict, secrets).build(str(number), {"token": f"token-{number:02}"})
-        secrets.redact_outcome(str(number), Outcome(SUCCEEDED))
+        secrets.redact_outcome(str(number), ModelOutcome(SUCCEEDED))
     assert secrets.redact("token-00 token-01") == f"token-00 {MARK}"
 
 
@@ -85,12 +85,12 @@ def test_the_longer_of_two_goes_whole(secrets):
 def test_each_run_has_its_own(secrets):
     for prediction, token in (("p", "first-token"), ("q", "second-token")):
         arguments(predict, secrets).build(prediction, {"token": token})
-    secrets.redact_outcome("p", Outcome(SUCCEEDED))
+    secrets.redact_outcome("p", ModelOutcome(SUCCEEDED))
     assert secrets.redact("first-token second-token third-token") == f"{MARK} {MARK} third-token"
 
 
 def test_an_outcome_without_secrets_is_the_same_object(secrets):
-    outcome = Outcome(FAILED, error="x")
+    outcome = ModelOutcome(FAILED, error="x")
     assert secrets.redact_outcome("p", outcome) is outcome
 
 

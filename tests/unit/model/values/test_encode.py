@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import cog
 from tidemill.model.errors.contract import OutputError
-from tidemill.model.values.encode import FileRef, encode_output
+from tidemill.model.values.encode import OutputFile, encode_output
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -210,7 +210,7 @@ def test_files_inside_records_keep_their_place(tmp_path):
     path.write_text("x")
     encoded, files = encode_output(Point(1, {"deep": (cog.Path(path), "t")}))
     assert encoded == {"x": 1, "inner": {"deep": [None, "t"]}}
-    assert files == [FileRef("/inner/deep/0", "a.txt", str(path))]
+    assert files == [OutputFile("/inner/deep/0", "a.txt", str(path))]
     assert encode_output(path)[1][0].pointer == ""
 
 

@@ -20,7 +20,7 @@ from tidemill.model.errors.contract import ContractError
 from tidemill.model.introspection import batches
 from tidemill.model.introspection.annotations import AnnotationReader, shape_of
 from tidemill.model.introspection.shapes import Kind, Shape, choice_of, describe
-from tidemill.model.introspection.signature import CONCATENATE, ITERATOR, Output, Parameter, Signature
+from tidemill.model.introspection.signature import CONCATENATE, ITERATOR, OutputSignature, Parameter, Signature
 
 CONCATENATING: Final = frozenset({cog.ConcatenateIterator, cog.AsyncConcatenateIterator})
 ASYNC_ITERATORS: Final = frozenset(
@@ -157,24 +157,26 @@ def _check_regex(regex: str) -> None:
         raise ContractError(f"regex {regex!r} is not a regular expression: {error}") from error
 
 
-def _output(annotation: Any) -> Output:
+def _output(annotation: Any) -> OutputSignature:
     try:
         return _read_output(annotation)
     except ContractError as error:
         raise error.within("return annotation") from error.__cause__
 
 
-def _read_output(annotation: Any) -> Output:
+def _read_output(annotation: Any) -> OutputSignature:
     origin = _origin(annotation)
     if origin not in ITERATORS:
-        return Output(shape_of(annotation, output=True))
+        return OutputSignature(shape_of(annotation, output=True))
     arguments = typing.get_args(annotation)
     if origin not in CONCATENATING:
-        return Output(AnnotationReader(output=True).shape(arguments[0]) if arguments else Shape(Kind.ANY), ITERATOR)
+        return OutputSignature(
+            AnnotationReader(output=True).shape(arguments[0]) if arguments else Shape(Kind.ANY), ITERATOR
+        )
     item = shape_of(arguments[0], output=True) if arguments else Shape(Kind.STRING)
     if item.kind is not Kind.STRING:
         raise ContractError(f"a concatenating iterator yields str, not {describe(item)}; use Iterator")
-    return Output(item, CONCATENATE)
+    return OutputSignature(item, CONCATENATE)
 
 
 def _origin(annotation: Any) -> Any:

@@ -30,7 +30,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputSignature:
     """`shape` is that of one emitted value: an item if `iteration` is set, else the whole output."""
 
     shape: Shape
@@ -41,7 +41,7 @@ class Output:
 class Signature:
     name: str
     parameters: tuple[Parameter, ...]
-    output: Output
+    output: OutputSignature
     is_async: bool
     is_generator: bool
     streaming: bool

@@ -10,7 +10,7 @@ import cog
 from cog.input import MISSING
 from tidemill.model.errors.contract import OutputError
 from tidemill.model.introspection.shapes import Kind, Shape, holds_files
-from tidemill.model.introspection.signature import CONCATENATE, Output, Parameter, Signature
+from tidemill.model.introspection.signature import CONCATENATE, OutputSignature, Parameter, Signature
 from tidemill.model.schema import parts
 from tidemill.model.schema.parts import Schema, reference
 from tidemill.model.values.coerce import URL_PREFIXES
@@ -148,7 +148,7 @@ def _file_default(default: Any) -> Schema:
     return {"default": urls if isinstance(default, list | tuple) else urls[0]}
 
 
-def _output(output: Output) -> Schema:
+def _output(output: OutputSignature) -> Schema:
     schema = _type(output.shape)
     if output.iteration is None:
         return schema

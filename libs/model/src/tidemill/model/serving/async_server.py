@@ -22,7 +22,7 @@ from tidemill.model.serving.metrics import metric_sink
 from tidemill.model.serving.results import ResultSender
 from tidemill.model.values import outcomes
 from tidemill.model.values.arguments import ArgumentBuilder
-from tidemill.model.values.outcomes import Outcome
+from tidemill.model.values.outcomes import ModelOutcome
 from tidemill.model.wire import protocol
 from tidemill.model.wire.channel import Channel
 
@@ -31,7 +31,7 @@ _EARLY_LIMIT: Final = 4096
 
 
 @dataclass
-class _RunningPrediction:
+class _PredictionTask:
     task: "asyncio.Task[None] | None" = None
     started: bool = False
     canceled: bool = False
@@ -59,7 +59,7 @@ class AsyncServer:
         self._logs = logs
         self._pipes = pipes
         self._queued: deque[protocol.Frame] = deque()
-        self._running: dict[str, _RunningPrediction] = {}
+        self._running: dict[str, _PredictionTask] = {}
         self._early: dict[str, None] = {}
         self._stopping = False
         self._flush_due = False
@@ -139,10 +139,10 @@ class AsyncServer:
                 del self._early[prediction]
                 self._answer(prediction, outcomes.CANCELED_OUTCOME, 0.0)
                 continue
-            running = self._running[prediction] = _RunningPrediction()
+            running = self._running[prediction] = _PredictionTask()
             running.task = asyncio.get_running_loop().create_task(self._run(frame, running), name=prediction)
 
-    async def _run(self, frame: protocol.Frame, running: _RunningPrediction) -> None:
+    async def _run(self, frame: protocol.Frame, running: _PredictionTask) -> None:
         prediction: str = frame["id"]
         owner = LogOwner((prediction,))
         set_owner(owner)
@@ -161,7 +161,7 @@ class AsyncServer:
         if self._stopping and not self._running:
             self._finished.set()
 
-    def _answer(self, prediction: str, outcome: Outcome, elapsed_ms: float) -> None:
+    def _answer(self, prediction: str, outcome: ModelOutcome, elapsed_ms: float) -> None:
         """Send the result. Results of one turn of the loop leave in one write."""
         self._results.put_done(prediction, outcome, elapsed_ms)
         if not self._flush_due:
@@ -172,7 +172,7 @@ class AsyncServer:
         self._flush_due = False
         self._channel.flush()
 
-    async def _outcome(self, frame: protocol.Frame, running: _RunningPrediction) -> Outcome:
+    async def _outcome(self, frame: protocol.Frame, running: _PredictionTask) -> ModelOutcome:
         try:
             value = self._loaded.call(**self._arguments.build(frame["id"], frame["input"]))
             if inspect.isawaitable(value):

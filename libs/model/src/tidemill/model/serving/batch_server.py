@@ -31,7 +31,7 @@ from tidemill.model.serving.metrics import metric_sink
 from tidemill.model.serving.results import ResultSender
 from tidemill.model.values import outcomes
 from tidemill.model.values.arguments import ArgumentBuilder
-from tidemill.model.values.outcomes import Outcome
+from tidemill.model.values.outcomes import ModelOutcome
 from tidemill.model.wire import protocol
 from tidemill.model.wire.channel import Channel
 
@@ -235,7 +235,7 @@ class BatchServer:
 
     def _handle_failed_call(
         self, error: BaseException, members: Sequence[_BatchMember]
-    ) -> list[tuple[_BatchMember, Outcome]]:
+    ) -> list[tuple[_BatchMember, ModelOutcome]]:
         """Return the outcomes of predictions that are not repeated; queue the halves of the others."""
         if self._cancelation.delivered:
             return [(member, outcomes.CANCELED_OUTCOME) for member in members]
@@ -250,7 +250,7 @@ class BatchServer:
             self._halves += [list(members[middle:]), list(members[:middle])]
         return []
 
-    def _outcome(self, member: _BatchMember, output: Any) -> Outcome:
+    def _outcome(self, member: _BatchMember, output: Any) -> ModelOutcome:
         if isinstance(output, BaseException):
             return self._failed(member, output)
         try:
@@ -258,7 +258,7 @@ class BatchServer:
         except BaseException as error:  # noqa: BLE001  the boundary: conversion runs methods of the value
             return self._failed(member, error)
 
-    def _failed(self, member: _BatchMember, error: BaseException) -> Outcome:
+    def _failed(self, member: _BatchMember, error: BaseException) -> ModelOutcome:
         """Print the traceback to the logs of this prediction only."""
         with self._owned_by((member,)):
             return outcomes.of_error(error, canceled=False)
@@ -266,6 +266,6 @@ class BatchServer:
     def _scope(self, member: _BatchMember, owner: LogOwner) -> Scope:
         return Scope(member.context, metric_sink(self._channel, member.id, owner, self._cancelation))
 
-    def _answer(self, member: _BatchMember, outcome: Outcome, batch: int = 0) -> None:
+    def _answer(self, member: _BatchMember, outcome: ModelOutcome, batch: int = 0) -> None:
         outcome = self._logs.secrets.redact_outcome(member.id, outcome)
         self._results.put_done(member.id, outcome, member.elapsed_ms, batch)

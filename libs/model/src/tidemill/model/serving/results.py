@@ -14,8 +14,8 @@ from tidemill.model.errors import exceptions
 from tidemill.model.errors.contract import OutputError
 from tidemill.model.introspection.shapes import Shape
 from tidemill.model.serving import sent_files
-from tidemill.model.values.encode import FileRef, encode_output
-from tidemill.model.values.outcomes import FAILED, Outcome
+from tidemill.model.values.encode import OutputFile, encode_output
+from tidemill.model.values.outcomes import FAILED, ModelOutcome
 from tidemill.model.wire import protocol
 from tidemill.model.wire.channel import Channel
 
@@ -39,18 +39,20 @@ class ResultSender:
         frame = {"t": "output", "id": prediction, "value": output, "files": _listed(files)}
         self._put(prediction, frame, files, copied=True)
 
-    def put_done(self, prediction: str, outcome: Outcome, elapsed_ms: float, batch: int = 0) -> None:
+    def put_done(self, prediction: str, outcome: ModelOutcome, elapsed_ms: float, batch: int = 0) -> None:
         self._channel.put_printed()
         try:
             self._put(prediction, _done(prediction, outcome, elapsed_ms, batch), outcome.files)
         except OutputError as error:
-            failed = Outcome(FAILED, error=exceptions.describe(error))
+            failed = ModelOutcome(FAILED, error=exceptions.describe(error))
             self._channel.put(_done(prediction, failed, elapsed_ms, batch))
         paths = self._sent.pop(prediction, None)
         if paths is not None:
             sent_files.delete(paths, written_after=time.time() - elapsed_ms / 1000)
 
-    def _put(self, prediction: str, frame: protocol.Frame, files: Sequence[FileRef], *, copied: bool = False) -> None:
+    def _put(
+        self, prediction: str, frame: protocol.Frame, files: Sequence[OutputFile], *, copied: bool = False
+    ) -> None:
         descriptors = _open_all(files, _open_copy if copied else _open) if files else ()
         try:
             self._channel.put(frame, descriptors)
@@ -62,7 +64,7 @@ class ResultSender:
             self._sent.setdefault(prediction, []).extend(file.path for file in files)
 
 
-def _done(prediction: str, outcome: Outcome, elapsed_ms: float, batch: int) -> protocol.Frame:
+def _done(prediction: str, outcome: ModelOutcome, elapsed_ms: float, batch: int) -> protocol.Frame:
     frame: protocol.Frame = {
         "t": "done",
         "id": prediction,
@@ -77,11 +79,11 @@ def _done(prediction: str, outcome: Outcome, elapsed_ms: float, batch: int) -> p
     return frame
 
 
-def _listed(files: Sequence[FileRef]) -> list[dict[str, str]]:
+def _listed(files: Sequence[OutputFile]) -> list[dict[str, str]]:
     return [{"pointer": file.pointer, "name": file.name} for file in files]
 
 
-def _open_all(files: Sequence[FileRef], open_one: Callable[[FileRef], int]) -> list[int]:
+def _open_all(files: Sequence[OutputFile], open_one: Callable[[OutputFile], int]) -> list[int]:
     if len(files) > protocol.FRAME_LIMIT_FILES:
         raise OutputError(
             f"the output holds {len(files)} files, over the limit of {protocol.FRAME_LIMIT_FILES}; "
@@ -98,7 +100,7 @@ def _open_all(files: Sequence[FileRef], open_one: Callable[[FileRef], int]) -> l
     return opened
 
 
-def _open_copy(file: FileRef) -> int:
+def _open_copy(file: OutputFile) -> int:
     original = _open(file)
     try:
         with tempfile.TemporaryFile(buffering=0) as copy:
@@ -115,7 +117,7 @@ def _open_copy(file: FileRef) -> int:
         os.close(original)
 
 
-def _open(file: FileRef) -> int:
+def _open(file: OutputFile) -> int:
     try:
         descriptor = os.open(file.path, _OPEN_FLAGS)
     except OSError as error:

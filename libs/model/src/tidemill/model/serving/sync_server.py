@@ -24,7 +24,7 @@ from tidemill.model.serving.metrics import metric_sink
 from tidemill.model.serving.results import ResultSender
 from tidemill.model.values import outcomes
 from tidemill.model.values.arguments import ArgumentBuilder
-from tidemill.model.values.outcomes import Outcome
+from tidemill.model.values.outcomes import ModelOutcome
 from tidemill.model.wire import protocol
 from tidemill.model.wire.channel import Channel
 
@@ -107,7 +107,7 @@ class SyncServer:
         self._results.put_done(prediction, self._logs.secrets.redact_outcome(prediction, outcome), elapsed_ms)
         self._channel.flush()
 
-    def _outcome(self, prediction: str, values: dict[str, Any]) -> Outcome:
+    def _outcome(self, prediction: str, values: dict[str, Any]) -> ModelOutcome:
         try:
             arguments = self._arguments.build(prediction, values)
             value = self._cancelation.call(functools.partial(self._loaded.call, **arguments))

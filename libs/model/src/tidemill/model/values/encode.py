@@ -18,17 +18,17 @@ from cog.coder import Coder
 from tidemill.model.errors.contract import OutputError
 from tidemill.model.introspection.shapes import Kind, Shape
 from tidemill.model.values import output_files
-from tidemill.model.values.output_files import FileRef
+from tidemill.model.values.output_files import OutputFile
 from tidemill.model.values.output_shape import check
 
-__all__ = ["FileRef", "OutputError", "encode_output"]
+__all__ = ["OutputError", "OutputFile", "encode_output"]
 
 DEPTH_LIMIT_LEVELS: Final = 100  # the limit of common JSON parsers; also stops at a value that contains itself
 CONTAINERS: Final = (Sequence, AbstractSet, Iterator, ValuesView)
 BINARY: Final = (bytes, bytearray, memoryview)
 
 
-def encode_output(value: Any, declared: Shape | None = None) -> tuple[Any, list[FileRef]]:
+def encode_output(value: Any, declared: Shape | None = None) -> tuple[Any, list[OutputFile]]:
     """Return the JSON value, and its files in the order of their places in it. Raise OutputError.
 
     `declared` is the shape that one emitted value must have (`signature.output.shape`); None accepts any. File names
@@ -45,7 +45,7 @@ def encode_output(value: Any, declared: Shape | None = None) -> tuple[Any, list[
 
 class _Encoder:
     def __init__(self) -> None:
-        self.files: list[FileRef] = []
+        self.files: list[OutputFile] = []
         self._names: set[str] = set()
 
     def encode(self, value: Any, pointer: str, depth: int) -> Any:
@@ -85,7 +85,7 @@ class _Encoder:
             encoded[name] = self.encode(item, f"{pointer}/{_escape(name)}", depth + 1)
         return encoded
 
-    def _file(self, file: FileRef) -> None:
+    def _file(self, file: OutputFile) -> None:
         """Record the file under a unique name. Return None: the null in the place of the file's URL."""
         name = _text(os.fsencode(file.name).decode("utf-8", "replace")) or output_files.UNNAMED
         stem, extension = os.path.splitext(name)  # noqa: PTH122 - a text, not a path

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tidemill.model.errors import exceptions
 from tidemill.model.introspection.shapes import Shape
-from tidemill.model.values.encode import FileRef, encode_output
+from tidemill.model.values.encode import OutputFile, encode_output
 
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
@@ -15,29 +15,29 @@ CANCELED: Final = "canceled"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ModelOutcome:
     status: str
     output: Any = None
-    files: Sequence[FileRef] = ()
+    files: Sequence[OutputFile] = ()
     error: str | None = None
 
 
-CANCELED_OUTCOME: Final = Outcome(CANCELED)
-ITERATED_OUTCOME: Final = Outcome(SUCCEEDED, [])  # its items were sent before; the output of an empty iterator
+CANCELED_OUTCOME: Final = ModelOutcome(CANCELED)
+ITERATED_OUTCOME: Final = ModelOutcome(SUCCEEDED, [])  # its items were sent before; the output of an empty iterator
 
 
-def of_value(value: Any, shape: Shape | None) -> Outcome:
+def of_value(value: Any, shape: Shape | None) -> ModelOutcome:
     """Raise OutputError, and what methods of the value raise."""
     output, files = encode_output(value, shape)
-    return Outcome(SUCCEEDED, output, files)
+    return ModelOutcome(SUCCEEDED, output, files)
 
 
-def of_error(error: BaseException, *, canceled: bool) -> Outcome:
+def of_error(error: BaseException, *, canceled: bool) -> ModelOutcome:
     """Return a failure, after printing the traceback. A canceled prediction is canceled, whatever the error."""
     if canceled:
         return CANCELED_OUTCOME
     exceptions.print_traceback(error)
     status = OUT_OF_MEMORY if exceptions.is_memory(error) else FAILED
-    outcome = Outcome(status, error=exceptions.describe(error))
+    outcome = ModelOutcome(status, error=exceptions.describe(error))
     exceptions.release_memory(error)
     return outcome

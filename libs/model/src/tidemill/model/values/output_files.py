@@ -18,7 +18,7 @@ UNNAMED: Final = "file"  # Cog's name for a file object without a name
 
 
 @dataclass(frozen=True)
-class FileRef:
+class OutputFile:
     """A file of an output. `pointer` (RFC 6901) is the place of its URL; the value has a null there."""
 
     pointer: str
@@ -34,7 +34,7 @@ def is_file_object(value: Any) -> bool:
     return callable(getattr(value, "read", None)) and callable(getattr(value, "seek", None))
 
 
-def from_path(pointer: str, value: Any) -> FileRef:
+def from_path(pointer: str, value: Any) -> OutputFile:
     """Raise OutputError if there is no regular file at the path."""
     path = os.fsdecode(value)
     try:
@@ -44,19 +44,19 @@ def from_path(pointer: str, value: Any) -> FileRef:
         raise OutputError(f"the output names the file {path!r}, which cannot be read: {reason}") from None
     if not stat.S_ISREG(mode):
         raise OutputError(f"the output names {path!r}, which is not a regular file")
-    return FileRef(pointer, pathlib.PurePath(path).name, path, value)
+    return OutputFile(pointer, pathlib.PurePath(path).name, path, value)
 
 
-def from_file_object(pointer: str, value: Any) -> FileRef:
+def from_file_object(pointer: str, value: Any) -> OutputFile:
     """Refer to a file on disk by its path; read any other from its start into a temporary file."""
     path = _path_on_disk(value)
     if path is not None:
-        return FileRef(pointer, pathlib.PurePath(path).name, path, value)
+        return OutputFile(pointer, pathlib.PurePath(path).name, path, value)
     if getattr(value, "closed", False):
         raise OutputError("the output holds a closed file, whose content is gone; return it open, or return a Path")
     name = getattr(value, "name", None)
     kept = pathlib.PurePath(name).name if isinstance(name, str) else ""
-    return FileRef(pointer, kept or UNNAMED, _copy_to_disk(value), value)
+    return OutputFile(pointer, kept or UNNAMED, _copy_to_disk(value), value)
 
 
 def _path_on_disk(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from cog import Secret
 from tidemill.model.introspection import records
-from tidemill.model.values.outcomes import Outcome
+from tidemill.model.values.outcomes import ModelOutcome
 
 MARK: Final = "[secret]"
 MINIMUM_CHARS: Final = 4  # of a secret to search for: a shorter one would match in every line
@@ -44,7 +44,7 @@ class SecretInputs:
         lengths = (_partial_length(text, value) for values in self._known() for value in values.values)
         return max(lengths, default=0)
 
-    def redact_outcome(self, prediction: str, outcome: Outcome) -> Outcome:
+    def redact_outcome(self, prediction: str, outcome: ModelOutcome) -> ModelOutcome:
         """Return the redacted outcome of a prediction that ends. Forget its secrets after KEPT_ENDED more."""
         if outcome.error is not None and self._known():
             outcome = replace(outcome, error=self.redact(outcome.error))
