@@ -52,5 +52,5 @@ async def test_a_zygote_whose_imports_touched_a_gpu_is_replaced_by_one_without(z
     assert zygote.modules == {}
     assert zygote.process.pid not in asked
     assert not zygote.dead.done()
-    known = json.loads(Path(zygotes._known).read_text())
+    known = json.loads(Path(zygotes._records_path).read_text())
     assert [one["zygote"] for one in known] == ["base-json"]

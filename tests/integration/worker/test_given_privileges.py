@@ -98,7 +98,7 @@ async def test_workers_report_and_operators_read_it(workshop, command):
     (workshop.home / "blobs").mkdir()
     (workshop.home / "blobs" / "a").write_bytes(bytes(3 << 20))
     reporter = Reporter(table, workshop.database, workshop.bundles, Policy(), settings)
-    await reporter.look_at_layers()
+    await reporter.probe_layers()
     running = asyncio.create_task(reporter.run())
     async with asyncio.timeout(120):
         while "instances  1 of 4" not in (shown := await command("worker", "status")):
