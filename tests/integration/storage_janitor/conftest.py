@@ -13,7 +13,7 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.objects.store import Objects
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.storage_janitor.config import Config
-from tidemill.storage_janitor.handlers.parts import Parts
+from tidemill.storage_janitor.parts import Parts
 from tidemill.testing import rows
 from tidemill.testing.servers import configured, migrated, started
 

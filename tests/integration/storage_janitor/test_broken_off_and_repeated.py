@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tidemill.runtime.objects.store import ObjectStoreError
-from tidemill.storage_janitor.handlers.rounds import one_round
+from tidemill.storage_janitor.handlers.steps import run_once
 from tidemill.storage_janitor.triggers import ORPHANS, retention
 
 STEPS = (*retention(), *ORPHANS)
@@ -87,9 +87,9 @@ DONE = {"predictions": 2, "bodies": 0, "files": 1, "pushes": 1, "blobs": 1, "lat
 
 async def test_a_round_done_twice_ends_where_one_does(old_enough, world):
     await furnish(world)
-    await one_round(old_enough, STEPS)
+    await run_once(old_enough, STEPS)
     assert await state(world) == DONE
-    await one_round(old_enough, STEPS)
+    await run_once(old_enough, STEPS)
     assert await state(world) == DONE
 
 
@@ -102,9 +102,9 @@ async def test_steps_broken_off_anywhere_are_made_good_by_the_next_round(old_eno
         for step in STEPS:
             fuse = Fuse(nth, effect=effect)
             ports = {name: Fragile(getattr(old_enough, name), fuse) for name in ("database", "objects")}
-            await one_round(old_enough._replace(**ports), [step])
+            await run_once(old_enough._replace(**ports), [step])
             broken += fuse.count >= nth
-        await one_round(old_enough, STEPS)
+        await run_once(old_enough, STEPS)
         assert await state(world) == DONE, f"broken off at call {nth}"
         if not broken:
             break
@@ -119,7 +119,7 @@ async def test_a_step_that_fails_does_not_keep_the_others_from_running(old_enoug
 
     with monkeypatch.context() as patched:
         patched.setattr(type(old_enough.objects), "list", away)
-        await one_round(old_enough, STEPS)
+        await run_once(old_enough, STEPS)
     assert (await state(world))["pushes"] == 1
-    await one_round(old_enough, STEPS)
+    await run_once(old_enough, STEPS)
     assert await state(world) == DONE

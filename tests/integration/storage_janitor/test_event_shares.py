@@ -11,8 +11,8 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.predictions import announcements
 from tidemill.runtime.streams import account_shares
+from tidemill.storage_janitor.fair_shares import TRIMMED_ABOVE, TRIMMED_TO
 from tidemill.storage_janitor.handlers import event_shares
-from tidemill.storage_janitor.shares import TRIMMED_ABOVE, TRIMMED_TO
 
 LIMIT_BYTES = 512 * 1024
 KINDS = ["prediction", "training"]

@@ -70,7 +70,7 @@ async def test_what_is_young_open_an_example_or_made_on_the_web_stays(parts, wor
     await world.insert("example", model_id=await world.model(), prediction_id=example)
     for _ in range(2):
         await predictions.scan(parts)
-        await predictions.put_off(parts)
+        await predictions.remove_deferred(parts)
     for prediction in (young, open_, web, example):
         assert not await world.removed(prediction)
         assert await world.keys(f"outputs/{prediction}/")
@@ -79,13 +79,13 @@ async def test_what_is_young_open_an_example_or_made_on_the_web_stays(parts, wor
 async def test_what_ran_for_long_goes_when_its_own_hour_is_over(parts, world):
     prediction = await world.prediction(status="processing", completed_at=None, files=["a"])
     await predictions.scan(parts)
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     await world.database.execute(
         "UPDATE prediction SET status = 'succeeded', completed_at = now() - interval '61 minutes'"
     )
     await predictions.scan(parts)
     assert not await world.removed(prediction)
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.removed(prediction)
     assert await world.keys("outputs/") == set()
     assert await world.database.value("SELECT count(*) FROM removal_due_later") == 0
@@ -96,7 +96,7 @@ async def test_a_former_example_goes(parts, world):
     await world.insert("example", model_id=await world.model(), prediction_id=prediction)
     await predictions.scan(parts)
     await world.database.execute("DELETE FROM example")
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.removed(prediction)
 
 
@@ -105,10 +105,10 @@ async def test_copies_of_a_former_examples_input_go_with_it(parts, world):
     await world.put(f"outputs/{prediction}/input-0/a.mp3")
     await world.insert("example", model_id=await world.model(), prediction_id=prediction)
     await predictions.scan(parts)
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.keys(f"outputs/{prediction}/")
     await world.database.execute("DELETE FROM example")
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.removed(prediction)
     assert await world.keys(f"outputs/{prediction}/") == set()
 
@@ -120,10 +120,10 @@ async def test_bodies_of_finished_deliveries_go_and_those_of_open_ones_wait(part
     await predictions.scan(parts)
     assert await world.removed(prediction)
     assert await world.body(delivered) is None
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.body(pending) == "secret"
     await world.database.execute("UPDATE webhook_delivery SET status = 'failed'")
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.body(pending) is None
     assert await world.database.value("SELECT count(*) FROM removal_due_later") == 0
 
@@ -163,5 +163,5 @@ async def test_a_janitor_that_no_longer_leads_stops(parts, world):
     prediction = await world.prediction()
     parts.leader.held = False
     await predictions.scan(parts)
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert not await world.removed(prediction)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidemill.storage_janitor.handlers import counts
+from tidemill.storage_janitor.handlers import run_counts
 
 
 @pytest.fixture
@@ -27,20 +27,20 @@ async def test_each_run_counts_once(parts, model):
     await model.run(kind="training")
     await model.run(model="a/gone")
     for _ in range(3):
-        await counts.runs(parts)
+        await run_counts.count_runs(parts)
         assert await model.runs() == 3
 
 
 async def test_later_runs_are_added_and_very_young_ones_wait(parts, model):
     await model.run(2)
-    await counts.runs(parts)
+    await run_counts.count_runs(parts)
     now = datetime.now(UTC)
     await model.run(accepted_at=now)
-    await counts.runs(parts)
+    await run_counts.count_runs(parts)
     assert await model.runs() == 2
     await parts.database.execute("UPDATE prediction SET accepted_at = now() - interval '10 seconds' WHERE id > ''")
     await parts.database.execute("UPDATE walk SET reached = now() - interval '20 seconds'")
-    await counts.runs(parts)
+    await run_counts.count_runs(parts)
     assert await model.runs() == 5
 
 
@@ -49,14 +49,14 @@ async def test_a_count_that_breaks_off_is_made_good(parts, model, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("tidemill.runtime.scan.ADVANCE", "SELECT 1 / 0, $1::text, $2::timestamptz")
         with pytest.raises(Exception, match="division"):
-            await counts.runs(parts)
+            await run_counts.count_runs(parts)
     assert await model.runs() == 0
-    await counts.runs(parts)
+    await run_counts.count_runs(parts)
     assert await model.runs() == 2
 
 
 async def test_a_janitor_that_no_longer_leads_counts_nothing(parts, model):
     await model.run()
     parts.leader.held = False
-    await counts.runs(parts)
+    await run_counts.count_runs(parts)
     assert await model.runs() == 0

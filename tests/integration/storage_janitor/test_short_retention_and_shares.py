@@ -20,7 +20,7 @@ def times(moment):
 
 
 @pytest.fixture
-async def impatient(world):
+async def short_retentions(world):
     """An account whose data is to go after a minute."""
     await world.account("a")
     await world.account("hasty")
@@ -28,14 +28,14 @@ async def impatient(world):
     return "hasty"
 
 
-async def test_data_of_an_impatient_account_goes_sooner(parts, world, impatient):
+async def test_data_of_an_impatient_account_goes_sooner(parts, world, short_retentions):
     short = ShortRetention()
-    old = await world.prediction(account_id=impatient, files=["a"], **times(ago(minutes=2)))
-    young = await world.prediction(account_id=impatient, files=["a"], **times(ago(seconds=30)))
+    old = await world.prediction(account_id=short_retentions, files=["a"], **times(ago(minutes=2)))
+    young = await world.prediction(account_id=short_retentions, files=["a"], **times(ago(seconds=30)))
     of_others = await world.prediction(files=["a"], **times(ago(minutes=2)))
-    web = await world.prediction(account_id=impatient, source="web", **times(ago(minutes=2)))
+    web = await world.prediction(account_id=short_retentions, source="web", **times(ago(minutes=2)))
     for _ in range(2):
-        for step in (predictions.scan, short.scan, predictions.put_off):
+        for step in (predictions.scan, short.scan, predictions.remove_deferred):
             await step(parts)
     assert [await world.removed(each) for each in (old, young, of_others, web)] == [True, False, False, False]
     assert await world.keys(f"outputs/{old}/") == set()
@@ -43,21 +43,21 @@ async def test_data_of_an_impatient_account_goes_sooner(parts, world, impatient)
     assert await world.keys(f"outputs/{of_others}/")
 
 
-async def test_what_ran_while_the_walk_passed_goes_when_its_minute_is_over(parts, world, impatient):
+async def test_what_ran_while_the_walk_passed_goes_when_its_minute_is_over(parts, world, short_retentions):
     short = ShortRetention()
     prediction = await world.prediction(
-        account_id=impatient, status="processing", **{**times(ago(minutes=5)), "completed_at": None}
+        account_id=short_retentions, status="processing", **{**times(ago(minutes=5)), "completed_at": None}
     )
     await short.scan(parts)
     await world.database.execute("UPDATE prediction SET status = 'succeeded', completed_at = now() - interval '30 s'")
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert not await world.removed(prediction)
     await world.database.execute("UPDATE prediction SET completed_at = now() - interval '61 s'")
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.removed(prediction)
 
 
-async def test_an_account_that_becomes_impatient_is_heard_at_once(parts, world, impatient):
+async def test_an_account_that_becomes_impatient_is_heard_at_once(parts, world, short_retentions):
     short = ShortRetention()
     mine = await world.prediction(**times(ago(minutes=20)))
     await short.scan(parts)
@@ -75,16 +75,19 @@ async def test_a_retention_over_the_services_own_is_its_own(parts, world):
     assert await world.removed(prediction)
 
 
-async def test_the_streams_forget_an_impatient_accounts_predictions(parts, world, impatient):
+async def test_the_streams_forget_an_impatient_accounts_predictions(parts, world, short_retentions):
     short = ShortRetention()
-    gone = await world.prediction(account_id=impatient, **times(ago(minutes=2)))
+    gone = await world.prediction(account_id=short_retentions, **times(ago(minutes=2)))
     stays = await world.prediction(**times(ago(minutes=2)))
     for prediction in (gone, stays):
         await parts.bus.jetstream.publish(subjects.output(prediction), b"{}")
     await parts.bus.announce(
-        [Announcement(subjects.prediction(account, "completed", "g"), b"{}") for account in (impatient, "a", impatient)]
+        [
+            Announcement(subjects.prediction(account, "completed", "g"), b"{}")
+            for account in (short_retentions, "a", short_retentions)
+        ]
     )
-    await world.database.execute("UPDATE account SET retention_s = 0 WHERE id = $1", impatient)
+    await world.database.execute("UPDATE account SET retention_s = 0 WHERE id = $1", short_retentions)
 
     async def held(stream):
         info = await parts.bus.jetstream.stream_info(stream.name, subjects_filter=">")
@@ -94,8 +97,8 @@ async def test_the_streams_forget_an_impatient_accounts_predictions(parts, world
     await short.forget_events(parts)
     assert set(await held(subjects.OUTPUT)) == {subjects.output(stays)}
     assert set(await held(subjects.PREDICTIONS)) == {subjects.prediction("a", "completed", "g")}
-    await parts.bus.announce([Announcement(subjects.prediction(impatient, "completed", "g"), b"{}")])
-    await world.database.execute("UPDATE account SET retention_s = 60 WHERE id = $1", impatient)
+    await parts.bus.announce([Announcement(subjects.prediction(short_retentions, "completed", "g"), b"{}")])
+    await world.database.execute("UPDATE account SET retention_s = 60 WHERE id = $1", short_retentions)
     await short.scan(parts)
     await short.forget_events(parts)
     assert len(await held(subjects.PREDICTIONS)) == 2
@@ -103,12 +106,12 @@ async def test_the_streams_forget_an_impatient_accounts_predictions(parts, world
 
 async def test_what_is_shared_stays_until_it_is_not(parts, world):
     shared = await world.prediction(shared_at=ago(minutes=1), files=["a"])
-    for step in (predictions.scan, predictions.put_off):
+    for step in (predictions.scan, predictions.remove_deferred):
         await step(parts)
     assert not await world.removed(shared)
     assert await world.keys(f"outputs/{shared}/")
     await world.database.execute("UPDATE prediction SET shared_at = NULL")
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.removed(shared)
     assert await world.keys("outputs/") == set()
 
@@ -120,7 +123,7 @@ async def test_what_a_deleted_prediction_left_behind_goes(parts, world):
     await world.put(f"outputs/{deleted}/0/late.png")
     delivery = await world.delivery(deleted, "failed")
     await world.insert("removal_due_later", prediction_id=deleted)
-    await predictions.put_off(parts)
+    await predictions.remove_deferred(parts)
     assert await world.keys("outputs/") == set()
     assert await world.body(delivery) is None
     assert await world.database.value("SELECT count(*) FROM removal_due_later") == 0

@@ -69,7 +69,7 @@ async def test_a_blob_of_two_accounts_goes_with_the_last_of_them(old_enough, wor
 async def test_a_push_made_after_the_look_keeps_its_blobs(old_enough, world):
     await world.blob(digest(1))
     created_before = await store.now(world.database) + 60
-    found = await store_uploads.unreferred(world.database, created_before)
+    found = await store_uploads.unreferenced_blobs(world.database, created_before)
     assert found.digests == [digest(1)]
     await world.push(digest(1), created_at=datetime.now(UTC))
     assert await store_uploads.delete_blobs(world.database, found, created_before) == 0
@@ -80,7 +80,7 @@ async def test_a_push_that_is_being_committed_is_waited_for(old_enough, world):
     await world.blob(digest(1))
     model = await world.model()
     created_before = await store.now(world.database) + 60
-    found = await store_uploads.unreferred(world.database, created_before)
+    found = await store_uploads.unreferenced_blobs(world.database, created_before)
     async with world.database.transaction() as push:
         await push.execute(
             "INSERT INTO push (id, account_id, model_id, status, files) VALUES ('p', 'a', $1, 'uploading', $2)",

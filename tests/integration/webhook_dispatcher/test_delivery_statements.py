@@ -4,9 +4,9 @@ import pytest
 
 from tidemill.testing import rows as tables
 from tidemill.webhook_dispatcher import store
-from tidemill.webhook_dispatcher.sending import Answer
+from tidemill.webhook_dispatcher.sender import TryResult
 
-FAILED = Answer(status=500, error="status 500", at=1.0, duration_s=1.0)
+FAILED = TryResult(status=500, error="status 500", at=1.0, duration_s=1.0)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from tidemill.gateway.responses import stream_urls
 from tidemill.security.delivery_urls import delivery_url
 from tidemill.testing.rows import WAITING
 from tidemill.webhook_dispatcher.config import Config
-from tidemill.webhook_dispatcher.sending import Sender
+from tidemill.webhook_dispatcher.sender import Sender
 
 CONFIG = Config(
     database_url="", nats_url="", signing_key="5a" * 32, public_urls="https://tide.example/,http://10.0.0.5:8300"

@@ -11,7 +11,7 @@ from tidemill.runtime.service_endpoints import publish_endpoints
 from tidemill.runtime.shared_settings import check_shared_settings
 from tidemill.storage_janitor import triggers
 from tidemill.storage_janitor.config import Config
-from tidemill.storage_janitor.handlers.parts import Parts
+from tidemill.storage_janitor.parts import Parts
 
 NAME = "storage-janitor"
 

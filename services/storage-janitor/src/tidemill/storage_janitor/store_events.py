@@ -1,4 +1,4 @@
-"""The SQL of what durable event consumers have missed."""
+"""The SQL of events that durable consumers have missed."""
 
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -12,8 +12,8 @@ UPDATE event_consumer SET missed = missed + $2, missed_since = COALESCE(missed_s
 WHERE id = $1"""
 
 
-class Missed(NamedTuple):
-    """Events that a consumer will never get: from the moment of the first to that of the first one kept."""
+class MissedEvents(NamedTuple):
+    """Events that a consumer will never get, from the time of the first to the time of the first one kept."""
 
     consumer: str
     events: int
@@ -25,5 +25,5 @@ async def consumers(database: Database, account: str) -> list[Row]:
     return await database.fetch(CONSUMERS, account)
 
 
-async def note(database: Database, missed: Missed) -> None:
+async def record_missed(database: Database, missed: MissedEvents) -> None:
     await database.execute(MISSED, *missed)

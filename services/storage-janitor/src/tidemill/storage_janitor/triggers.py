@@ -1,11 +1,11 @@
-"""Everything that sets the storage janitor in motion: the clock. It hears no subject."""
+"""All triggers of the storage janitor: timers only, no bus subjects."""
 
 from typing import Final
 
 from tidemill.runtime.service import Timer
-from tidemill.storage_janitor.handlers import counts, event_shares, orphans, predictions, uploads, versions
-from tidemill.storage_janitor.handlers.parts import Parts
-from tidemill.storage_janitor.handlers.rounds import Step, repeated
+from tidemill.storage_janitor.handlers import event_shares, orphans, predictions, run_counts, uploads, versions
+from tidemill.storage_janitor.handlers.steps import Step, repeat
+from tidemill.storage_janitor.parts import Parts
 
 
 def retention() -> tuple[Step, ...]:
@@ -13,11 +13,11 @@ def retention() -> tuple[Step, ...]:
     return (
         Step("predictions", predictions.scan),
         Step("short_retention", short.scan),
-        Step("put_off", predictions.put_off),
-        Step("events", short.forget_events),
+        Step("put_off", predictions.remove_deferred),
+        Step("events", short.remove_events),
         Step("keys", predictions.expired_keys),
         Step("versions", versions.removed_versions),
-        Step("run_counts", counts.runs),
+        Step("run_counts", run_counts.count_runs),
         Step("files", uploads.expired_files),
         Step("pushes", uploads.abandoned_pushes),
     )
@@ -38,7 +38,7 @@ EVENTS: Final = (Step("event_shares", event_shares.trim),)
 def timers(parts: Parts) -> tuple[Timer, ...]:
     return (
         Timer("lead", parts.leader.keep),
-        Timer("retention", repeated(parts, parts.config.every_s, retention())),
-        Timer("event shares", repeated(parts, parts.config.events_every_s, EVENTS)),
-        Timer("orphans", repeated(parts, parts.config.orphans_every_s, ORPHANS)),
+        Timer("retention", repeat(parts, parts.config.every_s, retention())),
+        Timer("event shares", repeat(parts, parts.config.events_every_s, EVENTS)),
+        Timer("orphans", repeat(parts, parts.config.orphans_every_s, ORPHANS)),
     )

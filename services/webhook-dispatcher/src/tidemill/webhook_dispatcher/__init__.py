@@ -1,1 +1,1 @@
-"""Signed webhook deliveries with retries."""
+"""The webhook dispatcher: signed deliveries with retries and a circuit breaker per endpoint."""

@@ -17,11 +17,11 @@ from tidemill.security.egress.client import EgressClient
 from tidemill.security.egress.policy import AllowList, EgressPolicy
 from tidemill.webhook_dispatcher import triggers
 from tidemill.webhook_dispatcher.config import Config
-from tidemill.webhook_dispatcher.handlers.deliveries import Deliveries
-from tidemill.webhook_dispatcher.handlers.progress import Progress
-from tidemill.webhook_dispatcher.handlers.tries import Tries
-from tidemill.webhook_dispatcher.handlers.upkeep import Upkeep
-from tidemill.webhook_dispatcher.sending import Sender
+from tidemill.webhook_dispatcher.handlers.deliveries import DeliveryLoop
+from tidemill.webhook_dispatcher.handlers.delivery_tries import DeliveryTries
+from tidemill.webhook_dispatcher.handlers.progress import ProgressSender
+from tidemill.webhook_dispatcher.handlers.purging import Purger
+from tidemill.webhook_dispatcher.sender import Sender
 
 NAME = "webhook-dispatcher"
 
@@ -36,14 +36,14 @@ async def build(config: Config) -> Service:
     egress = EgressClient(EgressPolicy(allow=allow, reserved=platform.reserved, allow_http=True))
     sender = Sender(config, egress)
     leader = Leader(config.database_url, NAME)
-    progress = Progress(config, database, bus, sender, leader)
-    deliveries = Deliveries(config, database, Tries(config, database, sender, progress))
-    upkeep = Upkeep(config, database, leader)
+    progress = ProgressSender(config, database, bus, sender, leader)
+    deliveries = DeliveryLoop(config, database, DeliveryTries(config, database, sender, progress))
+    purger = Purger(config, database, leader)
 
     async def listen() -> None:
         for listener in triggers.listeners(deliveries, progress):
             await bus.listen(listener.subject, listener.kind, listener.handle)
-        await bus.listen_raw(subjects.PROGRESS_STATE, progress.on_question)
+        await bus.listen_raw(subjects.PROGRESS_STATE, progress.on_state_request)
 
     @contextlib.asynccontextmanager
     async def sending() -> AsyncIterator[None]:
@@ -65,9 +65,9 @@ async def build(config: Config) -> Service:
     publish_endpoints(service, database)
     watch_database(service)
     service.task("platform", platform.follow)
-    for name, task in triggers.timers(deliveries, upkeep, leader):
+    for name, task in triggers.timers(deliveries, purger, leader):
         service.task(name, task)
-    service.drain("deliveries", deliveries.drained)
+    service.drain("deliveries", deliveries.drain)
     service.ready_when("bus", bus.not_ready)
     return service
 

@@ -1,4 +1,4 @@
-"""What an answer means, and which event a prediction's owner is told next. Pure."""
+"""What a response status means, and which progress event is sent next. Pure."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -14,8 +14,8 @@ class Verdict(Enum):
     GIVE_UP = "give up"
 
 
-def verdict(status: int) -> Verdict:
-    """2xx is success, 410 says never again, anything else (redirects too, which are not followed) is tried again."""
+def classify_status(status: int) -> Verdict:
+    """Return DELIVERED for 2xx, GIVE_UP for 410 Gone, RETRY for anything else, redirects included."""
     if 200 <= status < 300:
         return Verdict.DELIVERED
     return Verdict.GIVE_UP if status == 410 else Verdict.RETRY
@@ -25,23 +25,25 @@ def wants(events: Sequence[str] | None, event: str) -> bool:
     return event in (DEFAULT_EVENTS if events is None else events)
 
 
-class Telling(NamedTuple):
-    """The event to tell now, and those to tell later."""
+class ProgressStep(NamedTuple):
+    """The event to send now, and the events to send later."""
 
     event: str
     rest: frozenset[str]
 
 
-def next_telling(noted: AbstractSet[str], wanted: Sequence[str] | None, *, start_told: bool) -> Telling | None:
-    """None when nobody wants to hear of what was noted.
+def next_progress_step(
+    noted: AbstractSet[str], wanted: Sequence[str] | None, *, start_sent: bool
+) -> ProgressStep | None:
+    """Return the next event to send, or None if the owner wants none of the noted ones.
 
-    `start` goes first and once, whatever was heard first and how often; outputs and logs of one moment are one event.
+    `start` is sent first and once, whatever the order of the hints. Output and logs noted together become one event.
     """
     if not noted:
         return None
     rest = frozenset(event for event in noted if event != "start" and wants(wanted, event))
-    if wants(wanted, "start") and not start_told:
-        return Telling("start", rest)
+    if wants(wanted, "start") and not start_sent:
+        return ProgressStep("start", rest)
     if not rest:
         return None
-    return Telling("output" if "output" in rest else "logs", frozenset())
+    return ProgressStep("output" if "output" in rest else "logs", frozenset())

@@ -1,4 +1,4 @@
-"""The SQL of endpoints: their health, shared by all dispatchers, and what it means for deliveries in line."""
+"""The SQL of endpoints: their health, shared by all dispatchers, and its effect on waiting deliveries."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from tidemill.contracts.ids import new_id
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.deliveries import scheduling
-from tidemill.webhook_dispatcher.breaker import Health
-from tidemill.webhook_dispatcher.lanes import Endpoint
+from tidemill.webhook_dispatcher.circuit_breaker import EndpointHealth
+from tidemill.webhook_dispatcher.concurrency_limits import EndpointKey
 
-BATCH: Final = 5000  # deliveries of one statement, so that none takes long
-Decide = Callable[[Health, float], Health | None]
+BATCH: Final = 5000  # rows per statement, so that none takes long
+Decide = Callable[[EndpointHealth, float], EndpointHealth | None]
 
 ENSURE: Final = """
 INSERT INTO webhook_endpoint (id, account_id, host, path) VALUES ($1, $2, $3, $4)
@@ -26,8 +26,8 @@ UPDATE webhook_endpoint SET failures = $2, failing_since = to_timestamp($3), ope
     open_until = to_timestamp($5), disabled_at = to_timestamp($6), disabled_reason = $7,
     succeeded_at = to_timestamp($8), failed_at = to_timestamp($9)
 WHERE id = $1"""
-# Paths that are gone are as many as receivers make up, and a path that still is gone says so again; an idle healthy
-# endpoint comes back with its next delivery.
+# The number of gone paths is unbounded, and a path that is still gone responds 410 again. An idle healthy endpoint gets
+# its row back with the next delivery.
 PURGE: Final = """
 DELETE FROM webhook_endpoint WHERE id IN (
     SELECT id FROM webhook_endpoint
@@ -37,15 +37,15 @@ DELETE FROM webhook_endpoint WHERE id IN (
     LIMIT $2) RETURNING id"""
 
 
-async def revise(database: Database, place: Endpoint, path: str, decide: Decide) -> Health | None:
-    """Lets `decide` change an endpoint's health, one dispatcher after the other; what it answered.
+async def update_health(database: Database, endpoint: EndpointKey, path: str, decide: Decide) -> EndpointHealth | None:
+    """Change an endpoint's health under a row lock. Return the result of `decide`.
 
-    `decide` gets the database's time in unix seconds; None changes nothing.
+    `decide` gets the health and the database's time in unix seconds; it returns the new health, or None for no change.
     """
     async with database.transaction() as connection:
-        await connection.execute(ENSURE, new_id(), place.account, place.host, path)
-        row = await connection.fetchrow(LOCK, place.account, place.host, path)
-        assert row is not None, "it was ensured in this transaction"
+        await connection.execute(ENSURE, new_id(), endpoint.account, endpoint.host, path)
+        row = await connection.fetchrow(LOCK, endpoint.account, endpoint.host, path)
+        assert row is not None, "the row was inserted in this transaction"
         before = _health(row)
         health = decide(before, row["now"])
         if health is not None:
@@ -55,11 +55,11 @@ async def revise(database: Database, place: Endpoint, path: str, decide: Decide)
     return health
 
 
-def _health(row: Row) -> Health:
-    return Health(**{name: row[name] for name in Health.__struct_fields__})
+def _health(row: Row) -> EndpointHealth:
+    return EndpointHealth(**{name: row[name] for name in EndpointHealth.__struct_fields__})
 
 
-def _columns(health: Health) -> tuple[object, ...]:
+def _columns(health: EndpointHealth) -> tuple[object, ...]:
     return (
         health.failures,
         health.failing_since,

@@ -1,1 +1,1 @@
-"""The steps of a round."""
+"""The steps that the storage janitor repeats."""

@@ -1,4 +1,4 @@
-"""Keeps the stream of events from filling up with those of a few accounts, and notes what their consumers miss."""
+"""Keeps a few accounts from filling the event stream, and records what their consumers miss."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -10,28 +10,28 @@ from tidemill.runtime.db import Row
 from tidemill.runtime.streams import account_shares
 from tidemill.runtime.streams.account_shares import SampledEvent, StreamUsage
 from tidemill.runtime.telemetry import log
-from tidemill.storage_janitor import shares, store_events
-from tidemill.storage_janitor.handlers.parts import Parts
-from tidemill.storage_janitor.store_events import Missed
+from tidemill.storage_janitor import fair_shares, store_events
+from tidemill.storage_janitor.parts import Parts
+from tidemill.storage_janitor.store_events import MissedEvents
 
 TRIMMED: Final = Counter("tidemill_janitor_trimmed_events_total", "Events beyond their account's share of the stream")
 
 
 async def trim(parts: Parts) -> None:
-    """When the stream is nearly full: whoever holds more than its share loses its oldest events."""
+    """If the stream is nearly full, remove the oldest events of accounts that hold more than their share."""
     stream = await account_shares.usage(parts.bus)
-    if not shares.is_due(stream.bytes, stream.limit_bytes):
+    if not fair_shares.needs_trim(stream.bytes, stream.limit_bytes):
         return
     counts = await account_shares.counts(parts.bus)
     samples = await account_shares.samples(parts.bus, stream, counts)
-    held = shares.sizes(counts, samples, stream.bytes)
-    for account, keep in shares.kept(held, stream.limit_bytes).items():
+    held = fair_shares.estimate_sizes(counts, samples, stream.bytes)
+    for account, keep in fair_shares.kept_fractions(held, stream.limit_bytes).items():
         if parts.leader.held:
             await _trim_account(parts, account, stream, keep)
 
 
-class _Consumer(NamedTuple):
-    """A durable consumer of an account: how far it has come, and the first event that it lacks."""
+class _ConsumerPosition(NamedTuple):
+    """A durable consumer of an account: its position in the stream, and the first event after it."""
 
     id: str
     kinds: Sequence[Kind]
@@ -48,17 +48,19 @@ async def _trim_account(parts: Parts, account: str, stream: StreamUsage, keep: f
         count = sum(purged[kind, cut] for kind, cut in purged if kind in each.kinds and cut > each.position + 1)
         if count and each.next is not None:
             moment = each.next.moment
-            await store_events.note(parts.database, Missed(each.id, count, moment, until.moment if until else moment))
+            await store_events.record_missed(
+                parts.database, MissedEvents(each.id, count, moment, until.moment if until else moment)
+            )
 
 
-async def _consumer(parts: Parts, account: str, row: Row) -> _Consumer:
+async def _consumer(parts: Parts, account: str, row: Row) -> _ConsumerPosition:
     position = await account_shares.position(parts.bus, row["id"])
     following = await account_shares.first(parts.bus, account, row["kinds"], position + 1)
-    return _Consumer(row["id"], row["kinds"], position, following)
+    return _ConsumerPosition(row["id"], row["kinds"], position, following)
 
 
 async def _purge(parts: Parts, account: str, cuts: Sequence[int]) -> dict[tuple[Kind, int], int]:
-    """How many events went with each cut."""
+    """Purge events up to each cut. Return how many each cut removed."""
     purged = {(kind, cut): await account_shares.purge(parts.bus, account, kind, cut) for kind in KINDS for cut in cuts}
     count = sum(purged.values())
     TRIMMED.inc(count)

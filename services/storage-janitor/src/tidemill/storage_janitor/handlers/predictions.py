@@ -1,4 +1,4 @@
-"""Data of API predictions goes when its retention is over: the objects first, then what the row says of them.
+"""Removes data of API predictions when its retention is over: first the objects, then the columns of the row.
 
 A crash in between leaves a row that is found again, for the watermark moves on only when its window is done.
 """
@@ -15,11 +15,11 @@ from tidemill.runtime.predictions.removal import defer, remove_due
 from tidemill.runtime.scan import advance_watermark, find_watermark
 from tidemill.runtime.streams import removal
 from tidemill.storage_janitor import store
-from tidemill.storage_janitor.handlers.parts import Parts, listed, removed
-from tidemill.storage_janitor.leftovers import batches, outputs_of
 from tidemill.storage_janitor.pace import WINDOW_FIRST_S, next_length_s, next_window
+from tidemill.storage_janitor.parts import Parts, list_objects, record_removed
+from tidemill.storage_janitor.stored_objects import batches, output_prefix
 
-LISTINGS_AT_ONCE: Final = 4  # they wait for the store in threads; more would crowd out whom users wait for
+LISTINGS_AT_ONCE: Final = 4  # they wait for the store in threads; more would delay requests of users
 BEHIND: Final = Gauge("tidemill_janitor_behind_seconds", "How long data has been due that the walk has not come to")
 
 
@@ -27,14 +27,14 @@ async def scan(parts: Parts) -> None:
     """Reads every window of accepted_at once; what is not due at its turn is written down for later."""
     length_s = WINDOW_FIRST_S
     watermark = await find_watermark(parts.database, store.SCAN)
-    clock = await _clock(parts)  # once: chasing one that goes on would never end
+    clock = await _clock(parts)  # read once: a clock that advances would keep the loop running
     while parts.leader.held:
         BEHIND.set(max(0.0, clock.now - clock.retention_s - watermark))
         window = next_window(watermark, clock.now, clock.retention_s, length_s)
         if window is None:
             return
-        found = await store.found_in(parts.database, window, clock)
-        await _take(parts, found, clock)
+        found = await store.scan_window(parts.database, window, clock)
+        await _remove_window(parts, found, clock)
         await advance_watermark(parts.database, store.SCAN, window.until)
         length_s = next_length_s(length_s, len(found.due) + len(found.later))
         watermark = window.until
@@ -43,87 +43,91 @@ async def scan(parts: Parts) -> None:
 class ShortRetention:
     """A scan of its own for accounts that want their data deleted sooner, close behind the present.
 
-    It remembers nothing: when it begins, and when an account changes its mind, it goes back as far as data is kept.
+    It has no stored watermark: at the start, and when an account shortens its retention, it scans the default retention
+    again.
     """
 
     def __init__(self) -> None:
-        self._wanted: dict[str, int] = {}
+        self._retentions: dict[str, int] = {}
         self._watermark = 0.0
 
     async def scan(self, parts: Parts) -> None:
         clock = await _clock(parts)
-        wanted = await store.impatient(parts.database, clock.retention_s)
-        if any(self._wanted.get(account, clock.retention_s) > retention_s for account, retention_s in wanted.items()):
+        retentions = await store.short_retentions(parts.database, clock.retention_s)
+        if any(
+            self._retentions.get(account, clock.retention_s) > retention_s
+            for account, retention_s in retentions.items()
+        ):
             self._watermark = 0.0
-        self._wanted = wanted
-        if not wanted:
+        self._retentions = retentions
+        if not retentions:
             return
         self._watermark = max(self._watermark, clock.now - clock.retention_s)
         length_s = WINDOW_FIRST_S
         while parts.leader.held:
-            window = next_window(self._watermark, clock.now, min(wanted.values()), length_s)
+            window = next_window(self._watermark, clock.now, min(retentions.values()), length_s)
             if window is None:
                 return
-            found = await store.found_in(parts.database, window, clock, impatient=True)
-            await _take(parts, found, clock)
+            found = await store.scan_window(parts.database, window, clock, of_short_retention=True)
+            await _remove_window(parts, found, clock)
             self._watermark = window.until
             length_s = next_length_s(length_s, len(found.due) + len(found.later))
 
-    async def forget_events(self, parts: Parts) -> None:
-        """The streams keep everybody's for the usual time."""
+    async def remove_events(self, parts: Parts) -> None:
+        """Remove events of these accounts from the streams, which keep everything for the default retention."""
         clock = await _clock(parts)
-        for account, retention_s in self._wanted.items():
+        for account, retention_s in self._retentions.items():
             if not parts.leader.held:
                 return
             await removal.remove_events_before(parts.bus, account, at(clock.now - retention_s))
 
 
-async def put_off(parts: Parts) -> None:
+async def remove_deferred(parts: Parts) -> None:
     """Those that the scan has passed: open or young at their turn, or with a webhook still on its way."""
     while parts.leader.held:
         clock = await _clock(parts)
         batch = await store.deferred(parts.database, clock)
-        await _forget(parts, batch, clock)
+        await _remove_data(parts, batch, clock)
         if len(batch) < store.BATCH:
             return
 
 
 async def expired_keys(parts: Parts) -> None:
-    """Keys of creates, after which the same request makes another prediction."""
+    """Delete expired idempotency keys; after that the same request creates another prediction."""
     while parts.leader.held:
         count = await store.expire_keys(parts.database)
-        removed("idempotency_key", count)
+        record_removed("idempotency_key", count)
         if count < store.BATCH:
             return
 
 
-async def _clock(parts: Parts) -> store.Clock:
-    return store.Clock(await store.now(parts.database), parts.config.retention_s)
+async def _clock(parts: Parts) -> store.RetentionClock:
+    return store.RetentionClock(await store.now(parts.database), parts.config.retention_s)
 
 
-async def _take(parts: Parts, found: store.Found, clock: store.Clock) -> None:
+async def _remove_window(parts: Parts, found: store.ScanResult, clock: store.RetentionClock) -> None:
     await defer(parts.database, found.later)
     for batch in batches(found.due, store.BATCH):
-        await _forget(parts, batch, clock)
+        await _remove_data(parts, batch, clock)
 
 
-async def _forget(parts: Parts, batch: Sequence[store.Due], clock: store.Clock) -> None:
+async def _remove_data(parts: Parts, batch: Sequence[store.DuePrediction], clock: store.RetentionClock) -> None:
     if not batch:
         return
-    keys = await keys_of(parts, [due.id for due in batch if due.files])
+    keys = await output_keys(parts, [due.id for due in batch if due.files])
     if keys:
         await parts.objects.delete(keys)
-        removed("output_file", len(keys))
+        record_removed("output_file", len(keys))
     gone = await remove_due(parts.database, [due.id for due in batch], clock.now, clock.retention_s)
-    removed("prediction_data", gone.predictions)
+    record_removed("prediction_data", gone.predictions)
     for prediction in gone.early:
-        with contextlib.suppress(*removal.FAILURES):  # it goes with its age
+        with contextlib.suppress(*removal.FAILURES):  # the stream drops it after its retention
             await removal.remove_output(parts.bus, prediction)
 
 
-async def keys_of(parts: Parts, predictions: Sequence[str]) -> list[str]:
+async def output_keys(parts: Parts, predictions: Sequence[str]) -> list[str]:
     keys: list[str] = []
     for some in batches(predictions, LISTINGS_AT_ONCE):
-        found = await asyncio.gather(*(listed(parts.objects, outputs_of(prediction)) for prediction in some))
+        found = await asyncio.gather(*(list_objects(parts.objects, output_prefix(prediction)) for prediction in some))
         keys.extend(stored.key for objects in found for stored in objects)
     return keys

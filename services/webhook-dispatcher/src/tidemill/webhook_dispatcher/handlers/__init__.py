@@ -1,1 +1,1 @@
-"""Handlers: terminal deliveries from rows, progress from hints."""
+"""Handlers of terminal deliveries (from rows) and of progress events (from hints)."""

@@ -1,48 +1,48 @@
-"""The health of endpoints: who may be tried, and what a try says of its endpoint."""
+"""The health of endpoints: which delivery may probe, and what a result means for its endpoint."""
 
 import random
 from typing import Final
 
 from tidemill.runtime.db import Database, Row, retry_transient
 from tidemill.runtime.telemetry import log
-from tidemill.webhook_dispatcher import breaker, store_endpoints
-from tidemill.webhook_dispatcher.breaker import Admission, Health
+from tidemill.webhook_dispatcher import circuit_breaker, store_endpoints
+from tidemill.webhook_dispatcher.circuit_breaker import Admission, EndpointHealth
+from tidemill.webhook_dispatcher.concurrency_limits import EndpointKey
 from tidemill.webhook_dispatcher.config import Config
-from tidemill.webhook_dispatcher.lanes import Endpoint
 from tidemill.webhook_dispatcher.rules import Verdict
 
-HOST: Final = ""  # the path of a whole endpoint's row
+WHOLE_HOST: Final = ""  # the path in the row of a whole endpoint
 
 
-class Endpoints:
-    """`row` is a leased delivery throughout."""
+class EndpointMonitor:
+    """Reads and updates the health of endpoints. `row` is always a leased delivery."""
 
     def __init__(self, config: Config, database: Database) -> None:
         self._config = config
         self._database = database
 
-    async def may_probe(self, row: Row, lease_s: float) -> bool:
-        """Whether this delivery is the one that a half-open breaker lets through, among all dispatchers."""
+    async def claim_probe(self, row: Row, lease_s: float) -> bool:
+        """Return whether this delivery may be tried: the only probe of a half-open breaker among all dispatchers."""
 
-        def decide(health: Health, now: float) -> Health | None:
-            if breaker.admission(health, now) is Admission.PROBE:
-                return breaker.probing(health, now, lease_s)
-            return health if breaker.admission(health, now) is Admission.SEND else None
+        def decide(health: EndpointHealth, now: float) -> EndpointHealth | None:
+            if circuit_breaker.admission(health, now) is Admission.PROBE:
+                return circuit_breaker.start_probe(health, now, lease_s)
+            return health if circuit_breaker.admission(health, now) is Admission.SEND else None
 
-        return await self._revise(row, decide) is not None
+        return await self._update_health(row, decide) is not None
 
     async def record(self, row: Row, verdict: Verdict) -> None:
         if verdict is Verdict.RETRY:
-            await self._revise(row, lambda health, now: self._failed(row, health, now))
+            await self._update_health(row, lambda health, now: self._failed(row, health, now))
             return
         if verdict is Verdict.GIVE_UP:
-            await self._gone(row)
-        if not row["seen_well"]:
+            await self._disable_path(row)
+        if not row["recently_healthy"]:
             gone = verdict is Verdict.GIVE_UP
-            await self._revise(row, _answered if gone else breaker.after_success)
+            await self._update_health(row, _keep_disabled if gone else circuit_breaker.after_success)
 
-    def _failed(self, row: Row, health: Health, now: float) -> Health:
-        failed = breaker.after_failure(
+    def _failed(self, row: Row, health: EndpointHealth, now: float) -> EndpointHealth:
+        failed = circuit_breaker.after_failure(
             health,
             now,
             randomness=random.random(),
@@ -51,23 +51,23 @@ class Endpoints:
             scale=self._config.retry_scale,
         )
         if failed.disabled_at is not None and health.disabled_at is None:
-            self._tell_disabled(row, failed)
+            self._log_disabled(row, failed)
         return failed
 
-    async def _gone(self, row: Row) -> None:
-        """Of the path alone: services with one host for many customers answer it for a hook that was deleted."""
+    async def _disable_path(self, row: Row) -> None:
+        """Disable only the path: services with one host for many customers send 410 for a deleted hook."""
 
-        def disable(health: Health, now: float) -> Health | None:
+        def disable(health: EndpointHealth, now: float) -> EndpointHealth | None:
             if health.disabled_at is not None:
                 return None
-            gone = breaker.disabled(health, now, "it answered 410 Gone")
-            self._tell_disabled(row, gone)
-            return gone
+            disabled = circuit_breaker.disable(health, now, "it answered 410 Gone")
+            self._log_disabled(row, disabled)
+            return disabled
 
-        await self._revise(row, disable, row["path"])
+        await self._update_health(row, disable, row["path"])
 
     @staticmethod
-    def _tell_disabled(row: Row, health: Health) -> None:
+    def _log_disabled(row: Row, health: EndpointHealth) -> None:
         log().warning(
             "endpoint disabled",
             action="disable",
@@ -76,10 +76,14 @@ class Endpoints:
             reason=health.disabled_reason,
         )
 
-    async def _revise(self, row: Row, decide: store_endpoints.Decide, path: str = HOST) -> Health | None:
-        place = Endpoint(row["account_id"], row["host"])
-        return await retry_transient("endpoint", lambda: store_endpoints.revise(self._database, place, path, decide))
+    async def _update_health(
+        self, row: Row, decide: store_endpoints.Decide, path: str = WHOLE_HOST
+    ) -> EndpointHealth | None:
+        endpoint = EndpointKey(row["account_id"], row["host"])
+        return await retry_transient(
+            "endpoint", lambda: store_endpoints.update_health(self._database, endpoint, path, decide)
+        )
 
 
-def _answered(health: Health, _now: float) -> Health:
-    return breaker.after_answer(health)
+def _keep_disabled(health: EndpointHealth, _now: float) -> EndpointHealth:
+    return circuit_breaker.after_response(health)

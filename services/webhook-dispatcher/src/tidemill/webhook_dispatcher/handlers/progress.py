@@ -1,7 +1,7 @@
-"""start, output and logs events: best effort, coalesced, in order, never sent once the prediction has ended.
+"""Sends `start`, `output` and `logs` events: best effort, coalesced, in order, never after the prediction has ended.
 
-They are hints that every dispatcher hears, so only the one that leads sends them. Hints may come late, twice or in any
-order: what is told, and when, is decided from the row.
+Every dispatcher receives the hints, so only the leader sends the events. Hints may come late, twice or in any order:
+the row decides what is sent.
 """
 
 import asyncio
@@ -21,32 +21,32 @@ from tidemill.runtime.leader import Leader
 from tidemill.runtime.tasks import Tasks
 from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store
+from tidemill.webhook_dispatcher.concurrency_limits import ConcurrencyLimits, EndpointKey
 from tidemill.webhook_dispatcher.config import Config
-from tidemill.webhook_dispatcher.lanes import Endpoint, Lanes
-from tidemill.webhook_dispatcher.rules import Telling, next_telling, wants
-from tidemill.webhook_dispatcher.sending import Message, Sender, secrets
+from tidemill.webhook_dispatcher.rules import ProgressStep, next_progress_step, wants
+from tidemill.webhook_dispatcher.sender import Sender, WebhookMessage, signing_secrets
 
-FOLLOWED_LIMIT: Final = 10_000  # predictions followed at once; further ones get their end only
-# Less than the ends of predictions have: progress that finds no room is dropped, and the next one tells more anyway.
-ENDPOINT_SENDINGS: Final = 2
-ACCOUNT_SENDINGS: Final = 16
-SENDINGS: Final = 64
-LEADER_TIMEOUT_S: Final = 0.5  # it answers at once; while nobody leads no progress is sent either
-ASK_AGAIN_S: Final = 0.1
+TRACKED_LIMIT: Final = 10_000  # predictions tracked at once; further ones get only their `completed` event
+# Lower than the limits of terminal deliveries: progress without a free slot is dropped, and the next event has more.
+ENDPOINT_PROGRESS_LIMIT: Final = 2
+ACCOUNT_PROGRESS_LIMIT: Final = 16
+PROGRESS_LIMIT: Final = 64
+LEADER_TIMEOUT_S: Final = 0.5  # it replies at once; without a leader nobody sends progress
+POLL_LEADER_EVERY_S: Final = 0.1
 decode: Final = msgspec.json.Decoder(WebhookEvent).decode
 
 
-class _Followed(msgspec.Struct):
-    """One prediction: what is still to be told, and when outputs or logs were last told."""
+class _TrackedPrediction(msgspec.Struct):
+    """One prediction: the events still to send, and when output or logs were last sent."""
 
     events: set[str]
     sending: asyncio.Lock
-    started: bool = False  # its start was told, or could not be
-    told_at: float = float("-inf")
+    started: bool = False  # `start` was sent, or could not be
+    sent_at: float = float("-inf")
 
 
-class Progress:
-    """One sending at a time for each prediction, so that its events keep their order."""
+class ProgressSender:
+    """Sends one event at a time for each prediction, so that its events keep their order."""
 
     def __init__(self, config: Config, database: Database, bus: Bus, sender: Sender, leader: Leader) -> None:
         self._config = config
@@ -54,110 +54,112 @@ class Progress:
         self._bus = bus
         self._sender = sender
         self._leader = leader
-        self._lanes = Lanes(endpoint_tries=ENDPOINT_SENDINGS, account_tries=ACCOUNT_SENDINGS, tries=SENDINGS)
-        self._followed: dict[str, _Followed] = {}
+        self._limits = ConcurrencyLimits(
+            endpoint_tries=ENDPOINT_PROGRESS_LIMIT, account_tries=ACCOUNT_PROGRESS_LIMIT, tries=PROGRESS_LIMIT
+        )
+        self._tracked: dict[str, _TrackedPrediction] = {}
         self._tasks = Tasks()
 
-    def note(self, prediction_id: str, event: str) -> None:
-        followed = self._followed.get(prediction_id)
-        if followed is None:
-            if len(self._followed) >= FOLLOWED_LIMIT or not self._leader.held:
+    def on_progress(self, prediction_id: str, event: str) -> None:
+        tracked = self._tracked.get(prediction_id)
+        if tracked is None:
+            if len(self._tracked) >= TRACKED_LIMIT or not self._leader.held:
                 return
-            followed = self._followed[prediction_id] = _Followed(events=set(), sending=asyncio.Lock())
-            self._tasks.start(self._follow(prediction_id, followed), f"progress {prediction_id}")
-        followed.events.add(event)
+            tracked = self._tracked[prediction_id] = _TrackedPrediction(events=set(), sending=asyncio.Lock())
+            self._tasks.start(self._track(prediction_id, tracked), f"progress {prediction_id}")
+        tracked.events.add(event)
 
-    def ended(self, prediction_id: str) -> None:
-        """What has not been told yet is out of date, but for the start: that is told to whoever wants no end."""
-        followed = self._followed.get(prediction_id)
-        if followed is not None:
-            followed.events &= {"start"}
+    def on_completed(self, prediction_id: str) -> None:
+        """Drop unsent events except `start`, which an owner without `completed` in the filter still gets."""
+        tracked = self._tracked.get(prediction_id)
+        if tracked is not None:
+            tracked.events &= {"start"}
 
-    async def settled(self, prediction_id: str) -> None:
-        """Returns when nothing is on its way that would arrive after the end."""
-        self.ended(prediction_id)
-        followed = self._followed.get(prediction_id)
-        if followed is not None:
-            async with followed.sending:
+    async def wait_until_idle(self, prediction_id: str) -> None:
+        """Return when no progress event is in flight that could arrive after the `completed` event."""
+        self.on_completed(prediction_id)
+        tracked = self._tracked.get(prediction_id)
+        if tracked is not None:
+            async with tracked.sending:
                 pass
         if not self._leader.held:
-            await self._settled_at_leader(prediction_id)
+            await self._wait_for_leader(prediction_id)
 
-    async def _settled_at_leader(self, prediction_id: str) -> None:
+    async def _wait_for_leader(self, prediction_id: str) -> None:
         question = WebhookEvent(id=prediction_id, event="completed")
         until = monotonic() + self._config.progress_timeout_s
         while monotonic() < until:
             answer = await self._bus.ask(subjects.PROGRESS_STATE, question, ProgressState, timeout_s=LEADER_TIMEOUT_S)
             if answer is None or not answer.on_its_way:
                 return
-            await asyncio.sleep(ASK_AGAIN_S)
+            await asyncio.sleep(POLL_LEADER_EVERY_S)
 
-    async def on_question(self, message: Msg) -> None:
-        """Another dispatcher is about to tell an end. Only the one that leads knows, so only it answers."""
+    async def on_state_request(self, message: Msg) -> None:
+        """Reply to a dispatcher that is about to send a `completed` event. Only the leader knows and replies."""
         if self._leader.held:
             prediction_id = decode(message.data).id
-            self.ended(prediction_id)
-            followed = self._followed.get(prediction_id)
-            state = ProgressState(on_its_way=followed is not None and followed.sending.locked())
+            self.on_completed(prediction_id)
+            tracked = self._tracked.get(prediction_id)
+            state = ProgressState(on_its_way=tracked is not None and tracked.sending.locked())
             await self._bus.send_bytes(message.reply, encode(state))
 
-    async def start_first(self, row: Row) -> None:
-        """Before the end of a prediction that was over before its start could be told."""
+    async def send_start_if_missing(self, row: Row) -> None:
+        """Send `start` before `completed` if the prediction ended before its `start` could be sent."""
         begun = row["started_at"] is not None and not row["data_removed"]
-        if begun and not row["start_told"] and wants(row["webhook_events"], "start"):
+        if begun and not row["start_sent"] and wants(row["webhook_events"], "start"):
             await self._send(row, "start", self._sender.bodies.at_start(row))
 
-    async def _follow(self, prediction_id: str, followed: _Followed) -> None:
-        """Until nothing has happened for as long as two events must lie apart."""
+    async def _track(self, prediction_id: str, tracked: _TrackedPrediction) -> None:
+        """Send events until none was noted for one throttle interval."""
         try:
             while True:
-                if "start" not in followed.events:
-                    await asyncio.sleep(followed.told_at + self._config.throttle_s - monotonic())
-                events, followed.events = followed.events, set()
+                if "start" not in tracked.events:
+                    await asyncio.sleep(tracked.sent_at + self._config.throttle_s - monotonic())
+                events, tracked.events = tracked.events, set()
                 if not events:
                     return
-                async with followed.sending:
-                    told = await self._tell(prediction_id, events, started=followed.started)
-                if told is None:
+                async with tracked.sending:
+                    step = await self._send_next(prediction_id, events, started=tracked.started)
+                if step is None:
                     return
-                followed.events |= told.rest
-                if told.event == "start":
-                    followed.started = True
+                tracked.events |= step.rest
+                if step.event == "start":
+                    tracked.started = True
                 else:
-                    followed.told_at = monotonic()
+                    tracked.sent_at = monotonic()
         except TRANSIENT_ERRORS as error:
-            log().warning("progress not told", action="deliver", prediction=prediction_id, error=str(error))
+            log().warning("progress not sent", action="deliver", prediction=prediction_id, error=str(error))
         finally:
-            del self._followed[prediction_id]
+            del self._tracked[prediction_id]
 
-    async def _tell(self, prediction_id: str, events: set[str], *, started: bool) -> Telling | None:
-        """What was told; None when there is nothing more to tell."""
+    async def _send_next(self, prediction_id: str, events: set[str], *, started: bool) -> ProgressStep | None:
+        """Send the next event. Return it, or None if nothing is left to send."""
         row = await store.prediction(self._database, prediction_id)
         if row is None or row["webhook"] is None or not self._leader.held:
             return None
-        telling = next_telling(events, row["webhook_events"], start_told=started or row["start_told"])
-        if telling is None:
+        next_step = next_progress_step(events, row["webhook_events"], start_sent=started or row["start_sent"])
+        if next_step is None:
             return None
         if Status(row["status"]) in TERMINAL:
-            # The end comes with its own delivery, which tells the start first.
+            # `completed` has its own delivery, which sends `start` first.
             if not wants(row["webhook_events"], "completed"):
-                await self.start_first(row)
+                await self.send_start_if_missing(row)
             return None
         if row["status"] == Status.PROCESSING.value:
-            body = self._sender.bodies.at_start(row) if telling.event == "start" else self._sender.bodies.current(row)
-            await self._send(row, telling.event, body)
-        return telling
+            body = self._sender.bodies.at_start(row) if next_step.event == "start" else self._sender.bodies.current(row)
+            await self._send(row, next_step.event, body)
+        return next_step
 
     async def _send(self, row: Row, event: str, body: bytes) -> None:
-        place = Endpoint(row["account_id"], row["webhook_host"])
-        if row["shut"] or not self._lanes.take(place):
+        endpoint = EndpointKey(row["account_id"], row["webhook_host"])
+        if row["blocked"] or not self._limits.acquire(endpoint):
             return
         try:
-            message = Message(f"msg_{new_id()}", row["webhook"], body, secrets(row))
-            answer = await self._sender.send(message, timeout_s=self._config.progress_timeout_s)
-            await store.log_progress(self._database, row, message.id, event, answer)
+            message = WebhookMessage(f"msg_{new_id()}", row["webhook"], body, signing_secrets(row))
+            result = await self._sender.send(message, timeout_s=self._config.progress_timeout_s)
+            await store.log_progress(self._database, row, message.id, event, result)
         finally:
-            self._lanes.give_back(place)
+            self._limits.release(endpoint)
 
     async def stop(self) -> None:
         await self._tasks.stop()

@@ -5,20 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tidemill.webhook_dispatcher.breaker import (
+from tidemill.webhook_dispatcher.circuit_breaker import (
     FAILURES_TO_OPEN,
+    FIRST_OPEN_S,
     JITTER,
-    OPEN_FIRST_S,
     OPEN_LIMIT_S,
     Admission,
-    Health,
+    EndpointHealth,
     admission,
-    after_answer,
     after_failure,
+    after_response,
     after_success,
-    disabled,
-    open_s,
-    probing,
+    disable,
+    open_duration_s,
+    start_probe,
 )
 
 DISABLE_AFTER_S = 5 * 86_400.0
@@ -30,14 +30,14 @@ def failed(health, now, *, probe=False, randomness=0.5):
 
 
 def opened(now=1000.0):
-    health = Health()
+    health = EndpointHealth()
     for _ in range(FAILURES_TO_OPEN):
         health = failed(health, now)
     return health
 
 
 def test_it_opens_after_some_failures_in_a_row_and_not_before():
-    health = Health()
+    health = EndpointHealth()
     for _ in range(FAILURES_TO_OPEN - 1):
         health = failed(health, 1000)
         assert admission(health, 1000) is Admission.SEND
@@ -47,10 +47,10 @@ def test_it_opens_after_some_failures_in_a_row_and_not_before():
 
 def test_one_probes_when_its_time_is_over_and_the_others_wait():
     health = opened()
-    assert health.open_until == 1000 + OPEN_FIRST_S
+    assert health.open_until == 1000 + FIRST_OPEN_S
     later = health.open_until
     assert admission(health, later) is Admission.PROBE
-    taken = probing(health, later, LEASE_S)
+    taken = start_probe(health, later, LEASE_S)
     assert admission(taken, later) is Admission.WAIT
     assert admission(taken, later + LEASE_S) is Admission.PROBE  # the prober died
     assert admission(after_success(taken, later), later) is Admission.SEND
@@ -60,14 +60,14 @@ def test_a_failed_probe_opens_it_for_longer_and_a_late_failure_does_not():
     health = opened()
     late = failed(health, 1001)
     assert (late.open_until, late.openings) == (health.open_until, 1)
-    again = failed(probing(health, health.open_until, LEASE_S), 2000, probe=True)
-    assert again.open_until == 2000 + 2 * OPEN_FIRST_S
+    again = failed(start_probe(health, health.open_until, LEASE_S), 2000, probe=True)
+    assert again.open_until == 2000 + 2 * FIRST_OPEN_S
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
 def test_its_times_grow_up_to_a_limit(openings, randomness):
-    assert open_s(openings, 0.5) <= open_s(openings + 1, 0.5) <= OPEN_LIMIT_S
-    assert (1 - JITTER) * OPEN_FIRST_S <= open_s(openings, randomness) <= (1 + JITTER) * OPEN_LIMIT_S
+    assert open_duration_s(openings, 0.5) <= open_duration_s(openings + 1, 0.5) <= OPEN_LIMIT_S
+    assert (1 - JITTER) * FIRST_OPEN_S <= open_duration_s(openings, randomness) <= (1 + JITTER) * OPEN_LIMIT_S
 
 
 def test_days_of_failures_disable_it_until_its_owner_says_otherwise():
@@ -75,7 +75,7 @@ def test_days_of_failures_disable_it_until_its_owner_says_otherwise():
     assert health.disabled_at is None
     health = failed(health, DISABLE_AFTER_S, probe=True)
     assert health.disabled_reason == "every try has failed for 5.0 days"
-    for after in (after_success(health, 10**6), after_answer(health), failed(health, 10**6, probe=True)):
+    for after in (after_success(health, 10**6), after_response(health), failed(health, 10**6, probe=True)):
         assert admission(after, 10**7) is Admission.SKIP
 
 
@@ -85,16 +85,16 @@ def test_one_success_in_between_starts_the_days_anew():
 
 
 def test_gone_needs_no_failures():
-    assert admission(disabled(Health(), 5, "gone"), 5) is Admission.SKIP
+    assert admission(disable(EndpointHealth(), 5, "gone"), 5) is Admission.SKIP
 
 
-class Endpoint(RuleBasedStateMachine):
-    """Tries begin when they are admitted and end in any order; the prober may die."""
+class EndpointMachine(RuleBasedStateMachine):
+    """DeliveryTries begin when they are admitted and end in any order; the prober may die."""
 
     def __init__(self):
         super().__init__()
         self.now = 0.0
-        self.health = Health()
+        self.health = EndpointHealth()
         self.trying = []  # whether each try under way is a probe
         self.probed_until = None  # the time of the last admission's lease
         self.failures = 0
@@ -110,7 +110,7 @@ class Endpoint(RuleBasedStateMachine):
             self.trying.append(False)
         elif verdict is Admission.PROBE:
             assert self.probed_until is None or self.now >= self.probed_until, "two probes at once"
-            self.health = probing(self.health, self.now, LEASE_S)
+            self.health = start_probe(self.health, self.now, LEASE_S)
             self.probed_until = self.now + LEASE_S
             self.trying.append(True)
 
@@ -148,9 +148,9 @@ class Endpoint(RuleBasedStateMachine):
         assert (self.health.disabled_at is None) == (self.health.disabled_reason is None)
 
 
-TestEndpoint = Endpoint.TestCase
+TestEndpoint = EndpointMachine.TestCase
 
 
 @pytest.mark.parametrize("moment", [0.0, 10.0])
 def test_what_is_healthy_is_tried(moment):
-    assert admission(Health(succeeded_at=moment), moment) is Admission.SEND
+    assert admission(EndpointHealth(succeeded_at=moment), moment) is Admission.SEND

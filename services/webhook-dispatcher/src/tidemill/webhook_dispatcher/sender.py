@@ -1,4 +1,4 @@
-"""One signed POST, by the egress client: the only way to a user's URL."""
+"""Sends one signed POST through the egress client, the only way to a user's URL."""
 
 import time
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from tidemill.security.egress.errors import EgressError
 from tidemill.security.public_urls import PublicUrls
 from tidemill.webhook_dispatcher.config import Config
 
-RESPONSE_HEAD_CHARS: Final = 1024  # of a receiver's answer in the log: enough for an error page's first words
+RESPONSE_HEAD_CHARS: Final = 1024  # of a receiver's response body in the log: enough for the start of an error page
 
 
-class Answer(NamedTuple):
-    """What one try came to. `status` None: there was no answer, and `error` says why."""
+class TryResult(NamedTuple):
+    """The result of one try. `status` None: there was no response, and `error` says why. `at` is in unix seconds."""
 
     status: int | None
     error: str | None
@@ -29,13 +29,13 @@ class Answer(NamedTuple):
     response: str = ""
 
     def entry(self) -> str:
-        """For the delivery's log, as JSON."""
+        """Return the entry for the delivery's log, as JSON."""
         fields = {"at": rfc3339(self.at), "duration_s": round(self.duration_s, 4), "status": self.status}
         return msgspec.json.encode({**fields, "error": self.error, "response": self.response}).decode()
 
 
-class Message(NamedTuple):
-    """What is sent: `id` is the webhook-id header, `secrets` sign, the newest first."""
+class WebhookMessage(NamedTuple):
+    """A message to send. `id` is the webhook-id header; `secrets` sign it, the newest first."""
 
     id: str
     url: str
@@ -44,35 +44,35 @@ class Message(NamedTuple):
 
 
 class Sender:
-    """Makes bodies and sends them."""
+    """Builds bodies and sends messages."""
 
     def __init__(self, config: Config, egress: EgressClient) -> None:
         self._egress = egress
         public_urls = parse_setting("TIDEMILL_PUBLIC_URLS", PublicUrls, config.public_urls)
         self.bodies = WebhookBodies(public_urls, bytes.fromhex(config.signing_key), config.retention_s)
 
-    async def send(self, message: Message, *, timeout_s: float) -> Answer:
+    async def send(self, message: WebhookMessage, *, timeout_s: float) -> TryResult:
         at, began = time.time(), monotonic()
         signed = headers(message.secrets, message.id, int(at), message.body)
         try:
-            posted = await self._egress.post(message.url, body=message.body, headers=signed, timeout_s=timeout_s)
+            response = await self._egress.post(message.url, body=message.body, headers=signed, timeout_s=timeout_s)
         except EgressError as error:
-            return Answer(None, str(error), at=at, duration_s=monotonic() - began)
-        return Answer(
-            posted.status,
-            None if posted.status < 300 else f"status {posted.status}",
-            posted.retry_after,
+            return TryResult(None, str(error), at=at, duration_s=monotonic() - began)
+        return TryResult(
+            response.status,
+            None if response.status < 300 else f"status {response.status}",
+            response.retry_after,
             at,
             monotonic() - began,
-            _text(posted.body_head),
+            _text(response.body_head),
         )
 
 
-def secrets(row: Row) -> list[str]:
-    """The account's own and, while they overlap, those before it; `row` is of `store.PREDICTION`."""
+def signing_secrets(row: Row) -> list[str]:
+    """Return the account's secret, then older ones that still sign. `row` is a row of `store.PREDICTION`."""
     return [row["webhook_secret"], *row["secrets_before"]]
 
 
 def _text(head: bytes) -> str:
-    """PostgreSQL keeps no NUL in text."""
+    """Return the head as text without NUL, which PostgreSQL rejects."""
     return head.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")[:RESPONSE_HEAD_CHARS]

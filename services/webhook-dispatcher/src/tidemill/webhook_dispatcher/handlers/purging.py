@@ -1,4 +1,4 @@
-"""What has become too old to look up is removed, by the dispatcher that leads."""
+"""Removes old deliveries and unused endpoints. Runs in the leading dispatcher."""
 
 import asyncio
 from typing import Final
@@ -12,23 +12,23 @@ from tidemill.runtime.telemetry import log
 from tidemill.webhook_dispatcher import store, store_endpoints
 from tidemill.webhook_dispatcher.config import Config
 
-ENDPOINT_KEPT_S: Final = 30 * 86_400.0  # an endpoint that nothing was delivered to for so long is forgotten
+IDLE_ENDPOINT_KEPT_S: Final = 30 * 86_400.0  # an endpoint without deliveries for this long is removed
 
 
-class Upkeep:
+class Purger:
     def __init__(self, config: Config, database: Database, leader: Leader) -> None:
         self._config = config
         self._database = database
         self._leader = leader
 
     async def run(self) -> None:
-        """Named task."""
+        """Run as a named task."""
         while True:
             if self._leader.held:
                 try:
                     await self._remove()
                 except TRANSIENT_ERRORS as error:
-                    log().warning("upkeep broken off", action="retry", error=str(error))
+                    log().warning("purge failed", action="retry", error=str(error))
             await asyncio.sleep(self._config.upkeep_every_s if self._leader.held else 1.0)
 
     async def _remove(self) -> None:
@@ -39,4 +39,4 @@ class Upkeep:
                 log().info("removed", action="remove", kind="delivery", count=count)
             if count < store.PURGE_BATCH:
                 break
-        await store_endpoints.purge(self._database, ENDPOINT_KEPT_S)
+        await store_endpoints.purge(self._database, IDLE_ENDPOINT_KEPT_S)

@@ -1,4 +1,4 @@
-"""What the steps of a round share: the record, the object store, and whether this janitor may go on."""
+"""What the steps share: settings, database, object store, bus, and the leadership of this process."""
 
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ from tidemill.runtime.leader import Leader
 from tidemill.runtime.objects.store import Objects
 from tidemill.runtime.telemetry import log
 from tidemill.storage_janitor.config import Config
-from tidemill.storage_janitor.leftovers import Stored
+from tidemill.storage_janitor.stored_objects import StoredObject
 
 REMOVED: Final = Counter("tidemill_janitor_removed_total", "Things that the storage janitor has removed.", ["kind"])
 
@@ -23,12 +23,12 @@ class Parts(NamedTuple):
     bus: Bus
 
 
-async def listed(objects: Objects, prefix: str) -> list[Stored]:
-    return [Stored(item.object_name, item.last_modified.timestamp()) for item in await objects.list(prefix)]
+async def list_objects(objects: Objects, prefix: str) -> list[StoredObject]:
+    return [StoredObject(item.object_name, item.last_modified.timestamp()) for item in await objects.list(prefix)]
 
 
-def removed(kind: str, count: int) -> None:
-    """Counts and logs the progress of one batch."""
+def record_removed(kind: str, count: int) -> None:
+    """Count and log what one batch removed."""
     if count:
         REMOVED.labels(kind).inc(count)
         log().info("removed", action="remove", kind=kind, count=count)

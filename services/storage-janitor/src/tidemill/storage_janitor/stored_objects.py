@@ -1,6 +1,6 @@
-"""What the keys and ages of objects say. Pure; times in unix seconds.
+"""Keys and ages of objects in the store. Pure; times are unix seconds.
 
-A key says whose it is: outputs/<prediction>/…, blobs/<digest>, files/… and incoming/… by their whole key.
+A key names the owner of its object: outputs/<prediction>/…, blobs/<digest>; files/… and incoming/… by the whole key.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ UPLOADS: Final = ("files/", "incoming/")
 ItemT = TypeVar("ItemT")
 
 
-class Stored(NamedTuple):
+class StoredObject(NamedTuple):
     """An object of the store."""
 
     key: str
@@ -21,15 +21,15 @@ class Stored(NamedTuple):
 
     @property
     def owner(self) -> str:
-        """The prediction or the digest that the key names; empty for a key that names none."""
+        """Return the prediction or digest in the key; empty if there is none."""
         return self.key.split("/", 2)[1]
 
 
-def outputs_of(prediction_id: str) -> str:
+def output_prefix(prediction_id: str) -> str:
     return f"{OUTPUTS}{prediction_id}/"
 
 
-def old(objects: Iterable[Stored], now: float, age_s: float) -> list[Stored]:
+def older_than(objects: Iterable[StoredObject], now: float, age_s: float) -> list[StoredObject]:
     return [stored for stored in objects if now - stored.modified_at > age_s]
 
 
