@@ -1,1 +1,1 @@
-"""Events, subjects, the status table, API objects, ids, errors, limits."""
+"""What services share on the wire: events, subjects, the status table, API objects, ids, errors, limits."""

@@ -1,7 +1,6 @@
-"""Who may do what: scopes of tokens and roles in organizations. Pure.
+"""Scopes of tokens and roles in organizations. Pure.
 
-A token acts for one account with the scopes it was made with; for an organization no further than its maker's role
-reaches.
+A token acts for one account with its own scopes. For an organization the role of its creator limits them further.
 """
 
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ Role = Literal["owner", "member", "viewer"]
 
 
 class Scope(StrEnum):
-    """What a token may be allowed; a route asks for one of them."""
+    """What a token can be allowed to do; a route requires one scope."""
 
     ACCOUNT_READ = "account:read"
     ACCOUNT_WRITE = "account:write"  # tokens, organizations, members
@@ -26,12 +25,12 @@ class Scope(StrEnum):
     TRAININGS_WRITE = "trainings:write"
     FILES_READ = "files:read"
     FILES_WRITE = "files:write"
-    WEBHOOKS_READ = "webhooks:read"  # the signing secret too: whoever has it can forge deliveries
+    WEBHOOKS_READ = "webhooks:read"  # includes the signing secret, which can forge deliveries
     WEBHOOKS_WRITE = "webhooks:write"
 
 
 ALL_SCOPES: Final = frozenset(Scope)
-WILDCARD: Final = "*"  # in a token's list: all scopes, those of later releases too
+WILDCARD: Final = "*"  # in a token's list: all scopes, including those of later releases
 READ_SCOPES: Final = frozenset(scope for scope in Scope if scope.endswith(":read") and scope is not Scope.WEBHOOKS_READ)
 
 ROLE_SCOPES: Final[dict[Role, frozenset[Scope]]] = {
@@ -42,14 +41,14 @@ ROLE_SCOPES: Final[dict[Role, frozenset[Scope]]] = {
 
 
 def unknown_scopes(scopes: Iterable[str]) -> list[str]:
-    """The names among these that are no scopes."""
+    """Return the names that are not scopes, sorted."""
     return sorted(frozenset(scopes) - frozenset(Scope) - {WILDCARD})
 
 
 def excess_scopes(wanted: Iterable[str], held: Iterable[str], role: Role = "owner") -> list[str]:
-    """What a token may not be given by the holder of `held`, for an account in which that holder has this role.
+    """Return the wanted scopes that a holder of `held` with this role may not give to a token, sorted.
 
-    `*` goes on only from `*`: it would grant what a later release adds. It stays within the role by itself.
+    Only a holder of `*` may give `*`, because it also grants scopes of later releases.
     """
     asked, has = frozenset(wanted), frozenset(held)
     named = frozenset(scope for scope in Scope if scope in asked) - granted_scopes(has, role)
@@ -57,9 +56,9 @@ def excess_scopes(wanted: Iterable[str], held: Iterable[str], role: Role = "owne
 
 
 def granted_scopes(scopes: Iterable[str], role: Role = "owner") -> frozenset[Scope]:
-    """What a token with these scopes may do for an account in which its maker has this role.
+    """Return what a token with these scopes may do for an account in which its creator has this role.
 
-    Names that are no scope (any more) grant nothing.
+    Unknown and former scopes grant nothing.
     """
     named = frozenset(scopes)
     asked = ALL_SCOPES if WILDCARD in named else frozenset(scope for scope in Scope if scope in named)

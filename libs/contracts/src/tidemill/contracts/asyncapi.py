@@ -1,6 +1,6 @@
-"""The AsyncAPI 3.0 document of the events on NATS, made of the contracts: subjects, headers, payloads, examples.
+"""The AsyncAPI 3.0 document of the events on NATS, built from the contracts: subjects, headers, payloads, examples.
 
-Pure. `python -m tidemill.contracts.asyncapi` prints it as it lies in the docs; the gateway serves it with its address.
+Pure. `python -m tidemill.contracts.asyncapi` prints the version in docs/; the gateway serves it with its own address.
 """
 
 import sys
@@ -59,7 +59,7 @@ EXAMPLES: Final[dict[EventName, Lifecycle]] = {
 
 
 def document(server_url: str) -> Json:
-    """`server_url` is where outsiders connect, such as nats://events.example:4222."""
+    """Return the document. `server_url` is where external clients connect, such as nats://events.example:4222."""
     protocol, _, host = server_url.rpartition("://")
     moves = [(kind, name) for kind in KINDS for name in EVENT_NAMES]
     return {

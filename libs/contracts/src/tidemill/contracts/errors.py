@@ -1,4 +1,4 @@
-"""Errors that users see: an HTTP problem, and the typed codes that a failed prediction carries."""
+"""Errors that users see: HTTP problems, and the error codes of failed predictions."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -49,7 +49,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
 
 
 def not_found() -> Problem:
-    """What is missing and what is somebody else's: the same answer, so that nobody can tell them apart."""
+    """Return the 404 for missing objects and for those of another account, which a caller must not tell apart."""
     return Problem(404, "The requested resource could not be found.")
 
 
@@ -67,15 +67,17 @@ def invalid_version() -> Problem:
 
 
 def invalid_input(fields: Sequence[Mapping[str, str]]) -> Problem:
-    """`fields` as Replicate has them: {type, field, description}, field being `input`, `input.name`, or empty for the
-    body itself; with a `suggestion` where a name was probably meant otherwise.
+    """Return the 422 for an invalid input.
+
+    `fields` are Replicate's: {type, field, description}, and optionally `suggestion` for a probable misspelling.
+    `field` is `input`, `input.name`, or empty for the body itself.
     """
     lines = "".join(f"- {_line(field)}\n" for field in fields)
     return Problem(422, lines, "Input validation failed", extra={"invalid_fields": list(fields)})
 
 
 def invalid_member(field: str, description: str, kind: str = "invalid") -> Problem:
-    """One member of a body is wrong, though its form is right."""
+    """Return the 422 for one member with the right type and a wrong value."""
     return invalid_input([{"type": kind, "field": field, "description": description}])
 
 
@@ -86,7 +88,7 @@ def _line(field: Mapping[str, str]) -> str:
 
 
 def forbidden(detail: str) -> Problem:
-    """For what the caller may know of but not do; what is somebody else's is `not_found`."""
+    """Return the 403 for what the caller may see but not do. Objects of other accounts are `not_found`."""
     return Problem(403, detail, "Permission denied")
 
 
@@ -103,7 +105,7 @@ def unprocessable(detail: str, title: str = "Invalid request") -> Problem:
 
 
 def throttled(retry_after_s: int, detail: str | None = None) -> Problem:
-    """The body is Replicate's; clients read the seconds from it or from the header."""
+    """Return the 429. The body is Replicate's; clients read the seconds from it or from the header."""
     default = f"Request was throttled. Your rate limit resets in ~{retry_after_s}s."
     return Problem(
         429, detail or default, headers={"Retry-After": str(retry_after_s)}, extra={"retry_after": retry_after_s}

@@ -1,6 +1,6 @@
-"""What services tell one another. Frozen facts, JSON on the wire, decoded with msgspec; unknown keys are ignored.
+"""Messages between services: frozen structs, JSON on the wire, decoded with msgspec; unknown keys are ignored.
 
-Raw members are absent when unset: msgspec decodes no union of Raw and None.
+Unset Raw members are absent, because msgspec cannot decode a union of Raw and None.
 """
 
 from typing import Annotated
@@ -13,11 +13,11 @@ from tidemill.contracts.subjects import EventName, Kind
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The base: absent means default, so that messages stay small and versions can differ."""
+    """The base class. Members with their default are absent, so that messages stay small and versions can differ."""
 
 
 class Job(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A hint that a prediction waits in a queue. The row is the truth; `input` is there when it is small."""
+    """A hint that a prediction waits in a queue. The row is authoritative; `input` is included if it is small."""
 
     id: str
     attempt: int
@@ -26,9 +26,9 @@ class Job(Event, frozen=True, kw_only=True, omit_defaults=True):
     input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     created_at: float  # unix seconds
     deadline: float | None = None  # unix seconds
-    webhook: bool = False  # its moves must be announced as they happen
+    webhook: bool = False  # its changes of status must be announced as they happen
     traceparent: str | None = None
-    priority: int = 0  # above 0: the rows say what runs at this hint
+    priority: int = 0  # above 0: the rows decide which prediction runs at this hint
 
 
 class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,7 +62,7 @@ class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: Annotated[str | None, Meta(description="W3C trace context.")] = None
 
     def attributes(self, kind: Kind, name: EventName) -> dict[str, str]:
-        """The attributes of CloudEvents 1.0 as its binding to NATS puts them into headers."""
+        """Return the headers of the NATS binding of CloudEvents 1.0."""
         return {
             "ce-specversion": "1.0",
             "ce-type": f"tidemill.{kind}.{name}",
@@ -73,7 +73,7 @@ class Lifecycle(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Chunk(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
-    """One item of a prediction's live output. `seq` counts from 0 within an attempt."""
+    """One chunk of a prediction's live output. `seq` counts from 0 within an attempt."""
 
     attempt: int
     seq: int
@@ -90,7 +90,7 @@ class LogsChunk(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag="logs"
 
 
 class ResetChunk(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag="reset"):
-    """A new attempt begins: what came before no longer counts."""
+    """A new attempt begins: earlier chunks are void."""
 
 
 class DoneChunk(Chunk, frozen=True, kw_only=True, omit_defaults=True, tag="done"):
@@ -102,67 +102,69 @@ AnyChunk = OutputChunk | LogsChunk | ResetChunk | DoneChunk
 
 
 class Demand(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A prediction was accepted for a queue that the sender does not know to be warm."""
+    """A prediction was accepted for a queue that the gateway does not know to be warm."""
 
     queue: str
 
 
 class PriorityWaiting(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """An account has a prediction with a priority waiting in a queue: at its hints the rows say what runs."""
+    """An account has a prediction with a priority waiting in a queue: for its hints the rows decide which one runs."""
 
     queue: str
     account: str
 
 
 class QueueRemoved(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A version was deleted: its queue gets no predictions any more."""
+    """A version was deleted: its queue gets no further predictions."""
 
     queue: str
 
 
 class Cancel(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A prediction reached a terminal state from outside its worker, which may stop the run."""
+    """A prediction was ended by another service than its worker; the worker stops the run."""
 
     id: str
     attempt: int
 
 
 class WebhookEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Wakes the webhook dispatcher. For `completed` a delivery row exists already; the others are best effort."""
+    """Wakes the webhook dispatcher. For `completed` a delivery row exists; the other events are best effort."""
 
     id: str
     event: str  # start, output, logs, completed
 
 
 class ProgressState(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Whether a progress event of a prediction is on its way: its end must not overtake it."""
+    """Whether a progress event of a prediction is in flight; its `completed` event must not overtake it."""
 
     on_its_way: bool = False
 
 
 class PushQueued(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """All files of a push are uploaded: a worker may build it."""
+
     id: str
 
 
 class SubscriberAdmitted(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """An outside subscriber was let in; `key` tells its connection apart."""
+    """A gateway admitted an external subscriber. `key` identifies the connection."""
 
     account: str
     key: str
 
 
 class VersionCreated(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A model has a new version: workers with room may fetch its files and build its environment ahead."""
+    """A model has a new version: workers with free space may prefetch its files and build its environment."""
 
     queue: str
-    account: str = ""  # that pushed it
+    account: str = ""  # the account that pushed it
 
 
 class WarmQueues(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """All queues with at least one ready instance, from the scheduler, whenever it changes and every few seconds.
+    """All queues with a ready instance. The scheduler sends it on every change and every few seconds.
 
-    `booting`: queues without a ready instance that have one coming; `retrying`: those whose next boot is held off,
-    because the last one failed.
+    `booting`: queues without a ready instance but with a booting one. `retrying`: queues whose last boot failed and
+    whose next one waits.
     """
 
     queues: list[str]
@@ -171,15 +173,15 @@ class WarmQueues(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WaitingListRequest(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A gateway asks the scheduler who waits in a queue."""
+    """A gateway asks the scheduler which predictions wait in a queue."""
 
     queue: str
 
 
 class WaitingList(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Who waits, in the order of acceptance; some may have begun or ended a moment ago.
+    """Waiting predictions of a queue in the order of acceptance; some may have started or ended meanwhile.
 
-    Who was accepted after `until`, in unix seconds, is not counted; `whole`: nobody else was left out.
+    Predictions accepted after `until` (unix seconds) are missing. `whole`: no others are missing.
     """
 
     ids: list[str] = []
@@ -188,7 +190,7 @@ class WaitingList(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class QueueLoad(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A queue in which predictions wait; `oldest_at` is the oldest one's accepted_at, in unix seconds."""
+    """A queue with waiting predictions. `oldest_at` is the accepted_at of the oldest, in unix seconds."""
 
     queue: str
     waiting: int
@@ -196,11 +198,11 @@ class QueueLoad(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LoadReport(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """What the sweep knows to be open, every second, from the scheduler that leads.
+    """Open predictions by queue and account. The leading scheduler sends it every second.
 
-    `at` is the database's time; what was accepted less than `behind_s` before the message was sent is not counted. A
-    prediction that has ended or was claimed may be counted for some seconds more. Where there are very many, those
-    with the least are left out.
+    `at` is the database's time. Predictions accepted less than `behind_s` before the message was sent are not counted;
+    ended or claimed ones may still be counted for some seconds. With very many queues or accounts, the smallest are
+    left out.
     """
 
     at: float
@@ -210,7 +212,7 @@ class LoadReport(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Capacity(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """What a worker offers."""
+    """The capacity of a worker."""
 
     instances: int
     memory_bytes: int
@@ -221,8 +223,8 @@ class Capacity(Event, frozen=True, kw_only=True, omit_defaults=True):
 class InstanceState(Event, frozen=True, kw_only=True, omit_defaults=True):
     """One instance as its worker sees it; `state` is booting, ready, draining or failed.
 
-    `boot_s`: what its boot took with all files there; `run_s`: the mean of its last runs; `busy_s`: the age of the
-    longest of its present ones. 0 where it is not known. It holds `gpu_bytes` on each of `gpus` devices.
+    `boot_s`: duration of its boot with all files in the cache. `run_s`: mean of its last runs. `busy_s`: age of its
+    longest present run. 0 if unknown. It holds `gpu_bytes` on each of `gpus` devices.
     """
 
     id: str
@@ -241,14 +243,14 @@ class InstanceState(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class QueueState(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A queue as a worker with an instance of it sees it: `waiting` hints on the stream and in the worker's hands."""
+    """A queue as a worker with an instance of it sees it. `waiting`: hints on the stream and in the worker."""
 
     queue: str
     waiting: int
 
 
 class Heartbeat(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """`gpu_free_bytes`: what nobody has reserved, on each device."""
+    """The state of one worker. `gpu_free_bytes`: unreserved memory of each device."""
 
     worker: str
     host: str
@@ -267,7 +269,7 @@ class BootInstance(Event, frozen=True, kw_only=True, omit_defaults=True, tag_fie
 
 
 class StopInstance(Event, frozen=True, kw_only=True, omit_defaults=True, tag_field="t", tag="stop"):
-    """Let an instance finish what it runs, then end it. Idempotent by `instance`."""
+    """Let an instance finish its runs, then stop it. Idempotent by `instance`."""
 
     instance: str
 

@@ -1,6 +1,6 @@
-"""The kinds of machine that models and deployments may ask for, and what a second on one costs by default.
+"""The kinds of hardware that models and deployments may request, and the default price per second.
 
-The one list: whatever names a sku is checked against it. It says nothing about which workers exist.
+Every sku is checked against this list. It does not say which workers exist.
 """
 
 from typing import Final
@@ -24,12 +24,12 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
     gpu_memory_bytes: int = 0
 
 
-# The prices are what such machines are commonly rented for by the second; an operator's own replace them.
+# The prices are usual rental prices per second; an operator can replace them.
 _CPUS: Final = (
     Hardware(sku="cpu-small", name="CPU (Small)", price_usd_per_s=0.000025, memory_bytes=2 * GIB),
     Hardware(sku="cpu", name="CPU", price_usd_per_s=0.0001, memory_bytes=8 * GIB),
 )
-# sku, name, price of one, its memory in GiB, main memory beside one in GiB, the numbers of them that one machine has
+# sku, name, price per GPU, GPU memory in GiB, main memory per GPU in GiB, numbers of GPUs per machine
 _GPUS: Final = (
     ("gpu-t4", "Nvidia T4 GPU", 0.000225, 16, 16, (1,)),
     ("gpu-l4", "Nvidia L4 GPU", 0.0003, 24, 32, (1,)),
@@ -59,6 +59,6 @@ HARDWARE: Final = {kind.sku: kind for kind in (*_CPUS, *_gpus())}
 
 
 def unknown_hardware() -> Problem:
-    """The answer to a sku that is none of HARDWARE."""
+    """Return the problem for a sku that is not in HARDWARE."""
     skus = ", ".join(f'"{sku}"' for sku in HARDWARE)
     return invalid_member("hardware", f"hardware must be one of the following: {skus}", "enum")

@@ -1,7 +1,9 @@
-"""What `worker.lease_until` says. The worker renews it on the database's clock and may do so late; nobody has given
-away what it runs before the scheduler has called it lost, and that is for good: it comes back under another id.
+"""The meaning of `worker.lease_until`. The worker renews it by the database's clock, and may be late.
+
+Its runs are not given to others before the scheduler marks it as lost. That is final: the worker returns with another
+id.
 """
 
 from typing import Final
 
-SQL_LOST: Final = "'-infinity'"  # in place of a moment: called lost by the scheduler, or given back by the worker
+SQL_LOST: Final = "'-infinity'"  # instead of a time: marked as lost by the scheduler, or released by the worker

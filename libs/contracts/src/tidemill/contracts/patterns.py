@@ -9,13 +9,13 @@ from typing import Final
 
 from tidemill.contracts.prediction import Status
 
-# Python's $ also matches before a last newline, hence what follows it.
+# Python's $ also matches before a final newline, hence the lookahead.
 NAME: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$(?!\n)"
 MODEL: Final = r"^[a-z0-9._-]+/[a-z0-9._-]+$(?!\n)"
-OWNER_AND_NAME: Final = r"^[^/\s]{1,64}/[^/\s]{1,64}$(?!\n)"  # a filter: what nobody can own finds nothing
+OWNER_AND_NAME: Final = r"^[^/\s]{1,64}/[^/\s]{1,64}$(?!\n)"  # for filters: an impossible owner matches nothing
 CONSUMER_NAME: Final = r"^[A-Za-z0-9_-]+$(?!\n)"
 SINGLE_LINE: Final = r"^[^\x00-\x1f\x7f]+$(?!\n)"  # PostgreSQL takes no NUL
-# Links that pages show: nothing but http, or a `javascript:` would run in a visitor's browser.
+# Links on pages: only http and https, because `javascript:` would run in a visitor's browser.
 LINK: Final = r"^https?://[^\x00-\x20\x7f<>\"']+$(?!\n)"
 LINK_OR_EMPTY: Final = r"^(https?://\S+)?$(?!\n)"
 ID: Final = r"^[0-9a-hjkmnp-tv-z]{26}$(?!\n)"

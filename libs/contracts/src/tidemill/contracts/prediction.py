@@ -1,7 +1,7 @@
-"""The life of a prediction: its states, the one table of allowed moves, and what that table means in SQL.
+"""The states of a prediction, the table of allowed transitions, and the same table as SQL.
 
 Services call `may_move` and `status_when_stopped`; SQL statements use `SQL_SOURCES`, `SQL_ENDS` and `SQL_OPEN`.
-`transition` is the meaning of those guards: tests hold every statement against it.
+Tests compare every statement with `transition`.
 """
 
 from enum import StrEnum
@@ -19,8 +19,8 @@ class Status(StrEnum):
 
 TERMINAL: Final = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.ABORTED})
 
-# From each state, the states it may move to. A run that ends at once is never seen processing: its outcome is the
-# first thing written. starting → starting and processing → starting are the next attempt after a lost worker.
+# From each state, the states it may change to. A run that ends at once is never stored as processing: its outcome is
+# the first write. starting → starting and processing → starting start the next attempt after a lost worker.
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.STARTING: frozenset(
         {Status.STARTING, Status.PROCESSING, Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.ABORTED}
@@ -38,7 +38,7 @@ SQL_SOURCES: Final[dict[Status, str]] = {
     for target in Status
 }
 SQL_OPEN: Final = "(" + ", ".join(f"'{status}'" for status in Status if status not in TERMINAL) + ")"
-# The moves that end a prediction, as SQL pairs: "(row.status, outcome.status) IN " + SQL_ENDS.
+# The transitions that end a prediction, as SQL pairs: "(row.status, outcome.status) IN " + SQL_ENDS.
 SQL_ENDS: Final = (
     "("
     + ", ".join(
@@ -52,14 +52,14 @@ SQL_ENDS: Final = (
 
 
 class PredictionState(NamedTuple):
-    """Where a prediction is: its state and the attempt that may move it."""
+    """The status of a prediction, and the attempt that may change it."""
 
     status: Status
     attempt: int
 
 
 def may_move(source: Status, target: Status) -> bool:
-    """Return whether the table lists the move."""
+    """Return whether the table allows the transition."""
     return target in TRANSITIONS[source]
 
 
@@ -69,9 +69,9 @@ def status_when_stopped(status: Status) -> Status:
 
 
 def transition(now: PredictionState, attempt: int, target: Status) -> PredictionState | None:
-    """Return the position after `attempt` asks for `target`, or None if the fence or the table refuses it.
+    """Return the state after `attempt` requests `target`, or None if the fence or the table refuses it.
 
-    Only the current attempt may move a prediction. Going back to starting begins the next attempt.
+    Only the current attempt may change a prediction. Going back to starting begins the next attempt.
     """
     if attempt != now.attempt or not may_move(now.status, target):
         return None

@@ -1,4 +1,4 @@
-"""What msgspec says of a file or a setting that does not fit, in the words of whoever wrote it. Pure."""
+"""Validation errors of msgspec for files and settings, in terms of YAML and environment variables. Pure."""
 
 import difflib
 import re
@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-# As somebody who writes YAML or sets a variable knows them; `null` is what a key that is left out stands for.
+# msgspec's type names in plain words; `null` stands for an absent key.
 _KINDS: Final = {
     "array": "a list",
     "bool": "true or false",
@@ -23,7 +23,7 @@ _PLACE: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
 def describe_error(error: msgspec.ValidationError, kind: Any) -> str:
-    """What is wrong and where, for a value that was to be a `kind`; msgspec's own words for what has none here."""
+    """Return what is wrong and where, for a value of type `kind`; msgspec's own message if there is no better one."""
     said = str(error)
     place = _PLACE.search(said)
     path = place["path"] if place else ""
@@ -40,7 +40,7 @@ def describe_error(error: msgspec.ValidationError, kind: Any) -> str:
 
 
 def _keys(kind: Any) -> Iterator[str]:
-    """Of the struct and of those in it."""
+    """Yield the keys of the struct and of structs inside it."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         for field in msgspec.structs.fields(kind):
             yield field.encode_name

@@ -1,10 +1,10 @@
-"""Which environment variables a model's author or owner may set, and which belong to the platform. Pure."""
+"""Which environment variables a model may set, and which are reserved for the platform. Pure."""
 
 import re
 from typing import Final
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# These decide what the child itself loads and which variables the platform speaks through.
+# These control what the child process loads, or carry settings of the platform.
 RESERVED_PREFIXES: Final = ("TIDEMILL_", "COG_", "LD_", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
 RESERVED: Final = frozenset({"PATH", "HOME", "TMPDIR", "VIRTUAL_ENV"})
 
@@ -14,5 +14,5 @@ def is_variable_name(name: str) -> bool:
 
 
 def is_reserved(name: str) -> bool:
-    """The platform sets it itself."""
+    """Return whether only the platform may set the variable."""
     return name in RESERVED or name.startswith(RESERVED_PREFIXES)

@@ -1,10 +1,10 @@
-"""What a worker tells operators of itself: kept as JSON in its row, read by `tidemill worker status`."""
+"""What a worker reports to operators: stored as JSON in its row, read by `tidemill worker status`."""
 
 import msgspec
 
 
 class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A layer of the sandbox as this machine gives it; `detail` says by what means, or why not."""
+    """A layer of the sandbox on this machine. `detail` says how it is provided, or why not."""
 
     name: str
     on: bool
@@ -13,7 +13,7 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`boot` is in seconds by phase; what is not known yet is null."""
+    """One instance. `boot` is in seconds by phase; unknown members are null."""
 
     id: str
     queue: str
@@ -32,7 +32,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Model files on disk; `found` and `made` count boots since the worker began, by whether all lay there."""
+    """Model files on disk. `found` and `made` count boots since the worker started: with all files cached, or not."""
 
     size_bytes: int
     limit_bytes: int
@@ -41,11 +41,11 @@ class CacheReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerReport(msgspec.Struct, frozen=True, kw_only=True):
-    user: str  # "root", whose children get uids of their own, or "ordinary user"
+    user: str  # "root" (children get their own uids) or "ordinary user"
     model_network: str
     capacity: int  # instances
     draining: bool
     layers: list[LayerReport]
     instances: list[InstanceReport]
     cache: CacheReport
-    memory_counted: str | None = None  # why memory may hide from its limits; None where none may
+    memory_counted: str | None = None  # why memory may escape its limits; None if it cannot

@@ -14,7 +14,7 @@ from tidemill.contracts.limits import URL_LIMIT_BYTES
 DISPLAY_NAME_LIMIT_CHARS: Final = 128  # names of people and firms, not essays
 RETENTION_MINIMUM_S: Final = 60  # a client that polls every few seconds must have a chance to see the output
 
-# Paths of the website that an account's page must not stand in the way of.
+# Paths of the website that usernames must not shadow.
 RESERVED_USERNAMES: Final = frozenset({
     "about", "account", "admin", "api", "app", "blog", "changelog", "collections", "create", "dashboard", "deployments",
     "docs", "explore", "files", "hardware", "health", "help", "login", "logout", "models", "organizations", "p",

@@ -8,7 +8,7 @@ from msgspec import Meta
 from tidemill.contracts import patterns
 from tidemill.contracts.subjects import Kind
 
-EVENT_CONSUMERS_LIMIT: Final = 20  # of one account; each costs the NATS server memory and a look at every event
+EVENT_CONSUMERS_LIMIT: Final = 20  # of one account; each costs the NATS server memory and a check of every event
 CONSUMER_NAME_LIMIT_CHARS: Final = 64
 
 ConsumerName = Annotated[

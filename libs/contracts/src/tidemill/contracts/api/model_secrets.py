@@ -7,10 +7,10 @@ from msgspec import Meta
 
 from tidemill.contracts.api.fields import Timestamp
 
-SECRETS_LIMIT: Final = 64  # of one model; more is a configuration, which belongs into the model's files
+SECRETS_LIMIT: Final = 64  # of one model; more is configuration, which belongs in the model's files
 SECRET_NAME_LIMIT_CHARS: Final = 128
 SECRET_LIMIT_CHARS: Final = 16_384  # a chain of certificates with its key fits
-# What is shorter is guessed in no time, and hiding it in logs would eat ordinary words.
+# Shorter secrets are easy to guess, and removing them from logs would remove ordinary words.
 SECRET_MINIMUM_CHARS: Final = 8
 
 

@@ -12,8 +12,8 @@ from tidemill.contracts.api.fields import Url, WebhookEventName
 from tidemill.contracts.limits import PRIORITY_LIMIT
 from tidemill.contracts.prediction import Status
 
-# Why a prediction is still starting: others are before it, an instance boots, the last boot failed and the next one is
-# held off for a while, or no machine has room for an instance.
+# Why a prediction is still starting: others are ahead of it, an instance boots, the next boot waits after a failure, or
+# no machine has capacity for an instance.
 WaitingFor = Literal["queue", "instance_boot", "boot_retry", "capacity"]
 
 

@@ -9,9 +9,9 @@ from msgspec import Meta
 from tidemill.contracts.api.accounts import DisplayName
 from tidemill.contracts.api.fields import Name
 
-SCOPES_LIMIT: Final = 64  # several times as many as there are
+SCOPES_LIMIT: Final = 64  # several times the number of scopes
 SCOPE_LIMIT_CHARS: Final = 64
-TOKEN_LIFETIME_LIMIT_S: Final = 10 * 365 * 24 * 3600  # who wants longer wants none
+TOKEN_LIFETIME_LIMIT_S: Final = 10 * 365 * 24 * 3600  # longer lifetimes are as good as none
 
 ScopeName = Annotated[str, Meta(max_length=SCOPE_LIMIT_CHARS)]
 ExpiryTime = Annotated[datetime, Meta(tz=True, description="ISO 8601, with a time zone.")]

@@ -7,10 +7,10 @@ from msgspec import Meta
 
 from tidemill.contracts.api.fields import Timestamp
 
-OVERLAP_S: Final = 24 * 3600  # a day to tell every receiver the new secret
-OVERLAP_LIMIT_S: Final = 7 * 24 * 3600  # whoever needs longer has no plan to end it
+OVERLAP_S: Final = 24 * 3600  # a day to give every receiver the new secret
+OVERLAP_LIMIT_S: Final = 7 * 24 * 3600  # a longer overlap would rarely be ended
 SIGNING_LIMIT: Final = 5  # secrets that sign at once: each adds some 50 characters to a header of every delivery
-TRIES_LIMIT: Final = 50  # of one delivery, with those that its owner asked for: bounds its log
+TRIES_LIMIT: Final = 50  # of one delivery, including requested redeliveries: bounds its log
 DEFAULT_EVENTS: Final = ("output", "completed")  # what Replicate sends without a filter
 
 DeliveryStatus = Literal["pending", "delivered", "failed", "skipped"]
