@@ -13,7 +13,7 @@ from tidemill.runtime.db import Database
 from tidemill.runtime.objects.store import Objects
 from tidemill.stack import NatsServer, ObjectServer
 from tidemill.storage_janitor.config import Config
-from tidemill.storage_janitor.parts import Parts
+from tidemill.storage_janitor.step_context import StepContext
 from tidemill.testing import rows
 from tidemill.testing.servers import configured, migrated, started
 
@@ -40,8 +40,8 @@ async def emptied(database, objects):
 
 
 @pytest.fixture
-def clean(parts):
-    return lambda: emptied(parts.database, parts.objects)
+def clean(context):
+    return lambda: emptied(context.database, context.objects)
 
 
 @pytest.fixture
@@ -54,24 +54,24 @@ async def config(janitor_servers):
 
 
 @pytest.fixture
-async def parts(config, database, bus):
+async def context(config, database, bus):
     async with Objects(config) as objects:
         for stream in (subjects.PREDICTIONS, subjects.OUTPUT):
             await bus.jetstream.purge_stream(stream.name)
-        yield Parts(config, database, objects, SimpleNamespace(held=True), bus)
+        yield StepContext(config, database, objects, SimpleNamespace(held=True), bus)
 
 
 @pytest.fixture
-def old_enough(parts):
+def old_enough(context):
     """Everything is older than this: the store's clock cannot be turned back for tests."""
-    return parts._replace(config=msgspec.structs.replace(parts.config, orphan_age_s=-60.0))
+    return context._replace(config=msgspec.structs.replace(context.config, orphan_age_s=-60.0))
 
 
 class World:
     """Makes rows and objects, and tells what is left of them."""
 
-    def __init__(self, parts):
-        self.database, self.objects = parts.database, parts.objects
+    def __init__(self, context):
+        self.database, self.objects = context.database, context.objects
 
     async def account(self, name="a"):
         return await rows.account(self.database, name)
@@ -166,5 +166,5 @@ def _files(digest):
 
 
 @pytest.fixture
-async def world(parts):
-    return World(parts)
+async def world(context):
+    return World(context)

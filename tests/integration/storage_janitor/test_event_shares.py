@@ -19,7 +19,7 @@ KINDS = ["prediction", "training"]
 
 
 @pytest.fixture
-async def stream(parts, config):
+async def stream(context, config):
     """The stream is small while the test goes on."""
     async with Bus(config.nats_url, "test", events_bytes=LIMIT_BYTES) as bus:
         yield bus
@@ -28,10 +28,10 @@ async def stream(parts, config):
 
 
 @pytest.fixture
-async def consumer(parts, stream):
+async def consumer(context, stream):
     async def make(account, kinds=KINDS):
         identifier = new_id()
-        await parts.database.execute(
+        await context.database.execute(
             "INSERT INTO event_consumer (id, account_id, name, kinds) VALUES ($1, $2, $1, $3)",
             identifier,
             account,
@@ -69,8 +69,8 @@ async def take(bus, consumer, most):
     return len(messages)
 
 
-async def missed(parts, consumer):
-    return await parts.database.row(
+async def missed(context, consumer):
+    return await context.database.row(
         "SELECT missed, missed_since, missed_until FROM event_consumer WHERE id = $1", consumer
     )
 
@@ -84,14 +84,14 @@ async def fill(bus, account, **event):
     return count
 
 
-async def test_a_heavy_account_pushes_no_others_events_out(parts, stream, world):
+async def test_a_heavy_account_pushes_no_others_events_out(context, stream, world):
     for account in ("heavy", "light"):
         await world.account(account)
     await announce(stream, "light", 20)
     filled = 0
     for _ in range(4):  # several times what fits
         filled += await fill(stream, "heavy")
-        await event_shares.trim(parts)
+        await event_shares.trim(context)
         held = await account_shares.usage(stream)
         assert held.bytes <= LIMIT_BYTES * TRIMMED_ABOVE
     counts = await account_shares.counts(stream)
@@ -107,24 +107,24 @@ async def test_without_shares_one_account_does_push_the_others_out(stream):
     assert "light" not in await account_shares.counts(stream)
 
 
-async def test_few_large_events_weigh_as_much_as_many_small_ones(parts, stream):
+async def test_few_large_events_weigh_as_much_as_many_small_ones(context, stream):
     await announce(stream, "small", 100)
     await fill(stream, "large", output=b'"' + b"x" * 8000 + b'"')
     before = (await account_shares.counts(stream))["large"]
-    await event_shares.trim(parts)
+    await event_shares.trim(context)
     counts = await account_shares.counts(stream)
     assert counts["small"] == 100
     assert counts["large"] < before
     assert (await account_shares.usage(stream)).bytes == pytest.approx(LIMIT_BYTES * TRIMMED_TO, rel=0.15)
 
 
-async def test_nothing_is_removed_while_there_is_room(parts, stream):
+async def test_nothing_is_removed_while_there_is_room(context, stream):
     await announce(stream, "a", 100)
-    await event_shares.trim(parts)
+    await event_shares.trim(context)
     assert await account_shares.counts(stream) == {"a": 100}
 
 
-async def test_durable_consumers_are_told_exactly_what_they_missed_and_since_when(parts, stream, world, consumer):
+async def test_durable_consumers_are_told_exactly_what_they_missed_and_since_when(context, stream, world, consumer):
     for account in ("heavy", "light"):
         await world.account(account)
     away, behind, level, other = [await consumer(each) for each in ("heavy", "heavy", "heavy", "light")]
@@ -135,29 +135,29 @@ async def test_durable_consumers_are_told_exactly_what_they_missed_and_since_whe
     assert await take(stream, behind, 30) == 30
     while await take(stream, level, 100) == 100:
         pass
-    await event_shares.trim(parts)
+    await event_shares.trim(context)
     left = (await account_shares.counts(stream))["heavy"]
     gone = filled - left
     assert gone > 30
-    assert (await missed(parts, away))["missed"] == gone
-    assert (await missed(parts, behind))["missed"] == gone - 30
-    assert (await missed(parts, trainings))["missed"] == 10
-    assert tuple(await missed(parts, level)) == tuple(await missed(parts, other)) == (0, None, None)
-    row = await missed(parts, away)
+    assert (await missed(context, away))["missed"] == gone
+    assert (await missed(context, behind))["missed"] == gone - 30
+    assert (await missed(context, trainings))["missed"] == 10
+    assert tuple(await missed(context, level)) == tuple(await missed(context, other)) == (0, None, None)
+    row = await missed(context, away)
     first = await account_shares.first(stream, "heavy", KINDS, 1)
     assert row["missed_since"] < row["missed_until"] == first.moment
     assert await take(stream, away, left + 10) == left
 
     await fill(stream, "heavy")
-    await event_shares.trim(parts)  # `away` has all by now that was there
-    again = await missed(parts, away)
+    await event_shares.trim(context)  # `away` has all by now that was there
+    again = await missed(context, away)
     assert again["missed"] >= gone
     assert again["missed_since"] == row["missed_since"]
 
 
-async def test_a_janitor_that_does_not_lead_removes_nothing(parts, stream):
+async def test_a_janitor_that_does_not_lead_removes_nothing(context, stream):
     await fill(stream, "heavy")
     before = await account_shares.counts(stream)
-    parts.leader.held = False
-    await event_shares.trim(parts)
+    context.leader.held = False
+    await event_shares.trim(context)
     assert await account_shares.counts(stream) == before

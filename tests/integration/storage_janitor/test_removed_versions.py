@@ -44,7 +44,7 @@ async def is_deleted(world, prediction):
     return (await world.get(prediction))["deleted_at"] is not None
 
 
-async def test_predictions_and_files_of_a_deleted_version_go(parts, world, deleted):
+async def test_predictions_and_files_of_a_deleted_version_go(context, world, deleted):
     await deleted.note()
     shown = [await deleted.prediction(files=["a"], **more) for more in ({}, {"source": "web"}, {"status": "failed"})]
     delivery = await world.delivery(shown[0], "delivered")
@@ -53,7 +53,7 @@ async def test_predictions_and_files_of_a_deleted_version_go(parts, world, delet
         for more in ({"version": "e" * 64}, {"model": "a/n"}, {"account_id": "b"}, {"kind": "training"})
     ]
     for _ in range(2):
-        await versions.removed_versions(parts)
+        await versions.removed_versions(context)
         for prediction in shown:
             assert await is_deleted(world, prediction)
             assert await world.removed(prediction)
@@ -65,30 +65,30 @@ async def test_predictions_and_files_of_a_deleted_version_go(parts, world, delet
     assert await deleted.noted() == 0
 
 
-async def test_open_ones_go_when_they_have_ended(parts, world, deleted):
+async def test_open_ones_go_when_they_have_ended(context, world, deleted):
     await deleted.note()
     prediction = await deleted.prediction(status="processing", completed_at=None, files=["a"])
-    await versions.removed_versions(parts)
+    await versions.removed_versions(context)
     assert not await is_deleted(world, prediction)
     assert await deleted.noted() == 1
     await world.database.execute("UPDATE prediction SET status = 'succeeded', completed_at = now()")
-    await versions.removed_versions(parts)
+    await versions.removed_versions(context)
     assert await is_deleted(world, prediction)
     assert await deleted.noted() == 0
 
 
-async def test_a_young_note_stays_for_what_gateways_still_accept(parts, world, deleted):
+async def test_a_young_note_stays_for_what_gateways_still_accept(context, world, deleted):
     await deleted.note(removed_at=datetime.now(UTC))
     early = await deleted.prediction()
-    await versions.removed_versions(parts)
+    await versions.removed_versions(context)
     assert await is_deleted(world, early)
     late = await deleted.prediction()
-    await versions.removed_versions(parts)
+    await versions.removed_versions(context)
     assert await is_deleted(world, late)
     assert await deleted.noted() == 1
 
 
-async def test_the_same_files_pushed_again_are_another_version(parts, world, deleted):
+async def test_the_same_files_pushed_again_are_another_version(context, world, deleted):
     await deleted.note()
     again = new_id()
     await world.insert(
@@ -103,25 +103,25 @@ async def test_the_same_files_pushed_again_are_another_version(parts, world, del
         streams=False,
     )
     old, new = await deleted.prediction(), await deleted.prediction(queue=again)
-    await versions.removed_versions(parts)
+    await versions.removed_versions(context)
     assert (await is_deleted(world, old), await is_deleted(world, new)) == (True, False)
 
 
-async def test_many_go_in_batches(parts, world, deleted, monkeypatch):
+async def test_many_go_in_batches(context, world, deleted, monkeypatch):
     monkeypatch.setattr("tidemill.storage_janitor.store_versions.BATCH", 2)
     await deleted.note()
     predictions = [await deleted.prediction() for _ in range(5)]
     open_ = await deleted.prediction(status="starting", completed_at=None)
-    await versions.removed_versions(parts)
+    await versions.removed_versions(context)
     assert all([await is_deleted(world, prediction) for prediction in predictions])
     assert not await is_deleted(world, open_)
 
 
-async def test_a_janitor_that_no_longer_leads_leaves_them(parts, world, deleted):
+async def test_a_janitor_that_no_longer_leads_leaves_them(context, world, deleted):
     await deleted.note()
     prediction = await deleted.prediction()
-    parts.leader.held = False
-    await versions.removed_versions(parts)
+    context.leader.held = False
+    await versions.removed_versions(context)
     assert not await is_deleted(world, prediction)
     assert await deleted.noted() == 1
 

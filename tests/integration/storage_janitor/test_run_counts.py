@@ -22,41 +22,41 @@ async def model(world):
     return Model()
 
 
-async def test_each_run_counts_once(parts, model):
+async def test_each_run_counts_once(context, model):
     await model.run(3)
     await model.run(kind="training")
     await model.run(model="a/gone")
     for _ in range(3):
-        await run_counts.count_runs(parts)
+        await run_counts.count_runs(context)
         assert await model.runs() == 3
 
 
-async def test_later_runs_are_added_and_very_young_ones_wait(parts, model):
+async def test_later_runs_are_added_and_very_young_ones_wait(context, model):
     await model.run(2)
-    await run_counts.count_runs(parts)
+    await run_counts.count_runs(context)
     now = datetime.now(UTC)
     await model.run(accepted_at=now)
-    await run_counts.count_runs(parts)
+    await run_counts.count_runs(context)
     assert await model.runs() == 2
-    await parts.database.execute("UPDATE prediction SET accepted_at = now() - interval '10 seconds' WHERE id > ''")
-    await parts.database.execute("UPDATE walk SET reached = now() - interval '20 seconds'")
-    await run_counts.count_runs(parts)
+    await context.database.execute("UPDATE prediction SET accepted_at = now() - interval '10 seconds' WHERE id > ''")
+    await context.database.execute("UPDATE walk SET reached = now() - interval '20 seconds'")
+    await run_counts.count_runs(context)
     assert await model.runs() == 5
 
 
-async def test_a_count_that_breaks_off_is_made_good(parts, model, monkeypatch):
+async def test_a_count_that_breaks_off_is_made_good(context, model, monkeypatch):
     await model.run(2, accepted_at=datetime.now(UTC) - timedelta(minutes=5))
     with monkeypatch.context() as patch:
         patch.setattr("tidemill.runtime.scan.ADVANCE", "SELECT 1 / 0, $1::text, $2::timestamptz")
         with pytest.raises(Exception, match="division"):
-            await run_counts.count_runs(parts)
+            await run_counts.count_runs(context)
     assert await model.runs() == 0
-    await run_counts.count_runs(parts)
+    await run_counts.count_runs(context)
     assert await model.runs() == 2
 
 
-async def test_a_janitor_that_no_longer_leads_counts_nothing(parts, model):
+async def test_a_janitor_that_no_longer_leads_counts_nothing(context, model):
     await model.run()
-    parts.leader.held = False
-    await run_counts.count_runs(parts)
+    context.leader.held = False
+    await run_counts.count_runs(context)
     assert await model.runs() == 0

@@ -12,20 +12,20 @@ def digest(n):
     return f"{n:064x}"
 
 
-async def test_expired_files_go_with_their_objects(parts, world):
+async def test_expired_files_go_with_their_objects(context, world):
     expired = await world.file(expires_at=datetime.now(UTC) - timedelta(seconds=1))
     kept = await world.file(expires_at=datetime.now(UTC) + timedelta(hours=1))
-    await uploads.expired_files(parts)
+    await uploads.expired_files(context)
     assert {row["id"] for row in await world.database.fetch("SELECT id FROM file")} == {kept}
     assert await world.keys("files/") == {f"files/{kept}"}
     assert expired != kept
 
 
-async def test_a_push_that_was_never_finished_fails(parts, world):
+async def test_a_push_that_was_never_finished_fails(context, world):
     abandoned = await world.push(digest(1))
     young = await world.push(digest(1), created_at=datetime.now(UTC))
     building = await world.push(digest(1), status="building")
-    await uploads.abandoned_pushes(parts)
+    await uploads.abandoned_pushes(context)
     rows = {row["id"]: row for row in await world.database.fetch("SELECT * FROM push")}
     assert (rows[abandoned]["status"], rows[young]["status"], rows[building]["status"]) == (
         "failed", "uploading", "building",
@@ -48,11 +48,11 @@ async def test_blobs_that_nothing_refers_to_go(old_enough, world):
     assert await world.keys("blobs/") == {f"blobs/{digest(n)}" for n in (2, 3)}
 
 
-async def test_young_blobs_wait_for_their_push(parts, world):
+async def test_young_blobs_wait_for_their_push(context, world):
     await world.blob(digest(1), created_at=datetime.now(UTC))
     await world.put(f"blobs/{digest(2)}")  # its row is about to be written
-    await orphans.blob_rows(parts)
-    await orphans.blob_objects(parts)
+    await orphans.blob_rows(context)
+    await orphans.blob_objects(context)
     assert await world.blobs() == {digest(1)}
     assert len(await world.keys("blobs/")) == 2
 
@@ -121,18 +121,18 @@ async def test_objects_of_outputs_and_uploads_without_a_row_go(old_enough, world
     assert removed != kept
 
 
-async def test_young_objects_without_a_row_stay(parts, world):
+async def test_young_objects_without_a_row_stay(context, world):
     await world.put("outputs/unknown/a")
     await world.put("files/unknown")
-    await orphans.outputs(parts)
-    await orphans.uploads(parts)
+    await orphans.outputs(context)
+    await orphans.uploads(context)
     assert len(await world.keys("outputs/")) == 1
     assert len(await world.keys("files/")) == 1
 
 
-async def test_parts_of_objects_that_were_never_completed_go(parts, old_enough, world):
+async def test_parts_of_objects_that_were_never_completed_go(context, old_enough, world):
     await world.objects._requests.send("POST", "blobs/half", RetryBudget(), query={"uploads": ""})
-    await orphans.parts_of_objects(parts)
+    await orphans.parts_of_objects(context)
     assert len(world.objects._unfinished()) == 1
     await orphans.parts_of_objects(old_enough)
     assert not world.objects._unfinished()

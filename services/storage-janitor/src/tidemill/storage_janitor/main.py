@@ -11,7 +11,7 @@ from tidemill.runtime.service_endpoints import publish_endpoints
 from tidemill.runtime.shared_settings import check_shared_settings
 from tidemill.storage_janitor import triggers
 from tidemill.storage_janitor.config import Config
-from tidemill.storage_janitor.parts import Parts
+from tidemill.storage_janitor.step_context import StepContext
 
 NAME = "storage-janitor"
 
@@ -30,7 +30,7 @@ async def build(config: Config) -> Service:
     service.resource("leader", leader)
     publish_endpoints(service, database)
     watch_database(service)
-    for name, task in triggers.timers(Parts(config, database, objects, leader, bus)):
+    for name, task in triggers.timers(StepContext(config, database, objects, leader, bus)):
         service.task(name, task)
     return service
 

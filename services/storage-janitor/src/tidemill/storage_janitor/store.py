@@ -1,4 +1,4 @@
-"""The SQL of retention. Each statement may be repeat after a crash at any point, and run beside another janitor."""
+"""The SQL of retention. Each statement may be repeated after a crash at any point, and run beside another janitor."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -51,8 +51,6 @@ class DuePrediction(NamedTuple):
 
 
 class ScanResult(NamedTuple):
-    """Predictions of one window: those due now, and ids of those to check later."""
-
     """Predictions of one window: those due now, and ids of those to check later."""
 
     due: list[DuePrediction]

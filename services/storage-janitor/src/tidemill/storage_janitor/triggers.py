@@ -5,7 +5,7 @@ from typing import Final
 from tidemill.runtime.service import Timer
 from tidemill.storage_janitor.handlers import event_shares, orphans, predictions, run_counts, uploads, versions
 from tidemill.storage_janitor.handlers.steps import Step, repeat
-from tidemill.storage_janitor.parts import Parts
+from tidemill.storage_janitor.step_context import StepContext
 
 
 def retention() -> tuple[Step, ...]:
@@ -35,10 +35,10 @@ ORPHANS: Final = (
 EVENTS: Final = (Step("event_shares", event_shares.trim),)
 
 
-def timers(parts: Parts) -> tuple[Timer, ...]:
+def timers(context: StepContext) -> tuple[Timer, ...]:
     return (
-        Timer("lead", parts.leader.keep),
-        Timer("retention", repeat(parts, parts.config.every_s, retention())),
-        Timer("event shares", repeat(parts, parts.config.events_every_s, EVENTS)),
-        Timer("orphans", repeat(parts, parts.config.orphans_every_s, ORPHANS)),
+        Timer("lead", context.leader.keep),
+        Timer("retention", repeat(context, context.config.every_s, retention())),
+        Timer("event shares", repeat(context, context.config.events_every_s, EVENTS)),
+        Timer("orphans", repeat(context, context.config.orphans_every_s, ORPHANS)),
     )

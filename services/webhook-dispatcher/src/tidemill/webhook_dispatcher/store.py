@@ -10,7 +10,7 @@ from tidemill.webhook_dispatcher.circuit_breaker import RECORD_SUCCESS_EVERY_S
 from tidemill.webhook_dispatcher.concurrency_limits import ConcurrencyLimits
 from tidemill.webhook_dispatcher.sender import TryResult
 
-# ProgressSender with the same result is logged at most this often; it comes twice a second.
+# Progress with the same result is logged at most this often; it comes twice a second.
 PROGRESS_LOG_EVERY_S: Final = 10.0
 PURGE_BATCH: Final = 1000  # rows per deletion, so that none takes long
 

@@ -15,7 +15,7 @@ from tidemill.storage_janitor.stored_objects import StoredObject
 REMOVED: Final = Counter("tidemill_janitor_removed_total", "Things that the storage janitor has removed.", ["kind"])
 
 
-class Parts(NamedTuple):
+class StepContext(NamedTuple):
     config: Config
     database: Database
     objects: Objects
