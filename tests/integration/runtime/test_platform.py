@@ -170,4 +170,4 @@ async def test_a_name_that_leads_elsewhere_now_is_followed_and_one_that_is_lost_
 async def test_a_server_is_known_by_its_url_with_the_port_of_its_scheme(url, port):
     platform = Platform([url])
     await platform.look_up()
-    assert port in platform.reserved().ports
+    assert port in platform.reserved().local_ports

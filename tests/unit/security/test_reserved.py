@@ -50,7 +50,7 @@ def test_where_a_servers_other_ports_are_not_seen_an_entry_names_the_port() -> N
 
 
 def test_ports_of_other_processes_of_a_servers_program_want_to_be_named() -> None:
-    reserved = ReservedEndpoints.of([], AT_LOOPBACK, owned={STORE: {STORE}}, beside={BESIDE})
+    reserved = ReservedEndpoints.of([], AT_LOOPBACK, owned={STORE: {STORE}}, uncertain_ports={BESIDE})
     assert not policy(reserved).permits("127.0.0.1", BESIDE)
     assert policy(reserved, f"127.0.0.1:{BESIDE}").permits("127.0.0.1", BESIDE)
 

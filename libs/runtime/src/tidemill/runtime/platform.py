@@ -83,7 +83,7 @@ class Platform:
         servers = self._endpoints(self._servers)
         here, seen = await asyncio.to_thread(_look_around, self._scan, frozenset(port for _, port in servers))
         self._owned |= seen.owned
-        self._of_servers = ReservedEndpoints.of(here, servers, owned=self._owned, beside=seen.beside)
+        self._of_servers = ReservedEndpoints.of(here, servers, owned=self._owned, uncertain_ports=seen.beside)
         self._combine()
         own = here.union(*self._addresses.values())
         self.networks = parse_networks(",".join(sorted(str(address) for address in own)))

@@ -1,5 +1,5 @@
-"""Tokens, signatures, capability URLs, path rules of bundles and the egress client.
+"""Tokens, signatures, capability URLs, path rules of bundles, encryption of secrets, and the egress client.
 
-Everything but the egress client is pure. This package must never log, keep a secret longer than a call, or reach
-a service of ours.
+Everything except the egress client and proxy is pure. This package must never log, keep a secret longer than a call, or
+connect to one of our services.
 """

@@ -1,13 +1,13 @@
-"""Which file indexes make a model bundle: pure rules over (path, size) pairs, checked before a byte is accepted.
+"""Which file indexes are valid model bundles: pure rules over (path, size) pairs, checked before any upload.
 
-What passes can be written under one fresh directory of any common file system, without leaving it and without one
-file hiding another. Must never touch a file.
+A valid bundle can be written into an empty directory of any common file system: no file leaves it, and no file
+overwrites another. Must never touch a file.
 """
 
 import unicodedata
 from collections.abc import Sequence
 
-MAX_FILES = 100_000  # more are datasets; the index must stay a few MiB
+MAX_FILES = 100_000  # more would be a dataset; bounds the index to a few MiB
 MAX_PATH_BYTES = 1_024  # a quarter of Linux's PATH_MAX: leaves room for the directory that it is unpacked in
 MAX_COMPONENT_BYTES = 255  # NAME_MAX of every common file system
 MAX_DEPTH_COMPONENTS = 32
@@ -15,11 +15,11 @@ MAX_FILE_BYTES = 20 * 1024**3  # 20 GiB: the weights of a 70 B model come in sha
 MAX_TOTAL_BYTES = 20 * 1024**3  # 20 GiB: what one push may put into the store
 ROOT_CONFIG = "cog.yaml"
 
-_SHOWN_CHARS = 120  # a path in an error is there to be recognised, not to be copied
+_SHOWN_CHARS = 120  # of a path in an error message: enough to recognize it
 
 
 class BundleError(ValueError):
-    """The file index is no bundle."""
+    """The file index is not a valid bundle."""
 
     def __init__(self, reason: str, path: str | None = None) -> None:
         super().__init__(reason if path is None else f"{reason}: {path[:_SHOWN_CHARS]!r}")
@@ -28,10 +28,10 @@ class BundleError(ValueError):
 
 
 def check_paths(files: Sequence[tuple[str, int]]) -> None:
-    """Raises BundleError at the first file, in their order, that breaks a rule. Sizes are in bytes."""
+    """Raise BundleError at the first file that breaks a rule, in the given order. Sizes are in bytes."""
     if len(files) > MAX_FILES:
         raise BundleError(f"more than {MAX_FILES} files")
-    tree = _Tree()
+    tree = _PathTree()
     total_bytes = 0
     for path, size_bytes in files:
         _check_path(path)
@@ -69,7 +69,7 @@ def _check_text(path: str) -> None:
         raise BundleError(f"the path is longer than {MAX_PATH_BYTES} bytes", path)
     if "\\" in path:
         raise BundleError("the path has a backslash", path)
-    # `isprintable` is quick and false of every control character, but also of harmless odd spaces.
+    # `isprintable` is fast and false for every control character, but also for harmless unusual spaces.
     if not path.isprintable() and any(unicodedata.category(each) == "Cc" for each in path):
         raise BundleError("the path has a control character", path)
 
@@ -81,11 +81,11 @@ def _check_size(path: str, size_bytes: int) -> None:
         raise BundleError(f"the file is larger than {MAX_FILE_BYTES} bytes", path)
 
 
-class _Tree:
-    """The directories and files seen so far, to find names that would meet on disk.
+class _PathTree:
+    """The directories and files seen so far, to find names that collide on disk.
 
-    Names meet when they are equal after case folding and Unicode normalisation, as on macOS and Windows: a bundle
-    must mean the same on the author's machine as on the worker.
+    Names collide if they are equal after case folding and Unicode normalization, as on macOS and Windows: a bundle must
+    be the same on the author's machine and on the worker.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class _Tree:
 
     def _add_directories_of(self, path: str) -> None:
         parent = path.rpartition("/")[0]
-        # A known directory's own parents are known, so that the cost is one step per new directory.
+        # The parents of a known directory are known, so the cost is one step per new directory.
         while parent and parent not in self._directories:
             if parent in self.files:
                 raise BundleError("the path is a file and a directory", parent)
@@ -120,5 +120,5 @@ class _Tree:
 def _folded(path: str) -> str:
     if path.isascii():
         return path.lower()
-    # Folding can undo normalisation and the other way round: twice is Unicode's own canonical caseless match.
+    # Case folding can undo normalization and vice versa: normalizing twice is Unicode's canonical caseless match.
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())

@@ -1,7 +1,7 @@
-"""Signed capabilities: strings in URLs that grant one thing to whoever holds them, until they expire.
+"""Signed capabilities: strings in URLs that grant access to one thing to any holder, until they expire.
 
-Used for stream URLs, delivery URLs and file downloads, which clients open without a token. A capability is
-authentic, not secret: its value can be read by its holder, so nothing confidential may be sealed in one.
+Used for stream URLs, delivery URLs and file downloads, which clients open without a token. A capability is signed, not
+encrypted: its holder can read the value, so it must not contain anything confidential.
 """
 
 import base64
@@ -9,11 +9,11 @@ import binascii
 import hmac
 from collections.abc import Sequence
 
-KEY_MIN_BYTES = 32  # as long as the hash: shorter keys weaken HMAC-SHA256
-KEY_ID_BYTES = 2  # tells keys apart during a rotation; a collision only costs one more HMAC
+KEY_MIN_BYTES = 32  # the length of the hash: shorter keys weaken HMAC-SHA256
+KEY_ID_BYTES = 2  # identifies the key during a rotation; a collision costs only one more HMAC
 EXPIRY_BYTES = 5  # unix seconds until the year 36812
-MAC_BYTES = 16  # 128 bits cannot be forged online, and keep URLs short
-MAX_VALUE_BYTES = 1024  # a capability names a thing, it does not carry it; keeps URLs under common 2 kB limits
+MAC_BYTES = 16  # 128 bits cannot be guessed online, and keep URLs short
+MAX_VALUE_BYTES = 1024  # a capability contains a name, not data; keeps URLs below the common limit of 2 kB
 
 _VERSION = b"\x01"
 _HEAD_BYTES = len(_VERSION) + KEY_ID_BYTES + EXPIRY_BYTES
@@ -30,8 +30,9 @@ class InvalidCapability(Exception):  # noqa: N818 -- named after the situation
 
 
 def sign(key: bytes, kind: str, value: str, expires_at: int) -> str:
-    """A token of lower-case letters and the digits 2 to 7 only, so that no URL, file name, host name, markup or
-    double click breaks it. `expires_at` is in unix seconds; at that second the token is no longer valid.
+    """Return a token of lower-case letters and digits 2 to 7, which is safe in URLs, file names, host names and markup.
+
+    `expires_at` is in unix seconds; the token is invalid from that second on.
     """
     raw = value.encode()
     if len(raw) > MAX_VALUE_BYTES:
@@ -41,7 +42,9 @@ def sign(key: bytes, kind: str, value: str, expires_at: int) -> str:
 
 
 def verify(keys: Sequence[bytes], kind: str, token: str, now: float) -> str:
-    """The sealed value. `keys` are all that may have signed: the present one and those being retired."""
+    """Return the signed value. Raise InvalidCapability. `keys`: the current key, and older ones that are still
+    accepted.
+    """
     raw = _decode(token)
     payload, mac = raw[:-MAC_BYTES], raw[-MAC_BYTES:]
     key_id = payload[len(_VERSION) : len(_VERSION) + KEY_ID_BYTES]
@@ -54,8 +57,10 @@ def verify(keys: Sequence[bytes], kind: str, token: str, now: float) -> str:
 
 
 def sign_download(secret: bytes, owner: str, file_id: str, expiry: int) -> str:
-    """Replicate's signature of `/files/{id}/download?owner=&expiry=&signature=`: base64 of HMAC-SHA256 over
-    `"{owner} {id} {expiry}"` with the account's files secret. It holds `+` and `/`: quote it in a URL.
+    """Return Replicate's signature for `/files/{id}/download?owner=&expiry=&signature=`.
+
+    It is base64 of HMAC-SHA256 over `"{owner} {id} {expiry}"` with the account's files secret. It may contain `+` and
+    `/`: quote it in a URL.
     """
     if " " in owner or " " in file_id:
         raise ValueError("spaces separate the signed parts")
@@ -65,10 +70,10 @@ def sign_download(secret: bytes, owner: str, file_id: str, expiry: int) -> str:
 def verify_download(
     secrets: Sequence[bytes], owner: str, file_id: str, expiry: int, *, signature: str, now: float
 ) -> bool:
-    """Whether the download is signed with one of the account's secrets and not expired."""
+    """Return whether the download is signed with one of the account's secrets and has not expired."""
     if " " in owner or " " in file_id or now >= expiry:
         return False
-    # Clients that forget to quote the signature send a plus, which a query string turns into a space.
+    # Clients that do not quote the signature send a plus, which a query string decodes as a space.
     given = signature.replace(" ", "+").encode()
     expected = (sign_download(secret, owner, file_id, expiry).encode() for secret in secrets)
     return any(hmac.compare_digest(given, each) for each in expected)
@@ -98,7 +103,7 @@ def _decode(token: str) -> bytes:
         raw = base64.b32decode(token.upper() + "=" * (-len(token) % 8))
     except binascii.Error:
         raise InvalidCapability("malformed") from None
-    # One capability has one spelling: unused bits, capitals and padding are refused.
+    # Each capability has exactly one spelling: unused bits, capitals and padding are refused.
     if _encode(raw) != token or len(raw) < _HEAD_BYTES + MAC_BYTES or not raw.startswith(_VERSION):
         raise InvalidCapability("malformed")
     return raw

@@ -1,4 +1,4 @@
-"""The form of data: URIs (RFC 2397), told without decoding them: the gateway asks for each of a request. Pure."""
+"""The syntax of data: URIs (RFC 2397), checked without decoding: the gateway checks each one in a request. Pure."""
 
 import re
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ _DIGITS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 
 class InvalidDataUri(Exception):  # noqa: N818 - named after the situation
-    """The text is no data: URI."""
+    """The text is not a valid data: URI."""
 
 
 class DataUri(NamedTuple):
@@ -22,7 +22,7 @@ class DataUri(NamedTuple):
 
 
 def parse_data_uri(uri: str) -> DataUri:
-    """Raises InvalidDataUri. The body may still be no base64."""
+    """Parse the head. Raise InvalidDataUri. The body is not checked and may be invalid base64."""
     kind, is_base64, comma = _head(uri)
     return DataUri(kind, is_base64, uri[comma + 1 :])
 
@@ -35,8 +35,9 @@ def unquote_body(body: str) -> bytes:
 
 
 def check_data_uri(uri: str) -> None:
-    """Raises InvalidDataUri for what decoding would refuse. It decodes nothing and hardly copies: the largest that a
-    request may have takes some milliseconds.
+    """Raise InvalidDataUri for a text that decoding would refuse.
+
+    It decodes nothing and copies little: the largest URI that a request may contain takes some milliseconds.
     """
     _, is_base64, comma = _head(uri)
     if uri.isascii() and "%" not in uri:
@@ -48,7 +49,7 @@ def check_data_uri(uri: str) -> None:
 
 
 def _head(uri: str) -> tuple[str, bool, int]:
-    """Media type, whether the body is base64, and where the comma before it is."""
+    """Return the media type, whether the body is base64, and the index of the comma before it."""
     comma = uri.find(",")
     if comma < 0:
         raise InvalidDataUri("the data: URI has no comma")
@@ -59,8 +60,8 @@ def _head(uri: str) -> tuple[str, bool, int]:
 
 
 def _is_base64(text: bytes, begin: int) -> bool:
-    """Whether what follows the comma at `begin - 1`, the first in the text, is base64: digits, spaces anywhere, padding
-    at the end.
+    """Return whether the text after its first comma, at `begin - 1`, is base64: digits, spaces anywhere,
+    padding last.
     """
     others = text.translate(None, _DIGITS).partition(b",")[2]
     padding = others.translate(None, SPACE)

@@ -1,7 +1,7 @@
-"""Secrets at rest: sealed under a key derived from the signing key, each bound to the place it is kept in.
+"""Encryption of secrets at rest, with a key derived from the signing key; each is bound to its model and name.
 
-AES-256-GCM with a random nonce. Whoever can write to the database alone can neither read a secret nor move it to
-another model or name. Must never log or show what it seals.
+AES-256-GCM with a random nonce. An attacker who can only write to the database can neither read a secret nor move it to
+another model or name. Must never log or show a secret.
 """
 
 import os
@@ -20,20 +20,20 @@ _PURPOSE: Final = b"tidemill: model secrets at rest"
 
 
 class CannotDecrypt(Exception):  # noqa: N818 -- named after the situation
-    """It was sealed under another key or for another place, or it is damaged."""
+    """It was encrypted with another key or for another context, or it is corrupt."""
 
 
 def encrypt(signing_key: bytes, context: str, text: str) -> bytes:
-    """`place` names where it is kept (model and name): only there can it be opened."""
+    """Encrypt `text`. `context` is authenticated (model and name): decrypting needs the same one."""
     nonce = os.urandom(NONCE_BYTES)
     return _VERSION + nonce + _cipher(signing_key).encrypt(nonce, text.encode(), context.encode())
 
 
-def decrypt(signing_key: bytes, context: str, sealed: bytes) -> str:
+def decrypt(signing_key: bytes, context: str, encrypted: bytes) -> str:
     """Return the text that `encrypt` encrypted. Raise CannotDecrypt."""
-    if len(sealed) < len(_VERSION) + NONCE_BYTES + TAG_BYTES or not sealed.startswith(_VERSION):
+    if len(encrypted) < len(_VERSION) + NONCE_BYTES + TAG_BYTES or not encrypted.startswith(_VERSION):
         raise CannotDecrypt
-    nonce, text = sealed[len(_VERSION) :][:NONCE_BYTES], sealed[len(_VERSION) + NONCE_BYTES :]
+    nonce, text = encrypted[len(_VERSION) :][:NONCE_BYTES], encrypted[len(_VERSION) + NONCE_BYTES :]
     try:
         return _cipher(signing_key).decrypt(nonce, text, context.encode()).decode()
     except InvalidTag:
@@ -41,7 +41,7 @@ def decrypt(signing_key: bytes, context: str, sealed: bytes) -> str:
 
 
 def associated_data(model_id: str, name: str) -> str:
-    """Where the secret of a model is kept; ids hold no slash."""
+    """Return the context of a model's secret; ids contain no slash."""
     return f"model/{model_id}/{name}"
 
 

@@ -1,7 +1,8 @@
-"""API tokens: how they look, how they are made, and what is stored of them.
+"""API tokens: their format, their creation, and what is stored of them.
 
-A token is `r8_`, 31 random base62 characters and 6 of checksum, so that a secret scanner, and we, can reject garbage
-without asking the database. The token itself must never be stored: only its digest and its last four characters.
+A token is `r8_`, 31 random base62 characters and 6 characters of checksum, so that secret scanners and the gateway can
+reject invalid ones without the database. The token itself must never be stored, only its digest and last four
+characters.
 """
 
 import hashlib
@@ -25,19 +26,19 @@ def new_token() -> str:
 
 
 def is_well_formed(token: str) -> bool:
-    """Whether the shape and the checksum are right. Says nothing about whether the token exists."""
+    """Return whether the format and the checksum are right; the token may still not exist."""
     if _SHAPE.fullmatch(token) is None:
         return False
     return _checksum(token[:-CHECKSUM_CHARS]) == token[-CHECKSUM_CHARS:]
 
 
 def digest(token: str) -> bytes:
-    """The 32 bytes that are stored. A plain hash is enough: 184 random bits cannot be guessed offline."""
+    """Return the 32 bytes that are stored. A plain hash is enough: 184 random bits cannot be guessed offline."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def last4(token: str) -> str:
-    """What is shown of a token after its creation: 4 characters of the checksum, 24 bits of the 184."""
+    """Return what is shown of a token after its creation: 4 characters of the checksum, which reveal 24 of 184 bits."""
     return token[-4:]
 
 

@@ -1,7 +1,6 @@
-"""Signatures of webhook deliveries: Standard Webhooks 1.0, which is also what Replicate's clients verify.
+"""Signatures of webhook deliveries by Standard Webhooks 1.0, which Replicate's clients verify.
 
-Signs the exact bytes that are sent. Must never see a body before it is final: a signature over a re-encoded body
-fails at the receiver.
+Signs the exact bytes that are sent. The body must be final: a signature over a re-encoded body fails at the receiver.
 """
 
 import base64
@@ -15,15 +14,16 @@ SECRET_BYTES = 24  # the least that Standard Webhooks allows, and what Replicate
 
 
 def new_secret() -> str:
-    """`whsec_` and 32 characters of standard base64, whose alphabet has no underscore: Replicate's Python client
-    splits the secret at underscores and wants exactly one.
+    """Return `whsec_` and 32 characters of standard base64.
+
+    That alphabet has no underscore: Replicate's Python client splits the secret at underscores and expects exactly one.
     """
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def sign(secrets: Sequence[str], id: str, timestamp: int, body: bytes) -> str:  # noqa: A002 -- the header is webhook-id
-    """The value of `webhook-signature`: one `v1,<base64>` per secret, so that a receiver may hold the old or the new
-    one while a secret is rotated. `timestamp` is the attempt's, in unix seconds.
+    """Return the value of `webhook-signature`: one `v1,<base64>` per secret, so that a receiver may have the old or the
+    new one during a rotation. `timestamp` is the time of the try in unix seconds.
     """
     if not secrets:
         raise ValueError("a delivery needs at least one secret")

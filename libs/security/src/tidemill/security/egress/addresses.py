@@ -1,7 +1,7 @@
 """Which IP addresses belong to the public internet.
 
-Tables, and functions of addresses, because Python's `ipaddress` is no filter for this: `is_global` is true of
-multicast, of 192.0.0.8 and of IPv6 addresses that carry private IPv4 ones. Must never resolve a name.
+Python's `ipaddress` is not sufficient: `is_global` is true for multicast, for 192.0.0.8 and for IPv6 addresses that
+contain private IPv4 ones. Must never resolve a name.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# The IANA IPv4 special-purpose registry, rows within other rows left out, and multicast. Rows that IANA calls
-# globally reachable (anycast of protocols, AS112 sinks) are refused too: no user's server is there.
+# The IANA IPv4 special-purpose registry, without rows inside other rows, and multicast. Rows that IANA calls globally
+# reachable (anycast of protocols, AS112 sinks) are refused too, because no user's server is there.
 SPECIAL_V4 = (
     IPv4Network("0.0.0.0/8"),  # this network
     IPv4Network("10.0.0.0/8"),  # private use
@@ -36,8 +36,8 @@ SPECIAL_V4 = (
 # link and site local, multicast, discard, local NAT64, SRv6) falls outside it.
 GLOBAL_V6 = IPv6Network("2000::/3")
 
-# The rows of the IANA IPv6 special-purpose registry that lie within it. Teredo and 6to4 carry IPv4 addresses which a
-# relay would unwrap on our side of the firewall; both are dead on the public internet, so all of them are refused.
+# The rows of the IANA IPv6 special-purpose registry inside it. Teredo and 6to4 contain IPv4 addresses that a relay
+# would unwrap on our side of the firewall; both are unused on the public internet, so all of them are refused.
 SPECIAL_V6 = (
     IPv6Network("2001::/23"),  # protocol assignments: Teredo, PCP, TURN, benchmarking, AMT, AS112, ORCHID, DETs
     IPv6Network("2001:db8::/32"),  # documentation
@@ -47,17 +47,17 @@ SPECIAL_V6 = (
     IPv6Network("3fff::/20"),  # documentation
 )
 
-# RFC 6052: on an IPv6-only host the resolver answers for IPv4-only servers with these, so they must work.
+# RFC 6052: on an IPv6-only host the resolver returns these for IPv4-only servers, so they must work.
 NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Of a comma-separated list of CIDRs, which may be empty. Raises ValueError."""
+    """Parse a comma-separated list of CIDRs, which may be empty. Raise ValueError."""
     return tuple(ip_network(each.strip()) for each in text.split(",") if each.strip())
 
 
 def unwrap(address: Address) -> Address:
-    """The IPv4 address that a packet to a mapped or NAT64 address ends up at, or the address as it is."""
+    """Return the IPv4 address that a mapped or NAT64 address leads to, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address.ipv4_mapped is not None:

@@ -1,8 +1,8 @@
 """The only HTTP client for URLs that users give us: webhooks, input files, weights.
 
-The policy judges the URL of every hop, and then every address at the moment when its socket would be made, so that
-literals, redirects, several addresses and names that change their mind all pass the same gate. Must never send
-credentials or cookies, use a proxy, follow a redirect by itself, or inflate a body beyond what its caller allows.
+The policy checks the URL of every hop, and every address when its socket is created. So literals, redirects, several
+addresses and DNS rebinding all pass the same check. Must never send credentials or cookies, use a proxy, let aiohttp
+follow a redirect, or inflate a body beyond the caller's limit.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ from tidemill.security.egress.policy import EgressPolicy, EgressTarget, ListMatc
 from tidemill.security.egress.resolver import IsolatedResolver
 from tidemill.security.egress.response_headers import content_type, filename, retry_after_s
 
-CONNECT_TIMEOUT_S = 5.0  # look-up, TCP and TLS together; a host farther away than this is down
+CONNECT_TIMEOUT_S = 5.0  # look-up, TCP and TLS together; a slower host counts as down
 MAX_REDIRECTS = 3  # a store's short link, its canonical host, its CDN
 MAX_CONNECTIONS = 512  # half of the usual 1,024 file descriptors; callers limit themselves well below
 KEEPALIVE_S = 4.0  # below the 5 s after which Node servers hang up, so that a reused connection is rarely dead
-BODY_HEAD_BYTES = 4_096  # what of a webhook's answer is kept for its owner to look at
-BODY_HEAD_TIMEOUT_S = 2.0  # the status alone decides; a body that dribbles must not hold a slot
-READ_BYTES = 256 * 1024  # a chunk to the caller: large enough to amortise a hop, small in memory
+BODY_HEAD_BYTES = 4_096  # of a webhook's response, stored for its owner
+BODY_HEAD_TIMEOUT_S = 2.0  # only the status matters; a slow body must not hold a slot
+READ_BYTES = 256 * 1024  # one chunk for the caller: few calls, little memory
 
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 
@@ -45,7 +45,7 @@ AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, st
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file as it arrives. `content_type` and `filename` are the server's words, made harmless."""
+    """A file while it is received. `content_type` and `filename` are the server's, sanitized."""
 
     content_type: str
     filename: str
@@ -55,7 +55,7 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class PostResponse:
-    """An answer to a POST, whatever its status. `retry_after` is in seconds from now."""
+    """A response to a POST, with any status. `retry_after` is in seconds from now."""
 
     status: int
     body_head: bytes
@@ -63,13 +63,13 @@ class PostResponse:
 
 
 class EgressClient:
-    """Use from one event loop, and close it there."""
+    """Use it from one event loop, and close it there."""
 
     def __init__(self, policy: EgressPolicy, *, resolver: AbstractResolver | None = None) -> None:
         self._policy = policy
         self._resolver = resolver or IsolatedResolver()
-        # Hosts that the operator listed by name are dialled through a gate of their own, because an address alone
-        # does not tell for which host it was looked up.
+        # Hosts that the allow-list names have sessions of their own, because an address alone does not tell for which
+        # host it was looked up.
         self._sessions: dict[ListMatch, aiohttp.ClientSession] = {}
 
     async def post(
@@ -81,8 +81,9 @@ class EgressClient:
         timeout_s: float,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> PostResponse:
-        """Sends `body` to the byte and follows no redirect. Any status is an answer; what gives none raises
-        EgressDenied, EgressTimeout or EgressFailed.
+        """Send `body` unchanged and follow no redirect. Return the response with any status.
+
+        Raise EgressDenied, EgressTimeout or EgressFailed if there is no response.
         """
         target = self._policy.target(url)
         limits = aiohttp.ClientTimeout(total=timeout_s, connect=connect_timeout_s)
@@ -99,10 +100,10 @@ class EgressClient:
 
     @asynccontextmanager
     async def fetch(self, url: str, *, limit_bytes: int, timeout_s: float) -> AsyncIterator[Download]:
-        """A GET that follows at most MAX_REDIRECTS redirects. `timeout_s` bounds all hops and the body together.
+        """GET a file, with at most MAX_REDIRECTS redirects. `timeout_s` covers all hops and the body.
 
-        Raises EgressDenied, EgressTimeout, EgressFailed or EgressTooLarge, on entering or while the chunks are read;
-        the chunks never add up to more than `limit_bytes`, also where the server compressed what it sends.
+        Raise EgressDenied, EgressTimeout, EgressFailed or EgressTooLarge, on entering or while reading chunks. The
+        chunks never exceed `limit_bytes` in total, even if the server compressed them.
         """
         response = await self._follow(url, _now() + timeout_s)
         try:
@@ -137,7 +138,7 @@ class EgressClient:
         raise EgressFailed(f"more than {MAX_REDIRECTS} redirects")
 
     async def _get(self, target: EgressTarget, timeout_s: float) -> aiohttp.ClientResponse:
-        if timeout_s <= 0:  # to aiohttp, 0 is no limit
+        if timeout_s <= 0:  # 0 means no limit to aiohttp
             raise EgressTimeout
         limits = aiohttp.ClientTimeout(total=timeout_s, connect=CONNECT_TIMEOUT_S)
         with translate_errors():
@@ -153,7 +154,7 @@ class EgressClient:
         connector = aiohttp.TCPConnector(
             socket_factory=guarded_socket_factory(permits),
             resolver=self._resolver,
-            # Every new connection looks its host up and is judged anew; a cache would only hide what is dialled.
+            # Every new connection resolves its host and is checked again; a cache would hide what is dialed.
             use_dns_cache=False,
             limit=MAX_CONNECTIONS,
             keepalive_timeout=KEEPALIVE_S,
@@ -168,8 +169,9 @@ class EgressClient:
 
 
 def guarded_socket_factory(permits: Callable[[str, int], bool]) -> Callable[[AddressInfo], socket.socket]:
-    """The choke point: a socket factory that refuses an address instead of making its socket. aiohttp asks it for
-    every single attempt, with the address that it is about to dial.
+    """Return a socket factory that raises AddressRefused for addresses that `permits` refuses.
+
+    aiohttp calls it for every connection attempt, with the address that it is about to dial.
     """
 
     def open_socket(info: AddressInfo) -> socket.socket:
@@ -210,8 +212,8 @@ async def _bounded(chunks: AsyncGenerator[bytes, None], limit_bytes: int) -> Asy
 
 
 async def _body_head(response: aiohttp.ClientResponse) -> bytes:
-    """As much of the body's head as arrives whole and soon. The server has answered already: what happens to the
-    rest of its body changes nothing.
+    """Return the start of the body that arrives in time. The status is known already, so errors in the body are
+    ignored.
     """
     head = bytearray()
     try:

@@ -1,6 +1,6 @@
-"""What can go wrong with a URL that a user gave us, in words fit to be shown to that user.
+"""Errors of requests to users' URLs, with messages that can be shown to the user.
 
-The messages never hold an address, a resolved name or an exception's text: those describe our network.
+The messages never contain an address, a resolved name or an exception's text, which would describe our network.
 """
 
 import ssl
@@ -11,11 +11,11 @@ import aiohttp
 
 
 class EgressError(Exception):
-    """A request to a user's URL did not give what was asked for."""
+    """A request to a user's URL failed."""
 
 
 class EgressDenied(EgressError):  # noqa: N818 -- named after the situation
-    """The policy forbids the URL, or an address that its host resolved to. Trying again does not help."""
+    """The policy forbids the URL, or an address of its host. A retry does not help."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The URL is not allowed: {reason}.")
@@ -38,8 +38,8 @@ class EgressTimeout(EgressError):  # noqa: N818 -- as above
 
 
 class EgressFailed(EgressError):  # noqa: N818 -- as above
-    """The network or the server failed. `status` is the server's answer, where there was one, and `retry_after_s` for
-    how long it asked to be left alone.
+    """The network or the server failed. `status` is the response status, if there was one; `retry_after_s` is from its
+    Retry-After header.
     """
 
     def __init__(self, reason: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
@@ -50,8 +50,10 @@ class EgressFailed(EgressError):  # noqa: N818 -- as above
 
 
 class AddressRefused(OSError):  # noqa: N818 -- as above
-    """Raised where the socket would be made. An OSError without details, because aiohttp gives up on an address only
-    for an OSError, and keeps its type only while all of a host's addresses fail with the same text.
+    """Raised instead of creating a socket.
+
+    It is an OSError without details, because aiohttp tries the next address only after an OSError, and keeps the type
+    only if all addresses of a host fail with the same text.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class AddressRefused(OSError):  # noqa: N818 -- as above
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turns what aiohttp raises into the errors above. The causes stay out of them, so that no traceback tells more."""
+    """Translate exceptions of aiohttp into the errors above, without causes, so that no traceback reveals more."""
     try:
         yield
     except (aiohttp.ClientError, OSError, ValueError) as error:

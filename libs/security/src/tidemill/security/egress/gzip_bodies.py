@@ -1,6 +1,6 @@
-"""Bodies that a server compressed though it was asked not to: object stores send what they were given compressed so.
+"""Inflates bodies that a server compressed without being asked: object stores return objects as they were uploaded.
 
-It is inflated in a thread, piece by piece, so that whoever reads can stop at a limit: a small body may be a large bomb.
+Bodies are inflated in a thread, piece by piece, so that the reader can stop at a limit: a small body may be a zip bomb.
 """
 
 import asyncio
@@ -10,17 +10,17 @@ from typing import Final
 
 from tidemill.security.egress.errors import EgressFailed
 
-PIECE_BYTES: Final = 1024 * 1024  # inflated at a time: a millisecond or so
+PIECE_BYTES: Final = 1024 * 1024  # inflated at a time: about a millisecond
 GZIP: Final = frozenset({"gzip", "x-gzip"})
 _IDENTITY: Final = frozenset({"", "identity"})
-# Of a file that is compressed itself; servers that go by its suffix give the coding as well, and mean the file.
+# Types of files that are compressed themselves. Servers that guess by suffix send the coding too, but mean the file.
 _GZIP_TYPES: Final = frozenset({"application/gzip", "application/x-gzip", "application/x-tgz", "application/x-gtar"})
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _MALFORMED: Final = "the server sent a compressed body that is malformed"
 
 
 def is_compressed(coding: str | None, content_type: str) -> bool:
-    """Whether the body is to be inflated to be the file. Raises EgressFailed for a coding that is not understood."""
+    """Return whether the body must be inflated to get the file. Raise EgressFailed for an unknown coding."""
     name = (coding or "").strip().lower()
     if name in _IDENTITY or (name in GZIP and content_type in _GZIP_TYPES):
         return False
@@ -30,12 +30,14 @@ def is_compressed(coding: str | None, content_type: str) -> bool:
 
 
 async def inflate(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """What a gzip body holds, in pieces of at most PIECE_BYTES. Raises EgressFailed where it is none or broke off."""
+    """Yield the content of a gzip body in pieces of at most PIECE_BYTES. Raise EgressFailed if it is invalid or
+    incomplete.
+    """
     member, begun = zlib.decompressobj(_GZIP_WINDOW), False
     async for chunk in chunks:
         rest = chunk
         while rest:
-            if member.eof:  # another one follows, or what fills a block
+            if member.eof:  # another member follows, or padding
                 rest = rest.lstrip(b"\0")
                 if not rest:
                     break

@@ -1,8 +1,7 @@
-"""Which URLs and which socket addresses users may make us talk to: pure decisions, no I/O.
+"""Which URLs and socket addresses users may make us connect to. Pure decisions, no I/O.
 
-A URL is judged before its host resolves, an address when a socket would be made for it; both must pass. What the
-operator has listed is allowed whatever kind of address it is; what the operator has denied never is, and what is the
-platform's own is not opened by any list.
+A URL is checked before its host is resolved, an address before its socket is created; both must pass. The operator's
+allow-list permits any kind of address; the deny-list wins over it, and no list opens the platform's own endpoints.
 """
 
 import re
@@ -19,23 +18,23 @@ from tidemill.security.egress.errors import EgressDenied
 from tidemill.security.egress.reserved_endpoints import ReservedEndpoints
 
 MAX_URL_CHARS = 8_192  # signed URLs of object stores take up to 2,000; servers give up at 8 kB
-PUBLIC_PORTS = frozenset({80, 443})  # anything else may be a mail server, a database or an SSH port
+PUBLIC_PORTS = frozenset({80, 443})  # other ports may be mail servers, databases or SSH
 
 _MAX_HOST_CHARS = 253  # RFC 1035
-# Underscores are in no host name by the book, but in real ones.
+# Underscores are not valid in host names, but occur in real ones.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
-# The last label decides whether WHATWG, and getaddrinfo, take a host for an IPv4 address: 127.1, 0x7f000001, 0177.0.1
+# The last label decides whether WHATWG and getaddrinfo read a host as an IPv4 address: 127.1, 0x7f000001, 0177.0.1
 _NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 _PLAIN_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _VISIBLE = re.compile(r"[^\x00-\x20\x7f-\xa0]+")
 _USERINFO = re.compile(r"[a-z]+://[^/?#]*@", re.IGNORECASE)
-# A URL that needs no quoting. It is sent to the byte: re-quoting would break signatures made over the path or query.
+# A URL that needs no quoting. It is sent unchanged: re-quoting would break signatures over the path or query.
 _NO_QUOTING = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?/(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*")
 
 
 class ListMatch(IntEnum):
-    """How the operator has listed what is asked for; who names a port knows what listens there."""
+    """How the allow-list matches a host or address. An entry with a port is more certain than one without."""
 
     NO = 0
     ANY_PORT = 1
@@ -44,17 +43,18 @@ class ListMatch(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """The operator's list. A port of None stands for every port."""
+    """The operator's allow-list. Port None means every port."""
 
     networks: tuple[tuple[Network, int | None], ...] = ()
     hosts: frozenset[tuple[str, int | None]] = frozenset()
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Of `10.0.0.0/8, 127.0.0.1/32:9000, fd00::/8, [fd00::/8]:9000, hooks.lan, hooks.lan:8443`; may be empty.
-        Raises ValueError at the first entry that is none of these.
+        """Parse `10.0.0.0/8, 127.0.0.1/32:9000, fd00::/8, [fd00::/8]:9000, hooks.lan, hooks.lan:8443`; may be empty.
+
+        Raise ValueError at the first entry that has none of these forms.
         """
-        entries = [_entry(each.strip()) for each in text.split(",") if each.strip()]
+        entries = [_parse_entry(each.strip()) for each in text.split(",") if each.strip()]
         return cls(
             networks=tuple((what, port) for what, port in entries if not isinstance(what, str)),
             hosts=frozenset((what, port) for what, port in entries if isinstance(what, str)),
@@ -75,7 +75,7 @@ class AllowList:
 
 @dataclass(frozen=True, slots=True)
 class EgressTarget:
-    """A URL that passed. `listed`: how the operator allowed its host by name, if so; then any address of it will do."""
+    """A permitted URL. `listed`: how the allow-list names its host; if it does, the host may have any address."""
 
     url: URL
     listed: ListMatch
@@ -84,40 +84,40 @@ class EgressTarget:
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
     allow: AllowList = field(default_factory=AllowList)
-    # For networks of public addresses that are ours. Wins over `allow`.
+    # Networks of our own public addresses. Wins over `allow`.
     deny: tuple[Network, ...] = ()
-    # What is the platform's own, as it is known at the moment. Wins over `allow`.
+    # The platform's own endpoints, as known at the moment. Wins over `allow`.
     reserved: Callable[[], ReservedEndpoints] = ReservedEndpoints
     allow_http: bool = False
     user_agent: str = "Tidemill"
 
     def target(self, text: str) -> EgressTarget:
-        """Raises EgressDenied for a URL that needs no look-up to be refused."""
-        url, port = _parsed(text)
+        """Check a URL without a look-up. Raise EgressDenied."""
+        url, port = _parse_url(text)
         if url.scheme != "https" and not (self.allow_http and url.scheme == "http"):
             raise EgressDenied("its scheme is not http or https" if self.allow_http else "its scheme is not https")
         host = url.raw_host
         if not host or not port:
             raise EgressDenied("it has no host or no port")
-        literal = _literal(host)
+        literal = _parse_literal(host)
         if literal is not None and not self.permits(host, port):
             raise EgressDenied("its address or port is not allowed")
         return EgressTarget(url, ListMatch.NO if literal is not None else self.allow.of_host(host, port))
 
     def gate(self, target: EgressTarget) -> Callable[[str, int], bool]:
-        """Whether a socket may be made to an address and port for this target."""
+        """Return the check of (address, port) for sockets of this target."""
         return (self.permits, self.permits_listed, self.permits_named)[target.listed]
 
     def permits(self, address: str, port: int) -> bool:
-        """For a host that the operator has not listed by name."""
+        """Check an address of a host that the allow-list does not name."""
         return self._permits(address, port, ListMatch.NO)
 
     def permits_listed(self, address: str, port: int) -> bool:
-        """For a host that the operator has listed with all of its ports."""
+        """Check an address of a host that the allow-list names without a port."""
         return self._permits(address, port, ListMatch.ANY_PORT)
 
     def permits_named(self, address: str, port: int) -> bool:
-        """For a host that the operator has listed with this port, which `target` has checked."""
+        """Check an address of a host that the allow-list names with this port, which `target` has checked."""
         return self._permits(address, port, ListMatch.THIS_PORT)
 
     def _permits(self, address: str, port: int, of_host: ListMatch) -> bool:
@@ -136,16 +136,16 @@ class EgressPolicy:
 
 
 def check_url_form(text: str) -> None:
-    """Raises EgressDenied for a URL that no policy lets pass; one that it takes may still lead where none may go."""
-    url, port = _parsed(text)
+    """Raise EgressDenied for a URL that every policy refuses. A URL that passes may still be refused later."""
+    url, port = _parse_url(text)
     if url.scheme not in {"http", "https"}:
         raise EgressDenied("its scheme is not http or https")
     if not url.raw_host or not port:
         raise EgressDenied("it has no host or no port")
-    _literal(url.raw_host)
+    _parse_literal(url.raw_host)
 
 
-def _parsed(text: str) -> tuple[URL, int | None]:
+def _parse_url(text: str) -> tuple[URL, int | None]:
     if len(text) > MAX_URL_CHARS:
         raise EgressDenied(f"it is longer than {MAX_URL_CHARS} characters")
     if _VISIBLE.fullmatch(text) is None:
@@ -154,15 +154,15 @@ def _parsed(text: str) -> tuple[URL, int | None]:
         raise EgressDenied("it has a user name or password")
     try:
         url = URL(text, encoded=_NO_QUOTING.fullmatch(text) is not None)
-        # The port is asked for here because an unquoted URL's is parsed only then.
+        # Read the port here, because yarl parses that of an unquoted URL only on access.
         port = url.port
     except ValueError:
         raise EgressDenied("it is malformed") from None
     return url, port
 
 
-def _literal(host: str) -> Address | None:
-    """The address that `host` spells, None for a name; refuses what only looks like one or the other."""
+def _parse_literal(host: str) -> Address | None:
+    """Return the address in `host`, or None for a name. Raise EgressDenied for anything ambiguous."""
     if ":" in host:
         address = _address(host)
         if address is None:
@@ -183,15 +183,15 @@ def _address(text: str) -> Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # A scope names an interface of ours.
+    # A scope names one of our interfaces.
     return None if "%" in text else unwrap(address)
 
 
 _ENTRY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:/[0-9]+)?)\]|(?P<rest>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
-def _entry(text: str) -> tuple[Network | str, int | None]:
-    """One entry of an allow-list. IPv6 may stand bare without a port, and in brackets with one."""
+def _parse_entry(text: str) -> tuple[Network | str, int | None]:
+    """Parse one entry of an allow-list. IPv6 is bare without a port, and in brackets with one."""
     match = _ENTRY.fullmatch(text)
     if match is None:
         return ip_network(text), None

@@ -1,7 +1,7 @@
-"""The proxy between model code and the internet: CONNECT alone, names looked up here, every address judged.
+"""The proxy between model code and the internet: only CONNECT; it resolves names and checks every address.
 
-One of it serves one sandbox, over a socket that listens inside. It tells which host and port was asked for and what
-came of it, never what went through. Must never reach what `EgressPolicy` refuses, whatever a name resolves to.
+One proxy serves one sandbox, over a listening socket inside it. It reports host, port and outcome of each request,
+never the traffic. Must never connect to an address that `EgressPolicy` refuses, whatever a name resolves to.
 """
 
 import asyncio
@@ -18,25 +18,25 @@ from aiohttp.abc import AbstractResolver
 from tidemill.security.egress.errors import EgressDenied
 from tidemill.security.egress.policy import EgressPolicy, EgressTarget
 
-HEAD_LIMIT_BYTES: Final = 8 * 1024  # of a request; what it needs of it is one line
+HEAD_LIMIT_BYTES: Final = 8 * 1024  # of a request; only one line is needed
 HEAD_WITHIN_S: Final = 10.0
 CONNECT_WITHIN_S: Final = 10.0  # look-up and all addresses together
-IDLE_LIMIT_S: Final = 300.0  # neither side said anything: longer than any server's keep-alive
-CONNECTIONS_LIMIT: Final = 64  # of one sandbox at a time: parallel downloads pass, a scan does not get far
+IDLE_LIMIT_S: Final = 300.0  # without traffic in either direction: longer than any server's keep-alive
+CONNECTIONS_LIMIT: Final = 64  # concurrent ones of one sandbox: enough for parallel downloads, too few for a scan
 PIECE_BYTES: Final = 64 * 1024
-FAREWELL_S: Final = 2.0  # for a refused request: to take its answer and hang up
-FAREWELL_READS: Final = 16
+REFUSAL_DRAIN_S: Final = 2.0  # how long a refused client may take to read the response and close
+REFUSAL_DRAIN_READS: Final = 16
 
 _REQUEST: Final = re.compile(rb"CONNECT (\[[0-9A-Fa-f:.]+\]|[^\s:\[\]@/]+):([0-9]{1,5}) HTTP/1\.[01]")
 
 Outcome = Literal["connected", "refused", "failed", "malformed", "busy"]
-Tell = Callable[[str, int, Outcome], None]  # host, port and what came of it
+Report = Callable[[str, int, Outcome], None]  # host, port and what came of it
 
 
 @dataclass(frozen=True)
 class HostRules:
-    """Which host names may be asked for. `only`: what the model declared, None for any; a name, or `*.` and a domain
-    for all below it. `never`: names of the platform's own.
+    """Which host names may be requested. `only`: the names that the model declared, or None for any; `*.` and a domain
+    matches all names below it. `never`: the platform's own names.
     """
 
     only: tuple[str, ...] | None = None
@@ -53,7 +53,7 @@ def _matches(name: str, pattern: str) -> bool:
     return name.endswith(pattern[1:]) if pattern.startswith("*.") else name == pattern
 
 
-class _Refused(Exception):  # noqa: N818 -- named after the situation
+class _RequestRefused(Exception):  # noqa: N818 -- named after the situation
     def __init__(self, status: str, reason: str, outcome: Outcome = "refused") -> None:
         super().__init__(reason)
         self.status = status
@@ -61,7 +61,9 @@ class _Refused(Exception):  # noqa: N818 -- named after the situation
 
 
 def parse_connect(head: bytes) -> tuple[str, int]:
-    """Host and port of a CONNECT; IPv6 without its brackets. Raises ValueError with words for the model's author."""
+    """Return host and port of a CONNECT, IPv6 without brackets. Raise ValueError with a message for the
+    model's author.
+    """
     line = head.partition(b"\r\n")[0]
     match = _REQUEST.fullmatch(line)
     if match is None:
@@ -72,20 +74,20 @@ def parse_connect(head: bytes) -> tuple[str, int]:
 
 
 class EgressProxy:
-    """Use from one event loop. `resolver` is shared with other clients, and closed by whoever made it."""
+    """Use it from one event loop. `resolver` is shared with other clients; its creator closes it."""
 
-    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver, hosts: HostRules, tell: Tell) -> None:
+    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver, hosts: HostRules, report: Report) -> None:
         self._policy = policy
         self._resolver = resolver
         self._hosts = hosts
-        self._tell = tell
+        self._report = report
         self._connections: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
-        """Takes the listening socket over; in the end all connections are cut."""
+        """Serve on the socket, which it takes over. At exit all connections are closed."""
         listener.settimeout(0)
-        server = await asyncio.start_server(self._take, sock=listener, limit=HEAD_LIMIT_BYTES)
+        server = await asyncio.start_server(self._accept, sock=listener, limit=HEAD_LIMIT_BYTES)
         try:
             yield
         finally:
@@ -94,48 +96,52 @@ class EgressProxy:
                 task.cancel()
             await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "streams call back in a task"
         self._connections.add(task)
         try:
-            await self._converse(reader, writer)
-        # Whoever hangs up hangs up. A task of asyncio's streams must not end canceled: it would log a traceback.
+            await self._serve_connection(reader, writer)
+        # A client may close at any time. A task of asyncio's streams must not end canceled: it would log a traceback.
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass
         finally:
             self._connections.discard(task)
             writer.transport.abort()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = "", 0
         try:
             host, port = await _read_request(reader)
-            self._count()
-            outward, out = await self._dial(self._judged(host, port), host, port)
-        except _Refused as refused:
-            self._tell(host, port, refused.outcome)
+            self._check_connections_limit()
+            outward, out = await self._dial(self._check_target(host, port), host, port)
+        except _RequestRefused as refused:
+            self._report(host, port, refused.outcome)
             await _answer(reader, writer, refused)
             return
-        self._tell(host, port, "connected")
+        self._report(host, port, "connected")
         try:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await _relay((reader, writer), (outward, out))
         finally:
             out.transport.abort()
 
-    def _count(self) -> None:
+    def _check_connections_limit(self) -> None:
         if len(self._connections) > CONNECTIONS_LIMIT:
-            raise _Refused("503 Service Unavailable", f"more than {CONNECTIONS_LIMIT} connections at a time", "busy")
+            raise _RequestRefused(
+                "503 Service Unavailable", f"more than {CONNECTIONS_LIMIT} connections at a time", "busy"
+            )
 
-    def _judged(self, host: str, port: int) -> EgressTarget:
+    def _check_target(self, host: str, port: int) -> EgressTarget:
         shown = f"[{host}]" if ":" in host else host
         if not self._hosts.allow(host):
-            raise _Refused("403 Forbidden", f"{shown} is not among the hosts that this model may reach")
+            raise _RequestRefused("403 Forbidden", f"{shown} is not among the hosts that this model may reach")
         try:
             return self._policy.target(f"https://{shown}:{port}/")
         except EgressDenied as denied:
-            raise _Refused("403 Forbidden", f"{shown}:{port} cannot be reached from here: {denied.reason}") from None
+            raise _RequestRefused(
+                "403 Forbidden", f"{shown}:{port} cannot be reached from here: {denied.reason}"
+            ) from None
 
     async def _dial(
         self, target: EgressTarget, host: str, port: int
@@ -146,17 +152,17 @@ class EgressProxy:
                 found = await self._resolver.resolve(host, port, socket.AF_UNSPEC)
                 allowed = [each["host"] for each in found if permits(each["host"], port)]
                 if not allowed:
-                    raise _Refused("403 Forbidden", f"{host} has no address that may be reached from here")
-                return await _first_that_answers(allowed, port)
+                    raise _RequestRefused("403 Forbidden", f"{host} has no address that may be reached from here")
+                return await _connect_first(allowed, port)
         except (OSError, TimeoutError):
-            raise _Refused("502 Bad Gateway", f"{host}:{port} could not be connected to", "failed") from None
+            raise _RequestRefused("502 Bad Gateway", f"{host}:{port} could not be connected to", "failed") from None
 
 
-async def _first_that_answers(addresses: Iterable[str], port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect_first(addresses: Iterable[str], port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     error = OSError("no address")
     for address in addresses:
         try:
-            # The address is numeric: nothing is looked up again.
+            # The address is numeric, so nothing is resolved again.
             return await asyncio.open_connection(address, port, limit=PIECE_BYTES)
         except OSError as failed:
             error = failed
@@ -168,30 +174,32 @@ async def _read_request(reader: asyncio.StreamReader) -> tuple[str, int]:
         async with asyncio.timeout(HEAD_WITHIN_S):
             return parse_connect(await reader.readuntil(b"\r\n\r\n"))
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        raise _Refused("400 Bad Request", "this is no request", "malformed") from None
+        raise _RequestRefused("400 Bad Request", "this is no request", "malformed") from None
     except ValueError as error:
-        raise _Refused("405 Method Not Allowed", str(error), "malformed") from None
+        raise _RequestRefused("405 Method Not Allowed", str(error), "malformed") from None
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refused: _Refused) -> None:
-    """What is unread when a socket closes takes the answer with it: so some of it is read."""
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refused: _RequestRefused) -> None:
+    """Send the refusal. Read some unread data first, because closing a socket with unread data would discard the
+    response.
+    """
     body = f"{refused}\n".encode("ascii", "replace")
     fields = ("Content-Type: text/plain", f"Content-Length: {len(body)}", "Connection: close")
     writer.write("\r\n".join((f"HTTP/1.1 {refused.status}", *fields, "", "")).encode() + body)
     with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(FAREWELL_S):
+        async with asyncio.timeout(REFUSAL_DRAIN_S):
             await writer.drain()
             writer.write_eof()
-            for _ in range(FAREWELL_READS):
+            for _ in range(REFUSAL_DRAIN_READS):
                 if not await reader.read(PIECE_BYTES):
                     break
 
 
-End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+StreamPair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _relay(near: End, far: End) -> None:
-    """Until both sides have said their last, or neither has said anything for IDLE_LIMIT_S."""
+async def _relay(near: StreamPair, far: StreamPair) -> None:
+    """Copy both directions until both have ended, or nothing was sent for IDLE_LIMIT_S."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(IDLE_LIMIT_S) as idle:
 

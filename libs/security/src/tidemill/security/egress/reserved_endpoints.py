@@ -1,7 +1,7 @@
-"""What of the addresses that an operator may list is the platform's own, so that no list opens it to users. Pure.
+"""The platform's own addresses and ports, which no allow-list opens to users. Pure.
 
-A server listens at any address of its machine, whatever the one that it is configured by; so on this machine the port
-decides, and elsewhere the address with it.
+A server may listen on every address of its machine, so on this machine the port alone decides; on other machines
+address and port do.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -20,59 +20,71 @@ _OWN_V6 = frozenset({IPv6Address("::"), IPv6Address("::1")})
 
 @dataclass(frozen=True, slots=True)
 class ReservedEndpoints:
-    """`here` are this machine's addresses besides loopback, `ports` those of the platform on it. `beside` are ports of
-    programs that may belong to it, and `unclear` are machines with a server of which nobody here sees what else it
-    listens on: both are refused unless the operator's entry names the port.
+    """Addresses and ports that are refused.
+
+    `local_addresses`: this machine's addresses besides loopback. `local_ports`: ports of the platform on it.
+    `uncertain_ports`: local ports of programs that may belong to the platform. `remote`: servers on other machines.
+    `uncertain_hosts`: machines of those servers, whose other ports are unknown here. `local_uncertain`: the same for
+    this machine. Uncertain ones are refused unless the operator's entry names the port.
     """
 
-    here: frozenset[Address] = frozenset()
-    ports: frozenset[int] = frozenset()
-    beside: frozenset[int] = frozenset()
-    elsewhere: frozenset[SocketAddress] = frozenset()
-    unclear: frozenset[Address] = frozenset()
-    unclear_here: bool = False
+    local_addresses: frozenset[Address] = frozenset()
+    local_ports: frozenset[int] = frozenset()
+    uncertain_ports: frozenset[int] = frozenset()
+    remote: frozenset[SocketAddress] = frozenset()
+    uncertain_hosts: frozenset[Address] = frozenset()
+    local_uncertain: bool = False
 
     @classmethod
     def of(
         cls,
-        here: Iterable[Address],
+        local_addresses: Iterable[Address],
         servers: Collection[SocketAddress],
         *,
         owned: Mapping[int, Collection[int]] | None = None,
-        beside: Iterable[int] = (),
+        uncertain_ports: Iterable[int] = (),
     ) -> Self:
-        """`servers` are the configured ones. `owned`: of those on this machine whose processes are seen, by port, all
-        ports that these listen on.
+        """`servers`: the configured servers. `owned`: for each local server whose process is visible, by its port, all
+        ports that the process listens on.
         """
-        machine, known = frozenset(here), owned or {}
+        machine, known = frozenset(local_addresses), owned or {}
         on_this = {port for address, port in servers if is_here(address, machine)}
         others = {each for each in servers if not is_here(each[0], machine)}
         return cls(
-            here=machine,
-            ports=frozenset(on_this).union(*known.values()),
-            beside=frozenset(beside),
-            elsewhere=frozenset(others),
-            unclear=frozenset(address for address, _ in others),
-            unclear_here=not on_this <= known.keys(),
+            local_addresses=machine,
+            local_ports=frozenset(on_this).union(*known.values()),
+            uncertain_ports=frozenset(uncertain_ports),
+            remote=frozenset(others),
+            uncertain_hosts=frozenset(address for address, _ in others),
+            local_uncertain=not on_this <= known.keys(),
         )
 
     def with_listeners(self, endpoints: Iterable[SocketAddress]) -> "ReservedEndpoints":
-        """Also what the platform's services say that they listen on: these leave nothing unclear."""
-        here, elsewhere = set(self.ports), set(self.elsewhere)
+        """Return the same with the endpoints that the platform's services report; these leave nothing uncertain."""
+        here, elsewhere = set(self.local_ports), set(self.remote)
         for address, port in endpoints:
-            if is_here(address, self.here):
+            if is_here(address, self.local_addresses):
                 here.add(port)
             else:
                 elsewhere.add((address, port))
         return ReservedEndpoints(
-            self.here, frozenset(here), self.beside, frozenset(elsewhere), self.unclear, self.unclear_here
+            self.local_addresses,
+            frozenset(here),
+            self.uncertain_ports,
+            frozenset(elsewhere),
+            self.uncertain_hosts,
+            self.local_uncertain,
         )
 
     def refuses(self, address: Address, port: int, *, port_named: bool) -> bool:
-        """Of an address that is unwrapped already and listed by the operator, by an entry with its port or without."""
-        if is_here(address, self.here):
-            return port in self.ports or (not port_named and (self.unclear_here or port in self.beside))
-        return (address, port) in self.elsewhere or (not port_named and address in self.unclear)
+        """Return whether an address on the operator's list is refused. `port_named`: the entry names the port.
+        `address` is the result of `unwrap`.
+        """
+        if is_here(address, self.local_addresses):
+            return port in self.local_ports or (
+                not port_named and (self.local_uncertain or port in self.uncertain_ports)
+            )
+        return (address, port) in self.remote or (not port_named and address in self.uncertain_hosts)
 
 
 def is_here(address: Address, machine: frozenset[Address]) -> bool:

@@ -1,7 +1,7 @@
-"""Look-ups of host names that users chose, on threads of their own.
+"""DNS look-ups of users' host names, on threads of their own.
 
-aiohttp's own resolver shares the event loop's default threads: a few hosts whose name servers never answer would
-stop every other use of them. Must never judge an address; the socket factory does.
+aiohttp's resolver shares the event loop's default threads: a few hosts with dead name servers would block every other
+use of them. Must never check an address; the socket factory does.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from functools import partial
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-DNS_THREADS = 32  # look-ups at a time; a thread that waits for a dead name server costs some kB for up to 30 s
+DNS_THREADS = 32  # concurrent look-ups; a thread that waits for a dead name server costs some kB for up to 30 s
 DNS_TIMEOUT_S = 5.0  # the C library tries for up to 30 s, which is longer than a delivery may take
-MAX_ADDRESSES = 8  # each is tried in turn: a name with hundreds of addresses must not scan for its owner
+MAX_ADDRESSES = 8  # each is tried in turn: a name with hundreds of addresses must not be usable for scanning
 
 
 class IsolatedResolver(AbstractResolver):

@@ -1,6 +1,6 @@
-"""Reads the few header fields of a stranger's answer that we use. Pure; what is malformed counts as absent.
+"""Reads the few headers of an untrusted response that we use. Pure; a malformed header counts as absent.
 
-Nothing that it returns can hold a control character or a path separator: the values end up in rows, headers and logs.
+The results contain no control characters and no path separators: they end up in rows, headers and logs.
 """
 
 import math
@@ -9,7 +9,7 @@ import unicodedata
 from email.message import Message
 from email.utils import collapse_rfc2231_value, parsedate_to_datetime
 
-MAX_FILENAME_BYTES = 255  # NAME_MAX, and what the files API takes
+MAX_FILENAME_BYTES = 255  # NAME_MAX, and the limit of the files API
 MAX_CONTENT_TYPE_CHARS = 127  # twice RFC 6838's limit for one name is enough for a type and a subtype
 DEFAULT_FILENAME = "download"
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
@@ -18,7 +18,7 @@ _CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-
 
 
 def content_type(value: str | None) -> str:
-    """`type/subtype` in lower case, without parameters."""
+    """Return `type/subtype` in lower case, without parameters."""
     essence = (value or "").partition(";")[0].strip().lower()
     if len(essence) > MAX_CONTENT_TYPE_CHARS or _CONTENT_TYPE.fullmatch(essence) is None:
         return DEFAULT_CONTENT_TYPE
@@ -26,17 +26,17 @@ def content_type(value: str | None) -> str:
 
 
 def filename(content_disposition: str | None, url_name: str) -> str:
-    """The name that the server gives the file, else the last part of the URL's path."""
+    """Return the file name from the header, else the last part of the URL's path."""
     return _safe(_disposition_filename(content_disposition)) or _safe(url_name) or DEFAULT_FILENAME
 
 
 def retry_after_s(value: str | None, now: float) -> float | None:
-    """Seconds to wait from `now` (unix seconds) on, of either form of `Retry-After`; never negative."""
+    """Return the seconds to wait from `now` (unix seconds), for both forms of `Retry-After`; never negative."""
     if value is None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
-        # Sixteen digits are forever, and more would be an overflow.
+        # Sixteen digits are practically forever, and more could overflow.
         return float(text[:16])
     try:
         seconds = parsedate_to_datetime(text).timestamp() - now
@@ -68,7 +68,7 @@ def _shortened(name: str) -> str:
     if excess_bytes <= 0:
         return name
     stem, dot, suffix = name.rpartition(".")
-    # Programs go by the suffix: it is the stem that is cut, unless there is none worth it.
+    # Programs use the suffix, so the stem is cut, unless the suffix is too long.
     if len(suffix.encode()) >= MAX_FILENAME_BYTES - 1 or not stem:
         return name.encode()[:MAX_FILENAME_BYTES].decode(errors="ignore")
     return stem.encode()[:-excess_bytes].decode(errors="ignore") + dot + suffix
