@@ -11,7 +11,7 @@ from tidemill.contracts.prediction import Status
 from tidemill.runtime.bus import Bus
 from tidemill.runtime.predictions import announcements
 from tidemill.runtime.streams import account_shares
-from tidemill.storage_janitor.fair_shares import TRIMMED_ABOVE, TRIMMED_TO
+from tidemill.storage_janitor.fair_shares import TRIM_ABOVE, TRIM_TO
 from tidemill.storage_janitor.handlers import event_shares
 
 LIMIT_BYTES = 512 * 1024
@@ -78,7 +78,7 @@ async def missed(context, consumer):
 async def fill(bus, account, **event):
     """Announces of one account until the mark is passed."""
     count = 0
-    while (await account_shares.usage(bus)).bytes <= LIMIT_BYTES * TRIMMED_ABOVE:
+    while (await account_shares.usage(bus)).bytes <= LIMIT_BYTES * TRIM_ABOVE:
         await announce(bus, account, 50, **event)
         count += 50
     return count
@@ -93,7 +93,7 @@ async def test_a_heavy_account_pushes_no_others_events_out(context, stream, worl
         filled += await fill(stream, "heavy")
         await event_shares.trim(context)
         held = await account_shares.usage(stream)
-        assert held.bytes <= LIMIT_BYTES * TRIMMED_ABOVE
+        assert held.bytes <= LIMIT_BYTES * TRIM_ABOVE
     counts = await account_shares.counts(stream)
     assert counts["light"] == 20
     assert 0 < counts["heavy"] < filled
@@ -115,7 +115,7 @@ async def test_few_large_events_weigh_as_much_as_many_small_ones(context, stream
     counts = await account_shares.counts(stream)
     assert counts["small"] == 100
     assert counts["large"] < before
-    assert (await account_shares.usage(stream)).bytes == pytest.approx(LIMIT_BYTES * TRIMMED_TO, rel=0.15)
+    assert (await account_shares.usage(stream)).bytes == pytest.approx(LIMIT_BYTES * TRIM_TO, rel=0.15)
 
 
 async def test_nothing_is_removed_while_there_is_room(context, stream):
