@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tidemill.cli.model_directory.bundle import files_of
+from tidemill.cli.model_directory.bundle import list_files
 
 CATALOGUE = Path(__file__).parents[3] / "deploy" / "catalogue"
 FOLDERS = sorted(path.parent for path in CATALOGUE.glob("*/cog.yaml"))
@@ -119,7 +119,7 @@ def test_the_readme_has_its_sections_a_licence_link_and_the_true_example(folder)
 
 
 def test_what_is_pushed_is_small_and_holds_no_training_material(folder):
-    files = files_of(folder)
+    files = list_files(folder)
     assert sum(file.size for file in files) < MAX_BUNDLE_BYTES
     pushed = {file.path for file in files}
     assert {"cog.yaml", "predict.py"} <= pushed
@@ -140,7 +140,7 @@ def test_the_model_imports_only_what_it_requires(folder):
             provided |= provides.get(package, {package})
     standard = {"codecs", "collections", "dataclasses", "itertools", "json", "os", "pathlib", "re", "sys", "tempfile"}
     standard |= {"functools", "time", "typing", "wave"}
-    pushed = [folder / file.path for file in files_of(folder) if file.path.endswith(".py")]
+    pushed = [folder / file.path for file in list_files(folder) if file.path.endswith(".py")]
     for path in pushed:
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
