@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 RUNTIME = "libs/runtime/src/tidemill/runtime/"
 # Who may write a table. What is not listed is written where its service needs it.
 OWNERS = {
+    "account": RUNTIME + "accounts/",
+    "token": RUNTIME + "accounts/",
     "prediction": RUNTIME + "predictions/",
     "webhook_delivery": RUNTIME + "deliveries/",
     "walk": RUNTIME + "scan.py",
@@ -53,6 +55,7 @@ LITERAL = re.compile(rf"^(?:{WORDS})$|'(?:{WORDS})'")
 # Whose functions put SQL together for a call, and from what. Values are parameters everywhere.
 SQL = re.compile(r"\b(?:SELECT|INSERT INTO|UPDATE|DELETE FROM)\s")
 BUILT_FOR_A_CALL = {
+    "libs/runtime/src/tidemill/runtime/accounts/life.py": "columns of SETTINGS",
     "libs/runtime/src/tidemill/runtime/predictions/fences.py": "conditions, called at import",
     "libs/testing/": "tests name columns",
     "services/gateway/src/tidemill/gateway/stores/": "conditions and orders of lists, and columns, all of ours",

@@ -5,9 +5,9 @@ import pytest
 
 from tidemill.contracts.access import ALL_SCOPES, ROLE_SCOPES
 from tidemill.contracts.ids import new_id
-from tidemill.gateway import stores
 from tidemill.gateway.access.callers import CallerCache
 from tidemill.gateway.access.token_uses import TokenUses
+from tidemill.runtime.accounts.tokens import revoke
 from tidemill.runtime.db import TRANSIENT_ERRORS
 
 MISSING = {"detail": "The requested resource could not be found.", "status": 404}
@@ -72,7 +72,7 @@ async def test_a_look_up_under_way_while_a_token_is_revoked_is_not_remembered(ga
 
     async def slow(authorization):
         found = await look_up(authorization)
-        await stores.tokens.revoke(gateway.parts.database, made["id"])
+        await revoke(gateway.parts.database, made["id"])
         callers.invalidate(made["id"])
         return found
 
@@ -222,7 +222,7 @@ async def test_a_token_made_while_its_maker_leaves_is_good_for_nothing(gateway, 
 
 async def test_an_account_has_room_for_so_many_tokens(gateway, new_account, monkeypatch):
     account = await new_account()
-    monkeypatch.setattr("tidemill.gateway.stores.tokens.LIVE_TOKENS_LIMIT", 3)
+    monkeypatch.setattr("tidemill.gateway.handlers.tokens.LIVE_TOKENS_LIMIT", 3)
     made = [await make(gateway, account, expires_in_s=60) for _ in range(2)]
     assert (await gateway.ask("POST", "/tokens", account, json={"name": "x"}))[0] == 422
     await gateway.ask("DELETE", f"/tokens/{made[0]['id']}", account)

@@ -8,19 +8,9 @@ from tidemill.cli.admin.database import Connection, run_on_database
 from tidemill.cli.errors import CommandError
 from tidemill.cli.output.printing import JsonOption, print_json
 from tidemill.contracts.limits import CANCEL_AFTER_LIMIT_S, CREATES_PER_MINUTE, OPEN_PREDICTIONS, REQUESTS_PER_MINUTE
+from tidemill.runtime.accounts import life
 
 MOST: Final = 1_000_000  # the maximum that the database's CHECK constraints allow
-
-_NUMBERS: Final = (
-    *("creates_per_minute", "creates_burst", "requests_per_minute", "requests_burst", "open_predictions"),
-    "time_limit_s",
-)
-_SETS: Final = ", ".join(
-    f"{name} = CASE WHEN $3 THEN ${n} ELSE COALESCE(${n}, {name}) END" for n, name in enumerate(_NUMBERS, 4)
-)
-_LIMIT: Final = f"""
-UPDATE account SET unlimited = COALESCE($2, unlimited AND NOT $3), {_SETS}
-WHERE username = $1 RETURNING unlimited, {", ".join(_NUMBERS)}"""
 
 
 def set_limits(
@@ -55,14 +45,14 @@ def set_limits(
     numbers = (creates_per_minute, creates_burst, requests_per_minute, requests_burst, open_predictions, time_limit_s)
 
     async def change(connection: Connection) -> tuple[bool, list[int | None]] | None:
-        row = await connection.fetchrow(_LIMIT, username, unlimited, default, *numbers)
-        return None if row is None else (row["unlimited"], [row[name] for name in _NUMBERS])
+        row = await life.set_limits(connection, username, numbers, unlimited=unlimited, default=default)
+        return None if row is None else (row["unlimited"], [row[name] for name in life.LIMITS])
 
     found = run_on_database(change)
     if found is None:
         raise CommandError(f"there is no account {username}")
     if as_json:
-        print_json({"unlimited": found[0], **dict(zip(_NUMBERS, found[1], strict=True))})
+        print_json({"unlimited": found[0], **dict(zip(life.LIMITS, found[1], strict=True))})
         return
     for line in format_limits(*found):
         typer.echo(line)

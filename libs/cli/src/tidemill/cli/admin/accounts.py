@@ -8,9 +8,8 @@ import typer
 from tidemill.cli.admin.database import Connection, run_on_database
 from tidemill.cli.errors import CommandError
 from tidemill.contracts import patterns
-from tidemill.contracts.ids import new_id
 from tidemill.contracts.limits import NAME_LIMIT_CHARS
-from tidemill.security import webhook_signatures
+from tidemill.runtime.accounts import life
 
 
 def create_account(
@@ -24,16 +23,7 @@ def create_account(
         raise CommandError(f"{username!r} cannot be an account's name: expected {patterns.DESCRIPTIONS[patterns.NAME]}")
 
     async def insert(connection: Connection) -> bool:
-        status = await connection.execute(
-            "INSERT INTO account (id, username, name, webhook_secret, unlimited) VALUES ($1, $2, $3, $4, $5)"
-            " ON CONFLICT DO NOTHING",
-            new_id(),
-            username,
-            name or username,
-            webhook_signatures.new_secret(),
-            unlimited,
-        )
-        return str(status).endswith("1")
+        return await life.create_user(connection, username, name or username, unlimited=unlimited)
 
     if not run_on_database(insert) and not if_missing:
         raise CommandError(f"the account {username} exists already")

@@ -11,6 +11,7 @@ from tidemill.cli.errors import CommandError
 from tidemill.cli.model_directory import readme as reading
 from tidemill.cli.output.printing import JsonOption, print_list
 from tidemill.contracts.limits import README_LIMIT_CHARS
+from tidemill.runtime.accounts import life
 
 SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -99,8 +100,7 @@ def mark_official(
     """Mark models as official (needs TIDEMILL_DATABASE_URL)."""
 
     async def mark(connection: Connection) -> bool:
-        sql = "UPDATE account SET official = $2 WHERE username = $1"
-        return str(await connection.execute(sql, username, not off)).endswith("1")
+        return await life.set_official(connection, username, official=not off)
 
     if not run_on_database(mark):
         raise CommandError(f"there is no account {username}")

@@ -8,7 +8,7 @@ from tidemill.cli.admin.database import Connection, run_on_database
 from tidemill.cli.api.client import Api, paginate
 from tidemill.cli.errors import CommandError
 from tidemill.cli.output.printing import AllOrLimitOption, JsonObject, JsonOption, format_time, print_list
-from tidemill.contracts.ids import new_id
+from tidemill.runtime.accounts.tokens import create_of_operator
 from tidemill.security import tokens
 
 token = typer.Typer(help="API tokens of one's own account and organizations.", no_args_is_help=True)
@@ -63,16 +63,7 @@ def _on_the_database(username: str, name: str) -> str:
     secret = tokens.new_token()
 
     async def insert(connection: Connection) -> bool:
-        status = await connection.execute(
-            "INSERT INTO token (id, account_id, name, digest, last4) SELECT $1, id, $3, $4, $5 FROM account"
-            " WHERE username = $2 AND deleted_at IS NULL",
-            new_id(),
-            username,
-            name,
-            tokens.digest(secret),
-            tokens.last4(secret),
-        )
-        return str(status).endswith("1")
+        return await create_of_operator(connection, username, name, secret)
 
     if not run_on_database(insert):
         raise CommandError(f"there is no account {username}: `tidemill account create {username}` makes it")

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from tidemill.gateway import stores
+from tidemill.runtime.accounts.tokens import record_uses
 from tidemill.runtime.clock import now
 from tidemill.runtime.db import TRANSIENT_ERRORS, Database
 from tidemill.runtime.telemetry import log
@@ -27,7 +27,7 @@ class TokenUses:
         if not seen:
             return
         try:
-            await stores.tokens.record_uses(self._database, seen)
+            await record_uses(self._database, seen)
         except TRANSIENT_ERRORS as error:
             self._seen = {**seen, **self._seen}
             log().warning("token uses not written", action="retry", tokens=len(seen), error=str(error))

@@ -16,6 +16,7 @@ from tidemill.gateway.call import Call, json_response, operation
 from tidemill.gateway.events.external_subscribers import ExternalSubscribers
 from tidemill.gateway.events.permissions import event_subjects, readable_kinds
 from tidemill.gateway.protocols import HasCallers, HasConfig, HasDatabase
+from tidemill.runtime.accounts import life
 from tidemill.runtime.clock import rfc3339
 
 
@@ -41,7 +42,7 @@ async def update(call: Call[AccountParts]) -> web.Response:
     `retention_s` is how long inputs, outputs and logs of predictions are kept after they end.
     """
     changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
-    await stores.organizations.update_account(call.parts.database, call.account.id, changes)
+    await life.update(call.parts.database, call.account.id, changes)
     call.parts.callers.invalidate(call.account.id)
     return json_response(await _find_own(call))
 

@@ -26,6 +26,7 @@ from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.protocols import HasCallers, HasConfig, HasDatabase, HasSigningKey
 from tidemill.gateway.responses.pages import page
+from tidemill.runtime.accounts import life
 from tidemill.runtime.clock import rfc3339
 from tidemill.runtime.db import Row
 
@@ -88,7 +89,7 @@ async def update(call: Call[OrganizationParts]) -> web.Response:
     if row["role"] != "owner":
         raise membership_rules.owners_only()
     changes = changes_of(await call.body(UpdateAccount), call.parts.config.retention_s)
-    await stores.organizations.update_account(call.parts.database, row["id"], changes)
+    await life.update(call.parts.database, row["id"], changes)
     call.parts.callers.invalidate(row["id"])
     return json_response(_organization(await _find(call, row["username"])))
 

@@ -4,7 +4,7 @@ A new token has no more scopes and expires no later than the token that creates 
 """
 
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
@@ -20,9 +20,12 @@ from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor
 from tidemill.gateway.protocols import HasCallers, HasDatabase, HasSigningKey
 from tidemill.gateway.responses.pages import page
+from tidemill.runtime.accounts import tokens as token_writes
 from tidemill.runtime.clock import at, now, rfc3339
 from tidemill.runtime.db import Row
 from tidemill.security import tokens
+
+LIVE_TOKENS_LIMIT: Final = 1000  # per account; expired tokens do not count
 
 
 class TokenParts(HasDatabase, HasCallers, HasSigningKey, Protocol): ...
@@ -58,7 +61,7 @@ async def create(call: Call[TokenParts]) -> web.Response:
     account_id, role = await _target_account(call, body.account)
     if names := access.excess_scopes(body.scopes, call.caller.given, role):
         raise forbidden(f"A token can grant no more than you have; this goes beyond it: {', '.join(names)}.")
-    new = stores.tokens.NewToken(
+    new = token_writes.NewToken(
         account_id=account_id,
         user_id=call.caller.user,
         name=body.name,
@@ -66,9 +69,9 @@ async def create(call: Call[TokenParts]) -> web.Response:
         expires_at=_expiry(body, call.caller.expires_at, now()),
     )
     secret = tokens.new_token()
-    token_id = await stores.tokens.create(call.parts.database, new, secret)
+    token_id = await token_writes.create(call.parts.database, new, secret, LIVE_TOKENS_LIMIT)
     if token_id is None:
-        raise unprocessable(f"An account may have at most {stores.tokens.LIVE_TOKENS_LIMIT} tokens. Revoke some first.")
+        raise unprocessable(f"An account may have at most {LIVE_TOKENS_LIMIT} tokens. Revoke some first.")
     row = await stores.tokens.find(call.parts.database, call.caller, token_id)
     if row is None:  # the membership has ended meanwhile, and the token with it
         raise not_found()
@@ -112,7 +115,7 @@ async def get(call: Call[TokenParts]) -> web.Response:
 async def revoke(call: Call[TokenParts]) -> web.Response:
     """End a token, for good. Requests with it are refused from now on, on every gateway within a few seconds."""
     row = await _find_visible(call)
-    await stores.tokens.revoke(call.parts.database, row["id"])
+    await token_writes.revoke(call.parts.database, row["id"])
     call.parts.callers.invalidate(row["id"])
     return web.Response(status=204)
 

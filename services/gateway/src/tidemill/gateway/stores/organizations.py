@@ -10,12 +10,12 @@ import msgspec
 from tidemill.contracts.access import Role
 from tidemill.contracts.api.accounts import CreateOrganization
 from tidemill.contracts.errors import Problem, conflict, not_found
-from tidemill.contracts.ids import new_id
 from tidemill.gateway import membership_rules
 from tidemill.gateway.caller import Caller
 from tidemill.gateway.listing.cursors import Cursor, comparison
+from tidemill.runtime.accounts import life
+from tidemill.runtime.accounts.tokens import revoke_all
 from tidemill.runtime.db import Database, Row
-from tidemill.security import webhook_signatures
 
 OWNED_ORGANIZATIONS_LIMIT: Final = 100  # per user; each has its own limits, so their number must be bounded
 
@@ -30,19 +30,10 @@ _OF_OPERATOR: Final = f"""
 SELECT {_ORGANIZATION}, 'owner' AS role FROM account o WHERE o.id = $1 AND {_LIVE}"""
 # Not FOR UPDATE: that would block every new prediction of the organization, whose row has it as a foreign key.
 _LOCK: Final = f"SELECT 1 FROM account o WHERE o.username = $1 AND {_LIVE} FOR NO KEY UPDATE"
-_CREATE: Final = """
-INSERT INTO account (id, username, name, type, webhook_secret)
-SELECT $1, $2, $3, 'organization', $4
-WHERE (SELECT count(*) FROM member WHERE user_id = $5 AND role = 'owner') < $6
-ON CONFLICT (username) DO NOTHING RETURNING id"""
 _SET_MEMBER: Final = """
 INSERT INTO member (organization_id, user_id, role) VALUES ($1, $2, $3)
 ON CONFLICT (organization_id, user_id) DO UPDATE SET role = excluded.role"""
 _DELETE_MEMBER: Final = "DELETE FROM member WHERE organization_id = $1 AND user_id = $2"
-# Without this the tokens would be valid again after the user becomes a member again.
-_REVOKE_TOKENS: Final = """
-UPDATE token SET revoked_at = now()
-WHERE account_id = $1 AND ($2::text IS NULL OR user_id = $2) AND revoked_at IS NULL"""
 _MEMBER: Final = "SELECT u.id, u.username, u.name, u.avatar_url, m.role, m.created_at FROM account u"
 _USER: Final = f"""
 {_MEMBER} LEFT JOIN member m ON m.user_id = u.id AND m.organization_id = $1
@@ -57,7 +48,6 @@ HOLDINGS: Final = {
     "files": "SELECT 1 FROM file WHERE account_id = $1 AND expires_at > now()",
     "predictions whose data is still kept": "SELECT 1 FROM prediction WHERE account_id = $1 AND NOT data_removed",
 }
-_SETTINGS: Final = ("name", "github_url", "avatar_url", "retention_s")
 
 
 class UsernameTaken(Exception):  # noqa: N818 - named after the situation
@@ -71,15 +61,6 @@ async def find_account(database: Database, account_id: str) -> Row:
     )
     assert row is not None, "accounts are never deleted from the table, and a token names one"
     return row
-
-
-async def update_account(database: Database, account_id: str, changes: dict[str, Any]) -> None:
-    """`changes`: values by column, some of _SETTINGS. Others are ignored."""
-    columns = [name for name in _SETTINGS if name in changes]
-    if columns:
-        assignments = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, 2))
-        sql = f"UPDATE account SET {assignments} WHERE id = $1"
-        await database.execute(sql, account_id, *(changes[name] for name in columns))
 
 
 def _visible_to(caller: Caller) -> tuple[str, list[str]]:
@@ -113,19 +94,12 @@ async def create(database: Database, user_id: str, body: CreateOrganization) -> 
 
     Raise UsernameTaken.
     """
-    identifier = new_id()
     async with database.transaction() as connection:
-        made = await connection.fetchval(
-            _CREATE,
-            identifier,
-            body.username,
-            body.name or body.username,
-            webhook_signatures.new_secret(),
-            user_id,
-            OWNED_ORGANIZATIONS_LIMIT,
+        made = await life.create_organization(
+            connection, body.username, body.name or body.username, user_id, OWNED_ORGANIZATIONS_LIMIT
         )
         if made is not None:
-            await connection.execute(_SET_MEMBER, identifier, user_id, "owner")
+            await connection.execute(_SET_MEMBER, made, user_id, "owner")
             return True
         if await connection.fetchval("SELECT true FROM account WHERE username = $1", body.username):
             raise UsernameTaken
@@ -141,10 +115,9 @@ async def delete(database: Database, caller: Caller, username: str) -> str:
         held = [name for name, sql in HOLDINGS.items() if await connection.fetchval(f"{sql} LIMIT 1", found["id"])]
         if held:
             raise conflict(f"{username} still has {', '.join(held)}. Delete them first.")
-        # The name stays taken: links and model names that others have must not point to another organization later.
-        await connection.execute("UPDATE account SET deleted_at = now() WHERE id = $1", found["id"])
+        await life.delete(connection, found["id"])
         await connection.execute("DELETE FROM member WHERE organization_id = $1", found["id"])
-        await connection.execute(_REVOKE_TOKENS, found["id"], None)
+        await revoke_all(connection, found["id"], None)
         return str(found["id"])
 
 
@@ -194,7 +167,7 @@ async def set_member(
         )
         if role is None:
             await connection.execute(_DELETE_MEMBER, found["id"], user["id"])
-            await connection.execute(_REVOKE_TOKENS, found["id"], user["id"])
+            await revoke_all(connection, found["id"], user["id"])
             return UpdatedMembership(found["id"], user["role"], user)
         await connection.execute(_SET_MEMBER, found["id"], user["id"], role)
         return UpdatedMembership(found["id"], user["role"], await _user(connection, found["id"], member))

@@ -2,21 +2,13 @@
 organization sees all of its tokens.
 """
 
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Collection
 from typing import Final
 
-import msgspec
-
 from tidemill.contracts.access import Role
-from tidemill.contracts.ids import new_id
 from tidemill.gateway.caller import Caller
 from tidemill.gateway.listing.cursors import Cursor, comparison
-from tidemill.runtime.clock import at
 from tidemill.runtime.db import Database, Row
-from tidemill.security import tokens
-
-LIVE_TOKENS_LIMIT: Final = 1000  # per account; expired tokens do not count
 
 # Tokens that count. A token that a member made for an organization ends with the membership.
 _VALID: Final = """
@@ -30,13 +22,6 @@ SELECT t.id AS token_id, t.digest, t.scopes, t.user_id, t.expires_at, a.id, a.us
     a.unlimited, a.creates_per_minute, a.creates_burst, a.requests_per_minute, a.requests_burst, a.open_predictions
 {_VALID} AND t.digest = $1"""
 _LIST_VALID: Final = f"SELECT t.id, t.scopes, m.role {_VALID} AND t.id = ANY ($1)"
-# Several gateways write the same tokens at the same moment. They lock the rows in one order, which avoids deadlocks.
-_RECORD_USES: Final = """
-WITH used AS (SELECT * FROM unnest($1::text[], $2::timestamptz[]) AS u (id, moment)),
-    locked AS (SELECT t.id FROM token t WHERE t.id = ANY ($1) ORDER BY t.id FOR UPDATE)
-UPDATE token t SET last_used_at = greatest(t.last_used_at, u.moment)
-FROM used u JOIN locked l USING (id) WHERE t.id = u.id"""
-
 _SELECT: Final = """
 SELECT t.id, t.name, t.last4, t.scopes, t.account_id, a.username AS account, u.username AS created_by, t.created_at,
     t.expires_at, t.last_used_at
@@ -49,28 +34,10 @@ WHERE t.revoked_at IS NULL AND t.account_id = ANY (
 # $1: an organization's id; $2: the user whose tokens are shown, or null for all.
 _OF_ORGANIZATION: Final = f"""{_SELECT}
 WHERE t.revoked_at IS NULL AND t.account_id = $1 AND ($2::text IS NULL OR t.user_id = $2)"""
-_CREATE: Final = """
-INSERT INTO token (id, account_id, user_id, name, digest, last4, scopes, expires_at)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8
-WHERE (SELECT count(*) FROM token
-    WHERE account_id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())) < $9
-RETURNING id"""
 # $1: a username, $2: a user's id.
 _ACTS_FOR: Final = """
 SELECT a.id, m.role FROM account a JOIN member m ON m.organization_id = a.id
 WHERE a.username = $1 AND m.user_id = $2 AND a.deleted_at IS NULL"""
-
-
-class NewToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token to create: the account that it acts for, the user who creates it (None: the operator), its scopes, and
-    when it expires.
-    """
-
-    account_id: str
-    user_id: str | None
-    name: str
-    scopes: list[str]
-    expires_at: datetime | None
 
 
 def _visible_to(caller: Caller) -> tuple[str, list[str | None]]:
@@ -101,27 +68,6 @@ async def find_membership(database: Database, user_id: str, organization: str) -
     return None if row is None else (row["id"], row["role"])
 
 
-async def create(database: Database, new: NewToken, secret: str) -> str | None:
-    """Return the token's id. None when the account has LIVE_TOKENS_LIMIT tokens."""
-    made: str | None = await database.value(
-        _CREATE,
-        new_id(),
-        new.account_id,
-        new.user_id,
-        new.name,
-        tokens.digest(secret),
-        tokens.last4(secret),
-        new.scopes,
-        new.expires_at,
-        LIVE_TOKENS_LIMIT,
-    )
-    return made
-
-
-async def revoke(database: Database, token_id: str) -> None:
-    await database.execute("UPDATE token SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL", token_id)
-
-
 async def find_by_digest(database: Database, digest: bytes) -> Row | None:
     """Return the valid token with this digest, its account, the account's limits, and its maker's role (null: none).
 
@@ -133,8 +79,3 @@ async def find_by_digest(database: Database, digest: bytes) -> Row | None:
 async def list_valid(database: Database, token_ids: Collection[str]) -> list[Row]:
     """Return those of the tokens that are valid, with their scopes and their maker's role (null: an owner's rights)."""
     return await database.fetch(_LIST_VALID, list(token_ids))
-
-
-async def record_uses(database: Database, uses: Mapping[str, float]) -> None:
-    """`uses`: unix seconds by token id. A later use that is recorded already stays."""
-    await database.execute(_RECORD_USES, list(uses), [at(moment) for moment in uses.values()])

@@ -6,6 +6,7 @@ from typing import Any, Final
 from tidemill.contracts.api.webhooks import SIGNING_LIMIT
 from tidemill.gateway.listing import queries
 from tidemill.gateway.listing.cursors import Cursor, comparison
+from tidemill.runtime.accounts.life import replace_webhook_secret
 from tidemill.runtime.db import Database, Row
 from tidemill.runtime.deliveries.scheduling import DISABLED_REASON, hurry
 from tidemill.runtime.streams.urls import JOINS, STREAMS
@@ -21,7 +22,6 @@ _SIGNING: Final = "SELECT count(*) FROM webhook_secret_before WHERE account_id =
 _RETIRE: Final = """
 INSERT INTO webhook_secret_before (account_id, secret, signs_until)
 VALUES ($1, $2, now() + make_interval(secs => $3)) RETURNING signs_until"""
-_REPLACE: Final = "UPDATE account SET webhook_secret = $2 WHERE id = $1"
 
 # A receiver's response may quote the data. `data_removed` hides it also before the janitor has removed it.
 _DELIVERY: Final = """
@@ -75,7 +75,7 @@ async def rotate_secret(database: Database, account_id: str, new: str, overlap_s
             if await connection.fetchval(_SIGNING, account_id) >= SIGNING_LIMIT - 1:
                 return False, None
             until = await connection.fetchval(_RETIRE, account_id, before, float(overlap_s))
-        await connection.execute(_REPLACE, account_id, new)
+        await replace_webhook_secret(connection, account_id, new)
     return True, until
 
 
