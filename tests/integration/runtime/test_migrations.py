@@ -6,7 +6,7 @@ from importlib.resources import files
 import asyncpg
 import pytest
 
-from tidemill.gateway.predictions.versions import FIND
+from tidemill.gateway.stores.versions import find_runnable
 from tidemill.runtime.db import Database
 from tidemill.runtime.migrate import LEDGER, migrate
 from tidemill.runtime.service import StartError
@@ -52,7 +52,7 @@ async def test_versions_from_before_ids_named_the_model_resolve_as_they_did(as_b
     async with await as_before("0022_version_identity.sql", OLD) as database:
 
         async def found(account, owner=None, name=None):
-            return (await database.row(FIND, account, owner, name, "0" * 64))["queue"]
+            return (await find_runnable(database, account, owner, name, "0" * 64))["queue"]
 
         assert [await found("a"), await found("b"), await found("c")] == ["q1", "q3", "q1"]
         assert [await found("c", "a", "small"), await found("a", "b", "shell")] == ["q2", "q3"]
