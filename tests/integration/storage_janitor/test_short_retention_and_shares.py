@@ -94,13 +94,13 @@ async def test_the_streams_forget_an_impatient_accounts_predictions(context, wor
         return info.state.subjects or {}
 
     await short.scan(context)
-    await short.forget_events(context)
+    await short.remove_events(context)
     assert set(await held(subjects.OUTPUT)) == {subjects.output(stays)}
     assert set(await held(subjects.PREDICTIONS)) == {subjects.prediction("a", "completed", "g")}
     await context.bus.announce([Announcement(subjects.prediction(short_retentions, "completed", "g"), b"{}")])
     await world.database.execute("UPDATE account SET retention_s = 60 WHERE id = $1", short_retentions)
     await short.scan(context)
-    await short.forget_events(context)
+    await short.remove_events(context)
     assert len(await held(subjects.PREDICTIONS)) == 2
 
 
