@@ -35,7 +35,7 @@ class Dispatcher:
 
     def dispatch(self, queue: LocalQueue) -> None:
         """Begin the queue's jobs on its instances while they have room."""
-        if not self._table.is_draining:
+        if queue.jobs and not self._table.is_draining:
             for instance, job in queue.assignments():
                 self._begin_job(instance, job)
         self._table.wants_jobs.set()
