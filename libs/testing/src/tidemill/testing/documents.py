@@ -9,7 +9,8 @@ What a block is stands behind the three backquotes: its language, then at most o
     sh until: listening      stays in the foreground, as in another terminal; it is ready when it says the text
     sh not run: the reason   does not run here
 
-`python`, `python replicate 2` and `javascript` are programs; `json` and `yaml` must parse, `text` is anything else.
+`python`, `python replicate 2` and `javascript` are programs; `json` and `yaml` must parse, `mermaid` and `text` are
+shown.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-SHOWS: Final = frozenset({"json", "yaml", "text"})  # what is looked at and not run
+SHOWS: Final = frozenset({"json", "mermaid", "yaml", "text"})  # what is looked at and not run
 PROGRAMS: Final = frozenset({"sh", "python", "python replicate 1", "python replicate 2", "javascript"})
 BLOCK_WITHIN_S: Final = 240.0  # a block may push a model and boot it, on a machine that does other things besides
 LOOK_EVERY_S: Final = 0.1
