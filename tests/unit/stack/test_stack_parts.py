@@ -97,6 +97,14 @@ def test_only_what_a_vanished_temporary_home_left_is_pruned(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == left
 
 
+def test_pruning_goes_on_when_another_stack_has_deleted_what_it_found(tmp_path, monkeypatch):
+    (tmp_path / "data-a.home").write_text(str(tmp_path / "gone"))
+    found = [tmp_path / "data-deleted.home", tmp_path / "data-a.home"]
+    monkeypatch.setattr(Path, "glob", lambda _folder, _pattern: found)
+    external_data.prune(tmp_path)
+    assert not (tmp_path / "data-a.home").exists()
+
+
 def test_data_of_a_running_server_are_not_pruned(tmp_path):
     (tmp_path / "data-x" / "pgdata").mkdir(parents=True)
     (tmp_path / "data-x" / "pgdata" / "postmaster.pid").write_text(f"{os.getpid()}\n")

@@ -49,7 +49,10 @@ def release(path: Path) -> None:
 
 def prune(place: Path) -> None:
     for marker in place.glob("data-*.home"):
-        home = Path(marker.read_text())
+        try:
+            home = Path(marker.read_text())
+        except FileNotFoundError:  # another stack's start has deleted it in the meantime
+            continue
         path = marker.with_suffix("")
         if home.is_relative_to(tempfile.gettempdir()) and not home.exists() and not _in_use(path):
             release(path)
