@@ -101,7 +101,8 @@ async def test_two_gateways_admit_together_what_one_may(gateway, servers, alice,
         began = time.monotonic()
 
         async def ask(which):
-            while time.monotonic() - began < 4:
+            # On a slow machine it takes longer to use up the burst.
+            while time.monotonic() - began < 4 or admitted[429] < 50:
                 status, _, _ = await read(which, alice)
                 admitted[status] += 1
                 await asyncio.sleep(0.005)
@@ -111,7 +112,6 @@ async def test_two_gateways_admit_together_what_one_may(gateway, servers, alice,
                 tasks.create_task(ask(which))
         took_s = time.monotonic() - began
     expected = 200 + 10 * took_s
-    assert admitted[429] > 0
     assert expected * 0.9 <= admitted[200] <= expected * 1.1
 
 
