@@ -16,7 +16,7 @@ from tidemill.runtime.db import Database, Row
 LEASE: Final = """
 WITH due AS (
     SELECT d.id, d.account_id, d.host, d.next_attempt_at, e.open_until IS NOT NULL AND NOT d.redelivery AS probing,
-        COALESCE(e.failures, 0) = 0 AND e.succeeded_at > now() - make_interval(secs => $6) AS seen_well
+        COALESCE(e.failures, 0) = 0 AND e.succeeded_at > now() - make_interval(secs => $6) AS recently_healthy
     FROM webhook_delivery d LEFT JOIN webhook_endpoint e
         ON e.account_id = d.account_id AND e.host = d.host AND e.path = ''
     WHERE d.status = 'pending' AND d.next_attempt_at <= now() AND (d.leased_until IS NULL OR d.leased_until < now())
@@ -26,12 +26,12 @@ WITH due AS (
             SELECT FROM webhook_endpoint gone WHERE gone.account_id = d.account_id AND gone.host = d.host
                 AND gone.path = d.path AND gone.disabled_at IS NOT NULL)
 ), in_line AS (
-    SELECT id, next_attempt_at, probing, seen_well,
+    SELECT id, next_attempt_at, probing, recently_healthy,
         row_number() OVER (PARTITION BY account_id, host ORDER BY next_attempt_at, id) AS at_endpoint,
         row_number() OVER (PARTITION BY account_id ORDER BY next_attempt_at, id) AS of_account
     FROM due
 ), chosen AS (
-    SELECT id, probing, seen_well FROM in_line WHERE at_endpoint <= CASE WHEN probing THEN 1 ELSE $4 END
+    SELECT id, probing, recently_healthy FROM in_line WHERE at_endpoint <= CASE WHEN probing THEN 1 ELSE $4 END
     ORDER BY of_account, next_attempt_at, id LIMIT $1
 ), free AS (
     SELECT id FROM webhook_delivery
@@ -40,7 +40,7 @@ WITH due AS (
 UPDATE webhook_delivery d SET leased_until = now() + make_interval(secs => $5)
 FROM chosen WHERE d.id = chosen.id AND d.id IN (SELECT id FROM free)
 RETURNING d.id, d.prediction_id, d.account_id, d.url, d.host, d.path, d.event, d.tries, d.body, d.redelivery,
-    chosen.probing, COALESCE(chosen.seen_well, false) AS seen_well"""
+    chosen.probing, COALESCE(chosen.recently_healthy, false) AS recently_healthy"""
 # The body stays for its owner to look at until the prediction's data goes; what the receiver answered may quote it.
 FINISH: Final = """
 UPDATE webhook_delivery d SET status = $2, tries = $3, leased_until = NULL, last_status = $4, last_error = $5,
@@ -97,7 +97,7 @@ class ProgressWebhook(NamedTuple):
 async def lease(database: Database, capacity: Capacity, lease_s: float, seen_every_s: float) -> list[Row]:
     """Lease due deliveries for `lease_s` seconds. A few may be too many for their endpoint: release these.
 
-    `seen_well` of a row: its endpoint has not failed, and a success was noted within `seen_every_s`.
+    `recently_healthy` of a row: its endpoint has not failed, and a success was noted within `seen_every_s`.
 
     Callers: dispatchers.
     Fence: the status pending; no lease of another dispatcher; the endpoint's breaker.
