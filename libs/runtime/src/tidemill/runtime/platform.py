@@ -1,8 +1,8 @@
-"""What belongs to the platform itself, found out from what is configured and from what runs: no user's URL and no model
-may reach it, whatever the operator lists.
+"""The addresses and ports of the platform itself. No user's URL and no model may reach them, whatever the operator
+allows.
 
-The servers that the configuration names are looked up again and again; where one runs on this machine, its process
-says what else it listens on; and the services tell one another through the database.
+They come from three sources: the servers that the configuration names, which are resolved periodically; the processes
+of those servers, if they run on this machine; and the table in which services publish what they listen on.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443, "postgres": 5432, "postgresql"
 
 
 class _Server(NamedTuple):
-    """As the configuration names it."""
+    """A server as the configuration names it."""
 
     name: str
     port: int
 
 
 class _Seen(NamedTuple):
-    """Ports on this machine. `owned`: of each server that is seen, all that its process listens on; `beside`: what
-    other processes of the same programs do.
+    """Ports on this machine. `owned`: all ports of each server's process, by the configured port; `beside`: ports of
+    other processes of the same programs.
     """
 
     owned: dict[int, frozenset[int]]
@@ -47,8 +47,9 @@ class _Seen(NamedTuple):
 
 
 class Platform:
-    """`urls` are those of the configured servers, `public_urls` the gateway's as clients reach it. `look_up` is asked
-    before anything of it is used.
+    """`urls` are those of the configured servers, `public_urls` those by which clients reach the gateway.
+
+    Call `look_up` before use.
     """
 
     def __init__(
@@ -71,14 +72,14 @@ class Platform:
 
     @classmethod
     def of(cls, urls: Iterable[str], public_urls: str, database: Database) -> "Platform":
-        """With what the services tell."""
+        """Return a platform that also reads what the services publish in the database."""
         return cls(urls, public_urls, lambda: service_endpoints.load_endpoints(database))
 
     def reserved(self) -> ReservedEndpoints:
         return self._reserved
 
     async def look_up(self) -> None:
-        """A name without an address needs no guard; one that cannot be looked up now keeps what it had."""
+        """Resolve and scan everything. A name that cannot be resolved keeps the addresses that it had."""
         await asyncio.gather(*(self._look_up(name) for name in sorted(self.names)), self._listen_to_services())
         servers = self._endpoints(self._servers)
         here, seen = await asyncio.to_thread(_look_around, self._scan, frozenset(port for _, port in servers))
@@ -95,7 +96,7 @@ class Platform:
         return [(address, port) for name, port in servers for address in self._addresses.get(name, ())]
 
     async def follow(self) -> None:
-        """Named task."""
+        """Look up periodically. Run as a named task."""
         for time in itertools.count(1):
             await asyncio.sleep(LISTEN_EVERY_S)
             if time % LOOK_UP_EVERY:
@@ -135,12 +136,12 @@ def _server(url: str) -> _Server | None:
 
 
 def _port(url: SplitResult) -> int:
-    """0, which nobody listens on, where neither the URL nor its scheme says one."""
+    """Return the URL's port or its scheme's. Without either: 0, which nobody can listen on."""
     return url.port or DEFAULT_PORTS.get(url.scheme, 0)
 
 
 def _look_around(scan: "ListenerScan", ports: frozenset[int]) -> tuple[frozenset[Address], _Seen]:
-    """The machine's addresses, and what is seen of the servers at these ports. Blocking."""
+    """Return the machine's addresses, and what is seen of the servers at these ports. Blocking."""
     try:
         return service_endpoints.addresses_here(), scan.seen(ports)
     except (psutil.Error, OSError) as error:

@@ -1,7 +1,7 @@
-"""Whether the database would serve a new client now.
+"""Readiness: whether the database accepts a new client now.
 
-What a service holds open may go on working while nobody new is let in (a smart shutdown, no connections left): asking
-over an old connection would not tell.
+Connections that are open may keep working while the server refuses new ones (a smart shutdown, no connections left),
+so the probe opens one of its own.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class DatabaseProbe:
         return self._fault
 
     async def look(self) -> None:
-        """As a client does: connects, asks, leaves."""
+        """Connect, run a statement and disconnect."""
         try:
             connection = await asyncpg.connect(self._url, timeout=CONNECT_WITHIN_S, server_settings=SETTINGS)
             try:
@@ -45,14 +45,14 @@ class DatabaseProbe:
             self._fault = None
 
     async def watch(self) -> None:
-        """Named task."""
+        """Probe periodically. Run as a named task."""
         while True:
             await self.look()
             await asyncio.sleep(LOOK_EVERY_S if self._fault is None else LOOK_AGAIN_S)
 
 
 def watch_database(service: Service) -> None:
-    """The service is ready while its database serves new clients."""
+    """Make the service ready only while its database accepts new clients."""
     probe = DatabaseProbe(service.config.database_url)
     service.task("database probe", probe.watch)
     service.ready_when("database", probe.not_ready)
