@@ -167,7 +167,8 @@ def _written():
 
 
 def test_the_package_has_every_written_page():
-    assert {f"{name}.md" for name in written_pages()} == {page.name for page in DOCS.glob("*.md")}, "run `./just docs`"
+    pages = {page.stem for page in DOCS.glob("*.md")}
+    assert set(written_pages()) == pages - docs_writer.FOR_CONTRIBUTORS, "run `./just docs`"
 
 
 def test_links_between_pages_lead_somewhere():

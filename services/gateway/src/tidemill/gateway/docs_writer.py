@@ -14,6 +14,8 @@ from tidemill.gateway.reference.openapi import document
 from tidemill.gateway.triggers import EXTENSIONS, REPLICATE
 
 LOCAL_URL: Final = "http://127.0.0.1:8300/v1"
+# Their links lead into the sources, which a gateway does not serve.
+FOR_CONTRIBUTORS: Final = frozenset({"architecture", "glossary"})
 PACKAGE_DOCS: Final = Path(__file__).parent / "docs"
 
 
@@ -39,7 +41,7 @@ def write(folder: Path) -> None:
 
 def link(folder: Path) -> None:
     PACKAGE_DOCS.mkdir(exist_ok=True)
-    pages = {page.name: page for page in folder.glob("*.md")}
+    pages = {page.name: page for page in folder.glob("*.md") if page.stem not in FOR_CONTRIBUTORS}
     for old in PACKAGE_DOCS.iterdir():
         if old.name not in pages:
             old.unlink()

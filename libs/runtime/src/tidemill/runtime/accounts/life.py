@@ -4,11 +4,13 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tidemill.contracts.ids import new_id
-from tidemill.runtime.db import Database, Row
 from tidemill.security import webhook_signatures
+
+if TYPE_CHECKING:  # the command imports this module, and asyncpg only when it connects
+    from tidemill.runtime.db import Database, Row
 
 SETTINGS: Final = ("name", "github_url", "avatar_url", "retention_s")
 LIMITS: Final = (
@@ -56,7 +58,7 @@ async def create_organization(connection: Any, username: str, name: str, owner: 
     return made
 
 
-async def update(database: Database, account: str, changes: Mapping[str, object]) -> None:
+async def update(database: "Database", account: str, changes: Mapping[str, object]) -> None:
     """Change settings of an account. `changes`: values by column; those that are none of SETTINGS are ignored.
 
     Callers: the gateway. Fence: none, the last one wins. Cost: one probe of the primary key.
@@ -75,7 +77,7 @@ async def set_limits(
     *,
     unlimited: bool | None,
     default: bool,
-) -> Row | None:
+) -> "Row | None":
     """Change limits; `numbers` in the order of LIMITS, None for no change. Return all, or None: no such account.
 
     `default` first forgets what was set before.

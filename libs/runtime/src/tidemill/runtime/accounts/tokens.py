@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from tidemill.contracts.ids import new_id
-from tidemill.runtime.db import Database
 from tidemill.runtime.parameters import Moment, Unnest
 from tidemill.security import tokens
+
+if TYPE_CHECKING:  # the command imports this module, and asyncpg only when it connects
+    from tidemill.runtime.db import Database
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -51,7 +53,7 @@ UPDATE token SET revoked_at = now()
 WHERE account_id = $1 AND ($2::text IS NULL OR user_id = $2) AND revoked_at IS NULL"""
 
 
-async def create(database: Database, new: NewToken, secret: str, limit: int) -> str | None:
+async def create(database: "Database", new: NewToken, secret: str, limit: int) -> str | None:
     """Create a token and return its id, or None if the account has `limit` valid ones.
 
     Callers: the gateway. Fence: none. Cost: the account's tokens, by their index, and one row.
@@ -80,7 +82,7 @@ async def create_of_operator(connection: Any, username: str, name: str, secret: 
     return str(await connection.execute(CREATE_OF_OPERATOR, *values)).endswith("1")
 
 
-async def record_uses(database: Database, moments: Mapping[str, float]) -> None:
+async def record_uses(database: "Database", moments: Mapping[str, float]) -> None:
     """Store when tokens were last used: unix seconds by token id.
 
     Callers: gateways, once a minute. Fence: the later moment wins. Cost: two probes of the primary key per token.
@@ -89,7 +91,7 @@ async def record_uses(database: Database, moments: Mapping[str, float]) -> None:
     await database.execute(RECORD_USES, *USES.arrays(uses))
 
 
-async def revoke(database: Database, token: str) -> None:
+async def revoke(database: "Database", token: str) -> None:
     """Revoke a token for good.
 
     Callers: the gateway. Fence: revoked once, the first moment stays. Cost: one probe of the primary key.
