@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-NEVER_RELEASED = {15, 18}  # numbers of files that were dropped before the first release; no file takes them later
+NEVER_RELEASED = {15, 18}  # no file ever had these numbers; none takes them later, as databases are past them
 
 
 def faults(names):
